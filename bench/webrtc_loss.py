@@ -1,0 +1,109 @@
+"""The receive path under random packet loss: stalls, and the delay's way back to its base.
+
+    python -m bench.webrtc_loss [--loss 0.02] [--seconds 60]
+
+A WebRTC caller speaks over loopback and loses packets at random; the server notes when each piece
+of audio reaches the session. ``stall`` is the longest time without audio beyond the usual 20 ms;
+``lag`` is how late audio is against its place in the stream, above the base of the call; ``back``
+is how long the lag stayed more than 10 ms above base after a loss. The stock row runs the same
+packets, at the same times, through aiortc's own audio jitter buffer.
+"""
+
+import argparse
+import asyncio
+import itertools
+import random
+
+import numpy as np
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.rtp import RtpPacket
+
+from bench.figures import machine, table
+from tests.gateway import webrtc_server
+from tests.gateway.webrtc_client import Caller, speech
+
+SAID = ("lv_0870", "lv_0890", "lv_0920", "joe_q_book", "joe_number")
+RATE = 16_000
+FRAME_MS = 20
+ABOVE_BASE_MS = 10.0
+
+
+def lags(arrivals: list[tuple[float, int]]) -> tuple[list[float], list[float]]:
+    """(seconds of arrival, ms of lag above base) of audio that came as (moment, samples)."""
+    moments = [moment for moment, _ in arrivals]
+    positions = np.cumsum([samples for _, samples in arrivals]) / RATE
+    raw = (np.array(moments) - positions) * 1000
+    return moments, list(raw - np.percentile(raw, 5))
+
+
+def times_above_base(moments: list[float], lag: list[float]) -> list[float]:
+    """Lengths (ms) of the stretches in which the lag stood above base."""
+    stretches: list[float] = []
+    for above, group in itertools.groupby(
+        zip(moments, lag, strict=True), key=lambda pair: pair[1] > ABOVE_BASE_MS
+    ):
+        if above:
+            times = [moment for moment, _ in group]
+            stretches.append((times[-1] - times[0]) * 1000 + FRAME_MS)
+    return stretches
+
+
+def stock(packets: list[tuple[float, int]]) -> tuple[list[float], list[float]]:
+    """Stalls and lags that aiortc's own jitter buffer makes of (moment, sequence number)."""
+    buffer = JitterBuffer(capacity=16, prefetch=4)
+    out: list[tuple[float, int]] = []
+    first = packets[0][1]
+    for moment, sequence in packets:
+        packet = RtpPacket(sequence_number=sequence % 65536, timestamp=(sequence * 960) % 2**32)
+        packet._data = b"x"  # type: ignore[attr-defined] # what aiortc's depayloader leaves
+        _, frame = buffer.add(packet)
+        if frame is not None:
+            out.append((moment, frame.timestamp // 960 - first))
+    raw = [(moment - index * FRAME_MS / 1000) * 1000 for moment, index in out]
+    base = min((m - (s - first) * FRAME_MS / 1000) * 1000 for m, s in packets)
+    gaps = [(b[0] - a[0]) * 1000 - FRAME_MS for a, b in itertools.pairwise(out)]
+    return gaps, [value - base for value in raw]
+
+
+async def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--loss", type=float, default=0.02)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    args = parser.parse_args()
+    dice = random.Random(7)
+    arrived: list[tuple[float, int]] = []
+    loop = asyncio.get_running_loop()
+
+    def drop(number: int) -> bool:
+        lost: bool = dice.random() < args.loss
+        if not lost:
+            arrived.append((loop.time(), number))
+        return lost
+
+    async with webrtc_server.serve() as gateway:
+        gateway.echo_audio = False
+        async with Caller(gateway.url, drop=drop) as caller:
+            names = itertools.cycle(SAID)
+            end = loop.time() + args.seconds
+            while loop.time() < end:
+                await caller.say(speech(next(names)))
+            frames = list(gateway.frames[caller.call_id])
+            lost, sent = caller.dropped_packets, caller.sent_packets
+    heard = [(moment, len(pcm) // 2) for moment, pcm in frames]
+    gaps = [(b[0] - a[0]) * 1000 - FRAME_MS for a, b in itertools.pairwise(heard)]
+    moments, lag = lags(heard)
+    stock_gaps, stock_lag = stock(arrived)
+    print(f"{machine()}\n{lost} of {sent} packets lost\n")
+    rows = {
+        "stall": gaps,
+        "lag above base": lag,
+        "back to base after": times_above_base(moments, lag),
+        "stall, stock buffer": stock_gaps,
+        "lag, stock buffer": stock_lag,
+    }
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,252 @@
+"""The composition root: builds the web application out of settings, services and engines.
+
+Start: database (and its schema), then what writes to the stores, then the engines in the
+background; the server answers from the first moment and says in /readyz what it still waits for.
+End, in reverse: calls, then what they write to, then the stores. Nothing imports this module but
+the command line.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+from aiohttp import hdrs, web
+
+from rest.auth import Authenticator, Principal, bearer_token
+from rest.ephemeral import EphemeralKeys
+from sessions.admission import Admission
+from sessions.engines import LiveEngines
+from sessions.fanout import Fanout
+from sessions.host import SessionHost
+from sessions.persistence import CallJournal
+from sessions.registry import CallRegistry
+from store.bus import Bus
+from store.database import Database
+from store.migrate import migrate
+from store.tenants.agents import Agents
+from store.tenants.api_keys import ApiKeys
+from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
+
+from .admittance import Admittance
+from .channels.webrtc import calls as webrtc
+from .channels.webrtc.ice import IceSettings, TurnServer
+from .demo import Demo
+from .health import Check, Health
+from .lifecycle import CONNECTION_GUARD, ConnectionGuard
+from .metrics import Metrics
+from .middleware import Middleware
+from .platform import Platform, PlatformParts
+from .realtime import RealtimeCalls
+from .services import ServiceUrls
+from .settings import CHECKOUT, Settings
+from .stock_models import StockModels
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 1024 * 1024
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class OwnedEngines(LiveEngines, Protocol):
+    """The engines of this process, as their owner sees them."""
+
+    async def start(self) -> None:
+        """Load and warm up everything; returns when calls can be answered."""
+        ...
+
+    async def close(self) -> None:
+        """End every executor and child."""
+        ...
+
+    def waiting_for(self) -> str | None:
+        """Why calls cannot be answered yet (a sentence); None when they can."""
+        ...
+
+
+HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
+
+
+class Blab:
+    """The parts of one server, wired."""
+
+    def __init__(self, settings: Settings, urls: ServiceUrls, engines: OwnedEngines) -> None:
+        self._settings = settings
+        self._embedded = settings.database_url is None
+        self._engines = engines
+        self._database = Database(urls.database_url)
+        self._bus = Bus(urls.redis_url)
+        self._registry = CallRegistry(self._bus)
+        self._fanout = Fanout(self._bus)
+        self._journal = CallJournal(self._database, self._registry.node_id)
+        self._admission = Admission(settings.max_calls)
+        self._metrics = Metrics()
+        self._loading: asyncio.Task[None] | None = None
+        self.host = SessionHost(
+            StockModels(engines),
+            self._admission,
+            self._journal,
+            self._fanout,
+            self._registry,
+            record_to=settings.record_calls,
+            on_ended=self._metrics.call_ended,
+        )
+        self._metrics.watch_active(lambda: self.host.active)
+        self._ephemeral = EphemeralKeys(self._bus)
+        authenticator = self._authenticator = Authenticator(
+            ApiKeys(self._database), self._ephemeral
+        )
+        self._platform = Platform(
+            PlatformParts(settings, self._database, self._bus, self._authenticate)
+        )
+        self._calls = RealtimeCalls(
+            Admittance(authenticator, Agents(self._database), settings.allowed_origins),
+            self._ephemeral,
+            self.host,
+            self._metrics,
+            waiting_for=engines.waiting_for,
+        )
+
+    def application(self, demo: Path) -> web.Application:
+        """The application with its routes; ``demo``: folder of the demo page."""
+        guard = ConnectionGuard()
+        middleware = Middleware(self._metrics)
+        app = web.Application(
+            middlewares=[guard.note, *middleware.all], client_max_size=MAX_REQUEST_BYTES
+        )
+        app[CONNECTION_GUARD] = guard
+        app[HOST] = self.host
+        health = Health(self._checks())
+        local = LOCAL_WORKSPACE if self._embedded else None
+        app.add_routes(
+            [
+                web.get("/healthz", health.live),
+                web.get("/readyz", health.ready),
+                web.get("/metrics", self._metrics.handle),
+                *self._calls.routes(),
+                *self._platform.routes(),
+                *Demo(demo, self._ephemeral, local).routes(),
+            ]
+        )
+        app.cleanup_ctx.extend([self._stores, self._writers, self._models])
+        app.cleanup_ctx.extend(self._platform.contexts)
+        app.on_shutdown.append(self._end_calls)
+        webrtc.setup(app, self._calls.start_call, self._calls.hang_up, ice_settings(self._settings))
+        return app
+
+    async def _authenticate(self, request: web.Request) -> Principal:
+        token = bearer_token(request.headers.get(hdrs.AUTHORIZATION))
+        return await self._authenticator.authenticate(token)
+
+    # ------------------------------------------------------------------ start and end
+
+    async def _stores(self, _app: web.Application) -> AsyncIterator[None]:
+        try:
+            await self._database.connect()
+            await migrate(self._database)
+            if self._embedded:
+                await Workspaces(self._database).ensure_local_workspace()
+            yield
+        finally:
+            await self._bus.close()
+            await self._database.close()
+
+    async def _writers(self, _app: web.Application) -> AsyncIterator[None]:
+        if self._settings.record_calls is not None:
+            await asyncio.to_thread(
+                self._settings.record_calls.mkdir, mode=0o700, parents=True, exist_ok=True
+            )
+        self._registry.start()
+        self._fanout.start()
+        self._journal.start()
+        yield
+        await self._journal.stop()
+        await self._fanout.stop()
+        await self._registry.stop()
+
+    async def _models(self, _app: web.Application) -> AsyncIterator[None]:
+        self._loading = asyncio.create_task(self._load(), name="engines-loading")
+        yield
+        self._loading.cancel()
+        await asyncio.gather(self._loading, return_exceptions=True)
+        await self._engines.close()
+
+    async def _load(self) -> None:
+        try:
+            await self._engines.start()
+        except Exception:  # a background job's edge: told here and in /readyz
+            log.exception("the engines could not be loaded")
+            raise
+
+    async def _end_calls(self, _app: web.Application) -> None:
+        await self.host.drain(0)
+        await self._calls.close()
+
+    # ------------------------------------------------------------------ readiness
+
+    def _checks(self) -> dict[str, Check]:
+        checks: dict[str, Check] = {
+            "engines": _sync(self._engines_waiting),
+            "admission": _sync(self._no_slot),
+            "database": self._database_away,
+        }
+        if self._embedded:
+            checks["bus"] = self._bus_away
+        return checks
+
+    def _engines_waiting(self) -> str | None:
+        if self._loading is not None and self._loading.done() and not self._loading.cancelled():
+            error = self._loading.exception()
+            if error is not None:
+                return f"The engines could not be loaded: {error}."
+        return self._engines.waiting_for()
+
+    def _no_slot(self) -> str | None:
+        if self._admission.draining:
+            return "The server is shutting down."
+        if self._admission.active >= self._admission.capacity:
+            return f"Every line is in use ({self._admission.capacity})."
+        return None
+
+    async def _database_away(self) -> str | None:
+        await self._database.fetchval("SELECT 1")
+        return None
+
+    async def _bus_away(self) -> str | None:
+        await self._bus.ping()
+        return None
+
+
+def build_app(
+    settings: Settings,
+    urls: ServiceUrls,
+    engines: OwnedEngines,
+    *,
+    demo: Path = CHECKOUT / "static" / "demo",
+) -> web.Application:
+    """The application, not started. ``app[HOST].drain`` is what ``lifecycle.serve`` needs."""
+    return Blab(settings, urls, engines).application(demo)
+
+
+def ice_settings(settings: Settings) -> IceSettings:
+    """How WebRTC peers reach this server. Of several STUN or TURN servers the first is used."""
+    stun = [server for server in settings.ice_servers if server.url.startswith("stun")]
+    turn = [server for server in settings.ice_servers if server.url.startswith("turn")]
+    advertised = settings.advertised_address
+    return IceSettings(
+        stun_server=stun[0].url if stun else None,
+        turn_server=TurnServer(turn[0].url, turn[0].username or "", turn[0].credential or "")
+        if turn
+        else None,
+        advertised_addresses=(advertised,) if advertised else (),
+        port_range=settings.udp_ports,
+        allow_loopback=settings.host in _LOOPBACK,
+    )
+
+
+def _sync(check: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:
+    async def asked() -> str | None:
+        return check()
+
+    return asked

@@ -1,0 +1,240 @@
+"""HTTP of WebRTC calls, as the OpenAI Realtime API has it.
+
+``POST /v1/realtime/calls`` takes the SDP offer (``application/sdp``, or multipart fields ``sdp``
+and ``session``) and answers 201 with the SDP answer and ``Location: …/calls/{id}``;
+``POST /v1/realtime/calls/{id}/hangup`` ends the call. Who may call, whether there is room and what
+runs the conversation is decided by two functions that the gateway hands in.
+
+Bounds: a body of ``MAX_BODY_BYTES`` that arrives within ``BODY_TIMEOUT`` seconds.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from .channel import WebRTCChannel
+from .ice import DEFAULT_ICE, IceSettings
+from .offer import MAX_OFFER_BYTES, Offer, OfferError, check_offer
+
+logger = logging.getLogger(__name__)
+
+MAX_SESSION_BYTES = 256 * 1024
+MAX_BODY_BYTES = MAX_OFFER_BYTES + MAX_SESSION_BYTES + 4096
+BODY_TIMEOUT = 10.0
+ALLOWED_HEADERS = "Authorization, Content-Type, X-OpenAI-Agents-SDK, OpenAI-Beta"
+
+StartCall = Callable[[web.Request, WebRTCChannel, dict[str, Any] | None], Awaitable[str]]
+"""Authenticates the request, admits the call, starts its session; returns the call id.
+
+Raises ``web.HTTPException`` where the call is refused (401, 503 …)."""
+HangUp = Callable[[web.Request, str], Awaitable[bool]]
+"""Authenticates the request and ends the call; False where there is no such call."""
+
+
+class RequestError(Exception):
+    """A request that cannot be carried out; becomes an error envelope."""
+
+    def __init__(self, code: str, message: str, param: str | None = None, status: int = 400):
+        super().__init__(message)
+        self.code, self.message, self.param, self.status = code, message, param, status
+
+
+class WebRTCCalls:
+    """The handlers; owns every channel it made until that is closed."""
+
+    def __init__(
+        self,
+        start_call: StartCall,
+        hang_up: HangUp,
+        ice: IceSettings = DEFAULT_ICE,
+        *,
+        allow_origin: str = "*",
+    ) -> None:
+        self._start_call = start_call
+        self._hang_up = hang_up
+        self._ice = ice
+        self._allow_origin = allow_origin
+        self._channels: set[WebRTCChannel] = set()
+
+    @property
+    def live(self) -> int:
+        """Calls that are being set up or going on."""
+        return len(self._channels)
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application's router."""
+        calls, hangup = "/v1/realtime/calls", "/v1/realtime/calls/{call_id}/hangup"
+        return [
+            web.post(calls, self.create),
+            web.options(calls, self.preflight),
+            web.post(hangup, self.hang_up),
+            web.options(hangup, self.preflight),
+        ]
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Answer an offer and start the call."""
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                sdp, session = await _read_body(request)
+            offer = check_offer(sdp)
+        except TimeoutError:
+            return self._error(
+                RequestError(
+                    "timeout", f"the body did not arrive in {BODY_TIMEOUT:.0f} s", None, 408
+                )
+            )
+        except OfferError as fault:
+            return self._error(RequestError("invalid_sdp", str(fault), "sdp"))
+        except RequestError as fault:
+            return self._error(fault)
+        return await self._connect(request, offer, session)
+
+    async def hang_up(self, request: web.Request) -> web.Response:
+        """End a call."""
+        call_id = request.match_info["call_id"]
+        if await self._hang_up(request, call_id):
+            return web.Response(headers=self._cors())
+        return self._error(
+            RequestError("call_not_found", f"there is no call {call_id!r}", "call_id", 404)
+        )
+
+    async def preflight(self, request: web.Request) -> web.Response:  # noqa: ARG002
+        """Tell a browser what it may send from another origin."""
+        headers = {
+            "Access-Control-Allow-Methods": "POST, OPTIONS",
+            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Max-Age": "600",
+        }
+        return web.Response(status=204, headers=self._cors() | headers)
+
+    async def close(self, reason: str = "server is shutting down") -> None:
+        """Close every call that is left."""
+        await asyncio.gather(*(channel.close(reason) for channel in list(self._channels)))
+
+    async def _connect(
+        self, request: web.Request, offer: Offer, session: dict[str, Any] | None
+    ) -> web.Response:
+        channel = self._make_channel()
+        try:
+            call_id = await self._start_call(request, channel, session)
+            answer = await channel.answer(offer)
+        except web.HTTPException as refusal:
+            await channel.close("refused")
+            refusal.headers.update(self._cors())
+            raise
+        except OfferError as fault:
+            await channel.close("offer refused")
+            return self._error(RequestError("invalid_sdp", str(fault), "sdp"))
+        except BaseException:
+            await channel.close("call could not be started")
+            raise
+        location = {"Location": f"/v1/realtime/calls/{call_id}"}
+        return web.Response(
+            status=201,
+            text=answer,
+            content_type="application/sdp",
+            headers=self._cors() | location,
+        )
+
+    def _make_channel(self) -> WebRTCChannel:
+        def forget(reason: str) -> None:
+            logger.info("WebRTC call closed: %s", reason)
+            self._channels.discard(channel)
+
+        channel = WebRTCChannel(self._ice, on_closed=forget)
+        self._channels.add(channel)
+        return channel
+
+    def _cors(self) -> dict[str, str]:
+        return {
+            "Access-Control-Allow-Origin": self._allow_origin,
+            "Access-Control-Expose-Headers": "Location",
+        }
+
+    def _error(self, fault: RequestError) -> web.Response:
+        error = {
+            "type": "invalid_request_error",
+            "code": fault.code,
+            "message": fault.message,
+            "param": fault.param,
+        }
+        return web.json_response({"error": error}, status=fault.status, headers=self._cors())
+
+
+def setup(
+    app: web.Application,
+    start_call: StartCall,
+    hang_up: HangUp,
+    ice: IceSettings = DEFAULT_ICE,
+    *,
+    allow_origin: str = "*",
+) -> WebRTCCalls:
+    """Add the routes to an application and close what is left when it shuts down."""
+    calls = WebRTCCalls(start_call, hang_up, ice, allow_origin=allow_origin)
+    app.add_routes(calls.routes())
+
+    async def close_all(_: web.Application) -> None:
+        await calls.close()
+
+    app.on_shutdown.append(close_all)
+    return calls
+
+
+async def _read_body(request: web.Request) -> tuple[str, dict[str, Any] | None]:
+    """The offer and the session configuration of a request."""
+    if request.content_type == "application/sdp":
+        return _text(await _read(request.content.iter_chunked(8192), MAX_OFFER_BYTES, "sdp")), None
+    if not request.content_type.startswith("multipart/"):
+        raise RequestError(
+            "unsupported_content_type",
+            f"Content-Type is {request.content_type}: send application/sdp or multipart/form-data",
+            None,
+            415,
+        )
+    parts: dict[str, bytes] = {}
+    limits = {"sdp": MAX_OFFER_BYTES, "session": MAX_SESSION_BYTES}
+    try:
+        async for part in await request.multipart():
+            if not isinstance(part, BodyPartReader) or part.name not in limits:
+                raise RequestError("unknown_field", "the fields are sdp and session")
+            parts[part.name] = await _read(part, limits[part.name], part.name)
+    except (ValueError, HttpProcessingError) as fault:
+        raise RequestError(
+            "invalid_multipart", "the body is no multipart/form-data: send the fields sdp, session"
+        ) from fault
+    if "sdp" not in parts:
+        raise RequestError("missing_field", "the multipart body has no field sdp", "sdp")
+    return _text(parts["sdp"]), _session(parts.get("session"))
+
+
+async def _read(chunks: Any, limit: int, param: str) -> bytes:
+    data = bytearray()
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > limit:
+            raise RequestError("too_large", f"{param} has more than {limit} bytes", param, 413)
+    return bytes(data)
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as fault:
+        raise RequestError("invalid_sdp", "the SDP is not UTF-8", "sdp") from fault
+
+
+def _session(data: bytes | None) -> dict[str, Any] | None:
+    if data is None:
+        return None
+    try:
+        session = json.loads(data)
+    except (ValueError, RecursionError) as fault:
+        raise RequestError("invalid_json", f"session is no JSON: {fault}", "session") from fault
+    if not isinstance(session, dict):
+        raise RequestError("invalid_json", "session is a JSON object", "session")
+    return session

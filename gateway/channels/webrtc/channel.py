@@ -1,0 +1,219 @@
+"""A call over WebRTC: the Channel that sessions see, on one ``Peer``.
+
+Life: made → ``answer`` (SDP) → connected within ``HANDSHAKE_TIMEOUT`` → closed, by ``close`` or
+because the peer is gone; ``incoming`` ends in either case.
+
+Bounds and what happens beyond them
+- caller's audio not yet read: ``MAX_AUDIO_SECONDS``; the oldest goes.
+- client messages not yet read: ``MAX_MESSAGES``; the call is closed.
+- events before the data channel is open: ``MAX_EARLY_EVENTS``; the oldest goes (a client that
+  never opens the channel has no use for them).
+- events that the client does not read, audio that is played faster than 30 s ahead: the call is
+  closed.
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from media.formats import SAMPLE_BYTES
+from sessions.channel import Piece, ServerEvent
+from sessions.core.config import SessionConfig
+
+from .ice import DEFAULT_ICE, IceSettings
+from .offer import Offer
+from .peer import AiortcPeer, Peer
+from .sender import VoiceTrack
+
+logger = logging.getLogger(__name__)
+
+DATA_CHANNEL = "oai-events"
+HANDSHAKE_TIMEOUT = 10.0
+DRAIN_TIMEOUT = 0.5
+MAX_AUDIO_SECONDS = 5
+MAX_MESSAGES = 256
+MAX_EARLY_EVENTS = 256
+MAX_MESSAGE_BYTES = 256 * 1024
+
+
+class WebRTCChannel:
+    """One WebRTC caller. Make it inside a running event loop."""
+
+    name = "webrtc"
+
+    def __init__(
+        self,
+        ice: IceSettings = DEFAULT_ICE,
+        *,
+        handshake_timeout: float = HANDSHAKE_TIMEOUT,
+        on_closed: Callable[[str], None] | None = None,
+    ) -> None:
+        self.input_rate = 16_000
+        self.output_rate = 24_000
+        self.lead_ms = 80
+        self.closed_reason: str | None = None
+        """Why the call ended; None while it lasts."""
+        self._loop = asyncio.get_running_loop()
+        self._on_closed = on_closed
+        self._track = VoiceTrack(self.output_rate)
+        self._peer: Peer = AiortcPeer(
+            self, self._track, input_rate=self.input_rate, ice=ice, channel_label=DATA_CHANNEL
+        )
+        self._incoming: deque[bytes | Mapping[str, Any]] = deque()
+        self._arrived = asyncio.Event()
+        self._audio_bytes = 0
+        self._messages = 0
+        self._early: deque[str] | None = deque(maxlen=MAX_EARLY_EVENTS)
+        self._handshake_timeout = handshake_timeout
+        self._handshake: asyncio.TimerHandle | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    async def answer(self, offer: Offer) -> str:
+        """The SDP answer to a checked offer; from here on the handshake's deadline runs.
+
+        Raises OfferError; the channel must be closed then."""
+        self._handshake = self._loop.call_later(
+            self._handshake_timeout, self.on_gone, "handshake timed out"
+        )
+        return await self._peer.answer(offer)
+
+    # ------------------------------------------------------------------ Channel
+
+    async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
+        """Audio (PCM16 mono, ``input_rate``) and client messages, until the peer is gone."""
+        while True:
+            while self._incoming:
+                item = self._incoming.popleft()
+                if isinstance(item, bytes):
+                    self._audio_bytes -= len(item)
+                else:
+                    self._messages -= 1
+                yield item
+            if self.closed_reason is not None:
+                return
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    def configure(self, config: SessionConfig) -> None:
+        """WebRTC's formats are negotiated by SDP; a configuration changes nothing here."""
+
+    def play(self, piece: Piece) -> None:
+        """Queue reply audio (``output_rate``)."""
+        if not self._track.play(piece.pcm):
+            self.on_gone("playout queue is full")
+
+    def flush(self) -> None:
+        """Forget all audio that has not left; takes effect with the next packet."""
+        self._track.flush()
+
+    def played(self) -> int:
+        """Samples whose packets have left."""
+        return self._track.played()
+
+    def send(self, event: ServerEvent) -> None:
+        """Send a server event over the data channel, or keep it until that is open."""
+        if self.closed_reason is not None:
+            return
+        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        if self._early is not None:
+            self._early.append(text)
+        elif not self._peer.say(text):
+            self.on_gone("client does not read its events")
+
+    async def close(self, reason: str) -> None:
+        """Let the last events leave, then free everything; returns when nothing is left."""
+        self.on_gone(reason)
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    # --------------------------------------------------------------- PeerEvents
+
+    def on_connected(self) -> None:
+        """The handshake is done."""
+        if self._handshake is not None:
+            self._handshake.cancel()
+            self._handshake = None
+
+    def on_audio(self, pcm: bytes) -> None:
+        """Queue the caller's voice."""
+        if self.closed_reason is not None:
+            return
+        self._incoming.append(pcm)
+        self._audio_bytes += len(pcm)
+        if self._audio_bytes > MAX_AUDIO_SECONDS * self.input_rate * SAMPLE_BYTES:
+            self._drop_oldest_audio()
+        self._arrived.set()
+
+    def on_open(self) -> None:
+        """Send what was kept for the data channel."""
+        early, self._early = self._early, None
+        for text in early or ():
+            self._peer.say(text)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Queue a client message; answer one that is no JSON object."""
+        if self.closed_reason is not None:
+            return
+        try:
+            if len(message) > MAX_MESSAGE_BYTES:
+                raise ValueError(f"a message has at most {MAX_MESSAGE_BYTES} bytes")
+            parsed = json.loads(message)
+            if not isinstance(parsed, dict):
+                raise TypeError("a client event is a JSON object")
+        except (ValueError, TypeError, RecursionError) as fault:
+            self._refuse(str(fault))
+            return
+        if self._messages >= MAX_MESSAGES:
+            self.on_gone("client sends faster than it can be served")
+            return
+        self._messages += 1
+        self._incoming.append(parsed)
+        self._arrived.set()
+
+    def on_gone(self, reason: str) -> None:
+        """End the call; the first reason counts."""
+        if self.closed_reason is not None:
+            return
+        self.closed_reason = reason
+        self.on_connected()
+        self._track.flush()
+        self._arrived.set()
+        self._closing = self._loop.create_task(self._free(), name="webrtc-close")
+        if self._on_closed is not None:
+            self._on_closed(reason)
+
+    # ------------------------------------------------------------------ private
+
+    async def _free(self) -> None:
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                await self._peer.drain()
+        except TimeoutError:
+            logger.info("a WebRTC client left its last events unread")
+        await self._peer.close()
+
+    def _drop_oldest_audio(self) -> None:
+        for index, item in enumerate(self._incoming):
+            if isinstance(item, bytes):
+                del self._incoming[index]
+                self._audio_bytes -= len(item)
+                return
+
+    def _refuse(self, why: str) -> None:
+        self.send(
+            {
+                "type": "error",
+                "event_id": f"event_{secrets.token_hex(10)}",
+                "error": {
+                    "type": "invalid_request_error",
+                    "code": "invalid_json",
+                    "message": f"The message is not a client event: {why}",
+                    "param": None,
+                    "event_id": None,
+                },
+            }
+        )

@@ -1,0 +1,266 @@
+"""ICE for a server: where to listen, whom to believe, when to give up (RFC 8445, RFC 7675).
+
+``IceConnection`` is aioice's connection with four differences:
+
+- **Addresses** are chosen by ``IceSettings``: interfaces, a port range, addresses to advertise for
+  a one-to-one NAT; STUN and TURN only where configured, with ``GATHER_TIMEOUT`` for both.
+- **Strangers are not heard**: a datagram that is not STUN is dropped unless it comes from an
+  address that ICE has paired; anybody may send to our port, and one forged record is enough to
+  kill a DTLS handshake.
+- **mDNS candidates** (``.local``) are ignored: their address is learned from the peer's own checks,
+  and resolving them costs a second.
+- **Consent** is asked for every ``CONSENT_INTERVAL`` and the connection closed when nothing was
+  answered for ``CONSENT_EXPIRY``.
+"""
+
+import asyncio
+import itertools
+import logging
+import random
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+import aioice
+from aioice import ice, mdns, stun
+from aioice.candidate import candidate_foundation, candidate_priority
+
+logger = logging.getLogger(__name__)
+
+TESTED_AIOICE = "0.13."
+"""The version whose inner workings this file relies on; see tests/gateway/test_webrtc_ice.py."""
+
+GATHER_TIMEOUT = 1.0
+"""Seconds that STUN and TURN servers have to answer; their candidates are left out otherwise."""
+CONSENT_INTERVAL = 2.0
+CONSENT_EXPIRY = 9.0
+MAX_QUEUED_DATAGRAMS = 512
+"""Received and not read yet; further ones are dropped, as a full socket buffer would."""
+MAX_REMOTE_CANDIDATES = 32
+SOCKET_BUFFER = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TurnServer:
+    """A relay: ``turn:host:port?transport=udp`` or ``turns:…`` and its credential."""
+
+    url: str
+    username: str
+    credential: str
+
+
+@dataclass(frozen=True, slots=True)
+class IceSettings:
+    """How this server is reached. The default gathers all interfaces and asks nobody."""
+
+    stun_server: str | None = None
+    """``stun:host:port``; only needed behind a NAT whose public address is not known."""
+    turn_server: TurnServer | None = None
+    bind_addresses: tuple[str, ...] = ()
+    """Addresses to listen on; empty: those of all interfaces."""
+    advertised_addresses: tuple[str, ...] = ()
+    """Public addresses that a one-to-one NAT (Docker, a cloud) maps to ours, port by port."""
+    port_range: tuple[int, int] | None = None
+    """First and last UDP port; None: any free port."""
+    allow_loopback: bool = False
+    """Also listen on 127.0.0.1, for callers on this machine."""
+
+    def __post_init__(self) -> None:
+        for address in (*self.bind_addresses, *self.advertised_addresses):
+            ip_address(address)
+        if self.port_range is not None:
+            first, last = self.port_range
+            if not 1 <= first <= last <= 65_535:
+                raise ValueError(f"UDP port range {first}-{last}: 1 ≤ first ≤ last ≤ 65535")
+
+
+DEFAULT_ICE = IceSettings()
+
+
+class GuardedProtocol(ice.StunProtocol):
+    """One UDP socket; hears only STUN and the addresses that ICE has paired with it."""
+
+    def __init__(self, receiver: "IceConnection") -> None:
+        super().__init__(receiver)
+        self.dropped = 0
+        self._paired: set[tuple[str, int]] = set()
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        """Demultiplex by the first byte (RFC 7983): STUN is 0 to 3."""
+        if data and isinstance(data, bytes):
+            if data[0] < 4:
+                super().datagram_received(data, addr)
+                return
+            if self._knows((addr[0], addr[1])):
+                self.receiver.data_received(data, self.local_candidate.component)
+                return
+        self.dropped += 1
+
+    def _knows(self, address: tuple[str, int]) -> bool:
+        if address in self._paired:
+            return True
+        if any(
+            pair.protocol is self and pair.remote_addr == address
+            for pair in self.receiver._check_list
+        ):
+            self._paired.add(address)
+            return True
+        return False
+
+
+class IceConnection(aioice.Connection):
+    """The ICE agent of one call; see the module for what it does differently."""
+
+    def __init__(self, settings: IceSettings, **arguments: Any) -> None:
+        super().__init__(ice_controlling=False, **arguments)
+        self._settings = settings
+
+    async def add_remote_candidate(self, remote_candidate: aioice.Candidate | None) -> None:
+        """Add a candidate of the peer unless it is an mDNS name or one too many."""
+        if remote_candidate is not None and (
+            mdns.is_mdns_hostname(remote_candidate.host)
+            or remote_candidate.transport.lower() != "udp"
+            or len(self.remote_candidates) >= MAX_REMOTE_CANDIDATES
+        ):
+            return
+        await super().add_remote_candidate(remote_candidate)
+
+    async def gather_candidates(self) -> None:
+        """Bind the sockets and collect our candidates."""
+        if self._local_candidates_start:
+            return
+        self._local_candidates_start = True
+        addresses = list(self._settings.bind_addresses) or ice.get_host_addresses(True, True)
+        if self._settings.allow_loopback and "127.0.0.1" not in addresses:
+            addresses.append("127.0.0.1")
+        self._local_candidates += await self.get_component_candidates(1, addresses)
+        self._local_candidates_end = True
+
+    async def get_component_candidates(
+        self, component: int, addresses: list[str], timeout: int = 5
+    ) -> list[aioice.Candidate]:
+        """Host candidates, then advertised, server-reflexive and relayed ones."""
+        protocols = [p for a in addresses if (p := await self._listen(component, a)) is not None]
+        self._protocols += protocols
+        candidates = [protocol.local_candidate for protocol in protocols]
+        for protocol in protocols:
+            candidates += self._advertised(protocol)
+        tasks = self._ask_servers(component, protocols)
+        if tasks:
+            done, late = await asyncio.wait(tasks, timeout=min(timeout, GATHER_TIMEOUT))
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            for task in done:
+                if (fault := task.exception()) is not None:
+                    logger.warning("no candidate from a STUN or TURN server: %s", fault)
+                    continue
+                candidate, relay = task.result()
+                candidates.append(candidate)
+                if relay is not None:
+                    self._protocols.append(relay)
+        return candidates
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """Queue a datagram for DTLS and SRTP, within the queue's bound."""
+        if self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
+            super().data_received(data, component)
+
+    async def query_consent(self) -> None:
+        """Ask the peer for consent to send; close the connection once it stays silent."""
+        loop = asyncio.get_running_loop()
+        key = (self.remote_password or "").encode()
+        answered = loop.time()
+        while loop.time() - answered < CONSENT_EXPIRY:
+            await asyncio.sleep(CONSENT_INTERVAL * random.uniform(0.8, 1.2))
+            for pair in list(self._nominated.values()):
+                try:
+                    await pair.protocol.request(
+                        self.build_request(pair, nominate=False),
+                        pair.remote_addr,
+                        integrity_key=key,
+                        retransmissions=0,
+                    )
+                except stun.TransactionError:
+                    continue
+                answered = loop.time()
+        self._query_consent_task = None
+        await self.close()
+
+    async def _listen(self, component: int, address: str) -> GuardedProtocol | None:
+        loop = asyncio.get_running_loop()
+        for port in self._ports():
+            try:
+                transport, protocol = await loop.create_datagram_endpoint(
+                    lambda: GuardedProtocol(self), local_addr=(address, port)
+                )
+            except OSError as fault:
+                failure = fault
+                continue
+            transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER
+            )
+            host, port = transport.get_extra_info("sockname")[:2]
+            protocol.local_candidate = aioice.Candidate(
+                foundation=candidate_foundation("host", "udp", host),
+                component=component,
+                transport="udp",
+                priority=candidate_priority(component, "host"),
+                host=host,
+                port=port,
+                type="host",
+            )
+            return protocol
+        logger.warning("cannot listen for WebRTC media on %s: %s", address, failure)
+        return None
+
+    def _ports(self) -> Iterator[int]:
+        """Ports to try, from a random one on."""
+        if self._settings.port_range is None:
+            return iter((0,))
+        first, last = self._settings.port_range
+        start = random.randint(first, last)
+        return itertools.chain(range(start, last + 1), range(first, start))
+
+    def _advertised(self, protocol: GuardedProtocol) -> list[aioice.Candidate]:
+        own = protocol.local_candidate
+        version = ip_address(own.host).version
+        return [
+            aioice.Candidate(
+                foundation=candidate_foundation("srflx", "udp", own.host),
+                component=own.component,
+                transport="udp",
+                priority=candidate_priority(own.component, "srflx"),
+                host=address,
+                port=own.port,
+                type="srflx",
+                related_address=own.host,
+                related_port=own.port,
+            )
+            for address in self._settings.advertised_addresses
+            if ip_address(address).version == version and not ip_address(own.host).is_loopback
+        ]
+
+    def _ask_servers(
+        self, component: int, protocols: list[GuardedProtocol]
+    ) -> list[asyncio.Task[Any]]:
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(ice.server_reflexive_candidate(protocol, self.stun_server))
+            for protocol in protocols
+            if self.stun_server and ip_address(protocol.local_candidate.host).version == 4
+        ]
+        if self.turn_server:
+            relayed = ice.relayed_candidate(
+                component=component,
+                hide_related_address=False,
+                protocol_factory=lambda: GuardedProtocol(self),
+                turn_server=self.turn_server,
+                turn_username=self.turn_username,
+                turn_password=self.turn_password,
+                turn_ssl=self.turn_ssl,
+                turn_transport=self.turn_transport,
+            )
+            tasks.append(asyncio.create_task(relayed))
+        return tasks

@@ -1,0 +1,257 @@
+"""The WebRTC stack behind one door: everything that knows aiortc from within is here.
+
+``Peer`` is what a channel needs of a stack; ``AiortcPeer`` builds it on aiortc, with three parts
+put in the place of its own, on the objects of this one call only (nothing global is patched):
+
+- the receiver of the audio transceiver (``_Receiver``, see ``receiver.py``),
+- the ICE connection below the transports (``IceConnection``, see ``ice.py``),
+- the parameters of Opus in the answer (in-band FEC, mono).
+
+aiortc is pinned; ``TESTED_AIORTC`` names the version these inner parts were read in, and
+tests/gateway/test_webrtc_peer.py fails when they change.
+"""
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+import aiortc
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc.exceptions import InternalError, InvalidStateError, OperationError
+from aiortc.rtcconfiguration import RTCBundlePolicy
+from aiortc.rtcicetransport import candidate_to_aioice, connection_kwargs
+
+from .ice import IceConnection, IceSettings
+from .offer import PARSER_FAULTS, Offer, OfferError
+from .receiver import VoiceReceiver, report_pause
+from .sender import VoiceTrack
+
+logger = logging.getLogger(__name__)
+
+TESTED_AIORTC = "1.16.0"
+CLOSE_TIMEOUT = 3.0
+OPUS_PARAMETERS = {"minptime": "10", "useinbandfec": "1", "stereo": "0", "sprop-stereo": "0"}
+"""What we ask the caller's encoder for (RFC 7587)."""
+
+
+class PeerEvents(Protocol):
+    """What a peer tells its channel; called in the event loop, must not block."""
+
+    def on_connected(self) -> None:
+        """Media and data can flow."""
+
+    def on_audio(self, pcm: bytes) -> None:
+        """The caller's voice, PCM16 mono."""
+
+    def on_open(self) -> None:
+        """The data channel is open."""
+
+    def on_message(self, message: str | bytes) -> None:
+        """A message on the data channel."""
+
+    def on_gone(self, reason: str) -> None:
+        """The peer is gone; may be told more than once."""
+
+
+class Peer(Protocol):
+    """One connection to one browser (or other WebRTC client)."""
+
+    async def answer(self, offer: Offer) -> str:
+        """The SDP answer to a checked offer, with all our candidates. Raises OfferError."""
+        ...
+
+    def say(self, text: str) -> bool:
+        """Send a message on the data channel; False where it cannot be taken any more."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until what was said has left; the caller sets the deadline."""
+        ...
+
+    async def close(self) -> None:
+        """Free everything; harmless when called twice."""
+        ...
+
+
+class AiortcPeer:
+    """A peer on aiortc. ``track`` is sent; what is received goes to ``events``."""
+
+    MAX_BUFFERED = 4 * 1024 * 1024
+    """Bytes of messages that the peer may leave unread."""
+
+    def __init__(
+        self,
+        events: PeerEvents,
+        track: VoiceTrack,
+        *,
+        input_rate: int,
+        ice: IceSettings,
+        channel_label: str,
+    ) -> None:
+        self._events = events
+        self._label = channel_label
+        self._data_channel: Any = None
+        servers = _ice_servers(ice)
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        )
+        self._transceiver = self._connection.addTransceiver(track, direction="sendrecv")
+        self._voice = VoiceReceiver(events.on_audio, input_rate)
+        self._ice = IceConnection(ice, **connection_kwargs(servers))
+        self._put_in_parts()
+        self._connection.on("connectionstatechange", self._on_state)
+        self._connection.on("datachannel", self._on_data_channel)
+
+    async def answer(self, offer: Offer) -> str:
+        """The SDP answer with all our candidates."""
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            for candidate in offer.candidates:
+                await self._ice.add_remote_candidate(candidate_to_aioice(candidate))
+            for codec in self._transceiver._codecs:
+                codec.parameters = dict(OPUS_PARAMETERS)
+            await self._connection.setLocalDescription()
+        except (*PARSER_FAULTS, InternalError, InvalidStateError, OperationError) as fault:
+            raise OfferError(f"the offer cannot be answered: {fault}") from fault
+        return str(self._connection.localDescription.sdp)
+
+    def say(self, text: str) -> bool:
+        """Send a message; False where the peer reads too slowly or is gone."""
+        channel = self._data_channel
+        if channel is None or channel.readyState != "open":
+            return False
+        if channel.bufferedAmount > self.MAX_BUFFERED:
+            return False
+        try:
+            channel.send(text)
+        except (ValueError, InvalidStateError) as fault:
+            logger.warning("a message was not sent on the data channel: %s", fault)
+        return True
+
+    async def drain(self) -> None:
+        """Wait until what was said has left; the caller sets the deadline."""
+        channel = self._data_channel
+        if channel is not None and channel.readyState == "open" and channel.bufferedAmount:
+            drained = asyncio.Event()
+            channel.on("bufferedamountlow", drained.set)
+            channel.on("close", drained.set)
+            await drained.wait()
+
+    async def close(self) -> None:
+        """Free everything."""
+        self._voice.stop()
+        try:
+            await asyncio.wait_for(self._connection.close(), CLOSE_TIMEOUT)
+        except TimeoutError:
+            logger.warning("a WebRTC connection did not close within %s s", CLOSE_TIMEOUT)
+        await self._ice.close()
+
+    def _put_in_parts(self) -> None:
+        """Put our receiver and our ICE connection in the place of aiortc's."""
+        transceiver = self._transceiver
+        opus = [c for c in transceiver.sender.getCapabilities("audio").codecs if c.name == "opus"]
+        transceiver.setCodecPreferences(opus)
+        dtls = transceiver.receiver.transport
+        _replace(transceiver, "_RTCRtpTransceiver__receiver", _Receiver(self._voice, dtls))
+        transceiver.receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
+        _replace(transceiver, "_bundled", True)
+        transport = dtls.transport
+        _replace(transport.iceGatherer, "_connection", self._ice)
+        _replace(transport, "_connection", self._ice)
+        _replace(transport, "_recv", self._ice.recv)
+        _replace(transport, "_send", self._ice.send)
+
+    def _on_state(self) -> None:
+        state = self._connection.connectionState
+        if state == "connected":
+            self._events.on_connected()
+        elif state in ("failed", "closed"):
+            self._events.on_gone(f"connection {state}")
+
+    def _on_data_channel(self, channel: Any) -> None:
+        if channel.label != self._label or self._data_channel is not None:
+            channel.close()
+            return
+        self._data_channel = channel
+        channel.on("message", self._events.on_message)
+        channel.on("close", lambda: self._events.on_gone("data channel closed"))
+        self._events.on_open()
+
+
+class _Receiver:
+    """What aiortc's transports and peer connection expect of an RTCRtpReceiver."""
+
+    def __init__(self, voice: VoiceReceiver, transport: Any) -> None:
+        self.transport = transport
+        self._voice = voice
+        self._enabled = True
+        self._track: Any = None
+        self._rtcp_ssrc = 0
+        self._reports: asyncio.Task[None] | None = None
+
+    @property
+    def track(self) -> Any:
+        """aiortc's remote track; never fed."""
+        return self._track
+
+    def setTransport(self, transport: Any) -> None:  # noqa: N802 - aiortc's name
+        """Take another transport."""
+        self.transport = transport
+
+    def _set_rtcp_ssrc(self, ssrc: int) -> None:
+        self._rtcp_ssrc = ssrc
+
+    async def receive(self, parameters: Any) -> None:
+        """Begin to receive."""
+        if self._reports is None:
+            self.transport._register_rtp_receiver(self, parameters)
+            self._voice.start(frozenset(codec.payloadType for codec in parameters.codecs))
+            self._reports = asyncio.create_task(self._send_reports())
+
+    async def stop(self) -> None:
+        """End for good."""
+        self._voice.stop()
+        if self._reports is not None:
+            self.transport._unregister_rtp_receiver(self)
+            self._reports.cancel()
+            await asyncio.gather(self._reports, return_exceptions=True)
+
+    def _handle_disconnect(self) -> None:
+        self._voice.stop()
+
+    async def _handle_rtp_packet(self, packet: Any, arrival_time_ms: int) -> None:  # noqa: ARG002
+        if self._enabled:
+            self._voice.take(packet)
+
+    async def _handle_rtcp_packet(self, packet: Any) -> None:
+        self._voice.take_report(packet)
+
+    async def _send_reports(self) -> None:
+        while True:
+            await asyncio.sleep(report_pause())
+            report = self._voice.report(self._rtcp_ssrc)
+            if report is not None:
+                try:
+                    await self.transport._send_rtp(report)
+                except ConnectionError:
+                    return
+
+
+def _replace(owner: object, name: str, value: object) -> None:
+    """Set an attribute that must already be there: aiortc's internals, checked as we go."""
+    if not hasattr(owner, name):
+        raise RuntimeError(
+            f"aiortc {aiortc.__version__} has no {type(owner).__name__}.{name}: "
+            f"this server was made for {TESTED_AIORTC}"
+        )
+    setattr(owner, name, value)
+
+
+def _ice_servers(settings: IceSettings) -> list[RTCIceServer]:
+    servers = []
+    if settings.stun_server is not None:
+        servers.append(RTCIceServer(settings.stun_server))
+    if settings.turn_server is not None:
+        turn = settings.turn_server
+        servers.append(RTCIceServer(turn.url, turn.username, turn.credential))
+    return servers

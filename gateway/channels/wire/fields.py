@@ -1,0 +1,203 @@
+"""Strict reading of a JSON object: every refusal is a ClientFault that names the field's path.
+
+Absent and null are the same here (None) unless a method says otherwise; where null means
+something of its own, ask ``has`` and ``is_null``. Strings must be encodable as UTF-8 and free of
+NUL, for neither JSON out nor the database takes them otherwise.
+"""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sessions.channel import ClientFault
+
+
+class Fields:
+    """One JSON object at ``path``; ``event_id`` goes into every fault."""
+
+    def __init__(self, value: Mapping[str, Any], path: str, event_id: str | None) -> None:
+        self._value = value
+        self.path = path
+        self._event_id = event_id
+
+    def where(self, name: str) -> str:
+        """The path of a field, as it stands in ``param``."""
+        return f"{self.path}.{name}" if self.path else name
+
+    def fault(self, code: str, message: str, name: str) -> ClientFault:
+        """A fault about the field ``name``."""
+        return ClientFault(code, message, param=self.where(name), event_id=self._event_id)
+
+    def only(self, known: Collection[str]) -> None:
+        """Refuse the first field that is none of ``known``."""
+        for name in self._value:
+            if name not in known:
+                shown = name[:64].encode("ascii", "backslashreplace").decode()
+                accepted = ", ".join(sorted(known))
+                raise self.fault(
+                    "unknown_parameter",
+                    f"Unknown parameter '{self.where(shown)}': leave it out. Known: {accepted}.",
+                    shown,
+                )
+
+    def has(self, name: str) -> bool:
+        """Whether the field is there, null included."""
+        return name in self._value
+
+    def is_null(self, name: str) -> bool:
+        """Whether the field is there and null."""
+        return name in self._value and self._value[name] is None
+
+    def raw(self, name: str) -> Any:
+        """The field's value, unread."""
+        return self._value.get(name)
+
+    def need(self, name: str) -> None:
+        """Refuse where the field is absent or null."""
+        if self._value.get(name) is None:
+            raise self.fault(
+                "missing_required_parameter",
+                f"Missing required parameter '{self.where(name)}'.",
+                name,
+            )
+
+    def text(self, name: str, *, max_chars: int = 65_536) -> str | None:
+        """A string of at most ``max_chars`` characters."""
+        value = self._value.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise self._wrong_type(name, "a string", value)
+        if len(value) > max_chars:
+            raise self.fault(
+                "invalid_value",
+                f"'{self.where(name)}' has {len(value)} characters; at most {max_chars} are taken.",
+                name,
+            )
+        if "\0" in value or not _encodable(value):
+            raise self.fault(
+                "invalid_value",
+                f"'{self.where(name)}' holds a NUL or an unpaired surrogate: send plain Unicode.",
+                name,
+            )
+        return value
+
+    def need_text(self, name: str, *, max_chars: int = 65_536) -> str:
+        """As ``text``, required."""
+        self.need(name)
+        return self.text(name, max_chars=max_chars) or ""
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        """A finite number in ``low``..``high``."""
+        value = self._value.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong_type(name, "a number", value)
+        if not _finite(value) or not low <= value <= high:
+            raise self.fault(
+                "invalid_value", f"'{self.where(name)}' must lie between {low} and {high}.", name
+            )
+        return float(value)
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        """A whole number in ``low``..``high``; 5.0 counts as whole."""
+        value = self.number(name, low, high)
+        if value is None:
+            return None
+        if value != int(value):
+            raise self._wrong_type(name, "an integer", value)
+        return int(value)
+
+    def flag(self, name: str) -> bool | None:
+        """true or false."""
+        value = self._value.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self._wrong_type(name, "a boolean", value)
+        return value
+
+    def choice(self, name: str, options: Collection[str]) -> str | None:
+        """One of ``options``."""
+        value = self.text(name, max_chars=256)
+        if value is not None and value not in options:
+            accepted = ", ".join(f"'{option}'" for option in options)
+            raise self.fault(
+                "invalid_value", f"'{self.where(name)}' must be one of {accepted}.", name
+            )
+        return value
+
+    def child(self, name: str) -> "Fields | None":
+        """An object, to be read in its turn."""
+        value = self._value.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise self._wrong_type(name, "an object", value)
+        return Fields(value, self.where(name), self._event_id)
+
+    def need_child(self, name: str) -> "Fields":
+        """As ``child``, required."""
+        self.need(name)
+        return self.child(name) or Fields({}, self.where(name), self._event_id)
+
+    def sequence(self, name: str, *, max_items: int) -> list[Any] | None:
+        """An array of at most ``max_items``."""
+        value = self._value.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            raise self._wrong_type(name, "an array", value)
+        if len(value) > max_items:
+            raise self.fault(
+                "invalid_value",
+                f"'{self.where(name)}' has {len(value)} entries; at most {max_items} are taken.",
+                name,
+            )
+        return value
+
+    def children(self, name: str, *, max_items: int) -> "list[Fields] | None":
+        """An array of objects."""
+        entries = self.sequence(name, max_items=max_items)
+        if entries is None:
+            return None
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, Mapping):
+                raise self._wrong_type(f"{name}[{index}]", "an object", entry)
+        return [
+            Fields(entry, self.where(f"{name}[{index}]"), self._event_id)
+            for index, entry in enumerate(entries)
+        ]
+
+    def _wrong_type(self, name: str, expected: str, value: Any) -> ClientFault:
+        return self.fault(
+            "invalid_type",
+            f"'{self.where(name)}' must be {expected}, but {_kind(value)} was sent.",
+            name,
+        )
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list):
+        return "an array"
+    return "an object" if isinstance(value, Mapping) else "null"

@@ -1,0 +1,154 @@
+"""Client events to core events: one function per event type, found by table.
+
+``input_audio_buffer.append`` is not here: audio is the channel's own business. Whatever JSON
+value comes in, the outcome is a core event or a ClientFault.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sessions.channel import ClientFault
+from sessions.core.config import SessionConfig
+from sessions.core.events import (
+    CancelResponse,
+    ClearInput,
+    ClearOutput,
+    CommitInput,
+    ConfigureSession,
+    DeleteItem,
+    Event,
+    RequestResponse,
+    RetrieveItem,
+    TruncateItem,
+)
+
+from .fields import Fields
+from .items import parse_item
+from .session_object import merge_max_tokens, merge_modalities, merge_session
+
+MAX_ID_CHARS = 512
+_LATEST_MS = 86_400_000
+_ENVELOPE = ("type", "event_id")
+_RESPONSE = (
+    "audio", "conversation", "input", "instructions", "max_output_tokens", "metadata",
+    "output_modalities", "parallel_tool_calls", "prompt", "reasoning", "tool_choice", "tools",
+    "modalities", "max_response_output_tokens", "voice", "output_audio_format", "temperature",
+)  # fmt: skip
+
+_Parser = Callable[[Fields, str | None, SessionConfig], Event]
+
+
+def parse_event(message: Any, config: SessionConfig) -> Event:
+    """The core event a client event means; raises ClientFault."""
+    if not isinstance(message, Mapping):
+        raise ClientFault("invalid_event", "A client event must be a JSON object.")
+    event_id = event_id_of(message)
+    fields = Fields(message, "", event_id)
+    if message.get("event_id") is not None:
+        fields.text("event_id", max_chars=MAX_ID_CHARS)
+    kind = fields.need_text("type", max_chars=256)
+    parser = _PARSERS.get(kind)
+    if parser is None:
+        known = ", ".join(sorted(_PARSERS))
+        raise fields.fault(
+            "unknown_event", f"Unknown event type '{kind[:64]}'. Known: {known}.", "type"
+        )
+    return parser(fields, event_id, config)
+
+
+def event_id_of(message: Mapping[str, Any]) -> str | None:
+    """The client's own event id, where it is one that can be told back."""
+    event_id = message.get("event_id")
+    if isinstance(event_id, str) and len(event_id) <= MAX_ID_CHARS and event_id.isprintable():
+        return event_id
+    return None
+
+
+def _session_update(fields: Fields, event_id: str | None, config: SessionConfig) -> Event:
+    fields.only((*_ENVELOPE, "session"))
+    return ConfigureSession(merge_session(fields.need_child("session"), config), event_id)
+
+
+def _commit(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only(_ENVELOPE)
+    return CommitInput(event_id)
+
+
+def _clear_input(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only(_ENVELOPE)
+    return ClearInput(event_id)
+
+
+def _clear_output(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only(_ENVELOPE)
+    return ClearOutput(event_id)
+
+
+def _item_create(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only((*_ENVELOPE, "item", "previous_item_id"))
+    return parse_item(fields, event_id)
+
+
+def _item_delete(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only((*_ENVELOPE, "item_id"))
+    return DeleteItem(fields.need_text("item_id", max_chars=64), event_id)
+
+
+def _item_retrieve(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only((*_ENVELOPE, "item_id"))
+    return RetrieveItem(fields.need_text("item_id", max_chars=64), event_id)
+
+
+def _item_truncate(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    """Clamped rather than refused: a client's clock may run a little before or after ours."""
+    fields.only((*_ENVELOPE, "item_id", "content_index", "audio_end_ms"))
+    fields.integer("content_index", 0, 0)
+    fields.need("audio_end_ms")
+    end = fields.number("audio_end_ms", float("-1e300"), float("1e300")) or 0.0
+    clamped = int(min(max(end, 0.0), _LATEST_MS))
+    return TruncateItem(fields.need_text("item_id", max_chars=64), clamped, event_id)
+
+
+def _response_create(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only((*_ENVELOPE, "response"))
+    response = fields.child("response")
+    if response is None:
+        return RequestResponse(event_id=event_id)
+    response.only(_RESPONSE)
+    if response.raw("conversation") not in (None, "auto"):
+        raise response.fault(
+            "unsupported_value",
+            "Replies outside the conversation are not supported: leave 'conversation' at 'auto'.",
+            "conversation",
+        )
+    if response.sequence("input", max_items=1024):
+        raise response.fault(
+            "unsupported_value",
+            "Own input for a reply is not supported: create items first.",
+            "input",
+        )
+    return RequestResponse(
+        instructions=response.text("instructions"),
+        output_audio=merge_modalities(response),
+        max_output_tokens=merge_max_tokens(response),
+        event_id=event_id,
+    )
+
+
+def _response_cancel(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+    fields.only((*_ENVELOPE, "response_id"))
+    return CancelResponse(fields.text("response_id", max_chars=64) or None, event_id)
+
+
+_PARSERS: dict[str, _Parser] = {
+    "session.update": _session_update,
+    "input_audio_buffer.commit": _commit,
+    "input_audio_buffer.clear": _clear_input,
+    "output_audio_buffer.clear": _clear_output,
+    "conversation.item.create": _item_create,
+    "conversation.item.delete": _item_delete,
+    "conversation.item.retrieve": _item_retrieve,
+    "conversation.item.truncate": _item_truncate,
+    "response.create": _response_create,
+    "response.cancel": _response_cancel,
+}

@@ -1,0 +1,295 @@
+"""Notices to server events: one function per notice, found by its type.
+
+The renderer keeps what the wire needs to remember: the configuration in force, the growing
+transcripts, and the items that have been announced and not finished. Events come out without
+their event_id; the vocabulary numbers them.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from media.formats import HEARING_RATE, milliseconds_of
+from sessions.core.config import SessionConfig
+from sessions.core.notices import (
+    Fault,
+    IdleTimeout,
+    InputCleared,
+    InputCommitted,
+    ItemAdded,
+    ItemDeleted,
+    ItemRetrieved,
+    ItemTruncated,
+    Latency,
+    Notice,
+    PlayoutBegan,
+    PlayoutCleared,
+    PlayoutEnded,
+    PlayoutHeld,
+    PlayoutResumed,
+    ReplyCreated,
+    ReplyDone,
+    ReplyText,
+    SessionChanged,
+    SessionOpened,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptFailed,
+    TranscriptFinal,
+    TranscriptPartial,
+)
+
+from .items import heard_message, render_item
+from .replies import Body, reply_created, reply_done, reply_text
+from .session_object import render_session
+from .transcripts import StablePrefix
+
+_MOST_TRANSCRIPTS = 32
+"""Transcripts growing at once; the oldest is forgotten beyond that (it never got a final)."""
+
+_PlayoutNotice = PlayoutBegan | PlayoutHeld | PlayoutResumed | PlayoutEnded | PlayoutCleared
+
+
+class Renderer:
+    """Server events of one call; ``playout_events``: tell OpenAI's output_audio_buffer.*."""
+
+    def __init__(self, session_id: str, *, playout_events: bool) -> None:
+        self._session_id = session_id
+        self._playout_events = playout_events
+        self._config = SessionConfig()
+        self._transcripts: dict[str, StablePrefix] = {}
+        self._replied_after: dict[str, str | None] = {}
+        self._announced: str | None = None
+        self._idle_timeouts = 0
+        self._renderers: dict[type[Any], Callable[[Any], list[Body]]] = {
+            SessionOpened: self._session_opened,
+            SessionChanged: self._session_changed,
+            SpeechStarted: self._speech_started,
+            SpeechStopped: self._speech_stopped,
+            InputCommitted: self._input_committed,
+            InputCleared: self._input_cleared,
+            TranscriptPartial: self._transcript_partial,
+            TranscriptFinal: self._transcript_final,
+            TranscriptFailed: self._transcript_failed,
+            ItemAdded: self._item_added,
+            ItemRetrieved: self._item_retrieved,
+            ItemDeleted: self._item_deleted,
+            ItemTruncated: self._item_truncated,
+            ReplyCreated: self._reply_created,
+            ReplyText: reply_text,
+            ReplyDone: self._reply_done,
+            PlayoutBegan: self._playout,
+            PlayoutHeld: self._playout,
+            PlayoutResumed: self._playout,
+            PlayoutEnded: self._playout,
+            PlayoutCleared: self._playout,
+            IdleTimeout: self._idle_timeout,
+            Latency: self._latency,
+            Fault: self._fault,
+        }
+
+    def render(self, notice: Notice) -> list[Body]:
+        """The events that tell ``notice``; a notice of no known type is a programming error."""
+        return self._renderers[type(notice)](notice)
+
+    def _session_opened(self, notice: SessionOpened) -> list[Body]:
+        self._config = notice.config
+        session = render_session(notice.config, self._session_id)
+        return [{"type": "session.created", "session": session}]
+
+    def _session_changed(self, notice: SessionChanged) -> list[Body]:
+        self._config = notice.config
+        session = render_session(notice.config, self._session_id)
+        return [{"type": "session.updated", "session": session}]
+
+    def _speech_started(self, notice: SpeechStarted) -> list[Body]:
+        start = milliseconds_of(notice.position, HEARING_RATE)
+        return [
+            {
+                "type": "input_audio_buffer.speech_started",
+                "audio_start_ms": start,
+                "item_id": notice.item_id,
+            }
+        ]
+
+    def _speech_stopped(self, notice: SpeechStopped) -> list[Body]:
+        end = milliseconds_of(notice.position, HEARING_RATE)
+        return [
+            {
+                "type": "input_audio_buffer.speech_stopped",
+                "audio_end_ms": end,
+                "item_id": notice.item_id,
+            }
+        ]
+
+    def _input_committed(self, notice: InputCommitted) -> list[Body]:
+        previous = notice.previous_item_id
+        item = heard_message(notice.item_id)
+        self._announced = notice.item_id
+        return [
+            {
+                "type": "input_audio_buffer.committed",
+                "previous_item_id": previous,
+                "item_id": notice.item_id,
+            },
+            *_added_and_done(item, previous),
+        ]
+
+    def _input_cleared(self, _notice: InputCleared) -> list[Body]:
+        return [{"type": "input_audio_buffer.cleared"}]
+
+    def _transcript_partial(self, notice: TranscriptPartial) -> list[Body]:
+        prefix = self._transcripts.get(notice.item_id)
+        if prefix is None:
+            if len(self._transcripts) >= _MOST_TRANSCRIPTS:
+                del self._transcripts[next(iter(self._transcripts))]
+            prefix = self._transcripts[notice.item_id] = StablePrefix()
+        events = _transcript_delta(notice.item_id, prefix.advance(notice.text))
+        if "transcript.partial" in self._config.extensions:
+            partial = {"item_id": notice.item_id, "text": notice.text}
+            events.append({"type": "blab.transcript.partial"} | partial)
+        return events
+
+    def _transcript_final(self, notice: TranscriptFinal) -> list[Body]:
+        prefix = self._transcripts.pop(notice.item_id, None) or StablePrefix()
+        return [
+            *_transcript_delta(notice.item_id, prefix.finish(notice.text)),
+            {
+                "type": "conversation.item.input_audio_transcription.completed",
+                "item_id": notice.item_id,
+                "content_index": 0,
+                "transcript": notice.text,
+                "usage": {"type": "duration", "seconds": notice.seconds},
+            },
+        ]
+
+    def _transcript_failed(self, notice: TranscriptFailed) -> list[Body]:
+        self._transcripts.pop(notice.item_id, None)
+        return [
+            {
+                "type": "conversation.item.input_audio_transcription.failed",
+                "item_id": notice.item_id,
+                "content_index": 0,
+                "error": {
+                    "type": "server_error",
+                    "code": notice.code,
+                    "message": notice.message,
+                    "param": None,
+                },
+            }
+        ]
+
+    def _item_added(self, notice: ItemAdded) -> list[Body]:
+        """A committed turn and a reply have been announced by events of their own."""
+        item_id = notice.item.item_id
+        if item_id == self._announced or item_id in self._replied_after:
+            return []
+        return _added_and_done(render_item(notice.item), notice.previous_item_id)
+
+    def _item_retrieved(self, notice: ItemRetrieved) -> list[Body]:
+        return [{"type": "conversation.item.retrieved", "item": render_item(notice.item)}]
+
+    def _item_deleted(self, notice: ItemDeleted) -> list[Body]:
+        return [{"type": "conversation.item.deleted", "item_id": notice.item_id}]
+
+    def _item_truncated(self, notice: ItemTruncated) -> list[Body]:
+        address = {"item_id": notice.item_id, "audio_end_ms": notice.audio_end_ms}
+        truncated: Body = {"type": "conversation.item.truncated", "content_index": 0} | address
+        heard = {"type": "blab.playout.truncated", "heard": notice.heard} | address
+        return [truncated, *self._if_asked("playout", heard)]
+
+    def _reply_created(self, notice: ReplyCreated) -> list[Body]:
+        self._replied_after[notice.item_id] = notice.previous_item_id
+        return reply_created(notice, self._config)
+
+    def _reply_done(self, notice: ReplyDone) -> list[Body]:
+        previous = self._replied_after.pop(notice.item_id, None)
+        heard: Body = {
+            "type": "blab.playout.heard",
+            "response_id": notice.response_id,
+            "item_id": notice.item_id,
+            "text": notice.text,
+            "heard": notice.heard,
+        }
+        return [
+            *reply_done(notice, self._config, previous),
+            *self._if_asked("playout", heard),
+        ]
+
+    def _playout(self, notice: _PlayoutNotice) -> list[Body]:
+        events: list[Body] = []
+        standard = _STANDARD_PLAYOUT.get(type(notice))
+        if standard is not None and self._playout_events:
+            kind = f"output_audio_buffer.{standard}"
+            events.append({"type": kind, "response_id": notice.response_id})
+        own: Body = {"type": f"blab.playout.{_OWN_PLAYOUT[type(notice)]}"} | asdict(notice)
+        return [*events, *self._if_asked("playout", own)]
+
+    def _idle_timeout(self, notice: IdleTimeout) -> list[Body]:
+        """OpenAI names the empty item of the silence; Blab's history holds none."""
+        self._idle_timeouts += 1
+        return [
+            {
+                "type": "input_audio_buffer.timeout_triggered",
+                "audio_start_ms": notice.start_ms,
+                "audio_end_ms": notice.end_ms,
+                "item_id": f"item_idle_{self._idle_timeouts}",
+            }
+        ]
+
+    def _latency(self, notice: Latency) -> list[Body]:
+        return self._if_asked("latency", {"type": "blab.latency"} | asdict(notice))
+
+    def _fault(self, notice: Fault) -> list[Body]:
+        return [fault_body(notice)]
+
+    def _if_asked(self, extension: str, event: Body) -> list[Body]:
+        return [event] if extension in self._config.extensions else []
+
+
+_STANDARD_PLAYOUT: dict[type[Any], str] = {
+    PlayoutBegan: "started",
+    PlayoutEnded: "stopped",
+    PlayoutCleared: "cleared",
+}
+_OWN_PLAYOUT: dict[type[Any], str] = {
+    PlayoutBegan: "started",
+    PlayoutHeld: "held",
+    PlayoutResumed: "resumed",
+    PlayoutEnded: "stopped",
+    PlayoutCleared: "cleared",
+}
+
+
+def fault_body(fault: Fault) -> Body:
+    """The ``error`` event."""
+    return {
+        "type": "error",
+        "error": {
+            "type": "server_error" if fault.server else "invalid_request_error",
+            "code": fault.code,
+            "message": fault.message,
+            "param": fault.param,
+            "event_id": fault.event_id,
+        },
+    }
+
+
+def _added_and_done(item: Body, previous_item_id: str | None) -> list[Body]:
+    return [
+        {"type": f"conversation.item.{what}", "previous_item_id": previous_item_id, "item": item}
+        for what in ("added", "done")
+    ]
+
+
+def _transcript_delta(item_id: str, delta: str) -> list[Body]:
+    if not delta:
+        return []
+    return [
+        {
+            "type": "conversation.item.input_audio_transcription.delta",
+            "item_id": item_id,
+            "content_index": 0,
+            "delta": delta,
+        }
+    ]

@@ -1,0 +1,40 @@
+"""The Vocabulary of one call (sessions.channel): OpenAI Realtime GA both ways."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sessions.channel import ServerEvent
+from sessions.core.config import SessionConfig
+from sessions.core.events import Event
+from sessions.core.notices import Notice
+
+from .ids import EventIds
+from .parse import parse_event
+from .render import Renderer
+
+
+class RealtimeVocabulary:
+    """Client events to core events, notices to numbered server events; one per call.
+
+    ``session_id``: the call's id. ``playout_events``: tell ``output_audio_buffer.*``, which
+    OpenAI's clients expect over WebRTC only. ``event_ids``: shared with the channel where it
+    writes events of its own."""
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        playout_events: bool = False,
+        event_ids: EventIds | None = None,
+    ) -> None:
+        self._renderer = Renderer(session_id, playout_events=playout_events)
+        self._event_ids = event_ids or EventIds()
+
+    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event:
+        """The core event that ``message`` means; raises ClientFault."""
+        return parse_event(message, config)
+
+    def render(self, notice: Notice) -> Sequence[ServerEvent]:
+        """The server events that tell ``notice``, in protocol order."""
+        bodies = self._renderer.render(notice)
+        return [{"event_id": self._event_ids.next(), **body} for body in bodies]

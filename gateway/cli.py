@@ -1,0 +1,93 @@
+"""The command line ``blab COMMAND``: reads the settings once and hands them to one command.
+
+A command is a module of ``gateway.commands`` with ``arguments(parser)`` and
+``run(options, settings) -> exit code``; it is imported only when it is called. Exit codes: 0
+done, 1 the command found something wrong, 2 the call or a setting cannot be accepted.
+"""
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from typing import Final, TextIO
+
+from gateway.settings import Settings, SettingsError
+
+COMMANDS: Final = {
+    "serve": "Start everything that is needed and answer calls (also without any command)",
+    "web": "Answer calls, on services that run already (process type of the Procfile)",
+    "worker": "Run jobs beside the web processes (process type of the Procfile)",
+    "migrate": "Bring the database's tables up to date",
+    "key": "Make an API key for the local workspace",
+    "models": "List, fetch and verify model weights",
+    "talk": "Speak a recording into a running server and hear the reply",
+    "replay": "Run a recorded call's events through the conversation core again",
+    "doctor": "Say what is installed, live, slow or missing",
+}
+
+
+PROCESSES: Final = ("serve", "web", "worker")
+"""Commands that stay and log as they are told; the others log only what went wrong."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] in (["-h"], ["--help"], ["help"]):
+        print(_usage())
+        return 0
+    name, rest = ("serve", arguments)
+    if arguments and not arguments[0].startswith("-"):
+        name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        print(f"blab: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
+        return 2
+    command = importlib.import_module(f"gateway.commands.{name}")
+    parser = argparse.ArgumentParser(prog=f"blab {name}", description=COMMANDS[name])
+    command.arguments(parser)
+    options = parser.parse_args(rest)
+    try:
+        settings = Settings.read(os.environ)
+    except SettingsError as error:
+        print(f"blab: {error}", file=sys.stderr)
+        return 2
+    quiet = name not in PROCESSES and settings.log_level == "info"
+    _configure_logging("warning" if quiet else settings.log_level)
+    try:
+        code: int = command.run(options, settings)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is at the moment: progress displays replace it."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # a plain attribute in the base class
+        return sys.stderr
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {meaning}" for name, meaning in COMMANDS.items()]
+    return "usage: blab [COMMAND] [--help]\n\n" + "\n".join(lines)
+
+
+def _configure_logging(level: str) -> None:
+    handler = _StandardError()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    for noisy in ("aioice", "aiortc", "websockets", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""``blab models [list|fetch|verify] [NAME …]``: the model weights of this machine."""
+
+import argparse
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from gateway.progress import FetchProgress
+from gateway.settings import Settings
+from gateway.staged_engines import wanted_models
+from pipelines.weights.errors import WeightsError
+from pipelines.weights.manifest import MODELS, PROFILES
+from pipelines.weights.store import ModelStore
+
+ACTIONS = ("list", "fetch", "verify")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """What ``blab models`` accepts."""
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="models (default: list all; fetch and verify those that the settings ask for)",
+    )
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """0 when everything asked for is there and right."""
+    store = ModelStore(settings.models_dir)
+    names = options.names or wanted_models(settings)
+    unknown = [name for name in options.names if name not in MODELS]
+    if unknown:
+        print(f"blab models: no model {unknown[0]!r}; there are {', '.join(MODELS)}")
+        return 2
+    try:
+        if options.action == "fetch":
+            return fetch(store, names)
+        if options.action == "verify":
+            return _verify(store, names)
+        _list(store, options.names or list(MODELS), settings)
+    except WeightsError as error:
+        print(f"blab models: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def fetch(store: ModelStore, names: list[str]) -> int:
+    """Fetch what is missing, with progress; raises WeightsError."""
+    missing = [name for name in names if not store.ready(name)]
+    if not missing:
+        print(f"all of {', '.join(names)} is in {store.directory}", file=sys.stderr)
+        return 0
+    size = sum(MODELS[name].size for name in missing)
+    print(
+        f"fetching {', '.join(missing)} ({size / 1e6:.0f} MB) into {store.directory}",
+        file=sys.stderr,
+    )
+    with FetchProgress() as progress:
+        for name in missing:
+            store.fetch(name, progress.update)
+    return 0
+
+
+def _verify(store: ModelStore, names: list[str]) -> int:
+    wrong = 0
+    for name in names:
+        bad = store.verify(name)
+        wrong += bool(bad)
+        print(f"{name}: {'all files are right' if not bad else 'missing or wrong: '}", end="")
+        print(", ".join(bad))
+    return 1 if wrong else 0
+
+
+def _list(store: ModelStore, names: list[str], settings: Settings) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "for", "state", "MB", "licence", "profile", "upstream"):
+        table.add_column(
+            column,
+            justify="right" if column == "MB" else "left",
+            no_wrap=column in ("model", "state", "licence"),
+        )
+    for name in names:
+        status = store.status(name)
+        model = status.model
+        profiles = [profile for profile, members in PROFILES.items() if name in members]
+        row = (model.role, status.state, f"{model.size / 1e6:.0f}", model.licence)
+        table.add_row(name, *row, profiles[0] if profiles else "", model.upstream)
+    print(f"{store.directory}, profile {settings.profile}\n")
+    Console().print(table)

@@ -1,0 +1,94 @@
+"""``blab worker``: the process type beside ``web``.
+
+It runs jobs, and does the housekeeping that no call does for itself (``gateway.housekeeping``).
+The first SIGTERM lets the jobs in hand end, as long as ``BLAB_DRAIN_SECONDS`` says; the second, or
+the end of that time, gives them back to the queue.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+
+import uvloop
+
+from gateway.attached import present_services
+from gateway.housekeeping import Housekeeping
+from gateway.job_kinds import WorkParts, finish_hooks, job_kinds
+from gateway.lifecycle import StopSignals
+from gateway.services import ServiceError
+from gateway.settings import Settings
+from pipelines.worker import Worker
+from sessions.registry import CallRegistry
+from store.bus import Bus
+from store.database import Database
+from store.errors import StoreError
+from store.migrate import migrate
+from store.tenants.calls import Calls
+
+logger = logging.getLogger(__name__)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """``blab worker`` may run at a lower priority."""
+    parser.add_argument(
+        "--nice", type=int, default=0, metavar="N", help="be so much nicer to other processes"
+    )
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Work until a signal asks to stop."""
+    os.nice(options.nice)
+    try:
+        uvloop.run(_work(settings))
+    except (ServiceError, StoreError) as error:
+        print(f"blab worker: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _work(settings: Settings) -> None:
+    urls = present_services(settings)
+    database, bus = Database(urls.database_url), Bus(urls.redis_url)
+    with StopSignals().installed() as signals:
+        try:
+            await database.connect()
+            await migrate(database)
+            parts = WorkParts(settings, database, bus)
+            worker = Worker(database, job_kinds(parts), finish_hooks(parts))
+            housekeeping = Housekeeping(Calls(database), CallRegistry(bus))
+            keeping = asyncio.create_task(housekeeping.run(), name="housekeeping")
+            try:
+                logger.info("the worker takes jobs and looks after calls of dead nodes")
+                await _drained(worker, signals, settings.drain_seconds)
+            finally:
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+        finally:
+            await bus.close()
+            await database.close()
+
+
+async def _drained(worker: Worker, signals: StopSignals, drain_seconds: float) -> None:
+    """Work until the signal, then let the jobs in hand end for so long."""
+    working = asyncio.create_task(worker.run(), name="worker")
+    stop = asyncio.create_task(signals.stop.wait(), name="stop")
+    try:
+        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+        worker.stop()
+        force = asyncio.create_task(signals.force.wait(), name="force")
+        try:
+            await asyncio.wait(
+                {working, force}, timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            force.cancel()
+        worker.interrupt()
+        await working
+    finally:
+        for task in (working, stop):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

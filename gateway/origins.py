@@ -1,0 +1,65 @@
+"""Which web pages may do what: Origin and Host, compared without trusting either.
+
+A browser sets Origin and Host itself; a page cannot forge them. Other programs may send what they
+like, which is why nothing here replaces a key.
+"""
+
+from collections.abc import Collection
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+
+ANY = "*"
+
+
+def is_same_origin(request: web.Request) -> bool:
+    """Whether the page that asks was served under the name it now asks at; True without Origin."""
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is None:
+        return True
+    return _authority(origin) == request.headers.get(hdrs.HOST, "").lower()
+
+
+def is_allowed_origin(request: web.Request, allowed: Collection[str]) -> bool:
+    """Same origin, no origin, or one that the deployment names."""
+    origin = request.headers.get(hdrs.ORIGIN, "").lower().rstrip("/")
+    return is_same_origin(request) or ANY in allowed or origin in allowed
+
+
+def is_loopback_request(request: web.Request) -> bool:
+    """Whether the peer is this machine and calls us by a loopback name, through no proxy.
+
+    The name matters: a page whose own name was made to point here (DNS rebinding) still sends
+    its own name as Host."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    proxied = any(name in request.headers for name in (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR))
+    if not isinstance(peer, tuple) or proxied:
+        return False
+    return _is_loopback(str(peer[0])) and _is_loopback(_host(request))
+
+
+def _host(request: web.Request) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get(hdrs.HOST, '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ip_address(host.split("%", 1)[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _authority(origin: str) -> str | None:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return None
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else None

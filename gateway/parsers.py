@@ -1,0 +1,155 @@
+"""Parsers of setting values: a string in, a typed value out, ValueError where it is not one.
+
+The messages of the errors are details only ("it is not a number"); ``gateway.settings`` adds
+the variable's name and the accepted form.
+"""
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+_ICE = re.compile(
+    r"(?P<scheme>stuns?|turns?):"
+    r"(?:(?P<user>[^:@\s]+):(?P<password>[^@\s]+)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@/\s\[\]?]+)(?::(?P<port>\d{1,5}))?"
+    r"(?P<query>\?transport=(?:udp|tcp))?"
+)
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server: ``url`` without credentials, as RFC 7064 and RFC 7065 write it."""
+
+    url: str
+    username: str | None = None
+    credential: str | None = field(default=None, repr=False)
+
+
+def text(raw: str) -> str:
+    """Any text on one line."""
+    if any(ord(character) < 32 for character in raw):
+        raise ValueError("it holds control characters")
+    return raw
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from ``low`` to ``high``."""
+
+    def parse(raw: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,12}", raw):
+            raise ValueError("it is no whole number")
+        value = int(raw)
+        if not low <= value <= high:
+            raise ValueError("it is out of range")
+        return value
+
+    return parse
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """A number from ``low`` to ``high``."""
+
+    def parse(raw: str) -> float:
+        value = float(raw)
+        if not math.isfinite(value) or not low <= value <= high:
+            raise ValueError("it is out of range")
+        return value
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of ``choices``, whatever its case."""
+
+    def parse(raw: str) -> str:
+        if raw.lower() not in choices:
+            raise ValueError
+        return raw.lower()
+
+    return parse
+
+
+def directory(raw: str) -> Path:
+    """An absolute path; ``~`` and relative paths are resolved; it need not exist yet."""
+    path = Path(raw).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise ValueError("it is a file")
+    return path
+
+
+def directory_or_off(raw: str) -> Path | None:
+    """A directory, or None for "off"."""
+    return None if raw.lower() == "off" else directory(raw)
+
+
+def url(*schemes: str) -> Callable[[str], str]:
+    """An address with one of ``schemes`` and a host or a path."""
+
+    def parse(raw: str) -> str:
+        parts = urlsplit(raw)
+        if parts.scheme not in schemes or not (parts.netloc or parts.path or parts.query):
+            raise ValueError
+        if re.search(r"\s", raw):
+            raise ValueError("it holds blanks")
+        _ = parts.port  # raises ValueError where it is none
+        return raw
+
+    return parse
+
+
+def ip_address(raw: str) -> str:
+    """An IPv4 or IPv6 address."""
+    return str(ipaddress.ip_address(raw))
+
+
+def port_range(raw: str) -> tuple[int, int]:
+    """``low-high``, both included."""
+    low, dash, high = raw.partition("-")
+    if not dash or not (low.strip().isdecimal() and high.strip().isdecimal()):
+        raise ValueError("it is no range")
+    first, last = int(low), int(high)
+    if not 1 <= first <= last <= 65535:
+        raise ValueError("ports go from 1 to 65535, the lower one first")
+    return first, last
+
+
+def origins(raw: str) -> tuple[str, ...]:
+    """Web origins (scheme://host[:port], RFC 6454), separated by commas; or ``*``."""
+    found = []
+    for part in (piece.strip() for piece in raw.split(",")):
+        if part == "*":
+            found.append(part)
+            continue
+        scheme, _, host = part.partition("://")
+        if scheme not in ("http", "https") or not _HOST.fullmatch(host):
+            raise ValueError(f"{part!r} is no origin")
+        found.append(part.lower())
+    return tuple(found)
+
+
+def ice_servers(raw: str) -> tuple[IceServer, ...]:
+    """STUN and TURN servers, separated by commas; user and password may be percent-encoded."""
+    servers = []
+    for part in (piece.strip() for piece in raw.split(",")):
+        match = _ICE.fullmatch(part)
+        if match is None:
+            raise ValueError("not every part is a server's address")
+        scheme, user, password = match["scheme"], match["user"], match["password"]
+        if (user is None) == scheme.startswith("turn"):
+            raise ValueError("turn needs user:password@, stun takes none")
+        port = f":{int(match['port'])}" if match["port"] else ""
+        if port and not 1 <= int(port[1:]) <= 65535:
+            raise ValueError("ports go from 1 to 65535")
+        servers.append(
+            IceServer(
+                f"{scheme}:{match['host']}{port}{match['query'] or ''}",
+                unquote(user) if user else None,
+                unquote(password) if password else None,
+            )
+        )
+    return tuple(servers)

@@ -1,0 +1,144 @@
+"""One server process from start to end: services, application, engines, what the person is told.
+
+The page and /healthz answer as soon as the stores do; engines follow in the background. Services
+are stopped last, so that what calls leave behind can still be written.
+"""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Callable
+
+from gateway.app import HOST, build_app
+from gateway.attached import present_services
+from gateway.housekeeping import Housekeeping
+from gateway.lifecycle import StopSignals, serve
+from gateway.progress import FetchProgress, Steps
+from gateway.services import EmbeddedServices, ServiceUrls
+from gateway.settings import CHECKOUT, Settings
+from gateway.staged_engines import StagedEngines, Stop, engine_settings, wanted_models
+from pipelines.engines.registry import Engines
+from pipelines.weights.manifest import MODELS
+from pipelines.weights.store import ModelStore
+from sessions.registry import CallRegistry
+from store.bus import Bus
+from store.database import Database
+from store.tenants.calls import Calls
+
+STAGES = {"loading": "Loading and warming the engines"}
+ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound to
+
+
+class Server:
+    """What ``blab serve`` and ``blab web`` run. ``embedded``: start services that are not given."""
+
+    def __init__(self, settings: Settings, *, embedded: bool, steps: Steps) -> None:
+        self._settings = settings
+        self._embedded = embedded
+        self._steps = steps
+        self._address = ""
+        self._waiting_for: Callable[[], str | None] = lambda: None
+
+    async def run(self) -> None:
+        """Serve until a signal asks to stop.
+
+        Raises ServiceError, StoreError or OSError where it cannot even begin."""
+        settings = self._settings
+        async with self._services() as urls, self._housekeeping(urls):
+            engines = StagedEngines(self._fetch, Engines(engine_settings(settings)), self._on_stage)
+            self._waiting_for = engines.waiting_for
+            app = build_app(settings, urls, engines)
+            await serve(
+                app,
+                settings.host,
+                settings.port,
+                app[HOST].drain,
+                drain_seconds=settings.drain_seconds,
+                on_listening=self._on_listening,
+                signals=StopSignals(),
+            )
+
+    @contextlib.asynccontextmanager
+    async def _services(self) -> AsyncIterator[ServiceUrls]:
+        settings = self._settings
+        if not self._embedded:
+            yield present_services(settings)
+            return
+        if not (settings.database_url and settings.redis_url):
+            self._steps.begin("Starting Postgres and Valkey")
+        services = EmbeddedServices(
+            settings.data_dir,
+            database_url=settings.database_url,
+            redis_url=settings.redis_url,
+        )
+        urls = await services.start()
+        self._steps.end()
+        try:
+            yield urls
+        finally:
+            await services.stop()
+
+    @contextlib.asynccontextmanager
+    async def _housekeeping(self, urls: ServiceUrls) -> AsyncIterator[None]:
+        """In embedded mode nobody else does it."""
+        if not self._embedded:
+            yield
+            return
+        database, bus = Database(urls.database_url), Bus(urls.redis_url)
+        keeper = asyncio.create_task(_keep_house(database, bus), name="housekeeping")
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await bus.close()
+            await database.close()
+
+    # ------------------------------------------------------------------ engines
+
+    def _fetch(self, stop: Stop) -> None:
+        store = ModelStore(self._settings.models_dir)
+        missing = [name for name in wanted_models(self._settings) if not store.ready(name)]
+        if not missing:
+            return
+        size = sum(MODELS[name].size for name in missing)
+        self._steps.tell(
+            f"Fetching {', '.join(missing)} ({size / 1e6:.0f} MB) into {store.directory}"
+        )
+        with FetchProgress(self._steps.console) as progress:
+            for name in missing:
+                store.fetch(name, progress.update, stop=stop)
+
+    # ------------------------------------------------------------------ what the person is told
+
+    def _on_listening(self, port: int) -> None:
+        host = self._settings.host
+        shown = "localhost" if host in ANYWHERE else f"[{host}]" if ":" in host else host
+        self._address = f"http://{shown}:{port}/"
+        self._steps.tell(f"Listening on {self._address} (not ready for calls yet)")
+
+    def _on_stage(self, stage: str) -> None:
+        if stage in STAGES:
+            self._steps.begin(STAGES[stage])
+        elif stage == "ready":
+            self._steps.end()
+            self._tell_ready()
+        elif stage == "incomplete":
+            self._steps.end()
+            self._steps.tell(f"\nNot ready for calls: {self._waiting_for()}")
+
+    def _tell_ready(self) -> None:
+        blab = "./blab" if (CHECKOUT / "blab").is_file() else "blab"
+        self._steps.tell(
+            f"\nBlab is ready. Open {self._address} and speak.\n"
+            f"  a recording instead of a microphone:  {blab} talk FILE.wav\n"
+            f"  an API key:                           {blab} key --name NAME\n"
+            f"  what is slow or missing here:         {blab} doctor\n"
+            "  stop with Ctrl-C"
+        )
+        sys.stderr.flush()
+
+
+async def _keep_house(database: Database, bus: Bus) -> None:
+    await database.connect()
+    await Housekeeping(Calls(database), CallRegistry(bus)).run()

@@ -1,0 +1,326 @@
+"""Settings: everything a deployment may choose, read once from the environment.
+
+The only reader of ``os.environ`` in Blab (through ``Settings.read(os.environ)`` in the command
+line). The fields of ``Settings`` are the declarations: name of the variable, parser, default,
+accepted form and meaning stand together, and the table in ``docs/configuration.md`` is checked
+against them.
+
+Rules: a value is right or refused, with its variable's name and the accepted form; all errors
+are told at once; a ``BLAB_`` variable that nobody declares is an error, because a misspelt
+setting that is silently ignored is worse. A secret's value is in no message and no ``repr``.
+An empty value counts as not set.
+"""
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from gateway import parsers
+from gateway.parsers import IceServer
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""The folder that holds the packages: a checkout's root, or site-packages when installed."""
+
+BOOTSTRAP_VARIABLES = frozenset({"BLAB_VENV"})
+"""Read by the bootstrap script ``./blab`` before this program runs."""
+
+
+class SettingsError(Exception):
+    """One or more variables hold values that cannot be accepted; the message names each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One variable: how it is read and what the documentation says about it."""
+
+    variable: str
+    parse: Callable[[str], Any]
+    default: str
+    accepted: str
+    meaning: str
+    secret: bool = False
+
+
+def _setting(
+    variable: str,
+    parse: Callable[[str], Any],
+    value: Any,
+    default: str,
+    accepted: str,
+    meaning: str,
+    *,
+    secret: bool = False,
+) -> Any:
+    declaration = Declaration(variable, parse, default, accepted, meaning, secret)
+    return field(default=value, repr=not secret, metadata={"declaration": declaration})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A deployment's choices; ``Settings()`` is what an empty environment gives, unresolved."""
+
+    host: str = _setting(
+        "BLAB_HOST",
+        parsers.text,
+        "127.0.0.1",
+        "127.0.0.1",
+        "an address or host name",
+        "Address to listen on. Anything but loopback switches the demo page's key without "
+        "sign-in off.",
+    )
+    port: int = _setting(
+        "BLAB_PORT",
+        parsers.integer(0, 65535),
+        8484,
+        "8484",
+        "a whole number from 0 to 65535 (0: any free port)",
+        "TCP port of HTTP and WebSocket.",
+    )
+    data_dir: Path = _setting(
+        "BLAB_DATA_DIR",
+        parsers.directory,
+        Path(),
+        "`.blab` in a checkout, else `~/.local/share/blab`",
+        "a directory's path",
+        "Where the embedded services, recordings and downloads live. May be deleted while "
+        "nothing runs: all data of embedded mode is in it.",
+    )
+    models_dir: Path = _setting(
+        "BLAB_MODELS_DIR",
+        parsers.directory,
+        Path(),
+        "`models` in the data directory",
+        "a directory's path",
+        "Where model weights are looked for and fetched to; may be shared between installations.",
+    )
+    profile: str = _setting(
+        "BLAB_PROFILE",
+        parsers.one_of("small", "standard", "full"),
+        "",
+        "`small` up to 2 cores, else `standard`",
+        "small, standard or full",
+        "Which set of models to fetch and load.",
+    )
+    database_url: str | None = _setting(
+        "DATABASE_URL",
+        parsers.url("postgresql", "postgres"),
+        None,
+        "embedded Postgres",
+        "a postgresql:// address",
+        "External Postgres. Not set: a private one is started as a child process.",
+        secret=True,
+    )
+    redis_url: str | None = _setting(
+        "REDIS_URL",
+        parsers.url("redis", "rediss", "unix"),
+        None,
+        "embedded Valkey",
+        "a redis://, rediss:// or unix:// address",
+        "External Redis or Valkey. Not set: a private Valkey is started as a child process.",
+        secret=True,
+    )
+    objects_url: str | None = _setting(
+        "BLAB_OBJECTS_URL",
+        parsers.url("file", "s3"),
+        None,
+        "`objects` in the data directory",
+        "a file:// or s3:// address",
+        "Where audio objects are stored.",
+    )
+    upstream_url: str | None = _setting(
+        "BLAB_UPSTREAM_URL",
+        parsers.url("http", "https"),
+        None,
+        "none",
+        "an http:// or https:// address, as far as and including /v1",
+        "A server that speaks OpenAI's HTTP contracts; its models become available beside the "
+        "embedded ones.",
+    )
+    upstream_key: str | None = _setting(
+        "BLAB_UPSTREAM_KEY",
+        parsers.text,
+        None,
+        "none",
+        "a key",
+        "Bearer key for the upstream. Never printed or logged.",
+        secret=True,
+    )
+    chat_model: str | None = _setting(
+        "BLAB_CHAT_MODEL",
+        parsers.text,
+        None,
+        "the profile's embedded model",
+        "a model id",
+        "Chat model of calls that name none.",
+    )
+    speech_model: str | None = _setting(
+        "BLAB_SPEECH_MODEL",
+        parsers.text,
+        None,
+        "the embedded model",
+        "a model id",
+        "Text-to-speech model of calls that name none.",
+    )
+    transcription_model: str | None = _setting(
+        "BLAB_TRANSCRIPTION_MODEL",
+        parsers.text,
+        None,
+        "the embedded model",
+        "a model id",
+        "Speech-to-text model of calls that name none.",
+    )
+    max_calls: int = _setting(
+        "BLAB_MAX_CALLS",
+        parsers.integer(1, 10_000),
+        0,
+        "2 per core",
+        "a whole number from 1 to 10000",
+        "Calls at once on this node; the next one is told that the server is full.",
+    )
+    log_level: str = _setting(
+        "BLAB_LOG_LEVEL",
+        parsers.one_of("debug", "info", "warning", "error"),
+        "info",
+        "info",
+        "debug, info, warning or error",
+        "The least severe log line that is written. Logs hold no transcript, key or audio.",
+    )
+    record_calls: Path | None = _setting(
+        "BLAB_RECORD_CALLS",
+        parsers.directory_or_off,
+        None,
+        "off",
+        "off, or a directory's path",
+        "Write each call's event log there, for `blab replay`. The logs hold what was said.",
+    )
+    ice_servers: tuple[IceServer, ...] = _setting(
+        "BLAB_ICE_SERVERS",
+        parsers.ice_servers,
+        (),
+        "none",
+        "addresses separated by commas: stun:host[:port], "
+        "turn:user:password@host[:port] or turns:user:password@host[:port]",
+        "STUN and TURN servers for WebRTC.",
+        secret=True,
+    )
+    advertised_address: str | None = _setting(
+        "BLAB_ADVERTISED_ADDRESS",
+        parsers.ip_address,
+        None,
+        "the machine's own addresses",
+        "an IP address",
+        "Address that WebRTC peers are told to send to, where the machine stands behind NAT.",
+    )
+    udp_ports: tuple[int, int] | None = _setting(
+        "BLAB_UDP_PORTS",
+        parsers.port_range,
+        None,
+        "any free port",
+        "a range such as 40000-40999",
+        "UDP ports that WebRTC may use.",
+    )
+    drain_seconds: float = _setting(
+        "BLAB_DRAIN_SECONDS",
+        parsers.number(0, 86_400),
+        30.0,
+        "30",
+        "a number of seconds from 0 to 86400",
+        "How long a stopping server lets running calls go on.",
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        "BLAB_ALLOWED_ORIGINS",
+        parsers.origins,
+        (),
+        "the server's own pages",
+        "origins separated by commas, such as https://app.example.com; or *",
+        "Web pages that may call the API from a browser.",
+    )
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], *, cores: int | None = None) -> "Settings":
+        """Settings from ``environ``; ``cores`` (default: this process's) decides some defaults.
+
+        Raises SettingsError naming every variable that is wrong."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, declaration in _declared(cls):
+            raw = environ.get(declaration.variable, "").strip()
+            if not raw:
+                continue
+            try:
+                values[name] = declaration.parse(raw)
+            except ValueError as error:
+                problems.append(_refusal(declaration, raw, error))
+        problems += _unknown(environ, [declaration.variable for declaration in declarations()])
+        if problems:
+            raise SettingsError(problems)
+        return _resolve(cls(**values), environ, cores or _available_cores())
+
+
+def declarations() -> list[Declaration]:
+    """Every variable, in the order of the documentation."""
+    return [declaration for _, declaration in _declared(Settings)]
+
+
+def configuration_table() -> str:
+    """The Markdown table of ``docs/configuration.md``."""
+    rows = ["| variable | default | accepted | meaning |", "|---|---|---|---|"]
+    rows += [
+        f"| `{d.variable}` | {d.default} | {d.accepted} | {d.meaning} |" for d in declarations()
+    ]
+    return "\n".join(rows)
+
+
+def _declared(cls: type[Settings]) -> list[tuple[str, Declaration]]:
+    members: tuple[Field[Any], ...] = fields(cls)
+    return [(member.name, member.metadata["declaration"]) for member in members]
+
+
+def _refusal(declaration: Declaration, raw: str, error: ValueError) -> str:
+    shown = "its value" if declaration.secret else f"{raw!r}"
+    detail = "" if declaration.secret or not str(error) else f" ({error})"
+    return f"{declaration.variable}: {shown} is not {declaration.accepted}{detail}"
+
+
+def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
+    problems = []
+    for variable in sorted(environ):
+        if not variable.startswith("BLAB_") or variable in known:
+            continue
+        if variable in BOOTSTRAP_VARIABLES:
+            continue
+        near = difflib.get_close_matches(variable, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; docs/configuration.md lists them all"
+        problems.append(f"{variable}: there is no such setting{hint}")
+    return problems
+
+
+def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Settings:
+    data_dir = settings.data_dir if settings.data_dir != Path() else _default_data_dir(environ)
+    return replace(
+        settings,
+        data_dir=data_dir,
+        models_dir=settings.models_dir if settings.models_dir != Path() else data_dir / "models",
+        profile=settings.profile or ("small" if cores <= 2 else "standard"),
+        max_calls=settings.max_calls or 2 * cores,
+    )
+
+
+def _default_data_dir(environ: Mapping[str, str]) -> Path:
+    if (CHECKOUT / "pyproject.toml").is_file():
+        return CHECKOUT / ".blab"
+    base = environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "blab"
+
+
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

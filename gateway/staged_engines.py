@@ -1,0 +1,139 @@
+"""The engines while they are on their way: weights fetched, then loaded, then warm.
+
+The server answers before its engines do; ``waiting_for`` says what is being waited for. Weights
+that cannot be fetched are told, and what is there is loaded all the same: an engine without its
+weights is not live, with a reason, and the others do not notice.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+
+from media.silero import SileroModel
+from pipelines.engines.base import (
+    ChatModel,
+    Speaker,
+    StreamingTranscriber,
+    Transcriber,
+    TurnDetector,
+)
+from pipelines.engines.embedded import CHAT_MODELS
+from pipelines.engines.engine_settings import EngineSettings
+from pipelines.engines.registry import Engines
+from pipelines.engines.status import NEEDED, EngineStatus, Role
+from pipelines.weights.errors import FetchStopped, WeightsError
+from pipelines.weights.manifest import MODELS, PROFILES
+
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+Stop = Callable[[], bool]
+Fetch = Callable[[Stop], None]
+"""Fetch what is missing, blocking, until the given function says stop; raises WeightsError."""
+
+
+def engine_settings(settings: Settings) -> EngineSettings:
+    """The engines' piece of the settings."""
+    return EngineSettings(
+        models_dir=settings.models_dir,
+        profile=settings.profile,
+        upstream_url=settings.upstream_url,
+        upstream_key=settings.upstream_key,
+        chat_model=settings.chat_model,
+        speech_model=settings.speech_model,
+        transcription_model=settings.transcription_model,
+        calls=settings.max_calls,
+    )
+
+
+def wanted_models(settings: Settings) -> list[str]:
+    """Names of the weights this deployment uses: the profile's, with the chat model that is set."""
+    names = list(PROFILES[settings.profile])
+    if settings.chat_model is not None:
+        names = [name for name in names if name not in CHAT_MODELS]
+        if settings.chat_model in MODELS:
+            names.append(settings.chat_model)
+    return names
+
+
+class StagedEngines:
+    """Owner of this process's engines from before they are loaded until they are closed."""
+
+    def __init__(self, fetch: Fetch, engines: Engines, on_stage: Callable[[str], None]) -> None:
+        """``on_stage`` is told each stage as it begins: "fetching", "loading", then "ready" or
+        "incomplete"."""
+        self._fetch = fetch
+        self._engines = engines
+        self._on_stage = on_stage
+        self._waiting: str | None = "The server is starting."
+
+    async def start(self) -> None:
+        """Fetch, load and warm up; returns when all is done."""
+        self._begin("fetching", "The models are being fetched.")
+        stop = threading.Event()
+        try:
+            await asyncio.to_thread(self._fetch, stop.is_set)
+        except FetchStopped:
+            return
+        except WeightsError as error:
+            logger.error("weights are missing: %s", error)
+        finally:
+            stop.set()
+        self._begin("loading", "The models are being loaded.")
+        await self._engines.load()
+        self._begin("ready" if self._engines.ready() else "incomplete", None)
+
+    async def close(self) -> None:
+        """End the engines."""
+        self._waiting = "The server is shutting down."
+        await self._engines.close()
+
+    def waiting_for(self) -> str | None:
+        """Why calls cannot be answered; None when they can."""
+        if self._waiting is not None:
+            return self._waiting
+        return None if self._engines.ready() else self._lacking()
+
+    def _lacking(self) -> str:
+        dead = [status for status in self._engines.statuses() if not status.live]
+        reasons = [_told(status) for status in dead if status.role in NEEDED]
+        return "; ".join(reasons) or "An engine that calls need is not live."
+
+    def _begin(self, stage: str, waiting: str | None) -> None:
+        self._waiting = waiting
+        self._on_stage(stage)
+
+    # ------------------------------------------------- sessions.engines.LiveEngines
+
+    def hearing(self, model_id: str) -> StreamingTranscriber:
+        """Incremental speech-to-text."""
+        return self._engines.hearing(model_id)
+
+    def transcriber(self, model_id: str) -> Transcriber:
+        """Speech-to-text of a whole utterance."""
+        return self._engines.transcriber(model_id)
+
+    def chat(self, model_id: str) -> ChatModel:
+        """The chat model."""
+        return self._engines.chat(model_id)
+
+    def speaker(self, model_id: str, language: str) -> Speaker:
+        """Text-to-speech."""
+        return self._engines.speaker(model_id, language)
+
+    @property
+    def turn_detector(self) -> TurnDetector:
+        """The semantic end of turn."""
+        return self._engines.turn_detector
+
+    @property
+    def vad_model(self) -> SileroModel:
+        """Voice activity."""
+        return self._engines.vad_model
+
+
+def _told(status: EngineStatus) -> str:
+    role = {Role.HEARING: "partial transcription"}.get(status.role, str(status.role))
+    return f"{role.replace('_', ' ')} ({status.model_id}): {status.reason}"

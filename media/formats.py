@@ -1,0 +1,50 @@
+"""Audio formats: the vocabulary every floor above shares.
+
+Rules: audio inside Blab is signed 16-bit little-endian mono PCM; a position in a
+stream is a count of samples since its beginning, at that stream's rate. What the
+conversation core and the engines hear is always ``HEARING_RATE``.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+HEARING_RATE = 16_000
+"""Hz of the stream that VAD, turn detector and STT hear; the core counts its samples."""
+
+SAMPLE_BYTES = 2
+"""Bytes of one PCM16 mono sample."""
+
+
+class Encoding(StrEnum):
+    """Encodings on the wire, named as the OpenAI Realtime API names them."""
+
+    PCM = "audio/pcm"
+    PCMU = "audio/pcmu"
+    PCMA = "audio/pcma"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """How samples are written on a channel; always mono."""
+
+    encoding: Encoding = Encoding.PCM
+    rate: int = 24_000
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample: 2 for PCM16, 1 for G.711."""
+        return SAMPLE_BYTES if self.encoding is Encoding.PCM else 1
+
+
+PCM_RATES = (8_000, 16_000, 24_000, 48_000)
+"""Rates (Hz) accepted for ``audio/pcm``; G.711 is always 8000."""
+
+
+def samples_of(milliseconds: float, rate: int) -> int:
+    """Samples in ``milliseconds`` at ``rate`` Hz, rounded down."""
+    return int(milliseconds * rate // 1000)
+
+
+def milliseconds_of(samples: int, rate: int) -> int:
+    """Whole milliseconds in ``samples`` at ``rate`` Hz, rounded down."""
+    return samples * 1000 // rate

@@ -1,0 +1,161 @@
+"""What an engine is: the protocols that sessions and jobs call, and the errors they may raise.
+
+Rules
+- An engine is loaded once per process and shared by every session; all methods are safe to
+  call from many tasks at once.
+- Nothing here blocks the event loop: implementations run vendor code on their own bounded
+  executor, under a deadline.
+- Cancelling the awaiting task (or ``aclose()`` of an async generator) stops the work and frees
+  the engine.
+- All audio is PCM16 LE mono; what is heard is ``media.formats.HEARING_RATE``.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+class EngineError(Exception):
+    """Something an engine could not do. ``code`` is a code of the REST contract.
+
+    Tree::
+
+        EngineError
+        ├── ModelUnavailable   no engine serves that model id      MODEL_UNAVAILABLE
+        ├── EngineFailed       the engine or its upstream failed   PROVIDER_ERROR
+        │   └── EngineTimeout  it did not answer within its deadline
+        └── EngineBusy         its queue is full; try again later
+    """
+
+    code = "PROVIDER_ERROR"
+
+
+class ModelUnavailable(EngineError):
+    """No live engine serves the model id asked for."""
+
+    code = "MODEL_UNAVAILABLE"
+
+
+class EngineFailed(EngineError):
+    """Vendor code or an upstream failed; the message is safe to show to a user."""
+
+
+class EngineTimeout(EngineFailed):
+    """The engine did not answer within its deadline."""
+
+
+class EngineBusy(EngineError):
+    """The engine's bounded queue is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A recognised word; ``start`` and ``end`` are sample positions at HEARING_RATE."""
+
+    text: str
+    start: int
+    end: int
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """What an utterance says. ``words`` is empty where the engine gives no times."""
+
+    text: str
+    words: tuple[Word, ...] = ()
+    language: str = "en"
+
+
+class TranscriptionStream(Protocol):
+    """One utterance being heard. Use once; ``close()`` in any case."""
+
+    async def accept(self, pcm: bytes) -> str:
+        """Take the next samples (HEARING_RATE) and return the partial text so far."""
+        ...
+
+    async def finish(self) -> Transcription:
+        """End the utterance and return its final text."""
+        ...
+
+    def close(self) -> None:
+        """Give the recogniser back; harmless when called twice."""
+        ...
+
+
+class StreamingTranscriber(Protocol):
+    """Incremental speech-to-text: partial transcripts while the caller speaks."""
+
+    model_id: str
+
+    async def open(self, language: str = "en") -> TranscriptionStream:
+        """Begin an utterance; raises EngineBusy when all recognisers are taken."""
+        ...
+
+
+class Transcriber(Protocol):
+    """Speech-to-text of a whole utterance (seconds to a minute, HEARING_RATE)."""
+
+    model_id: str
+
+    async def transcribe(self, pcm: bytes, language: str = "en") -> Transcription: ...
+
+
+class TurnDetector(Protocol):
+    """Semantic end of turn from the audio itself."""
+
+    async def score(self, pcm: bytes) -> float:
+        """Probability 0..1 that the speech at the end of ``pcm`` is a complete turn.
+
+        ``pcm`` is the turn so far at HEARING_RATE (the last 8 s count)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of the history given to a chat model."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDelta:
+    """A piece of a streamed answer; the last one carries the token counts."""
+
+    text: str = ""
+    finish_reason: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class ChatModel(Protocol):
+    """A streaming chat model. ``aclose()`` of the generator stops generation at once."""
+
+    model_id: str
+
+    def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.4,
+    ) -> AsyncGenerator[ChatDelta, None]: ...
+
+    async def prefill(self, messages: Sequence[ChatMessage]) -> None:
+        """Evaluate a prompt's prefix ahead of time, so that the next answer starts sooner.
+
+        A hint: engines without a prompt cache do nothing."""
+        ...
+
+
+class Speaker(Protocol):
+    """Text-to-speech. Yields PCM16 mono at ``sample_rate`` as soon as it has any."""
+
+    model_id: str
+    sample_rate: int
+    voices: tuple[str, ...]
+
+    def speak(
+        self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
+    ) -> AsyncGenerator[bytes, None]: ...

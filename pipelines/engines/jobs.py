@@ -1,0 +1,139 @@
+"""The engines as jobs and REST requests ask for them: found by what they must be able to do,
+loaded when first needed.
+
+Protocols, beside those of ``base``. ``pipelines.engines.registry.Engines`` is the real thing.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .base import ChatModel, Speaker, Word
+from .status import EngineStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChoice:
+    """What is to speak. ``voice``: a builtin voice's id, or ``default``; ``recipe``: that of a
+    cloned voice, in place of a builtin one; ``emotion``: 0..100, expressive engines only."""
+
+    model: str
+    language: str = "en"
+    voice: str = "default"
+    recipe: Mapping[str, Any] | None = None
+    emotion: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceInfo:
+    """A builtin voice. ``quality``: good, weak or robotic, as measured for its language."""
+
+    id: str
+    name: str
+    language: str
+    engine: str
+    gender: str | None = None
+    quality: str = "good"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of a recording that was transcribed; ``start`` and ``end`` are sample positions
+    at HEARING_RATE, as are those of its words."""
+
+    start: int
+    end: int
+    text: str
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What has been transcribed so far: one segment, or none where ``done`` samples were
+    silence. ``language`` is what the recording is in, as soon as it is known."""
+
+    done: int
+    segment: Segment | None = None
+    language: str | None = None
+
+
+class FileTranscriber(Protocol):
+    """Speech-to-text of whole recordings, hours long, with segments and word times."""
+
+    model_id: str
+    languages: tuple[str, ...]
+
+    def transcribe_file(
+        self, pcm: AsyncIterator[bytes], language: str | None = None
+    ) -> AsyncGenerator[Hearing, None]:
+        """Segments as they are understood, in constant memory. ``pcm``: HEARING_RATE mono, in
+        pieces of any size; ``language`` None: found out from the recording."""
+        ...
+
+
+class Translator(Protocol):
+    """Text into another language, sentence by sentence. ``draft``: quality is not assured."""
+
+    model_id: str
+    draft: bool
+
+    async def translate(self, text: str, source: str, target: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceMatch:
+    """A voice made after a sample. ``similarity``: cosine to the sample by the speaker encoder,
+    ``base_similarity``: that of the default voice, for comparison."""
+
+    recipe: Mapping[str, Any]
+    similarity: float
+    base_similarity: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Cloner(Protocol):
+    """Makes a voice after a sample of speech."""
+
+    model_id: str
+
+    async def match(self, pcm: bytes, language: str = "en") -> VoiceMatch:
+        """``pcm``: the sample at HEARING_RATE mono, some seconds to a minute."""
+        ...
+
+
+class JobEngines(Protocol):
+    """Look-ups raise ModelUnavailable, with a reason, where no engine can do what is asked.
+
+    Those that are awaited may load the engine first; the others answer from what is known."""
+
+    def chat(self, model_id: str) -> ChatModel: ...
+
+    async def speech(self, choice: SpeechChoice) -> Speaker:
+        """A speaker bound to the choice: call ``speak(text, speed=…)``."""
+        ...
+
+    def check_speech(self, choice: SpeechChoice) -> None:
+        """Raise what ``speech`` would, without loading anything."""
+        ...
+
+    async def file_transcriber(
+        self, model_id: str = "default", language: str | None = None
+    ) -> FileTranscriber: ...
+
+    def check_transcription(self, model_id: str, language: str | None) -> None:
+        """Raise what ``file_transcriber`` would, without loading anything."""
+        ...
+
+    async def translator(self, model_id: str, source: str, target: str) -> Translator: ...
+
+    def check_translation(self, model_id: str, source: str, target: str) -> None:
+        """Raise what ``translator`` would, without loading anything."""
+        ...
+
+    async def cloner(self) -> Cloner: ...
+
+    def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
+        """The builtin voices that ``model_id`` speaks with now."""
+        ...
+
+    def statuses(self) -> tuple[EngineStatus, ...]: ...

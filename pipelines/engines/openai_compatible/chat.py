@@ -1,0 +1,115 @@
+"""UpstreamChat: a chat model behind ``POST /v1/chat/completions``, streamed.
+
+https://platform.openai.com/docs/api-reference/chat-streaming
+"""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from pipelines.engines.base import ChatDelta, ChatMessage, EngineFailed
+
+from .client import UpstreamClient
+from .errors import refusal
+from .sse import EventReader, EventTooLong
+
+DONE = "[DONE]"
+
+
+class UpstreamChat:
+    """A ChatModel; ``upstream_model`` is its name there, ``model_id`` its name here."""
+
+    def __init__(self, model_id: str, client: UpstreamClient, upstream_model: str = "") -> None:
+        self.model_id = model_id
+        self._client = client
+        self._model = upstream_model or model_id
+
+    async def stream(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        max_tokens: int = 256,
+        temperature: float = 0.4,
+    ) -> AsyncGenerator[ChatDelta, None]:
+        """Generate an answer; the last delta carries the finish reason and the token counts
+        (0 where the upstream gives none). Closing the generator closes the connection."""
+        request = {
+            "model": self._model,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        answer = _Answer(self._client.settings.key, self._model)
+        reader = EventReader()
+        opened = self._client.open("POST", "/chat/completions", model=self._model, json=request)
+        async with opened as response, aclosing(self._client.pieces(response)) as pieces:
+            async for piece in pieces:
+                for text in answer.read(_events(reader, piece)):
+                    yield ChatDelta(text)
+                if answer.done:
+                    break
+        yield answer.end()
+
+    async def prefill(self, messages: Sequence[ChatMessage]) -> None:
+        """Does nothing: HTTP upstreams cache prompts on their own."""
+
+
+def _events(reader: EventReader, piece: bytes) -> list[str]:
+    try:
+        return reader.feed(piece)
+    except EventTooLong as error:
+        raise EngineFailed(f"the upstream's stream is not usable: {error}") from None
+
+
+class _Answer:
+    """What has come of one answer."""
+
+    def __init__(self, key: str, model: str) -> None:
+        self.done = False
+        self._key = key
+        self._model = model
+        self._finish: str | None = None
+        self._usage: dict[str, Any] = {}
+
+    def read(self, events: list[str]) -> list[str]:
+        """The texts in ``events``, in order."""
+        texts = []
+        for event in events:
+            if event.strip() == DONE:
+                self.done = True
+                break
+            try:
+                chunk = json.loads(event)
+                self._check(chunk)
+                texts += self._texts(chunk)
+            except (ValueError, AttributeError, TypeError):
+                raise EngineFailed("the upstream's stream is not in the form agreed") from None
+        return [text for text in texts if text]
+
+    def end(self) -> ChatDelta:
+        """The last delta. Raises EngineFailed where the answer broke off."""
+        if self._finish is None:
+            raise EngineFailed("the upstream broke off its answer")
+        return ChatDelta(
+            "",
+            self._finish,
+            int(self._usage.get("prompt_tokens") or 0),
+            int(self._usage.get("completion_tokens") or 0),
+        )
+
+    def _check(self, chunk: dict[str, Any]) -> None:
+        if chunk.get("error"):
+            code = chunk["error"].get("code") if isinstance(chunk["error"], dict) else None
+            status = code if isinstance(code, int) else 500
+            raise refusal(status, json.dumps(chunk).encode(), model=self._model, key=self._key)
+
+    def _texts(self, chunk: dict[str, Any]) -> list[str]:
+        texts = []
+        for choice in chunk.get("choices") or ():
+            texts.append((choice.get("delta") or {}).get("content") or "")
+            self._finish = choice.get("finish_reason") or self._finish
+        self._usage = chunk.get("usage") or self._usage
+        return texts

@@ -1,0 +1,33 @@
+"""The program that holds Pico: one phrase in on stdin, its samples out on stdout, until EOF.
+
+A request is one line of JSON ``[text, voice, speed or null]``. The answer is a line of JSON
+``{"bytes": n}`` followed by n bytes of PCM16 at 16 kHz, or ``{"error": "..."}``.
+
+It is a program of its own because the vendor's code keeps the GIL while it speaks (10-90 ms, in
+which a server would serve nobody) and can only be interrupted by ending it. It imports nothing
+of Blab, and ends when its owner closes the pipe or dies.
+"""
+
+import json
+import sys
+
+
+def serve() -> None:
+    """Answer requests until stdin ends."""
+    from py_nanotts import NanoTTS
+
+    engine = NanoTTS()
+    out = sys.stdout.buffer
+    for line in sys.stdin.buffer:
+        text, voice, speed = json.loads(line)
+        try:
+            pcm = engine.speak(text, voice=voice, speed=speed)
+        except (RuntimeError, ValueError, MemoryError, OSError) as error:
+            out.write(json.dumps({"error": type(error).__name__}).encode() + b"\n")
+        else:
+            out.write(json.dumps({"bytes": len(pcm)}).encode() + b"\n" + pcm)
+        out.flush()
+
+
+if __name__ == "__main__":
+    serve()

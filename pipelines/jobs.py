@@ -1,0 +1,115 @@
+"""What a job is, and what the kinds of jobs must keep to.
+
+States: queued → running → completed | failed | cancelled; a worker that dies leaves the job to
+another, which begins it anew (``runs`` counts). ``retry`` puts a failed or cancelled job back to
+queued. A kind is written so that running it twice does no harm: what it stores has keys made of
+the job's id, and what it bills is named by unit, so the second run replaces the first.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class JobType(StrEnum):
+    """The contract's job types."""
+
+    TTS = "tts"
+    STT = "stt"
+    VOICE_CLONE = "voice_clone"
+    DUBBING = "dubbing"
+    BATCH = "batch"
+    WEBHOOK = "webhook"
+    CLEANUP = "cleanup"
+
+
+class JobStatus(StrEnum):
+    """Where a job stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class JobFailed(Exception):
+    """The job cannot succeed and is not run again by itself.
+
+    ``code`` is one of the contract's; the message is safe to show to the user."""
+
+    def __init__(self, code: str, message: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = dict(details) if details else None
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What is given of a new job. ``input`` is JSON, all that the kind needs to run it."""
+
+    type: JobType
+    input: dict[str, Any]
+    parent_id: str | None = None
+    item_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of work that is billed: ``name`` is unique in the workspace (the job's id and what
+    it was), so that running twice bills once. ``tokens``: those of a chat model, or the characters
+    of a text that was spoken; ``audio_ms``: length of the audio heard or made."""
+
+    name: str
+    type: str
+    model: str
+    tokens: int = 0
+    audio_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a run ends with. ``output`` is JSON; object keys in it become signed URLs when it is
+    shown. ``units`` are booked in the same transaction that completes the job."""
+
+    output: dict[str, Any]
+    units: tuple[Unit, ...] = ()
+
+
+Progress = Callable[[int], Awaitable[None]]
+"""Told the percentage done (0..100, never falling); cheap to call often: it writes at most four
+times a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """One run of a job by a worker. Cancelling the job cancels the task that runs it."""
+
+    id: str
+    workspace_id: str
+    input: dict[str, Any]
+    run: int
+    """1 for the first."""
+    progress: Progress
+    parent_id: str | None = None
+    item_index: int | None = None
+
+
+class JobKind(Protocol):
+    """How jobs of one type are run."""
+
+    type: JobType
+    concurrency: int
+    """How many of this type one worker runs at once."""
+    deadline: float
+    """Seconds that a run may take."""
+
+    async def run(self, run: JobRun) -> JobResult:
+        """Do the work. Raises JobFailed, EngineError (also final), CancelledError; anything else
+        is a fault of ours, and the job is tried again until its runs are used up."""
+        ...

@@ -1,0 +1,83 @@
+"""SpeechOrder: what is to be spoken and how, as a job's input holds it; and whether it can be.
+
+A refusal is found before anything is begun: ``choose`` says who speaks, or why nobody can.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from .engines.jobs import JobEngines, SpeechChoice
+
+STABLE, EXPRESSIVE = "blab-stable", "blab-expressive"
+EXPRESSIVE_FORMATS = ("mp3", "wav")
+DEFAULT_VOICE = "default"
+
+
+class ClonedVoice(Protocol):
+    """What is needed of a cloned voice."""
+
+    @property
+    def recipe(self) -> Mapping[str, Any]: ...
+
+
+class ClonedVoices(Protocol):
+    """Where they are found (store.tenants.voices)."""
+
+    async def get(self, workspace_id: str, voice_id: str, /) -> ClonedVoice | None: ...
+
+
+class UnknownVoice(Exception):
+    """No such voice in the workspace, builtin or cloned."""
+
+
+class Unspeakable(Exception):
+    """The model cannot do what was asked; ``param`` names the field."""
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class SpeechOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that a speech job needs. ``language`` is known by then; ``emotion``: 0..100."""
+
+    model: str
+    input: str
+    language: str
+    voice: str = DEFAULT_VOICE
+    format: str = "mp3"
+    speed: float = 1.0
+    delivery: str = "verbatim"
+    polish: bool = False
+    emotion: int | None = None
+
+
+def check_limits(order: SpeechOrder, *, streaming: bool = False) -> None:
+    """Raise Unspeakable for what the contract says that the order's model does not do."""
+    if order.model == EXPRESSIVE:
+        if streaming:
+            raise Unspeakable(f"{EXPRESSIVE} does not stream: use {STABLE}.", "model")
+        if order.format not in EXPRESSIVE_FORMATS:
+            raise Unspeakable(
+                f"{EXPRESSIVE} makes {' and '.join(EXPRESSIVE_FORMATS)} only.", "response_format"
+            )
+    elif order.emotion is not None:
+        raise Unspeakable(f"emotion is for {EXPRESSIVE} only.", "emotion")
+
+
+async def choose(
+    workspace_id: str, order: SpeechOrder, engines: JobEngines, cloned: ClonedVoices
+) -> SpeechChoice:
+    """Who speaks; raises UnknownVoice, ModelUnavailable and StoreError."""
+    recipe = None
+    voice = order.voice
+    if voice != DEFAULT_VOICE and all(info.id != voice for info in engines.voices(order.model)):
+        found = await cloned.get(workspace_id, voice)
+        if found is None:
+            raise UnknownVoice(voice)
+        voice, recipe = DEFAULT_VOICE, found.recipe
+    choice = SpeechChoice(order.model, order.language, voice, recipe, order.emotion)
+    engines.check_speech(choice)
+    return choice

@@ -1,0 +1,119 @@
+"""Batches as a resource: many texts at once, each a job of its own."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from pipelines.batch import submit_batch, tally
+from pipelines.jobs import JobType
+from pipelines.queue import JobQueue
+from pipelines.speech_order import EXPRESSIVE, STABLE
+from store.database import Database
+from store.tenants.jobs import Job, Jobs
+
+from .errors import Conflict, NoSuchModel, NotFound, ValidationFailed
+from .job_view import JobRef, JobView, JobViews
+from .operation import Answer, Operation, Request
+from .speech_requests import BatchCreate, SpeechChecks, TtsCreate
+
+READ, WRITE = "batch:read", "batch:write"
+_MAX_INDEX_DIGITS = 3
+
+
+class JobArtifacts(Protocol):
+    """Deletes what jobs made (pipelines.artifacts)."""
+
+    async def delete_of_job(self, workspace_id: str, job_id: str) -> int: ...
+
+
+class BatchResource:
+    """The contract's tag Batch."""
+
+    def __init__(
+        self, database: Database, checks: SpeechChecks, artifacts: JobArtifacts, views: JobViews
+    ) -> None:
+        self._database = database
+        self._jobs = Jobs(database)
+        self._queue = JobQueue(database)
+        self._checks = checks
+        self._artifacts = artifacts
+        self._views = views
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        return [
+            Operation(
+                *("POST", "/api/batch", "Batch", "Batch TTS fan-out (async job)", self._create),
+                data=JobRef, scope=WRITE, body=BatchCreate, status=202, outcome="Job accepted",
+                idempotent=True,
+            ),
+            Operation(
+                "GET", "/api/batch/{id}", "Batch", "Get a batch job + per-item results", self._get,
+                data=JobView, scope=READ,
+            ),
+            Operation(
+                "DELETE", "/api/batch/{id}/items/{index}", "Batch",
+                "Delete one clip from a batch (audio + generation doc cascade)", self._delete_item,
+                scope=WRITE, conflicts=True,
+            ),
+        ]  # fmt: skip
+
+    async def _create(self, request: Request) -> Answer:
+        asked: BatchCreate = request.body
+        if asked.model not in (STABLE, EXPRESSIVE):
+            raise NoSuchModel(f"model is {STABLE} or {EXPRESSIVE}.", param="model")
+        items: list[dict[str, Any]] = []
+        for index, item in enumerate(asked.items):
+            single = TtsCreate(
+                model=asked.model, input=item.input, voice=item.voice or asked.voice,  # type: ignore[arg-type]
+                language=asked.language, format=asked.format, polish=asked.polish,
+            )  # fmt: skip
+            order = await self._checks.order(request.workspace_id, single, f"items[{index}].")
+            items.append(msgspec.to_builtins(order))
+        head = {"model": asked.model, "items": len(items)}
+        batch = await submit_batch(self._database, request.workspace_id, head, items)
+        return Answer(JobRef(batch.id, batch.status))
+
+    async def _get(self, request: Request) -> Answer:
+        batch = await self._batch(request)
+        items = await self._jobs.children(request.workspace_id, batch.id)
+        view = self._views.view(request, batch)
+        shown = [self._item(request, item) for item in items]
+        view.output = {**tally(items), "items": shown}
+        return Answer(view)
+
+    def _item(self, request: Request, item: Job) -> dict[str, Any]:
+        shown = self._views.view(request, item)
+        return {
+            "index": item.item_index,
+            "jobId": item.id,
+            "status": item.status,
+            "progress": item.progress,
+            "error": item.error,
+            **(shown.output or {}),
+        }
+
+    async def _delete_item(self, request: Request) -> Answer:
+        batch = await self._batch(request)
+        index = request.path("index")
+        if not (index.isascii() and index.isdigit() and len(index) <= _MAX_INDEX_DIGITS):
+            raise ValidationFailed("index is a number from 0.", param="index")
+        workspace_id = request.workspace_id
+        items = await self._jobs.children(workspace_id, batch.id)
+        item = next((item for item in items if item.item_index == int(index)), None)
+        if item is None:
+            raise NotFound("The batch has no such item.")
+        if item.active:
+            item = await self._queue.cancel(workspace_id, item.id) or item
+        if item.active:
+            raise Conflict("The item is being spoken; it is cancelled: try again.", reason="active")
+        objects = await self._artifacts.delete_of_job(workspace_id, item.id)
+        await self._jobs.delete(workspace_id, item.id)
+        return Answer({"deleted": True, "index": int(index), "deletedObjects": objects})
+
+    async def _batch(self, request: Request) -> Job:
+        job = await self._jobs.get(request.workspace_id, request.path())
+        if job is None or job.type != JobType.BATCH:
+            raise NotFound("There is no such batch.")
+        return job

@@ -1,0 +1,119 @@
+"""JSON bodies and query strings into structs: strict types, errors that name the field.
+
+Rules
+- A body is read up to ``MAX_BODY_BYTES``; longer ones are refused before they are read whole.
+- NaN, infinities, broken UTF-8 and lone surrogates are no JSON; NUL is refused in every string,
+  because Postgres could not store it. Unknown fields are ignored and never kept.
+- Query parameters are text: numbers and booleans are read from it, nothing else is guessed. One
+  given twice is refused rather than half used.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from .errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+
+S = TypeVar("S", bound=Struct)
+
+MAX_BODY_BYTES = 8 * 1024 * 1024
+"""A batch of 200 texts with some room; a single text of 100,000 characters is far below."""
+JSON = "application/json"
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"field `(?P<name>[^`]+)`")
+
+
+async def read_json(request: web.Request, kind: type[S]) -> S:
+    """The body as ``kind``; raises ValidationFailed, PayloadTooLarge or UnsupportedMediaType."""
+    if request.content_type != JSON:
+        raise UnsupportedMediaType(
+            f"The body must be JSON: send it with 'Content-Type: {JSON}'.", param="body"
+        )
+    raw = await read_body(request)
+    try:
+        tree = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValidationFailed(f"The body is not valid JSON: {error}.", param="body") from error
+    refuse_unstorable(tree)
+    return convert(tree, kind, "body")
+
+
+async def read_body(request: web.Request, limit: int = MAX_BODY_BYTES) -> bytes:
+    """The whole body; raises PayloadTooLarge beyond ``limit`` bytes."""
+    too_large = PayloadTooLarge(f"The body is longer than {limit} bytes.", param="body")
+    if (request.content_length or 0) > limit:
+        raise too_large
+    body = bytearray()
+    async for piece in request.content.iter_chunked(65536):
+        body += piece
+        if len(body) > limit:
+            raise too_large
+    return bytes(body)
+
+
+def read_query(request: web.Request, kind: type[S]) -> S:
+    """The query string as ``kind``; raises ValidationFailed."""
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name in given and name in kind.__struct_encode_fields__:
+            raise ValidationFailed(f"{name} is given more than once.", param=name)
+        given[name] = value
+    known = {name: given[name] for name in kind.__struct_encode_fields__ if name in given}
+    refuse_unstorable(known)
+    return convert(known, kind, "query", strict=False)
+
+
+def convert(tree: Any, kind: type[S], where: str, *, strict: bool = True) -> S:
+    """``tree`` as ``kind``; ``where`` is named when the whole is wrong."""
+    try:
+        return msgspec.convert(tree, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise _told(error, where) from error
+    except RecursionError as error:
+        raise ValidationFailed("The body is nested too deeply.", param=where) from error
+
+
+def refuse_unstorable(tree: Any) -> None:
+    """Raise ValidationFailed for NUL, lone surrogates and numbers that are none, with the path."""
+    for path, leaf in _leaves(tree, ""):
+        if isinstance(leaf, str):
+            if "\0" in leaf:
+                raise ValidationFailed("NUL characters are not accepted.", param=path or "body")
+            try:
+                leaf.encode()
+            except UnicodeEncodeError as error:
+                raise ValidationFailed(
+                    "The text is not valid Unicode.", param=path or "body"
+                ) from error
+        elif isinstance(leaf, float) and not math.isfinite(leaf):
+            raise ValidationFailed("The number is not finite.", param=path or "body")
+
+
+def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Without recursion: how deep a body is nested is its sender's choice."""
+    waiting = [(path, tree)]
+    while waiting:
+        path, node = waiting.pop()
+        if isinstance(node, dict):
+            for name, value in node.items():
+                yield path, name
+                waiting.append((f"{path}.{name}" if path else str(name), value))
+        elif isinstance(node, list):
+            waiting.extend((f"{path}[{place}]", value) for place, value in enumerate(node))
+        else:
+            yield path, node
+
+
+def _told(error: msgspec.ValidationError, where: str) -> ValidationFailed:
+    found = _PLACE.match(str(error))
+    what = found["what"] if found else str(error)
+    path = (found["path"] or "").lstrip(".") if found else ""
+    if named := _FIELD.search(what):  # a missing field: the path is that of its owner
+        path = f"{path}.{named['name']}" if path else named["name"]
+    message = what.replace("`", "'").rstrip(".")
+    return ValidationFailed(f"{path or where}: {message}.", param=path or where)

@@ -1,0 +1,73 @@
+"""Ephemeral keys ``ek_…``: what a browser is given instead of an API key.
+
+A key is bound to one workspace, optionally one agent, and one session configuration; it may be
+used again until it expires. Redis holds what it grants under the key's SHA-256, with the key's
+own lifetime: whoever reads Redis finds no key, and an expired key is simply not there.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+PREFIX = "ek_"
+MIN_SECONDS, MAX_SECONDS, DEFAULT_SECONDS = 10, 7200, 600
+_RANDOM_BYTES = 24
+_MAX_CHARS = 128
+
+
+class ExpiringValues(Protocol):
+    """What is needed of the bus."""
+
+    async def put(self, key: str, value: bytes, ttl: float) -> None: ...
+
+    async def get(self, key: str) -> bytes | None: ...
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What an ephemeral key opens. ``session``: OpenAI session JSON, validated before."""
+
+    workspace_id: str
+    agent_id: str | None = None
+    session: dict[str, Any] | None = None
+
+
+class MintedKey(msgspec.Struct, frozen=True):
+    """A new key; ``expires_at`` in Unix seconds."""
+
+    value: str
+    expires_at: int
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"MintedKey(expires_at={self.expires_at})"
+
+
+class EphemeralKeys:
+    """Mints and finds ephemeral keys."""
+
+    def __init__(self, bus: ExpiringValues, clock: Callable[[], float] = time.time) -> None:
+        self._bus = bus
+        self._clock = clock
+
+    async def mint(self, grant: Grant, seconds: int = DEFAULT_SECONDS) -> MintedKey:
+        """A new key for ``grant``; raises BusUnavailable, and ValueError outside 10..7200 s."""
+        if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+            raise ValueError(f"an ephemeral key lives {MIN_SECONDS} to {MAX_SECONDS} seconds")
+        value = PREFIX + secrets.token_hex(_RANDOM_BYTES)
+        await self._bus.put(_place(value), msgspec.json.encode(grant), seconds)
+        return MintedKey(value, int(self._clock()) + seconds)
+
+    async def find(self, value: str) -> Grant | None:
+        """What the key grants; None where it is unknown or expired. Raises BusUnavailable."""
+        if len(value) > _MAX_CHARS:
+            return None
+        stored = await self._bus.get(_place(value))
+        return msgspec.json.decode(stored, type=Grant) if stored is not None else None
+
+
+def _place(value: str) -> str:
+    return f"ephemeral:{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"

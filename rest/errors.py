@@ -1,0 +1,167 @@
+"""What a request can be refused with: one tree, each leaf with its HTTP status and codes.
+
+Tree::
+
+    ApiError
+    ├── ValidationFailed   400  VALIDATION_ERROR      something sent is wrong
+    ├── Unauthenticated    401  UNAUTHENTICATED       no key, or one that is not valid
+    ├── Forbidden          403  FORBIDDEN             the key may not do this
+    ├── ConsentMissing     403  CONSENT_REQUIRED      a voice may not be cloned without it
+    ├── RegistrationClosed 403  REGISTRATION_CLOSED
+    ├── NotFound           404  NOT_FOUND             absent, or another workspace's
+    ├── NoSuchModel        404  MODEL_UNAVAILABLE     no live engine can do what was asked
+    ├── Conflict           409  VALIDATION_ERROR      not in the state it is in
+    ├── IdempotencyClash   409  IDEMPOTENCY_CONFLICT
+    ├── PayloadTooLarge    413  PAYLOAD_TOO_LARGE
+    ├── UnsupportedMediaType 415  VALIDATION_ERROR    a body in a form that is not read here
+    ├── RateLimited        429  RATE_LIMITED
+    ├── Internal           500  INTERNAL              a fault of ours
+    ├── ProviderFailed     502  PROVIDER_ERROR        an engine failed
+    └── Unavailable        503  MODEL_UNAVAILABLE     cannot be served now; try again
+
+``code`` is the REST contract's; ``openai_code`` stands in its place under ``/v1/``. A message
+says what was wrong and what to do, and holds no secret.
+"""
+
+from typing import ClassVar
+
+
+class ApiError(Exception):
+    """A request that is refused. ``param``: path of the field at fault; ``retry_after``: s;
+    ``reason``: a short constant for programs, where the contract's code is too coarse."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL"
+    default_openai_code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        openai_code: str | None = None,
+        param: str | None = None,
+        retry_after: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.openai_code = openai_code or self.default_openai_code
+        self.param = param
+        self.retry_after = retry_after
+        self.reason = reason
+
+
+class ValidationFailed(ApiError):
+    """Something sent is missing, malformed or out of range."""
+
+    status = 400
+    code = "VALIDATION_ERROR"
+    default_openai_code = "invalid_value"
+
+
+class Unauthenticated(ApiError):
+    """No key, or one that is malformed, unknown, revoked or expired."""
+
+    status = 401
+    code = "UNAUTHENTICATED"
+    default_openai_code = "invalid_api_key"
+
+
+class Forbidden(ApiError):
+    """The caller is known and may not do this."""
+
+    status = 403
+    code = "FORBIDDEN"
+    default_openai_code = "forbidden"
+
+
+class NotFound(ApiError):
+    """There is no such thing, or it belongs to another workspace: the answer is the same."""
+
+    status = 404
+    code = "NOT_FOUND"
+    default_openai_code = "not_found"
+
+
+class ConsentMissing(ApiError):
+    """A voice may not be cloned without its owner's consent."""
+
+    status = 403
+    code = "CONSENT_REQUIRED"
+    default_openai_code = "consent_required"
+
+
+class RegistrationClosed(ApiError):
+    """The operator does not let people sign up."""
+
+    status = 403
+    code = "REGISTRATION_CLOSED"
+    default_openai_code = "registration_closed"
+
+
+class NoSuchModel(ApiError):
+    """No live engine has that id, or none can do what was asked of it."""
+
+    status = 404
+    code = "MODEL_UNAVAILABLE"
+    default_openai_code = "model_not_found"
+
+
+class Conflict(ApiError):
+    """The thing is not in a state in which this can be done to it."""
+
+    status = 409
+    code = "VALIDATION_ERROR"
+    default_openai_code = "conflict"
+
+
+class IdempotencyClash(ApiError):
+    """The Idempotency-Key was used for another request, or its twin is still at work."""
+
+    status = 409
+    code = "IDEMPOTENCY_CONFLICT"
+    default_openai_code = "idempotency_conflict"
+
+
+class PayloadTooLarge(ApiError):
+    """The body is longer than what is taken."""
+
+    status = 413
+    code = "PAYLOAD_TOO_LARGE"
+    default_openai_code = "payload_too_large"
+
+
+class UnsupportedMediaType(ApiError):
+    """A body in a form that this operation does not read."""
+
+    status = 415
+    code = "VALIDATION_ERROR"
+    default_openai_code = "unsupported_media_type"
+
+
+class RateLimited(ApiError):
+    """Too many requests."""
+
+    status = 429
+    code = "RATE_LIMITED"
+    default_openai_code = "rate_limit_exceeded"
+
+
+class Internal(ApiError):
+    """A fault of ours."""
+
+
+class ProviderFailed(ApiError):
+    """An engine or its upstream failed."""
+
+    status = 502
+    code = "PROVIDER_ERROR"
+    default_openai_code = "provider_error"
+
+
+class Unavailable(ApiError):
+    """Cannot be served now: full, shutting down, or a store is away."""
+
+    status = 503
+    code = "MODEL_UNAVAILABLE"
+    default_openai_code = "server_unavailable"

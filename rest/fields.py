@@ -1,0 +1,32 @@
+"""Constrained types that bodies and queries of several resources use.
+
+Lengths are in characters. What the contract bounds is bounded as it says; what it leaves open has
+the bound written here, far above what people send.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+MAX_TEXT = 100_000
+"""Characters of a text to be spoken."""
+
+Name = Annotated[str, Meta(max_length=200)]
+ModelId = Annotated[str, Meta(max_length=200)]
+VoiceId = Annotated[str, Meta(max_length=200)]
+StorageKey = Annotated[str, Meta(max_length=500)]
+Cursor = Annotated[str, Meta(max_length=500)]
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
+Description = Annotated[str, Meta(max_length=10_000)]
+LanguageTag = Annotated[str, Meta(max_length=35)]
+"""A BCP 47 tag where the contract does not list the languages (RFC 5646 asks for 35)."""
+
+Limit = Annotated[int, Meta(ge=1, le=100)]
+DEFAULT_LIMIT = 20
+
+AudioFormat = Literal["mp3", "wav", "opus", "aac", "flac"]
+SpokenLanguage = Literal[
+    "ar", "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hi", "hr", "hu", "id",
+    "it", "ja", "ko", "lv", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "tr", "uk", "vi",
+]  # fmt: skip
+JobType = Literal["tts", "stt", "voice_clone", "dubbing", "batch", "webhook", "cleanup"]

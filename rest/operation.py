@@ -1,0 +1,100 @@
+"""What an operation of the REST contract is, declared once: routes, checks and the served OpenAPI
+document are all made from these declarations.
+
+A resource is a class with its dependencies in ``__init__`` and ``operations()`` that declares
+what it answers. A handler is given a ``Request`` that is already authenticated, scoped, decoded
+and validated, and returns an ``Answer`` (or a stream it has written itself).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from aiohttp import web
+from msgspec import Struct
+
+from .auth import Principal
+
+T = TypeVar("T")
+
+REQUEST_SECONDS = 30.0
+"""Deadline of an operation that does not ask for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, ready to be answered. ``body`` and ``query`` are instances of the structs that
+    the operation declared (None where it declared none)."""
+
+    http: web.Request
+    id: str
+    principal: Principal | None
+    body: Any = None
+    query: Any = None
+
+    @property
+    def workspace_id(self) -> str:
+        """The caller's workspace: the first argument of every query on tenant data."""
+        return self.caller.workspace_id
+
+    @property
+    def caller(self) -> Principal:
+        """Who asks; a LookupError on public operations, where nobody need be known."""
+        if self.principal is None:
+            raise LookupError("a public operation has no principal")
+        return self.principal
+
+    def path(self, name: str = "id") -> str:
+        """A parameter of the path."""
+        return self.http.match_info[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``data`` goes into the envelope. ``next_cursor``/``has_more`` only for lists with pages."""
+
+    data: Any
+    next_cursor: str | None = None
+    has_more: bool | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Awaitable[Answer | web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path of the contract.
+
+    ``scope``: the API key scope it needs (None: any credential will do). ``public``: nobody need
+    be known. ``body``/``query``: what is decoded and validated, unknown fields being ignored.
+    ``upload``: takes multipart/form-data with a part ``file``; the handler reads it (rest.uploads)
+    and ``body`` must be None. ``data``: type of the answer's ``data``, as msgspec knows it.
+    ``media``: the answer's content type where it is not an envelope. ``idempotent``: honours
+    ``Idempotency-Key``. ``deadline``: seconds, None for none (the handler has its own)."""
+
+    method: str
+    path: str
+    tag: str
+    summary: str
+    handler: Handler
+    data: Any = dict[str, Any]
+    scope: str | None = None
+    public: bool = False
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    upload: bool = False
+    media: str = "application/json"
+    status: int = 200
+    outcome: str = "OK"
+    idempotent: bool = False
+    deadline: float | None = REQUEST_SECONDS
+    description: str = ""
+    conflicts: bool = False
+    """Whether 409 is among its answers."""
+
+
+class Resource(Protocol):
+    """One noun of the contract."""
+
+    def operations(self) -> Sequence[Operation]: ...

@@ -1,0 +1,100 @@
+"""What a live session needs of the thing that carries a call: the Channel and the Vocabulary.
+
+The protocols stand here because sessions call them; gateway.channels implements them (imports
+run downward only).
+
+Rules
+- ``incoming`` yields audio and client messages in the order the peer sent them and ends when
+  the peer is gone; a channel answers what is malformed at its own level itself and goes on.
+- ``play``, ``flush`` and ``send`` never block and never raise: a peer that reads too slowly is
+  closed by its channel when its bounded queue is full.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .core.config import SessionConfig
+from .core.events import Event
+from .core.notices import Notice
+
+ServerEvent = dict[str, Any]
+"""One server event of the wire vocabulary, ready for JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Reply audio on its way out: PCM16 mono at the channel's ``output_rate``."""
+
+    response_id: str
+    item_id: str
+    pcm: bytes | memoryview
+
+
+class ClientFault(Exception):
+    """A client message that cannot be carried out; becomes the protocol's ``error`` event."""
+
+    def __init__(
+        self, code: str, message: str, *, param: str | None = None, event_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+        self.event_id = event_id
+
+
+class Vocabulary(Protocol):
+    """Client messages to core events, notices to server events; one per session, stateful."""
+
+    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event:
+        """The core event that a client message means, given the present configuration.
+
+        Raises ClientFault where the message is malformed, unknown or out of range."""
+        ...
+
+    def render(self, notice: Notice) -> Sequence[ServerEvent]:
+        """The server events that tell a notice, in protocol order, each with its event_id."""
+        ...
+
+
+class Channel(Protocol):
+    """One peer of one call."""
+
+    name: str
+    """"websocket", "webrtc", …: for logs, metrics and the calls table."""
+    input_rate: int
+    """Hz of the PCM16 mono that ``incoming`` yields; may change after ``configure``."""
+    output_rate: int
+    """Hz of the PCM16 mono that ``play`` takes; may change after ``configure``."""
+    lead_ms: int
+    """How far playout may run ahead of the moment of hearing."""
+
+    def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
+        """Audio (PCM16 mono) and client messages as they come."""
+        ...
+
+    def configure(self, config: SessionConfig) -> None:
+        """Take over formats and extensions of a new configuration."""
+        ...
+
+    def play(self, piece: Piece) -> None:
+        """Send audio towards the caller's ear."""
+        ...
+
+    def flush(self) -> None:
+        """Forget all audio that has been given to ``play`` and not left yet."""
+        ...
+
+    def played(self) -> int | None:
+        """Samples (output_rate) heard of all that ``play`` ever took, flushed ones excluded,
+        by the channel's own clock; None where it has none (the session then paces by time)."""
+        ...
+
+    def send(self, event: ServerEvent) -> None:
+        """Send one server event; order with ``play`` is kept where the carrier has one order."""
+        ...
+
+    async def close(self, reason: str) -> None:
+        """Say goodbye within a deadline and free everything."""
+        ...

@@ -1,0 +1,184 @@
+"""The conversation: a pure function of events and time.
+
+    commands = conversation.handle(event, now)
+    deadline = conversation.next_deadline()
+
+Rules
+- No clock, no I/O, no await: ``now`` (seconds, monotonic) is an argument, and the same events at
+  the same times give the same commands, so a recorded call can be replayed.
+- The shell feeds events in the order in which they happened, executes commands in the order in
+  which they are given, and feeds ``Tick`` when ``next_deadline`` has come.
+- Results of dead turns and replies are dropped: each part checks the number it is given.
+- After ``CloseCall`` nothing follows but the end of a reply that was still sounding, once
+  ``PlayoutStopped`` tells how much of it was heard.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from .call import Call
+from .commands import CloseCall, Command
+from .events import (
+    AddItem,
+    CallStarted,
+    CancelResponse,
+    ClauseReady,
+    ClearInput,
+    ClearOutput,
+    CommitInput,
+    ConfigureSession,
+    DeleteItem,
+    Event,
+    FinalTranscript,
+    HangUp,
+    InputEnded,
+    PartialTranscript,
+    PieceStarted,
+    PlayoutFinished,
+    PlayoutPaused,
+    PlayoutStopped,
+    ReplyFailed,
+    ReplyGenerated,
+    ReplyPiece,
+    RequestResponse,
+    RetrieveItem,
+    Tick,
+    TranscriptionFailed,
+    TruncateItem,
+    TurnScored,
+    VoiceWindow,
+)
+from .notices import IdleTimeout, SessionOpened
+from .replies import Replies
+from .requests import ClientRequests
+from .turns import State, Trigger
+from .turntaking import TurnTaking
+
+MAXIMUM_LENGTH = "max_duration"
+
+
+class Conversation:
+    """One call's decisions. See the module's rules."""
+
+    def __init__(self, call_id: str) -> None:
+        self._call = Call(call_id)
+        self._replies = Replies(self._call)
+        self._turns = TurnTaking(self._call, self._replies)
+        self._requests = ClientRequests(self._call, self._replies, self._turns)
+        self._started: float | None = None
+        turns, replies, requests = self._turns, self._replies, self._requests
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            VoiceWindow: turns.on_window,
+            PartialTranscript: turns.on_partial,
+            FinalTranscript: turns.on_final,
+            TurnScored: turns.on_scored,
+            TranscriptionFailed: turns.on_failed,
+            PlayoutPaused: turns.on_paused,
+            InputEnded: lambda _: turns.on_input_ended(),
+            ClauseReady: replies.on_clause_ready,
+            ReplyPiece: replies.on_piece,
+            ReplyGenerated: replies.on_generated,
+            ReplyFailed: replies.on_failed,
+            PieceStarted: replies.on_piece_started,
+            PlayoutFinished: turns.on_playout_finished,
+            PlayoutStopped: replies.on_playout_stopped,
+            ConfigureSession: requests.configure,
+            CommitInput: requests.commit,
+            ClearInput: requests.clear,
+            AddItem: requests.add_item,
+            DeleteItem: requests.delete_item,
+            RetrieveItem: requests.retrieve_item,
+            TruncateItem: requests.truncate_item,
+            RequestResponse: requests.respond,
+            CancelResponse: requests.cancel,
+            ClearOutput: requests.clear_output,
+            CallStarted: self._on_started,
+            HangUp: lambda event: self._close(event.reason),
+            Tick: lambda _: None,
+        }
+
+    @property
+    def state(self) -> State:
+        """Where the conversation stands."""
+        return self._call.state
+
+    @property
+    def call_id(self) -> str:
+        """The call's id, part of every item and response id."""
+        return self._call.call_id
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """What follows from ``event`` at ``now``, in order of execution."""
+        call = self._call
+        if call.state is State.CLOSED and not isinstance(event, PlayoutStopped):
+            return []
+        call.now = max(call.now, now)
+        self._handlers[type(event)](event)
+        if call.state is not State.CLOSED:
+            self._expire()
+        commands, call.commands = call.commands, []
+        return commands
+
+    def next_deadline(self) -> float | None:
+        """When to feed ``Tick`` at the latest; None: never, as things stand."""
+        if self._call.state is State.CLOSED:
+            return None
+        moments = (
+            self._turns.deadline(),
+            self._replies.deadline(),
+            self._idle_deadline(),
+            self._end_deadline(),
+        )
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    # ------------------------------------------------------------------ within
+
+    def _expire(self) -> None:
+        now = self._call.now
+        ends = self._end_deadline()
+        if ends is not None and ends <= now:
+            self._close(MAXIMUM_LENGTH)
+            return
+        waited = self._replies.deadline()
+        if waited is not None and waited <= now:
+            self._replies.expire(now)
+        due = self._turns.deadline()
+        if due is not None and due <= now:
+            self._turns.expire(now)
+        idle = self._idle_deadline()
+        if idle is not None and idle <= now:
+            self._prompt_idle_caller()
+
+    def _on_started(self, event: CallStarted) -> None:
+        self._started = self._call.now
+        self._call.tell(SessionOpened(event.config))
+        self._turns.configured(event.config)
+
+    def _end_deadline(self) -> float | None:
+        if self._started is None or self._call.state is State.CLOSED:
+            return None
+        return self._started + self._call.config.max_call_ms / 1000
+
+    def _idle_deadline(self) -> float | None:
+        call = self._call
+        timeout = call.detection.idle_timeout_ms
+        if timeout is None or call.quiet_since is None or call.state is not State.LISTENING:
+            return None
+        return call.quiet_since + timeout / 1000
+
+    def _prompt_idle_caller(self) -> None:
+        """Nobody speaks: tell so and let the agent say something."""
+        call = self._call
+        since = call.quiet_since if call.quiet_since is not None else call.now
+        started = self._started or 0.0
+        call.tell(IdleTimeout(round((since - started) * 1000), round((call.now - started) * 1000)))
+        self._requests.respond(RequestResponse())
+
+    def _close(self, reason: str) -> None:
+        call = self._call
+        if call.state is State.CLOSED:
+            return
+        self._replies.cancel("call_ended")
+        self._turns.close()
+        call.move(Trigger.CALL_ENDED)
+        call.order(CloseCall(reason))

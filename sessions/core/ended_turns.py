@@ -1,0 +1,174 @@
+"""Turns that are over: committed to the transcript, given their text, answered.
+
+Rules
+- A turn waits here until its text is there; only then is it answered or recorded.
+- At most one waiting turn is to be answered, and only while THINKING.
+- When the caller speaks while a reply is being thought of, that reply is cancelled but *owed*:
+  words that follow are answered together with it; if nothing follows (a cough), it is made
+  after all.
+"""
+
+from .call import Call
+from .commands import DropTranscription, FinishTranscription, RecordTurn
+from .items import Item, ReplyStatus
+from .notices import InputCommitted, ItemAdded, TranscriptFailed, TranscriptFinal
+from .replies import Replies
+from .reply import Reply, overridden
+from .transcript import UnknownItem
+from .turns import State, Trigger
+from .utterance import Utterance
+
+UNHEARD = "Sorry, I did not catch that. Could you say it again?"
+"""Spoken where the caller's words could not be transcribed."""
+
+
+class EndedTurns:
+    """Commits turns and sees to it that they are answered."""
+
+    def __init__(self, call: Call, replies: Replies) -> None:
+        self._call = call
+        self._replies = replies
+        self._waiting: dict[int, Utterance] = {}
+        self._owed: Utterance | Reply | None = None
+
+    @property
+    def newest(self) -> Utterance | None:
+        """The newest turn whose text is not there yet."""
+        return next(reversed(self._waiting.values()), None)
+
+    def waiting(self) -> tuple[Utterance, ...]:
+        """All turns whose text is not there yet, oldest first."""
+        return tuple(self._waiting.values())
+
+    def get(self, turn: int) -> Utterance | None:
+        """The waiting turn of that number."""
+        return self._waiting.get(turn)
+
+    # ------------------------------------------------------------------ commit, text
+
+    def commit(self, utterance: Utterance, position: int) -> None:
+        """``utterance`` became a turn that ends at ``position``."""
+        call, moments = self._call, utterance.moments
+        moments.turn_end = call.now
+        if moments.speech_end is None:
+            moments.speech_end = call.now
+        previous = call.transcript.last_id
+        item = Item(utterance.item_id, "user", "", "completed", spoken=True)
+        call.transcript.add(item)
+        call.tell(InputCommitted(utterance.item_id, previous))
+        call.tell(ItemAdded(item, previous))
+        self._waiting[utterance.turn] = utterance
+        if utterance.final is not None:
+            self.settle(utterance, utterance.final)
+            return
+        if utterance.asked is None:
+            utterance.ask(position, 0, call.now)
+            call.order(FinishTranscription(utterance.turn, position))
+        self._rest_if_done()
+
+    def settle(self, utterance: Utterance, text: str) -> None:
+        """The text of a turn is there: tell it, and answer it where that is wanted."""
+        call = self._call
+        del self._waiting[utterance.turn]
+        utterance.final = text
+        if utterance.moments.transcript is None:
+            utterance.moments.transcript = call.now
+        call.order(DropTranscription(utterance.turn))
+        if not self._tell_text(utterance, text):
+            utterance.final = text = ""
+        if utterance.reply_wanted and self._answerable(utterance):
+            self._answer(utterance, text)
+            return
+        call.order(RecordTurn(utterance.turn, text, "", "", False, ReplyStatus.COMPLETED, None))
+        if self._owed is utterance:
+            self._owed = utterance if self._answerable(utterance) else None
+        elif text.strip():
+            self._owed = None
+        elif call.state is State.THINKING and self._replies.current is None:
+            self.answer_owed()
+        self._rest_if_done()
+
+    def _tell_text(self, utterance: Utterance, text: str) -> bool:
+        """False where the client deleted the item before its text was there."""
+        call, failure = self._call, utterance.failure
+        try:
+            call.transcript.update(utterance.item_id, text=text)
+        except UnknownItem:
+            utterance.failure = None
+            return False
+        if failure is not None:
+            call.tell(TranscriptFailed(utterance.item_id, failure.code, failure.message))
+        else:
+            call.tell(TranscriptFinal(utterance.item_id, text, utterance.seconds))
+        return True
+
+    # ------------------------------------------------------------------ answers
+
+    def interrupt(self) -> None:
+        """The caller speaks while a reply is being thought of: put it off."""
+        wanted = next((turn for turn in self._waiting.values() if turn.reply_wanted), None)
+        self._owed = wanted or self._replies.current
+        if wanted is not None:
+            wanted.reply_wanted = False
+        self._replies.cancel("turn_detected")
+
+    def answer_owed(self) -> None:
+        """Nothing followed: make the reply that was put off, if any."""
+        owed, self._owed = self._owed, None
+        if owed is None:
+            return
+        if self._call.state is State.LISTENING:
+            self._call.move(Trigger.REPLY_REQUESTED)
+        if isinstance(owed, Reply):
+            self._replies.start_again(owed)
+        elif owed.turn in self._waiting:
+            owed.reply_wanted = True
+        else:
+            self._answer(owed, "")
+
+    def want(self, utterance: Utterance) -> None:
+        """``utterance``, which waits for its text, is to be answered after all."""
+        self._owed = None
+        utterance.reply_wanted = True
+
+    def give_up(self) -> None:
+        """Nothing that waits is to be answered."""
+        self._owed = None
+        for utterance in self._waiting.values():
+            utterance.reply_wanted = False
+
+    def close(self) -> None:
+        """The call ends: record what was said, give the recognisers back."""
+        for utterance in self._waiting.values():
+            self.record_unanswered(utterance)
+        self._waiting.clear()
+
+    def record_unanswered(self, utterance: Utterance) -> None:
+        """Store a turn that nothing will answer any more."""
+        text = utterance.text
+        call = self._call
+        call.order(DropTranscription(utterance.turn))
+        if text.strip():
+            call.order(RecordTurn(utterance.turn, text, "", "", False, ReplyStatus.COMPLETED, None))
+
+    def _answerable(self, utterance: Utterance) -> bool:
+        said = bool(utterance.final and utterance.final.strip())
+        return said or utterance.request is not None or utterance.failure is not None
+
+    def _answer(self, utterance: Utterance, text: str) -> None:
+        self._owed = None
+        replies = self._replies
+        config = overridden(self._call.config, utterance.request)
+        if utterance.failure is not None and utterance.request is None:
+            replies.cancel("turn_detected")
+            replies.start(utterance.turn, "", utterance.moments, config=config, script=UNHEARD)
+        elif not replies.fits(config):
+            replies.cancel("turn_detected")
+            replies.start(utterance.turn, text, utterance.moments, config=config)
+        replies.release()
+
+    def _rest_if_done(self) -> None:
+        """Back to listening where nothing is being answered and nothing will be."""
+        wanted = any(turn.reply_wanted for turn in self._waiting.values())
+        if self._call.state is State.THINKING and self._replies.current is None and not wanted:
+            self._call.move(Trigger.REPLY_ENDED)

@@ -1,0 +1,281 @@
+"""Everything that can happen in a call: what the shell feeds into ``Conversation.handle``.
+
+Rules: events that are an engine's or the playout's result carry the ``turn`` or ``reply`` they
+belong to; results of dead turns and replies are dropped at that one door. Positions of the
+input are samples at ``HEARING_RATE`` since the call began; positions of a reply are samples at
+the reply's own rate since its first sample. ``now`` (seconds, monotonic) is never stored in an
+event. A turn is one utterance of the caller, numbered from 1; a reply is one attempt to answer,
+numbered from 1 (a turn may see several: speculation that was cancelled).
+
+What the core answers with stands in ``commands`` and ``notices``, the nouns in ``items``.
+"""
+
+from dataclasses import dataclass
+
+from .config import SessionConfig
+from .items import Role
+
+# ---------------------------------------------------------------------------- events: input audio
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceWindow:
+    """The VAD looked at one window ending at ``position``; ``voice`` is its probability 0..1."""
+
+    position: int
+    voice: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartialTranscript:
+    """The text of the turn so far; a later one may revise it."""
+
+    turn: int
+    text: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalTranscript:
+    """The text of the turn's audio up to ``position``."""
+
+    turn: int
+    text: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnScored:
+    """The turn detector's probability that the turn is complete, as of ``position``."""
+
+    turn: int
+    position: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionFailed:
+    """STT gave no text for the turn."""
+
+    turn: int
+    code: str
+    message: str
+
+
+# ---------------------------------------------------------------------------- events: the reply
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseReady:
+    """The chat model finished the first clause of the reply; it goes to the TTS now."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyPiece:
+    """A clause has been generated and, for audio replies, spoken into ``samples`` samples.
+
+    Pieces arrive in order; ``text`` concatenates to the full reply. One clause may come as
+    several pieces: the first carries the text, the others only samples."""
+
+    reply: int
+    text: str
+    samples: int
+    rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyGenerated:
+    """All of the reply has been generated; playout may still go on."""
+
+    reply: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    truncated: bool = False
+    """True where the token limit cut it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFailed:
+    """An engine failed in mid-reply; what was generated before stays."""
+
+    reply: int
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PieceStarted:
+    """The first sample of the reply's piece number ``piece`` (from 0) left for the caller."""
+
+    reply: int
+    piece: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutFinished:
+    """Every sample of the reply has been heard and none will follow (it was generated to its
+    end, or failed)."""
+
+    reply: int
+    heard: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutPaused:
+    """Playout stands still by order; the caller heard ``heard`` of ``sent`` samples."""
+
+    reply: int
+    heard: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutStopped:
+    """Playout was flushed by order; the caller heard ``heard`` of ``sent`` samples."""
+
+    reply: int
+    heard: int
+    sent: int
+
+
+# ---------------------------------------------------------------------------- events: the client
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """The first event of every call."""
+
+    config: SessionConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigureSession:
+    """The client changed its session; ``config`` is the complete new value."""
+
+    config: SessionConfig
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitInput:
+    """The client ends the turn by hand."""
+
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearInput:
+    """The client drops what was heard since the last commit."""
+
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddItem:
+    """The client adds a message to the history. ``after``: item id, "root" or None (the end)."""
+
+    role: Role
+    text: str
+    item_id: str | None = None
+    after: str | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItem:
+    """The client removes an item from the history."""
+
+    item_id: str
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveItem:
+    """The client asks for an item as the server holds it."""
+
+    item_id: str
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TruncateItem:
+    """The client says how much of an assistant item it played, in ms; clamped, never refused."""
+
+    item_id: str
+    audio_end_ms: int
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestResponse:
+    """The client asks for a reply now. None fields keep the session's values."""
+
+    instructions: str | None = None
+    output_audio: bool | None = None
+    max_output_tokens: int | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResponse:
+    """The client cancels the reply in progress (or the named one)."""
+
+    response_id: str | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClearOutput:
+    """The client drops what has not been played yet (WebRTC)."""
+
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InputEnded:
+    """No more input audio will come, but the peer is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """The peer is gone or somebody ends the call."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The moment of ``next_deadline()`` has come."""
+
+
+Event = (
+    VoiceWindow
+    | PartialTranscript
+    | FinalTranscript
+    | TurnScored
+    | TranscriptionFailed
+    | ClauseReady
+    | ReplyPiece
+    | ReplyGenerated
+    | ReplyFailed
+    | PieceStarted
+    | PlayoutFinished
+    | PlayoutPaused
+    | PlayoutStopped
+    | CallStarted
+    | ConfigureSession
+    | CommitInput
+    | ClearInput
+    | AddItem
+    | DeleteItem
+    | RetrieveItem
+    | TruncateItem
+    | RequestResponse
+    | CancelResponse
+    | ClearOutput
+    | InputEnded
+    | HangUp
+    | Tick
+)

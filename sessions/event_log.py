@@ -1,0 +1,234 @@
+"""A call as its event log: JSON lines from which the core can be run again.
+
+First a header ``{"log": "blab-call", "version": 1, "call_id", "started_at", "config"}``, then one
+line per step of the core, ``{"t": now, "e": event type, …its fields…, "d": digest}``, last
+``{"end": number of steps}``. ``t`` is the core's clock in seconds, exactly as it was given; ``d``
+says what the core ordered (``digest``), so that a replay can be verified. No audio is in a log,
+but what was said is: it is as private as the transcript, and its file is the owner's alone.
+
+Rules
+- ``EventLogWriter.append`` never blocks and never raises: encoding and writing happen in the
+  writer's own thread, behind a queue of at most 4,096 steps. When that is full, or the disk
+  fails, recording stops for good; such a log has no end line and reads as incomplete.
+- Reading raises EventLogError, with the line, for a log that is damaged. A last line that was
+  cut off (the process was killed) makes it incomplete, not damaged.
+"""
+
+import hashlib
+import logging
+import os
+import queue
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, get_args
+
+import msgspec
+
+from .core.commands import Command
+from .core.config import SessionConfig
+from .core.events import Event
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+_KIND = "blab-call"
+_STEPS = 4_096
+_CLOSE_SECONDS = 10.0
+_TYPES: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
+_ENCODER = msgspec.json.Encoder()
+_DIGESTED = msgspec.json.Encoder(order="deterministic")
+"""Sets in order: a set has another one in every process."""
+
+Step = tuple[Event, float, tuple[Command, ...]]
+
+
+class EventLogError(Exception):
+    """A log that cannot be read; says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One step: the event, the core's clock, and the digest of what it ordered (or None)."""
+
+    line: int
+    now: float
+    event: Event
+    digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EventLog:
+    """A recorded call."""
+
+    call_id: str
+    started_at: str
+    config: SessionConfig
+    entries: tuple[LogEntry, ...]
+    complete: bool
+    """False where recording stopped before the call's end."""
+
+
+def digest(commands: Sequence[Command]) -> str:
+    """16 hex digits that differ where the commands do."""
+    plain = [[type(command).__name__, command] for command in commands]
+    for order in plain:
+        notice = getattr(order[1], "notice", None)
+        if notice is not None:
+            order.append(type(notice).__name__)
+    return hashlib.sha256(_DIGESTED.encode(plain)).hexdigest()[:16]
+
+
+class EventLogWriter:
+    """Records one call. ``close`` waits for the disk: call it off the event loop."""
+
+    def __init__(self, path: Path, call_id: str, config: SessionConfig) -> None:
+        self.path = path
+        self.incomplete = False
+        """Set when recording stopped before ``close``."""
+        self._header = {
+            "log": _KIND,
+            "version": VERSION,
+            "call_id": call_id,
+            "started_at": datetime.now(UTC).isoformat(),
+            "config": config,
+        }
+        self._queue: queue.Queue[Step | None] = queue.Queue(_STEPS)
+        self._thread = threading.Thread(target=self._run, name=f"event-log-{call_id}")
+        self._thread.start()
+
+    def __enter__(self) -> "EventLogWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def append(self, event: Event, now: float, commands: Sequence[Command]) -> None:
+        """Record one step of the core."""
+        if self.incomplete:
+            return
+        try:
+            self._queue.put_nowait((event, now, tuple(commands)))
+        except queue.Full:
+            self.incomplete = True
+            log.warning("event log %s fell behind and is incomplete", self.path.name)
+
+    def close(self) -> None:
+        """Write what is left and end the thread; at most 10 s, then TimeoutError."""
+        if not self._thread.is_alive():
+            return
+        self._queue.put(None, timeout=_CLOSE_SECONDS)
+        self._thread.join(_CLOSE_SECONDS)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the disk did not take the event log {self.path} in time")
+
+    def _run(self) -> None:
+        try:
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                self._write(file)
+        except (OSError, TypeError, ValueError) as error:
+            self.incomplete = True
+            log.warning("event log %s is incomplete: %s", self.path.name, error)
+            while self._queue.get() is not None:
+                pass
+
+    def _write(self, file: BinaryIO) -> None:
+        file.write(_ENCODER.encode(self._header) + b"\n")
+        steps = 0
+        while (step := self._queue.get()) is not None:
+            event, now, commands = step
+            line = {"t": now, "e": type(event).__name__, **_plain(event), "d": digest(commands)}
+            file.write(_ENCODER.encode(line) + b"\n")
+            steps += 1
+            if self._queue.empty():
+                file.flush()
+        if not self.incomplete:
+            file.write(_ENCODER.encode({"end": steps}) + b"\n")
+
+
+def read_event_log(path: Path) -> EventLog:
+    """The call recorded in ``path``; raises EventLogError, OSError."""
+    lines = path.read_bytes().split(b"\n")
+    torn = lines.pop() != b""
+    if not lines:
+        raise EventLogError(f"{path} is no event log: it has no complete line")
+    header = _header(path, _decode(path, 1, lines[0]))
+    entries: list[LogEntry] = []
+    complete = False
+    for number, line in enumerate(lines[1:], start=2):
+        if complete:
+            raise EventLogError(f"{path}, line {number}: something follows the end of the log")
+        plain = _decode(path, number, line)
+        if "end" in plain:
+            if plain["end"] != len(entries):
+                raise EventLogError(
+                    f"{path}, line {number}: the log ends after {plain['end']} steps, "
+                    f"but {len(entries)} are there"
+                )
+            complete = True
+        else:
+            entries.append(_entry(path, number, plain))
+    config = header["config"]
+    return EventLog(
+        header["call_id"], header["started_at"], config, tuple(entries), complete and not torn
+    )
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    return {field.name: getattr(event, field.name) for field in fields(event)}
+
+
+def _decode(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise EventLogError(f"{path}, line {number} is no JSON object: {error}") from error
+    return plain
+
+
+def _header(path: Path, plain: dict[str, Any]) -> dict[str, Any]:
+    if plain.get("log") != _KIND:
+        raise EventLogError(f"{path} is no event log of a call: its first line names none")
+    if plain.get("version") != VERSION:
+        raise EventLogError(
+            f"{path} has version {plain.get('version')!r}; this program reads version {VERSION}"
+        )
+    try:
+        return {
+            "call_id": msgspec.convert(plain["call_id"], str),
+            "started_at": msgspec.convert(plain["started_at"], str),
+            "config": msgspec.convert(plain["config"], SessionConfig),
+        }
+    except (KeyError, msgspec.ValidationError) as error:
+        raise EventLogError(f"{path}, line 1: the header is damaged: {error}") from error
+
+
+def _entry(path: Path, number: int, plain: dict[str, Any]) -> LogEntry:
+    place = f"{path}, line {number}"
+    try:
+        now = msgspec.convert(plain.pop("t"), float)
+        name = msgspec.convert(plain.pop("e"), str)
+        known = msgspec.convert(plain.pop("d", None), str | None)
+        kind = _TYPES[name]
+    except KeyError as error:
+        raise EventLogError(f"{place}: no such event or field: {error}") from error
+    except msgspec.ValidationError as error:
+        raise EventLogError(f"{place}: {error}") from error
+    strange = plain.keys() - {field.name for field in fields(kind)}
+    if strange:
+        raise EventLogError(f"{place}: {name} has no field {', '.join(sorted(strange))}")
+    try:
+        event: Event = msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        raise EventLogError(f"{place}: {name}: {error}") from error
+    return LogEntry(number, now, event, known)

@@ -1,0 +1,179 @@
+"""SessionHost: runs the calls of this process and gives each what it shares with the others.
+
+Rules
+- A call is admitted (``admit``), then run (``run``) inside the ticket; it is registered, journaled
+  and published from its first event, and closed in all of them whatever ends it.
+- This is the connection's edge: whatever a session raises is logged here once, without content,
+  and ends that call only.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .admission import Admission, Ticket
+from .channel import Channel, Vocabulary
+from .core.commands import Command, RecordTurn
+from .core.config import SessionConfig
+from .core.events import Event
+from .engines import LiveEngines
+from .event_log import EventLogWriter
+from .fanout import Fanout
+from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
+from .persistence import CallJournal, OpenedCall
+from .registry import CallRegistry
+
+log = logging.getLogger(__name__)
+
+_GOODBYE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A call to be run."""
+
+    call_id: str
+    workspace_id: str
+    agent_id: str | None
+    config: SessionConfig
+
+
+class _CallObserver:
+    """Hands what one call tells to the journal, the fan-out and the event log."""
+
+    def __init__(
+        self,
+        request: CallRequest,
+        journal: CallJournal,
+        fanout: Fanout,
+        event_log: EventLogWriter | None,
+    ) -> None:
+        self._request = request
+        self._journal = journal
+        self._fanout = fanout
+        self._event_log = event_log
+
+    def published(self, events: list[dict[str, Any]]) -> None:
+        for event in events:
+            self._fanout.publish(self._request.call_id, event)
+
+    def recorded(self, turn: RecordTurn) -> None:
+        self._journal.record(self._request.workspace_id, self._request.call_id, turn)
+
+    def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
+        if self._event_log is not None:
+            self._event_log.append(event, now, commands)
+
+
+class SessionHost:
+    """The live calls of this process."""
+
+    def __init__(
+        self,
+        engines: LiveEngines,
+        admission: Admission,
+        journal: CallJournal,
+        fanout: Fanout,
+        registry: CallRegistry,
+        record_to: Path | None = None,
+        on_ended: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self._engines = engines
+        self._admission = admission
+        self._journal = journal
+        self._fanout = fanout
+        self._registry = registry
+        self._record_to = record_to
+        self._on_ended = on_ended
+        self._sessions: dict[str, LiveSession] = {}
+        self._running = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def active(self) -> int:
+        """Calls in progress."""
+        return self._running
+
+    def admit(self) -> Ticket:
+        """Take a slot; raises ServerFull."""
+        return self._admission.admit()
+
+    def find(self, call_id: str) -> LiveSession | None:
+        """A call of this process."""
+        return self._sessions.get(call_id)
+
+    async def run(self, request: CallRequest, channel: Channel, vocabulary: Vocabulary) -> str:
+        """Carry the call to its end and close the channel; returns the reason."""
+        call_id = request.call_id
+        event_log = self._event_log(request)
+        self._begin(request, channel.name)
+        reason = INTERNAL_ERROR
+        try:
+            observer = _CallObserver(request, self._journal, self._fanout, event_log)
+            session = LiveSession(
+                call_id, request.config, channel, vocabulary, self._engines, observer
+            )
+            self._sessions[call_id] = session
+            reason = await session.run()
+        except asyncio.CancelledError:
+            reason = SERVER_SHUTDOWN
+            raise
+        except Exception:  # the connection's edge
+            log.exception("call %s failed", call_id)
+        finally:
+            self._end(request, channel.name, reason)
+            if event_log is not None:
+                await asyncio.to_thread(event_log.close)
+            await _say_goodbye(channel, reason)
+        return reason
+
+    def _begin(self, request: CallRequest, carrier: str) -> None:
+        self._running += 1
+        self._empty.clear()
+        self._registry.register(request.call_id, request.workspace_id)
+        self._journal.opened(
+            OpenedCall(
+                request.call_id, request.workspace_id, request.agent_id, carrier, request.config
+            )
+        )
+
+    def _end(self, request: CallRequest, carrier: str, reason: str) -> None:
+        self._sessions.pop(request.call_id, None)
+        self._running -= 1
+        if not self._running:
+            self._empty.set()
+        self._registry.unregister(request.call_id)
+        self._journal.closed(request.workspace_id, request.call_id, reason)
+        self._fanout.end(request.call_id)
+        if self._on_ended is not None:
+            self._on_ended(carrier, reason)
+
+    async def drain(self, deadline: float) -> None:
+        """Admit nobody any more; give the calls in progress ``deadline`` seconds to end."""
+        self._admission.draining = True
+        try:
+            await asyncio.wait_for(self._empty.wait(), deadline)
+        except TimeoutError:
+            for session in list(self._sessions.values()):
+                session.hang_up(SERVER_SHUTDOWN)
+            try:
+                await asyncio.wait_for(self._empty.wait(), _GOODBYE_SECONDS)
+            except TimeoutError:
+                log.warning("%d calls did not end in time", self.active)
+
+    def _event_log(self, request: CallRequest) -> EventLogWriter | None:
+        if self._record_to is None:
+            return None
+        path = self._record_to / f"{request.call_id}.jsonl"
+        return EventLogWriter(path, request.call_id, request.config)
+
+
+async def _say_goodbye(channel: Channel, reason: str) -> None:
+    try:
+        await asyncio.wait_for(channel.close(reason), _GOODBYE_SECONDS)
+    except TimeoutError:
+        log.warning("a %s channel did not close within %g s", channel.name, _GOODBYE_SECONDS)

@@ -1,0 +1,169 @@
+"""The ear of a session: input audio → VAD windows, partial and final transcripts, turn scores.
+
+Rules
+- Positions are samples at HEARING_RATE since the call began; ``hear`` is called in order.
+- The last seconds of input are kept: from the start of the oldest open turn, at most 90 s, and
+  2 s for prefix padding where no turn is open. Older audio is dropped; a turn that is longer
+  loses its beginning for the final transcript (the core ends a turn after 60 s).
+- Each open turn has one feeding task (partials) and at most one finishing and one scoring task;
+  dropping the turn cancels them. A recogniser that fails costs the partials, not the turn.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from media.formats import HEARING_RATE, SAMPLE_BYTES
+from media.resample import Resampler
+from media.vad import VoiceDetector
+from pipelines.engines.base import EngineError
+
+from .core.config import SessionConfig
+from .core.events import (
+    Event,
+    FinalTranscript,
+    PartialTranscript,
+    TranscriptionFailed,
+    TurnScored,
+    VoiceWindow,
+)
+from .engines import LiveEngines
+
+log = logging.getLogger(__name__)
+
+_WINDOW = 512
+_KEPT_SECONDS = 90
+_PADDING_SECONDS = 2
+_FEED_BYTES = HEARING_RATE // 10 * SAMPLE_BYTES
+_UNDECIDED = 0.5
+_TAIL = bytes(HEARING_RATE // 10 * SAMPLE_BYTES)
+"""Silence put behind an utterance: whole-utterance models hear its last word better with it."""
+
+Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+
+
+class Listening:
+    """Hears the caller."""
+
+    def __init__(
+        self, engines: LiveEngines, dispatch: Callable[[Event], None], spawn: Spawn
+    ) -> None:
+        self._engines = engines
+        self._dispatch = dispatch
+        self._spawn = spawn
+        self._detector = VoiceDetector(engines.vad_model)
+        self._resampler: Resampler | None = None
+        self._audio = bytearray()
+        self._first = 0
+        """Position of the first sample kept in ``_audio``."""
+        self._looked = 0
+        """Position up to which the VAD has looked."""
+        self._starts: dict[int, int] = {}
+        self._tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
+        self._more = asyncio.Event()
+        self.config = SessionConfig()
+
+    @property
+    def position(self) -> int:
+        """Samples heard so far."""
+        return self._first + len(self._audio) // SAMPLE_BYTES
+
+    def hear(self, pcm: bytes | memoryview, rate: int) -> None:
+        """Take the next samples (PCM16 mono at ``rate`` Hz)."""
+        if self._resampler is None or self._resampler.source_hz != rate:
+            self._resampler = Resampler(rate, HEARING_RATE)
+        heard = self._resampler.push(pcm)
+        self._audio += heard
+        for voice in self._detector.windows(heard):
+            self._looked += _WINDOW
+            self._dispatch(VoiceWindow(self._looked, voice))
+        self._forget()
+        self._more.set()
+        self._more = asyncio.Event()
+
+    def start(self, turn: int, position: int) -> None:
+        """Begin to transcribe the turn that starts at ``position``."""
+        self._starts[turn] = position
+        self._tasks[turn] = {"feed": self._spawn(self._feed(turn, position))}
+
+    def finish(self, turn: int, position: int) -> None:
+        """Transcribe all of the turn up to ``position``."""
+        self._replace(turn, "finish", self._finish(turn, position))
+
+    def score(self, turn: int, position: int) -> None:
+        """Ask the turn detector about the turn up to ``position``."""
+        self._replace(turn, "score", self._score(turn, position))
+
+    def drop(self, turn: int) -> None:
+        """The turn needs no transcription any more."""
+        self._starts.pop(turn, None)
+        for task in self._tasks.pop(turn, {}).values():
+            task.cancel()
+
+    # ------------------------------------------------------------------ within
+
+    def _replace(self, turn: int, role: str, work: Coroutine[Any, Any, None]) -> None:
+        tasks = self._tasks.get(turn)
+        if tasks is None:
+            work.close()
+            return
+        if role in tasks:
+            tasks[role].cancel()
+        tasks[role] = self._spawn(work)
+
+    def _cut(self, start: int, end: int) -> bytes:
+        low = max(0, start - self._first) * SAMPLE_BYTES
+        return bytes(self._audio[low : max(0, end - self._first) * SAMPLE_BYTES])
+
+    def _forget(self) -> None:
+        padding = self.position - _PADDING_SECONDS * HEARING_RATE
+        oldest = min([padding, *self._starts.values()])
+        oldest = max(oldest, self.position - _KEPT_SECONDS * HEARING_RATE, self._first)
+        # Cut in large steps: moving the rest of the buffer on every frame would cost more.
+        if oldest - self._first > HEARING_RATE:
+            del self._audio[: (oldest - self._first) * SAMPLE_BYTES]
+            self._first = oldest
+
+    async def _feed(self, turn: int, position: int) -> None:
+        try:
+            stream = await self._engines.hearing(self.config.transcription_model).open(
+                self.config.language
+            )
+        except EngineError as error:
+            log.warning("no partial transcripts for turn %d: %s", turn, error.code)
+            return
+        text = ""
+        try:
+            while True:
+                while (self.position - position) * SAMPLE_BYTES < _FEED_BYTES:
+                    await self._more.wait()
+                end = self.position
+                partial = await stream.accept(self._cut(position, end))
+                position = end
+                if partial != text:
+                    text = partial
+                    self._dispatch(PartialTranscript(turn, text, position))
+        except EngineError as error:
+            log.warning("partial transcripts of turn %d ended: %s", turn, error.code)
+        finally:
+            stream.close()
+
+    async def _finish(self, turn: int, position: int) -> None:
+        pcm = self._cut(self._starts[turn], position)
+        try:
+            engine = self._engines.transcriber(self.config.transcription_model)
+            heard = await engine.transcribe(pcm + _TAIL, self.config.language)
+        except EngineError as error:
+            self._dispatch(TranscriptionFailed(turn, error.code, str(error)))
+        else:
+            self._dispatch(FinalTranscript(turn, heard.text, position))
+
+    async def _score(self, turn: int, position: int) -> None:
+        pcm = self._cut(self._starts[turn], position)
+        try:
+            probability = await self._engines.turn_detector.score(pcm)
+        except EngineError as error:
+            log.warning("turn detector gave no opinion: %s", error.code)
+            probability = _UNDECIDED
+        self._dispatch(TurnScored(turn, position, probability))

@@ -1,0 +1,353 @@
+"""LiveSession: the asyncio shell around one conversation's core.
+
+It feeds the core with what happens (audio, engine results, client messages, deadlines) and
+executes what the core orders, in order. It decides nothing itself.
+
+Rules
+- ``dispatch`` is the one door to the core; events raised while commands are being executed wait
+  their turn, so the core never sees itself.
+- Every task belongs to the session's TaskGroup and is cancelled at its end; timers are loop
+  handles that are cancelled too. After ``run`` nothing of the session is left, and whatever is
+  still dispatched goes nowhere.
+- A fault nobody foresaw ends this call only: one of an engine is raised by ``run`` after the core
+  has ended the call; one of the core is logged and leaves the core alone from then on.
+- What goes to observers (journal, fan-out, log) is handed over without waiting: the audio path
+  never waits for anybody.
+- Input is taken at up to ``_INPUT_PACE`` times real time after a burst; beyond that the channel
+  is read more slowly, which holds the peer back and spares the neighbours.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Coroutine, Mapping
+from typing import Any, Protocol
+
+from media.formats import SAMPLE_BYTES
+from pipelines.engines.base import EngineError
+
+from .channel import Channel, ClientFault, Vocabulary
+from .core.commands import (
+    CancelReply,
+    CloseCall,
+    Command,
+    DropTranscription,
+    FinishTranscription,
+    PausePlayout,
+    PrepareReply,
+    Publish,
+    RecordTurn,
+    ReleaseReply,
+    ResumePlayout,
+    ScoreTurn,
+    StartReply,
+    StartTranscription,
+    StopPlayout,
+)
+from .core.config import SessionConfig
+from .core.conversation import Conversation
+from .core.events import (
+    CallStarted,
+    CancelResponse,
+    Event,
+    HangUp,
+    PlayoutPaused,
+    PlayoutStopped,
+    Tick,
+)
+from .core.notices import Fault, Notice, SessionChanged, SessionOpened
+from .engines import LiveEngines
+from .listening import Listening
+from .playout import Playout
+from .reply import ReplyTask, chat_message
+
+log = logging.getLogger(__name__)
+
+INTERNAL_ERROR = "internal_error"
+SERVER_SHUTDOWN = "server_shutdown"
+
+_INPUT_PACE = 8.0
+_INPUT_BURST_SECONDS = 2.0
+_SLICE_SECONDS = 0.1
+
+
+class Observer(Protocol):
+    """Somebody who is told of a session without ever holding it up."""
+
+    def published(self, events: list[dict[str, Any]]) -> None:
+        """Server events, as the client gets them."""
+        ...
+
+    def recorded(self, turn: RecordTurn) -> None:
+        """A finished turn."""
+        ...
+
+    def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
+        """One step of the core."""
+        ...
+
+
+class LiveSession:
+    """One call, from its first to its last sample."""
+
+    def __init__(
+        self,
+        call_id: str,
+        config: SessionConfig,
+        channel: Channel,
+        vocabulary: Vocabulary,
+        engines: LiveEngines,
+        observer: Observer,
+    ) -> None:
+        self.call_id = call_id
+        self._config = config
+        self._channel = channel
+        self._vocabulary = vocabulary
+        self._engines = engines
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._core = Conversation(call_id)
+        self._playout = Playout(channel, self.dispatch)
+        self._listening = Listening(engines, self.dispatch, self._spawn)
+        self._events: deque[Event] = deque()
+        self._busy = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._pacer: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
+        self._over = False
+        """Nothing reaches the core any more."""
+        self._reason = "ended"
+        self._credit, self._refilled = _INPUT_BURST_SECONDS, self._now
+        """Seconds of input that may come at once, as of ``_refilled``."""
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reply: tuple[StartReply, asyncio.Task[None]] | None = None
+        self._hint: asyncio.Task[None] | None = None
+
+    async def run(self) -> str:
+        """Carry the call to its end; returns the reason. The caller closes the channel."""
+        otherwise = INTERNAL_ERROR
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                self.dispatch(CallStarted(self._config))
+                self._spawn(self._read())
+                await self._ended.wait()
+                for task in tuple(self._tasks):
+                    task.cancel()
+        except asyncio.CancelledError:
+            otherwise = SERVER_SHUTDOWN
+            raise
+        finally:
+            self._finish(otherwise)
+        return self._reason
+
+    def _finish(self, reason: str) -> None:
+        """Whatever ended the call: what was said is recorded, a fault is told, nothing is armed.
+
+        ``reason`` counts where the core has not ended it."""
+        if not self._ended.is_set():
+            self.dispatch(HangUp(reason))
+        self._over = True
+        self._disarm_pacer()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._reason == INTERNAL_ERROR:
+            self._publish(
+                Fault(INTERNAL_ERROR, "A fault on the server ended this call.", server=True)
+            )
+
+    def inject(self, message: Mapping[str, Any]) -> None:
+        """Carry out a client message, whoever sent it; a faulty one is answered as an error."""
+        try:
+            event = self._vocabulary.parse(message, self._config)
+        except ClientFault as fault:
+            self._publish(Fault(fault.code, fault.message, fault.param, fault.event_id))
+        else:
+            self.dispatch(event)
+
+    def hang_up(self, reason: str) -> None:
+        """End the call."""
+        self.dispatch(HangUp(reason))
+
+    def dispatch(self, event: Event) -> None:
+        """Feed the core and carry out what it orders."""
+        if self._over:
+            return
+        self._events.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._events:
+                self._step(self._events.popleft())
+        except Exception:  # the connection's edge: a fault ends this call only
+            log.exception("call %s failed", self.call_id)
+            self._events.clear()
+            self._over = True
+            self._reason = INTERNAL_ERROR
+            self._ended.set()
+        finally:
+            self._busy = False
+        self._set_alarm()
+
+    def _step(self, event: Event) -> None:
+        now = self._now
+        commands = self._core.handle(event, now)
+        self._observer.stepped(event, now, commands)
+        for command in commands:
+            self._execute(command)
+
+    # ------------------------------------------------------------------ commands
+
+    def _execute(self, command: Command) -> None:
+        match command:
+            case Publish(notice):
+                self._publish(notice)
+            case StartTranscription(turn, position):
+                self._listening.start(turn, position)
+            case FinishTranscription(turn, position):
+                self._listening.finish(turn, position)
+            case ScoreTurn(turn, position):
+                self._listening.score(turn, position)
+            case DropTranscription(turn):
+                self._listening.drop(turn)
+            case StartReply():
+                self._start_reply(command)
+            case PrepareReply():
+                self._prepare_reply(command)
+            case ReleaseReply(reply):
+                self._playout.release(reply)
+                self._advance()
+            case CancelReply(reply):
+                self._cancel_reply(reply)
+            case PausePlayout(reply):
+                self._events.append(PlayoutPaused(reply, *self._playout.pause(reply, self._now)))
+            case ResumePlayout(reply):
+                self._playout.resume(reply)
+                self._advance()
+            case StopPlayout(reply):
+                self._events.append(PlayoutStopped(reply, *self._playout.stop(reply, self._now)))
+            case RecordTurn():
+                self._observer.recorded(command)
+            case CloseCall(reason):
+                self._reason = reason
+                self._ended.set()
+
+    def _publish(self, notice: Notice) -> None:
+        if isinstance(notice, SessionOpened | SessionChanged):
+            self._take_over(notice.config)
+        events = list(self._vocabulary.render(notice))
+        for event in events:
+            self._channel.send(event)
+        self._observer.published(events)
+
+    def _take_over(self, config: SessionConfig) -> None:
+        self._config = self._listening.config = config
+        rate = self._channel.output_rate
+        self._channel.configure(config)
+        if self._reply is not None and self._channel.output_rate != rate:
+            order = self._reply[0]
+            if order.config.output_audio and self._playout.sounding(order.reply):
+                # The reply in progress was made for the other rate.
+                self._events.append(CancelResponse())
+
+    def _start_reply(self, order: StartReply) -> None:
+        self._playout.start(order.reply, order.response_id, order.item_id)
+        task = ReplyTask(
+            order,
+            self._engines,
+            self._playout,
+            self._channel.output_rate,
+            self.dispatch,
+            self._advance,
+        )
+        self._reply = order, self._spawn(task.run())
+
+    def _prepare_reply(self, hint: PrepareReply) -> None:
+        """Pass a hint on to the chat model, one at a time; later ones meanwhile are dropped."""
+        if self._hint is None or self._hint.done():
+            self._hint = self._spawn(self._read_ahead(hint))
+
+    async def _read_ahead(self, hint: PrepareReply) -> None:
+        try:
+            model = self._engines.chat(hint.config.model)
+            await model.prefill([chat_message(message) for message in hint.history])
+        except EngineError as error:  # the reply itself will say so
+            log.debug("a prompt was not read ahead: %s", error.code)
+
+    def _cancel_reply(self, reply: int) -> None:
+        if self._reply is not None and self._reply[0].reply == reply:
+            self._reply[1].cancel()
+            self._reply = None
+        self._playout.discard(reply)
+
+    # ------------------------------------------------------------------ time
+
+    @property
+    def _now(self) -> float:
+        return self._loop.time()
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        deadline = self._core.next_deadline()
+        if deadline is not None and not self._ended.is_set():
+            self._alarm = self._loop.call_at(deadline, self.dispatch, Tick())
+
+    def _advance(self) -> None:
+        """Send the audio that is due and come again when more is."""
+        if self._over:
+            return
+        self._disarm_pacer()
+        again = self._playout.advance(self._now)  # its events may have brought us here again
+        if again is not None and not self._ended.is_set():
+            self._disarm_pacer()
+            self._pacer = self._loop.call_at(again, self._advance)
+
+    def _disarm_pacer(self) -> None:
+        if self._pacer is not None:
+            self._pacer.cancel()
+            self._pacer = None
+
+    # ------------------------------------------------------------------ input
+
+    async def _read(self) -> None:
+        """Take what the peer sends until it is gone."""
+        incoming = self._channel.incoming()
+        try:
+            async for item in incoming:
+                if isinstance(item, bytes | bytearray | memoryview):
+                    await self._hear(memoryview(item))
+                else:
+                    self.inject(item)
+        finally:
+            if isinstance(incoming, AsyncGenerator):
+                await incoming.aclose()
+        self.dispatch(HangUp("peer_gone"))
+
+    async def _hear(self, pcm: memoryview) -> None:
+        """Hear audio in slices, each as soon as the pace allows it."""
+        rate = self._channel.input_rate
+        step = int(rate * _SLICE_SECONDS) * SAMPLE_BYTES
+        for start in range(0, len(pcm), step):
+            part = pcm[start : start + step]
+            self._listening.hear(part, rate)
+            now = self._now
+            refilled = self._credit + (now - self._refilled) * _INPUT_PACE
+            self._credit = min(_INPUT_BURST_SECONDS, refilled) - len(part) / SAMPLE_BYTES / rate
+            self._refilled = now
+            if self._credit < 0:
+                await asyncio.sleep(-self._credit / _INPUT_PACE)
+            elif len(pcm) > step:
+                await asyncio.sleep(0)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        if self._group is None:
+            work.close()
+            raise RuntimeError("the session does not run")
+        task = self._group.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

@@ -1,0 +1,178 @@
+"""The call journal: calls and turns on their way into Postgres, never awaited by a call.
+
+Rules
+- ``opened``, ``record`` and ``closed`` are synchronous: they queue and return. One background
+  task writes in the order in which they were called.
+- While the database is away the writer tries the same entry again, with back-off, for as long as
+  it takes. What the database refuses is logged (never its text) and passed over.
+- The queue is bounded. When it is full the *new* entry is dropped, counted and logged: what is
+  stored stays a gapless beginning, and a call left open is closed as an orphan once this
+  node is gone.
+- Times are those of the calls here, not of the writing.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from store.database import Queryable
+from store.errors import DatabaseUnavailable, StoreRefused
+from store.ids import new_id
+from store.tenants.calls import Calls, NewCall
+from store.tenants.turns import NewTurn, Turns
+
+from .core.commands import RecordTurn
+from .core.config import SessionConfig
+
+logger = logging.getLogger(__name__)
+
+QUEUE_ENTRIES = 2048
+_PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+_Entry = tuple[str, Callable[[], Awaitable[bool | None]]]
+"""What it is, for the log, and how to write it (safe to repeat)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedCall:
+    """A call that begins. ``call_id`` from ``store.ids.new_id("call")``."""
+
+    call_id: str
+    workspace_id: str
+    agent_id: str | None
+    channel: str
+    config: SessionConfig
+
+
+class CallJournal:
+    """Writes this node's calls and turns."""
+
+    def __init__(
+        self, database: Queryable, node_id: str, *, queue_entries: int = QUEUE_ENTRIES
+    ) -> None:
+        """``node_id`` as in the registry: it tells whose calls are orphans."""
+        self._calls = Calls(database)
+        self._turns = Turns(database)
+        self._node_id = node_id
+        self._capacity = queue_entries
+        self._queue: deque[_Entry] = deque()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._writer: asyncio.Task[None] | None = None
+        self.dropped = 0
+        """Entries lost since the beginning."""
+
+    @property
+    def waiting(self) -> int:
+        """Entries not written yet."""
+        return len(self._queue)
+
+    def start(self) -> None:
+        """Begin to write; call on the running loop."""
+        self._writer = asyncio.create_task(self._write(), name="call-journal")
+
+    async def stop(self, deadline: float = 5.0) -> None:
+        """Write what waits, as far as the deadline (seconds) allows, and end."""
+        if self._writer is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(deadline):
+                await self._idle.wait()
+        self._writer.cancel()
+        await asyncio.gather(self._writer, return_exceptions=True)
+        self._writer = None
+        if self._queue:
+            self.dropped += len(self._queue)
+            logger.error("%d journal entries were not written before the end", len(self._queue))
+            self._queue.clear()
+
+    def opened(self, call: OpenedCall) -> None:
+        """A call begins."""
+        new = NewCall(
+            id=call.call_id,
+            agent_id=call.agent_id,
+            node_id=self._node_id,
+            channel=call.channel,
+            config=msgspec.to_builtins(call.config),
+            started_at=datetime.now(UTC),
+        )
+        self._enqueue(f"call {call.call_id}", lambda: self._calls.open(call.workspace_id, new))
+
+    def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None:
+        """A turn of the call is finished."""
+        new = _stored(turn)
+        self._enqueue(
+            f"turn {turn.turn} of {call_id}",
+            lambda: self._turns.insert(workspace_id, call_id, new),
+        )
+
+    def closed(self, workspace_id: str, call_id: str, reason: str) -> None:
+        """The call is over. Harmless when repeated or unknown."""
+        now = datetime.now(UTC)
+        self._enqueue(
+            f"end of {call_id}", lambda: self._calls.close(workspace_id, call_id, reason, now)
+        )
+
+    def _enqueue(self, what: str, write: Callable[[], Awaitable[bool | None]]) -> None:
+        if len(self._queue) >= self._capacity:
+            self.dropped += 1
+            logger.error("the journal is full: %s is lost (%d so far)", what, self.dropped)
+            return
+        self._queue.append((what, write))
+        self._idle.clear()
+        self._wake.set()
+
+    async def _write(self) -> None:
+        """Forever: the head of the queue, until it is written or refused."""
+        tries = 0
+        while True:
+            await self._wake.wait()
+            if not self._queue:
+                self._wake.clear()
+                self._idle.set()
+                continue
+            what, write = self._queue[0]
+            try:
+                await write()
+            except DatabaseUnavailable as error:
+                if not tries:
+                    logger.warning("the journal waits for the database: %s", error)
+                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+                continue
+            except StoreRefused as error:
+                self.dropped += 1
+                logger.error("%s could not be stored: %s", what, error)
+            if tries:
+                logger.warning("the journal writes again; %d entries wait", len(self._queue))
+            tries = 0
+            self._queue.popleft()
+
+
+def _stored(turn: RecordTurn) -> NewTurn:
+    latency = turn.latency
+    return NewTurn(
+        id=new_id("turn"),
+        number=turn.turn,
+        user_text=turn.user_text,
+        reply_text=turn.reply_text,
+        heard_text=turn.heard_text,
+        interrupted=turn.interrupted,
+        status=str(turn.status),
+        endpointing_ms=latency.endpointing_ms if latency else None,
+        stt_ms=latency.stt_ms if latency else None,
+        llm_ms=latency.llm_ms if latency else None,
+        tts_ms=latency.tts_ms if latency else None,
+        gateway_ms=latency.gateway_ms if latency else None,
+        total_ms=latency.total_ms if latency else None,
+        prompt_tokens=turn.usage[0],
+        completion_tokens=turn.usage[1],
+        created_at=datetime.now(UTC),
+    )

@@ -1,0 +1,215 @@
+"""The playout ledger: what of a reply was generated, sent, and heard.
+
+Rules
+- Positions are samples of the reply at the channel's output rate: heard ≤ sent ≤ generated.
+- Audio leaves at most ``lead_ms`` ahead of the moment of hearing, so that a flush takes back
+  nearly all that was not heard. The moment of hearing comes from the channel's own clock
+  (``Channel.played``); where it has none, from time since the audio left.
+- Nothing of a reply leaves before ``release``. Paused, the channel is flushed and ``sent`` falls
+  back to ``heard``: resuming sends the unheard part again.
+- One reply holds the floor; starting another drops what is left of the one before.
+- No task and no clock: ``advance(now)`` sends what is due and says when to come again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from media.formats import SAMPLE_BYTES, samples_of
+
+from .channel import Channel, Piece
+from .core.events import Event, PieceStarted, PlayoutFinished
+
+_FRAME_MS = 20
+_BUFFER_SECONDS = 20
+_SPECULATIVE_SECONDS = 4
+
+
+@dataclass(slots=True)
+class _Ledger:
+    reply: int
+    response_id: str
+    item_id: str
+    rate: int
+    base: int
+    """The channel's own count when this reply began."""
+    released: bool = False
+    paused: bool = False
+    complete: bool = False
+    generated: int = 0
+    sent: int = 0
+    heard: int = 0
+    clock: float | None = None
+    """Moment at which sample ``heard_at_clock`` was heard; None: standing still."""
+    heard_at_clock: int = 0
+    chunks: deque[tuple[int, bytes]] = field(default_factory=deque)
+    """(first sample, PCM16), from the oldest not wholly heard."""
+    pieces: deque[tuple[int, int]] = field(default_factory=deque)
+    """(first sample, piece number) of pieces not begun."""
+    next_piece: int = 0
+
+
+class Playout:
+    """Sends one reply at a time, paced, and keeps its ledger."""
+
+    def __init__(self, channel: Channel, dispatch: Callable[[Event], None]) -> None:
+        self._channel = channel
+        self._dispatch = dispatch
+        self._ledger: _Ledger | None = None
+        self._moved = asyncio.Event()
+
+    def start(self, reply: int, response_id: str, item_id: str) -> None:
+        """Open the ledger of a new reply."""
+        base = self._channel.played() or 0
+        self._ledger = _Ledger(reply, response_id, item_id, self._channel.output_rate, base)
+
+    def append(self, reply: int, pcm: bytes) -> None:
+        """Take the audio of the reply's next piece (PCM16 at the channel's output rate)."""
+        ledger = self._of(reply)
+        if ledger is None:
+            return
+        if pcm:
+            ledger.pieces.append((ledger.generated, ledger.next_piece))
+            ledger.chunks.append((ledger.generated, pcm))
+        ledger.next_piece += 1
+        ledger.generated += len(pcm) // SAMPLE_BYTES
+
+    def complete(self, reply: int) -> None:
+        """Nothing more will be appended."""
+        ledger = self._of(reply)
+        if ledger is not None:
+            ledger.complete = True
+
+    def release(self, reply: int) -> None:
+        """Let the reply's audio out."""
+        ledger = self._of(reply)
+        if ledger is not None:
+            ledger.released = True
+
+    def sounding(self, reply: int) -> bool:
+        """Whether the reply has been let out and not been heard to its end."""
+        ledger = self._of(reply)
+        if ledger is None or not ledger.released:
+            return False
+        return not ledger.complete or ledger.heard < ledger.generated
+
+    async def room(self, reply: int) -> None:
+        """Wait until the reply may be generated further: not too much is buffered unsent."""
+        while (ledger := self._of(reply)) is not None:
+            seconds = _BUFFER_SECONDS if ledger.released else _SPECULATIVE_SECONDS
+            if ledger.generated - ledger.sent <= seconds * ledger.rate:
+                return
+            await self._moved.wait()
+
+    def pause(self, reply: int, now: float) -> tuple[int, int]:
+        """Stand still at once; (heard, sent) samples."""
+        ledger = self._of(reply)
+        if ledger is None:
+            return 0, 0
+        self._listen(ledger, now)
+        sent = ledger.sent
+        ledger.paused, ledger.clock = True, None
+        self._channel.flush()
+        ledger.sent = ledger.heard
+        self._rebase(ledger)
+        return ledger.heard, sent
+
+    def resume(self, reply: int) -> None:
+        """Go on from the heard sample."""
+        ledger = self._of(reply)
+        if ledger is not None:
+            ledger.paused = False
+
+    def stop(self, reply: int, now: float) -> tuple[int, int]:
+        """Flush and forget the reply; (heard, sent) samples."""
+        ledger = self._of(reply)
+        if ledger is None:
+            return 0, 0
+        if not ledger.paused:
+            self._listen(ledger, now)
+            self._channel.flush()
+        self._ledger = None
+        return ledger.heard, max(ledger.sent, ledger.heard)
+
+    def discard(self, reply: int) -> None:
+        """Forget an unreleased reply."""
+        ledger = self._of(reply)
+        if ledger is not None and not ledger.released:
+            self._ledger = None
+
+    def advance(self, now: float) -> float | None:
+        """Send what is due at ``now``; the moment to come again, None while nothing is due."""
+        self._moved.set()
+        self._moved = asyncio.Event()
+        ledger = self._ledger
+        if ledger is None or not ledger.released or ledger.paused:
+            return None
+        self._listen(ledger, now)
+        lead = samples_of(self._channel.lead_ms, ledger.rate)
+        frame = samples_of(_FRAME_MS, ledger.rate)
+        while ledger.sent < ledger.generated and ledger.sent - ledger.heard < lead:
+            self._send(ledger, min(frame, ledger.generated - ledger.sent), now)
+            if self._ledger is not ledger or ledger.paused:
+                return None
+        if ledger.heard >= ledger.generated:
+            if ledger.complete and ledger.generated:
+                self._ledger = None
+                self._dispatch(PlayoutFinished(ledger.reply, ledger.heard))
+            return None
+        return now + _FRAME_MS / 1000
+
+    # ------------------------------------------------------------------ within
+
+    def _of(self, reply: int) -> _Ledger | None:
+        ledger = self._ledger
+        return ledger if ledger is not None and ledger.reply == reply else None
+
+    def _listen(self, ledger: _Ledger, now: float) -> None:
+        """Bring ``heard`` up to ``now``."""
+        played = self._channel.played()
+        if played is not None:
+            heard = played - ledger.base
+        elif ledger.clock is None:
+            heard = ledger.heard
+        else:
+            heard = ledger.heard_at_clock + int((now - ledger.clock) * ledger.rate)
+        ledger.heard = max(ledger.heard, min(heard, ledger.sent))
+        if ledger.heard == ledger.sent:
+            ledger.clock = None  # run dry: time counts again from the next sample sent
+        chunks = ledger.chunks
+        while len(chunks) > 1 and chunks[1][0] <= ledger.heard:
+            chunks.popleft()
+
+    def _rebase(self, ledger: _Ledger) -> None:
+        played = self._channel.played()
+        if played is not None:
+            ledger.base = played - ledger.heard
+
+    def _send(self, ledger: _Ledger, count: int, now: float) -> None:
+        if ledger.clock is None:
+            ledger.clock, ledger.heard_at_clock = now, ledger.heard
+        begun = []
+        while ledger.pieces and ledger.pieces[0][0] <= ledger.sent:
+            begun.append(ledger.pieces.popleft()[1])
+        for part in _slices(ledger.chunks, ledger.sent, count):
+            self._channel.play(Piece(ledger.response_id, ledger.item_id, part))
+        ledger.sent += count
+        for piece in begun:
+            self._dispatch(PieceStarted(ledger.reply, piece))
+
+
+def _slices(chunks: deque[tuple[int, bytes]], start: int, count: int) -> list[memoryview]:
+    """``count`` samples from sample ``start`` on, as views of the chunks they lie in."""
+    parts: list[memoryview] = []
+    for first, pcm in chunks:
+        end = first + len(pcm) // SAMPLE_BYTES
+        if end <= start or count <= 0:
+            continue
+        upto = min(end, start + count)
+        parts.append(
+            memoryview(pcm)[(start - first) * SAMPLE_BYTES : (upto - first) * SAMPLE_BYTES]
+        )
+        count -= upto - start
+        start = upto
+    return parts

@@ -1,0 +1,134 @@
+"""Which node carries which call, told to all nodes by leases that die with the node.
+
+Rules
+- Registering is synchronous and never fails: the call lives on this node whatever Redis says.
+  One background task makes the leases and renews them every third of their life; after an
+  outage it makes them again.
+- The node itself holds a lease too, so that others know whether it lives.
+- A call of another workspace looks like no call.
+"""
+
+import asyncio
+import logging
+
+from store.bus import Bus
+from store.errors import BusUnavailable
+from store.ids import new_id
+
+logger = logging.getLogger(__name__)
+
+LEASE_SECONDS = 15.0
+_SEPARATOR = "|"
+
+
+def _call_key(call_id: str) -> str:
+    return f"call:{call_id}:node"
+
+
+def _node_key(node_id: str) -> str:
+    return f"node:{node_id}"
+
+
+class CallRegistry:
+    """The calls of this node, and where all others are."""
+
+    def __init__(self, bus: Bus, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._bus = bus
+        self._lease = lease_seconds
+        self._calls: dict[str, str] = {}
+        """call id -> workspace id, of the calls here."""
+        self._released: dict[str, str] = {}
+        self._wake = asyncio.Event()
+        self._keeper: asyncio.Task[None] | None = None
+        self._away = False
+        self.node_id = new_id("node")
+        """Of this process; a new one at every start."""
+
+    def start(self) -> None:
+        """Begin to hold leases; call on the running loop."""
+        self._keeper = asyncio.create_task(self._keep(), name="registry-keeper")
+
+    async def stop(self) -> None:
+        """Give all leases back, if Redis answers, and end."""
+        if self._keeper is None:
+            return
+        self._keeper.cancel()
+        await asyncio.gather(self._keeper, return_exceptions=True)
+        self._keeper = None
+        self._released.update(self._calls)
+        try:
+            await self._release()
+            await self._bus.lease_release(_node_key(self.node_id), self.node_id)
+        except BusUnavailable as error:
+            logger.info("leases are left to expire: %s", error)
+        self._calls.clear()
+
+    def register(self, call_id: str, workspace_id: str) -> None:
+        """The call lives here from now on."""
+        self._calls[call_id] = workspace_id
+        self._released.pop(call_id, None)
+        self._wake.set()
+
+    def unregister(self, call_id: str) -> None:
+        """The call is over. Harmless for unknown calls."""
+        if workspace_id := self._calls.pop(call_id, None):
+            self._released[call_id] = workspace_id
+            self._wake.set()
+
+    async def find(self, workspace_id: str, call_id: str) -> str | None:
+        """The node that carries the workspace's call, or None. Raises BusUnavailable, never for
+        the calls of this node."""
+        if call_id in self._calls:
+            return self.node_id if self._calls[call_id] == workspace_id else None
+        value = await self._bus.get(_call_key(call_id))
+        node_id, _, owner = (value or b"").decode().partition(_SEPARATOR)
+        return node_id if owner == workspace_id and node_id else None
+
+    async def is_alive(self, node_id: str) -> bool:
+        """True where the node holds its lease. Raises BusUnavailable."""
+        return node_id == self.node_id or await self._bus.get(_node_key(node_id)) is not None
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self._hold_all()
+                await self._release()
+                if self._away:
+                    logger.warning("the call registry is back")
+                self._away = False
+            except BusUnavailable as error:
+                if not self._away:
+                    logger.warning("other nodes cannot find this node's calls: %s", error)
+                self._away = True
+            try:
+                async with asyncio.timeout(self._lease / 3 if not self._away else 1.0):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            if self._away:
+                await asyncio.sleep(0.2)  # a busy node must not hammer a dead server
+            self._wake.clear()
+
+    async def _hold_all(self) -> None:
+        await self._hold(_node_key(self.node_id), self.node_id)
+        for call_id, workspace_id in tuple(self._calls.items()):
+            if self._calls.get(call_id) != workspace_id:
+                continue
+            holder = self._holder(workspace_id)
+            if not await self._hold(_call_key(call_id), holder):
+                logger.error("call %s is also registered by another node", call_id)
+
+    async def _hold(self, key: str, holder: str) -> bool:
+        """Renew a lease, or take it where nobody holds it."""
+        return await self._bus.lease_renew(
+            key, holder, self._lease
+        ) or await self._bus.lease_acquire(key, holder, self._lease)
+
+    async def _release(self) -> None:
+        """Give the leases of ended calls back; what fails is left to expire."""
+        while self._released:
+            call_id, workspace_id = self._released.popitem()
+            await self._bus.lease_release(_call_key(call_id), self._holder(workspace_id))
+
+    def _holder(self, workspace_id: str) -> str:
+        return f"{self.node_id}{_SEPARATOR}{workspace_id}"

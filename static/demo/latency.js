@@ -1,0 +1,77 @@
+// Where the waiting time of a turn went: a stacked bar with its figures.
+
+const STAGES = [
+  ["endpointing", "Endpointing", "from your last sound to the decision that you are done"],
+  ["stt", "STT", "until your words were final"],
+  ["llm", "LLM", "until the first clause of the answer was written"],
+  ["tts", "TTS", "until its first sound was made"],
+  ["gateway", "Gateway", "until that sound left the server"],
+  ["network", "Network", "round trip and playout buffer, measured by this page"],
+];
+const SCALE_MS = 1200; // a full bar, unless a turn took longer
+
+/** The stages of a `blab.latency` event in ms; `networkMs` null where it is not known. */
+export function stagesOf(event, networkMs = null) {
+  const stages = {};
+  let sum = 0;
+  for (const name of ["endpointing", "stt", "llm", "tts"]) {
+    stages[name] = Math.max(0, Math.round(event[`${name}_ms`] ?? 0));
+    sum += stages[name];
+  }
+  stages.gateway = Math.round(event.gateway_ms ?? Math.max(0, (event.total_ms ?? sum) - sum));
+  stages.network = networkMs === null ? null : Math.round(networkMs);
+  return { stages, total: sum + stages.gateway + (stages.network ?? 0) };
+}
+
+/** A <figure> for one turn; give it to `fill` again when the network's share is known. */
+export function latencyFigure() {
+  const figure = document.createElement("figure");
+  figure.className = "latency";
+  const bar = document.createElement("div");
+  bar.className = "latency-bar";
+  bar.setAttribute("aria-hidden", "true");
+  const caption = document.createElement("figcaption");
+  figure.append(bar, caption);
+  return figure;
+}
+
+export function fill(figure, { stages, total }) {
+  const [bar, caption] = figure.children;
+  const scale = Math.max(SCALE_MS, total);
+  const parts = STAGES.filter(([name]) => stages[name]);
+  bar.replaceChildren(
+    ...parts.map(([name, label, meaning]) => {
+      const part = document.createElement("span");
+      part.className = `stage-${name}`;
+      part.style.width = `${(stages[name] / scale) * 100}%`;
+      part.title = `${label}: ${stages[name]} ms, ${meaning}`;
+      return part;
+    }),
+  );
+  const sum = element("strong", "latency-total", `${total} ms`);
+  sum.title = "from your last sound to the first sound of the answer";
+  const list = element("ul", "latency-list");
+  list.append(
+    ...parts.map(([name, label, meaning]) => {
+      const item = element("li", `stage-${name}`);
+      item.title = meaning;
+      item.append(`${label} `, element("b", "", String(stages[name])));
+      return item;
+    }),
+  );
+  caption.replaceChildren(element("span", "visually-hidden", "Answered after "), sum, list);
+}
+
+function element(tag, className, text = "") {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+/** The middle one of the totals so far. */
+export function median(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : Math.round((sorted[middle - 1] + sorted[middle]) / 2);
+}

@@ -1,0 +1,23 @@
+// Opening the caller's microphone.
+
+import { microphoneProblem, problems } from "./problems.js";
+
+/** Whether this page may ask for a microphone at all. */
+export const microphonePossible = () => isSecureContext && Boolean(navigator.mediaDevices?.getUserMedia);
+
+/** The microphone with the browser's own echo cancellation; throws a Problem. */
+export async function openMicrophone() {
+  if (!microphonePossible()) throw problems.insecure();
+  try {
+    return await navigator.mediaDevices.getUserMedia({
+      audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true },
+    });
+  } catch (error) {
+    throw microphoneProblem(error);
+  }
+}
+
+/** Gives the microphone back, so that the browser's recording sign goes out. */
+export function closeMicrophone(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}

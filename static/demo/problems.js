@@ -1,0 +1,110 @@
+// Everything that can go wrong, in words a caller can act on.
+
+/** Something the caller must know. `action`: "retry" | "key" | "none"; `again`: reconnect by itself. */
+export class Problem extends Error {
+  constructor(kind, title, advice, { action = "retry", again = false } = {}) {
+    super(title);
+    Object.assign(this, { kind, title, advice, action, again });
+  }
+}
+
+const READY_ADVICE = "It loads its speech and language models when it starts. This page waits and tells you.";
+
+export const problems = {
+  insecure: () =>
+    new Problem(
+      "insecure",
+      "The microphone needs a secure page",
+      "Browsers only lend the microphone to pages on https:// or on localhost. Open Blab at one of those addresses. You can still type.",
+      { action: "none" },
+    ),
+  unsupported: () =>
+    new Problem("unsupported", "This browser cannot make calls", "Use a current Chrome, Edge, Firefox or Safari.", { action: "none" }),
+  full: (message, seconds) =>
+    new Problem(
+      "full",
+      "All lines are busy",
+      `${message ? sentence(message) : "Blab is already in as many calls as it can carry well."} Try again ${seconds ? `in about ${seconds} s` : "in a moment"}.`,
+    ),
+  warming: () => new Problem("warming", "Blab is still getting ready", READY_ADVICE),
+  // A browser does not tell why a WebSocket was refused; with a fresh key this is the likely cause.
+  closedDoor: () =>
+    new Problem(
+      "full",
+      "All lines seem to be busy",
+      "The server did not take the call. Try again in a moment. Should it only ever fail over WebSocket, something between may not let it through: switch to WebRTC.",
+    ),
+  key: (message) =>
+    new Problem("key", "This server asks for a key", `${message ? sentence(message) : "Paste an API key."} It stays in this tab and is forgotten with it.`, { action: "key" }),
+  refused: (message) => new Problem("refused", "The server refused the call", message ? sentence(message) : "It gave no reason."),
+  unreachable: () =>
+    new Problem("unreachable", "Blab cannot be reached", "Check that the server is running and that you are online."),
+  media: () =>
+    new Problem(
+      "media",
+      "No audio path to the server",
+      "A firewall may be blocking WebRTC (UDP). Switch to WebSocket below and try again.",
+    ),
+  lost: () => new Problem("lost", "The connection was lost", "The conversation so far stays on this page.", { again: true }),
+  restarting: () => new Problem("lost", "The server is going away", "It may be restarting. The conversation so far stays on this page.", { again: true }),
+};
+
+/** The sentence with a full stop, so that more can follow. */
+function sentence(text) {
+  const trimmed = String(text).trim();
+  return /[.!?…]$/.test(trimmed) ? trimmed : `${trimmed}.`;
+}
+
+const MICROPHONE = {
+  NotAllowedError: ["mic-refused", "The microphone is blocked", "Allow it for this page (the icon beside the address), then try again. You can also type."],
+  SecurityError: ["mic-refused", "The microphone is blocked", "This browser or its policy forbids it here. You can still type."],
+  NotFoundError: ["mic-missing", "No microphone found", "Plug one in or switch it on, then try again. You can also type."],
+  OverconstrainedError: ["mic-missing", "No suitable microphone found", "Choose another one in the system's sound settings. You can also type."],
+  NotReadableError: ["mic-busy", "The microphone is in use", "Another program holds it. Close that, then try again. You can also type."],
+  AbortError: ["mic-busy", "The microphone did not start", "Unplug it and plug it in again, or choose another one. You can also type."],
+};
+
+/** The Problem behind a getUserMedia error. */
+export function microphoneProblem(error) {
+  const known = MICROPHONE[error.name];
+  return known ? new Problem(...known) : new Problem("mic", "The microphone did not start", error.message);
+}
+
+/** The Problem behind an HTTP answer that is not a success. */
+export async function responseProblem(response) {
+  const message = await errorMessage(response);
+  if (response.status === 503 && (await serverState()) === "warming") return problems.warming();
+  if (response.status === 503 || response.status === 429) {
+    return problems.full(message, Number.parseInt(response.headers.get("Retry-After"), 10));
+  }
+  if (response.status === 401 || response.status === 403) return problems.key(message);
+  return problems.refused(message || `HTTP ${response.status}`);
+}
+
+/** The Problem behind a WebSocket's end; null for a call that ended as it should. */
+export async function closeProblem({ code, reason }, wasOpen) {
+  if (code === 1000) return null;
+  if (code === 1013) return (await serverState()) === "warming" ? problems.warming() : problems.full(reason);
+  if (code === 1008 || code === 4001 || code === 4003) return problems.refused(reason);
+  if (code === 1001 || code === 1012) return problems.restarting();
+  if (wasOpen) return problems.lost();
+  return { warming: problems.warming, ready: problems.closedDoor, unreachable: problems.unreachable }[await serverState()]();
+}
+
+async function errorMessage(response) {
+  try {
+    const body = await response.clone().json();
+    return body?.error?.message ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** "ready", "warming" (it lives but would not answer a call yet) or "unreachable". */
+async function serverState() {
+  try {
+    return (await fetch("/readyz", { cache: "no-store" })).status === 503 ? "warming" : "ready";
+  } catch {
+    return "unreachable";
+  }
+}

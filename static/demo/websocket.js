@@ -1,0 +1,148 @@
+// A call over one WebSocket: JSON events as text, PCM16 24 kHz mono as binary frames both ways.
+
+import { closeProblem, problems } from "./problems.js";
+
+const CONNECT_MS = 10_000;
+const BACKLOG_BYTES = 96_000; // 2 s of audio: beyond it, microphone frames are dropped
+const PING_MS = 2_000;
+
+export class WebSocketCall {
+  name = "WebSocket";
+  #socket = null;
+  #player = null;
+  #gain = null;
+  #capture = null;
+  #source = null;
+  #closed = false;
+  #pings = new Map();
+  #pingCount = 0;
+
+  /** As WebRtcCall. */
+  constructor({ audio, onEvent, onEnd }) {
+    Object.assign(this, { audio, onEvent, onEnd });
+    this.output = audio.createAnalyser();
+    this.playing = false;
+  }
+
+  async open(key, microphone, signal) {
+    if (!this.audio.audioWorklet) throw problems.insecure();
+    await Promise.all(["capture", "player"].map((name) => this.audio.audioWorklet.addModule(`/demo/${name}-worklet.js`)));
+    signal.throwIfAborted();
+    this.#buildPlayer();
+    const url = new URL("/v1/realtime?model=default", location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    this.#socket = new WebSocket(url, ["realtime", `openai-insecure-api-key.${key}`, "blab.binary.v1"]);
+    this.#socket.binaryType = "arraybuffer";
+    this.#socket.addEventListener("message", ({ data }) => this.#receive(data));
+    await this.#connected(signal);
+    if (microphone) await this.attach(microphone);
+  }
+
+  async attach(microphone) {
+    const audio = this.audio;
+    this.#source = audio.createMediaStreamSource(microphone);
+    this.#capture = new AudioWorkletNode(audio, "blab-capture", { channelCount: 1, channelCountMode: "explicit" });
+    this.#capture.port.onmessage = ({ data }) => this.#sendAudio(data);
+    // The capture node puts out silence; connected, so that every browser pulls it.
+    this.#source.connect(this.#capture).connect(audio.destination);
+  }
+
+  send(event) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(event));
+  }
+
+  volume(value) {
+    this.#gain.gain.setTargetAtTime(value, this.audio.currentTime, 0.015);
+  }
+
+  /** Forgets what was sent ahead and not heard; the server sends it again if it plays on. */
+  flush() {
+    this.#player.port.postMessage("flush");
+  }
+
+  /** ms of a round trip, timed with an event that the server answers at once; null without one. */
+  async networkMs(itemId) {
+    if (!itemId) return null;
+    const id = `ping_${++this.#pingCount}`;
+    const sent = performance.now();
+    const answered = new Promise((resolve) => {
+      this.#pings.set(id, { itemId, resolve });
+      setTimeout(() => resolve(false), PING_MS);
+    });
+    this.send({ type: "conversation.item.retrieve", event_id: id, item_id: itemId });
+    const arrived = await answered;
+    this.#pings.delete(id);
+    return arrived ? performance.now() - sent : null;
+  }
+
+  close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#source?.disconnect();
+    this.#capture?.port.close();
+    this.#capture?.disconnect();
+    this.#player?.port.close();
+    this.#player?.disconnect();
+    this.#gain?.disconnect();
+    this.#socket?.close(1000, "hung up");
+  }
+
+  #buildPlayer() {
+    const audio = this.audio;
+    this.#player = new AudioWorkletNode(audio, "blab-player", { numberOfInputs: 0, outputChannelCount: [1] });
+    this.#player.port.onmessage = ({ data }) => (this.playing = data.playing);
+    this.#gain = audio.createGain();
+    this.#player.connect(this.output);
+    this.#player.connect(this.#gain).connect(audio.destination);
+  }
+
+  #connected(signal) {
+    const socket = this.#socket;
+    return new Promise((resolve, reject) => {
+      let open = false;
+      const timer = setTimeout(() => reject(problems.unreachable()), CONNECT_MS);
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      socket.addEventListener("open", () => {
+        open = true;
+        clearTimeout(timer);
+        resolve();
+      });
+      socket.addEventListener("close", async (event) => {
+        clearTimeout(timer);
+        const problem = await closeProblem(event, open);
+        if (!open) reject(problem ?? problems.unreachable());
+        else if (!this.#closed) {
+          this.close();
+          this.onEnd(problem);
+        }
+      });
+    });
+  }
+
+  #receive(data) {
+    if (data instanceof ArrayBuffer) {
+      this.#player.port.postMessage(data, [data]);
+      return;
+    }
+    const event = JSON.parse(data);
+    if (this.#pinged(event)) return;
+    this.onEvent(event);
+  }
+
+  /** Whether the event answers a ping; such answers are nobody else's business. */
+  #pinged(event) {
+    for (const [id, { itemId, resolve }] of this.#pings) {
+      const answer = event.type === "conversation.item.retrieved" && event.item?.id === itemId;
+      const refusal = event.type === "error" && event.error?.event_id === id;
+      if (!answer && !refusal) continue;
+      resolve(true);
+      return true;
+    }
+    return false;
+  }
+
+  #sendAudio(frame) {
+    const socket = this.#socket;
+    if (socket.readyState === WebSocket.OPEN && socket.bufferedAmount < BACKLOG_BYTES) socket.send(frame);
+  }
+}

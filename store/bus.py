@@ -1,0 +1,182 @@
+"""Redis or Valkey: what may be lost. Streams, values that expire, leases.
+
+Rules
+- Every operation ends within ``BusLimits.deadline`` (a blocking read: that much after its wait)
+  and fails with BusUnavailable alone, whatever went wrong: outage, time-out, full server, all
+  connections busy. The next operation connects anew by itself.
+- Every key carries a TTL, so that nothing outlives a crash and a full server may evict.
+- An entry's sequence number *is* its stream id (``<seq>-0``): reading from a number on is exact,
+  writing twice is harmless, and a hole can be seen.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from .errors import BusUnavailable
+
+_RENEW = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BusLimits:
+    """Bounds of a Bus; seconds."""
+
+    deadline: float = 0.9
+    connections: int = 16
+    readers: int = 128
+    """Simultaneous blocking reads; one more fails with BusUnavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEntry:
+    """An entry on its way into a stream; ``sequence`` counts from 1 and only grows."""
+
+    stream: str
+    sequence: int
+    data: bytes
+
+
+class Bus:
+    """A client of one server. Safe from many tasks of one loop; connects when first used."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "blab:",
+        limits: BusLimits = BusLimits(),
+    ) -> None:
+        """``url``: ``redis://``, ``rediss://`` or ``unix://``. ``prefix`` begins every key."""
+        self._prefix = prefix
+        self._limits = limits
+        options: dict[str, Any] = {
+            "protocol": 2,
+            # the one deadline is ours (_bounded): the client's own, nested inside it, can swallow
+            # its cancellation when both expire together, and wait once more
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
+            # one retry, at once: a pooled connection may have died with the server it went to
+            "retry": Retry(NoBackoff(), 1),
+        }
+        self._pool = BlockingConnectionPool.from_url(
+            url, max_connections=limits.connections, timeout=None, **options
+        )
+        self._reader_pool = ConnectionPool.from_url(url, max_connections=limits.readers, **options)
+        self._redis = Redis(connection_pool=self._pool)
+        self._reader = Redis(connection_pool=self._reader_pool)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for pool in (self._pool, self._reader_pool):
+            with contextlib.suppress(RedisError, OSError):
+                await pool.aclose()
+
+    async def ping(self) -> None:
+        """Raises BusUnavailable where the server does not answer."""
+        async with self._bounded():
+            await cast("Any", self._redis.ping())
+
+    # ------------------------------------------------------------------ values that expire
+
+    async def put(self, key: str, value: bytes, ttl: float) -> None:
+        """Set ``key`` for ``ttl`` seconds."""
+        async with self._bounded():
+            await self._redis.set(self._prefix + key, value, px=_milliseconds(ttl))
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None where there is none (any more)."""
+        async with self._bounded():
+            return cast("bytes | None", await self._redis.get(self._prefix + key))
+
+    async def delete(self, key: str) -> None:
+        """Forget a key, if it is there."""
+        async with self._bounded():
+            await self._redis.delete(self._prefix + key)
+
+    # ------------------------------------------------------------------ leases
+
+    async def lease_acquire(self, key: str, holder: str, ttl: float) -> bool:
+        """Take a lease for ``ttl`` seconds; False where somebody holds it (even ``holder``)."""
+        async with self._bounded():
+            name = self._prefix + key
+            return bool(await self._redis.set(name, holder, nx=True, px=_milliseconds(ttl)))
+
+    async def lease_renew(self, key: str, holder: str, ttl: float) -> bool:
+        """Extend a lease; False where ``holder`` does not hold it any more."""
+        async with self._bounded():
+            return await self._scripted(_RENEW, key, holder, _milliseconds(ttl))
+
+    async def lease_release(self, key: str, holder: str) -> bool:
+        """Give a lease back; False where ``holder`` did not hold it any more."""
+        async with self._bounded():
+            return await self._scripted(_RELEASE, key, holder)
+
+    async def _scripted(self, script: str, key: str, *arguments: str | int) -> bool:
+        reply = self._redis.eval(script, 1, self._prefix + key, *(str(word) for word in arguments))
+        return bool(await cast("Any", reply))
+
+    # ------------------------------------------------------------------ streams
+
+    async def append(self, entries: Sequence[StreamEntry], *, keep: int, ttl: float) -> None:
+        """Append entries in their order; each stream keeps about its last ``keep``, for ``ttl`` s.
+
+        An entry whose number is not above the stream's last is passed over silently: it has
+        been written before."""
+        async with self._bounded(), self._redis.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.xadd(
+                    self._prefix + entry.stream,
+                    {"e": entry.data},
+                    id=f"{entry.sequence}-0",
+                    maxlen=keep,
+                    approximate=True,
+                )
+            for stream in {entry.stream for entry in entries}:
+                pipe.pexpire(self._prefix + stream, _milliseconds(ttl))
+            for reply in await pipe.execute(raise_on_error=False):
+                written_before = isinstance(reply, ResponseError) and "equal or smaller" in str(
+                    reply
+                )
+                if isinstance(reply, Exception) and not written_before:
+                    raise reply
+
+    async def read(
+        self, stream: str, after: int, *, count: int = 100, wait: float = 0.5
+    ) -> list[tuple[int, bytes]]:
+        """Entries with numbers above ``after``, oldest first; waits up to ``wait`` seconds for
+        the first one, then returns an empty list."""
+        async with self._bounded(wait):
+            reply = await self._reader.xread(
+                {self._prefix + stream: f"{after}-0"}, count=count, block=_milliseconds(wait)
+            )
+        if not reply:
+            return []
+        [(_, entries)] = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", reply)
+        return [(int(number.split(b"-")[0]), fields[b"e"]) for number, fields in entries]
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, wait: float = 0.0) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(wait + self._limits.deadline):
+                yield
+        except (RedisError, OSError, TimeoutError) as error:
+            raise BusUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))

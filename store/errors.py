@@ -1,0 +1,35 @@
+"""What can go wrong with stored state.
+
+Tree::
+
+    StoreError
+    ├── StoreUnavailable     cannot be reached now; try again later
+    │   ├── DatabaseUnavailable   Postgres
+    │   └── BusUnavailable        Redis or Valkey
+    ├── StoreRefused         the database refused the data; trying again gives the same
+    └── MigrationError       the schema is not the one this version of blab works with
+"""
+
+
+class StoreError(Exception):
+    """Any failure of stored state."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached now; the same request may succeed later."""
+
+
+class DatabaseUnavailable(StoreUnavailable):
+    """Postgres is away, overloaded or too slow."""
+
+
+class BusUnavailable(StoreUnavailable):
+    """Redis or Valkey is away or too slow."""
+
+
+class StoreRefused(StoreError):
+    """The database refused the data (a constraint, a value out of range)."""
+
+
+class MigrationError(StoreError):
+    """The schema was edited by hand, or is newer than this version of blab."""

@@ -1,0 +1,123 @@
+"""Agents: what a workspace's calls talk to."""
+
+# ruff: noqa: S608 - what is put into queries are this file's own column names
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from store.database import Queryable
+from store.ids import new_id
+
+_COLUMNS = (
+    "id, workspace_id, name, system_prompt, model, tts_model, voice, language, is_default,"
+    " created_at, updated_at"
+)
+DEFAULT_PROMPT = (
+    "You are a friendly voice assistant on a live call. Answer in one or two short spoken"
+    " sentences, without lists, markup or emoji."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewAgent:
+    """What may be set of an agent; defaults are those of the contract's AgentCreate."""
+
+    name: str
+    system_prompt: str = DEFAULT_PROMPT
+    model: str = "verinova-stable"
+    tts_model: str = "blab-stable"
+    voice: str = "default"
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent's record. ``language`` None: whatever the caller speaks."""
+
+    id: str
+    workspace_id: str
+    name: str
+    system_prompt: str
+    model: str
+    tts_model: str
+    voice: str
+    language: str | None
+    is_default: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+_SETTABLE = tuple(field.name for field in fields(NewAgent))
+
+
+class Agents:
+    """Queries about agents."""
+
+    def __init__(self, db: Queryable) -> None:
+        self._db = db
+
+    async def create(self, workspace_id: str, agent: NewAgent) -> Agent:
+        """A new agent."""
+        row = await self._db.fetchrow(
+            "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
+            f" language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_COLUMNS}",
+            *(new_id("agt"), workspace_id, *(getattr(agent, name) for name in _SETTABLE)),
+        )
+        return Agent(**row)
+
+    async def get(self, workspace_id: str, agent_id: str) -> Agent | None:
+        """The agent, or None where the workspace has no such agent."""
+        row = await self._db.fetchrow(
+            f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id = $2",
+            *(workspace_id, agent_id),
+        )
+        return Agent(**row) if row else None
+
+    async def list(self, workspace_id: str, *, limit: int = 100, after: str = "") -> list[Agent]:
+        """Agents, oldest first, from the one after id ``after`` on."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id > $2"
+            " ORDER BY id LIMIT $3",
+            *(workspace_id, after, limit),
+        )
+        return [Agent(**row) for row in rows]
+
+    async def update(
+        self, workspace_id: str, agent_id: str, changes: dict[str, str | None]
+    ) -> Agent | None:
+        """Change the named fields (those of NewAgent; ValueError for others).
+
+        None where the workspace has no such agent."""
+        if foreign := changes.keys() - set(_SETTABLE):
+            raise ValueError(f"not a field of an agent: {', '.join(sorted(foreign))}")
+        sets = "".join(f", {name} = ${place}" for place, name in enumerate(changes, start=3))
+        row = await self._db.fetchrow(
+            f"UPDATE agents SET updated_at = now(){sets} WHERE workspace_id = $1 AND id = $2"
+            f" RETURNING {_COLUMNS}",
+            *(workspace_id, agent_id, *changes.values()),
+        )
+        return Agent(**row) if row else None
+
+    async def delete(self, workspace_id: str, agent_id: str) -> bool:
+        """Delete; its calls and turns stay. False where the workspace has no such agent."""
+        tag = await self._db.execute(
+            "DELETE FROM agents WHERE workspace_id = $1 AND id = $2", *(workspace_id, agent_id)
+        )
+        return tag == "DELETE 1"
+
+    async def ensure_default_agent(self, workspace_id: str) -> Agent:
+        """The agent that answers where none was asked for; made where it is missing."""
+        made = NewAgent(name="Assistant")
+        await self._db.execute(
+            "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
+            " language, is_default) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)"
+            " ON CONFLICT DO NOTHING",
+            *(new_id("agt"), workspace_id, *(getattr(made, name) for name in _SETTABLE)),
+        )
+        row = await self._db.fetchrow(
+            f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND is_default",
+            workspace_id,
+        )
+        if row is None:
+            raise LookupError("the default agent was deleted while it was made")
+        return Agent(**row)

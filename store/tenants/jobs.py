@@ -1,0 +1,289 @@
+"""Jobs: the record of work done outside the request, and the events that its observers read.
+
+The record is the truth; the queue (pipelines/queue.py) only says who works on what. Every change
+of a run is guarded by the run's number, so a run that was overtaken by another changes nothing.
+Events are numbered per job, from 1 without holes: whoever writes one holds the job's row, which
+is why ``Jobs`` that write events are built on a connection in a transaction.
+"""
+
+# ruff: noqa: S608 - what is put into queries are this file's own column names
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from store.database import Queryable
+from store.ids import new_id
+
+ACTIVE = ("queued", "running")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job's record. ``progress`` in percent; ``error`` is {code, message, details}."""
+
+    id: str
+    workspace_id: str
+    type: str
+    status: str
+    progress: int
+    input: dict[str, Any]
+    output: dict[str, Any] | None
+    error: dict[str, Any] | None
+    parent_id: str | None
+    item_index: int | None
+    runs: int
+    cancel_requested: bool
+    started_at: datetime | None
+    finished_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def active(self) -> bool:
+        """True while it is queued or running."""
+        return self.status in ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """Something that happened to a job."""
+
+    job_id: str
+    sequence: int
+    event: str
+    data: dict[str, Any]
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Job))
+
+
+class Jobs:
+    """Queries about jobs."""
+
+    def __init__(self, db: Queryable) -> None:
+        self._db = db
+
+    async def insert(
+        self,
+        workspace_id: str,
+        type: str,
+        input: dict[str, Any],
+        parent_id: str | None = None,
+        item_index: int | None = None,
+    ) -> Job:
+        """A queued job; StoreRefused where the parent has that item already."""
+        row = await self._db.fetchrow(
+            "INSERT INTO jobs (id, workspace_id, type, input, parent_id, item_index)"
+            f" VALUES ($1, $2, $3, $4, $5, $6) RETURNING {_COLUMNS}",
+            *(new_id("job"), workspace_id, type, input, parent_id, item_index),
+        )
+        return Job(**row)
+
+    async def get(self, workspace_id: str, job_id: str) -> Job | None:
+        """The job, or None where the workspace has no such job."""
+        return await self._one(workspace_id, job_id)
+
+    async def lock(self, workspace_id: str, job_id: str) -> Job | None:
+        """As ``get``, holding the row until the transaction ends."""
+        return await self._one(workspace_id, job_id, " FOR UPDATE")
+
+    async def children(self, workspace_id: str, parent_id: str) -> list[Job]:
+        """A batch's items in their order."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND parent_id = $2"
+            " ORDER BY item_index",
+            *(workspace_id, parent_id),
+        )
+        return [Job(**row) for row in rows]
+
+    async def delete(self, workspace_id: str, job_id: str) -> bool:
+        """Delete a terminal job with its items, events and objects' rows; False where there is
+        none, or where it or an item of it is active."""
+        tag = await self._db.execute(
+            "DELETE FROM jobs WHERE workspace_id = $1 AND id = $2 AND finished_at IS NOT NULL"
+            " AND NOT EXISTS (SELECT 1 FROM jobs c WHERE c.workspace_id = $1 AND c.parent_id = $2"
+            " AND c.finished_at IS NULL)",
+            *(workspace_id, job_id),
+        )
+        return tag == "DELETE 1"
+
+    async def finished_before(self, moment: datetime, limit: int = 100) -> list[Job]:
+        """Jobs of every workspace, no batch's items, that ended before ``moment``."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM jobs WHERE finished_at < $1 AND parent_id IS NULL"
+            " ORDER BY finished_at LIMIT $2",
+            *(moment, limit),
+        )
+        return [Job(**row) for row in rows]
+
+    # ------------------------------------------------------------------ runs
+
+    async def begin(
+        self, workspace_id: str, job_id: str, queue_id: int, worker: object
+    ) -> Job | None:
+        """Begin a run; the job with its number in ``runs``.
+
+        None where the job is over or gone, or where the queue's row ``queue_id`` is no longer
+        held by ``worker`` (pgqueuer's queue_manager_id): then it is another's to run."""
+        row = await self._db.fetchrow(
+            "UPDATE jobs SET status = 'running', runs = runs + 1, updated_at = now(),"
+            " started_at = now() WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL"
+            " AND EXISTS (SELECT 1 FROM pgqueuer WHERE id = $3 AND queue_manager_id = $4)"
+            f" RETURNING {_COLUMNS}",
+            *(workspace_id, job_id, queue_id, worker),
+        )
+        return Job(**row) if row else None
+
+    async def progress(self, workspace_id: str, job_id: str, run: int, percent: int) -> bool:
+        """Raise the progress and tell it; False where the run is no longer the job's."""
+        job = await self.lock(workspace_id, job_id)
+        if job is None or job.status != "running" or job.runs != run:
+            return False
+        if percent > job.progress:
+            await self._db.execute(
+                "UPDATE jobs SET progress = $3, updated_at = now()"
+                " WHERE workspace_id = $1 AND id = $2",
+                *(workspace_id, job_id, percent),
+            )
+            await self.tell(
+                workspace_id, job_id, "progress", {"status": "running", "progress": percent}
+            )
+        return True
+
+    async def finish(
+        self,
+        workspace_id: str,
+        job_id: str,
+        status: str,
+        *,
+        run: int | None = None,
+        output: dict[str, Any] | None = None,
+        error: dict[str, Any] | None = None,
+    ) -> Job | None:
+        """End an active job and tell it; None where it is over already, or where ``run`` (if
+        given) is no longer its run."""
+        row = await self._db.fetchrow(
+            "UPDATE jobs SET status = $3, output = $5, error = $6, finished_at = now(),"
+            " updated_at = now(), progress = CASE WHEN $3 = 'completed' THEN 100 ELSE progress END"
+            " WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL"
+            f" AND ($4::int IS NULL OR (runs = $4 AND status = 'running')) RETURNING {_COLUMNS}",
+            *(workspace_id, job_id, status, run, output, error),
+        )
+        if row is None:
+            return None
+        job = Job(**row)
+        await self.tell(workspace_id, job_id, status, {"status": status, "progress": job.progress})
+        return job
+
+    async def release(self, workspace_id: str, job_id: str, run: int, *, counted: bool) -> bool:
+        """Give a running job back to the queue; not ``counted``: as if the run had never been."""
+        tag = await self._db.execute(
+            "UPDATE jobs SET status = 'queued', updated_at = now(),"
+            " runs = runs - CASE WHEN $4::boolean THEN 0 ELSE 1 END"
+            " WHERE workspace_id = $1 AND id = $2 AND runs = $3 AND status = 'running'",
+            *(workspace_id, job_id, run, counted),
+        )
+        return tag == "UPDATE 1"
+
+    async def reset(self, workspace_id: str, job_id: str) -> Job | None:
+        """Put a failed or cancelled job back to queued as if it were new; None for others."""
+        row = await self._db.fetchrow(
+            "UPDATE jobs SET status = 'queued', progress = 0, output = NULL, error = NULL,"
+            " runs = 0, cancel_requested = false, started_at = NULL, finished_at = NULL,"
+            " updated_at = now() WHERE workspace_id = $1 AND id = $2"
+            f" AND status IN ('failed', 'cancelled') RETURNING {_COLUMNS}",
+            *(workspace_id, job_id),
+        )
+        if row is None:
+            return None
+        await self.tell(workspace_id, job_id, "progress", {"status": "queued", "progress": 0})
+        return Job(**row)
+
+    async def request_cancel(self, workspace_id: str, job_id: str) -> None:
+        """Ask the worker that runs the job to stop."""
+        await self._db.execute(
+            "UPDATE jobs SET cancel_requested = true, updated_at = now()"
+            " WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL",
+            *(workspace_id, job_id),
+        )
+
+    async def to_stop(self, runs: dict[str, int]) -> list[str]:
+        """Which of these running jobs (run numbers by id) are to stop: cancelled, overtaken by
+        another run, or gone."""
+        rows = await self._db.fetch(
+            "SELECT mine.id FROM unnest($1::text[], $2::int[]) AS mine (id, run)"
+            " LEFT JOIN jobs ON jobs.id = mine.id WHERE jobs.id IS NULL"
+            " OR jobs.cancel_requested OR jobs.runs <> mine.run OR jobs.status <> 'running'",
+            *(list(runs), list(runs.values())),
+        )
+        return [row["id"] for row in rows]
+
+    async def forgotten(self, seconds: float, limit: int = 100) -> list[Job]:
+        """Active jobs of every workspace that the queue knows nothing of, unchanged for so long."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM jobs WHERE status IN ('queued', 'running')"
+            " AND updated_at < now() - $1 * interval '1 second'"
+            " AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE dedupe_key = jobs.id)"
+            " ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+            *(seconds, limit),
+        )
+        return [Job(**row) for row in rows]
+
+    # ------------------------------------------------------------------ events
+
+    async def tell(self, workspace_id: str, job_id: str, event: str, data: dict[str, Any]) -> None:
+        """Write the job's next event; the caller holds the job's row in a transaction."""
+        await self._db.execute(
+            "INSERT INTO job_events (workspace_id, job_id, sequence, event, data)"
+            " SELECT $1, $2, COALESCE(max(sequence), 0) + 1, $3, $4"
+            " FROM job_events WHERE job_id = $2",
+            *(workspace_id, job_id, event, data),
+        )
+
+    async def events(
+        self, workspace_id: str, job_id: str, *, after: int = 0, limit: int = 100
+    ) -> list[JobEvent]:
+        """The job's events behind number ``after``, in order."""
+        rows = await self._db.fetch(
+            "SELECT job_id, sequence, event, data FROM job_events"
+            " WHERE workspace_id = $1 AND job_id = $2 AND sequence > $3"
+            " ORDER BY sequence LIMIT $4",
+            *(workspace_id, job_id, after, limit),
+        )
+        return [JobEvent(**row) for row in rows]
+
+    async def latest_events(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """The number of each job's last event; jobs without events are not in it."""
+        rows = await self._db.fetch(
+            "SELECT job_id, max(sequence) AS last FROM job_events"
+            " WHERE job_id = ANY($1::text[]) GROUP BY job_id",
+            list(job_ids),
+        )
+        return {row["job_id"]: row["last"] for row in rows}
+
+    async def _one(self, workspace_id: str, job_id: str, suffix: str = "") -> Job | None:
+        row = await self._db.fetchrow(
+            f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND id = $2{suffix}",
+            *(workspace_id, job_id),
+        )
+        return Job(**row) if row else None
+
+    async def list(
+        self,
+        workspace_id: str,
+        *,
+        type: str | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> list[Job]:
+        """Jobs that are no batch's items, newest first, from the one below id ``after`` on."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND parent_id IS NULL"
+            " AND ($2::text IS NULL OR type = $2) AND ($3::text IS NULL OR status = $3)"
+            " AND ($4::text IS NULL OR id < $4) ORDER BY id DESC LIMIT $5",
+            *(workspace_id, type, status, after, limit),
+        )
+        return [Job(**row) for row in rows]

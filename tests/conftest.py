@@ -1,0 +1,52 @@
+"""Fixtures every floor's tests share: the models directory, the manifest and recorded speech."""
+
+import importlib.util
+import json
+import os
+import wave
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.formats import HEARING_RATE
+
+AUDIO = Path(__file__).parent / "audio"
+
+pytest_plugins = (
+    ["tests.services_fixtures"] if importlib.util.find_spec("tests.services_fixtures") else []
+)
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """The directory with the model weights (BLAB_MODELS_DIR, else ./.blab/models).
+
+    A test that asks for it fails where there are none: they are part of a working checkout."""
+    configured = os.environ.get("BLAB_MODELS_DIR")
+    path = Path(configured) if configured else Path(__file__).parent.parent / ".blab" / "models"
+    if not path.is_dir():
+        pytest.fail(f"no model weights in {path}: run `./blab models fetch` or set BLAB_MODELS_DIR")
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def manifest() -> list[dict[str, Any]]:
+    """tests/audio/manifest.json: what is said in each recording."""
+    entries: list[dict[str, Any]] = json.loads((AUDIO / "manifest.json").read_text())
+    return entries
+
+
+@pytest.fixture(scope="session")
+def audio() -> Callable[[str], bytes]:
+    """Recording name (with or without .wav) to its PCM16 mono samples at HEARING_RATE."""
+
+    def load(name: str) -> bytes:
+        with wave.open(str(AUDIO / f"{name.removesuffix('.wav')}.wav")) as recording:
+            assert recording.getframerate() == HEARING_RATE
+            assert recording.getnchannels() == 1
+            assert recording.getsampwidth() == 2
+            return recording.readframes(recording.getnframes())
+
+    return load

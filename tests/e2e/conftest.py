@@ -1,0 +1,6 @@
+"""Browser and server fixtures for every test of this folder."""
+
+from tests.e2e.browser import browser_page, chromium
+from tests.e2e.live_server import live_server
+
+__all__ = ["browser_page", "chromium", "live_server"]

@@ -1,0 +1,245 @@
+"""A gateway that only pretends: the demo page's other end while the page itself is tested.
+
+It serves ``static/demo`` under the real page's headers and speaks the real protocol (keys, a
+real WebRTC peer, a WebSocket with binary audio, the event vocabulary), but it hears by loudness
+and answers from a script (`mock_call`). Run it by hand to look at the page:
+``python -m tests.e2e.mock_gateway [PORT]``.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+
+from tests.e2e.mock_call import MockCall, Script
+from tests.e2e.mock_carriers import PeerCarrier, SocketCarrier
+
+STATIC = Path(__file__).parent.parent.parent / "static" / "demo"
+POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+"""The real page's (gateway.demo); at least as strict, or the tests here prove little."""
+API_KEY = "blab_sk_mock"
+EPHEMERAL = "ek_mock"
+
+
+class MockGateway:
+    """One pretending server. Its switches may be thrown at any time.
+
+    ``ready``: /readyz says 200. ``full``: calls are refused. ``session_status``: what
+    /demo/session answers."""
+
+    def __init__(self, script: Script | None = None) -> None:
+        self.script = script or Script()
+        self.ready = True
+        self.full = False
+        self.session_status = 200
+        self.calls: list[MockCall] = []
+        self.call_added = asyncio.Event()
+        self._peers: dict[str, RTCPeerConnection] = {}
+        self._sockets: dict[web.WebSocketResponse, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def application(self) -> web.Application:
+        app = web.Application()
+        app.router.add_get("/", self._index)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_post("/demo/session", self._session)
+        app.router.add_static("/demo/", STATIC)
+        app.router.add_post("/v1/realtime/client_secrets", self._client_secrets)
+        app.router.add_post("/v1/realtime/calls", self._offer)
+        app.router.add_post("/v1/realtime/calls/{id}/hangup", self._hangup)
+        app.router.add_get("/v1/realtime", self._websocket)
+        app.on_response_prepare.append(_secure)
+        return app
+
+    @asynccontextmanager
+    async def running(self, port: int = 0) -> AsyncIterator[str]:
+        """Serve on loopback; gives the page's address."""
+        runner = web.AppRunner(self.application())
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, "127.0.0.1", port)
+            await site.start()
+            yield f"http://localhost:{runner.addresses[0][1]}"
+        finally:
+            await self.drop()
+            await runner.cleanup()
+
+    async def next_call(self) -> MockCall:
+        """The call opened last; waits for one."""
+        async with asyncio.timeout(20):
+            await self.call_added.wait()
+        return self.calls[-1]
+
+    async def drop(self, code: int = WSCloseCode.INTERNAL_ERROR, reason: str = "") -> None:
+        """End every call as a fault would."""
+        for call in self.calls:
+            await call.close()
+        for socket, reading in list(self._sockets.items()):
+            # a reader would make aiohttp cut the connection without the closing handshake, and
+            # what the page is still sending would then reset it before the code arrives
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await socket.close(code=code, message=reason.encode())
+        for peer in list(self._peers.values()):
+            await peer.close()
+        self._peers.clear()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -------------------------------------------------------------- HTTP
+
+    async def _index(self, _request: web.Request) -> web.FileResponse:
+        return web.FileResponse(STATIC / "index.html")
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        if self.ready:
+            return web.json_response({"ready": True})
+        return web.json_response({"ready": False}, status=503)
+
+    async def _session(self, _request: web.Request) -> web.Response:
+        if self.session_status == 200:
+            return web.json_response({"value": EPHEMERAL, "expires_at": 1})
+        return _error(self.session_status, "Only this machine gets a key without signing in")
+
+    async def _client_secrets(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {API_KEY}":
+            return _error(401, "That API key is not known here")
+        return web.json_response({"value": EPHEMERAL, "expires_at": 1, "session": {}})
+
+    async def _offer(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Bearer {EPHEMERAL}":
+            return _error(401, "The key is wrong or has expired")
+        if self.full:
+            return _error(503, "All 2 lines are in use.")
+        peer = RTCPeerConnection()
+        call_id = f"rtc_{len(self.calls)}"
+        carrier = PeerCarrier()
+        call = self._add(MockCall(carrier, self.script))
+        self._peers[call_id] = peer
+        peer.addTrack(carrier.track)
+
+        @peer.on("datachannel")
+        def on_channel(channel: object) -> None:
+            carrier.channel = channel
+            channel.on("message", call.receive)  # type: ignore[attr-defined]
+            call.open()
+
+        @peer.on("track")
+        def on_track(track: MediaStreamTrack) -> None:
+            self._spawn(_listen(track, call))
+
+        offer = RTCSessionDescription(sdp=await request.text(), type="offer")
+        await peer.setRemoteDescription(offer)
+        await peer.setLocalDescription(await peer.createAnswer())
+        return web.Response(
+            status=201,
+            text=peer.localDescription.sdp,
+            content_type="application/sdp",
+            headers={"Location": f"/v1/realtime/calls/{call_id}"},
+        )
+
+    async def _hangup(self, request: web.Request) -> web.Response:
+        peer = self._peers.pop(request.match_info["id"], None)
+        if peer is not None:
+            await peer.close()
+        for call in self.calls:
+            await call.close()
+        return web.Response()
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        if self.full:
+            return _error(503, "All 2 lines are in use.")
+        socket = web.WebSocketResponse(protocols=["blab.binary.v1"], compress=False)
+        await socket.prepare(request)
+        carrier = SocketCarrier(socket)
+        call = self._add(MockCall(carrier, self.script))
+        call.offered = request.headers.get("Sec-WebSocket-Protocol", "")
+        call.open()
+        reading = self._sockets[socket] = asyncio.create_task(_read(socket, call))
+        try:
+            await asyncio.wait({reading})
+            await call.close()
+            await carrier.close()
+            while not _transport_closing(request):
+                await asyncio.sleep(0.01)  # whoever closes the socket takes leave first
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+            await carrier.close()
+            del self._sockets[socket]
+        return socket
+
+    # -------------------------------------------------------------- helpers
+
+    def _add(self, call: MockCall) -> MockCall:
+        self.calls.append(call)
+        self.call_added.set()
+        return call
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _read(socket: web.WebSocketResponse, call: MockCall) -> None:
+    async for message in socket:
+        if message.type is WSMsgType.BINARY:
+            call.hear(message.data)
+        else:
+            call.receive(message.data)
+
+
+def _transport_closing(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+async def _listen(track: MediaStreamTrack, call: MockCall) -> None:
+    """48 kHz stereo frames of the peer to 24 kHz mono."""
+    while True:
+        try:
+            frame = await track.recv()
+        except MediaStreamError:
+            return
+        samples = frame.to_ndarray().reshape(-1, 2).mean(axis=1)  # type: ignore[union-attr]
+        call.hear(samples.reshape(-1, 2).mean(axis=1).astype("<i2").tobytes())
+
+
+async def _secure(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Content-Security-Policy"] = POLICY
+
+
+def _error(status: int, message: str) -> web.Response:
+    return web.json_response({"error": {"message": message}}, status=status)
+
+
+async def _serve(port: int) -> None:
+    async with MockGateway().running(port) as address:
+        print(json.dumps({"page": address}), flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(int(sys.argv[1]) if len(sys.argv) > 1 else 8485))

@@ -1,0 +1,365 @@
+"""The demo page in a real Chromium, against the pretending gateway (`mock_gateway`)."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, WSCloseCode
+from playwright.async_api import Locator, expect
+
+from tests.e2e.browser import BrowserPage, Visit, spoken
+from tests.e2e.mock_call import CLAUSES, QUESTION, MockCall, Script
+from tests.e2e.mock_gateway import API_KEY, POLICY, MockGateway
+
+pytestmark = pytest.mark.browser
+
+TRANSPORTS = pytest.mark.parametrize("transport", ["webrtc", "websocket"])
+WAIT = 20_000.0
+"""ms until something that happens within a call must have happened."""
+
+
+@pytest.fixture
+async def gateway() -> MockGateway:
+    return MockGateway()
+
+
+@pytest.fixture
+async def address(gateway: MockGateway) -> AsyncIterator[str]:
+    async with gateway.running() as address:
+        yield address
+
+
+@pytest.fixture
+def question(tmp_path: Path) -> Path:
+    """One utterance, after the time that a call needs to come up."""
+    return spoken(tmp_path / "question.wav", 1.5, "joe_q_weather", 10.0)
+
+
+@pytest.fixture
+def interrupting(tmp_path: Path) -> Path:
+    """A question, and more words while the answer (6 s) is being spoken."""
+    return spoken(tmp_path / "interrupting.wav", 1.5, "joe_q_weather", 2.5, "joe_stop", 10.0)
+
+
+async def arrive(visit: Visit, address: str, transport: str = "webrtc") -> Any:
+    """Open the page, choose the transport, wait until a call is possible."""
+    page = visit.page
+    await page.goto(address)
+    await expect(page.locator("body")).to_have_attribute("data-phase", "idle", timeout=WAIT)
+    if transport == "websocket":
+        await page.get_by_role("radio", name="WebSocket").focus()
+        await page.keyboard.press("Space")
+        await expect(page.get_by_role("radio", name="WebSocket")).to_be_checked()
+    return page
+
+
+async def talk(page: Any) -> None:
+    await page.get_by_role("button", name="Start talking").click()
+    await live(page)
+
+
+async def live(page: Any) -> None:
+    await expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=WAIT)
+
+
+async def peak(meter: Locator, threshold: int = 15) -> None:
+    """Wait until a level meter has shown more than ``threshold`` percent."""
+    await expect(meter).to_have_attribute(
+        "aria-valuenow", re.compile(rf"^({threshold // 10 + 1}\d|[3-9]\d|100)$"), timeout=WAIT
+    )
+
+
+def update_of(call: MockCall) -> dict[str, Any]:
+    return next(event for event in call.received if event["type"] == "session.update")
+
+
+@TRANSPORTS
+async def test_a_spoken_turn(
+    transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str, question: Path
+) -> None:
+    visit = await browser_page(question)
+    page = await arrive(visit, address, transport)
+    await talk(page)
+    call = await gateway.next_call()
+
+    user = page.locator(".turn.you")
+    await expect(user).to_have_attribute("data-state", "live", timeout=WAIT)
+    await expect(user).to_contain_text("tell me", timeout=WAIT)  # a partial, as it grows
+    await peak(page.get_by_role("meter", name="You"), 10)
+    await expect(user.locator(".words")).to_have_text(QUESTION, timeout=WAIT)
+
+    reply = page.locator(".turn.blab")
+    await expect(reply).to_contain_text(CLAUSES[0].strip(), timeout=WAIT)
+    await peak(page.get_by_role("meter", name="Blab"))
+    assert await page.evaluate("document.getElementById('speaker').srcObject !== null") == (
+        transport == "webrtc"
+    )
+    await expect(reply).to_have_attribute("data-state", "done", timeout=WAIT)
+    await expect(reply.locator(".words")).to_have_text("".join(CLAUSES))
+    await expect(reply.locator("figure")).to_contain_text("Endpointing 310")
+    await expect(reply.locator("figure")).to_contain_text(re.compile(r"Network \d+"))
+    await expect(page.locator("#announcer")).to_contain_text(CLAUSES[-1])
+
+    asked = set(update_of(call)["session"]["blab"]["events"])
+    assert asked == {"latency", "transcript.partial", "playout"}
+    if transport == "websocket":
+        assert "blab.binary.v1" in call.offered
+    assert call.loudness() > 100
+    await page.get_by_role("button", name="Hang up").click()
+    await expect(page.locator("body")).to_have_attribute("data-phase", "idle")
+    await expect(page.locator(".line").last).to_contain_text("Call ended after")
+    assert visit.console_errors == []
+    assert visit.external_requests(address) == []
+
+
+@TRANSPORTS
+async def test_an_interruption_strikes_out_what_was_not_heard(
+    transport: str,
+    browser_page: BrowserPage,
+    gateway: MockGateway,
+    address: str,
+    interrupting: Path,
+) -> None:
+    gateway.script = Script(voice="lv_0920")
+    visit = await browser_page(interrupting)
+    page = await arrive(visit, address, transport)
+    await talk(page)
+
+    reply = page.locator(".turn.blab").first
+    await expect(reply).to_have_attribute("data-state", "speaking", timeout=WAIT)
+    await expect(reply).to_have_attribute("data-state", "cut", timeout=WAIT)
+    await expect(reply.locator("del")).not_to_be_empty()
+    shown = await reply.locator(".words").inner_text()
+    assert "".join(CLAUSES).startswith(shown.split(" not heard:")[0].strip()[:20])
+    await expect(reply.locator(".remark")).to_contain_text("You cut in after")
+    await expect(page.locator("#blab-meter")).to_have_attribute(
+        "aria-valuenow", re.compile(r"^\d$")
+    )
+    assert visit.console_errors == []
+
+
+async def test_a_short_sound_only_holds_the_answer(
+    browser_page: BrowserPage, gateway: MockGateway, address: str, tmp_path: Path
+) -> None:
+    gateway.script = Script(voice="lv_0920", proven=500)
+    wav = spoken(tmp_path / "yes.wav", 1.5, "joe_q_weather", 2.0, "joe_yes", 10.0)
+    visit = await browser_page(wav)
+    page = await arrive(visit, address, "websocket")
+    await talk(page)
+    reply = page.locator(".turn.blab")
+    await expect(reply).to_have_attribute("data-state", "held", timeout=WAIT)
+    await expect(page.get_by_role("status")).to_contain_text("Go on")
+    await expect(reply).to_have_attribute("data-state", "speaking", timeout=WAIT)
+    await expect(reply).to_have_attribute("data-state", "done", timeout=WAIT)
+    await expect(reply.locator("del")).to_have_count(0)
+    await expect(page.locator(".turn.you")).to_have_count(1)
+
+
+@TRANSPORTS
+async def test_typing_needs_no_microphone(
+    transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page(microphone="missing")
+    page = await arrive(visit, address, transport)
+    await page.get_by_label("Type a message instead of speaking").fill("Hello there")
+    await page.keyboard.press("Enter")
+    await live(page)
+    call = await gateway.next_call()
+    await expect(page.locator(".turn.you")).to_contain_text("Hello there")
+    await expect(page.locator(".turn.blab")).to_contain_text(CLAUSES[0].strip(), timeout=WAIT)
+    await peak(page.get_by_role("meter", name="Blab"))
+    kinds = [event["type"] for event in call.received]
+    assert kinds[:3] == ["session.update", "conversation.item.create", "response.create"]
+    assert visit.console_errors == []
+
+
+@TRANSPORTS
+async def test_the_microphone_can_join_a_typed_call(
+    transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address, transport)
+    await page.get_by_role("button", name="What is the capital of France?").click()
+    await live(page)
+    call = await gateway.next_call()
+    await page.get_by_role("button", name="Switch the microphone on").click()
+    await expect(page.get_by_role("button", name="Hang up")).to_be_visible()
+    await peak(page.get_by_role("meter", name="You"), 10)
+    await expect(page.locator(".turn.you")).to_have_count(2, timeout=WAIT)
+    assert call.loudness() > 0
+    assert len(gateway.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("microphone", "title"),
+    [("refused", "The microphone is blocked"), ("missing", "No microphone found")],
+)
+async def test_no_microphone_is_said_in_words(
+    microphone: Any, title: str, browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page(microphone=microphone)
+    page = await arrive(visit, address)
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(page.get_by_role("alert")).to_contain_text(title, timeout=WAIT)
+    await expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    assert gateway.calls == []
+    assert visit.console_errors == []
+
+
+@TRANSPORTS
+async def test_a_full_server_is_said_in_words(
+    transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    gateway.full = True
+    visit = await browser_page()
+    page = await arrive(visit, address, transport)
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(page.get_by_role("alert")).to_contain_text(
+        re.compile("All lines (are|seem to be) busy"), timeout=WAIT
+    )
+    gateway.full = False
+    await page.get_by_role("button", name="Try again").click()
+    await live(page)
+    await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_it_waits_while_models_load(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    gateway.ready = False
+    visit = await browser_page()
+    await visit.page.goto(address)
+    await expect(visit.page.get_by_role("status")).to_contain_text("Loading models…")
+    await expect(visit.page.locator("#talk")).to_be_disabled()
+    gateway.ready = True
+    await expect(visit.page.locator("#talk")).to_be_enabled(timeout=WAIT)
+
+
+async def test_a_key_is_asked_for_where_none_is_given(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    gateway.session_status = 403
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    await page.get_by_label("Type a message instead of speaking").fill("Hello there")
+    await page.keyboard.press("Enter")
+    field = page.get_by_label("API key")
+    await expect(field).to_be_focused(timeout=WAIT)
+    await field.fill("blab_sk_wrong")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("not known here", timeout=WAIT)
+    await field.fill(API_KEY)
+    await page.keyboard.press("Enter")
+    await live(page)
+    call = await gateway.next_call()
+    await expect(page.locator(".turn.blab")).to_contain_text(CLAUSES[0].strip(), timeout=WAIT)
+    typed = [event for event in call.received if event["type"] == "conversation.item.create"]
+    assert [event["item"]["content"][0]["text"] for event in typed] == ["Hello there"]
+    await expect(page.locator(".turn.you")).to_have_count(1)
+
+
+async def test_a_lost_call_comes_back(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address, "websocket")
+    await talk(page)
+    await gateway.drop()
+    await expect(page.locator(".line.error")).to_contain_text("The connection was lost")
+    await expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=WAIT)
+    await expect(page.locator(".line").last).to_contain_text("Reconnected")
+    assert len(gateway.calls) == 2
+
+
+async def test_a_call_that_the_server_ends(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address, "websocket")
+    await talk(page)
+    await gateway.drop(WSCloseCode.OK)
+    await expect(page.locator("body")).to_have_attribute("data-phase", "idle", timeout=WAIT)
+    await expect(page.locator(".line").last).to_contain_text("Blab ended the call")
+
+
+async def test_the_keyboard_is_enough(
+    browser_page: BrowserPage, gateway: MockGateway, address: str, question: Path
+) -> None:
+    visit = await browser_page(question)
+    page = await arrive(visit, address)
+    await page.keyboard.press("Space")
+    await live(page)
+    button = page.get_by_role("button", name="Hang up")
+    await button.focus()
+    assert await button.evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
+    mute = page.get_by_role("button", name="Mute")
+    await mute.focus()
+    await page.keyboard.press("Enter")
+    await expect(mute).to_have_attribute("aria-pressed", "true")
+    await expect(page.get_by_role("status")).to_contain_text("Muted")
+    await page.evaluate("document.activeElement.blur()")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("body")).to_have_attribute("data-phase", "idle")
+
+
+async def test_a_muted_microphone_sends_silence(
+    browser_page: BrowserPage, gateway: MockGateway, address: str, question: Path
+) -> None:
+    visit = await browser_page(question)
+    page = await arrive(visit, address, "websocket")
+    await talk(page)
+    call = await gateway.next_call()
+    await page.get_by_role("button", name="Mute").click()
+    call.heard.clear()
+    await expect(page.locator("#connection")).to_contain_text("0:05", timeout=WAIT)
+    assert len(call.heard) > 24_000 * 2  # the clock of the samples goes on
+    assert call.loudness() < 5
+
+
+async def test_the_theme_follows_the_system_and_the_button(
+    browser_page: BrowserPage, address: str
+) -> None:
+    visit = await browser_page(color_scheme="dark", reduced_motion="reduce")
+    page = await arrive(visit, address)
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = await page.evaluate(background)
+    await page.get_by_role("button", name="Switch to light theme").click()
+    light = await page.evaluate(background)
+    assert dark != light
+    await page.reload()
+    assert await page.evaluate(background) == light
+    await expect(page.get_by_role("button", name="Switch to dark theme")).to_be_visible()
+
+
+async def test_nothing_overflows(browser_page: BrowserPage, address: str) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    for width, height in [(320, 568), (390, 844), (844, 390), (1280, 800)]:
+        await page.set_viewport_size({"width": width, "height": height})
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        button = page.get_by_role("button", name="Start talking")
+        await button.scroll_into_view_if_needed()
+        await expect(button).to_be_in_viewport(ratio=1)
+
+
+async def test_every_control_has_a_name(browser_page: BrowserPage, address: str) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    tree = await page.locator("body").aria_snapshot()
+    nameless = re.findall(
+        r"- (?:button|textbox|radio|meter|link|region)(?::|$)", tree, re.MULTILINE
+    )
+    assert nameless == []
+
+
+async def test_the_policy_forbids_everything_foreign(address: str) -> None:
+    async with ClientSession() as client, client.get(address) as response:
+        assert response.headers["Content-Security-Policy"] == POLICY
+        text = await response.text()
+    assert not re.search(r"\sstyle=|<style|\son\w+=|https?://|<script>", text)
+    sources = Path(__file__).parent.parent.parent / "static" / "demo"
+    for script in sources.glob("*.js"):
+        code = script.read_text()
+        assert not re.search(r"innerHTML|insertAdjacentHTML|eval\(|document\.write", code), script

@@ -1,0 +1,138 @@
+"""The house stands: imports run downward, the quiet room is quiet, files and functions small."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FLOORS = ("gateway", "rest", "sessions", "pipelines", "media", "store")
+SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+LONGEST_FILE = 500
+LONGEST_FUNCTION = 80
+
+QUIET_STDLIB = {
+    "abc",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "itertools",
+    "math",
+    "re",
+    "string",
+    "types",
+    "typing",
+    "unicodedata",
+}
+"""Data types and pure functions: nothing here knows a clock, a task, a file or a socket."""
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    """Absolute names of all modules that a file imports, wherever in it."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            yield stem
+            if not node.module:
+                yield from (f"{stem}.{alias.name}" for alias in node.names)
+
+
+def test_imports_run_downward() -> None:
+    """The layers contract of pyproject.toml, by import-linter."""
+    lint = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run(
+        [lint, "--config", ROOT / "pyproject.toml", "--no-cache"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_sessions_know_of_pipelines_only_the_engines() -> None:
+    wrong = [
+        f"{name_of(path)} imports {module}"
+        for path in (ROOT / "sessions").rglob("*.py")
+        for module in imported_modules(path)
+        if module.startswith("pipelines") and not module.startswith("pipelines.engines")
+    ]
+    assert wrong == []
+
+
+def test_the_quiet_room_is_quiet() -> None:
+    room = sorted((ROOT / "sessions" / "core").rglob("*.py"))
+    assert room, "the quiet room has moved"
+    wrong = [
+        f"{name_of(path)} imports {module}"
+        for path in room
+        for module in imported_modules(path)
+        if not (
+            module == "media.formats"
+            or module == "sessions.core"
+            or module.startswith("sessions.core.")
+            or module.partition(".")[0] in QUIET_STDLIB
+        )
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_files_and_functions_are_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_only_the_settings_read_the_environment(path: Path) -> None:
+    if path == ROOT / "gateway" / "settings.py":
+        return
+    tree = ast.parse(path.read_text())
+    handed_over = [
+        argument
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Settings.read"
+        for argument in node.args
+    ]
+    reads = [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr in {"environ", "getenv"}
+        and node not in handed_over
+    ]
+    assert reads == [], f"os.environ is read in lines {reads}; gateway/settings.py does that"
+
+
+def test_the_lock_names_no_private_index() -> None:
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    hosts = set()
+    for package in lock["package"]:
+        files = [*package.get("wheels", []), package.get("sdist", {})]
+        urls = [file["url"] for file in files if "url" in file]
+        urls += [
+            package["source"][kind] for kind in ("registry", "url") if kind in package["source"]
+        ]
+        hosts |= {urlparse(url).hostname or url for url in urls}
+    assert hosts == {"pypi.org", "files.pythonhosted.org"}

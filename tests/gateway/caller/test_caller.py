@@ -1,0 +1,150 @@
+"""The caller against a small server of the protocol: pacing, hearing, waiting, hanging up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from gateway.caller import (
+    Caller,
+    CallReport,
+    LineClosed,
+    Narrator,
+    NoAnswer,
+    Recording,
+    WebSocketLine,
+    demo_key,
+)
+from tests.gateway.caller.realtime_server import RATE, RealtimeServer, running
+
+
+def speech(milliseconds: int = 300) -> Recording:
+    samples = np.full(RATE * milliseconds // 1000, 3000, np.int16)
+    return Recording.of(np.concatenate([samples, np.zeros(RATE // 5, np.int16)]), RATE)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RealtimeServer]:
+    async with running(RealtimeServer()) as server:
+        yield server
+
+
+@pytest.mark.parametrize("binary", [True, False])
+async def test_a_spoken_word_is_answered_and_heard(server: RealtimeServer, binary: bool) -> None:
+    line = await WebSocketLine.open(server.url, await demo_key(server.url), binary=binary)
+    assert line.binary is binary
+    async with Caller(line) as caller:
+        said = caller.say(speech())
+        await said.done.wait()
+        assert said.end is not None
+        await caller.wait_for("response.done", within=5, since=said.end)
+        await caller.wait_settled(within=5, since=said.end)
+    report = CallReport.of(caller, said)
+    assert server.keys == ["Bearer ek_test"]
+    assert (report.transcripts, report.replies) == (["hello"], ["Beep."])
+    assert report.statuses == ["completed"]
+    assert report.heard_ms == pytest.approx(server.beep_ms, abs=2)
+    assert report.first_audio_ms is not None
+    assert 180 <= report.first_audio_ms <= 600
+    assert report.answered
+    assert report.errors == []
+
+
+async def test_audio_leaves_in_real_time_without_a_gap(server: RealtimeServer) -> None:
+    line = await WebSocketLine.open(server.url, None)
+    async with Caller(line) as caller:
+        said = caller.say(speech(400))
+        await said.done.wait()
+        elapsed = caller.now() - caller.start
+    assert said.onset is not None
+    assert said.end is not None
+    assert said.end - said.onset == pytest.approx(0.4, abs=0.001)
+    assert elapsed == pytest.approx(0.6, abs=0.1)
+    heard = np.concatenate([np.frombuffer(frame, "<i2") for frame in server.frames[:30]])
+    assert np.count_nonzero(heard) == RATE * 4 // 10
+
+
+async def test_speech_over_the_reply_stops_it(server: RealtimeServer) -> None:
+    server.beep_ms = 3000
+    line = await WebSocketLine.open(server.url, None)
+    lines: list[str] = []
+    narrator = Narrator(asyncio.get_running_loop().time(), lines.append)
+    async with Caller(line, on_event=narrator.event, on_audio=narrator.audio) as caller:
+        first = caller.say(speech())
+        narrator.spoken(first)
+        await first.done.wait()
+        audible = await caller.wait_audible(within=5, since=first.end or 0)
+        await asyncio.sleep(audible + 0.3 - caller.now())
+        server.beep_ms = 100
+        second = caller.say(speech())
+        narrator.spoken(second)
+        await second.done.wait()
+        await caller.wait_settled(within=5, since=second.end or 0)
+    report = CallReport.of(caller, first, second)
+    assert report.stopped_ms is not None
+    assert report.stopped_ms < 150
+    assert report.flushed_ms > 2000
+    assert report.replies == ["Beep.", "Beep."]
+    told = "\n".join(lines)
+    assert told.count("-- end of speech") == 2
+    assert "caller: hello" in told
+    assert "agent: Beep." in told
+
+
+async def test_no_answer_is_told_in_time(server: RealtimeServer) -> None:
+    server.answers = False
+    line = await WebSocketLine.open(server.url, None)
+    async with Caller(line) as caller:
+        said = caller.say(speech())
+        await said.done.wait()
+        with pytest.raises(NoAnswer, match=r"response\.done within 0.1 s"):
+            await caller.wait_for("response.done", within=0.1)
+        with pytest.raises(NoAnswer, match="finished reply"):
+            await caller.wait_settled(within=0.1, since=0)
+        with pytest.raises(NoAnswer, match="audible reply"):
+            await caller.wait_audible(within=0.1, since=caller.start)
+    assert not CallReport.of(caller, said).answered
+
+
+async def test_a_server_that_goes_away_ends_every_wait(server: RealtimeServer) -> None:
+    line = await WebSocketLine.open(server.url, None)
+    async with Caller(line) as caller:
+        await caller.wait_for("session.created", within=5)
+        await line.close()
+        with pytest.raises(LineClosed):
+            await caller.wait_for("response.done", within=5)
+        with pytest.raises(LineClosed):
+            await caller.wait_settled(within=5, since=0)
+    assert caller.closed_because is not None
+
+
+async def test_nothing_is_left_running_after_hanging_up(server: RealtimeServer) -> None:
+    line = await WebSocketLine.open(server.url, None)
+    async with Caller(line):
+        pass
+    names = {task.get_name() for task in asyncio.all_tasks()}
+    assert not {name for name in names if name.startswith("caller-")}
+
+
+async def test_nobody_there_is_said_plainly() -> None:
+    async with running(RealtimeServer()) as gone:
+        url = gone.url
+    with pytest.raises(LineClosed, match="no server answers"):
+        await demo_key(url)
+    with pytest.raises(LineClosed, match="no connection"):
+        await WebSocketLine.open(url, None)
+
+
+async def test_a_refusal_carries_the_servers_words(server: RealtimeServer) -> None:
+    with pytest.raises(LineClosed, match="HTTP 404"):
+        await WebSocketLine.open(server.url + "/elsewhere", None)
+    with pytest.raises(LineClosed, match="gave no key"):
+        await demo_key(server.url + "/elsewhere")
+
+
+async def test_a_recording_of_another_rate_is_refused(server: RealtimeServer) -> None:
+    line = await WebSocketLine.open(server.url, None)
+    async with Caller(line) as caller:
+        with pytest.raises(ValueError, match="16000 Hz"):
+            caller.say(Recording.of(np.zeros(1600, np.int16), 16_000))

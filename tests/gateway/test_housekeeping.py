@@ -1,0 +1,62 @@
+"""Calls of dead nodes are closed; those of the living, and of the doubtful, are not."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.housekeeping import Housekeeping
+from sessions.registry import CallRegistry
+from store.bus import Bus
+from store.database import Database
+from store.errors import BusUnavailable
+from store.ids import new_id
+from store.tenants.calls import NODE_LOST, Calls, NewCall
+from store.tenants.workspaces import Workspaces
+
+
+async def open_call(database: Database, node_id: str) -> tuple[str, str]:
+    workspace = await Workspaces(database).ensure_local_workspace()
+    call = NewCall(new_id("call"), None, node_id, "websocket", {}, datetime.now(UTC))
+    await Calls(database).open(workspace.id, call)
+    return workspace.id, call.id
+
+
+async def test_a_dead_nodes_calls_are_closed_at_the_second_look(
+    database: Database, redis: Bus
+) -> None:
+    living = CallRegistry(redis)
+    living.start()
+    try:
+        dead_call = await open_call(database, "node_dead")
+        living_call = await open_call(database, living.node_id)
+        async with asyncio.timeout(5):
+            while not await CallRegistry(redis).is_alive(living.node_id):
+                await asyncio.sleep(0.01)
+        housekeeping = Housekeeping(Calls(database), CallRegistry(redis))
+        assert await housekeeping.look() == 0
+        assert await housekeeping.look() == 1
+        assert await housekeeping.look() == 0
+    finally:
+        await living.stop()
+    closed, still_open = [await Calls(database).get(*ids) for ids in (dead_call, living_call)]
+    assert closed is not None
+    assert still_open is not None
+    assert closed.end_reason == NODE_LOST
+    assert still_open.ended_at is None
+
+
+async def test_nobody_is_declared_dead_while_redis_is_away(database: Database) -> None:
+    await open_call(database, "node_unknown")
+    away = Bus("unix:///nowhere/valkey.sock")
+    housekeeping = Housekeeping(Calls(database), CallRegistry(away), interval=0.01)
+    with pytest.raises(BusUnavailable):
+        await housekeeping.look()
+    running = asyncio.create_task(housekeeping.run())
+    await asyncio.sleep(0)
+    done, _ = await asyncio.wait({running}, timeout=0.2)
+    assert not done
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await away.close()
+    assert await Calls(database).nodes_with_open_calls() == {"node_unknown"}

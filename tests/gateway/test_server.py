@@ -1,0 +1,150 @@
+"""``blab serve`` as a process: early page, honest readiness, one answered call, a clean end."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.caller import Caller, CallReport, Recording, WebSocketLine, demo_key
+from gateway.caller.line import CLIENT_RATE
+from tests.services_fixtures import open_directory
+
+AUDIO = Path(__file__).parent.parent / "audio"
+START_SECONDS = 90
+
+
+class Process:
+    """A running ``blab`` and what it has said on standard error."""
+
+    def __init__(self, child: asyncio.subprocess.Process) -> None:
+        self.child = child
+        self.said: list[str] = []
+
+    async def until(self, pattern: str, within: float = START_SECONDS) -> re.Match[str]:
+        """The first line, said already or from now on, in which ``pattern`` is found."""
+        assert self.child.stderr is not None
+        for line in self.said:
+            if found := re.search(pattern, line):
+                return found
+        async with asyncio.timeout(within):
+            while line := (await self.child.stderr.readline()).decode():
+                self.said.append(line)
+                if found := re.search(pattern, line):
+                    return found
+        raise AssertionError("".join(self.said))
+
+    async def rest(self) -> str:
+        """What is said until the end."""
+        assert self.child.stderr is not None
+        async with asyncio.timeout(30):
+            self.said.append((await self.child.stderr.read()).decode())
+        return "".join(self.said)
+
+
+@pytest.fixture
+async def data_dir() -> AsyncIterator[Path]:
+    directory = open_directory()
+    yield directory / "data"
+    shutil.rmtree(directory)
+
+
+@asynccontextmanager
+async def blab(
+    command: str, data_dir: Path, models_dir: Path, **more: str
+) -> AsyncIterator[Process]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("BLAB_")}
+    environment |= {
+        "BLAB_DATA_DIR": str(data_dir),
+        "BLAB_MODELS_DIR": str(models_dir),
+        "BLAB_PORT": "0",
+        **more,
+    }
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "gateway.cli", command),
+        env=environment,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Process(child)
+    finally:
+        if child.returncode is None:
+            child.terminate()
+        await asyncio.wait_for(child.wait(), 30)
+
+
+async def test_a_start_to_end_with_a_call(data_dir: Path, models_dir: Path) -> None:
+    async with blab("serve", data_dir, models_dir) as server, aiohttp.ClientSession() as web:
+        url = (await server.until(r"Listening on (http://\S+)/"))[1]
+        async with web.get(f"{url}/healthz") as healthy, web.get(f"{url}/readyz") as ready:
+            assert healthy.status == 200
+            assert ready.status == 503
+            reasons = json.loads(await ready.text())["reasons"]
+            assert "models are being" in reasons["engines"]
+        async with web.get(url) as page:
+            assert "<html" in await page.text()
+        await server.until("Blab is ready")
+        async with web.get(f"{url}/readyz") as ready:
+            assert ready.status == 200
+        line = await WebSocketLine.open(url, await demo_key(url))
+        async with Caller(line) as caller:
+            said = caller.say(Recording.read(AUDIO / "joe_q_capital.wav", CLIENT_RATE))
+            await said.done.wait()
+            await caller.wait_settled(within=30, since=said.end or 0)
+        report = CallReport.of(caller, said)
+        assert "capital of france" in report.transcripts[0].lower()
+        assert report.heard_ms > 500
+        assert report.statuses == ["completed"]
+        server.child.send_signal(signal.SIGTERM)
+        told = await server.rest()
+        assert await server.child.wait() == 0, told
+        assert "Traceback" not in told
+        assert "capital" not in told.lower()
+
+
+async def test_a_stop_while_models_are_missing_is_obeyed(data_dir: Path, tmp_path: Path) -> None:
+    """Nothing can be fetched here: the proxy refuses, and pip may ask no index."""
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "PIP_NO_INDEX": "1"}
+    async with blab("serve", data_dir, tmp_path / "models", **nowhere) as server:
+        url = (await server.until(r"Listening on (http://\S+)/"))[1]
+        await server.until("Fetching")
+        async with aiohttp.ClientSession() as web, web.get(f"{url}/readyz") as ready:
+            assert ready.status == 503
+        server.child.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(server.child.wait(), 30) == 0, await server.rest()
+
+
+async def test_a_taken_port_and_a_taken_directory_are_said_plainly(
+    data_dir: Path, models_dir: Path
+) -> None:
+    async with blab("serve", data_dir, models_dir) as first:
+        port = (await first.until(r"Listening on http://[^:]+:(\d+)/"))[1]
+        async with blab("serve", data_dir, models_dir) as second:
+            assert "uses the data directory" in await second.rest()
+            assert await second.child.wait() == 1
+        async with blab("serve", data_dir.with_name("other"), models_dir, BLAB_PORT=port) as third:
+            assert f"cannot listen on 127.0.0.1:{port}" in await third.rest()
+            assert await third.child.wait() == 1
+
+
+async def test_web_needs_services_that_run(data_dir: Path, models_dir: Path) -> None:
+    async with blab("web", data_dir, models_dir) as web:
+        assert "start `blab serve`" in await web.rest()
+        assert await web.child.wait() == 1
+
+
+async def test_the_worker_stops_when_asked(data_dir: Path, models_dir: Path) -> None:
+    async with blab("serve", data_dir, models_dir) as server:
+        await server.until("Listening")
+        async with blab("worker", data_dir, models_dir) as worker:
+            await worker.until("looks after calls of dead nodes")
+            worker.child.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(worker.child.wait(), 15) == 0

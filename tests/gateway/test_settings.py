@@ -1,0 +1,155 @@
+"""Settings: every declared variable is read, and every wrong value is refused by name."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.settings import CHECKOUT, Settings, SettingsError, declarations
+
+GOOD = {
+    "BLAB_HOST": ("0.0.0.0", "host", "0.0.0.0"),
+    "BLAB_PORT": ("0", "port", 0),
+    "BLAB_DATA_DIR": ("/srv/blab", "data_dir", Path("/srv/blab")),
+    "BLAB_MODELS_DIR": ("/srv/models", "models_dir", Path("/srv/models")),
+    "BLAB_PROFILE": ("Full", "profile", "full"),
+    "DATABASE_URL": ("postgresql://u@/d?host=/run", "database_url", "postgresql://u@/d?host=/run"),
+    "REDIS_URL": ("redis://h:6379/0", "redis_url", "redis://h:6379/0"),
+    "BLAB_OBJECTS_URL": ("s3://bucket/prefix", "objects_url", "s3://bucket/prefix"),
+    "BLAB_UPSTREAM_URL": ("http://h:8000/v1", "upstream_url", "http://h:8000/v1"),
+    "BLAB_UPSTREAM_KEY": ("sk-1", "upstream_key", "sk-1"),
+    "BLAB_CHAT_MODEL": ("qwen2.5-0.5b", "chat_model", "qwen2.5-0.5b"),
+    "BLAB_SPEECH_MODEL": ("hibari", "speech_model", "hibari"),
+    "BLAB_TRANSCRIPTION_MODEL": ("whisper-1", "transcription_model", "whisper-1"),
+    "BLAB_MAX_CALLS": ("7", "max_calls", 7),
+    "BLAB_LOG_LEVEL": ("WARNING", "log_level", "warning"),
+    "BLAB_RECORD_CALLS": ("/srv/calls", "record_calls", Path("/srv/calls")),
+    "BLAB_ADVERTISED_ADDRESS": ("203.0.113.7", "advertised_address", "203.0.113.7"),
+    "BLAB_UDP_PORTS": ("40000-40999", "udp_ports", (40000, 40999)),
+    "BLAB_DRAIN_SECONDS": ("2.5", "drain_seconds", 2.5),
+    "BLAB_ALLOWED_ORIGINS": (
+        "https://a.example, http://localhost:3000",
+        "allowed_origins",
+        ("https://a.example", "http://localhost:3000"),
+    ),
+}
+BAD = {
+    "BLAB_HOST": "a\nb",
+    "BLAB_PORT": "65536",
+    "BLAB_DATA_DIR": __file__,
+    "BLAB_MODELS_DIR": __file__,
+    "BLAB_PROFILE": "huge",
+    "DATABASE_URL": "mysql://u@h/d",
+    "REDIS_URL": "http://h",
+    "BLAB_OBJECTS_URL": "gs://bucket",
+    "BLAB_UPSTREAM_URL": "h:8000",
+    "BLAB_UPSTREAM_KEY": "sk\t1",
+    "BLAB_CHAT_MODEL": "a\x00b",
+    "BLAB_SPEECH_MODEL": "a\x01b",
+    "BLAB_TRANSCRIPTION_MODEL": "a\x02b",
+    "BLAB_MAX_CALLS": "0",
+    "BLAB_LOG_LEVEL": "loud",
+    "BLAB_RECORD_CALLS": __file__,
+    "BLAB_ICE_SERVERS": "turn:host",
+    "BLAB_ADVERTISED_ADDRESS": "example.com",
+    "BLAB_UDP_PORTS": "500-400",
+    "BLAB_DRAIN_SECONDS": "nan",
+    "BLAB_ALLOWED_ORIGINS": "example.com",
+}
+
+
+@pytest.mark.parametrize("variable", GOOD)
+def test_a_good_value_is_taken(variable: str) -> None:
+    raw, field, value = GOOD[variable]
+    assert getattr(Settings.read({variable: raw}), field) == value
+
+
+@pytest.mark.parametrize("variable", BAD)
+def test_a_bad_value_is_refused_with_its_name_and_the_accepted_form(variable: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({variable: BAD[variable]})
+    accepted = next(d.accepted for d in declarations() if d.variable == variable)
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"{variable}: ")
+    assert accepted in problem
+
+
+def test_every_variable_is_tested() -> None:
+    known = {d.variable for d in declarations()}
+    assert set(BAD) == known
+    assert set(GOOD) == known - {"BLAB_ICE_SERVERS"}
+
+
+def test_all_errors_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({"BLAB_PORT": "x", "BLAB_PROFILE": "y", "BLAB_PROT": "1"})
+    assert [p.split(":")[0] for p in caught.value.problems] == [
+        "BLAB_PORT",
+        "BLAB_PROFILE",
+        "BLAB_PROT",
+    ]
+    assert "did you mean BLAB_PORT?" in str(caught.value)
+
+
+def test_defaults_follow_the_machine() -> None:
+    small, large = Settings.read({}, cores=2), Settings.read({}, cores=8)
+    assert (small.profile, small.max_calls) == ("small", 4)
+    assert (large.profile, large.max_calls) == ("standard", 16)
+    assert small.host == "127.0.0.1"
+    assert small.data_dir == CHECKOUT / ".blab"
+    assert small.models_dir == small.data_dir / "models"
+
+
+def test_models_lie_in_the_data_directory_unless_told_otherwise() -> None:
+    assert Settings.read({"BLAB_DATA_DIR": "/d"}).models_dir == Path("/d/models")
+
+
+def test_an_empty_value_is_none() -> None:
+    assert Settings.read({"DATABASE_URL": "", "BLAB_PORT": " "}, cores=2) == Settings.read(
+        {}, cores=2
+    )
+
+
+def test_ice_servers() -> None:
+    servers = Settings.read(
+        {"BLAB_ICE_SERVERS": "stun:stun.example:3478, turn:u:p%40ss@[2001:db8::1]:5349"}
+    ).ice_servers
+    assert [(s.url, s.username, s.credential) for s in servers] == [
+        ("stun:stun.example:3478", None, None),
+        ("turn:[2001:db8::1]:5349", "u", "p@ss"),
+    ]
+
+
+SECRETS = {
+    "BLAB_UPSTREAM_KEY": "sekret\x07",
+    "DATABASE_URL": "mysql://u:sekret@h/d",
+    "REDIS_URL": "http://:sekret@h",
+    "BLAB_ICE_SERVERS": "turn:u:sekret@h:99999",
+}
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+def test_no_secret_is_in_a_refusal(variable: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({variable: SECRETS[variable]})
+    assert "sekret" not in str(caught.value)
+
+
+def test_no_secret_is_in_the_repr() -> None:
+    settings = Settings.read(
+        {
+            "BLAB_UPSTREAM_KEY": "sekret",
+            "DATABASE_URL": "postgresql://u:sekret@h/d",
+            "BLAB_ICE_SERVERS": "turn:u:sekret@h",
+        }
+    )
+    assert "sekret" not in repr(settings)
+    assert "sekret" not in repr(settings.ice_servers)
+
+
+@given(st.sampled_from(sorted(BAD)), st.text(max_size=40))
+def test_any_text_is_taken_or_refused(variable: str, raw: str) -> None:
+    with contextlib.suppress(SettingsError):
+        Settings.read({variable: raw}, cores=2)

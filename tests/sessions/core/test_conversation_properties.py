@@ -1,0 +1,339 @@
+"""Any order of legal shell behaviour and arbitrary client requests keeps the core's promises.
+
+The model shell checks every command as it carries it out; the machine only decides what
+happens. Late results, results of dead turns and replies, and silence of all engines are part
+of what may happen.
+"""
+
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from sessions.core.config import Eagerness, SessionConfig, TurnDetection, TurnMode
+from sessions.core.events import (
+    AddItem,
+    CancelResponse,
+    ClauseReady,
+    ClearInput,
+    ClearOutput,
+    CommitInput,
+    ConfigureSession,
+    DeleteItem,
+    Event,
+    FinalTranscript,
+    HangUp,
+    InputEnded,
+    PartialTranscript,
+    PieceStarted,
+    PlayoutFinished,
+    PlayoutPaused,
+    PlayoutStopped,
+    ReplyGenerated,
+    ReplyPiece,
+    RequestResponse,
+    RetrieveItem,
+    Tick,
+    TranscriptionFailed,
+    TruncateItem,
+    TurnScored,
+)
+from sessions.core.notices import ItemAdded, ReplyCreated
+from sessions.core.turns import State
+
+from .model_shell import ModelReply, ModelShell
+
+WORDS = st.sampled_from(
+    (
+        "",
+        "  ",
+        "mhm",
+        "okay",
+        "stop",
+        "Yes.",
+        "what is the capital of france",
+        "a flight to",
+        "and um",
+        "five five",
+        "the capital",
+        "paris is the capital",
+    )
+)
+CLAUSES = st.sampled_from(["Paris is the capital. ", "It is late, ", "and so on", "", "Ok. "])
+DETECTIONS = st.builds(
+    TurnDetection,
+    mode=st.sampled_from([*TurnMode, TurnMode.SEMANTIC_VAD, TurnMode.SEMANTIC_VAD]),
+    eagerness=st.sampled_from(Eagerness),
+    create_response=st.sampled_from([True, True, True, False]),
+    interrupt_response=st.sampled_from([True, True, True, False]),
+    idle_timeout_ms=st.sampled_from([None, None, 5_000]),
+)
+CONFIGS = st.builds(
+    SessionConfig,
+    turn_detection=DETECTIONS,
+    output_audio=st.sampled_from([True, True, True, False]),
+    instructions=st.sampled_from(["", "Be brief."]),
+    max_call_ms=st.sampled_from([3_600_000, 3_600_000, 20_000]),
+)
+NUMBERS = st.integers(0, 12)
+
+
+class Calls(RuleBasedStateMachine):
+    """One call with everything that can happen to it."""
+
+    shell: ModelShell
+
+    @initialize(config=CONFIGS)
+    def start(self, config: SessionConfig) -> None:
+        self.shell = ModelShell(config)
+
+    # ------------------------------------------------------------------ the caller
+
+    @rule(windows=st.integers(1, 12))
+    def speak(self, windows: int) -> None:
+        self.shell.hear(0.9, windows)
+
+    @rule(windows=st.integers(4, 40), words=WORDS)
+    def say(self, windows: int, words: str) -> None:
+        self.shell.hear(0.9, windows)
+        if self.shell.transcriptions:
+            self.shell.partial(words)
+
+    @rule(windows=st.integers(1, 30))
+    def be_silent(self, windows: int) -> None:
+        self.shell.hear(0.0, windows)
+
+    @rule(pattern=st.lists(st.booleans(), min_size=1, max_size=16))
+    def crackle(self, pattern: list[bool]) -> None:
+        for voice in pattern:
+            self.shell.hear(0.9 if voice else 0.1)
+
+    @rule(words=WORDS, probability=st.sampled_from([None, 0.05, 0.3, 0.9]))
+    def ask_and_wait(self, words: str, probability: float | None) -> None:
+        """A whole question with a prompt recogniser: the usual way into a reply."""
+        self.shell.hear(0.9, 10)
+        self.shell.hear(0.0, 4)
+        if self.shell.asked:
+            self.shell.final(words, probability)
+        self.shell.hear(0.0, 20)
+
+    @precondition(lambda self: self.shell.core.state is State.LISTENING)
+    @rule(
+        pieces=st.lists(st.sampled_from([300, 3_000]), min_size=1, max_size=3), whole=st.booleans()
+    )
+    def have_the_agent_speak(self, pieces: list[int], whole: bool) -> None:
+        """The usual way into an audible reply."""
+        self.ask_and_wait("what is the capital of france", 0.9)
+        if self._living() is None:
+            self.shell.feed(RequestResponse())
+        for milliseconds in pieces:
+            if self._living() is not None:
+                self.shell.piece("Paris is the capital. ", milliseconds)
+        self.shell.play(0.1)
+        if whole and self._living() is not None:
+            self.shell.generated()
+
+    @precondition(lambda self: self.shell.core.state is State.SPEAKING)
+    @rule(windows=st.integers(4, 8))
+    def speak_over(self, windows: int) -> None:
+        self.shell.hear(0.9, windows)
+
+    @precondition(lambda self: self.shell.core.state is State.BARGE_IN)
+    @rule(windows=st.integers(4, 8), words=WORDS)
+    def stop_speaking_over(self, windows: int, words: str) -> None:
+        self.shell.hear(0.0, windows)
+        if self.shell.asked:
+            self.shell.final(words)
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 3.0, 11.0, 45.0]))
+    def drop_out(self, seconds: float) -> None:
+        self.shell.pass_time(seconds)
+
+    @rule(seconds=st.sampled_from([0.3, 3.0, 12.0, 45.0]))
+    def stall(self, seconds: float) -> None:
+        """The process stood still: all deadlines since then are due at once."""
+        self.shell.now += seconds
+        self.shell.feed(Tick())
+
+    @rule()
+    def end_input(self) -> None:
+        self.shell.feed(InputEnded())
+
+    # ------------------------------------------------------------------ engines
+
+    @precondition(lambda self: self.shell.asked)
+    @rule(words=WORDS, back=st.integers(0, 2))
+    def final(self, words: str, back: int) -> None:
+        asked = self.shell.asked[-1 - back % len(self.shell.asked)]
+        self.shell.feed(FinalTranscript(asked.turn, words, asked.position))
+
+    @precondition(lambda self: self.shell.scores)
+    @rule(probability=st.floats(0, 1), back=st.integers(0, 2))
+    def score(self, probability: float, back: int) -> None:
+        asked = self.shell.scores[-1 - back % len(self.shell.scores)]
+        self.shell.feed(TurnScored(asked.turn, asked.position, probability))
+
+    @rule(turn=NUMBERS, words=WORDS)
+    def late_partial(self, turn: int, words: str) -> None:
+        self.shell.feed(PartialTranscript(turn, words, self.shell.position))
+
+    @rule(back=st.integers(0, 2))
+    def transcription_fails(self, back: int) -> None:
+        if self.shell.turns:
+            turn = sorted(self.shell.turns)[-1 - back % len(self.shell.turns)]
+            self.shell.feed(TranscriptionFailed(turn, "PROVIDER_ERROR", "no text"))
+
+    def _living(self) -> ModelReply | None:
+        reply = next(reversed(self.shell.replies.values()), None)
+        if reply is None or reply.dead or reply.done or reply.complete:
+            return None
+        return reply
+
+    @precondition(lambda self: self._living())
+    @rule(text=CLAUSES, milliseconds=st.sampled_from([0, 40, 300, 2_000]), whole=st.booleans())
+    def generate(self, text: str, milliseconds: int, whole: bool) -> None:
+        self.shell.piece(text, milliseconds)
+        reply = self._living()
+        if whole and reply is not None:
+            self.shell.generated(reply)
+
+    @precondition(lambda self: self._living())
+    @rule(truncated=st.booleans())
+    def generated(self, truncated: bool) -> None:
+        self.shell.generated(self._living(), truncated=truncated)
+
+    @precondition(lambda self: self._living())
+    @rule()
+    def reply_fails(self) -> None:
+        self.shell.fail(self._living())
+
+    @rule(seconds=st.sampled_from([0.02, 0.2, 1.0, 4.0]))
+    def play(self, seconds: float) -> None:
+        self.shell.play(seconds)
+
+    @rule(number=NUMBERS, what=st.integers(0, 6))
+    def result_of_the_dead(self, number: int, what: int) -> None:
+        reply = self.shell.replies.get(number)
+        if reply is not None and not reply.dead and reply.done is None:
+            return
+        results: list[Event] = [
+            ClauseReady(number),
+            ReplyPiece(number, "stale", 100, 24_000),
+            ReplyGenerated(number),
+            PieceStarted(number, 0),
+            PlayoutFinished(number, 10),
+            PlayoutPaused(number, 10, 10),
+            PlayoutStopped(number, 10, 10),
+        ]
+        self.shell.feed(results[what])
+
+    # ------------------------------------------------------------------ the client
+
+    @rule(config=CONFIGS)
+    def configure(self, config: SessionConfig) -> None:
+        self.shell.feed(ConfigureSession(config))
+
+    @rule(
+        request=st.sampled_from(
+            [
+                CommitInput("e"),
+                ClearInput("e"),
+                RequestResponse(),
+                RequestResponse(instructions="Say hello.", output_audio=True),
+                RequestResponse(output_audio=False, max_output_tokens=5),
+                CancelResponse(),
+                CancelResponse("resp_c_1"),
+                ClearOutput(),
+            ]
+        )
+    )
+    def request(self, request: Any) -> None:
+        self.shell.feed(request)
+
+    @rule(
+        item_id=st.sampled_from([None, "x", "y", "item_c_1", "item_c_2", "item_c_r1"]),
+        after=st.sampled_from([None, "root", "x", "item_c_1"]),
+        role=st.sampled_from(["user", "system", "assistant"]),
+    )
+    def add_item(self, item_id: str | None, after: str | None, role: Any) -> None:
+        self.shell.feed(AddItem(role, "typed", item_id, after, "e"))
+
+    def _some_item(self, number: int) -> str:
+        ids = [n.item.item_id for n in self.shell.notices if isinstance(n, ItemAdded)]
+        ids += [n.item_id for n in self.shell.notices if isinstance(n, ReplyCreated)]
+        return ids[-1 - number % len(ids)] if ids else "nothing"
+
+    @rule(number=NUMBERS)
+    def delete_item(self, number: int) -> None:
+        self.shell.feed(DeleteItem(self._some_item(number)))
+
+    @rule(number=NUMBERS)
+    def retrieve_item(self, number: int) -> None:
+        self.shell.feed(RetrieveItem(self._some_item(number)))
+
+    @rule(number=NUMBERS, milliseconds=st.sampled_from([-5, 0, 100, 10**9]))
+    def truncate_item(self, number: int, milliseconds: int) -> None:
+        self.shell.feed(TruncateItem(self._some_item(number), milliseconds))
+
+    # ------------------------------------------------------------------ ends
+
+    @precondition(lambda self: len(self.shell.log) > 30)
+    @rule()
+    def hang_up(self) -> None:
+        self.shell.feed(HangUp("peer_gone"))
+
+    @rule(answering=st.booleans(), windows=st.booleans())
+    def come_to_rest(self, answering: bool, windows: bool) -> None:
+        """Enough silence and time lead to LISTENING or CLOSED, with or without engines."""
+        shell = self.shell
+        for _ in range(400):
+            if shell.core.state in (State.LISTENING, State.CLOSED):
+                return
+            if answering:
+                self._answer()
+            if windows:
+                shell.hear(0.0, 8)
+            else:
+                shell.pass_time(0.4)
+                shell.play(0.4)
+        raise AssertionError(f"still {shell.core.state} after {shell.now}")
+
+    def _answer(self) -> None:
+        shell = self.shell
+        if shell.asked:
+            asked = shell.asked[-1]
+            shell.feed(FinalTranscript(asked.turn, "hello there", asked.position))
+        reply = self._living()
+        if reply is not None:
+            shell.piece("Yes. ", 300)
+            if self._living() is reply:
+                shell.generated(reply)
+
+    @invariant()
+    def thinking_means_somebody_works(self) -> None:
+        shell = getattr(self, "shell", None)
+        if shell is None or shell.core.state is not State.THINKING:
+            return
+        living = [r for r in shell.replies.values() if not r.dead and r.done is None]
+        assert living or shell.transcriptions
+        assert all(reply.released for reply in living)
+
+    def teardown(self) -> None:
+        shell = getattr(self, "shell", None)
+        if shell is None:
+            return
+        shell.feed(HangUp("ended"))
+        assert shell.core.state is State.CLOSED
+        assert not shell.transcriptions
+        assert all(r.done is not None for r in shell.replies.values() if r.created)
+        assert shell.core.next_deadline() is None
+
+
+TestCalls = Calls.TestCase
+TestCalls.settings = settings(
+    max_examples=250,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)

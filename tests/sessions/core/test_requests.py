@@ -1,0 +1,301 @@
+"""What a client may ask for, and every refusal."""
+
+import pytest
+
+from sessions.core.commands import DropTranscription, StartReply
+from sessions.core.config import SessionConfig, TurnDetection, TurnMode
+from sessions.core.events import (
+    AddItem,
+    CancelResponse,
+    ClearInput,
+    ClearOutput,
+    CommitInput,
+    ConfigureSession,
+    DeleteItem,
+    Event,
+    RequestResponse,
+    RetrieveItem,
+    TruncateItem,
+)
+from sessions.core.items import Item, Message, ReplyStatus
+from sessions.core.notices import (
+    Fault,
+    InputCleared,
+    InputCommitted,
+    ItemAdded,
+    ItemDeleted,
+    ItemRetrieved,
+    ItemTruncated,
+    ReplyDone,
+    SessionChanged,
+)
+from sessions.core.turns import State
+
+from .conftest import ShellFactory
+from .model_shell import ModelShell
+
+
+@pytest.mark.parametrize(
+    ("request_", "code", "param"),
+    [
+        (CommitInput("e"), "input_audio_buffer_commit_empty", None),
+        (AddItem("user", "x", "a", None, "e"), "item_id_exists", "item.id"),
+        (AddItem("user", "x", "item_c_9", None, "e"), "invalid_item_id", "item.id"),
+        (AddItem("user", "x", None, "nowhere", "e"), "item_not_found", "previous_item_id"),
+        (DeleteItem("nothing", "e"), "item_not_found", "item_id"),
+        (RetrieveItem("nothing", "e"), "item_not_found", "item_id"),
+        (TruncateItem("nothing", 0, "e"), "item_not_found", "item_id"),
+        (TruncateItem("a", 0, "e"), "invalid_item", "item_id"),
+        (CancelResponse(None, "e"), "response_cancel_not_active", None),
+        (CancelResponse("resp_c_1", "e"), "response_cancel_not_active", "response_id"),
+    ],
+)
+def test_refusals_name_the_event_and_leave_the_call_as_it_was(
+    call: ShellFactory, request_: Event, code: str, param: str | None
+) -> None:
+    shell = call()
+    shell.feed(AddItem("user", "x", "a"))
+    shell.feed(request_)
+    fault = shell.told(Fault)[0]
+    assert (fault.code, fault.param, fault.event_id) == (code, param, "e")
+    assert not fault.server
+    assert shell.stands(State.LISTENING)
+
+
+@pytest.mark.parametrize("asked", ["resp_c_2", "resp_c_0"])
+def test_cancelling_another_response_is_refused(call: ShellFactory, asked: str) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.feed(CancelResponse(asked))
+    assert shell.told(Fault)[0].code == "response_cancel_not_active"
+    assert shell.stands(State.SPEAKING)
+
+
+def test_one_response_at_a_time(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.feed(RequestResponse(event_id="e"))
+    assert shell.told(Fault)[0].code == "conversation_already_has_active_response"
+    assert len(shell.ordered(StartReply)) == 1
+
+
+@pytest.mark.parametrize("request_", [CancelResponse(), CancelResponse("resp_c_1"), ClearOutput()])
+def test_a_reply_is_cancelled_by_the_client(call: ShellFactory, request_: Event) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.silence(900)
+    shell.feed(request_)
+    done = shell.told(ReplyDone)[0]
+    assert (done.status, done.reason, done.heard) == (
+        ReplyStatus.CANCELLED,
+        "client_cancelled",
+        "Paris is the",
+    )
+    assert shell.stands(State.LISTENING)
+    assert not shell.told(Fault)
+
+
+def test_clearing_output_that_is_none_is_harmless(call: ShellFactory) -> None:
+    shell = call()
+    assert shell.feed(ClearOutput()) == []
+
+
+def test_cancelling_before_anything_is_audible(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("What is it?")
+    shell.feed(CancelResponse())
+    assert shell.told(ReplyDone)[0].heard == ""
+    assert shell.stands(State.LISTENING)
+
+
+def test_items_are_added_shown_and_deleted(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(AddItem("system", "Be brief.", "a"))
+    shell.feed(AddItem("user", "Hello", after="root"))
+    assert shell.told(ItemAdded) == [
+        ItemAdded(Item("a", "system", "Be brief."), None),
+        ItemAdded(Item("item_c_1", "user", "Hello"), None),
+    ]
+    shell.feed(RetrieveItem("a"))
+    assert shell.told(ItemRetrieved) == [ItemRetrieved(Item("a", "system", "Be brief."))]
+    shell.feed(DeleteItem("a"))
+    assert shell.told(ItemDeleted) == [ItemDeleted("a")]
+    shell.feed(RequestResponse())
+    assert shell.reply.order.history == (Message("user", "Hello"),)
+
+
+def test_a_typed_message_is_recorded_with_its_answer(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(AddItem("user", "Hello"))
+    shell.feed(RequestResponse(output_audio=False, max_output_tokens=9))
+    assert shell.reply.order.config.max_output_tokens == 9
+    shell.piece("Hi.")
+    shell.generated()
+    assert (shell.records[0].user_text, shell.records[0].reply_text) == ("Hello", "Hi.")
+    shell.feed(RequestResponse())
+    shell.piece("Still there?", 100)
+    shell.generated()
+    shell.play(1.0)
+    assert shell.records[1].user_text == ""
+
+
+def test_a_commit_ends_the_turn_at_once(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.feed(CommitInput())
+    assert shell.stands(State.THINKING)
+    assert shell.told(InputCommitted)
+    shell.final("What is it?")
+    assert shell.reply.released
+
+
+def test_a_commit_in_silence_keeps_the_text_that_is_there(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("a flight to", 0.1)
+    shell.silence(64)
+    shell.feed(CommitInput())
+    assert shell.reply.released
+    assert len(shell.asked) == 1
+
+
+def test_a_commit_over_the_reply_cancels_it(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.silence(900)
+    shell.speak(128)
+    shell.feed(CommitInput())
+    assert shell.stands(State.THINKING)
+    shell.final("Stop.")
+    assert shell.reply.order.history[1:] == (
+        Message("assistant", "Paris is the"),
+        Message("user", "Stop."),
+    )
+
+
+def test_a_request_while_the_caller_speaks_answers_what_was_said(call: ShellFactory) -> None:
+    shell = call(create_response=False)
+    shell.speak(640)
+    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.final("")
+    assert shell.reply.order.config.instructions == "Be kind."
+
+
+@pytest.mark.parametrize("silent", [0, 160])
+def test_clearing_drops_what_is_being_said(call: ShellFactory, silent: int) -> None:
+    shell = call()
+    shell.speak(640)
+    if silent:
+        shell.silence(silent)
+    shell.feed(ClearInput())
+    assert shell.told(InputCleared)
+    assert shell.stands(State.LISTENING)
+    assert shell.ordered(DropTranscription) == [DropTranscription(1)]
+    shell.feed(CommitInput())
+    assert shell.told(Fault)
+
+
+def test_clearing_over_the_reply_lets_it_go_on(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.speak(160)
+    shell.feed(ClearInput())
+    assert shell.stands(State.SPEAKING)
+
+
+def test_clearing_by_hand(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
+    shell.speak(640)
+    shell.feed(ClearInput())
+    assert not shell.transcriptions
+    shell.hear(0.0)
+    assert shell.transcriptions == {2}
+
+
+def test_another_kind_of_turn_detection_drops_the_open_turn(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    manual = SessionConfig(turn_detection=TurnDetection(mode=TurnMode.NONE))
+    shell.feed(ConfigureSession(manual))
+    assert shell.stands(State.LISTENING)
+    assert shell.told(SessionChanged) == [SessionChanged(manual)]
+    shell.speak(320)
+    shell.feed(ConfigureSession(SessionConfig()))
+    assert not shell.transcriptions
+    shell.speak(128)
+    assert shell.stands(State.USER_SPEAKING)
+
+
+# ---------------------------------------------------------------------------- truncation
+
+
+def heard_to_the_end(call: ShellFactory) -> ModelShell:
+    shell = call()
+    shell.have_spoken("Paris is the capital of France.", 1_000)
+    shell.generated()
+    shell.silence(1_500)
+    return shell
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "heard", "told"),
+    [
+        (0, "", 0),
+        (-7, "", 0),
+        (500, "Paris is the", 500),
+        (1_000, "Paris is the capital of France.", 1_000),
+        (10**9, "Paris is the capital of France.", 1_000),
+    ],
+)
+def test_an_ended_reply_is_cut_where_the_client_says(
+    call: ShellFactory, milliseconds: int, heard: str, told: int
+) -> None:
+    shell = heard_to_the_end(call)
+    item = shell.reply.order.item_id
+    shell.feed(TruncateItem(item, milliseconds))
+    assert shell.told(ItemTruncated) == [ItemTruncated(item, told, heard)]
+    shell.feed(RetrieveItem(item))
+    shown = shell.told(ItemRetrieved)[0].item
+    assert (shown.text, shown.heard) == ("Paris is the capital of France.", heard)
+
+
+def test_what_was_not_heard_cannot_come_back(call: ShellFactory) -> None:
+    shell = heard_to_the_end(call)
+    item = shell.reply.order.item_id
+    shell.feed(TruncateItem(item, 500))
+    shell.feed(TruncateItem(item, 900))
+    assert [n.heard for n in shell.told(ItemTruncated)] == ["Paris is the"] * 2
+
+
+@pytest.mark.parametrize(("milliseconds", "heard"), [(400, "Paris"), (10**9, "Paris is the")])
+def test_truncating_what_is_being_spoken_cancels_it(
+    call: ShellFactory, milliseconds: int, heard: str
+) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.silence(900)
+    shell.feed(TruncateItem(shell.reply.order.item_id, milliseconds))
+    done = shell.told(ReplyDone)[0]
+    assert (done.status, done.heard) == (ReplyStatus.CANCELLED, heard)
+    assert shell.stands(State.LISTENING)
+
+
+def test_text_cannot_be_truncated(call: ShellFactory) -> None:
+    shell = call(output_audio=False)
+    shell.ask("What is it?")
+    shell.piece("This ")
+    shell.feed(TruncateItem(shell.reply.order.item_id, 0))
+    assert shell.told(Fault)[0].code == "invalid_item"
+    assert shell.stands(State.THINKING)
+
+
+def test_a_deleted_reply_is_spoken_on_but_not_remembered(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken(ms=300)
+    shell.feed(DeleteItem(shell.reply.order.item_id))
+    shell.generated()
+    shell.silence(600)
+    assert shell.told(ReplyDone)
+    shell.ask("And Spain?")
+    assert [m.role for m in shell.reply.order.history] == ["user", "user"]

@@ -1,0 +1,32 @@
+"""Slots: taken once, given back once."""
+
+import pytest
+
+from sessions.admission import Admission, ServerFull
+
+
+def test_refuses_beyond_capacity_and_frees_on_exit() -> None:
+    admission = Admission(1)
+    with admission.admit():
+        with pytest.raises(ServerFull) as refused:
+            admission.admit()
+        assert refused.value.retry_after > 0
+        assert "in use" in refused.value.reason
+    assert admission.active == 0
+    admission.admit()
+    assert admission.active == 1
+
+
+def test_a_slot_is_given_back_once() -> None:
+    admission = Admission(2)
+    ticket = admission.admit()
+    ticket.release()
+    ticket.release()
+    assert admission.active == 0
+
+
+def test_nobody_is_admitted_while_draining() -> None:
+    admission = Admission(2)
+    admission.draining = True
+    with pytest.raises(ServerFull, match="shutting down"):
+        admission.admit()

@@ -1,0 +1,75 @@
+"""The clause splitter: what is spoken first, what stays whole, nothing lost."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sessions.clauses import ClauseSplitter, speakable
+
+
+def split(text: str, width: int = 3) -> list[str]:
+    splitter = ClauseSplitter()
+    clauses = []
+    for start in range(0, len(text), width):
+        clauses += splitter.feed(text[start : start + width])
+    return clauses + splitter.flush()
+
+
+@pytest.mark.parametrize(
+    ("text", "clauses"),
+    [
+        ("Paris. It is in France.", ["Paris.", " It is in France."]),
+        ("Sure, I can do that for you.", ["Sure, I can do that for you."]),
+        (
+            "I can help with that, just tell me the day.",
+            ["I can help with that,", " just tell me the day."],
+        ),
+        ("Dr. Smith is at 3.5 miles, e.g. there.", ["Dr. Smith is at 3.5 miles,", " e.g. there."]),
+        ("First\nSecond", ["First\n", "Second"]),
+        ("Is it? Yes! Good.", ["Is it?", " Yes!", " Good."]),
+    ],
+)
+def test_cuts_where_a_voice_would(text: str, clauses: list[str]) -> None:
+    assert split(text) == clauses
+
+
+def test_the_first_clause_does_not_wait_for_the_blank_behind_it() -> None:
+    splitter = ClauseSplitter()
+    assert splitter.feed("The capital is Paris.") == ["The capital is Paris."]
+    assert splitter.feed(" It is old.") == []
+    assert splitter.flush() == [" It is old."]
+
+
+def test_later_clauses_stay_whole_sentences() -> None:
+    text = "Well of course, my friend. Then we go home, eat something, and sleep."
+    assert split(text)[-1] == " Then we go home, eat something, and sleep."
+
+
+def test_a_long_clause_is_cut_where_one_breathes() -> None:
+    text = "a " + "very " * 20 + "long story and " + "then " * 30
+    assert len(split(text)) > 1
+
+
+@given(st.text(alphabet=st.sampled_from("ab,. !?\n-:;1"), max_size=400), st.integers(1, 9))
+def test_nothing_is_lost_and_little_is_held(text: str, width: int) -> None:
+    splitter = ClauseSplitter()
+    out = []
+    for start in range(0, len(text), width):
+        out += splitter.feed(text[start : start + width])
+    rest = splitter.flush()
+    assert "".join(out + rest) == text
+    assert sum(map(len, rest)) <= 240 + width
+
+
+@pytest.mark.parametrize(
+    ("clause", "speech"),
+    [
+        ("**Bold** and `code`", "Bold and code"),
+        ("- an item", "an item"),
+        ("[the page](https://example.org/x)", "the page"),
+        (" -- ", ""),
+        ("", ""),
+    ],
+)
+def test_markup_is_not_spoken(clause: str, speech: str) -> None:
+    assert speakable(clause) == speech

@@ -1,0 +1,220 @@
+"""The ear: positions, transcripts, scores, and how much it keeps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import pytest
+
+from media.formats import HEARING_RATE
+from media.vad import WINDOW_BYTES
+from pipelines.engines.base import EngineBusy, EngineFailed, ModelUnavailable
+from pipelines.engines.scripted import Fault, ScriptedEngines, scripted_engines
+from sessions.core.events import (
+    Event,
+    FinalTranscript,
+    PartialTranscript,
+    TranscriptionFailed,
+    TurnScored,
+    VoiceWindow,
+)
+from sessions.listening import Listening
+
+from .scripted_call import scripted_speech
+
+SECOND = HEARING_RATE
+
+
+class Ear:
+    """A Listening, what it told, and the tasks it began."""
+
+    def __init__(self, engines: ScriptedEngines) -> None:
+        self.engines = engines
+        self.events: list[Event] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.told = asyncio.Event()
+        self.listening = Listening(engines, self._tell, self._spawn)
+
+    def hear(self, seconds: float, *, speech: bool = True, rate: int = HEARING_RATE) -> None:
+        samples = int(seconds * rate)
+        pcm = scripted_speech(seconds, rate) if speech else bytes(2 * samples)
+        self.listening.hear(pcm, rate)
+
+    async def event(self, kind: type[Event], count: int = 1) -> Any:
+        async with asyncio.timeout(5):
+            while len(self.of(kind)) < count:
+                self.told.clear()
+                await self.told.wait()
+        return self.of(kind)[count - 1]
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def settle(self) -> None:
+        """Let every task go as far as it can."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    def _tell(self, event: Event) -> None:
+        self.events.append(event)
+        self.told.set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+
+@pytest.fixture
+async def ear() -> AsyncIterator[Ear]:
+    made = Ear(scripted_engines(hears=("one two three four",)))
+    yield made
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
+    assert made.engines.ears.opened == 0
+
+
+async def test_every_window_is_judged_once_whatever_the_frames(ear: Ear) -> None:
+    for _ in range(50):
+        ear.hear(0.02)
+    windows = [event for event in ear.events if isinstance(event, VoiceWindow)]
+    assert [event.position for event in windows] == [
+        (n + 1) * 512 for n in range(SECOND * 2 // WINDOW_BYTES)
+    ]
+    assert ear.listening.position == SECOND
+    assert {event.voice for event in windows} == {1.0}
+
+
+async def test_positions_count_at_the_hearing_rate_across_a_change_of_rate(ear: Ear) -> None:
+    ear.hear(0.5, rate=48_000)
+    ear.hear(0.5, rate=8_000)
+    assert ear.listening.position == pytest.approx(SECOND, abs=4)
+
+
+async def test_a_turn_is_transcribed_from_its_beginning(ear: Ear) -> None:
+    ear.hear(1, speech=False)
+    ear.listening.start(1, SECOND // 2)
+    await ear.settle()
+    ear.hear(1)
+    partial = await ear.event(PartialTranscript, 2)
+    assert (partial.turn, partial.text) == (1, "one two three four")
+    ear.listening.finish(1, 2 * SECOND)
+    assert await ear.event(FinalTranscript) == FinalTranscript(1, "one two three four", 2 * SECOND)
+    ear.listening.score(1, 2 * SECOND)
+    assert await ear.event(TurnScored) == TurnScored(1, 2 * SECOND, 1.0)
+    assert ear.engines.turn_detector.heard == [SECOND + SECOND // 2]
+    ear.listening.drop(1)
+    await ear.settle()
+    assert not ear.tasks
+
+
+async def test_partials_grow_with_the_audio(ear: Ear) -> None:
+    ear.listening.start(1, 0)
+    for count, text in enumerate(("one", "one two", "one two three"), 1):
+        await ear.settle()
+        ear.hear(0.25)
+        assert (await ear.event(PartialTranscript, count)).text == text
+    ear.listening.drop(1)
+
+
+async def test_asking_again_replaces_what_was_asked(ear: Ear) -> None:
+    ear.engines.ears.final_delay = 0.01
+    ear.listening.start(1, 0)
+    ear.hear(1)
+    ear.listening.finish(1, SECOND // 2)
+    ear.listening.finish(1, SECOND)
+    assert (await ear.event(FinalTranscript)).position == SECOND
+    await ear.settle()
+    assert len(ear.of(FinalTranscript)) == 1
+    ear.listening.drop(1)
+
+
+async def test_a_dropped_turn_is_not_asked_about(ear: Ear) -> None:
+    ear.listening.start(1, 0)
+    ear.listening.drop(1)
+    ear.listening.drop(1)
+    ear.listening.finish(1, 0)
+    ear.listening.score(1, 0)
+    await ear.settle()
+    assert not ear.tasks
+    assert not ear.of(FinalTranscript)
+
+
+@pytest.mark.parametrize("error", [EngineFailed("deaf"), EngineBusy("crowded")])
+async def test_a_failed_transcription_is_an_event(ear: Ear, error: EngineFailed) -> None:
+    ear.engines.ears.fault = Fault(error)
+    ear.listening.start(1, 0)
+    ear.hear(1)
+    ear.listening.finish(1, SECOND)
+    failed = await ear.event(TranscriptionFailed)
+    assert (failed.turn, failed.code, failed.message) == (1, "PROVIDER_ERROR", str(error))
+    ear.listening.drop(1)
+
+
+async def test_an_absent_model_is_an_event_too(ear: Ear) -> None:
+    ear.engines.absent = frozenset({"default"})
+    ear.listening.start(1, 0)
+    ear.hear(1)
+    ear.listening.finish(1, SECOND)
+    assert (await ear.event(TranscriptionFailed)).code == ModelUnavailable.code
+    assert not ear.of(PartialTranscript)
+    ear.listening.drop(1)
+
+
+async def test_no_opinion_counts_as_undecided(ear: Ear) -> None:
+    ear.engines.turn_detector.fault = Fault(EngineFailed("?"))
+    ear.listening.start(1, 0)
+    ear.hear(0.5)
+    ear.listening.score(1, SECOND // 2)
+    assert (await ear.event(TurnScored)).probability == 0.5
+    ear.listening.drop(1)
+
+
+def kept_seconds(ear: Ear) -> float:
+    return len(ear.listening._audio) / 2 / SECOND
+
+
+async def test_silence_is_forgotten(ear: Ear) -> None:
+    for _ in range(60):
+        ear.hear(1, speech=False)
+        assert kept_seconds(ear) <= 3.1
+    assert ear.listening.position == 60 * SECOND
+
+
+async def test_a_turn_without_end_is_kept_for_90_seconds(ear: Ear) -> None:
+    ear.listening.start(1, 0)
+    for _ in range(150):
+        ear.hear(1, speech=False)
+        await ear.settle()
+        assert kept_seconds(ear) <= 91.1
+    assert kept_seconds(ear) >= 90
+    ear.listening.score(1, ear.listening.position)
+    await ear.event(TurnScored)
+    assert ear.engines.turn_detector.heard[0] <= 91.1 * SECOND
+    ear.listening.drop(1)
+    ear.hear(1, speech=False)
+    assert kept_seconds(ear) <= 3.1
+
+
+async def test_a_slow_recogniser_gets_all_the_audio_it_missed(ear: Ear) -> None:
+    go = asyncio.Event()
+    heard: list[int] = []
+
+    async def slowly(_: float) -> None:
+        heard.append(ear.listening.position)
+        await go.wait()
+
+    ear.engines.ears.delay = slowly
+    ear.listening.start(1, 0)
+    await ear.settle()
+    ear.hear(0.25)
+    await ear.settle()
+    for _ in range(3):
+        ear.hear(0.25)
+        await ear.settle()
+    assert len(heard) == 1
+    go.set()
+    assert (await ear.event(PartialTranscript, 2)).text == "one two three four"
+    ear.listening.drop(1)

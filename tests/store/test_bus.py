@@ -1,0 +1,118 @@
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from store.bus import Bus, BusLimits, StreamEntry
+from store.errors import BusUnavailable
+from tests.services_fixtures import eventually
+
+
+async def test_values_expire(redis):
+    await redis.put("k", b"v", 0.05)
+    assert await redis.get("k") == b"v"
+    async with asyncio.timeout(2):
+        while await redis.get("k") is not None:
+            pass
+    await redis.put("k", b"w", 10)
+    await redis.delete("k")
+    assert await redis.get("k") is None
+
+
+async def test_a_lease_has_one_holder(redis):
+    assert await redis.lease_acquire("l", "a", 10)
+    assert not await redis.lease_acquire("l", "b", 10)
+    assert not await redis.lease_renew("l", "b", 10)
+    assert not await redis.lease_release("l", "b")
+    assert await redis.lease_renew("l", "a", 10)
+    assert await redis.lease_release("l", "a")
+    assert not await redis.lease_renew("l", "a", 10)
+    assert await redis.lease_acquire("l", "b", 0.03)
+    async with asyncio.timeout(2):
+        while not await redis.lease_acquire("l", "c", 10):
+            pass
+
+
+async def test_a_stream_is_read_from_any_number_on(redis):
+    entries = [StreamEntry("s", number, b"%d" % number) for number in (1, 2, 4)]
+    await redis.append(entries, keep=100, ttl=10)
+    assert await redis.read("s", 0) == [(1, b"1"), (2, b"2"), (4, b"4")]
+    assert await redis.read("s", 2) == [(4, b"4")]
+    assert await redis.read("s", 0, count=1) == [(1, b"1")]
+    assert await redis.read("s", 4, wait=0.01) == []
+    assert await redis.read("other", 0, wait=0.01) == []
+
+
+async def test_writing_twice_is_harmless(redis):
+    one, two = StreamEntry("s", 1, b"1"), StreamEntry("s", 2, b"2")
+    await redis.append([one], keep=100, ttl=10)
+    await redis.append([one, two], keep=100, ttl=10)
+    assert await redis.read("s", 0) == [(1, b"1"), (2, b"2")]
+
+
+async def test_a_stream_is_capped_and_expires(redis):
+    await redis.append([StreamEntry("s", n, b"x") for n in range(1, 1001)], keep=100, ttl=0.2)
+    kept = await redis.read("s", 0, count=1000)
+    assert 100 <= len(kept) < 300
+    assert kept[-1][0] == 1000
+    async with asyncio.timeout(2):
+        while await redis.read("s", 0, wait=0.01):
+            pass
+
+
+async def test_a_reader_wakes_when_something_comes(redis):
+    reading = asyncio.create_task(redis.read("s", 0, wait=5))
+    while not reading.done():
+        await redis.append([StreamEntry("s", 1, b"!")], keep=10, ttl=10)
+    assert await reading == [(1, b"!")]
+
+
+async def test_readers_are_bounded(redis_url):
+    bus = Bus(redis_url, prefix="none:", limits=BusLimits(readers=2))
+    reads = await asyncio.gather(
+        *(bus.read("s", 0, wait=0.1) for _ in range(3)), return_exceptions=True
+    )
+    assert sorted(type(read).__name__ for read in reads) == ["BusUnavailable", "list", "list"]
+    await bus.close()
+
+
+@pytest.mark.parametrize("url", ["unix:///nowhere/at/all.sock", "redis://127.0.0.1:1"])
+async def test_no_server_is_one_clear_error_soon(url):
+    bus = Bus(url)
+    began = time.monotonic()
+    with pytest.raises(BusUnavailable):
+        await bus.ping()
+    assert time.monotonic() - began < 1
+    await bus.close()
+
+
+async def test_a_hanging_server_costs_less_than_a_second(own_valkey):
+    bus = Bus(own_valkey.urls.redis_url)
+    await bus.ping()
+    pid = own_valkey.pids["valkey"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        results = await asyncio.gather(
+            *(bus.put("k", b"v", 1) for _ in range(40)), return_exceptions=True
+        )
+        assert time.monotonic() - began < 1.2
+        assert all(isinstance(result, BusUnavailable) for result in results)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await bus.put("k", b"v", 10)
+    assert await bus.get("k") == b"v"
+    await bus.close()
+
+
+async def test_it_reconnects_by_itself(own_valkey):
+    bus = Bus(own_valkey.urls.redis_url)
+    await bus.put("k", b"v", 10)
+    pid = own_valkey.pids["valkey"]
+    os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: own_valkey.pids["valkey"] not in (pid, None))
+    await eventually(lambda: own_valkey.states["valkey"] == "ready")
+    assert await bus.get("k") is None
+    await bus.close()

@@ -1,0 +1,19 @@
+import re
+
+from store import ids
+
+
+def test_ids_are_url_safe_unique_and_named():
+    made = {ids.new_id("call") for _ in range(1000)}
+    assert len(made) == 1000
+    assert all(re.fullmatch(r"call_[0-9a-z]{26}", one) for one in made)
+    assert all(ids.is_id(one) for one in made)
+    assert not ids.is_id("call_" + "u" * 26)
+    assert not ids.is_id("call_1\n")
+
+
+def test_ids_sort_by_time(monkeypatch):
+    times = iter(range(10**18, 10**18 + 50 * 10**6, 10**6))
+    monkeypatch.setattr(ids.time, "time_ns", lambda: next(times))
+    made = [ids.new_id("x") for _ in range(50)]
+    assert made == sorted(made)

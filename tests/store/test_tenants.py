@@ -1,0 +1,227 @@
+"""All aggregates against the real database, each with a stranger's workspace beside it."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from store.errors import StoreRefused
+from store.ids import new_id
+from store.tenants.agents import Agents, NewAgent
+from store.tenants.api_keys import ApiKeys, NewApiKey
+from store.tenants.calls import NODE_LOST, Calls, NewCall
+from store.tenants.turns import NewTurn, Turns
+from store.tenants.users import Users
+from store.tenants.workspaces import Workspaces
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+async def workspaces(database):
+    """Ids of two workspaces, ours and a stranger's."""
+    made = []
+    for name in ("ours", "theirs"):
+        user = await Users(database).create(f"{name}@example.org", name, None)
+        made.append((await Workspaces(database).create(name, user.id)).id)
+    return made
+
+
+def a_call(agent_id=None, node_id="node_a"):
+    return NewCall(new_id("call"), agent_id, node_id, "websocket", {"model": "m"}, NOW)
+
+
+def a_turn(number=1, **changes):
+    turn = NewTurn(
+        id=new_id("turn"),
+        number=number,
+        user_text="hello",
+        reply_text="Hi. Bye.",
+        heard_text="Hi.",
+        interrupted=True,
+        status="cancelled",
+        endpointing_ms=200,
+        stt_ms=90,
+        llm_ms=None,
+        tts_ms=30,
+        gateway_ms=3,
+        total_ms=700,
+        prompt_tokens=10,
+        completion_tokens=4,
+        created_at=NOW,
+    )
+    return replace(turn, **changes)
+
+
+async def test_the_local_workspace_is_one(database):
+    made = await asyncio.gather(*(Workspaces(database).ensure_local_workspace() for _ in range(5)))
+    assert len({workspace.id for workspace in made}) == 1
+    assert await database.fetchval("SELECT count(*) FROM workspaces") == 1
+    assert await database.fetchval("SELECT role FROM memberships") == "owner"
+
+
+async def test_users_and_their_workspaces(database, workspaces):
+    users = Users(database)
+    found = await users.find_by_email("OURS@example.ORG")
+    assert found is not None
+    assert await users.get(found.id) == found
+    assert "example" not in repr(found)
+    assert [w.id for w in await Workspaces(database).list_of_user(found.id)] == workspaces[:1]
+    assert await Workspaces(database).role(workspaces[0], found.id) == "owner"
+    assert await Workspaces(database).role(workspaces[1], found.id) is None
+    with pytest.raises(StoreRefused, match="users_email"):
+        await users.create("Ours@Example.org", "again", None)
+    assert await users.find_by_email("nobody@example.org") is None
+    with pytest.raises(StoreRefused):
+        await Workspaces(database).create("orphan", "usr_absent")
+
+
+async def test_api_keys(database, workspaces):
+    ours, theirs = workspaces
+    keys = ApiKeys(database)
+    key = await keys.insert(ours, NewApiKey("laptop", "blab_sk_abcd", b"d" * 32, ["agents:read"]))
+    assert await keys.find_by_digest(b"d" * 32) == key
+    assert await keys.find_by_digest(b"e" * 32) is None
+    assert await keys.list(ours) == [key]
+    assert await keys.list(ours, after=key.id) == []
+    assert await keys.list(theirs) == []
+    await keys.touch(theirs, key.id)
+    assert (await keys.list(ours))[0].last_used_at is None
+    await keys.touch(ours, key.id)
+    touched = (await keys.list(ours))[0].last_used_at
+    assert touched is not None
+    await keys.touch(ours, key.id)
+    assert (await keys.list(ours))[0].last_used_at == touched
+    assert await keys.revoke(theirs, key.id) is None
+    assert await keys.find_by_digest(b"d" * 32) is not None
+    assert await keys.revoke(ours, key.id) is not None
+    assert await keys.revoke(ours, key.id) is None
+    assert await keys.find_by_digest(b"d" * 32) is None
+    assert await keys.list(ours) == []
+
+
+async def test_an_expired_key_is_no_key(database, workspaces):
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    await ApiKeys(database).insert(workspaces[0], NewApiKey("old", "p", b"x" * 32, [], past))
+    assert await ApiKeys(database).find_by_digest(b"x" * 32) is None
+
+
+async def test_agents(database, workspaces):
+    ours, theirs = workspaces
+    agents = Agents(database)
+    agent = await agents.create(ours, NewAgent(name="Ada", language="de"))
+    assert agent.model == "verinova-stable"
+    assert agent.tts_model == "blab-stable"
+    assert agent.voice == "default"
+    assert await agents.get(ours, agent.id) == agent
+    assert await agents.get(theirs, agent.id) is None
+    changed = await agents.update(ours, agent.id, {"name": "Bea", "language": None})
+    assert changed is not None
+    assert (changed.name, changed.language, changed.voice) == ("Bea", None, "default")
+    assert changed.updated_at > agent.updated_at
+    assert await agents.update(theirs, agent.id, {"name": "Mine"}) is None
+    with pytest.raises(ValueError, match="workspace_id"):
+        await agents.update(ours, agent.id, {"workspace_id": theirs})
+    assert [one.id for one in await agents.list(ours)] == [agent.id]
+    assert await agents.list(theirs) == []
+    assert not await agents.delete(theirs, agent.id)
+    assert await agents.delete(ours, agent.id)
+    assert await agents.get(ours, agent.id) is None
+
+
+async def test_the_default_agent_is_one_per_workspace(database, workspaces):
+    agents = Agents(database)
+    made = await asyncio.gather(*(agents.ensure_default_agent(workspaces[0]) for _ in range(5)))
+    assert len({agent.id for agent in made}) == 1
+    other = await agents.ensure_default_agent(workspaces[1])
+    assert other.id != made[0].id
+
+
+async def test_a_call_from_beginning_to_end(database, workspaces):
+    ours, theirs = workspaces
+    calls = Calls(database)
+    agent = await Agents(database).ensure_default_agent(ours)
+    call = a_call(agent.id)
+    await calls.open(ours, call)
+    await calls.open(ours, call)
+    stored = await calls.get(ours, call.id)
+    assert stored is not None
+    assert (stored.agent_id, stored.config, stored.ended_at) == (agent.id, {"model": "m"}, None)
+    assert await calls.get(theirs, call.id) is None
+    assert not await calls.close(theirs, call.id, "hangup", NOW)
+    assert await calls.close(ours, call.id, "hangup", NOW + timedelta(seconds=5))
+    assert not await calls.close(ours, call.id, "again", NOW)
+    ended = await calls.get(ours, call.id)
+    assert ended is not None
+    assert (ended.end_reason, ended.ended_at) == ("hangup", NOW + timedelta(seconds=5))
+    assert [one.id for one in await calls.list(ours)] == [call.id]
+    assert await calls.list(theirs) == []
+    assert await Agents(database).delete(ours, agent.id)
+    kept = await calls.get(ours, call.id)
+    assert kept is not None
+    assert kept.agent_id is None
+
+
+async def test_a_foreign_or_absent_agent_leaves_the_call_without_one(database, workspaces):
+    ours, theirs = workspaces
+    foreign = await Agents(database).ensure_default_agent(theirs)
+    for agent_id in (foreign.id, "agt_absent"):
+        call = a_call(agent_id)
+        await Calls(database).open(ours, call)
+        stored = await Calls(database).get(ours, call.id)
+        assert stored is not None
+        assert stored.agent_id is None
+
+
+async def test_the_database_itself_refuses_a_foreign_reference(database, workspaces):
+    ours, theirs = workspaces
+    foreign = await Agents(database).ensure_default_agent(theirs)
+    with pytest.raises(StoreRefused, match="calls_workspace_id_agent_id_fkey"):
+        await database.execute(
+            "INSERT INTO calls (id, workspace_id, agent_id, node_id, channel, config, started_at)"
+            " VALUES ('call_x', $1, $2, 'n', 'websocket', '{}', now())",
+            *(ours, foreign.id),
+        )
+
+
+async def test_orphans_are_closed_and_others_are_not(database, workspaces):
+    ours, theirs = workspaces
+    calls = Calls(database)
+    lost, alive, foreign = a_call(node_id="node_dead"), a_call(), a_call(node_id="node_dead")
+    await calls.open(ours, lost)
+    await calls.open(ours, alive)
+    await calls.open(theirs, foreign)
+    spoke = NOW + timedelta(minutes=3)
+    await Turns(database).insert(ours, lost.id, a_turn(created_at=spoke))
+    assert await calls.nodes_with_open_calls() == {"node_dead", "node_a"}
+    assert await calls.close_orphaned("node_dead") == 2
+    assert await calls.close_orphaned("node_dead") == 0
+    ended = await calls.get(ours, lost.id)
+    assert ended is not None
+    assert (ended.end_reason, ended.ended_at) == (NODE_LOST, spoke)
+    running = await calls.get(ours, alive.id)
+    assert running is not None
+    assert running.ended_at is None
+
+
+async def test_turns(database, workspaces):
+    ours, theirs = workspaces
+    agent = await Agents(database).ensure_default_agent(ours)
+    call = a_call(agent.id)
+    await Calls(database).open(ours, call)
+    turns = Turns(database)
+    second, first = a_turn(2), a_turn(1, user_text="nul\0 and \ud800")
+    assert await turns.insert(ours, call.id, second)
+    assert await turns.insert(ours, call.id, first)
+    assert not await turns.insert(ours, call.id, first)
+    assert not await turns.insert(theirs, call.id, a_turn(3))
+    assert not await turns.insert(ours, "call_absent", a_turn(3))
+    stored = await turns.list_of_call(ours, call.id)
+    assert [turn.number for turn in stored] == [1, 2]
+    assert stored[0].user_text == "nul and ?"
+    assert (stored[1].heard_text, stored[1].llm_ms, stored[1].agent_id) == ("Hi.", None, agent.id)
+    assert "hello" not in repr(stored[1]) + repr(second)
+    assert await turns.list_of_call(theirs, call.id) == []
+    assert {turn.id for turn in await turns.list_of_agent(ours, agent.id)} == {first.id, second.id}
+    assert await turns.list_of_agent(theirs, agent.id) == []

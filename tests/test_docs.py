@@ -1,0 +1,37 @@
+"""The documents tell the truth where a program can check it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import COMMANDS
+from gateway.settings import configuration_table
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+BOOTSTRAP_COMMANDS = {"test"}
+
+
+def test_the_configuration_table_lists_exactly_the_settings() -> None:
+    assert configuration_table() in (ROOT / "docs" / "configuration.md").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_commands_exist(document: Path) -> None:
+    named = set(re.findall(r"(?:\./blab|`blab|uv run blab) ([a-z]+)", document.read_text()))
+    assert named <= set(COMMANDS) | BOOTSTRAP_COMMANDS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_inside_the_checkout_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+        if not re.match(r"[a-z]+:", target):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_process_types_are_commands() -> None:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    processes = dict(line.split(": ./blab ") for line in lines)
+    assert processes == {"web": "web", "worker": "worker"}
+    assert set(processes.values()) <= set(COMMANDS)
