@@ -40,13 +40,12 @@ from .middleware import Middleware
 from .platform import Platform, PlatformParts
 from .realtime import RealtimeCalls
 from .services import ServiceUrls
-from .settings import CHECKOUT, Settings
+from .settings import CHECKOUT, Settings, is_loopback
 from .stock_models import StockModels
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1024 * 1024
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class OwnedEngines(LiveEngines, Protocol):
@@ -241,7 +240,7 @@ def ice_settings(settings: Settings) -> IceSettings:
         else None,
         advertised_addresses=(advertised,) if advertised else (),
         port_range=settings.udp_ports,
-        allow_loopback=settings.host in _LOOPBACK,
+        allow_loopback=is_loopback(settings.host),
     )
 
 

@@ -74,6 +74,19 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def yes_or_no(raw: str) -> bool:
+    """``yes`` or ``no``, whatever its case."""
+    return one_of("yes", "no")(raw) == "yes"
+
+
+def file(raw: str) -> Path:
+    """An existing file, as an absolute path."""
+    path = Path(raw).expanduser().absolute()
+    if not path.is_file():
+        raise ValueError("there is no such file")
+    return path
+
+
 def directory(raw: str) -> Path:
     """An absolute path; ``~`` and relative paths are resolved; it need not exist yet."""
     path = Path(raw).expanduser().absolute()

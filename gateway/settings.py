@@ -243,6 +243,79 @@ class Settings:
         "Web pages that may call the API from a browser.",
     )
 
+    public_url: str | None = _setting(
+        "BLAB_PUBLIC_URL",
+        parsers.url("http", "https"),
+        None,
+        "what the request came to",
+        "an http:// or https:// address without a path",
+        "What signed addresses of audio begin with, where a proxy stands in front.",
+    )
+    registration: str = _setting(
+        "BLAB_REGISTRATION",
+        parsers.one_of("open", "closed"),
+        "",
+        "`open` on a loopback address, else `closed`",
+        "open or closed",
+        "Whether people may make accounts by themselves (`POST /api/auth/register`).",
+    )
+    rate_limit: int = _setting(
+        "BLAB_RATE_LIMIT",
+        parsers.integer(0, 1_000_000),
+        600,
+        "600",
+        "a whole number from 0 to 1000000 (0: no limit)",
+        "REST requests a minute for each key and each address.",
+    )
+    workers: int = _setting(
+        "BLAB_WORKERS",
+        parsers.integer(0, 64),
+        1,
+        "1",
+        "a whole number from 0 to 64",
+        "Worker processes that `blab serve` starts for jobs; 0 where `blab worker` runs elsewhere.",
+    )
+    max_upload_mb: int = _setting(
+        "BLAB_MAX_UPLOAD_MB",
+        parsers.integer(1, 1_000_000),
+        2048,
+        "2048",
+        "a whole number of MiB from 1 to 1000000",
+        "The largest file that is taken.",
+    )
+    max_media_hours: float = _setting(
+        "BLAB_MAX_MEDIA_HOURS",
+        parsers.number(0.01, 100),
+        4.0,
+        "4",
+        "a number of hours from 0.01 to 100",
+        "The longest recording that is taken, by its decoded audio.",
+    )
+    retention_days: int = _setting(
+        "BLAB_RETENTION_DAYS",
+        parsers.integer(0, 36_500),
+        0,
+        "0",
+        "a whole number of days from 0 to 36500 (0: for ever)",
+        "How long finished jobs and what they made are kept.",
+    )
+    webhook_private: bool = _setting(
+        "BLAB_WEBHOOK_PRIVATE",
+        parsers.yes_or_no,
+        False,
+        "no",
+        "yes or no",
+        "Whether webhooks may go to private and loopback addresses.",
+    )
+    prices: Path | None = _setting(
+        "BLAB_PRICES",
+        parsers.file,
+        None,
+        "everything costs nothing",
+        "the path of a JSON file",
+        "Price table for the cost of usage; see docs/operations.md.",
+    )
+
     @classmethod
     def read(cls, environ: Mapping[str, str], *, cores: int | None = None) -> "Settings":
         """Settings from ``environ``; ``cores`` (default: this process's) decides some defaults.
@@ -310,7 +383,14 @@ def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Sett
         models_dir=settings.models_dir if settings.models_dir != Path() else data_dir / "models",
         profile=settings.profile or ("small" if cores <= 2 else "standard"),
         max_calls=settings.max_calls or 2 * cores,
+        registration=settings.registration or ("open" if is_loopback(settings.host) else "closed"),
+        objects_url=settings.objects_url or (data_dir / "objects").as_uri(),
     )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reached from this machine only."""
+    return host in ("127.0.0.1", "::1", "localhost")
 
 
 def _default_data_dir(environ: Mapping[str, str]) -> Path:

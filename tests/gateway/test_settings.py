@@ -29,6 +29,15 @@ GOOD = {
     "BLAB_ADVERTISED_ADDRESS": ("203.0.113.7", "advertised_address", "203.0.113.7"),
     "BLAB_UDP_PORTS": ("40000-40999", "udp_ports", (40000, 40999)),
     "BLAB_DRAIN_SECONDS": ("2.5", "drain_seconds", 2.5),
+    "BLAB_PUBLIC_URL": ("https://voice.example", "public_url", "https://voice.example"),
+    "BLAB_REGISTRATION": ("Closed", "registration", "closed"),
+    "BLAB_RATE_LIMIT": ("0", "rate_limit", 0),
+    "BLAB_WORKERS": ("3", "workers", 3),
+    "BLAB_MAX_UPLOAD_MB": ("64", "max_upload_mb", 64),
+    "BLAB_MAX_MEDIA_HOURS": ("1.5", "max_media_hours", 1.5),
+    "BLAB_RETENTION_DAYS": ("30", "retention_days", 30),
+    "BLAB_WEBHOOK_PRIVATE": ("Yes", "webhook_private", True),
+    "BLAB_PRICES": (__file__, "prices", Path(__file__)),
     "BLAB_ALLOWED_ORIGINS": (
         "https://a.example, http://localhost:3000",
         "allowed_origins",
@@ -57,6 +66,15 @@ BAD = {
     "BLAB_UDP_PORTS": "500-400",
     "BLAB_DRAIN_SECONDS": "nan",
     "BLAB_ALLOWED_ORIGINS": "example.com",
+    "BLAB_PUBLIC_URL": "voice.example",
+    "BLAB_REGISTRATION": "maybe",
+    "BLAB_RATE_LIMIT": "-1",
+    "BLAB_WORKERS": "65",
+    "BLAB_MAX_UPLOAD_MB": "0",
+    "BLAB_MAX_MEDIA_HOURS": "inf",
+    "BLAB_RETENTION_DAYS": "1.5",
+    "BLAB_WEBHOOK_PRIVATE": "perhaps",
+    "BLAB_PRICES": "/nowhere/prices.json",
 }
 
 
