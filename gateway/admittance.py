@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 
 from rest.auth import Authenticator, Principal, bearer_token
 from rest.errors import Forbidden, NotFound, ValidationFailed
+from sessions.agent_config import session_config
 from sessions.core.config import SessionConfig
 from store.tenants.agents import Agent
 
@@ -107,13 +108,7 @@ class Admittance:
             if found is None:
                 raise _no_such_agent()
             agent = found
-        return agent, SessionConfig(
-            model=agent.model,
-            instructions=agent.system_prompt,
-            voice=agent.voice,
-            speech_model=agent.tts_model,
-            language=agent.language or SessionConfig().language,
-        )
+        return agent, session_config(agent)
 
 
 def _query(request: web.Request, name: str) -> str | None:

@@ -1,9 +1,9 @@
 """The composition root: builds the web application out of settings, services and engines.
 
-Start: database (and its schema), then what writes to the stores, then the engines in the
-background; the server answers from the first moment and says in /readyz what it still waits for.
-End, in reverse: calls, then what they write to, then the stores. Nothing imports this module but
-the command line.
+The stores are opened first, because what is built signs with the secrets in them. Start: what
+writes to the stores, then the engines in the background; the server answers from the first moment
+and says in /readyz what it still waits for. End, in reverse: calls, then what they write to, then
+the stores. Nothing imports this module but the command line.
 """
 
 import asyncio
@@ -12,19 +12,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
-from rest.auth import Authenticator, Principal, bearer_token
+from pipelines.engines.jobs import JobEngines
+from pipelines.prices import Prices
+from pipelines.usage import Usage
+from rest.auth import Authenticator
 from rest.ephemeral import EphemeralKeys
+from rest.signed_in import SignedIn
+from rest.tokens import Tokens
 from sessions.admission import Admission
 from sessions.engines import LiveEngines
 from sessions.fanout import Fanout
 from sessions.host import SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
-from store.bus import Bus
-from store.database import Database
-from store.migrate import migrate
 from store.tenants.agents import Agents
 from store.tenants.api_keys import ApiKeys
 from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
@@ -36,12 +38,13 @@ from .demo import Demo
 from .health import Check, Health
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .metrics import Metrics
-from .middleware import Middleware
+from .middleware import Middleware, show_request_id
 from .platform import Platform, PlatformParts
 from .realtime import RealtimeCalls
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback
 from .stock_models import StockModels
+from .stores import Stores
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,11 @@ class OwnedEngines(LiveEngines, Protocol):
         """Why calls cannot be answered yet (a sentence); None when they can."""
         ...
 
+    @property
+    def jobs(self) -> JobEngines:
+        """The same engines, and those that are loaded when they are asked for."""
+        ...
+
 
 HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
 
@@ -70,20 +78,22 @@ HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
 class Blab:
     """The parts of one server, wired."""
 
-    def __init__(self, settings: Settings, urls: ServiceUrls, engines: OwnedEngines) -> None:
+    def __init__(self, settings: Settings, stores: Stores, engines: OwnedEngines) -> None:
         self._settings = settings
         self._embedded = settings.database_url is None
         self._engines = engines
-        self._database = Database(urls.database_url)
-        self._bus = Bus(urls.redis_url)
+        self._stores = stores
+        self._database, self._bus = stores.database, stores.bus
         self._registry = CallRegistry(self._bus)
         self._fanout = Fanout(self._bus)
-        self._journal = CallJournal(self._database, self._registry.node_id)
+        usage = Usage(self._database, Prices.read(settings.prices))
+        self._journal = CallJournal(self._database, self._registry.node_id, book=usage.book_turn)
         self._admission = Admission(settings.max_calls)
         self._metrics = Metrics()
         self._loading: asyncio.Task[None] | None = None
+        live = StockModels(engines)
         self.host = SessionHost(
-            StockModels(engines),
+            live,
             self._admission,
             self._journal,
             self._fanout,
@@ -93,11 +103,24 @@ class Blab:
         )
         self._metrics.watch_active(lambda: self.host.active)
         self._ephemeral = EphemeralKeys(self._bus)
-        authenticator = self._authenticator = Authenticator(
-            ApiKeys(self._database), self._ephemeral
+        tokens = Tokens(stores.secrets.tokens)
+        authenticator = Authenticator(
+            ApiKeys(self._database),
+            self._ephemeral,
+            users=SignedIn(tokens, Workspaces(self._database)),
         )
         self._platform = Platform(
-            PlatformParts(settings, self._database, self._bus, self._authenticate)
+            PlatformParts(
+                settings=settings,
+                stores=stores,
+                engines=engines.jobs,
+                live=live,
+                host=self.host,
+                authenticator=authenticator,
+                tokens=tokens,
+                usage=usage,
+                waiting_for=engines.waiting_for,
+            )
         )
         self._calls = RealtimeCalls(
             Admittance(authenticator, Agents(self._database), settings.allowed_origins),
@@ -114,6 +137,7 @@ class Blab:
         app = web.Application(
             middlewares=[guard.note, *middleware.all], client_max_size=MAX_REQUEST_BYTES
         )
+        app.on_response_prepare.append(show_request_id)
         app[CONNECTION_GUARD] = guard
         app[HOST] = self.host
         health = Health(self._checks())
@@ -124,32 +148,24 @@ class Blab:
                 web.get("/readyz", health.ready),
                 web.get("/metrics", self._metrics.handle),
                 *self._calls.routes(),
-                *self._platform.routes(),
                 *Demo(demo, self._ephemeral, local).routes(),
             ]
         )
-        app.cleanup_ctx.extend([self._stores, self._writers, self._models])
-        app.cleanup_ctx.extend(self._platform.contexts)
+        app.cleanup_ctx.extend([self._storage, self._writers, self._models])
+        self._platform.install(app)
         app.on_shutdown.append(self._end_calls)
         webrtc.setup(app, self._calls.start_call, self._calls.hang_up, ice_settings(self._settings))
         return app
 
-    async def _authenticate(self, request: web.Request) -> Principal:
-        token = bearer_token(request.headers.get(hdrs.AUTHORIZATION))
-        return await self._authenticator.authenticate(token)
-
     # ------------------------------------------------------------------ start and end
 
-    async def _stores(self, _app: web.Application) -> AsyncIterator[None]:
+    async def _storage(self, _app: web.Application) -> AsyncIterator[None]:
         try:
-            await self._database.connect()
-            await migrate(self._database)
             if self._embedded:
                 await Workspaces(self._database).ensure_local_workspace()
             yield
         finally:
-            await self._bus.close()
-            await self._database.close()
+            await self._stores.close()
 
     async def _writers(self, _app: web.Application) -> AsyncIterator[None]:
         if self._settings.record_calls is not None:
@@ -217,15 +233,22 @@ class Blab:
         return None
 
 
-def build_app(
+async def build_app(
     settings: Settings,
     urls: ServiceUrls,
     engines: OwnedEngines,
     *,
     demo: Path = CHECKOUT / "static" / "demo",
 ) -> web.Application:
-    """The application, not started. ``app[HOST].drain`` is what ``lifecycle.serve`` needs."""
-    return Blab(settings, urls, engines).application(demo)
+    """The application on open stores, not started; to be started or cleaned up by the caller.
+
+    ``app[HOST].drain`` is what ``lifecycle.serve`` needs. Raises StoreError."""
+    stores = await Stores.open(settings, urls)
+    try:
+        return Blab(settings, stores, engines).application(demo)
+    except BaseException:
+        await stores.close()
+        raise
 
 
 def ice_settings(settings: Settings) -> IceSettings:

@@ -16,8 +16,9 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
 from media.silero import CONTEXT, WINDOW
 from pipelines.engines.base import ChatMessage, EngineError
-from pipelines.engines.registry import DEFAULT, Engines
+from pipelines.engines.registry import Engines
 from pipelines.engines.status import NEEDED, Role
+from pipelines.engines.upstream_models import DEFAULT
 
 PROBE = "What is the capital of France?"
 LIMITS = {
@@ -45,7 +46,7 @@ async def time_engines(engines: Engines) -> list[Finding]:
     try:
         await engines.load()
         pcm = await _probe(engines)
-        seconds = {role: await _timed(role, engines, pcm) for role in Role}
+        seconds = {role: await _timed(role, engines, pcm) for role in LIMITS}
         return _findings(engines, seconds)
     finally:
         await engines.close()
@@ -64,9 +65,10 @@ def _findings(engines: Engines, seconds: dict[Role, float | None]) -> list[Findi
             verdict = Verdict.MISSING if needed else Verdict.NOTE
             findings.append(Finding(subject, verdict, f"{role}: {status.reason}"))
             continue
-        detail = f"{role}, live"
+        detail = f"{role}, live" if status.loaded else f"{role}, loaded when a job needs it"
         verdict = Verdict.OK
-        taken = None if status.role in told or status.upstream else seconds[status.role]
+        told_already = status.role in told or status.upstream or not status.loaded
+        taken = None if told_already else seconds.get(status.role)
         told.add(status.role)
         if taken is not None:
             detail += f", {taken * 1000:.1f} ms {MEANING[status.role]}"

@@ -1,4 +1,4 @@
-"""Housekeeping: what no call does for itself, because its process is dead.
+"""Housekeeping: what no call does for itself, because its process is dead, and the daily cleanup.
 
 A node that dies leaves open calls in the table. A node that has held no lease in two looks,
 a lease's whole life apart, is dead; its calls are closed as ``node_lost``. Where Redis does not
@@ -8,6 +8,7 @@ answer nobody is declared dead. Several processes may do it at once: closing is 
 import asyncio
 import logging
 
+from pipelines.cleanup_schedule import CleanupSchedule
 from sessions.registry import LEASE_SECONDS, CallRegistry
 from store.errors import BusUnavailable, DatabaseUnavailable
 from store.tenants.calls import Calls
@@ -19,10 +20,16 @@ class Housekeeping:
     """Looks every ``interval`` seconds while ``run`` runs."""
 
     def __init__(
-        self, calls: Calls, registry: CallRegistry, *, interval: float = LEASE_SECONDS
+        self,
+        calls: Calls,
+        registry: CallRegistry,
+        cleanups: CleanupSchedule | None = None,
+        *,
+        interval: float = LEASE_SECONDS,
     ) -> None:
         self._calls = calls
         self._registry = registry
+        self._cleanups = cleanups
         self._interval = interval
         self._suspects: set[str] = set()
 
@@ -32,6 +39,8 @@ class Housekeeping:
         while True:
             try:
                 await self.look()
+                if self._cleanups is not None:
+                    await self._cleanups.ensure()
                 away = False
             except (BusUnavailable, DatabaseUnavailable) as error:
                 if not away:

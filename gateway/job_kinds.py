@@ -1,13 +1,30 @@
 """The kinds of jobs that a worker of this installation runs, wired to stores and engines."""
 
 from dataclasses import dataclass
+from functools import partial
 
+from media.encode import Encoder
+from pipelines.artifacts import Artifacts
+from pipelines.batch import BatchKind
+from pipelines.cleanup import Cleanup
+from pipelines.clone import CloneKind
+from pipelines.decoding import decoded
+from pipelines.delivery import WebhookKind
+from pipelines.dubbing import DubbingKind
+from pipelines.engines.jobs import JobEngines
 from pipelines.job_runner import FinishHook
 from pipelines.jobs import JobKind
-from store.bus import Bus
-from store.database import Database
+from pipelines.polish import polish
+from pipelines.ssrf import CustomerHttp
+from pipelines.stt import SttKind
+from pipelines.tts import TtsKind
+from pipelines.usage import Usage
+from pipelines.webhook_events import WebhookEvents
+from store.tenants.voices import Voices
 
+from .platform import media_limits
 from .settings import Settings
+from .stores import Stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +32,29 @@ class WorkParts:
     """What jobs are built of."""
 
     settings: Settings
-    database: Database
-    bus: Bus
+    stores: Stores
+    engines: JobEngines
+    http: CustomerHttp
+    usage: Usage
 
 
-def job_kinds(parts: WorkParts) -> list[JobKind]:  # noqa: ARG001 - until the first kind is wired
+def job_kinds(parts: WorkParts) -> list[JobKind]:
     """Every kind; a worker registers them all."""
-    kinds: list[JobKind] = []
-    return kinds
+    database, engines = parts.stores.database, parts.engines
+    artifacts = Artifacts(database, parts.stores.objects)
+    voices = Voices(database)
+    limits = media_limits(parts.settings)
+    return [
+        TtsKind(engines, voices, artifacts, Encoder, polish),
+        BatchKind(database),
+        SttKind(engines, artifacts, partial(decoded, limits=limits)),
+        CloneKind(database, engines, artifacts, Encoder),
+        DubbingKind(engines, voices, artifacts, limits),
+        WebhookKind(database, parts.http),
+        Cleanup(database, parts.stores.objects, parts.settings.retention_days),
+    ]
 
 
-def finish_hooks(parts: WorkParts) -> list[FinishHook]:  # noqa: ARG001 - until one is wired
+def finish_hooks(parts: WorkParts) -> list[FinishHook]:
     """What happens in the transaction that ends a job, in this order."""
-    hooks: list[FinishHook] = []
-    return hooks
+    return [parts.usage.hook, WebhookEvents(parts.stores.database).hook]

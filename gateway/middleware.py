@@ -53,8 +53,6 @@ class Middleware:
         try:
             response = await handler(request)
             status = response.status
-            if not response.prepared:
-                response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
             return response
         finally:
             self._note(request, status, time.monotonic() - began)
@@ -73,6 +71,8 @@ class Middleware:
             if api_error is None:
                 raise
             response = as_response(api_error, request, request[REQUEST_ID])
+            if isinstance(error, web.HTTPMethodNotAllowed):
+                response.headers[hdrs.ALLOW] = ", ".join(_allowed(request, error))
         except Exception as error:  # noqa: BLE001 - the connection's edge
             response = self._failed(request, error)
         if request.path.startswith("/v1/realtime") and not response.prepared:
@@ -101,6 +101,22 @@ class Middleware:
         access_log.log(
             level, "%s %s %d %.0f ms %s", method, route, status, milliseconds, request[REQUEST_ID]
         )
+
+
+def _allowed(request: web.Request, error: web.HTTPMethodNotAllowed) -> list[str]:
+    """The methods of the path; where it stands as such in the table (``/api/tts/stream``), those
+    that patterns would take it for (``/api/tts/{id}``) are not counted."""
+    methods = set(error.allowed_methods)
+    for resource in request.app.router.resources():
+        if resource.canonical == request.path:
+            methods = {route.method for route in resource}
+    return sorted(methods)
+
+
+async def show_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    """The request's id on every answer, streams included; for ``on_response_prepare``."""
+    if REQUEST_ID in request:
+        response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
 
 
 def is_upgrade(request: web.Request) -> bool:

@@ -21,6 +21,9 @@ _ICE = re.compile(
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 @dataclass(frozen=True, slots=True)
 class IceServer:
     """A STUN or TURN server: ``url`` without credentials, as RFC 7064 and RFC 7065 write it."""
@@ -118,6 +121,11 @@ def url(*schemes: str) -> Callable[[str], str]:
 def ip_address(raw: str) -> str:
     """An IPv4 or IPv6 address."""
     return str(ipaddress.ip_address(raw))
+
+
+def networks(raw: str) -> tuple[Network, ...]:
+    """IPv4 and IPv6 networks or single addresses, separated by commas."""
+    return tuple(ipaddress.ip_network(part.strip()) for part in raw.split(","))
 
 
 def port_range(raw: str) -> tuple[int, int]:

@@ -9,34 +9,194 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from rest.endpoint import Authenticate, routes
+from media.encode import Encoder
+from media.limits import MediaLimits
+from pipelines.artifacts import Artifacts
+from pipelines.engines.jobs import JobEngines
+from pipelines.ssrf import CustomerHttp
+from pipelines.usage import Usage
+from rest.accounts import AccountResource
+from rest.agent_turns import TurnParts
+from rest.agents import AgentResource
+from rest.api_keys import ApiKeyResource
+from rest.auth import Authenticator
+from rest.batch import BatchResource
+from rest.capabilities import Capabilities, PlatformLimits
+from rest.client_address import ClientAddress
+from rest.conversations import Conversations
+from rest.docs import Docs
+from rest.dubbing import DubbingResource
+from rest.endpoint import EndpointOptions, routes
+from rest.files import FilesResource
+from rest.idempotency import Idempotency
+from rest.job_view import JobViews
+from rest.jobs import JobResource
+from rest.models import ModelResource
+from rest.openapi import OpenApi
 from rest.operation import Resource
-from store.bus import Bus
-from store.database import Database
+from rest.pagination import Cursors
+from rest.passwords import Passwords
+from rest.projects import ProjectResource
+from rest.ratelimit import Rate, RateLimiter, RequestRates, show_rate
+from rest.sign_in_throttle import SignInThrottle
+from rest.signing import UrlSigner
+from rest.speech_requests import SpeechChecks
+from rest.stt import SttResource
+from rest.survey import Survey
+from rest.tokens import Tokens
+from rest.tts import TtsResource
+from rest.tts_stream import TtsStream
+from rest.uploads import UploadLimits, Uploads
+from rest.usage import UsageResource
+from rest.voices import VoiceResource
+from rest.webhooks import WebhookResource
+from sessions.engines import LiveEngines
+from sessions.host import SessionHost
+from store.tenants.idempotency import IdempotencyKeys
+from store.tenants.voices import Voices
 
-from .settings import Settings
+from .settings import CHECKOUT, Settings
+from .stores import Stores
 
 Context = Callable[[web.Application], AsyncIterator[None]]
+MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class PlatformParts:
-    """What the platform is built of."""
+    """What the platform is built of. ``live`` answers turns of agents, ``engines`` all else."""
 
     settings: Settings
-    database: Database
-    bus: Bus
-    authenticate: Authenticate
+    stores: Stores
+    engines: JobEngines
+    live: LiveEngines
+    host: SessionHost
+    authenticator: Authenticator
+    tokens: Tokens
+    usage: Usage
+    waiting_for: Callable[[], str | None]
 
 
 class Platform:
     """Every REST resource of this server."""
 
     def __init__(self, parts: PlatformParts) -> None:
+        settings, stores = parts.settings, parts.stores
         self._parts = parts
-        self.contexts: list[Context] = []
-        self.resources: list[Resource] = []
+        self._database = stores.database
+        self._engines = parts.engines
+        self._signer = UrlSigner(stores.secrets.addresses)
+        self._views = JobViews(self._signer, settings.public_url)
+        self._cursors = Cursors(stores.secrets.cursors)
+        self._artifacts = Artifacts(stores.database, stores.objects)
+        self._checks = SpeechChecks(parts.engines, Voices(stores.database))
+        self._media = media_limits(settings)
+        self._limits = PlatformLimits(
+            max_upload_bytes=settings.max_upload_mb * 2**20,
+            max_media_seconds=self._media.max_seconds,
+            requests_per_minute=settings.rate_limit,
+        )
+        self._passwords = Passwords()
+        self._http = CustomerHttp(allow_private=settings.webhook_private)
+        self._address = ClientAddress(settings.trusted_proxies)
+        self._limiter = RateLimiter(stores.bus)
+        self._uploads = Uploads(
+            settings.data_dir / "uploads", UploadLimits(max_bytes=self._limits.max_upload_bytes)
+        )
+        self._jobs = JobResource(self._database, self._artifacts, self._views, self._cursors)
+        self.resources: list[Resource] = [*self._tenancy(), *self._work(), *self._conversation()]
+        self.contexts: list[Context] = [self._uploads.context, self._jobs.watch.context, self._ends]
 
     def routes(self) -> list[web.RouteDef]:
         """The routes of the contract's operations and of what belongs to them."""
-        return routes(self.resources, self._parts.authenticate)
+        operations = [one for resource in self.resources for one in resource.operations()]
+        return [
+            *routes(self.resources, self._parts.authenticator.of_request, self._options()),
+            *FilesResource(self._database, self._parts.stores.objects, self._signer).routes(),
+            *OpenApi(operations).routes(),
+            *Docs(CHECKOUT / "static" / "docs").routes(),
+        ]
+
+    def install(self, app: web.Application) -> None:
+        """Routes, contexts and the headers of rate limits."""
+        app.add_routes(self.routes())
+        app.cleanup_ctx.extend(self.contexts)
+        app.on_response_prepare.append(show_rate)
+
+    # ------------------------------------------------------------------ resources
+
+    def _tenancy(self) -> list[Resource]:
+        """Accounts, keys, and what a workspace keeps."""
+        throttle = SignInThrottle(self._limiter, self._address)
+        registration = self._parts.settings.registration == "open"
+        return [
+            AccountResource(
+                self._database, self._passwords, self._parts.tokens, throttle, open=registration
+            ),
+            ApiKeyResource(self._database, self._parts.authenticator.forget),
+            ProjectResource(self._database, self._cursors),
+            WebhookResource(self._database, self._http),
+            UsageResource(self._database, self._cursors),
+        ]
+
+    def _work(self) -> list[Resource]:
+        """What becomes jobs, and speech as a stream."""
+        database, engines, artifacts = self._database, self._engines, self._artifacts
+        stream = TtsStream(engines, Encoder, self._parts.usage.book)
+        return [
+            self._jobs,
+            TtsResource(database, self._checks, stream, self._views),
+            BatchResource(database, self._checks, artifacts, self._views),
+            SttResource(database, engines, artifacts, self._views, self._media),
+            VoiceResource(
+                database, engines, artifacts, self._views, self._cursors, self._parts.live
+            ),
+            DubbingResource(database, engines, self._checks, artifacts, self._views, self._media),
+        ]
+
+    def _conversation(self) -> list[Resource]:
+        """Agents, and what this server can do."""
+        parts, survey = self._parts, Survey(self._engines)
+        conversations = Conversations(
+            self._database, parts.stores.bus, parts.host.node_id, parts.usage.book_turn
+        )
+        turns = TurnParts(
+            database=self._database,
+            conversations=conversations,
+            host=parts.host,
+            engines=parts.live,
+            artifacts=self._artifacts,
+            encoder=Encoder,
+            views=self._views,
+            cursors=self._cursors,
+            waiting_for=parts.waiting_for,
+        )
+        capabilities = Capabilities(
+            self._engines, survey, self._limits, lambda: parts.waiting_for() is None
+        )
+        return [
+            AgentResource(turns, self._engines.statuses),
+            ModelResource(self._engines, survey, capabilities, self._limits),
+        ]
+
+    # ------------------------------------------------------------------ around them
+
+    def _options(self) -> EndpointOptions:
+        per_minute = self._parts.settings.rate_limit
+        return EndpointOptions(
+            rates=RequestRates(self._limiter, Rate(per_minute, MINUTE), self._address)
+            if per_minute
+            else None,
+            idempotency=Idempotency(IdempotencyKeys(self._database)),
+            uploads=self._uploads,
+        )
+
+    async def _ends(self, _app: web.Application) -> AsyncIterator[None]:
+        yield
+        self._passwords.close()
+        await self._http.close()
+
+
+def media_limits(settings: Settings) -> MediaLimits:
+    """The longest recording that is taken."""
+    return MediaLimits(max_seconds=settings.max_media_hours * 3600)

@@ -15,8 +15,10 @@ from gateway.housekeeping import Housekeeping
 from gateway.lifecycle import StopSignals, serve
 from gateway.progress import FetchProgress, Steps
 from gateway.services import EmbeddedServices, ServiceUrls
+from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT, Settings
-from gateway.staged_engines import StagedEngines, Stop, engine_settings, wanted_models
+from gateway.staged_engines import StagedEngines, Stop, call_models, engine_settings
+from pipelines.cleanup_schedule import CleanupSchedule
 from pipelines.engines.registry import Engines
 from pipelines.weights.manifest import MODELS
 from pipelines.weights.store import ModelStore
@@ -37,6 +39,7 @@ class Server:
         self._embedded = embedded
         self._steps = steps
         self._address = ""
+        self._workers = Workers(settings.workers if embedded else 0, CHECKOUT)
         self._waiting_for: Callable[[], str | None] = lambda: None
 
     async def run(self) -> None:
@@ -44,10 +47,10 @@ class Server:
 
         Raises ServiceError, StoreError or OSError where it cannot even begin."""
         settings = self._settings
-        async with self._services() as urls, self._housekeeping(urls):
+        async with self._services() as urls, self._housekeeping(urls), self._working():
             engines = StagedEngines(self._fetch, Engines(engine_settings(settings)), self._on_stage)
             self._waiting_for = engines.waiting_for
-            app = build_app(settings, urls, engines)
+            app = await build_app(settings, urls, engines)
             await serve(
                 app,
                 settings.host,
@@ -94,11 +97,19 @@ class Server:
             await bus.close()
             await database.close()
 
+    @contextlib.asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        """Workers end before what they write to; they are started behind the engines of calls."""
+        try:
+            yield
+        finally:
+            await self._workers.stop()
+
     # ------------------------------------------------------------------ engines
 
     def _fetch(self, stop: Stop) -> None:
         store = ModelStore(self._settings.models_dir)
-        missing = [name for name in wanted_models(self._settings) if not store.ready(name)]
+        missing = [name for name in call_models(self._settings) if not store.ready(name)]
         if not missing:
             return
         size = sum(MODELS[name].size for name in missing)
@@ -120,12 +131,16 @@ class Server:
     def _on_stage(self, stage: str) -> None:
         if stage in STAGES:
             self._steps.begin(STAGES[stage])
-        elif stage == "ready":
+            return
+        if stage == "ready":
             self._steps.end()
             self._tell_ready()
         elif stage == "incomplete":
             self._steps.end()
             self._steps.tell(f"\nNot ready for calls: {self._waiting_for()}")
+        else:
+            return
+        self._workers.start()
 
     def _tell_ready(self) -> None:
         blab = "./blab" if (CHECKOUT / "blab").is_file() else "blab"
@@ -141,4 +156,4 @@ class Server:
 
 async def _keep_house(database: Database, bus: Bus) -> None:
     await database.connect()
-    await Housekeeping(Calls(database), CallRegistry(bus)).run()
+    await Housekeeping(Calls(database), CallRegistry(bus), CleanupSchedule(database)).run()

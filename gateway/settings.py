@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import parsers
-from gateway.parsers import IceServer
+from gateway.parsers import IceServer, Network
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """The folder that holds the packages: a checkout's root, or site-packages when installed."""
@@ -132,7 +132,8 @@ class Settings:
         None,
         "`objects` in the data directory",
         "a file:// or s3:// address",
-        "Where audio objects are stored.",
+        "Where audio objects are stored; see docs/operations.md for the options of a bucket.",
+        secret=True,
     )
     upstream_url: str | None = _setting(
         "BLAB_UPSTREAM_URL",
@@ -305,7 +306,16 @@ class Settings:
         False,
         "no",
         "yes or no",
-        "Whether webhooks may go to private and loopback addresses.",
+        "Whether webhooks may go to private, loopback and carriers' NAT addresses.",
+    )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "BLAB_TRUSTED_PROXIES",
+        parsers.networks,
+        (),
+        "none",
+        "networks separated by commas, such as 10.0.0.0/8",
+        "Proxies in front of this server: who comes through them is counted by the address that "
+        "`X-Forwarded-For` tells.",
     )
     prices: Path | None = _setting(
         "BLAB_PRICES",

@@ -20,10 +20,11 @@ from pipelines.engines.base import (
 )
 from pipelines.engines.embedded import CHAT_MODELS
 from pipelines.engines.engine_settings import EngineSettings
+from pipelines.engines.jobs import JobEngines
 from pipelines.engines.registry import Engines
 from pipelines.engines.status import NEEDED, EngineStatus, Role
 from pipelines.weights.errors import FetchStopped, WeightsError
-from pipelines.weights.manifest import MODELS, PROFILES
+from pipelines.weights.manifest import JOB_MODELS, MODELS, PROFILES
 
 from .settings import Settings
 
@@ -46,6 +47,11 @@ def engine_settings(settings: Settings) -> EngineSettings:
         transcription_model=settings.transcription_model,
         calls=settings.max_calls,
     )
+
+
+def call_models(settings: Settings) -> list[str]:
+    """Names of the weights that calls wait for."""
+    return [name for name in wanted_models(settings) if name not in JOB_MODELS]
 
 
 def wanted_models(settings: Settings) -> list[str]:
@@ -104,6 +110,11 @@ class StagedEngines:
     def _begin(self, stage: str, waiting: str | None) -> None:
         self._waiting = waiting
         self._on_stage(stage)
+
+    @property
+    def jobs(self) -> JobEngines:
+        """What REST requests ask of the engines."""
+        return self._engines
 
     # ------------------------------------------------- sessions.engines.LiveEngines
 

@@ -1,34 +1,30 @@
 """Cleanup: what nobody needs any more is deleted, a piece at a time.
 
-Idempotency keys and loose uploads of more than a day, the queue's own log, and (where a retention
-is set) finished jobs with what they made. A workspace's cleanup job sweeps the whole installation:
-what is swept is decided by age alone, and sweeping twice does no harm.
+What goes, by age alone:
+- a day: idempotency keys; the queue's own log; objects of no job (uploads, samples, sources,
+  previews, turns' audio) that nothing refers to; bytes in the object store without a record;
+- ``RECORD_KEEP``: records of webhook deliveries and of the jobs that this server gave itself;
+- the retention, where one is set: finished jobs with all that they made.
+
+A workspace's cleanup job sweeps the whole installation, and sweeping twice does no harm. Records
+go before their bytes (pipelines.artifacts).
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 from pipelines.jobs import JobResult, JobRun, JobType
 from store.database import Database
-from store.tenants.jobs import Jobs
+from store.objects import STAGING, ObjectStore, is_key
+from store.tenants.jobs import Job, Jobs
+from store.tenants.objects import Objects
 
 KEEP = timedelta(hours=24)
-"""Idempotency keys, uploads that no job consumed, the queue's log."""
+RECORD_KEEP = timedelta(days=30)
 BATCH = 100
 MAX_BATCHES = 1000
+_ROWS = 1000
 _QUEUE_LOGS = ("pgqueuer_log", "pgqueuer_statistics")
-
-
-class Artifacts(Protocol):
-    """Deletes what jobs made (pipelines.artifacts)."""
-
-    async def delete_of_job(self, workspace_id: str, job_id: str) -> int: ...
-
-
-class Bytes(Protocol):
-    """Deletes objects' bytes (store.objects)."""
-
-    async def delete(self, keys: list[str], /) -> None: ...
+_OWN_JOBS = f"AND type IN ('{JobType.WEBHOOK}', '{JobType.CLEANUP}')"
 
 
 class Cleanup:
@@ -38,75 +34,84 @@ class Cleanup:
     concurrency = 1
     deadline = 3600.0
 
-    def __init__(
-        self, database: Database, artifacts: Artifacts, objects: Bytes, retention_days: int
-    ) -> None:
+    def __init__(self, database: Database, store: ObjectStore, retention_days: int = 0) -> None:
         self._database = database
-        self._artifacts = artifacts
-        self._objects = objects
+        self._store = store
+        self._objects = Objects(database)
         self._retention_days = retention_days
 
     async def run(self, run: JobRun) -> JobResult:
         """See JobKind; the output counts what was deleted."""
-        before = datetime.now(UTC) - KEEP
-        keys = await self._old_rows("idempotency_keys", before)
-        await run.progress(25)
-        logs = 0
+        now = datetime.now(UTC)
+        before, long_before = now - KEEP, now - RECORD_KEEP
+        deleted = {"idempotencyKeys": await self._old_rows("idempotency_keys", before)}
+        deleted["queueLog"] = 0
         for table in _QUEUE_LOGS:
-            logs += await self._old_rows(table, before, "created")
-        await run.progress(50)
-        uploads = await self._loose_uploads(before)
-        await run.progress(75)
-        jobs = await self._finished_jobs(run.id) if self._retention_days else 0
-        return JobResult(
-            {"idempotencyKeys": keys, "uploads": uploads, "jobs": jobs, "queueLog": logs}
-        )
+            deleted["queueLog"] += await self._old_rows(table, before, "created")
+        await run.progress(20)
+        deleted["deliveries"] = await self._old_rows("webhook_deliveries", long_before)
+        deleted["jobs"] = await self._old_rows("jobs", long_before, "finished_at", _OWN_JOBS)
+        await run.progress(40)
+        if self._retention_days:
+            deleted["jobs"] += await self._finished_jobs(now - timedelta(days=self._retention_days))
+        await run.progress(60)
+        deleted["uploads"] = await self._loose_objects(before)
+        await run.progress(80)
+        deleted["orphans"] = await self._orphans(before)
+        return JobResult(deleted)
 
-    async def _old_rows(self, table: str, before: datetime, column: str = "created_at") -> int:
+    async def _old_rows(
+        self, table: str, before: datetime, column: str = "created_at", also: str = ""
+    ) -> int:
         total = 0
         for _ in range(MAX_BATCHES):
             tag = await self._database.execute(
                 f"DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table}"  # noqa: S608
-                f" WHERE {column} < $1 LIMIT 1000))",
+                f" WHERE {column} < $1 {also} LIMIT {_ROWS}))",
                 before,
             )
             deleted = int(tag.removeprefix("DELETE "))
             total += deleted
-            if deleted < 1000:
+            if deleted < _ROWS:
                 break
         return total
 
-    async def _loose_uploads(self, before: datetime) -> int:
+    async def _loose_objects(self, before: datetime) -> int:
         total = 0
         for _ in range(MAX_BATCHES):
-            rows = await self._database.fetch(
-                "SELECT key FROM objects WHERE kind = 'upload' AND job_id IS NULL"
-                " AND created_at < $1 ORDER BY created_at LIMIT $2",
-                *(before, BATCH),
-            )
-            keys = [row["key"] for row in rows]
-            if keys:
-                await self._objects.delete(keys)
-                await self._database.execute(
-                    "DELETE FROM objects WHERE key = ANY($1::text[]) AND job_id IS NULL", keys
-                )
+            keys = await self._objects.delete_loose(before, BATCH)
+            await self._store.delete(keys)
             total += len(keys)
             if len(keys) < BATCH:
                 break
         return total
 
-    async def _finished_jobs(self, own_id: str) -> int:
-        before, total = datetime.now(UTC) - timedelta(days=self._retention_days), 0
-        jobs = Jobs(self._database)
+    async def _finished_jobs(self, before: datetime) -> int:
+        jobs, total = Jobs(self._database), 0
         for _ in range(MAX_BATCHES):
             found = await jobs.finished_before(before, BATCH)
-            gone = 0
-            for job in found:
-                for item in await jobs.children(job.workspace_id, job.id):
-                    await self._artifacts.delete_of_job(item.workspace_id, item.id)
-                await self._artifacts.delete_of_job(job.workspace_id, job.id)
-                gone += job.id != own_id and await jobs.delete(job.workspace_id, job.id)
+            gone = sum([await self._finished_job(jobs, job) for job in found])
             total += gone
             if len(found) < BATCH or not gone:
                 break
+        return total
+
+    async def _finished_job(self, jobs: Jobs, job: Job) -> bool:
+        items = await jobs.children(job.workspace_id, job.id)
+        ids = [job.id, *(item.id for item in items)]
+        keys = await self._objects.keys_of_jobs(job.workspace_id, ids)
+        if not await jobs.delete(job.workspace_id, job.id):
+            return False  # it was tried again meanwhile
+        await self._store.delete(keys)
+        return True
+
+    async def _orphans(self, before: datetime) -> int:
+        """Delete bytes of which no record is left, or of which none was ever written."""
+        total = 0
+        async for page in self._store.list():
+            old = [head.key for head in page if head.modified < before and is_key(head.key)]
+            orphans = await self._objects.orphans(old)
+            orphans += [key for key in old if key.startswith(STAGING)]
+            await self._store.delete(orphans)
+            total += len(orphans)
         return total

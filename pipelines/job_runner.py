@@ -5,6 +5,7 @@ Invariants
   told, the event. A run that was overtaken writes nothing.
 - What a kind raises is final where it says so (JobFailed, EngineError); anything else is a fault
   of ours and is tried again, as is a run whose worker died, until ``MAX_RUNS`` are used up.
+  A kind may also ask to be begun again later (TryAgain): that uses none up.
 - Cancelling is a flag in the record; one look every ``WATCH_SECONDS`` for all runs of the process
   cancels the tasks. The same look ends runs that another worker has taken over.
 """
@@ -15,10 +16,10 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NoReturn
 
 from pipelines.engines.base import EngineError
-from pipelines.jobs import JobFailed, JobKind, JobResult, JobRun, JobStatus, Unit
+from pipelines.jobs import JobFailed, JobKind, JobResult, JobRun, JobStatus, TryAgain, Unit
 from store.database import Database
 from store.errors import StoreError, StoreRefused, StoreUnavailable
 from store.tenants.jobs import Job, Jobs
@@ -173,6 +174,8 @@ class JobRunner:
             await self._fail(job, error)
 
     async def _fail(self, job: Job, error: BaseException) -> None:
+        if isinstance(error, TryAgain):
+            await self._give_back(job, counted=False, delay=error.delay)
         if isinstance(error, JobFailed):
             told = {"code": error.code, "message": error.message, "details": error.details}
         elif isinstance(error, EngineError):
@@ -206,9 +209,13 @@ class JobRunner:
 
         await _persist(end)
 
-    async def _give_back(self, job: Job, *, counted: bool, delay: float) -> None:
+    async def _give_back(self, job: Job, *, counted: bool, delay: float) -> NoReturn:
         async def release() -> None:
+            nonlocal delay
             await self._jobs.release(job.workspace_id, job.id, job.runs, counted=counted)
+            left = await self._jobs.get(job.workspace_id, job.id)
+            if left is not None and left.cancel_requested:  # while the run was ending by itself
+                delay = 0
 
         await _persist(release)
         raise RunAgain(delay)

@@ -49,6 +49,15 @@ class JobFailed(Exception):
         self.details = dict(details) if details else None
 
 
+class TryAgain(Exception):
+    """What the job waits for is not there yet: it is to be begun again after ``delay`` seconds,
+    and stays queued meanwhile. The run counts as if it had not been."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__(f"again in {delay} s")
+        self.delay = delay
+
+
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """What is given of a new job. ``input`` is JSON, all that the kind needs to run it."""
@@ -110,6 +119,6 @@ class JobKind(Protocol):
     """Seconds that a run may take."""
 
     async def run(self, run: JobRun) -> JobResult:
-        """Do the work. Raises JobFailed, EngineError (also final), CancelledError; anything else
-        is a fault of ours, and the job is tried again until its runs are used up."""
+        """Do the work. Raises JobFailed, EngineError (also final), TryAgain, CancelledError;
+        anything else is a fault of ours, and the job is tried again until its runs are used up."""
         ...

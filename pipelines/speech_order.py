@@ -76,6 +76,8 @@ async def choose(
     if voice != DEFAULT_VOICE and all(info.id != voice for info in engines.voices(order.model)):
         found = await cloned.get(workspace_id, voice)
         if found is None:
+            # where the model itself is not there, that is what is to be said
+            engines.check_speech(SpeechChoice(order.model, order.language))
             raise UnknownVoice(voice)
         voice, recipe = DEFAULT_VOICE, found.recipe
     choice = SpeechChoice(order.model, order.language, voice, recipe, order.emotion)

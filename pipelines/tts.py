@@ -43,8 +43,13 @@ class AudioEncoder(Protocol):
     def finish(self) -> bytes: ...
 
 
-EncoderMaker = Callable[[str, int], AudioEncoder]
-"""An encoder for a format and a sample rate in Hz."""
+class EncoderMaker(Protocol):
+    """An encoder for a format and a sample rate in Hz; ``samples``: how many will be pushed in
+    all, where that is known, so that the file's header can say it."""
+
+    def __call__(self, format: str, rate: int, samples: int | None = None, /) -> AudioEncoder: ...
+
+
 Polish = Callable[[Path, Path, int], Awaitable[None]]
 """From a file of PCM16 mono to another, at the given rate."""
 
@@ -103,9 +108,10 @@ class TtsKind:
                 await self._polish(raw, polished, speaker.sample_rate)
                 raw, size = polished, polished.stat().st_size
             made = Path(folder) / f"take.{order.format}"
-            encoder = self._encoder(order.format, speaker.sample_rate)
+            samples = size // SAMPLE_BYTES
+            encoder = self._encoder(order.format, speaker.sample_rate, samples)
             await asyncio.to_thread(_encode, encoder, raw, made)
-            duration = milliseconds_of(size // SAMPLE_BYTES, speaker.sample_rate)
+            duration = milliseconds_of(samples, speaker.sample_rate)
             key = await self._artifacts.store(
                 *(run.workspace_id, run.id, made.name, made, CONTENT_TYPES[order.format]),
                 duration_ms=duration,

@@ -12,7 +12,7 @@ from pipelines.speech_order import EXPRESSIVE, STABLE
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
 
-from .errors import Conflict, NoSuchModel, NotFound, ValidationFailed
+from .errors import NoSuchModel, NotFound, ValidationFailed, WrongState
 from .job_view import JobRef, JobView, JobViews
 from .operation import Answer, Operation, Request
 from .speech_requests import BatchCreate, SpeechChecks, TtsCreate
@@ -55,7 +55,7 @@ class BatchResource:
             Operation(
                 "DELETE", "/api/batch/{id}/items/{index}", "Batch",
                 "Delete one clip from a batch (audio + generation doc cascade)", self._delete_item,
-                scope=WRITE, conflicts=True,
+                scope=WRITE,
             ),
         ]  # fmt: skip
 
@@ -107,7 +107,9 @@ class BatchResource:
         if item.active:
             item = await self._queue.cancel(workspace_id, item.id) or item
         if item.active:
-            raise Conflict("The item is being spoken; it is cancelled: try again.", reason="active")
+            raise WrongState(
+                "The item is being spoken; it is cancelled: try again.", reason="item_active"
+            )
         objects = await self._artifacts.delete_of_job(workspace_id, item.id)
         await self._jobs.delete(workspace_id, item.id)
         return Answer({"deleted": True, "index": int(index), "deletedObjects": objects})

@@ -4,17 +4,19 @@ Rules
 - A body is read up to ``MAX_BODY_BYTES``; longer ones are refused before they are read whole.
 - NaN, infinities, broken UTF-8 and lone surrogates are no JSON; NUL is refused in every string,
   because Postgres could not store it. Unknown fields are ignored and never kept.
-- Query parameters are text: numbers and booleans are read from it, nothing else is guessed. One
+- Query parameters are text: whole numbers are read from it, nothing else is guessed. One
   given twice is refused rather than half used.
 """
 
 import math
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import web
+import msgspec.inspect
+from aiohttp import hdrs, web
 from msgspec import Struct
 
 from .errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
@@ -25,22 +27,25 @@ MAX_BODY_BYTES = 8 * 1024 * 1024
 """A batch of 200 texts with some room; a single text of 100,000 characters is far below."""
 JSON = "application/json"
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _FIELD = re.compile(r"field `(?P<name>[^`]+)`")
 
 
 async def read_json(request: web.Request, kind: type[S]) -> S:
     """The body as ``kind``; raises ValidationFailed, PayloadTooLarge or UnsupportedMediaType."""
     if request.content_type != JSON:
-        raise UnsupportedMediaType(
-            f"The body must be JSON: send it with 'Content-Type: {JSON}'.", param="body"
-        )
+        message = f"The body must be JSON: send it with 'Content-Type: {JSON}'."
+        if hdrs.CONTENT_TYPE not in request.headers or not request.can_read_body:
+            raise ValidationFailed(message, param="body")
+        raise UnsupportedMediaType(message, param="body")
     raw = await read_body(request)
     try:
         tree = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValidationFailed(f"The body is not valid JSON: {error}.", param="body") from error
-    refuse_unstorable(tree)
-    return convert(tree, kind, "body")
+    body = convert(tree, kind, "body")
+    refuse_unstorable(msgspec.to_builtins(body))
+    return body
 
 
 async def read_body(request: web.Request, limit: int = MAX_BODY_BYTES) -> bytes:
@@ -65,13 +70,17 @@ def read_query(request: web.Request, kind: type[S]) -> S:
         given[name] = value
     known = {name: given[name] for name in kind.__struct_encode_fields__ if name in given}
     refuse_unstorable(known)
-    return convert(known, kind, "query", strict=False)
+    numbers = _whole_numbers(kind)
+    return convert(
+        {name: _read(text) if name in numbers else text for name, text in known.items()},
+        *(kind, "query"),
+    )
 
 
-def convert(tree: Any, kind: type[S], where: str, *, strict: bool = True) -> S:
+def convert(tree: Any, kind: type[S], where: str) -> S:
     """``tree`` as ``kind``; ``where`` is named when the whole is wrong."""
     try:
-        return msgspec.convert(tree, kind, strict=strict)
+        return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
         raise _told(error, where) from error
     except RecursionError as error:
@@ -92,6 +101,23 @@ def refuse_unstorable(tree: Any) -> None:
                 ) from error
         elif isinstance(leaf, float) and not math.isfinite(leaf):
             raise ValidationFailed("The number is not finite.", param=path or "body")
+
+
+@cache
+def _whole_numbers(kind: type[Struct]) -> frozenset[str]:
+    """Names of the fields that hold whole numbers."""
+    declared = msgspec.inspect.type_info(kind)
+    assert isinstance(declared, msgspec.inspect.StructType)  # noqa: S101 - by the argument's type
+    return frozenset(
+        field.encode_name
+        for field in declared.fields
+        if isinstance(field.type, msgspec.inspect.IntType)
+    )
+
+
+def _read(text: str) -> int | str:
+    """The whole number that is written; the text itself where it is none."""
+    return int(text) if _WHOLE.fullmatch(text) else text
 
 
 def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:

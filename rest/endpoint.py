@@ -2,11 +2,13 @@
 
 The order is fixed: who asks, may they, how often, what do they ask, was it asked before, do it.
 A refusal is raised (rest.errors) and becomes an answer in the server's middleware; nothing is
-answered here but success.
+answered here but success. Whoever is refused at the door is counted too, by their address.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -14,8 +16,10 @@ from aiohttp import web
 from .auth import Principal
 from .decoding import read_json, read_query
 from .envelope import REQUEST_ID, success
-from .errors import Forbidden
+from .errors import Forbidden, Unauthenticated
+from .idempotency import Asked, Idempotency, fingerprint, key_of
 from .operation import Answer, Operation, Request, Resource
+from .uploads import Upload
 
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
 """Who sends a request; raises Unauthenticated."""
@@ -24,24 +28,57 @@ DEADLINE = "blab_deadline"
 """Attribute of a route's handler: its deadline in seconds, None for none."""
 
 
+class Rates(Protocol):
+    """Counts requests (rest.ratelimit); raises RateLimited where there were too many."""
+
+    async def count(self, http: web.Request, principal: Principal | None) -> None: ...
+
+
+class Uploads(Protocol):
+    """Takes files in (rest.uploads)."""
+
+    def receive(self, http: web.Request) -> AbstractAsyncContextManager[Upload]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOptions:
+    """What endpoints have besides authentication. Without ``rates`` nothing is counted, without
+    ``idempotency`` the key is ignored; without ``uploads`` no operation may take a file."""
+
+    rates: Rates | None = None
+    idempotency: Idempotency | None = None
+    uploads: Uploads | None = None
+
+
 class Endpoint:
     """One operation, served."""
 
-    def __init__(self, operation: Operation, authenticate: Authenticate) -> None:
+    def __init__(
+        self,
+        operation: Operation,
+        authenticate: Authenticate,
+        options: EndpointOptions = EndpointOptions(),
+    ) -> None:
+        """Raises ValueError for an operation that takes a file which nobody would receive."""
+        if operation.upload and options.uploads is None:
+            raise ValueError(f"{operation.method} {operation.path} needs EndpointOptions.uploads")
         self._operation = operation
         self._authenticate = authenticate
+        self._rates = options.rates
+        self._idempotency = options.idempotency if operation.idempotent else None
+        self._uploads = options.uploads if operation.upload else None
 
     async def handle(self, http: web.Request) -> web.StreamResponse:
         """Answer one request; raises ApiError and what the handler raises."""
         operation = self._operation
-        principal = None if operation.public else await self._admit(http)
+        principal = await self._enter(http)
         query = read_query(http, operation.query) if operation.query is not None else None
+        if self._uploads is not None:
+            async with self._uploads.receive(http) as upload:
+                request = Request(http, http[REQUEST_ID], principal, None, query, upload)
+                return await self._answer(request)
         body = await read_json(http, operation.body) if operation.body is not None else None
-        request = Request(http, http[REQUEST_ID], principal, body, query)
-        answer = await operation.handler(request)
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        return envelope(answer, request.id, operation.status)
+        return await self._answer(Request(http, http[REQUEST_ID], principal, body, query))
 
     def route(self) -> web.RouteDef:
         """The operation's route."""
@@ -51,6 +88,17 @@ class Endpoint:
 
         setattr(endpoint, DEADLINE, self._operation.deadline)
         return web.route(self._operation.method, self._operation.path, endpoint)
+
+    # ------------------------------------------------------------------ who, may they, how often
+
+    async def _enter(self, http: web.Request) -> Principal | None:
+        try:
+            principal = None if self._operation.public else await self._admit(http)
+        except (Unauthenticated, Forbidden):
+            await self._count(http, None)
+            raise
+        await self._count(http, principal)
+        return principal
 
     async def _admit(self, http: web.Request) -> Principal:
         principal = await self._authenticate(http)
@@ -63,11 +111,39 @@ class Endpoint:
             )
         return principal
 
+    async def _count(self, http: web.Request, principal: Principal | None) -> None:
+        if self._rates is not None:
+            await self._rates.count(http, principal)
 
-def routes(resources: Iterable[Resource], authenticate: Authenticate) -> list[web.RouteDef]:
+    # ------------------------------------------------------------------ asked before, do it
+
+    async def _answer(self, request: Request) -> web.StreamResponse:
+        operation = self._operation
+        key = key_of(request.http) if self._idempotency is not None else None
+        if self._idempotency is None or key is None:
+            answer = await operation.handler(request)
+        else:
+            asked = Asked(
+                workspace_id=request.workspace_id,
+                route=f"{operation.method} {operation.path}",
+                key=key,
+                fingerprint=fingerprint(request),
+                request_id=request.id,
+            )
+            answer = await self._idempotency.once(asked, lambda: operation.handler(request))
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return envelope(answer, request.id, operation.status)
+
+
+def routes(
+    resources: Iterable[Resource],
+    authenticate: Authenticate,
+    options: EndpointOptions = EndpointOptions(),
+) -> list[web.RouteDef]:
     """The routes of all operations of ``resources``."""
     return [
-        Endpoint(operation, authenticate).route()
+        Endpoint(operation, authenticate, options).route()
         for resource in resources
         for operation in resource.operations()
     ]

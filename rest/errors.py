@@ -10,10 +10,13 @@ Tree::
     ├── RegistrationClosed 403  REGISTRATION_CLOSED
     ├── NotFound           404  NOT_FOUND             absent, or another workspace's
     ├── NoSuchModel        404  MODEL_UNAVAILABLE     no live engine can do what was asked
-    ├── Conflict           409  VALIDATION_ERROR      not in the state it is in
+    ├── RequestTimeout     408  VALIDATION_ERROR      the body did not come in time
+    ├── WrongState         400  VALIDATION_ERROR      not in the state it is in
+    ├── Conflict           409  VALIDATION_ERROR      still active: it cannot be deleted
     ├── IdempotencyClash   409  IDEMPOTENCY_CONFLICT
     ├── PayloadTooLarge    413  PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType 415  VALIDATION_ERROR    a body in a form that is not read here
+    ├── RangeNotSatisfiable  416  VALIDATION_ERROR    bytes that a file does not have
     ├── RateLimited        429  RATE_LIMITED
     ├── Internal           500  INTERNAL              a fault of ours
     ├── ProviderFailed     502  PROVIDER_ERROR        an engine failed
@@ -107,8 +110,26 @@ class NoSuchModel(ApiError):
     default_openai_code = "model_not_found"
 
 
+class RequestTimeout(ApiError):
+    """The body stopped coming, or came too slowly."""
+
+    status = 408
+    code = "VALIDATION_ERROR"
+    default_openai_code = "request_timeout"
+
+
+class WrongState(ApiError):
+    """The thing is not in a state in which this can be done to it; ``reason`` says which.
+
+    The contract has no status of its own for that."""
+
+    status = 400
+    code = "VALIDATION_ERROR"
+    default_openai_code = "invalid_state"
+
+
 class Conflict(ApiError):
-    """The thing is not in a state in which this can be done to it."""
+    """The thing is still active: the contract names 409 where it cannot be deleted for that."""
 
     status = 409
     code = "VALIDATION_ERROR"
@@ -137,6 +158,14 @@ class UnsupportedMediaType(ApiError):
     status = 415
     code = "VALIDATION_ERROR"
     default_openai_code = "unsupported_media_type"
+
+
+class RangeNotSatisfiable(ApiError):
+    """None of the bytes asked for are in the file."""
+
+    status = 416
+    code = "VALIDATION_ERROR"
+    default_openai_code = "range_not_satisfiable"
 
 
 class RateLimited(ApiError):

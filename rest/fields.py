@@ -4,7 +4,7 @@ Lengths are in characters. What the contract bounds is bounded as it says; what 
 the bound written here, far above what people send.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta
 
@@ -25,6 +25,7 @@ Limit = Annotated[int, Meta(ge=1, le=100)]
 DEFAULT_LIMIT = 20
 
 AudioFormat = Literal["mp3", "wav", "opus", "aac", "flac"]
+AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 SpokenLanguage = Literal[
     "ar", "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hi", "hr", "hu", "id",
     "it", "ja", "ko", "lv", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "tr", "uk", "vi",

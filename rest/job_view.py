@@ -5,12 +5,13 @@ beside a ``…Url``, signed for a short while; members whose name begins with ``
 """
 
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from msgspec import Struct
 
 from store.tenants.jobs import Job
 
+from .fields import JobType
 from .operation import Request
 
 
@@ -18,7 +19,7 @@ class JobView(Struct, rename="camel"):
     """The contract's Job, with what it leaves open."""
 
     id: str
-    type: str
+    type: JobType
     status: str
     progress: int
     output: dict[str, Any] | None
@@ -53,7 +54,7 @@ class JobViews:
         output = None if job.output is None else self.signed(request, job.workspace_id, job.output)
         return JobView(
             id=job.id,
-            type=job.type,
+            type=cast(JobType, job.type),
             status=job.status,
             progress=job.progress,
             output=output,
@@ -63,10 +64,16 @@ class JobViews:
             finished_at=timestamp(job.finished_at) if job.finished_at else None,
         )
 
+    def url(self, request: Request, key: str) -> str:
+        """The signed address of an object of the caller's workspace."""
+        return self._signer.url(self._base(request), request.workspace_id, key)
+
     def signed(self, request: Request, workspace_id: str, output: dict[str, Any]) -> Any:
         """``output`` by the convention above, at every depth."""
-        base = self._public_url or str(request.http.url.origin())
-        return self._shown(base, workspace_id, output)
+        return self._shown(self._base(request), workspace_id, output)
+
+    def _base(self, request: Request) -> str:
+        return self._public_url or str(request.http.url.origin())
 
     def _shown(self, base: str, workspace_id: str, value: Any) -> Any:
         if isinstance(value, list):

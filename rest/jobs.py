@@ -11,7 +11,7 @@ from store.database import Database
 from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
 
-from .errors import Conflict, NotFound
+from .errors import Conflict, NotFound, WrongState
 from .fields import DEFAULT_LIMIT, Cursor, JobType, Limit
 from .job_events import JobEventStreams, JobWatch
 from .job_view import JobRef, JobView, JobViews
@@ -75,11 +75,11 @@ class JobResource:
             ),
             Operation(
                 *("POST", f"{one}/cancel", "Jobs", "Cancel a job", self._cancel),
-                data=JobView, scope=READ, conflicts=True,
+                data=JobView, scope=READ,
             ),
             Operation(
                 *("POST", f"{one}/retry", "Jobs", "Retry a failed job", self._retry),
-                data=JobRef, scope=READ, status=202, outcome="Job accepted", conflicts=True,
+                data=JobRef, scope=READ, status=202, outcome="Job accepted",
             ),
             Operation(
                 *("GET", f"{one}/events", "Jobs", "SSE progress stream (text/event-stream)"),
@@ -126,14 +126,14 @@ class JobResource:
         if job is None:
             raise _absent()
         if job.status in (JobStatus.COMPLETED, JobStatus.FAILED):
-            raise Conflict("The job is over: it cannot be cancelled.", reason="job_terminal")
+            raise WrongState("The job is over: it cannot be cancelled.", reason="job_terminal")
         return Answer(self._views.view(request, job))
 
     async def _retry(self, request: Request) -> Answer:
         await self._job(request)
         job = await self._queue.retry(request.workspace_id, request.path())
         if job is None:
-            raise Conflict(
+            raise WrongState(
                 "Only a failed or cancelled job can be tried again.", reason="job_not_failed"
             )
         return Answer(JobRef(job.id, job.status))

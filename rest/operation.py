@@ -8,14 +8,13 @@ and validated, and returns an ``Answer`` (or a stream it has written itself).
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from aiohttp import web
 from msgspec import Struct
 
 from .auth import Principal
-
-T = TypeVar("T")
+from .uploads import Upload
 
 REQUEST_SECONDS = 30.0
 """Deadline of an operation that does not ask for another."""
@@ -24,18 +23,27 @@ REQUEST_SECONDS = 30.0
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request, ready to be answered. ``body`` and ``query`` are instances of the structs that
-    the operation declared (None where it declared none)."""
+    the operation declared (None where it declared none); ``upload`` is the file of an operation
+    that takes one, gone from the disk when the request has been answered."""
 
     http: web.Request
     id: str
     principal: Principal | None
     body: Any = None
     query: Any = None
+    upload: Upload | None = None
 
     @property
     def workspace_id(self) -> str:
         """The caller's workspace: the first argument of every query on tenant data."""
         return self.caller.workspace_id
+
+    @property
+    def file(self) -> Upload:
+        """The file of an operation that takes one; a LookupError on others."""
+        if self.upload is None:
+            raise LookupError("the operation takes no file")
+        return self.upload
 
     @property
     def caller(self) -> Principal:
@@ -45,8 +53,9 @@ class Request:
         return self.principal
 
     def path(self, name: str = "id") -> str:
-        """A parameter of the path."""
-        return self.http.match_info[name]
+        """A parameter of the path. What could not be stored is replaced in it: it is no id then."""
+        given: str = self.http.match_info[name]
+        return given.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +77,11 @@ class Operation:
 
     ``scope``: the API key scope it needs (None: any credential will do). ``public``: nobody need
     be known. ``body``/``query``: what is decoded and validated, unknown fields being ignored.
-    ``upload``: takes multipart/form-data with a part ``file``; the handler reads it (rest.uploads)
-    and ``body`` must be None. ``data``: type of the answer's ``data``, as msgspec knows it.
-    ``media``: the answer's content type where it is not an envelope. ``idempotent``: honours
-    ``Idempotency-Key``. ``deadline``: seconds, None for none (the handler has its own)."""
+    ``upload``: takes multipart/form-data with a part ``file``, received before the handler is
+    called (rest.uploads); ``body`` must be None. ``data``: type of the answer's ``data``, as
+    msgspec knows it. ``media``: the answer's content type where it is not an envelope.
+    ``idempotent``: honours ``Idempotency-Key``. ``deadline``: seconds, None for none (the handler
+    has its own)."""
 
     method: str
     path: str
@@ -92,6 +102,8 @@ class Operation:
     description: str = ""
     conflicts: bool = False
     """Whether 409 is among its answers."""
+    form: tuple[str, ...] = ()
+    """Text fields of an upload's form beyond the contract's."""
 
 
 class Resource(Protocol):

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines, SpeechChoice
@@ -22,37 +22,85 @@ from pipelines.speech_script import says_something
 from .errors import NoSuchModel, NotFound, ValidationFailed
 from .fields import AudioFormat, ModelId, SpokenLanguage, Text, VoiceId
 
+MIN_SPEED, MAX_SPEED = 0.25, 4
+"""1 is the voice's own."""
+MAX_ITEMS = 200
+"""Of a batch."""
+
+
+SpeechModel = Annotated[
+    Literal["blab-stable", "blab-expressive"],
+    Meta(
+        description="blab-stable = fast engine (streaming, cloned voices, all formats)."
+        " blab-expressive = emotional engine (curated voices, mp3/wav, no streaming).",
+        examples=["blab-stable"],
+    ),
+]
+Language = Annotated[
+    SpokenLanguage, Meta(description="Explicit synthesis language (omitted ⇒ auto-detect)")
+]
+Delivery = Annotated[
+    Literal["verbatim", "natural", "expressive"],
+    Meta(
+        description="LLM prosody pre-pass before synthesis. `natural` repairs punctuation/rhythm"
+        " for delivery; `expressive` additionally inserts sparing expression tags (verified per"
+        " language: tr: <breath> <sigh> <laugh> <clear> · en: <laugh> <sigh>; other languages get"
+        " natural-level treatment). Words are never changed — the job's take shows the exact"
+        " spoken script, whose length is what gets billed. Ignored on /api/tts/stream."
+    ),
+]
+Polish = Annotated[
+    bool,
+    Meta(
+        description="Broadcast post-chain on the rendered audio: de-esser → gentle 2:1"
+        " compression → EBU R128 loudness normalization (-16 LUFS) → true-peak limiter."
+    ),
+]
+Emotion = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=100,
+        description="Emotion intensity — blab-expressive only (mapped to the engine's"
+        " exaggeration). Omitted ⇒ engine default (~55).",
+    ),
+]
+BatchPolish = Annotated[
+    bool,
+    Meta(description="Broadcast polish chain applied to every clip (see TtsCreate.polish)."),
+]
+
 
 class TtsCreate(Struct, kw_only=True):
     """The contract's TtsCreate."""
 
-    model: Literal["blab-stable", "blab-expressive"]
+    model: SpeechModel
     input: Text
     voice: VoiceId = DEFAULT_VOICE
-    language: SpokenLanguage | None = None
+    language: Language | UnsetType = UNSET
     format: AudioFormat = field(default="mp3", name="response_format")
-    speed: Annotated[float, Meta(ge=0.25, le=4)] = 1.0
-    delivery: Literal["verbatim", "natural", "expressive"] = "verbatim"
-    polish: bool = False
-    emotion: Annotated[int, Meta(ge=0, le=100)] | None = None
+    speed: Annotated[float, Meta(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
+    delivery: Delivery = "verbatim"
+    polish: Polish = False
+    emotion: Emotion | UnsetType = UNSET
 
 
 class BatchItem(Struct):
     """One text of a batch; ``voice`` in place of the batch's."""
 
     input: Text
-    voice: VoiceId | None = None
+    voice: VoiceId | UnsetType = UNSET
 
 
 class BatchCreate(Struct, kw_only=True):
     """The contract's BatchCreate."""
 
     model: ModelId
-    items: Annotated[list[BatchItem], Meta(min_length=1, max_length=200)]
+    items: Annotated[list[BatchItem], Meta(min_length=1, max_length=MAX_ITEMS)]
     voice: VoiceId = DEFAULT_VOICE
-    language: SpokenLanguage | None = None
+    language: SpokenLanguage | UnsetType = UNSET
     format: AudioFormat = field(default="mp3", name="response_format")
-    polish: bool = False
+    polish: BatchPolish = False
 
 
 class SpeechChecks:
@@ -66,13 +114,15 @@ class SpeechChecks:
         """The order; ``where`` is put before the names of fields. Raises ApiError."""
         if not says_something(asked.input):
             raise ValidationFailed("There is nothing to say in it.", param=f"{where}input")
-        language: str | None = asked.language
-        if language is None:
+        if asked.language is UNSET:
             language = await asyncio.to_thread(language_of, asked.input)
+        else:
+            language = asked.language
         order = SpeechOrder(
             model=asked.model, input=asked.input, language=language,
             voice=asked.voice or DEFAULT_VOICE, format=asked.format, speed=asked.speed,
-            delivery=asked.delivery, polish=asked.polish, emotion=asked.emotion,
+            delivery=asked.delivery, polish=asked.polish,
+            emotion=None if asked.emotion is UNSET else asked.emotion,
         )  # fmt: skip
         await self.choice(workspace_id, order, where=where)
         return order

@@ -59,6 +59,7 @@ class TtsResource:
                 "POST", "/api/tts/stream", "TTS",
                 "Stream synthesis — SSE of base64 audio chunks (play-as-you-go)", self._speak,
                 body=TtsCreate, scope=WRITE, media="text/event-stream", deadline=None,
+                outcome="text/event-stream — `chunk` (base64 audio) frames then `done`",
             ),
         ]  # fmt: skip
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .admission import Admission, Ticket
 from .channel import Channel, Vocabulary
@@ -41,13 +41,23 @@ class CallRequest:
     config: SessionConfig
 
 
+class Journal(Protocol):
+    """Where calls and their turns are noted; CallJournal unless the call brings its own."""
+
+    def opened(self, call: OpenedCall) -> None: ...
+
+    def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None: ...
+
+    def closed(self, workspace_id: str, call_id: str, reason: str) -> None: ...
+
+
 class _CallObserver:
     """Hands what one call tells to the journal, the fan-out and the event log."""
 
     def __init__(
         self,
         request: CallRequest,
-        journal: CallJournal,
+        journal: Journal,
         fanout: Fanout,
         event_log: EventLogWriter | None,
     ) -> None:
@@ -98,6 +108,11 @@ class SessionHost:
         """Calls in progress."""
         return self._running
 
+    @property
+    def node_id(self) -> str:
+        """Of this process, as the calls table knows it."""
+        return self._registry.node_id
+
     def admit(self) -> Ticket:
         """Take a slot; raises ServerFull."""
         return self._admission.admit()
@@ -106,14 +121,23 @@ class SessionHost:
         """A call of this process."""
         return self._sessions.get(call_id)
 
-    async def run(self, request: CallRequest, channel: Channel, vocabulary: Vocabulary) -> str:
-        """Carry the call to its end and close the channel; returns the reason."""
+    async def run(
+        self,
+        request: CallRequest,
+        channel: Channel,
+        vocabulary: Vocabulary,
+        journal: Journal | None = None,
+    ) -> str:
+        """Carry the call to its end and close the channel; returns the reason.
+
+        ``journal``: in place of the host's, for a call that is stored in another way."""
         call_id = request.call_id
+        journal = journal or self._journal
         event_log = self._event_log(request)
-        self._begin(request, channel.name)
+        self._begin(request, channel.name, journal)
         reason = INTERNAL_ERROR
         try:
-            observer = _CallObserver(request, self._journal, self._fanout, event_log)
+            observer = _CallObserver(request, journal, self._fanout, event_log)
             session = LiveSession(
                 call_id, request.config, channel, vocabulary, self._engines, observer
             )
@@ -125,29 +149,29 @@ class SessionHost:
         except Exception:  # the connection's edge
             log.exception("call %s failed", call_id)
         finally:
-            self._end(request, channel.name, reason)
+            self._end(request, channel.name, reason, journal)
             if event_log is not None:
                 await asyncio.to_thread(event_log.close)
             await _say_goodbye(channel, reason)
         return reason
 
-    def _begin(self, request: CallRequest, carrier: str) -> None:
+    def _begin(self, request: CallRequest, carrier: str, journal: Journal) -> None:
         self._running += 1
         self._empty.clear()
         self._registry.register(request.call_id, request.workspace_id)
-        self._journal.opened(
+        journal.opened(
             OpenedCall(
                 request.call_id, request.workspace_id, request.agent_id, carrier, request.config
             )
         )
 
-    def _end(self, request: CallRequest, carrier: str, reason: str) -> None:
+    def _end(self, request: CallRequest, carrier: str, reason: str, journal: Journal) -> None:
         self._sessions.pop(request.call_id, None)
         self._running -= 1
         if not self._running:
             self._empty.set()
         self._registry.unregister(request.call_id)
-        self._journal.closed(request.workspace_id, request.call_id, reason)
+        journal.closed(request.workspace_id, request.call_id, reason)
         self._fanout.end(request.call_id)
         if self._on_ended is not None:
             self._on_ended(carrier, reason)

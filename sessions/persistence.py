@@ -9,6 +9,7 @@ Rules
   stored stays a gapless beginning, and a call left open is closed as an orphan once this
   node is gone.
 - Times are those of the calls here, not of the writing.
+- A turn is booked in the transaction that stores it, and never twice.
 """
 
 import asyncio
@@ -18,10 +19,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
-from store.database import Queryable
+from store.database import Database
 from store.errors import DatabaseUnavailable, StoreRefused
 from store.ids import new_id
 from store.tenants.calls import Calls, NewCall
@@ -34,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 QUEUE_ENTRIES = 2048
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)
+
+BookTurn = Callable[[Any, str, str, NewTurn], Awaitable[None]]
+"""Books a turn in the transaction that stores it: connection, workspace, call, turn."""
 
 _Entry = tuple[str, Callable[[], Awaitable[bool | None]]]
 """What it is, for the log, and how to write it (safe to repeat)."""
@@ -54,11 +59,18 @@ class CallJournal:
     """Writes this node's calls and turns."""
 
     def __init__(
-        self, database: Queryable, node_id: str, *, queue_entries: int = QUEUE_ENTRIES
+        self,
+        database: Database,
+        node_id: str,
+        *,
+        book: BookTurn | None = None,
+        queue_entries: int = QUEUE_ENTRIES,
     ) -> None:
-        """``node_id`` as in the registry: it tells whose calls are orphans."""
+        """``node_id`` as in the registry: it tells whose calls are orphans. Without ``book``
+        turns are stored and not booked."""
+        self._database = database
         self._calls = Calls(database)
-        self._turns = Turns(database)
+        self._book = book
         self._node_id = node_id
         self._capacity = queue_entries
         self._queue: deque[_Entry] = deque()
@@ -107,10 +119,10 @@ class CallJournal:
 
     def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None:
         """A turn of the call is finished."""
-        new = _stored(turn)
+        new = stored_turn(turn)
         self._enqueue(
             f"turn {turn.turn} of {call_id}",
-            lambda: self._turns.insert(workspace_id, call_id, new),
+            lambda: self._store(workspace_id, call_id, new),
         )
 
     def closed(self, workspace_id: str, call_id: str, reason: str) -> None:
@@ -119,6 +131,12 @@ class CallJournal:
         self._enqueue(
             f"end of {call_id}", lambda: self._calls.close(workspace_id, call_id, reason, now)
         )
+
+    async def _store(self, workspace_id: str, call_id: str, turn: NewTurn) -> None:
+        async with self._database.transaction() as connection:
+            stored = await Turns(connection).insert(workspace_id, call_id, turn)
+            if stored and self._book is not None:
+                await self._book(connection, workspace_id, call_id, turn)
 
     def _enqueue(self, what: str, write: Callable[[], Awaitable[bool | None]]) -> None:
         if len(self._queue) >= self._capacity:
@@ -156,7 +174,8 @@ class CallJournal:
             self._queue.popleft()
 
 
-def _stored(turn: RecordTurn) -> NewTurn:
+def stored_turn(turn: RecordTurn) -> NewTurn:
+    """The turn as it is stored, with a new id."""
     latency = turn.latency
     return NewTurn(
         id=new_id("turn"),

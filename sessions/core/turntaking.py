@@ -54,6 +54,9 @@ _STARVED_SECONDS = 1.0
 _TEXT_SECONDS = 4.0
 """Waiting for a final text where a partial one could stand in for it."""
 _TEXT_SECONDS_WORDLESS = 10.0
+_LONG_TURN_SECONDS = 10.0
+"""Half of what a turn is longer than this is waited more: it takes longer to write down, and its
+partial text may be far behind."""
 _EXPIRIES = 16
 
 _CALLER_HAS_FLOOR = (State.USER_SPEAKING, State.ENDPOINTING, State.BARGE_IN)
@@ -404,5 +407,6 @@ class TurnTaking:
                 seconds = _TEXT_SECONDS if turn.partial.strip() else _TEXT_SECONDS_WORDLESS
                 message = "The transcription took too long."
                 failed = TranscriptionFailed(turn.turn, "PROVIDER_ERROR", message)
+                seconds += max(0.0, turn.seconds - _LONG_TURN_SECONDS) / 2
                 waits.append((turn.asked_at + seconds, partial(self.on_failed, failed)))
         return waits

@@ -73,6 +73,11 @@ CREATE TABLE objects (
 CREATE INDEX objects_job ON objects (workspace_id, job_id);
 CREATE INDEX objects_loose ON objects (created_at) WHERE job_id IS NULL;
 
+-- The reply's audio, of turns that came as recordings.
+ALTER TABLE turns ADD COLUMN audio_key text COLLATE "C" REFERENCES objects (key)
+    ON DELETE SET NULL;
+CREATE INDEX turns_audio ON turns (audio_key) WHERE audio_key IS NOT NULL;
+
 CREATE TABLE voices (
     id                text COLLATE "C" PRIMARY KEY,
     workspace_id      text COLLATE "C" NOT NULL REFERENCES workspaces ON DELETE CASCADE,
@@ -146,14 +151,14 @@ CREATE INDEX usage_day ON usage_events (workspace_id, created_at);
 
 -- The first answer to a request with an Idempotency-Key, kept for 24 hours.
 CREATE TABLE idempotency_keys (
-    workspace_id text COLLATE "C" NOT NULL REFERENCES workspaces ON DELETE CASCADE,
-    route        text NOT NULL,
-    key          text NOT NULL,
-    fingerprint  bytea NOT NULL,                 -- SHA-256 of the request's content
-    claimed_by   text NOT NULL,                  -- request id of the one that does the work
-    status       int,                            -- NULL: still being worked on
-    body         bytea,
-    created_at   timestamptz NOT NULL DEFAULT now(),
+    workspace_id  text COLLATE "C" NOT NULL REFERENCES workspaces ON DELETE CASCADE,
+    route         text NOT NULL,                 -- method and pattern of the path
+    key           bytea NOT NULL,                -- SHA-256 of the client's key
+    fingerprint   bytea NOT NULL,                -- SHA-256 of the request's content
+    claimed_by    text NOT NULL,                 -- request id of the one that does the work
+    claimed_until timestamptz NOT NULL,          -- then another may take it over
+    answer        bytea,                         -- sealed; NULL: still being worked on
+    created_at    timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_id, route, key)
 );
 CREATE INDEX idempotency_age ON idempotency_keys (created_at);

@@ -107,17 +107,17 @@ class Agents:
 
     async def ensure_default_agent(self, workspace_id: str) -> Agent:
         """The agent that answers where none was asked for; made where it is missing."""
-        made = NewAgent(name="Assistant")
-        await self._db.execute(
-            "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
-            " language, is_default) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)"
-            " ON CONFLICT DO NOTHING",
-            *(new_id("agt"), workspace_id, *(getattr(made, name) for name in _SETTABLE)),
-        )
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND is_default",
             workspace_id,
         )
         if row is None:
-            raise LookupError("the default agent was deleted while it was made")
+            made = NewAgent(name="Assistant")
+            row = await self._db.fetchrow(  # another may make it just now: then it is that one
+                "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model,"
+                " voice, language, is_default) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)"
+                " ON CONFLICT (workspace_id) WHERE is_default DO UPDATE SET is_default = true"
+                f" RETURNING {_COLUMNS}",
+                *(new_id("agt"), workspace_id, *(getattr(made, name) for name in _SETTABLE)),
+            )
         return Agent(**row)

@@ -80,6 +80,24 @@ class ApiKeys:
         )
         return [ApiKey(**row) for row in rows]
 
+    async def get(self, workspace_id: str, key_id: str) -> ApiKey | None:
+        """The key, None where it is revoked or the workspace has no such key."""
+        row = await self._db.fetchrow(
+            f"SELECT {_COLUMNS} FROM api_keys WHERE workspace_id = $1 AND id = $2"
+            " AND revoked_at IS NULL",
+            *(workspace_id, key_id),
+        )
+        return ApiKey(**row) if row else None
+
+    async def count(self, workspace_id: str) -> int:
+        """How many keys are not revoked, expired ones among them."""
+        return int(
+            await self._db.fetchval(
+                "SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL",
+                workspace_id,
+            )
+        )
+
     async def revoke(self, workspace_id: str, key_id: str) -> ApiKey | None:
         """Make a key worthless; None where the workspace has no such live key."""
         row = await self._db.fetchrow(

@@ -72,6 +72,16 @@ class Calls:
         )
         return tag == "UPDATE 1"
 
+    async def prolong(self, workspace_id: str, call_id: str, ended_at: datetime) -> bool:
+        """Note that a call which had ended went on till then; False where the workspace has no
+        such call."""
+        tag = await self._db.execute(
+            "UPDATE calls SET ended_at = greatest($3, ended_at), updated_at = now()"
+            " WHERE workspace_id = $1 AND id = $2 AND ended_at IS NOT NULL",
+            *(workspace_id, call_id, ended_at),
+        )
+        return tag == "UPDATE 1"
+
     async def get(self, workspace_id: str, call_id: str) -> Call | None:
         """The call, or None where the workspace has no such call."""
         row = await self._db.fetchrow(

@@ -11,7 +11,8 @@ from store.database import Queryable, storable
 @dataclass(frozen=True, slots=True)
 class NewTurn:
     """One finished turn; ``id`` from ``store.ids.new_id("turn")``. Latencies in ms, None where
-    the stage did not happen. ``status``: completed, cancelled, incomplete or failed."""
+    the stage did not happen. ``status``: completed, cancelled, incomplete or failed.
+    ``audio_key``: the object that holds the reply's audio, where it was kept."""
 
     id: str
     number: int
@@ -29,6 +30,7 @@ class NewTurn:
     prompt_tokens: int
     completion_tokens: int
     created_at: datetime
+    audio_key: str | None = None
 
     def __repr__(self) -> str:
         """Without texts: a row may end up in a log."""
@@ -59,6 +61,7 @@ class Turn:
     completion_tokens: int
     created_at: datetime
     updated_at: datetime
+    audio_key: str | None = None
 
     def __repr__(self) -> str:
         """Without texts: a row may end up in a log."""
@@ -98,6 +101,15 @@ class Turns:
             *(workspace_id, call_id, limit),
         )
         return [Turn(**row) for row in rows]
+
+    async def latest_of_call(self, workspace_id: str, call_id: str, limit: int) -> list[Turn]:
+        """The last turns of a call, in order; empty where the workspace has no such call."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM turns WHERE workspace_id = $1 AND call_id = $2"
+            " ORDER BY number DESC, id DESC LIMIT $3",
+            *(workspace_id, call_id, limit),
+        )
+        return [Turn(**row) for row in reversed(rows)]
 
     async def list_of_agent(
         self, workspace_id: str, agent_id: str, *, limit: int = 100, before: str = "~"

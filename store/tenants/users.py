@@ -42,6 +42,23 @@ class Users:
         )
         return User(**row)
 
+    async def register(self, email: str, name: str, password_hash: str) -> User | None:
+        """A new user; None where the address (in any case) is taken."""
+        row = await self._db.fetchrow(
+            "INSERT INTO users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)"
+            f" ON CONFLICT (lower(email)) DO NOTHING RETURNING {_COLUMNS}",
+            *(new_id("usr"), email, name, password_hash),
+        )
+        return User(**row) if row else None
+
+    async def set_password_hash(self, user_id: str, old: str, new: str) -> None:
+        """Replace a hash, if it is still the ``old`` one."""
+        await self._db.execute(
+            "UPDATE users SET password_hash = $3, updated_at = now()"
+            " WHERE id = $1 AND password_hash = $2",
+            *(user_id, old, new),
+        )
+
     async def get(self, user_id: str) -> User | None:
         """The user, or None."""
         row = await self._db.fetchrow(f"SELECT {_COLUMNS} FROM users WHERE id = $1", user_id)

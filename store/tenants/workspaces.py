@@ -22,6 +22,15 @@ class Workspace:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A workspace as a user sees it. ``role``: ``owner``, ``admin`` or ``member``."""
+
+    workspace_id: str
+    name: str
+    role: str
+
+
 class Workspaces:
     """Queries about workspaces."""
 
@@ -54,6 +63,16 @@ class Workspaces:
             user_id,
         )
         return [Workspace(**row) for row in rows]
+
+    async def memberships(self, user_id: str) -> list[Membership]:
+        """What a user is a member of, the oldest membership first."""
+        rows = await self._db.fetch(
+            "SELECT m.workspace_id, w.name, m.role FROM memberships m"
+            " JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1"
+            " ORDER BY m.created_at, m.workspace_id",
+            user_id,
+        )
+        return [Membership(**row) for row in rows]
 
     async def role(self, workspace_id: str, user_id: str) -> str | None:
         """``owner``, ``admin``, ``member``, or None where the user is not a member."""

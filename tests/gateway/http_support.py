@@ -12,7 +12,7 @@ from aiohttp import web
 from gateway.admittance import Admittance
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard, RunningServer
 from gateway.metrics import Metrics
-from gateway.middleware import Middleware
+from gateway.middleware import Middleware, show_request_id
 from gateway.realtime import RealtimeCalls
 from rest import keys
 from rest.auth import Authenticator
@@ -252,6 +252,7 @@ class TestServer:
         self.guard = ConnectionGuard(0.3)
         middlewares = [self.guard.note, *Middleware(self.metrics).all]
         self.app = web.Application(middlewares=middlewares)
+        self.app.on_response_prepare.append(show_request_id)
         self.app[CONNECTION_GUARD] = self.guard
         self.app.add_routes(self.calls.routes())
         self.app.on_shutdown.append(self._end_calls)

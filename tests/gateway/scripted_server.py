@@ -25,6 +25,7 @@ from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ChatMessage
 from pipelines.engines.scripted import ScriptedEngines, tone
+from pipelines.engines.scripted_jobs import ScriptedJobEngines
 from rest import keys
 from store.bus import Bus
 from store.database import Database
@@ -46,6 +47,7 @@ class ServerEngines(ScriptedEngines):
     """Scripted engines as the application owns them."""
 
     waiting: str | None = None
+    jobs: ScriptedJobEngines = field(default_factory=ScriptedJobEngines)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
@@ -96,10 +98,12 @@ class ScriptedServer:
     def set_head_seconds(self, seconds: float) -> None:
         self.app[CONNECTION_GUARD]._head_seconds = seconds
 
-    async def new_key(self, workspace_id: str = LOCAL_WORKSPACE) -> str:
+    async def new_key(
+        self, workspace_id: str = LOCAL_WORKSPACE, scopes: Sequence[str] = ("agents:write",)
+    ) -> str:
         key = keys.new_key()
         await ApiKeys(self.database).insert(
-            workspace_id, NewApiKey("test", key.prefix, key.digest, ["agents:write"])
+            workspace_id, NewApiKey("test", key.prefix, key.digest, scopes)
         )
         return key.text
 
@@ -122,15 +126,17 @@ class ScriptedServer:
 
 @pytest.fixture
 async def server(
-    database: Database, own_database_url: str, redis_url: str
+    database: Database, own_database_url: str, redis_url: str, tmp_path: Path
 ) -> AsyncIterator[ScriptedServer]:
     """The application on a free port; at its end every call has given its slot back."""
     engines = ServerEngines()
     engines.ears.texts = (HEARD,)
     engines.chat_model.answer = answer_by_instructions
     engines.voice.frequency_of = frequency_of
-    settings = dataclasses.replace(Settings(), max_calls=50)
-    app = build_app(settings, ServiceUrls(own_database_url, redis_url), engines, demo=DEMO)
+    settings = dataclasses.replace(
+        Settings(), max_calls=50, data_dir=tmp_path, registration="open", rate_limit=0
+    )
+    app = await build_app(settings, ServiceUrls(own_database_url, redis_url), engines, demo=DEMO)
     running = await RunningServer.start(app, "127.0.0.1", 0)
     bus = Bus(redis_url)
     made = ScriptedServer(running, app, engines, bus, database)

@@ -16,6 +16,7 @@ from gateway.parsers import IceServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.scripted_jobs import ScriptedJobEngines
 from store.database import Database
 from store.tenants.calls import Calls
 from store.tenants.workspaces import LOCAL_WORKSPACE
@@ -27,6 +28,7 @@ DEMO = Path(__file__).parents[2] / "static" / "demo"
 class NoEngines:
     """Engines that take their time to load, and then serve no model."""
 
+    jobs = ScriptedJobEngines()
     vad_model: Any = SimpleNamespace(initial_state=lambda: None)
     turn_detector: Any = None
 
@@ -73,10 +75,12 @@ class Running:
 
 
 @pytest.fixture
-async def blab(database: Database, own_database_url: str, redis_url: str) -> AsyncIterator[Running]:
+async def blab(
+    database: Database, own_database_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Running]:
     engines = NoEngines()
-    settings = dataclasses.replace(Settings(), max_calls=2)
-    app = build_app(settings, ServiceUrls(own_database_url, redis_url), engines, demo=DEMO)
+    settings = dataclasses.replace(Settings(), max_calls=2, data_dir=tmp_path)
+    app = await build_app(settings, ServiceUrls(own_database_url, redis_url), engines, demo=DEMO)
     server = await RunningServer.start(app, "127.0.0.1", 0)
     try:
         yield Running(server, engines, database)

@@ -140,3 +140,14 @@ async def test_a_connection_that_brought_one_stays(server: TestServer) -> None:
         await reader.readexactly(length)
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_method_that_is_not_possible_is_told_with_those_that_are(
+    server: TestServer, http: aiohttp.ClientSession
+) -> None:
+    async with http.delete(f"{server.url}/api/hang") as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "GET, HEAD"
+        assert (await answer.json())["error"]["code"] == "VALIDATION_ERROR"
+    async with http.post(f"{server.url}/api/fail/notfound") as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")

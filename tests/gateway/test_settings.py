@@ -1,6 +1,7 @@
 """Settings: every declared variable is read, and every wrong value is refused by name."""
 
 import contextlib
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,11 @@ GOOD = {
     "BLAB_RETENTION_DAYS": ("30", "retention_days", 30),
     "BLAB_WEBHOOK_PRIVATE": ("Yes", "webhook_private", True),
     "BLAB_PRICES": (__file__, "prices", Path(__file__)),
+    "BLAB_TRUSTED_PROXIES": (
+        "10.0.0.0/8, ::1",
+        "trusted_proxies",
+        (ip_network("10.0.0.0/8"), ip_network("::1")),
+    ),
     "BLAB_ALLOWED_ORIGINS": (
         "https://a.example, http://localhost:3000",
         "allowed_origins",
@@ -75,6 +81,7 @@ BAD = {
     "BLAB_RETENTION_DAYS": "1.5",
     "BLAB_WEBHOOK_PRIVATE": "perhaps",
     "BLAB_PRICES": "/nowhere/prices.json",
+    "BLAB_TRUSTED_PROXIES": "10.0.0.1/8",
 }
 
 

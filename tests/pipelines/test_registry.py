@@ -7,9 +7,10 @@ import pytest
 import pytest_asyncio
 
 from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
-from pipelines.engines.embedded import Plan, chat_model, llama, plans
+from pipelines.engines.embedded import chat_model, llama, plans
 from pipelines.engines.engine_settings import EngineSettings
 from pipelines.engines.openai_compatible import UpstreamChat, UpstreamSpeaker, UpstreamTranscriber
+from pipelines.engines.plan import Plan
 from pipelines.engines.registry import Engines
 from pipelines.engines.status import EngineStatus, Role
 from tests.pipelines.upstream_server import KEY, Fault, Upstream
@@ -30,7 +31,7 @@ def plan(model_id: str, role: Role, engine: Engine | EngineFailed, *languages: s
             raise engine
         return engine
 
-    return Plan(model_id, role, load, weights=False, languages=languages or ("en",))
+    return Plan(model_id, role, load, languages=languages or ("en",))
 
 
 class House:
@@ -225,7 +226,7 @@ async def test_a_configured_model_that_nobody_serves_is_no_default(make: Make) -
 
 async def test_missing_weights_are_named(tmp_path: Path) -> None:
     def without_voices(settings: EngineSettings) -> list[Plan]:
-        return [plan for plan in plans(settings) if plan.weights]
+        return [plan for plan in plans(settings) if plan.models]
 
     engines = Engines(EngineSettings(tmp_path), plans=without_voices)
     await engines.load()

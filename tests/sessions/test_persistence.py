@@ -10,6 +10,7 @@ from sessions.core.items import ReplyStatus
 from sessions.core.notices import Latency
 from sessions.persistence import CallJournal, OpenedCall
 from store.database import Database
+from store.errors import DatabaseUnavailable
 from store.ids import new_id
 from store.migrate import migrate
 from store.tenants.agents import Agents
@@ -73,6 +74,26 @@ async def test_a_call_is_stored_as_it_was(journal, database, workspace_id):
     assert (first.interrupted, first.status, first.prompt_tokens) == (True, "cancelled", 50)
     assert (second.number, second.stt_ms, second.agent_id) == (2, None, agent.id)
     assert journal.dropped == 0
+
+
+async def test_a_turn_is_booked_once_and_only_where_it_is_stored(database, workspace_id):
+    booked = []
+
+    async def book(connection, workspace_id, call_id, turn):
+        assert turn.id in {one.id for one in await Turns(connection).list_of_call(*call)}
+        booked.append((workspace_id, call_id, turn.number, turn.prompt_tokens))
+        if len(booked) == 1:
+            raise DatabaseUnavailable("just now")
+
+    journal, opened = CallJournal(database, "node_a", book=book), a_call()
+    call = (workspace_id, opened.call_id)
+    journal.start()
+    journal.opened(opened)
+    journal.record(*call, a_turn(1))
+    journal.record(workspace_id, "call_absent", a_turn(2))
+    await journal.stop()
+    assert booked == [(*call, 1, 50)] * 2  # the first time was rolled back
+    assert len(await Turns(database).list_of_call(*call)) == 1
 
 
 async def test_what_is_refused_does_not_stop_the_rest(journal, database, workspace_id, caplog):

@@ -35,6 +35,27 @@ async def test_a_lease_has_one_holder(redis):
             pass
 
 
+async def test_a_rate_is_taken_from_and_comes_back(redis):
+    taken = [await redis.take("r", 2, 0.4) for _ in range(3)]
+    assert [one.allowed for one in taken] == [True, True, False]
+    assert [one.remaining for one in taken] == [1, 0, 0]
+    assert taken[0].reset == pytest.approx(0.2, abs=0.001)
+    assert 0 < taken[2].retry_after <= 0.2
+    assert taken[0].retry_after == 0
+    assert (await redis.take("other", 2, 0.4)).remaining == 1
+    async with asyncio.timeout(5):
+        while not (await redis.take("r", 2, 0.4)).allowed:
+            pass
+    await redis.delete("r")
+    assert (await redis.take("r", 2, 0.4)).remaining == 1
+
+
+async def test_a_rate_is_exact_and_expires(redis):
+    taken = await asyncio.gather(*(redis.take("s", 50, 3600) for _ in range(80)))
+    assert sum(one.allowed for one in taken) == 50
+    assert 0 < await redis._redis.pttl(redis._prefix + "s") <= 3_600_000
+
+
 async def test_a_stream_is_read_from_any_number_on(redis):
     entries = [StreamEntry("s", number, b"%d" % number) for number in (1, 2, 4)]
     await redis.append(entries, keep=100, ttl=10)

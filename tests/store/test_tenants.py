@@ -13,7 +13,7 @@ from store.tenants.api_keys import ApiKeys, NewApiKey
 from store.tenants.calls import NODE_LOST, Calls, NewCall
 from store.tenants.turns import NewTurn, Turns
 from store.tenants.users import Users
-from store.tenants.workspaces import Workspaces
+from store.tenants.workspaces import Membership, Workspaces
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -77,6 +77,50 @@ async def test_users_and_their_workspaces(database, workspaces):
         await Workspaces(database).create("orphan", "usr_absent")
 
 
+async def test_the_oldest_membership_comes_first(database):
+    ada = await Users(database).create("ada@example.org", "Ada", None)
+    bob = await Users(database).create("bob@example.org", "Bob", None)
+    workspaces = Workspaces(database)
+    own, foreign = await workspaces.create("Own", ada.id), await workspaces.create("Bob's", bob.id)
+    await database.execute(
+        "INSERT INTO memberships (workspace_id, user_id, role, created_at)"
+        " VALUES ($1, $2, 'member', now() - interval '1 day')",
+        *(foreign.id, ada.id),
+    )
+    assert await workspaces.memberships(ada.id) == [
+        Membership(foreign.id, "Bob's", "member"),
+        Membership(own.id, "Own", "owner"),
+    ]
+    assert await workspaces.memberships("usr_absent") == []
+
+
+async def test_an_address_is_registered_once(database):
+    users = Users(database)
+    made = await asyncio.gather(
+        *(users.register(email, "A", "hash") for email in ("a@b.org", "A@B.org", "a@B.org"))
+    )
+    [user] = [one for one in made if one is not None]
+    await users.set_password_hash(user.id, "not the old one", "new")
+    await users.set_password_hash(user.id, "hash", "better")
+    found = await users.get(user.id)
+    assert found is not None
+    assert found.password_hash == "better"
+
+
+async def test_keys_are_counted_and_found_within_their_workspace(database):
+    user = await Users(database).create("a@b.org", "A", None)
+    ours = (await Workspaces(database).create("Ours", user.id)).id
+    theirs = (await Workspaces(database).create("Theirs", user.id)).id
+    keys = ApiKeys(database)
+    key = await keys.insert(ours, NewApiKey("k", "p", b"d" * 32, []))
+    assert await keys.get(ours, key.id) == key
+    assert await keys.get(theirs, key.id) is None
+    assert (await keys.count(ours), await keys.count(theirs)) == (1, 0)
+    await keys.revoke(ours, key.id)
+    assert await keys.get(ours, key.id) is None
+    assert await keys.count(ours) == 0
+
+
 async def test_api_keys(database, workspaces):
     ours, theirs = workspaces
     keys = ApiKeys(database)
@@ -138,6 +182,18 @@ async def test_the_default_agent_is_one_per_workspace(database, workspaces):
     assert other.id != made[0].id
 
 
+async def test_the_default_agent_may_vanish_while_it_is_asked_for(database, workspaces):
+    agents = Agents(database)
+
+    async def delete_and_ask():
+        agent = await agents.ensure_default_agent(workspaces[0])
+        await agents.delete(workspaces[0], agent.id)
+        return agent
+
+    made = await asyncio.gather(*(delete_and_ask() for _ in range(20)))
+    assert all(agent.is_default for agent in made)
+
+
 async def test_a_call_from_beginning_to_end(database, workspaces):
     ours, theirs = workspaces
     calls = Calls(database)
@@ -155,6 +211,12 @@ async def test_a_call_from_beginning_to_end(database, workspaces):
     ended = await calls.get(ours, call.id)
     assert ended is not None
     assert (ended.end_reason, ended.ended_at) == ("hangup", NOW + timedelta(seconds=5))
+    assert not await calls.prolong(theirs, call.id, NOW + timedelta(seconds=9))
+    for end in (9, 7):
+        assert await calls.prolong(ours, call.id, NOW + timedelta(seconds=end))
+    prolonged = await calls.get(ours, call.id)
+    assert prolonged is not None
+    assert (prolonged.end_reason, prolonged.ended_at) == ("hangup", NOW + timedelta(seconds=9))
     assert [one.id for one in await calls.list(ours)] == [call.id]
     assert await calls.list(theirs) == []
     assert await Agents(database).delete(ours, agent.id)
@@ -223,5 +285,8 @@ async def test_turns(database, workspaces):
     assert (stored[1].heard_text, stored[1].llm_ms, stored[1].agent_id) == ("Hi.", None, agent.id)
     assert "hello" not in repr(stored[1]) + repr(second)
     assert await turns.list_of_call(theirs, call.id) == []
+    assert await turns.latest_of_call(ours, call.id, 1) == stored[1:]
+    assert await turns.latest_of_call(ours, call.id, 5) == stored
+    assert await turns.latest_of_call(theirs, call.id, 5) == []
     assert {turn.id for turn in await turns.list_of_agent(ours, agent.id)} == {first.id, second.id}
     assert await turns.list_of_agent(theirs, agent.id) == []

@@ -29,7 +29,7 @@ class UpstreamTranscriber:
         if len(pcm) < SAMPLE_BYTES:
             return Transcription("", language=language)
         form = aiohttp.FormData()
-        form.add_field("file", _wav(pcm), filename="speech.wav", content_type="audio/wav")
+        form.add_field("file", wav(pcm), filename="speech.wav", content_type="audio/wav")
         form.add_field("model", self._model)
         form.add_field("language", language.split("-")[0])
         form.add_field("response_format", "json")
@@ -43,7 +43,7 @@ class UpstreamTranscriber:
         return Transcription(text.strip(), language=language)
 
 
-def _wav(pcm: bytes) -> bytes:
+def wav(pcm: bytes) -> bytes:
     """``pcm`` in a WAV file."""
     file = io.BytesIO()
     with wave.open(file, "wb") as out:

@@ -12,7 +12,13 @@ from sessions.core.commands import (
     StartTranscription,
 )
 from sessions.core.config import SessionConfig, TurnDetection, TurnMode
-from sessions.core.events import ConfigureSession, InputEnded, TranscriptionFailed
+from sessions.core.events import (
+    CommitInput,
+    ConfigureSession,
+    InputEnded,
+    RequestResponse,
+    TranscriptionFailed,
+)
 from sessions.core.items import Message
 from sessions.core.notices import (
     InputCommitted,
@@ -317,6 +323,17 @@ def test_a_text_that_never_comes_is_replaced_by_the_partial(call: ShellFactory) 
     shell.speak(640, "what is it")
     shell.silence(4_300)
     assert shell.reply.order.history == (Message("user", "what is it"),)
+
+
+def test_the_text_of_a_long_turn_is_waited_for_longer(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
+    shell.speak(20_000, "once upon a time")
+    shell.feed(CommitInput())
+    shell.feed(RequestResponse())
+    shell.pass_time(8.9)
+    assert not shell.replies
+    shell.pass_time(0.2)
+    assert shell.reply.order.history == (Message("user", "once upon a time"),)
 
 
 # ---------------------------------------------------------------------------- push to talk

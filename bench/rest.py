@@ -1,0 +1,251 @@
+"""The REST platform beside a bare handler that asks the database the same:
+
+    python -m bench.rest [--seconds 5] [--rounds 3] [--connections 16]
+
+Three requests: the list of jobs, the making of a job, and speech as a stream (until its first
+audio). The bare server is aiohttp, asyncpg and the same speech engine in a process of its own,
+with neither keys, scopes, limits, validation, envelope nor accounts of what was used; both are
+asked in turn, by one client, on the same machine, so the ratio is what counts. Jobs that are made
+are not run meanwhile (BLAB_WORKERS=0).
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+import asyncpg
+import numpy as np
+from aiohttp import web
+
+from bench.figures import machine
+from bench.server import server
+from gateway.attached import present_services
+from gateway.settings import Settings
+from media.encode import Encoder
+from pipelines.engines.hibari import HibariSpeaker
+from store.ids import new_id
+from store.tenants.workspaces import LOCAL_WORKSPACE
+
+BARE_PORT = 8498
+SPEECH = {"model": "blab-stable", "input": "Good morning. How can I help you today?"}
+FIRST_CLAUSE = "Good morning."
+
+
+# ------------------------------------------------------------------ the bare server
+
+
+async def bare(port: int) -> None:
+    """Serve the three requests with nothing around them."""
+    urls = present_services(Settings.read(os.environ))
+    pool = await asyncpg.create_pool(urls.database_url, min_size=1, max_size=10)
+    voice = await HibariSpeaker.load()
+
+    async def jobs(_request: web.Request) -> web.Response:
+        rows = await pool.fetch(
+            "SELECT * FROM jobs WHERE workspace_id = $1 AND parent_id IS NULL"
+            " ORDER BY id DESC LIMIT 21",
+            LOCAL_WORKSPACE,
+        )
+        return web.json_response([{k: str(v) for k, v in dict(row).items()} for row in rows])
+
+    async def create(request: web.Request) -> web.Response:
+        asked = await request.json()
+        job_id = new_id("job")
+        async with pool.acquire() as connection, connection.transaction():
+            await connection.execute(
+                "INSERT INTO jobs (id, workspace_id, type, input) VALUES ($1, $2, 'tts', $3)",
+                *(job_id, LOCAL_WORKSPACE, json.dumps(asked)),
+            )
+            await connection.execute(
+                "INSERT INTO pgqueuer (priority, created, updated, status, entrypoint, dedupe_key)"
+                " VALUES (0, now(), now(), 'queued', 'bench', $1)",
+                job_id,
+            )
+        return web.json_response({"jobId": job_id}, status=202)
+
+    async def speak(_request: web.Request) -> web.StreamResponse:
+        return web.Response(body=await _first_audio(voice))
+
+    app = web.Application()
+    app.add_routes([web.get("/jobs", jobs), web.post("/jobs", create), web.post("/speech", speak)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+async def _first_audio(voice: HibariSpeaker) -> bytes:
+    encoder = Encoder("mp3", voice.sample_rate)
+    stream = voice.speak(FIRST_CLAUSE)
+    try:
+        async for pcm in stream:
+            if data := await asyncio.to_thread(encoder.push, pcm):
+                return data
+    finally:
+        await stream.aclose()
+    return encoder.finish()
+
+
+@asynccontextmanager
+async def bare_server(port: int = BARE_PORT) -> AsyncIterator[str]:
+    """The address of the bare server, in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bench.rest", "--bare", str(port)), stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            while await process.stdout.readline() != b"ready\n":
+                assert process.returncode is None, "the bare server did not start"
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+# ------------------------------------------------------------------ the client
+
+
+@dataclass
+class Load:
+    """What one kind of request took: ms of each, and requests a second of each round."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+
+
+Ask = Callable[[aiohttp.ClientSession], Awaitable[None]]
+
+
+async def press(load: Load, ask: Ask, seconds: float, connections: int) -> None:
+    """Ask again and again over so many connections, for so long."""
+    end = time.monotonic() + seconds
+    done = 0
+
+    async def one(http: aiohttp.ClientSession) -> None:
+        nonlocal done
+        while time.monotonic() < end:
+            began = time.monotonic()
+            await ask(http)
+            load.milliseconds.append((time.monotonic() - began) * 1000)
+            done += 1
+
+    connector = aiohttp.TCPConnector(limit=connections)
+    async with aiohttp.ClientSession(connector=connector) as http, asyncio.TaskGroup() as group:
+        for _ in range(connections):
+            group.create_task(one(http))
+    load.rates.append(done / seconds)
+
+
+def listing(url: str, headers: dict[str, str]) -> Ask:
+    """GET the list."""
+
+    async def ask(http: aiohttp.ClientSession) -> None:
+        async with http.get(url, headers=headers) as answer:
+            await answer.read()
+            assert answer.status == 200, answer.status
+
+    return ask
+
+
+def making(url: str, headers: dict[str, str]) -> Ask:
+    """POST a job."""
+
+    async def ask(http: aiohttp.ClientSession) -> None:
+        async with http.post(url, json=SPEECH, headers=headers) as answer:
+            await answer.read()
+            assert answer.status == 202, answer.status
+
+    return ask
+
+
+def hearing(url: str, headers: dict[str, str]) -> Ask:
+    """POST a text and leave when its first audio is there."""
+
+    async def ask(http: aiohttp.ClientSession) -> None:
+        async with http.post(url, json=SPEECH, headers=headers) as answer:
+            assert answer.status == 200, answer.status
+            await answer.content.readany()
+
+    return ask
+
+
+async def measure(seconds: float, rounds: int, connections: int) -> None:
+    """Print the table."""
+    print(machine(), flush=True)
+    async with server(None) as (url, _), bare_server() as plain:
+        key = await asyncio.to_thread(_key)
+        headers = {"Authorization": f"Bearer {key}"}
+        pairs: dict[str, tuple[Ask, Ask, int]] = {
+            "GET /api/jobs": (
+                listing(f"{url}/api/jobs", headers), listing(f"{plain}/jobs", {}), connections
+            ),
+            "POST /api/tts": (
+                making(f"{url}/api/tts", headers), making(f"{plain}/jobs", {}), connections
+            ),
+            "POST /api/tts/stream, first audio": (
+                hearing(f"{url}/api/tts/stream", headers), hearing(f"{plain}/speech", {}), 1
+            ),
+        }  # fmt: skip
+        print("| request | 1/s | p50 ms | p99 ms | bare 1/s | p50 ms | p99 ms | 1/s, ratio |")
+        print("|---|---|---|---|---|---|---|---|")
+        for name, (ours, theirs, many) in pairs.items():
+            loads = Load(), Load()
+            for _ in range(rounds):
+                await press(loads[0], ours, seconds, many)
+                await press(loads[1], theirs, seconds, many)
+            print(f"| {name} | {' | '.join(map(_shown, loads))} | {_ratio(*loads)} |", flush=True)
+
+
+def _shown(load: Load) -> str:
+    p50, p99 = np.percentile(load.milliseconds, 50), np.percentile(load.milliseconds, 99)
+    return f"{np.median(load.rates):.0f} | {p50:.1f} | {p99:.1f}"
+
+
+def _ratio(ours: Load, theirs: Load) -> str:
+    pairs = [a / b for a, b in zip(ours.rates, theirs.rates, strict=True)]
+    return f"{np.median(pairs):.2f} ({min(pairs):.2f}–{max(pairs):.2f})"
+
+
+def _key() -> str:
+    command = [str(Path(sys.executable).with_name("blab")), "key", "--name", "bench"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    """Measure, in a data directory of the bench's own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--bare", type=int, metavar="PORT", help="be the bare server")
+    options = parser.parse_args()
+    if options.bare:
+        asyncio.run(bare(options.bare))
+        return
+    models = Settings.read(os.environ).models_dir
+    with tempfile.TemporaryDirectory(prefix="blab-bench-", dir="/tmp") as made:
+        Path(made).chmod(0o711)
+        os.environ |= {
+            "BLAB_DATA_DIR": made,
+            "BLAB_MODELS_DIR": str(models),
+            "BLAB_WORKERS": "0",
+            "BLAB_RATE_LIMIT": "0",
+            "BLAB_LOG_LEVEL": "warning",
+        }
+        asyncio.run(measure(options.seconds, options.rounds, options.connections))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Time-stretching speech: faster or slower at the same pitch."""
+
+from .formats import SAMPLE_BYTES
+from .graph import FilterGraph, Step, pcm_of
+
+MIN_TEMPO, MAX_TEMPO = 0.5, 2.0
+"""Beyond these speech falls to pieces."""
+
+
+def stretch(pcm: bytes, rate: int, tempo: float, to_rate: int | None = None) -> bytes:
+    """PCM16 mono at ``rate`` Hz spoken ``tempo`` times as fast, at ``to_rate`` Hz (None: the
+    same); exactly ``stretched(...)`` samples long. Blocking; ValueError beyond the bounds."""
+    if not MIN_TEMPO <= tempo <= MAX_TEMPO:
+        raise ValueError(f"tempo {tempo:g}: from {MIN_TEMPO} to {MAX_TEMPO} is possible")
+    to_rate = to_rate or rate
+    steps: list[Step] = []
+    if tempo != 1.0:
+        steps.append(("atempo", f"{tempo:.6f}"))
+    if to_rate != rate:
+        steps.append(("aresample", str(to_rate)))
+    if not steps:
+        return pcm
+    graph = FilterGraph(rate, (*steps, ("aformat", "sample_fmts=s16")))
+    made = bytearray()
+    step = rate * SAMPLE_BYTES
+    for begin in range(0, len(pcm), step):
+        for frame in graph.push(pcm[begin : begin + step]):
+            made += pcm_of(frame)
+    for frame in graph.flush():
+        made += pcm_of(frame)
+    size = stretched(len(pcm) // SAMPLE_BYTES, rate, tempo, to_rate) * SAMPLE_BYTES
+    return bytes(made[:size]) + bytes(max(0, size - len(made)))
+
+
+def stretched(samples: int, rate: int, tempo: float, to_rate: int) -> int:
+    """How many samples at ``to_rate`` Hz so many at ``rate`` Hz become."""
+    return round(samples * to_rate / rate / tempo)

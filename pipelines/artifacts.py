@@ -1,0 +1,144 @@
+"""Artifacts: what users sent and what jobs made, bytes and records together.
+
+The order of writing is fixed, so that a crash at any moment leaves no record without its bytes:
+bytes first, then the record; when deleting, the record first, then the bytes. What a crash leaves
+is bytes without a record, which nobody can reach and the cleanup sweeps after a day.
+
+A job's artifacts have keys made of its id and a name, so a job that runs twice replaces what it
+made. What is taken in has a new key each time, belongs to no job until one claims it, and is
+swept if none does. Objects go with their job.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from store.database import Database
+from store.disposition import disposition, plain_filename
+from store.errors import StoreRefused
+from store.ids import new_id
+from store.objects import ObjectStore, is_key
+from store.tenants.objects import NewObject, Objects, StoredObject
+
+MAX_READ_BYTES = 64 * 1024 * 1024
+"""What ``read`` takes into memory."""
+
+
+class Artifacts:
+    """Stores, finds and deletes objects. May be shared; all methods raise StoreError."""
+
+    def __init__(self, database: Database, store: ObjectStore) -> None:
+        self._objects = Objects(database)
+        self._store = store
+
+    async def store(
+        self, workspace_id: str, job_id: str, name: str, path_or_bytes: Path | bytes,
+        content_type: str, *, duration_ms: int | None = None, kind: str = "artifact",
+    ) -> str:  # fmt: skip
+        """Store what a job made; its key. ``name``: a file name of letters, digits and ``._-``,
+        as it is offered for download; the job's older artifact of that name is replaced."""
+        new = NewObject(
+            key=f"{workspace_id}/{job_id}/{name}",
+            kind=kind,
+            content_type=content_type,
+            filename=name,
+            size_bytes=await _size(path_or_bytes),
+            duration_ms=duration_ms,
+            job_id=job_id,
+        )
+        return await self._write(workspace_id, new, path_or_bytes)
+
+    async def take_in(
+        self, workspace_id: str, kind: str, path_or_bytes: Path | bytes, *, content_type: str,
+        filename: str, duration_ms: int | None = None, details: dict[str, Any] | None = None,
+    ) -> str:  # fmt: skip
+        """Store something that belongs to no job yet, such as an upload; its key.
+
+        ``filename``: the sender's own, whatever is in it."""
+        new = NewObject(
+            key=f"{workspace_id}/{kind}/{new_id('obj')}",
+            kind=kind,
+            content_type=content_type,
+            filename=plain_filename(filename),
+            size_bytes=await _size(path_or_bytes),
+            duration_ms=duration_ms,
+            details=details or {},
+        )
+        return await self._write(workspace_id, new, path_or_bytes)
+
+    async def find(self, workspace_id: str, key: str) -> StoredObject | None:
+        """What is known of an object; None where the workspace has none with that key, whatever
+        was sent as one."""
+        if not is_key(key):
+            return None
+        return await self._objects.get(workspace_id, key)
+
+    async def claim(
+        self, workspace_id: str, key: str, job_id: str, *, connection: Any = None
+    ) -> bool:
+        """Hand a loose object to a job, with which it goes from then on; as part of the
+        transaction that ``connection`` is in, if given. False where there is no such object, or
+        where it is another job's."""
+        if not is_key(key):
+            return False
+        objects = self._objects if connection is None else Objects(connection)
+        return await objects.claim(workspace_id, key, job_id)
+
+    async def fetch(self, workspace_id: str, key: str, path: Path) -> StoredObject:
+        """Write an object's bytes into a new file; raises LookupError where there is none."""
+        found = await self._known(workspace_id, key)
+        reading = await self._store.read(key)
+        file = await asyncio.to_thread(path.open, "wb")
+        try:
+            async for piece in reading.pieces:
+                await asyncio.to_thread(file.write, piece)
+        finally:
+            await asyncio.to_thread(file.close)
+        return found
+
+    async def read(self, workspace_id: str, key: str) -> bytes:
+        """The bytes of a small object; raises LookupError where there is none, ValueError where
+        it is longer than ``MAX_READ_BYTES``."""
+        found = await self._known(workspace_id, key)
+        if found.size_bytes > MAX_READ_BYTES:
+            raise ValueError(f"{found.size_bytes} bytes are too many to be read at once")
+        reading = await self._store.read(key)
+        return b"".join([piece async for piece in reading.pieces])
+
+    async def delete_of_job(self, workspace_id: str, job_id: str) -> int:
+        """Delete what a job made and consumed; how many objects that were."""
+        keys = await self._objects.delete_of_job(workspace_id, job_id)
+        await self._store.delete(keys)
+        return len(keys)
+
+    async def delete(self, workspace_id: str, key: str) -> bool:
+        """Delete an object; False where the workspace has no such object."""
+        if not is_key(key) or not await self._objects.delete(workspace_id, key):
+            return False
+        await self._store.delete([key])
+        return True
+
+    async def _known(self, workspace_id: str, key: str) -> StoredObject:
+        found = await self.find(workspace_id, key)
+        if found is None:
+            raise LookupError("the workspace has no such object")
+        return found
+
+    async def _write(self, workspace_id: str, new: NewObject, content: Path | bytes) -> str:
+        told = {"content_type": new.content_type, "disposition": disposition(new.filename)}
+        if isinstance(content, Path):
+            await self._store.put_file(new.key, content, **told)
+        else:
+            await self._store.put(new.key, content, **told)
+        try:
+            await self._objects.put(workspace_id, new)
+        except StoreRefused:  # its job or workspace was deleted meanwhile
+            await self._store.delete([new.key])
+            raise
+        return new.key
+
+
+async def _size(content: Path | bytes) -> int:
+    if isinstance(content, Path):
+        return (await asyncio.to_thread(content.stat)).st_size
+    return len(content)

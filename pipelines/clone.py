@@ -1,0 +1,166 @@
+"""CloneKind: a voice is made after a sample of speech, with a preview of how it sounds.
+
+The voice is what the job's cloner makes of the sample; how like the sample it is, is told beside
+how like the default voice was. A job makes one voice: run again, it replaces what it made.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from media.errors import MediaError
+from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
+from media.limits import MediaLimits
+from store.database import Database
+from store.tenants.voices import NewVoice, Voice, Voices
+
+from .artifacts import Artifacts
+from .clone_previews import preview_text
+from .decoding import decoded
+from .engines.base import Speaker
+from .engines.jobs import JobEngines, SpeechChoice, VoiceMatch
+from .jobs import JobFailed, JobResult, JobRun, JobType, Unit
+from .speech_order import STABLE
+from .tts import CONTENT_TYPES, EncoderMaker
+
+CONCURRENCY = 1
+DEADLINE_SECONDS = 900.0
+SAMPLE_SECONDS = 300
+"""The longest sample."""
+SOURCE = "cloned"
+FORMAT = "mp3"
+"""Of previews."""
+_DECODED, _MATCHED, _SPOKEN = 10, 75, 90
+"""Percent done."""
+
+
+class CloneOrder(Struct, frozen=True, kw_only=True, rename="camel"):
+    """All that a voice is made of. ``consent_by``: the user or API key that gave it, at
+    ``consent_at``."""
+
+    name: str
+    sample_key: str
+    language: str
+    consent_by: str
+    consent_at: datetime
+
+
+class CloneKind:
+    """Jobs of type ``voice_clone``; the input is a CloneOrder."""
+
+    type = JobType.VOICE_CLONE
+    concurrency = CONCURRENCY
+    deadline = DEADLINE_SECONDS
+
+    def __init__(
+        self, database: Database, engines: JobEngines, artifacts: Artifacts, encoder: EncoderMaker
+    ) -> None:
+        self._voices = Voices(database)
+        self._engines = engines
+        self._artifacts = artifacts
+        self._encoder = encoder
+
+    async def run(self, run: JobRun) -> JobResult:
+        """Match, speak a preview, keep the voice; raises JobFailed, EngineError, StoreError."""
+        order = msgspec.convert(run.input, CloneOrder)
+        cloner = await self._engines.cloner()
+        pcm = await self._sample(run.workspace_id, order.sample_key)
+        await run.progress(_DECODED)
+        match = await cloner.match(pcm, order.language)
+        await run.progress(_MATCHED)
+        choice = SpeechChoice(STABLE, order.language, recipe=match.recipe)
+        speaker = await self._engines.speech(choice)
+        sound = await _said(speaker, preview_text(order.language), order.language)
+        await run.progress(_SPOKEN)
+        voice = await self._keep(run, order, match, sound, speaker.sample_rate)
+        heard = milliseconds_of(len(pcm) // SAMPLE_BYTES, HEARING_RATE)
+        output = {
+            "voiceId": voice.id,
+            "name": voice.name,
+            "similarity": round(match.similarity, 4),
+            "baseSimilarity": round(match.base_similarity, 4),
+            "method": match.details.get("method", cloner.model_id),
+            "details": dict(match.details),
+            "previewKey": voice.preview_key,
+        }
+        return JobResult(output, (Unit(f"{run.id}:clone", "voice_clone", STABLE, 0, heard),))
+
+    async def _sample(self, workspace_id: str, key: str) -> bytes:
+        """The sample at HEARING_RATE: a few minutes at most, so it is held in memory."""
+        pcm = bytearray()
+        with tempfile.TemporaryDirectory(prefix="blab-clone-") as folder:
+            path = Path(folder) / "sample"
+            try:
+                await self._artifacts.fetch(workspace_id, key, path)
+            except LookupError as error:
+                raise JobFailed("NOT_FOUND", "The sample is not there any more.") from error
+            pieces = decoded(path, HEARING_RATE, MediaLimits(SAMPLE_SECONDS))
+            try:
+                async with contextlib.aclosing(pieces):
+                    async for piece in pieces:
+                        pcm += piece
+            except MediaError as error:
+                raise JobFailed("VALIDATION_ERROR", str(error)) from error
+        return bytes(pcm)
+
+    async def _keep(
+        self, run: JobRun, order: CloneOrder, match: VoiceMatch, sound: bytes, rate: int
+    ) -> Voice:
+        """Store the preview and the voice; what an earlier run left is deleted."""
+        before = await self._voices.of_job(run.workspace_id, run.id)
+        made = await asyncio.to_thread(_encoded, self._encoder, sound, rate)
+        key = await self._artifacts.take_in(
+            *(run.workspace_id, "preview", made), content_type=CONTENT_TYPES[FORMAT],
+            filename=f"{order.name or 'voice'}.{FORMAT}",
+            duration_ms=milliseconds_of(len(sound) // SAMPLE_BYTES, rate),
+        )  # fmt: skip
+        voice = await self._voices.put(
+            run.workspace_id,
+            NewVoice(
+                name=order.name,
+                source_type=SOURCE,
+                provider_voice_id=provider_voice_id(match.recipe),
+                model=STABLE,
+                language=order.language,
+                recipe=dict(match.recipe),
+                similarity=match.similarity,
+                sample_key=order.sample_key,
+                preview_key=key,
+                consent_by=order.consent_by,
+                consent_at=order.consent_at,
+                job_id=run.id,
+            ),
+        )
+        if before is not None and before.preview_key is not None:
+            await self._artifacts.delete(run.workspace_id, before.preview_key)
+        return voice
+
+
+def provider_voice_id(recipe: Mapping[str, Any]) -> str:
+    """The engine's name for a voice: of a mix its parts with their weights, the heaviest first."""
+    engine, styles = recipe.get("engine", "unknown"), recipe.get("styles", {})
+    parts = sorted(styles.items(), key=lambda part: -part[1])
+    mix = "+".join(f"{voice}({weight:g})" for voice, weight in parts)
+    return f"{engine}:{mix}" if mix else str(engine)
+
+
+async def _said(speaker: Speaker, text: str, language: str) -> bytes:
+    sound = bytearray()
+    async with contextlib.aclosing(speaker.speak(text, language=language)) as audio:
+        async for pcm in audio:
+            sound += pcm
+    if not sound:
+        raise JobFailed("PROVIDER_ERROR", "The engine made no sound with the voice.")
+    return bytes(sound)
+
+
+def _encoded(encoder: EncoderMaker, pcm: bytes, rate: int) -> bytes:
+    made = encoder(FORMAT, rate, len(pcm) // SAMPLE_BYTES)
+    return made.push(pcm) + made.finish()

@@ -1,0 +1,78 @@
+"""Blocking generators, pulled from the event loop; above all a file's audio.
+
+Each step runs on a thread of its own turn, nothing is made ahead of what is taken, and leaving
+closes the generator (and what it holds open) before the task goes on.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+from media.decode import decode
+from media.formats import HEARING_RATE
+from media.limits import DEFAULT_LIMITS, MediaLimits
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def decoded(
+    path: Path, rate: int = HEARING_RATE, limits: MediaLimits = DEFAULT_LIMITS
+) -> AsyncGenerator[bytes, None]:
+    """The file's audio as PCM16 mono at ``rate`` Hz, in pieces of about a second.
+
+    Raises the MediaError family and OSError, as media.decode does."""
+    async with contextlib.aclosing(pulled(lambda: decode(path, rate, limits))) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def pulled(make: Callable[[], Generator[T, None, Any]]) -> AsyncGenerator[T, None]:
+    """What the blocking generator that ``make`` makes yields; what it returns is lost."""
+    steps = _Steps(make())
+    try:
+        while await asyncio.to_thread(steps.advance):
+            yield steps.item
+    finally:
+        await asyncio.to_thread(steps.close)
+
+
+async def carried_out(make: Callable[[], Generator[object, None, R]]) -> R:
+    """What the blocking generator that ``make`` makes returns, stopped between its steps when
+    the task is cancelled."""
+    steps = _Steps(make())
+    try:
+        while await asyncio.to_thread(steps.advance):
+            pass
+        return steps.result
+    finally:
+        await asyncio.to_thread(steps.close)
+
+
+class _Steps(Generic[T, R]):
+    """A generator that may be closed while a step of it is under way on another thread."""
+
+    item: T
+    result: R
+
+    def __init__(self, generator: Generator[T, None, R]) -> None:
+        self._generator = generator
+        self._lock = Lock()
+
+    def advance(self) -> bool:
+        """Take a step; False when there are no more."""
+        with self._lock:
+            try:
+                self.item = next(self._generator)
+            except StopIteration as ended:
+                self.result = ended.value
+                return False
+            return True
+
+    def close(self) -> None:
+        """Close it, behind the step that is under way."""
+        with self._lock:
+            self._generator.close()

@@ -1,0 +1,277 @@
+"""DubbingKind: a recording or a video speaks another language.
+
+Heard, cut into lines, translated, spoken with the target voice in the time of the original, and
+mixed over the original, which is lowered meanwhile. A video keeps its pictures untouched. What
+goes on between the steps lies on disk: of a long recording only the transcript is in memory.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from media.errors import MediaError
+from media.limits import DEFAULT_LIMITS, MediaLimits
+from media.probe import probe
+from store.database import storable
+
+from .artifacts import Artifacts
+from .dubbing_files import DubbingFiles
+from .dubbing_hearing import Recording, hear
+from .dubbing_lines import lines_of
+from .dubbing_track import SpeechTrack, SpokenLine
+from .engines.base import EngineFailed
+from .engines.jobs import JobEngines, SpeechChoice, Translator
+from .jobs import JobFailed, JobResult, JobRun, JobType, Progress, Unit
+from .speech_order import (
+    DEFAULT_VOICE,
+    STABLE,
+    ClonedVoices,
+    SpeechOrder,
+    UnknownVoice,
+    Unspeakable,
+    check_limits,
+    choose,
+)
+from .timed_text import TimedSegment
+
+CONCURRENCY = 1
+DEADLINE_SECONDS = 12 * 3600.0
+HEARING_MODEL = "default"
+TRANSLATE_MODEL = "verinova-stable"
+_FAILURES_IN_A_ROW = 5
+"""Of the translator, before it is taken for broken."""
+_HEARD, _TRANSLATED, _SPOKEN, _MIXED, _STORED = 35, 50, 85, 92, 99
+"""Percent done behind these steps."""
+
+
+class DubbingOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """All that a dubbing needs. ``source_key``: the recording; ``source_language`` None: found
+    out. Languages are without a region."""
+
+    source_key: str
+    file_name: str
+    target_language: str
+    source_language: str | None = None
+    voice: str = DEFAULT_VOICE
+    model: str = STABLE
+    translate_model: str = TRANSLATE_MODEL
+    format: str = "mp3"
+
+    def speech(self) -> SpeechOrder:
+        """Its speech, as far as it is known beforehand."""
+        return SpeechOrder(
+            model=self.model, input="", language=self.target_language, voice=self.voice,
+            format=self.format,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line: the original, what it became, and where that is heard (None: nowhere, and the
+    original is left as it is). ``problem``: why it was not translated."""
+
+    original: TimedSegment
+    text: str
+    spoken: SpokenLine | None = None
+    problem: str | None = None
+
+
+class DubbingKind:
+    """Jobs of type ``dubbing``; the input is a DubbingOrder."""
+
+    type = JobType.DUBBING
+    concurrency = CONCURRENCY
+    deadline = DEADLINE_SECONDS
+
+    def __init__(
+        self, engines: JobEngines, cloned: ClonedVoices, artifacts: Artifacts,
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> None:  # fmt: skip
+        self._engines = engines
+        self._cloned = cloned
+        self._artifacts = artifacts
+        self._limits = limits
+
+    async def run(self, run: JobRun) -> JobResult:
+        """See JobKind; raises JobFailed, EngineError and StoreError."""
+        order = msgspec.convert(run.input, DubbingOrder)
+        choice = await self._choice(run, order)
+        with tempfile.TemporaryDirectory(prefix="blab-dubbing-") as folder:
+            source = Path(folder) / "source"
+            try:
+                await self._artifacts.fetch(run.workspace_id, order.source_key, source)
+            except LookupError as error:
+                raise JobFailed("NOT_FOUND", "The recording is not there any more.") from error
+            try:
+                return await self._dub(run, order, choice, source)
+            except MediaError as error:
+                raise JobFailed(
+                    "VALIDATION_ERROR", str(error), {"path": "sourceStorageKey"}
+                ) from error
+
+    async def _choice(self, run: JobRun, order: DubbingOrder) -> SpeechChoice:
+        speech = order.speech()
+        try:
+            check_limits(speech)
+            return await choose(run.workspace_id, speech, self._engines, self._cloned)
+        except UnknownVoice as error:
+            raise JobFailed("NOT_FOUND", "The voice is not there any more.") from error
+        except Unspeakable as error:
+            raise JobFailed("MODEL_UNAVAILABLE", str(error), {"path": error.param}) from error
+
+    async def _dub(
+        self, run: JobRun, order: DubbingOrder, choice: SpeechChoice, source: Path
+    ) -> JobResult:
+        info = await asyncio.to_thread(probe, source, self._limits)
+        transcriber = await self._engines.file_transcriber(HEARING_MODEL, order.source_language)
+        heard = await hear(
+            *(source, transcriber, order.source_language, self._limits, info.duration_ms),
+            _part(run, 0, _HEARD),
+        )
+        translator = await self._translator(order, heard)
+        lines = await _translated(run, translator, heard, order.target_language)
+        speaker = await self._engines.speech(choice)
+        speech = source.with_name("speech.pcm")
+        track = SpeechTrack(speech, speaker, order.target_language)
+        lines = await _spoken(run, track, lines, heard.duration_ms)
+        files = DubbingFiles(run, self._artifacts, source, speech, self._limits)
+        await files.mix(_covered(lines), heard.duration_ms, _part(run, _SPOKEN, _MIXED))
+        made = await files.audio(order.format)
+        if info.has_video:
+            made |= await files.video()
+        await run.progress(_STORED)
+        made |= await files.subtitles("source", heard.segments)
+        made |= await files.subtitles("target", _target(lines))
+        made |= await files.lines([_told(line, draft=translator.draft) for line in lines])
+        return _result(run, order, heard, translator, lines, track.spoken_ms, made)
+
+    async def _translator(self, order: DubbingOrder, heard: Recording) -> Translator:
+        if heard.language == order.target_language:
+            raise JobFailed(
+                "VALIDATION_ERROR",
+                f"The recording is in {heard.language!r} already: choose another target language.",
+                {"path": "targetLanguage"},
+            )
+        return await self._engines.translator(
+            order.translate_model, heard.language, order.target_language
+        )
+
+
+async def _translated(
+    run: JobRun, translator: Translator, heard: Recording, target: str
+) -> list[Line]:
+    """The lines, those apart that the translator fails at: a recording is not given up for one
+    sentence. Raises its error where it fails at many in a row, or at all."""
+    originals = await asyncio.to_thread(lambda: list(lines_of(heard.segments)))
+    progress = _part(run, _HEARD, _TRANSLATED)
+    lines: list[Line] = []
+    in_a_row = 0
+    for original in originals:
+        try:
+            text = await translator.translate(original.text, heard.language, target)
+            lines.append(Line(original, storable(text).strip()))
+            in_a_row = 0
+        except EngineFailed as error:
+            in_a_row += 1
+            if in_a_row in (_FAILURES_IN_A_ROW, len(originals)):
+                raise
+            lines.append(Line(original, "", problem=str(error)))
+        await progress(100 * len(lines) // len(originals))
+    return lines
+
+
+async def _spoken(
+    run: JobRun, track: SpeechTrack, lines: Sequence[Line], duration_ms: int
+) -> list[Line]:
+    progress = _part(run, _TRANSLATED, _SPOKEN)
+    ends = [line.original.start_ms for line in lines[1:]] + [duration_ms]
+    made: list[Line] = []
+    for line, until_ms in zip(lines, ends, strict=True):
+        place = await track.speak(line.text, line.original, until_ms) if line.text else None
+        made.append(replace(line, spoken=place))
+        await progress(100 * len(made) // len(lines))
+    if all(line.spoken is None for line in made):
+        raise JobFailed("PROVIDER_ERROR", "The engine made no sound of the translation.")
+    return made
+
+
+def _part(run: JobRun, begin: int, end: int) -> Progress:
+    """The progress of a step that takes the job from ``begin`` to ``end`` percent."""
+
+    async def tell(percent: int) -> None:
+        await run.progress(begin + (end - begin) * percent // 100)
+
+    return tell
+
+
+def _covered(lines: Sequence[Line]) -> list[tuple[int, int]]:
+    """Where the original is to be low (ms): where it is spoken over, and where it speaks itself
+    of what has been said in the other language."""
+    spans = []
+    for line in lines:
+        if line.spoken is not None:
+            begin = min(line.original.start_ms, line.spoken.start_ms)
+            spans.append((begin, max(line.original.end_ms, line.spoken.end_ms)))
+    return spans
+
+
+def _target(lines: Sequence[Line]) -> list[TimedSegment]:
+    return [
+        TimedSegment(line.spoken.start_ms, line.spoken.end_ms, line.text)
+        for line in lines
+        if line.spoken is not None
+    ]
+
+
+def _told(line: Line, *, draft: bool) -> dict[str, Any]:
+    """A line as the job's output has it; times in seconds."""
+    told: dict[str, Any] = {
+        "start": line.original.start_ms / 1000,
+        "end": line.original.end_ms / 1000,
+        "sourceText": line.original.text,
+        "targetText": line.text,
+        "draft": draft,
+    }
+    if line.problem is not None:
+        told["problem"] = line.problem
+    if line.spoken is not None:
+        told["spokenStart"] = line.spoken.start_ms / 1000
+        told["spokenEnd"] = line.spoken.end_ms / 1000
+        told["tempo"] = round(line.spoken.tempo, 3)
+    return told
+
+
+def _result(
+    run: JobRun, order: DubbingOrder, heard: Recording, translator: Translator,
+    lines: Sequence[Line], spoken_ms: int, made: dict[str, Any],
+) -> JobResult:  # fmt: skip
+    read = sum(len(line.original.text) for line in lines if line.problem is None)
+    characters = sum(len(line.text) for line in lines)
+    output = {
+        "sourceLanguage": heard.language,
+        "targetLanguage": order.target_language,
+        "voice": order.voice,
+        "model": order.model,
+        "format": order.format,
+        "fileName": order.file_name,
+        "characters": characters,
+        "transcription": {"model": heard.model},
+        "translation": {
+            "model": translator.model_id,
+            "draft": translator.draft,
+            "failed": sum(line.problem is not None for line in lines),
+        },
+        **made,
+    }
+    units = (
+        Unit(f"{run.id}:transcription", "stt", heard.model, audio_ms=heard.duration_ms),
+        Unit(f"{run.id}:translation", "translation", translator.model_id, read),
+        Unit(f"{run.id}:speech", "tts", order.model, characters, spoken_ms),
+    )
+    return JobResult(output, units)

@@ -1,0 +1,88 @@
+"""SpeechTrack: the spoken lines of a dubbing as one file, silence between them.
+
+Only one line is in memory at a time. The file is as long as what was spoken so far.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from media.formats import SAMPLE_BYTES, milliseconds_of, samples_of
+from media.stretch import stretch
+
+from .dubbing_fit import place
+from .engines.base import Speaker
+from .engines.trim import trimmed
+from .recital import recite
+from .timed_text import TimedSegment
+
+RATE = 48_000
+"""Hz of the track and of the mix: what every codec takes."""
+BREATH_MS = 80
+"""Silence between two lines at the least."""
+_TAIL_MS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenLine:
+    """Where a line is heard: ms from the beginning, and how fast it is spoken."""
+
+    start_ms: int
+    end_ms: int
+    tempo: float
+
+
+class SpeechTrack:
+    """Speaks lines one after the other into ``path``."""
+
+    def __init__(self, path: Path, speaker: Speaker, language: str) -> None:
+        self._path = path
+        self._speaker = speaker
+        self._language = language
+        self._end = 0
+        self.spoken_ms = 0
+        """Milliseconds of speech as the engine made it: what is billed."""
+
+    async def speak(self, text: str, line: TimedSegment, until_ms: int | None) -> SpokenLine | None:
+        """Speak ``text`` in the place of ``line``; None where the engine made no sound of it.
+
+        ``until_ms``: where the next line begins, or the recording ends. Raises EngineError."""
+        pcm = bytearray()
+        sounds = recite(self._speaker, text, speed=1.0, language=self._language)
+        async with contextlib.aclosing(sounds):
+            async for sound in sounds:
+                pcm += sound.pcm
+        self.spoken_ms += milliseconds_of(len(pcm) // SAMPLE_BYTES, self._speaker.sample_rate)
+        return await asyncio.to_thread(self._place, bytes(pcm), line, until_ms)
+
+    def _place(self, pcm: bytes, line: TimedSegment, until_ms: int | None) -> SpokenLine | None:
+        rate, breath = self._speaker.sample_rate, samples_of(BREATH_MS, RATE)
+        sound = trimmed(np.frombuffer(pcm, "<i2"), rate, _TAIL_MS)
+        if not len(sound):
+            return None
+        found = place(
+            round(len(sound) * RATE / rate),
+            samples_of(line.start_ms, RATE),
+            samples_of(line.end_ms, RATE),
+            self._end + breath if self._end else 0,
+            None if until_ms is None else samples_of(until_ms, RATE) - breath,
+        )
+        made = stretch(sound.tobytes(), rate, found.tempo, RATE)
+        with self._path.open("ab") as file:
+            _silence(file.write, found.start - self._end)
+            file.write(made)
+        self._end = found.start + len(made) // SAMPLE_BYTES
+        return SpokenLine(
+            milliseconds_of(found.start, RATE), milliseconds_of(self._end, RATE), found.tempo
+        )
+
+
+def _silence(write: Callable[[bytes], object], samples: int) -> None:
+    while samples > 0:
+        step = min(samples, RATE)
+        write(bytes(step * SAMPLE_BYTES))
+        samples -= step

@@ -1,0 +1,170 @@
+"""SpeechWindows: a recording cut into stretches of speech that a recogniser can take at once.
+
+Pure and synchronous; constant memory however long the recording is. Positions are exact, in
+samples at HEARING_RATE from the recording's beginning.
+
+Rules
+- Silence is skipped: a window begins ``LEAD`` before speech and ends ``TAIL`` after it.
+- Pauses within speech stay in a window (each window costs its recogniser as much as a full one),
+  but the longer the window is, the shorter the pause that ends it: see ``PATIENCE``.
+- Speech that goes on is cut at ``LONGEST``, at the least likely speech in the last part.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from media.formats import HEARING_RATE, SAMPLE_BYTES
+from media.silero import CONTEXT, WINDOW, SileroModel
+
+FRAME_BYTES = WINDOW * SAMPLE_BYTES
+ONSET, OFFSET = 0.5, 0.35
+"""Speech probabilities from which speech begins, and under which a frame is silence."""
+
+
+def frames(seconds: float) -> int:
+    """The whole frames in ``seconds``."""
+    return int(seconds * HEARING_RATE / WINDOW)
+
+
+LEAD = frames(0.2)
+TAIL = frames(0.3)
+LONGEST = frames(28.0)
+"""Whisper takes 30 s at once."""
+
+EARLIEST_CUT = frames(17.0)
+PATIENCE = ((frames(20.0), frames(0.3)), (frames(12.0), frames(1.0)), (0, frames(2.5)))
+"""Length of a window, and the pause that ends it from that length on; all in frames."""
+
+SMOOTHING = 5
+"""Frames over which probabilities are averaged to find where to cut."""
+
+Samples = npt.NDArray[np.int16]
+
+
+PAUSE, MARGIN = frames(0.2), 2
+"""Frames of silence that are told as a pause, and how many at either end are left to speech."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """Speech: its samples, the first of which is number ``start`` of the recording. ``pauses``:
+    begins and ends, in samples of the recording, of the silences within."""
+
+    start: int
+    samples: Samples
+    pauses: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def end(self) -> int:
+        """One past its last sample."""
+        return self.start + len(self.samples)
+
+
+class SpeechWindows:
+    """Cuts one recording; ``push`` its audio, then ``finish``."""
+
+    def __init__(self, model: SileroModel) -> None:
+        self._model = model
+        self._state = model.initial_state()
+        self._context = np.zeros(CONTEXT, dtype=np.float32)
+        self._rest = b""
+        self._held: list[bytes] = []
+        """Frames of the window, or the ``LEAD`` last ones before it."""
+        self._chances: list[float] = []
+        """The speech probability of each."""
+        self._start = 0
+        """Sample of the recording at which the held frames begin."""
+        self._speaking = False
+        self._pause = 0
+        """Frames since the last one of speech."""
+
+    @property
+    def done(self) -> int:
+        """Samples that have been given out, or were silence."""
+        return self._start
+
+    def push(self, pcm: bytes) -> Iterator[Window]:
+        """The windows that ``pcm`` completes. Takes 5 ms for a second of audio."""
+        data = self._rest + pcm
+        whole = len(data) // FRAME_BYTES * FRAME_BYTES
+        self._rest = data[whole:]
+        for begin in range(0, whole, FRAME_BYTES):
+            frame = data[begin : begin + FRAME_BYTES]
+            window = self._take(frame, self._judge(frame))
+            if window is not None:
+                yield window
+
+    def finish(self) -> Iterator[Window]:
+        """The last window, if speech is under way."""
+        if self._rest:
+            length = len(self._rest)
+            frame = self._rest.ljust(FRAME_BYTES, b"\0")
+            self._rest = b""
+            window = self._take(frame, self._judge(frame))
+            if window is not None:
+                yield window
+            if self._held:
+                self._held[-1] = self._held[-1][: length // SAMPLE_BYTES * SAMPLE_BYTES]
+        if self._speaking:
+            yield self._give(len(self._held) - max(0, self._pause - TAIL))
+        self._start += sum(len(frame) for frame in self._held) // SAMPLE_BYTES
+        self._held, self._chances, self._speaking = [], [], False
+
+    def _judge(self, frame: bytes) -> float:
+        samples = np.frombuffer(frame, "<i2").astype(np.float32) * np.float32(1 / 32768)
+        heard = np.concatenate((self._context, samples))
+        self._context = samples[-CONTEXT:]
+        chance, self._state = self._model.run(heard[None], self._state)
+        return chance
+
+    def _take(self, frame: bytes, chance: float) -> Window | None:
+        self._held.append(frame)
+        self._chances.append(chance)
+        if not self._speaking:
+            self._speaking = chance >= ONSET
+            self._pause = 0
+            if not self._speaking:
+                self._drop(len(self._held) - LEAD)
+            return None
+        self._pause = self._pause + 1 if chance < OFFSET else 0
+        length = len(self._held)
+        patience = next(pause for least, pause in PATIENCE if length >= least)
+        if self._pause >= patience:
+            window = self._give(length - max(0, self._pause - TAIL))
+            self._speaking = False
+            self._drop(len(self._held) - LEAD)
+            return window
+        return self._give(self._cut()) if length >= LONGEST else None
+
+    def _cut(self) -> int:
+        """The frame before which going speech is best cut."""
+        chances = np.array(self._chances[EARLIEST_CUT:])
+        smooth = np.convolve(chances, np.full(SMOOTHING, 1 / SMOOTHING), mode="same")
+        inner = smooth[SMOOTHING:-SMOOTHING]
+        return EARLIEST_CUT + SMOOTHING + int(np.argmin(inner))
+
+    def _give(self, count: int) -> Window:
+        """The first ``count`` held frames as a window; the rest stays held."""
+        samples: Samples = np.frombuffer(b"".join(self._held[:count]), "<i2")
+        window = Window(self._start, samples, tuple(self._pauses(count)))
+        self._drop(count)
+        return window
+
+    def _pauses(self, count: int) -> Iterator[tuple[int, int]]:
+        begin = 0
+        for frame, chance in enumerate([*self._chances[:count], 1.0]):
+            if chance < OFFSET:
+                continue
+            if frame - begin >= PAUSE:
+                first = begin + MARGIN if begin else 0
+                last = frame - MARGIN if frame < count else count
+                yield self._start + first * WINDOW, self._start + last * WINDOW
+            begin = frame + 1
+
+    def _drop(self, count: int) -> None:
+        if count > 0:
+            self._start += sum(len(frame) for frame in self._held[:count]) // SAMPLE_BYTES
+            del self._held[:count], self._chances[:count]

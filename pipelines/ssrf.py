@@ -1,0 +1,259 @@
+"""CustomerHttp: the only way by which requests reach addresses that customers gave.
+
+Rules
+- Only http and https, without credentials. An IPv4 address is written as four decimal numbers:
+  its other spellings (octal, hexadecimal, short, one number) are refused, whatever they mean.
+- The name is resolved here, once, at every request. If one of its addresses may not be called
+  (pipelines/public_address.py) none is. The socket is made for an address that has been looked
+  at, and before the first byte is sent the peer is looked at again.
+- No redirects, no proxies from the environment, no cookies, no kept connections. Of the answer
+  only the status is used; of its body at most ``DRAIN_BYTES`` are read, not decompressed.
+- What is told of a refusal or failure shows no address that the customer did not write.
+"""
+
+import contextlib
+import re
+import socket
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from .engines.base import EngineError
+from .engines.executor import EngineExecutor
+from .public_address import may_be_called
+
+DEADLINE_SECONDS = 20.0
+"""Of a whole request, the look-up of the name included."""
+LOOK_UP_SECONDS = 5.0
+ADMISSION_SECONDS = 2.0
+"""How long the name of a new URL is looked for; a name that is not found by then is let pass."""
+DRAIN_BYTES = 64 * 1024
+MAX_URL = 2048
+_LOOK_UPS = 8
+"""Names looked up at once: those who wait for slow name servers wait for each other only."""
+_NAME = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}\.?")
+_NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
+"""Hosts that some resolver reads as an IPv4 address: the last label is a number."""
+_PRIVATE = "The URL leads to an address that is not public; webhooks cannot go there."
+
+LookUp = Callable[[str], list[str]]
+"""The addresses of a name; blocking; OSError where there are none."""
+
+
+class UrlRefused(OSError):
+    """The URL may not be called. The message says why and is safe to show.
+
+    An OSError, because that is what passes through the HTTP client."""
+
+
+class Undelivered(Exception):
+    """No answer came. The message says why and is safe to show."""
+
+
+def look_up(name: str) -> list[str]:
+    """The system's resolver; see LookUp."""
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+
+
+class CustomerHttp:
+    """Requests to customers' URLs; may be shared. ``allow_private``: private and loopback
+    addresses may be called too. ``deadline`` in seconds."""
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        deadline: float = DEADLINE_SECONDS,
+        look_up: LookUp = look_up,
+    ) -> None:
+        self._allow_private = allow_private
+        self._deadline = deadline
+        self._look_up = look_up
+        self._threads = EngineExecutor("look-up", _LOOK_UPS, 32 * _LOOK_UPS)
+
+    def check(self, url: str) -> URL:
+        """The URL, as far as can be judged without the network; raises UrlRefused."""
+        if len(url) > MAX_URL:
+            raise UrlRefused(f"The URL is longer than {MAX_URL} characters.")
+        if re.search(r"[\x00-\x20\x7f\\]", url):
+            raise UrlRefused("The URL holds blanks, control characters or backslashes.")
+        try:
+            parsed = URL(url)
+            host = parsed.raw_host
+        except ValueError as error:
+            raise UrlRefused("The URL is not well-formed.") from error
+        if parsed.scheme not in ("http", "https"):
+            raise UrlRefused("The URL must begin with https:// or http://.")
+        if "@" in parsed.raw_authority:
+            raise UrlRefused("The URL must not hold a user name or password.")
+        if not host:
+            raise UrlRefused("The URL names no host.")
+        if not parsed.port:
+            raise UrlRefused("The URL's port is not from 1 to 65535.")
+        self._check_host(host)
+        return parsed
+
+    async def admit(self, url: str) -> None:
+        """Raise UrlRefused for a URL that may not be called, as far as can be known today.
+
+        A name that does not resolve is let pass: what it leads to is looked at when it is
+        called."""
+        host = self.check(url).raw_host or ""
+        if ":" in host or _NUMERIC.fullmatch(host):
+            return
+        try:
+            await self.resolve(host, ADMISSION_SECONDS)
+        except UrlRefused:
+            raise
+        except OSError:
+            return
+
+    async def resolve(self, name: str, seconds: float = LOOK_UP_SECONDS) -> list[str]:
+        """The name's addresses, all of which may be called; raises UrlRefused and OSError."""
+        try:
+            found = await self._threads.run(self._found, name, deadline=seconds)
+        except EngineError as error:
+            raise OSError("The host's name could not be looked up in time.") from error
+        if not found:
+            raise OSError("The host's name is not known.")
+        for address in found:
+            self.check_address(address)
+        return found
+
+    def check_address(self, address: str) -> None:
+        """Raise UrlRefused for an address that may not be called."""
+        if not may_be_called(address, allow_private=self._allow_private):
+            raise UrlRefused(_PRIVATE)
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        """Send ``body``; the answer's status. Raises UrlRefused and Undelivered."""
+        target = self.check(url)
+        timeout = aiohttp.ClientTimeout(total=self._deadline)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=_PinnedConnector(self),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    timeout=timeout,
+                    auto_decompress=False,
+                ) as session,
+                session.post(target, data=body, headers=headers, allow_redirects=False) as response,
+            ):
+                with contextlib.suppress(aiohttp.ClientError, EOFError, TimeoutError):
+                    await response.content.readexactly(DRAIN_BYTES)
+                response.close()
+                return response.status
+        except TimeoutError as error:
+            raise Undelivered(f"There was no answer within {self._deadline:g} seconds.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _refusal_behind(error) or Undelivered(_told(error)) from error
+
+    async def close(self) -> None:
+        """End the threads that look names up."""
+        await self._threads.close()
+
+    def _check_host(self, host: str) -> None:
+        if ":" in host:
+            try:
+                self.check_address(str(IPv6Address(host)))
+            except ValueError as error:
+                raise UrlRefused("The URL's host is no IPv6 address.") from error
+        elif _NUMERIC.fullmatch(host):
+            try:
+                self.check_address(str(IPv4Address(host)))
+            except ValueError as error:
+                raise UrlRefused(
+                    "The URL's host must be a name, or an address as four decimal numbers."
+                ) from error
+        elif len(host) > 253 or not _NAME.fullmatch(host):
+            raise UrlRefused("The URL's host is not a valid name.")
+
+    def _found(self, name: str) -> list[str]:
+        try:
+            return self._look_up(name)
+        except (OSError, UnicodeError):
+            return []
+
+
+class _Resolver(AbstractResolver):
+    """CustomerHttp's look-up as the HTTP client asks for it."""
+
+    def __init__(self, guard: CustomerHttp) -> None:
+        self._guard = guard
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+        found = await self._guard.resolve(host)
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=own, proto=0, flags=numeric
+            )
+            for address in found
+            if (own := _family(address)) == family or family == socket.AF_UNSPEC
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class _PinnedConnector(aiohttp.TCPConnector):
+    """Makes sockets only for addresses that may be called, and looks at who is at the other end
+    before the request is sent."""
+
+    def __init__(self, guard: CustomerHttp) -> None:
+        super().__init__(
+            resolver=_Resolver(guard),
+            socket_factory=self._socket,
+            use_dns_cache=False,
+            force_close=True,
+        )
+        self._guard = guard
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[aiohttp.tracing.Trace],
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.connector.Connection:
+        """See BaseConnector; raises UrlRefused."""
+        connection = await super().connect(req, traces, timeout)
+        transport = connection.transport
+        peer = transport.get_extra_info("peername") if transport is not None else None
+        try:
+            self._guard.check_address(str(peer[0]) if peer else "")
+        except UrlRefused:
+            connection.close()
+            raise
+        return connection
+
+    def _socket(self, info: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, proto, _, address = info
+        self._guard.check_address(str(address[0]))
+        return socket.socket(family, kind, proto)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _refusal_behind(error: BaseException | None) -> UrlRefused | None:
+    """The refusal that the HTTP client wrapped into ``error``, if it was one."""
+    while error is not None and not isinstance(error, UrlRefused):
+        error = error.__cause__
+    return error
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "The host's name could not be resolved."
+    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
+        return "The host's TLS certificate or handshake is not valid."
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return "The host could not be connected to."
+    return "The connection broke before there was an answer."

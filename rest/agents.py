@@ -1,0 +1,184 @@
+"""Agents as a resource: what conversations are held with, and the conversations held."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct
+
+from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.status import EngineStatus, Role
+from pipelines.speech_order import EXPRESSIVE, STABLE
+from sessions.core.config import SessionConfig
+from sessions.engines import LiveEngines
+from store.ids import is_id
+from store.tenants.agents import Agent, Agents, NewAgent
+
+from .agent_turns import AgentTurns, TurnParts, TurnsQuery
+from .agent_view import (
+    AgentChanges,
+    AgentCreate,
+    AgentTurnResult,
+    AgentView,
+    TurnView,
+    shown_agent,
+)
+from .errors import NoSuchModel, NotFound
+from .fields import Cursor
+from .operation import Answer, Operation, Request
+from .uploads import CONVERSATION
+
+READ, WRITE = "agents:read", "agents:write"
+MAX_AGENTS = 500
+"""Of one answer."""
+CHAT_NAMES = frozenset({"verinova-stable", "default"})
+SPEECH_NAMES = frozenset({STABLE, EXPRESSIVE, "default"})
+"""Names of the contract: they stand for whatever is live."""
+
+_DEFAULTS = dataclasses.asdict(NewAgent(name=""))
+
+Statuses = Callable[[], Sequence[EngineStatus]]
+
+
+class AgentsQuery(Struct):
+    """The contract has no pages here: without these, all agents there usually are."""
+
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_AGENTS)] = MAX_AGENTS
+
+
+class AgentResource:
+    """The contract's tag Agents. ``statuses``: every engine that is, should be or could be live."""
+
+    def __init__(self, parts: TurnParts, statuses: Statuses) -> None:
+        self._agents = Agents(parts.database)
+        self._cursors = parts.cursors
+        self._engines: LiveEngines = parts.engines
+        self._statuses = statuses
+        self._turns = AgentTurns(parts)
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        many, one = "/api/agents", "/api/agents/{id}"
+        return [
+            Operation(
+                *("GET", many, "Agents", "List voice agents", self._list),
+                data=list[AgentView], scope=READ, query=AgentsQuery,
+            ),
+            Operation(
+                *("POST", many, "Agents", "Create a voice agent", self._create),
+                data=AgentView, scope=WRITE, body=AgentCreate, outcome="Created", idempotent=True,
+            ),
+            Operation(
+                *("GET", one, "Agents", "Get an agent", self._get), data=AgentView, scope=READ
+            ),
+            Operation(
+                *("PATCH", one, "Agents", "Update an agent", self._update),
+                data=AgentView, scope=WRITE, body=AgentChanges,
+            ),
+            Operation(
+                *("DELETE", one, "Agents", "Delete an agent", self._delete),
+                scope=WRITE, outcome="Deleted",
+                description="Its calls and turns stay. Where the default agent is deleted,"
+                " a new one is made when it is needed.",
+            ),
+            Operation(
+                *("POST", f"{one}/turn", "Agents"),
+                "One conversation turn (multipart user audio → transcript + reply + spoken"
+                " reply URL)",
+                self._turn, data=AgentTurnResult, scope=WRITE, upload=True, idempotent=True,
+                deadline=None, form=(CONVERSATION,),
+                description="The first turn begins a conversation. Send its `conversationId`"
+                " (form field) with the next turn to go on with it.",
+            ),
+            Operation(
+                *("GET", f"{one}/turns", "Agents", "Conversation history", self._history),
+                data=list[TurnView], scope=READ, query=TurnsQuery,
+                description="Newest first, with the turns of live calls.",
+            ),
+        ]  # fmt: skip
+
+    async def _list(self, request: Request) -> Answer:
+        query: AgentsQuery = request.query
+        after = self._cursors.decode(query.cursor) if query.cursor is not None else ""
+        agents = await self._agents.list(request.workspace_id, limit=query.limit + 1, after=after)
+        shown, more = agents[: query.limit], len(agents) > query.limit
+        return Answer(
+            [shown_agent(agent) for agent in shown],
+            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
+            has_more=more,
+        )
+
+    async def _create(self, request: Request) -> Answer:
+        given = _given(request.body)
+        self._check(given)
+        made = await self._agents.create(request.workspace_id, NewAgent(**given))
+        return Answer(shown_agent(made))
+
+    async def _get(self, request: Request) -> Answer:
+        return Answer(shown_agent(await self._agent(request)))
+
+    async def _update(self, request: Request) -> Answer:
+        agent = await self._agent(request)
+        changes = _given(request.body)
+        if not changes:
+            return Answer(shown_agent(agent))
+        self._check(changes)
+        changed = await self._agents.update(request.workspace_id, agent.id, changes)
+        if changed is None:
+            raise _absent()
+        return Answer(shown_agent(changed))
+
+    async def _delete(self, request: Request) -> Answer:
+        agent = await self._agent(request)
+        if not await self._agents.delete(request.workspace_id, agent.id):
+            raise _absent()
+        return Answer({"id": agent.id, "deleted": True})
+
+    async def _turn(self, request: Request) -> Answer:
+        return await self._turns.take(request, await self._agent(request))
+
+    async def _history(self, request: Request) -> Answer:
+        return await self._turns.list(request, await self._agent(request))
+
+    def _check(self, given: dict[str, Any]) -> None:
+        """Raise NoSuchModel for a model that nobody knows; one that is known and not live just
+        now will do."""
+        language = given.get("language") or SessionConfig().language
+        try:
+            if self._unknown(given.get("model"), Role.CHAT, CHAT_NAMES):
+                self._engines.chat(given["model"])
+        except ModelUnavailable as error:
+            raise NoSuchModel(str(error), param="model") from error
+        try:
+            if self._unknown(given.get("tts_model"), Role.SPEECH, SPEECH_NAMES):
+                self._engines.speaker(given["tts_model"], language)
+        except ModelUnavailable as error:
+            raise NoSuchModel(str(error), param="ttsModel") from error
+
+    def _unknown(self, model: str | None, role: Role, names: frozenset[str]) -> bool:
+        listed = {status.model_id for status in self._statuses() if status.role is role}
+        return model is not None and model not in names | listed
+
+    async def _agent(self, request: Request) -> Agent:
+        agent_id = request.path()
+        agent = None
+        if is_id(agent_id):
+            agent = await self._agents.get(request.workspace_id, agent_id)
+        if agent is None:
+            raise _absent()
+        return agent
+
+
+def _given(body: AgentCreate | AgentChanges) -> dict[str, Any]:
+    """What was given of an agent, by the names of NewAgent; an empty text is the default."""
+    sent = {name: getattr(body, name) for name in body.__struct_fields__}
+    given = {name: value for name, value in sent.items() if value is not UNSET}
+    for name in ("model", "tts_model", "voice", "language"):
+        if given.get(name) == "":
+            given[name] = _DEFAULTS[name]
+    return given
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such agent.")

@@ -1,0 +1,122 @@
+"""Schemas of the served document: msgspec's JSON Schema (2020-12) as OpenAPI 3.0.3 knows it.
+
+3.0.3 because the contract is: there null is ``nullable``, not a type. Structs become components
+under the contract's names. Docstrings become descriptions, with fields named as JSON names them.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+Schema = dict[str, Any]
+
+PREFIX = "#/components/schemas/"
+REQUIRED = "x-required"
+"""Marks a field that must be sent, though its struct can do without it (to refuse it itself)."""
+_NAMES = {
+    "SummaryView": "UsageSummary",
+    "BucketView": "UsageBucket",
+    "BreakdownView": "UsageBreakdown",
+    "EventView": "UsageEvent",
+}
+"""Components that the contract names otherwise than by leaving ``View`` off."""
+_ABOUT_THE_CONTRACT = re.compile(r"^The contract's [^.]*\.\s*")
+_CODE = re.compile(r"``([^`]+)``")
+_JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
+_NO_TYPES = ("title", "contentEncoding", "propertyNames", "$schema")
+"""Keywords that 3.0.3 does not have, or that say nothing."""
+
+
+def schemas_of(types: Iterable[Any]) -> tuple[list[Schema], dict[str, Schema]]:
+    """A schema for each of ``types``, and the components that they refer to, by name."""
+    schemas, components = msgspec.json.schema_components(types, ref_template=PREFIX + "{name}")
+    return (
+        [_converted(schema) for schema in schemas],
+        {_named(name): _component(schema) for name, schema in components.items()},
+    )
+
+
+def fields_of(struct: type[msgspec.Struct]) -> list[tuple[str, Schema, bool]]:
+    """Name, schema and whether it is required of each field of a struct of plain values; a field
+    that may be left out is not nullable for that."""
+    _, components = msgspec.json.schema_components([struct], ref_template=PREFIX + "{name}")
+    whole = components[struct.__name__]
+    fields = []
+    for name, given in whole["properties"].items():
+        schema = _converted(given)
+        schema.pop("nullable", None)
+        if schema.get("default", ...) is None:
+            del schema["default"]
+        fields.append((name, schema, name in whole["required"]))
+    return fields
+
+
+def _named(name: str) -> str:
+    return _NAMES.get(name, name.removesuffix("View"))
+
+
+def _component(schema: Schema) -> Schema:
+    made = _converted(schema)
+    names = made.get("properties", {})
+    about = _ABOUT_THE_CONTRACT.sub("", made.pop("description", ""))
+    about = _CODE.sub(lambda found: f"`{_as_json_names(found[1], names)}`", about)
+    about = "\n\n".join(" ".join(part.split()) for part in about.split("\n\n"))
+    return {"description": about, **made} if about else made
+
+
+def _as_json_names(name: str, names: Iterable[str]) -> str:
+    first, *others = name.split("_")
+    camel = first + "".join(map(str.capitalize, others))
+    return camel if camel in names else name
+
+
+def _converted(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_converted(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made: Schema = {}
+    for name, value in schema.items():
+        if name in ("properties", "default", "enum"):
+            continue
+        if name == "examples":
+            made["example"] = value[0]
+            continue
+        if name == "$ref":
+            made["$ref"] = PREFIX + _named(value.removeprefix(PREFIX))
+        elif name == "const":
+            schema = {**schema, "enum": [value]}
+        elif name in ("exclusiveMinimum", "exclusiveMaximum"):
+            made |= {name: True, name[9:].lower(): value}
+        elif name not in _NO_TYPES:
+            made[name] = _converted(value)
+    if "properties" in schema:
+        made["properties"] = {key: _converted(one) for key, one in schema["properties"].items()}
+        more = [key for key, one in made["properties"].items() if one.pop(REQUIRED, False)]
+        made["required"] = [*made.get("required", ()), *more]
+        if not made.get("required"):
+            made.pop("required", None)
+    if "enum" in schema:
+        made = {"type": _JSON_TYPES[type(schema["enum"][0])], "enum": schema["enum"], **made}
+    if "anyOf" in made:
+        made = _nullable(made)
+    if "default" in schema:
+        made = _beside(made, "default", schema["default"])
+    return made
+
+
+def _nullable(schema: Schema) -> Schema:
+    """``anyOf`` without the type null."""
+    others = [one for one in schema["anyOf"] if one != {"type": "null"}]
+    if len(others) == len(schema["anyOf"]):
+        return schema
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    whole = others[0] if len(others) == 1 else {"anyOf": others}
+    return {**_beside(whole, "nullable", True), **rest}
+
+
+def _beside(schema: Schema, name: str, value: Any) -> Schema:
+    """Nothing may stand beside a reference: it is wrapped."""
+    return {"allOf": [schema], name: value} if "$ref" in schema else {**schema, name: value}

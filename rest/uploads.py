@@ -1,0 +1,276 @@
+"""Uploads: multipart forms with a file, streamed to disk.
+
+Rules
+- The file is never whole in memory: about ``BLOCK_BYTES`` of it are, and nothing is read from the
+  network while they are being written.
+- A form is refused as soon as it is seen that it will be: by its declared length, by the first
+  byte beyond the limit, by the first part that is wrong. What was written is deleted then, as it
+  is when the client goes away, and in any case when the request is over.
+- A client that sends nothing for ``stall_seconds``, or less than ``min_rate``, or takes longer
+  than ``whole_seconds``, is refused.
+- The parts ``file``, ``model``, ``language``, ``label`` and ``conversationId`` are used, each at
+  most once; others are read and forgotten, and count for the limit all the same.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import BodyPartReader, MultipartReader, hdrs, web
+from aiohttp.http_exceptions import BadHttpMessage
+from aiohttp.multipart import BadContentDispositionHeader, BadContentDispositionParam
+
+from store.disposition import plain_filename
+
+from .body_pace import BodyPace
+from .errors import (
+    PayloadTooLarge,
+    RequestTimeout,
+    Unavailable,
+    UnsupportedMediaType,
+    ValidationFailed,
+)
+from .upload_file import UploadFile
+
+log = logging.getLogger(__name__)
+
+FILE = "file"
+TEXTS = ("model", "language", "label")
+CONVERSATION = "conversationId"
+"""A text field of turns with an agent; beyond the contract."""
+_FIELDS = {**dict(zip(TEXTS, TEXTS, strict=True)), CONVERSATION: "conversation_id"}
+MAX_TEXT = 200
+"""Characters of a text field."""
+MAX_PARTS = 100
+FORM_BYTES = 64 * 1024
+"""What a form may be longer than its file."""
+PIECE_BYTES = 128 * 1024
+BLOCK_BYTES = 1024 * 1024
+LEFT_OVER_SECONDS = 24 * 3600.0
+_PREFIX = "upload-"
+_MALFORMED = (
+    ValueError,
+    RuntimeError,
+    BadHttpMessage,
+    web.RequestPayloadError,
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+)
+"""What the framework's reader raises (and warns of) at forms that are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Bounds of uploads. ``min_rate``: bytes per second, over ``stall_seconds`` of waiting."""
+
+    max_bytes: int = 2 * 1024**3
+    stall_seconds: float = 30.0
+    min_rate: float = 1024.0
+    whole_seconds: float = 6 * 3600.0
+    at_once: int = 64
+    """Uploads of one process; one more is asked to come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A form, received. ``path``: the file's bytes on disk, gone when the request is over;
+    ``filename``: its name without folders and controls; ``size`` in bytes, not 0; ``digest``:
+    SHA-256 over all that was sent and is used, names included."""
+
+    path: Path
+    filename: str
+    size: int
+    digest: bytes
+    model: str | None = None
+    language: str | None = None
+    label: str | None = None
+    conversation_id: str | None = None
+
+
+class Uploads:
+    """Receives uploads into a folder. ``context`` belongs among the application's contexts."""
+
+    def __init__(self, folder: Path, limits: UploadLimits = UploadLimits()) -> None:
+        self._folder = folder
+        self._limits = limits
+        self._running = 0
+
+    async def context(self, _app: web.Application) -> AsyncIterator[None]:
+        """Clear the folder of what a crash left in it a day ago or longer."""
+        await asyncio.to_thread(_sweep, self._folder)
+        yield
+
+    def receive(self, http: web.Request) -> AbstractAsyncContextManager[Upload]:
+        """The request's form, its file on disk inside the block.
+
+        Raises UnsupportedMediaType, ValidationFailed, PayloadTooLarge, RequestTimeout and
+        Unavailable."""
+        return self._receive(http)
+
+    @contextlib.asynccontextmanager
+    async def _receive(self, http: web.Request) -> AsyncIterator[Upload]:
+        self._refuse_early(http)
+        file = UploadFile(self._folder / f"{_PREFIX}{secrets.token_hex(16)}")
+        self._running += 1
+        try:
+            await _on_disk(file.create)
+            yield await _Form(http, file, self._limits).read()
+        finally:
+            self._running -= 1
+            await asyncio.shield(asyncio.to_thread(file.delete))
+
+    def _refuse_early(self, http: web.Request) -> None:
+        if http.content_type != "multipart/form-data":
+            message = "Send the file as multipart/form-data, in the part 'file'."
+            if hdrs.CONTENT_TYPE in http.headers:
+                raise UnsupportedMediaType(message, param="body")
+            raise ValidationFailed(message, param=FILE)
+        if (http.content_length or 0) > self._limits.max_bytes + FORM_BYTES:
+            raise _too_large(self._limits)
+        if self._running >= self._limits.at_once:
+            raise Unavailable("Too many uploads are running: try again.", retry_after=10)
+
+
+class _Form:
+    """One form on its way in."""
+
+    def __init__(self, http: web.Request, file: UploadFile, limits: UploadLimits) -> None:
+        self._http = http
+        self._file = file
+        self._limits = limits
+        self._pace = BodyPace(
+            limits.stall_seconds, limits.min_rate, lambda: http.content.total_bytes
+        )
+        self._texts: dict[str, str] = {}
+        self._filename: str | None = None
+        self._received = 0
+
+    async def read(self) -> Upload:
+        """Read it to its end; raises ApiError."""
+        try:
+            async with asyncio.timeout(self._limits.whole_seconds):
+                with _well_formed():
+                    reader = await self._http.multipart()
+                await self._read_parts(reader)
+        except TimeoutError as error:
+            raise RequestTimeout("The upload took too long.", param="body") from error
+        if self._filename is None:
+            raise ValidationFailed("The part 'file' is missing.", param=FILE)
+        file = self._file
+        if not file.size:
+            raise ValidationFailed("The file is empty.", param=FILE)
+        texts = {_FIELDS[name]: text for name, text in self._texts.items()}
+        return Upload(file.path, self._filename, file.size, self._digest(), **texts)
+
+    async def _read_parts(self, reader: MultipartReader) -> None:
+        for _ in range(MAX_PARTS + 1):
+            with _well_formed():
+                part = await self._pace.keep(reader.next())
+            if part is None:
+                return
+            if not isinstance(part, BodyPartReader):
+                raise ValidationFailed("Forms within the form are not read.", param="body")
+            with _well_formed():
+                name, filename = part.name, part.filename
+            if name == FILE:
+                await self._read_file(part, filename or "")
+            elif name in _FIELDS:
+                await self._read_text(part, name)
+            else:
+                while await self._piece(part) is not None:
+                    continue
+        raise ValidationFailed(f"The form has more than {MAX_PARTS} parts.", param="body")
+
+    async def _read_file(self, part: BodyPartReader, filename: str) -> None:
+        if self._filename is not None:
+            raise ValidationFailed("Send one file at a time.", param=FILE)
+        self._filename = plain_filename(filename, "upload")
+        block = bytearray()
+        while (piece := await self._piece(part)) is not None:
+            block += piece
+            if self._file.size + len(block) > self._limits.max_bytes:
+                raise _too_large(self._limits)
+            if len(block) >= BLOCK_BYTES:
+                await _on_disk(self._file.append, block)
+                block = bytearray()
+        await _on_disk(self._file.append, block)
+
+    async def _read_text(self, part: BodyPartReader, name: str) -> None:
+        if name in self._texts:
+            raise ValidationFailed(f"{name} is given more than once.", param=name)
+        too_long = ValidationFailed(f"{name} is longer than {MAX_TEXT} characters.", param=name)
+        raw = bytearray()
+        while (piece := await self._piece(part)) is not None:
+            raw += piece
+            if len(raw) > 4 * MAX_TEXT:  # no character takes more bytes
+                raise too_long
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            raise ValidationFailed(f"{name} is not valid UTF-8.", param=name) from error
+        if len(text) > MAX_TEXT:
+            raise too_long
+        if "\0" in text:
+            raise ValidationFailed("NUL characters are not accepted.", param=name)
+        self._texts[name] = text
+
+    async def _piece(self, part: BodyPartReader) -> bytes | None:
+        """The next bytes of the part; None at its end."""
+        if part.at_eof():
+            return None
+        with _well_formed():
+            piece = await self._pace.keep(part.read_chunk(PIECE_BYTES))
+        self._received += len(piece)
+        if self._received > self._limits.max_bytes + FORM_BYTES:
+            raise _too_large(self._limits)
+        return piece
+
+    def _digest(self) -> bytes:
+        whole = hashlib.sha256()
+        for name, text in sorted({**self._texts, "filename": self._filename or ""}.items()):
+            whole.update(f"{name}={len(text)}:{text};".encode())
+        whole.update(self._file.digest.digest())
+        return whole.digest()
+
+
+@contextlib.contextmanager
+def _well_formed() -> Iterator[None]:
+    """What the reader raises, as a refusal."""
+    try:
+        yield
+    except ConnectionError as error:
+        raise ValidationFailed("The upload broke off.", param="body") from error
+    except _MALFORMED as error:
+        raise ValidationFailed(
+            "The body is not a well-formed multipart form.", param="body"
+        ) from error
+
+
+async def _on_disk(work: Callable[..., None], *arguments: Any) -> None:
+    try:
+        await asyncio.to_thread(work, *arguments)
+    except OSError as error:
+        log.error("an upload cannot be written: %s", type(error).__name__)
+        raise Unavailable(
+            "The server cannot take uploads just now: try again later.", retry_after=60
+        ) from error
+
+
+def _sweep(folder: Path) -> None:
+    before = time.time() - LEFT_OVER_SECONDS
+    for path in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                path.unlink()
+
+
+def _too_large(limits: UploadLimits) -> PayloadTooLarge:
+    return PayloadTooLarge(f"The file is longer than {limits.max_bytes} bytes.", param=FILE)

@@ -1,0 +1,16 @@
+"""How an agent's record becomes the configuration of a conversation with it."""
+
+from store.tenants.agents import Agent
+
+from .core.config import SessionConfig
+
+
+def session_config(agent: Agent) -> SessionConfig:
+    """What a conversation with ``agent`` is, before anybody changes it."""
+    return SessionConfig(
+        model=agent.model,
+        instructions=agent.system_prompt,
+        voice=agent.voice,
+        speech_model=agent.tts_model,
+        language=agent.language or SessionConfig().language,
+    )

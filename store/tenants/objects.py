@@ -1,0 +1,147 @@
+"""Objects: what is known of the bytes in the object store.
+
+The record decides: bytes without one are nobody's (and are swept), and what a client is told of
+an object stands here. The key begins with the workspace's id, and is looked up only in it.
+"""
+
+# ruff: noqa: S608 - what is put into queries are this file's own column names
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+from store.database import Queryable, storable
+from store.errors import StoreRefused
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """What is given of an object. ``kind``: upload, sample, source, artifact, preview or turn.
+    ``job_id``: the job that made it or consumes it; it goes with
+    that job. ``filename``: as it is offered for download. ``details``: JSON, what was found out
+    when it was taken in."""
+
+    key: str
+    kind: str
+    content_type: str
+    filename: str
+    size_bytes: int
+    duration_ms: int | None = None
+    job_id: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's record; fields as in NewObject. ``created_at``: when its bytes were written."""
+
+    key: str
+    workspace_id: str
+    kind: str
+    job_id: str | None
+    content_type: str
+    filename: str
+    size_bytes: int
+    duration_ms: int | None
+    details: dict[str, Any]
+    created_at: datetime
+
+
+_COLUMNS = ", ".join(field.name for field in fields(StoredObject))
+
+
+class Objects:
+    """Queries about objects."""
+
+    def __init__(self, db: Queryable) -> None:
+        self._db = db
+
+    async def put(self, workspace_id: str, new: NewObject) -> StoredObject:
+        """Record an object, in place of the one with that key; raises StoreRefused where the
+        workspace or its job is not there, or where the key is another workspace's."""
+        row = await self._db.fetchrow(
+            "INSERT INTO objects AS o (key, workspace_id, kind, job_id, content_type, filename,"
+            " size_bytes, duration_ms, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+            " ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, job_id = excluded.job_id,"
+            " content_type = excluded.content_type, filename = excluded.filename,"
+            " size_bytes = excluded.size_bytes, duration_ms = excluded.duration_ms,"
+            " details = excluded.details, created_at = now()"
+            f" WHERE o.workspace_id = excluded.workspace_id RETURNING {_COLUMNS}",
+            *(new.key, workspace_id, new.kind, new.job_id, new.content_type),
+            *(storable(new.filename), new.size_bytes, new.duration_ms, new.details),
+        )
+        if row is None:
+            raise StoreRefused("the key is another workspace's")
+        return StoredObject(**row)
+
+    async def get(self, workspace_id: str, key: str) -> StoredObject | None:
+        """The object, or None where the workspace has no such object."""
+        row = await self._db.fetchrow(
+            f"SELECT {_COLUMNS} FROM objects WHERE workspace_id = $1 AND key = $2",
+            *(workspace_id, key),
+        )
+        return StoredObject(**row) if row else None
+
+    async def claim(self, workspace_id: str, key: str, job_id: str) -> bool:
+        """Hand a loose object to a job of the workspace; False where there is none, or where it
+        is another job's. Harmless when repeated."""
+        tag = await self._db.execute(
+            "UPDATE objects SET job_id = $3 WHERE workspace_id = $1 AND key = $2"
+            " AND (job_id IS NULL OR job_id = $3)"
+            " AND EXISTS (SELECT 1 FROM jobs WHERE workspace_id = $1 AND id = $3)",
+            *(workspace_id, key, job_id),
+        )
+        return tag == "UPDATE 1"
+
+    async def delete(self, workspace_id: str, key: str) -> bool:
+        """Forget an object; False where the workspace has no such object."""
+        tag = await self._db.execute(
+            "DELETE FROM objects WHERE workspace_id = $1 AND key = $2", workspace_id, key
+        )
+        return tag == "DELETE 1"
+
+    async def delete_of_job(self, workspace_id: str, job_id: str) -> list[str]:
+        """Forget what a job made and consumed; the keys."""
+        rows = await self._db.fetch(
+            "DELETE FROM objects WHERE workspace_id = $1 AND job_id = $2 RETURNING key",
+            *(workspace_id, job_id),
+        )
+        return [row["key"] for row in rows]
+
+    async def keys_of_jobs(self, workspace_id: str, job_ids: Sequence[str]) -> list[str]:
+        """The keys of what these jobs made and consumed."""
+        rows = await self._db.fetch(
+            "SELECT key FROM objects WHERE workspace_id = $1 AND job_id = ANY($2::text[])",
+            *(workspace_id, list(job_ids)),
+        )
+        return [row["key"] for row in rows]
+
+    # ------------------------------------------------------------------ of every workspace
+
+    async def delete_loose(self, before: datetime, limit: int = 100) -> list[str]:
+        """Forget old objects of no job; the keys. Those that a voice or a turn refers to stay,
+        and those that a job which is not over yet names in its input."""
+        rows = await self._db.fetch(
+            "DELETE FROM objects WHERE key IN (SELECT key FROM objects o"
+            " WHERE job_id IS NULL AND created_at < $1"
+            " AND NOT EXISTS (SELECT 1 FROM voices v"
+            " WHERE v.workspace_id = o.workspace_id AND o.key IN (v.sample_key, v.preview_key))"
+            " AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.audio_key = o.key)"
+            " AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = o.workspace_id"
+            " AND j.status IN ('queued', 'running') AND strpos(j.input::text, o.key) > 0)"
+            " ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING key",
+            *(before, limit),
+        )
+        return [row["key"] for row in rows]
+
+    async def orphans(self, keys: Sequence[str]) -> list[str]:
+        """Those of ``keys`` that have no record, though their workspace is here. (Others may be
+        another installation's, which keeps its objects in the same place.)"""
+        rows = await self._db.fetch(
+            "SELECT key FROM unnest($1::text[]) AS stored (key)"
+            " WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.key = stored.key)"
+            " AND EXISTS (SELECT 1 FROM workspaces w WHERE w.id = split_part(stored.key, '/', 1))",
+            list(keys),
+        )
+        return [row["key"] for row in rows]

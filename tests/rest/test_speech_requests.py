@@ -1,0 +1,62 @@
+"""What a request asks to have spoken, checked."""
+
+from typing import Any
+
+import pytest
+
+from pipelines.engines.scripted_jobs import ScriptedJobEngines
+from rest.decoding import convert
+from rest.errors import NoSuchModel, NotFound, ValidationFailed
+from rest.speech_requests import BatchCreate, SpeechChecks, TtsCreate
+
+
+class NoVoices:
+    async def get(self, workspace_id: str, voice_id: str, /) -> None:
+        return None
+
+
+CHECKS = SpeechChecks(ScriptedJobEngines(absent=frozenset({"ja"})), NoVoices())
+
+
+def asked(**more: Any) -> TtsCreate:
+    return convert({"model": "blab-stable", "input": "Hello there.", **more}, TtsCreate, "body")
+
+
+@pytest.mark.parametrize("name", ["language", "emotion", "voice", "speed", "delivery", "polish"])
+def test_null_is_nothing_that_can_be_asked_for(name: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        asked(**{name: None})
+    assert refused.value.param == name
+
+
+def test_null_in_a_batch() -> None:
+    for where, body in (
+        ("items[0].voice", {"items": [{"input": "a", "voice": None}]}),
+        ("language", {"items": [{"input": "a"}], "language": None}),
+    ):
+        with pytest.raises(ValidationFailed) as refused:
+            convert({"model": "blab-stable", **body}, BatchCreate, "body")
+        assert refused.value.param == where
+
+
+async def test_what_is_left_out_is_found_out_or_the_default() -> None:
+    order = await CHECKS.order("wsp_x", asked(input="Guten Morgen, wie geht es Ihnen heute?"))
+    assert (order.language, order.voice, order.emotion) == ("de", "default", None)
+    order = await CHECKS.order(
+        "wsp_x", asked(model="blab-expressive", language="fr", emotion=0, response_format="wav")
+    )
+    assert (order.language, order.emotion, order.format) == ("fr", 0, "wav")
+
+
+async def test_what_cannot_be_spoken_is_refused() -> None:
+    cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
+        (ValidationFailed, "input", {"input": " ... "}),
+        (NotFound, "voice", {"voice": "nobody"}),
+        (NoSuchModel, "model", {"language": "ja"}),
+        (NoSuchModel, "emotion", {"emotion": 50}),
+        (NoSuchModel, "response_format", {"model": "blab-expressive", "response_format": "opus"}),
+    ]
+    for kind, param, more in cases:
+        with pytest.raises(kind) as refused:
+            await CHECKS.order("wsp_x", asked(**more), "items[3].")
+        assert getattr(refused.value, "param", "").removeprefix("items[3].") == param

@@ -1,0 +1,82 @@
+"""Objects in a bucket, which answers clients itself."""
+
+from collections.abc import Iterator
+from urllib.request import Request, urlopen
+
+import pytest
+
+from store.errors import ObjectMissing, ObjectsUnavailable
+from store.objects import ObjectStore
+from tests.object_support import content, new_bucket, s3_server
+
+KEY = "ws_1/job_1/take.mp3"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with s3_server() as address:
+        yield address
+
+
+def fetched(method: str, url: str) -> tuple[bytes, str, str]:
+    with urlopen(Request(url, method=method), timeout=10) as answer:
+        headers = answer.headers
+        return answer.read(), headers["Content-Type"], headers["Content-Disposition"]
+
+
+async def test_a_bucket_answers_clients_itself(endpoint: str):
+    store = ObjectStore.open(new_bucket(endpoint))
+    await store.put(KEY, b"audio", content_type="audio/mpeg", disposition='inline; filename="x"')
+    told = ("audio/mpeg", 'inline; filename="x"')
+    address = await store.presigned(KEY, 60)
+    assert address is not None
+    assert address.startswith(endpoint)
+    assert fetched("GET", address) == (b"audio", *told)
+    head = await store.presigned(KEY, 60, method="HEAD")
+    assert head is not None
+    assert fetched("HEAD", head) == (b"", *told)
+
+
+async def test_a_bucket_that_clients_cannot_reach_is_not_shown(endpoint: str):
+    store = ObjectStore.open(new_bucket(endpoint) + "&redirects=false")
+    assert await store.presigned(KEY, 60) is None
+
+
+async def test_an_absent_bucket_and_an_absent_server_are_outages(endpoint: str):
+    away = ObjectStore.open(
+        "s3://b/?endpoint=http://127.0.0.1:9&region=x&access_key_id=a&secret_access_key=b"
+    )
+    with pytest.raises(ObjectsUnavailable) as told:
+        await away.put(KEY, b"1")
+    assert "secret" not in str(told.value)
+    elsewhere = ObjectStore.open(
+        f"s3://nowhere/?endpoint={endpoint}&region=x&access_key_id=a&secret_access_key=b"
+    )
+    with pytest.raises((ObjectsUnavailable, ObjectMissing)):
+        await elsewhere.put(KEY, b"1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://x/", "file:///", "file://relative", "s3://", "s3:///prefix", "nonsense",
+        "s3://b/?surprise=1", "s3://b/?redirects=perhaps",
+    ],
+)  # fmt: skip
+async def test_addresses_that_are_none(url: str):
+    with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
+        ObjectStore.open(url)
+
+
+async def test_credentials_may_come_from_the_environment(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+):
+    address = new_bucket(endpoint).partition("?")[0]
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    store = ObjectStore.open(address)
+    await store.put(KEY, b"audio")
+    assert await content(store, KEY) == b"audio"
