@@ -113,6 +113,11 @@ class ApiKeyResource:
 
     async def _revoke(self, request: Request) -> Answer:
         key_id = request.path()
+        if key_id == request.caller.key_id:
+            raise Forbidden(
+                "A key cannot revoke itself, which would lock its holder out: use another one.",
+                reason="own_key",
+            )
         revoked = None
         if is_id(key_id):
             revoked = await self._keys.revoke(request.workspace_id, key_id)

@@ -49,7 +49,11 @@ DEFAULTS = {
     "en": "af_heart", "en-gb": "bf_emma", "es": "ef_dora", "fr": "ff_siwis", "hi": "hf_alpha",
     "it": "if_sara", "pt": "pf_dora",
 }  # fmt: skip
-"""Language to the voice that speaks where none is asked for; the others have the English one."""
+"""Language to the voice that speaks where none is asked for."""
+
+FOREIGN = "if_sara"
+"""Who speaks the languages for which there is no voice: of seven that were tried in German,
+Polish, Dutch and Swedish the one that was understood best."""
 
 WEAK = frozenset("ru el sk".split())
 ROBOTIC = frozenset("da ko vi ar hi".split())
@@ -69,7 +73,7 @@ def is_female(voice: str) -> bool:
 def default_voice(language: str) -> str:
     """Who speaks ``language`` (a BCP 47 tag) where no voice is asked for."""
     tag = language.lower()
-    return DEFAULTS.get(tag) or DEFAULTS.get(base_language(tag)) or DEFAULTS["en"]
+    return DEFAULTS.get(tag) or DEFAULTS.get(base_language(tag), FOREIGN)
 
 
 def quality(language: str) -> str:

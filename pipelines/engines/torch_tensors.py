@@ -105,7 +105,9 @@ def _read_storages(file: BinaryIO, size: int) -> Tensors:
     return storages
 
 
-def _filled(tensor: _Tensor, storages: Tensors) -> npt.NDArray[np.float32]:
+def _filled(tensor: object, storages: Tensors) -> npt.NDArray[np.float32]:
+    if not isinstance(tensor, _Tensor):
+        raise UnreadableCheckpoint("it holds something that is no tensor")
     end = tensor.offset + int(np.prod(tensor.shape))
     flat = storages[tensor.storage][tensor.offset : end]
     return flat.reshape(tensor.shape).astype(np.float32, copy=False)

@@ -64,6 +64,13 @@ async def test_made_shown_once_listed_used_and_revoked(client: Client, ours: Ten
     assert len((await ask(client, "GET", PATH, ours.key)).data) == 1
 
 
+async def test_a_key_cannot_revoke_itself(client: Client, ours: Tenant) -> None:
+    refused = await ask(client, "DELETE", f"{PATH}/{ours.key_id}", ours.key)
+    assert (refused.status, refused.details["reason"]) == (403, "own_key")
+    revoked = await ask(client, "DELETE", f"{PATH}/{ours.key_id}", ours.token)
+    assert revoked.data["revoked"] is True
+
+
 async def test_a_key_grants_only_what_it_holds(
     client: Client, database: Database, ours: Tenant
 ) -> None:
