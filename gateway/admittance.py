@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from rest.auth import Authenticator, Principal, bearer_token
 from rest.errors import Forbidden, NotFound, ValidationFailed
 from sessions.agent_config import session_config
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, SessionKind
 from store.tenants.agents import Agent
 
 from .channels.subprotocols import Offer, UnknownSubprotocol, read_offer
@@ -77,21 +77,29 @@ class Admittance:
                 )
         return principal
 
+    async def asker(self, request: web.Request) -> tuple[Principal, Offer]:
+        """Who asks for a WebSocket, and what it offers; raises ApiError."""
+        try:
+            offer = read_offer(
+                request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL), request.headers.get("OpenAI-Beta")
+            )
+        except UnknownSubprotocol as error:
+            raise ValidationFailed(str(error), openai_code="unknown_subprotocol") from error
+        return await self.principal(request, offer.key), offer
+
     async def caller(self, request: web.Request, session: dict[str, Any] | None = None) -> Admitted:
         """Everything that a call needs to know before it begins; raises ApiError or ClientFault.
 
         ``session``: session JSON that came with the request, merged last."""
-        try:
-            offer = read_offer(request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL))
-        except UnknownSubprotocol as error:
-            raise ValidationFailed(str(error), openai_code="unknown_subprotocol") from error
-        principal = await self.principal(request, offer.key)
+        principal, offer = await self.asker(request)
         agent_id = _query(request, "agent_id") or principal.agent_id
         if principal.agent_id is not None and agent_id != principal.agent_id:
-            raise _no_such_agent()
+            raise no_such_agent()
         agent, config = await self.configuration(principal.workspace_id, agent_id)
         if model := _query(request, "model"):
             config = replace(config, model=model)
+        if _query(request, "intent") == SessionKind.TRANSCRIPTION:
+            config = replace(config, kind=SessionKind.TRANSCRIPTION)
         for changes in (principal.session, session):
             if changes is not None:
                 config = merge_session(Fields(changes, "session", None), config)
@@ -106,7 +114,7 @@ class Admittance:
         else:
             found = await self._agents.get(workspace_id, agent_id)
             if found is None:
-                raise _no_such_agent()
+                raise no_such_agent()
             agent = found
         return agent, session_config(agent)
 
@@ -120,7 +128,8 @@ def _query(request: web.Request, name: str) -> str | None:
     return value or None
 
 
-def _no_such_agent() -> NotFound:
+def no_such_agent() -> NotFound:
+    """The refusal of an agent that is not the caller's, whether there is one or not."""
     return NotFound(
         "There is no such agent in this workspace.", openai_code="agent_not_found", param="agent_id"
     )

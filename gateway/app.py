@@ -16,6 +16,8 @@ from aiohttp import web
 
 from pipelines.engines.jobs import JobEngines
 from pipelines.prices import Prices
+from pipelines.ssrf import CustomerHttp
+from pipelines.tools.tool_runner import MOST_SECONDS, ToolRunner
 from pipelines.usage import Usage
 from rest.auth import Authenticator
 from rest.ephemeral import EphemeralKeys
@@ -27,24 +29,31 @@ from sessions.fanout import Fanout
 from sessions.host import SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
+from sessions.remote_commands import RemoteCommands
 from store.tenants.agents import Agents
 from store.tenants.api_keys import ApiKeys
 from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
 
 from .admittance import Admittance
+from .channels.telephony.signature import TwilioSignature
 from .channels.webrtc import calls as webrtc
 from .channels.webrtc.ice import IceSettings, TurnServer
+from .channels.webrtc.whip import setup_whip
 from .demo import Demo
 from .health import Check, Health
+from .ice_servers import IceServers
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .metrics import Metrics
 from .middleware import Middleware, show_request_id
+from .parsers import IceServer
 from .platform import Platform, PlatformParts
 from .realtime import RealtimeCalls
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback
+from .sidebands import SIDEBANDS, Sidebands
 from .stock_models import StockModels
 from .stores import Stores
+from .telephony import TelephonyCalls
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +100,7 @@ class Blab:
         self._admission = Admission(settings.max_calls)
         self._metrics = Metrics()
         self._loading: asyncio.Task[None] | None = None
+        self._tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
         live = StockModels(engines)
         self.host = SessionHost(
             live,
@@ -100,6 +110,7 @@ class Blab:
             self._registry,
             record_to=settings.record_calls,
             on_ended=self._metrics.call_ended,
+            tools=ToolRunner(self._tool_http),
         )
         self._metrics.watch_active(lambda: self.host.active)
         self._ephemeral = EphemeralKeys(self._bus)
@@ -122,12 +133,26 @@ class Blab:
                 waiting_for=engines.waiting_for,
             )
         )
+        self._admittance = Admittance(
+            authenticator, Agents(self._database), settings.allowed_origins
+        )
+        self._commands = RemoteCommands(
+            self._bus, self._fanout, self._registry.node_id, self.host.find, self.host.call_ids
+        )
+        self._sidebands = Sidebands(self._admittance, self._registry, self._fanout, self._commands)
         self._calls = RealtimeCalls(
-            Admittance(authenticator, Agents(self._database), settings.allowed_origins),
+            self._admittance,
             self._ephemeral,
             self.host,
             self._metrics,
+            self._sidebands,
             waiting_for=engines.waiting_for,
+        )
+        self._telephony = TelephonyCalls(
+            self._admittance,
+            Agents(self._database),
+            self._calls,
+            twilio_signature(settings),
         )
 
     def application(self, demo: Path) -> web.Application:
@@ -140,6 +165,7 @@ class Blab:
         app.on_response_prepare.append(show_request_id)
         app[CONNECTION_GUARD] = guard
         app[HOST] = self.host
+        app[SIDEBANDS] = self._sidebands
         health = Health(self._checks())
         local = LOCAL_WORKSPACE if self._embedded else None
         app.add_routes(
@@ -148,13 +174,17 @@ class Blab:
                 web.get("/readyz", health.ready),
                 web.get("/metrics", self._metrics.handle),
                 *self._calls.routes(),
+                *self._telephony.routes(),
                 *Demo(demo, self._ephemeral, local).routes(),
             ]
         )
         app.cleanup_ctx.extend([self._storage, self._writers, self._models])
         self._platform.install(app)
         app.on_shutdown.append(self._end_calls)
-        webrtc.setup(app, self._calls.start_call, self._calls.hang_up, ice_settings(self._settings))
+        ice = ice_settings(self._settings)
+        calls = webrtc.setup(app, self._calls.start_call, self._calls.hang_up, ice)
+        setup_whip(app, calls, self._calls.carries, self._calls.hang_up, ice)
+        app.add_routes(IceServers(self._admittance, ice).routes())
         return app
 
     # ------------------------------------------------------------------ start and end
@@ -175,7 +205,9 @@ class Blab:
         self._registry.start()
         self._fanout.start()
         self._journal.start()
+        self._commands.start()
         yield
+        await self._commands.stop()
         await self._journal.stop()
         await self._fanout.stop()
         await self._registry.stop()
@@ -197,6 +229,8 @@ class Blab:
     async def _end_calls(self, _app: web.Application) -> None:
         await self.host.drain(0)
         await self._calls.close()
+        await self._tool_http.close()
+        await self._sidebands.close()
 
     # ------------------------------------------------------------------ readiness
 
@@ -258,13 +292,24 @@ def ice_settings(settings: Settings) -> IceSettings:
     advertised = settings.advertised_address
     return IceSettings(
         stun_server=stun[0].url if stun else None,
-        turn_server=TurnServer(turn[0].url, turn[0].username or "", turn[0].credential or "")
-        if turn
-        else None,
+        turn_server=_turn_server(turn[0], settings.turn_secret) if turn else None,
         advertised_addresses=(advertised,) if advertised else (),
         port_range=settings.udp_ports,
         allow_loopback=is_loopback(settings.host),
     )
+
+
+def _turn_server(server: IceServer, secret: str | None) -> TurnServer:
+    """Signed into by the secret where the server's address names nobody."""
+    if server.username is None:
+        return TurnServer(server.url, secret=secret or "")
+    return TurnServer(server.url, server.username, server.credential or "")
+
+
+def twilio_signature(settings: Settings) -> TwilioSignature | None:
+    """What proves that a stream comes from the operator's own Twilio account."""
+    token = settings.twilio_auth_token
+    return TwilioSignature(token, settings.public_url) if token else None
 
 
 def _sync(check: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:

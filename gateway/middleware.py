@@ -24,6 +24,7 @@ access_log = logging.getLogger("gateway.access")
 
 REQUEST_ID_HEADER = "X-Request-Id"
 _METHODS = frozenset(hdrs.METH_ALL)
+_FOR_ANY_PAGE = ("/v1/realtime", "/v1/whip")
 _QUIET = ("/healthz", "/readyz", "/metrics")
 
 
@@ -75,7 +76,7 @@ class Middleware:
                 response.headers[hdrs.ALLOW] = ", ".join(_allowed(request, error))
         except Exception as error:  # noqa: BLE001 - the connection's edge
             response = self._failed(request, error)
-        if request.path.startswith("/v1/realtime") and not response.prepared:
+        if request.path.startswith(_FOR_ANY_PAGE) and not response.prepared:
             # Keys are sent by hand, never as cookies: any page may read the answer.
             response.headers.setdefault("Access-Control-Allow-Origin", "*")
         return response

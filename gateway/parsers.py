@@ -161,8 +161,8 @@ def ice_servers(raw: str) -> tuple[IceServer, ...]:
         if match is None:
             raise ValueError("not every part is a server's address")
         scheme, user, password = match["scheme"], match["user"], match["password"]
-        if (user is None) == scheme.startswith("turn"):
-            raise ValueError("turn needs user:password@, stun takes none")
+        if user is not None and not scheme.startswith("turn"):
+            raise ValueError("stun takes no user:password@")
         port = f":{int(match['port'])}" if match["port"] else ""
         if port and not 1 <= int(port[1:]) <= 65535:
             raise ValueError("ports go from 1 to 65535")

@@ -4,8 +4,8 @@ Each resource is built here and nowhere else. What needs to be started and stopp
 ``contexts``, in the order in which the application starts it.
 """
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -23,6 +23,16 @@ from rest.auth import Authenticator
 from rest.batch import BatchResource
 from rest.capabilities import Capabilities, PlatformLimits
 from rest.client_address import ClientAddress
+from rest.compat.chat import CompatChat
+from rest.compat.cross_origin import CrossOrigin
+from rest.compat.listener import Listener
+from rest.compat.models import CompatModels
+from rest.compat.plain_samples import encoder
+from rest.compat.speech import CompatSpeech
+from rest.compat.spoken_answer import SpokenAnswer
+from rest.compat.transcription_form import FIELDS
+from rest.compat.transcriptions import CompatTranscriptions
+from rest.compat.translations import CompatTranslations
 from rest.conversations import Conversations
 from rest.docs import Docs
 from rest.dubbing import DubbingResource
@@ -33,7 +43,7 @@ from rest.job_view import JobViews
 from rest.jobs import JobResource
 from rest.models import ModelResource
 from rest.openapi import OpenApi
-from rest.operation import Resource
+from rest.operation import Operation, Resource
 from rest.pagination import Cursors
 from rest.passwords import Passwords
 from rest.projects import ProjectResource
@@ -60,6 +70,10 @@ from .stores import Stores
 
 Context = Callable[[web.Application], AsyncIterator[None]]
 MINUTE = 60.0
+MAX_WAITED_UPLOAD = 512 * 2**20
+"""Bytes of a recording whose sender waits for its transcript: half an hour, however it is kept."""
+WAITED_UPLOADS = 8
+"""Such recordings at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +118,26 @@ class Platform:
             settings.data_dir / "uploads", UploadLimits(max_bytes=self._limits.max_upload_bytes)
         )
         self._jobs = JobResource(self._database, self._artifacts, self._views, self._cursors)
+        self._survey = Survey(parts.engines)
         self.resources: list[Resource] = [*self._tenancy(), *self._work(), *self._conversation()]
+        self.openai: list[Resource] = self._openai()
+        self._cross_origin = CrossOrigin(_operations(self.openai))
         self.contexts: list[Context] = [self._uploads.context, self._jobs.watch.context, self._ends]
 
     def routes(self) -> list[web.RouteDef]:
-        """The routes of the contract's operations and of what belongs to them."""
-        operations = [one for resource in self.resources for one in resource.operations()]
+        """The routes of the contract's operations, of OpenAI's, and of what belongs to them."""
+        authenticate, options = self._parts.authenticator.of_request, self._options()
+        waited = UploadLimits(
+            max_bytes=min(self._limits.max_upload_bytes, MAX_WAITED_UPLOAD),
+            whole_seconds=10 * MINUTE, at_once=WAITED_UPLOADS,
+        )  # fmt: skip
+        uploads = Uploads(self._parts.settings.data_dir / "uploads", waited, FIELDS)
         return [
-            *routes(self.resources, self._parts.authenticator.of_request, self._options()),
+            *routes(self.resources, authenticate, options),
+            *routes(self.openai, authenticate, replace(options, uploads=uploads)),
+            *self._cross_origin.routes(),
             *FilesResource(self._database, self._parts.stores.objects, self._signer).routes(),
-            *OpenApi(operations).routes(),
+            *OpenApi(_operations(self.resources)).routes(),
             *Docs(CHECKOUT / "static" / "docs").routes(),
         ]
 
@@ -122,6 +146,7 @@ class Platform:
         app.add_routes(self.routes())
         app.cleanup_ctx.extend(self.contexts)
         app.on_response_prepare.append(show_rate)
+        app.on_response_prepare.append(self._cross_origin.show)
 
     # ------------------------------------------------------------------ resources
 
@@ -156,7 +181,7 @@ class Platform:
 
     def _conversation(self) -> list[Resource]:
         """Agents, and what this server can do."""
-        parts, survey = self._parts, Survey(self._engines)
+        parts, survey = self._parts, self._survey
         conversations = Conversations(
             self._database, parts.stores.bus, parts.host.node_id, parts.usage.book_turn
         )
@@ -179,6 +204,18 @@ class Platform:
             ModelResource(self._engines, survey, capabilities, self._limits),
         ]
 
+    def _openai(self) -> list[Resource]:
+        """OpenAI's own operations, over the same engines."""
+        engines, book, host = self._engines, self._parts.usage.book, self._parts.host
+        listener = Listener(engines, book)
+        return [
+            CompatModels(engines, self._survey),
+            CompatSpeech(engines, self._checks, SpokenAnswer(engines, encoder, book), host),
+            CompatTranscriptions(listener),
+            CompatTranslations(engines, listener, book),
+            CompatChat(engines, book, host),
+        ]
+
     # ------------------------------------------------------------------ around them
 
     def _options(self) -> EndpointOptions:
@@ -195,6 +232,10 @@ class Platform:
         yield
         self._passwords.close()
         await self._http.close()
+
+
+def _operations(resources: Iterable[Resource]) -> list[Operation]:
+    return [one for resource in resources for one in resource.operations()]
 
 
 def media_limits(settings: Settings) -> MediaLimits:

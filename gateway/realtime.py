@@ -28,6 +28,7 @@ from store.ids import new_id
 
 from .admittance import Admittance, Admitted
 from .channels.subprotocols import Offer
+from .channels.webrtc.calls import ALLOWED_HEADERS
 from .channels.websocket import WebSocketChannel, make_socket
 from .channels.wire.fields import Fields
 from .channels.wire.ids import EventIds
@@ -61,6 +62,14 @@ class Host(Protocol):
     async def run(self, request: CallRequest, channel: Channel, vocabulary: Vocabulary) -> str: ...
 
 
+class Elsewhere(Protocol):
+    """What is needed of gateway.sidebands.Sidebands."""
+
+    async def join(self, request: web.Request) -> web.StreamResponse: ...
+
+    async def hang_up(self, workspace_id: str, call_id: str) -> bool: ...
+
+
 class RealtimeCalls:
     """Answers /v1/realtime and what belongs to it."""
 
@@ -70,14 +79,17 @@ class RealtimeCalls:
         ephemeral: EphemeralKeys,
         host: Host,
         metrics: Metrics,
+        elsewhere: Elsewhere,
         *,
         waiting_for: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """``waiting_for``: why no call can be answered yet, None when one can."""
+        """``elsewhere``: joins and ends calls of any node; ``waiting_for``: why no call can be
+        answered yet, None when one can."""
         self._admittance = admittance
         self._ephemeral = ephemeral
         self._host = host
         self._metrics = metrics
+        self._elsewhere = elsewhere
         self._waiting_for = waiting_for
         self._workspaces: dict[str, str] = {}
         """call id -> workspace id, of the calls here."""
@@ -88,24 +100,22 @@ class RealtimeCalls:
         return [
             web.get("/v1/realtime", self.websocket),
             web.post("/v1/realtime/client_secrets", self.client_secrets),
+            web.options("/v1/realtime/client_secrets", self.preflight),
+            web.post("/v1/realtime/calls/{call_id}/{verb:accept|reject|refer}", self.sip_only),
         ]
 
     async def websocket(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/realtime: one call over one WebSocket."""
         if not is_upgrade(request):
-            raise _UpgradeRequired(
+            raise UpgradeRequired(
                 "This address speaks WebSocket: connect with ws:// or wss://.",
                 openai_code="upgrade_required",
             )
         if "call_id" in request.query:
-            raise ValidationFailed(
-                "Joining a running call is not possible yet: leave 'call_id' out.",
-                openai_code="unsupported_value",
-                param="call_id",
-            )
+            return await self._elsewhere.join(request)
         admitted = await self._admittance.caller(request)
         try:
-            ticket = self._slot()
+            ticket = self.slot()
         except (ServerFull, Unavailable) as refusal:
             if hdrs.ORIGIN not in request.headers:
                 raise
@@ -114,12 +124,15 @@ class RealtimeCalls:
             ws = make_socket(admitted.offer.chosen)
             await ws.prepare(request)
             event_ids, call_id = EventIds(), new_id("call")
+            beta = admitted.offer.beta
             channel = WebSocketChannel(
-                ws, request.transport, event_ids, binary=admitted.offer.binary
+                ws, request.transport, event_ids, binary=admitted.offer.binary, beta=beta
             )
             async with channel:
-                vocabulary = RealtimeVocabulary(call_id, event_ids=event_ids)
-                await self._run(call_id, admitted, channel, vocabulary)
+                vocabulary = RealtimeVocabulary(
+                    call_id, event_ids=event_ids, rate_limits=channel.rate_limits, beta=beta
+                )
+                await self.carry(call_id, admitted, channel, vocabulary)
         return ws
 
     async def start_call(
@@ -127,7 +140,7 @@ class RealtimeCalls:
     ) -> str:
         """WebRTC: let the caller in and start the call on its channel; returns the call's id."""
         admitted = await self._admittance.caller(request, session)
-        ticket = self._slot()
+        ticket = self.slot()
         call_id = new_id("call")
         vocabulary = RealtimeVocabulary(call_id, playout_events=True)
         task = asyncio.create_task(
@@ -138,13 +151,31 @@ class RealtimeCalls:
         return call_id
 
     async def hang_up(self, request: web.Request, call_id: str) -> bool:
-        """End a call of the caller's workspace; False where there is none of that id."""
+        """End a call of the caller's workspace, on whatever node; False where there is none of
+        that id."""
         principal = await self._admittance.principal(request)
         call = self._host.find(call_id)
-        if call is None or self._workspaces.get(call_id) != principal.workspace_id:
+        if call is None:
+            return await self._elsewhere.hang_up(principal.workspace_id, call_id)
+        if self._workspaces.get(call_id) != principal.workspace_id:
             return False
         call.hang_up("client_hangup")
         return True
+
+    async def carries(self, request: web.Request, call_id: str) -> bool:
+        """Whether a call of the caller's workspace is on this node."""
+        principal = await self._admittance.principal(request)
+        return self._workspaces.get(call_id) == principal.workspace_id
+
+    async def sip_only(self, request: web.Request) -> web.Response:
+        """POST /v1/realtime/calls/{id}/accept, reject, refer: there are no SIP calls here."""
+        await self._admittance.principal(request)
+        verb = request.match_info["verb"]
+        raise ValidationFailed(
+            f"Only calls that came over SIP can be answered by '{verb}', and none do here. To end "
+            "a call, POST to its 'hangup'.",
+            openai_code="sip_only",
+        )
 
     async def client_secrets(self, request: web.Request) -> web.Response:
         """POST /v1/realtime/client_secrets → ``{value, expires_at, session}``.
@@ -169,6 +200,15 @@ class RealtimeCalls:
         told = _told_session(config, key.expires_at)
         return json_response({"value": key.value, "expires_at": key.expires_at, "session": told})
 
+    async def preflight(self, request: web.Request) -> web.Response:  # noqa: ARG002
+        """Tell a browser what it may send from another origin."""
+        headers = {
+            "Access-Control-Allow-Methods": "POST, OPTIONS",
+            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Max-Age": "600",
+        }
+        return web.Response(status=204, headers=headers)
+
     async def close(self) -> None:
         """End the WebRTC calls that are left."""
         tasks = list(self._tasks)
@@ -177,10 +217,8 @@ class RealtimeCalls:
         if tasks:
             await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
 
-    # ------------------------------------------------------------------ within
-
-    def _slot(self) -> Ticket:
-        """Raises ServerFull or Unavailable."""
+    def slot(self) -> Ticket:
+        """Room for one call; raises ServerFull or Unavailable."""
         if (waiting := self._waiting_for()) is not None:
             self._metrics.call_refused("warming_up")
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
@@ -189,6 +227,22 @@ class RealtimeCalls:
         except ServerFull:
             self._metrics.call_refused("full")
             raise
+
+    async def carry(
+        self, call_id: str, admitted: Admitted, channel: Channel, vocabulary: Vocabulary
+    ) -> None:
+        """Run an admitted call, in its slot, to its end."""
+        workspace_id = admitted.principal.workspace_id
+        self._workspaces[call_id] = workspace_id
+        log.info("call %s begins over %s", call_id, channel.name)
+        request = CallRequest(call_id, workspace_id, admitted.agent_id, admitted.config)
+        try:
+            reason = await self._host.run(request, channel, vocabulary)
+        finally:
+            del self._workspaces[call_id]
+        log.info("call %s ended: %s", call_id, reason)
+
+    # ------------------------------------------------------------------ within
 
     async def _run_in_slot(
         self,
@@ -199,20 +253,7 @@ class RealtimeCalls:
         vocabulary: Vocabulary,
     ) -> None:
         with ticket:
-            await self._run(call_id, admitted, channel, vocabulary)
-
-    async def _run(
-        self, call_id: str, admitted: Admitted, channel: Channel, vocabulary: Vocabulary
-    ) -> None:
-        workspace_id = admitted.principal.workspace_id
-        self._workspaces[call_id] = workspace_id
-        log.info("call %s begins over %s", call_id, channel.name)
-        request = CallRequest(call_id, workspace_id, admitted.agent_id, admitted.config)
-        try:
-            reason = await self._host.run(request, channel, vocabulary)
-        finally:
-            del self._workspaces[call_id]
-        log.info("call %s ended: %s", call_id, reason)
+            await self.carry(call_id, admitted, channel, vocabulary)
 
 
 async def _turn_away(
@@ -264,6 +305,8 @@ async def _read_json(request: web.Request) -> dict[str, Any]:
     return body
 
 
-class _UpgradeRequired(ApiError):
+class UpgradeRequired(ApiError):
+    """An address that speaks WebSocket was asked by plain HTTP."""
+
     status = 426
     code = "VALIDATION_ERROR"

@@ -207,8 +207,19 @@ class Settings:
         (),
         "none",
         "addresses separated by commas: stun:host[:port], "
-        "turn:user:password@host[:port] or turns:user:password@host[:port]",
-        "STUN and TURN servers for WebRTC.",
+        "turn:[user:password@]host[:port] or turns:[user:password@]host[:port]",
+        "STUN and TURN servers for WebRTC. A TURN server without a password is signed into by "
+        "`BLAB_TURN_SECRET`.",
+        secret=True,
+    )
+    turn_secret: str | None = _setting(
+        "BLAB_TURN_SECRET",
+        parsers.text,
+        None,
+        "none",
+        "the secret that the TURN server shares (coturn: `static-auth-secret`)",
+        "Makes the time-limited names and passwords of TURN servers without a fixed one, for "
+        "this server and for callers (`GET /v1/realtime/ice_servers`).",
         secret=True,
     )
     advertised_address: str | None = _setting(
@@ -251,6 +262,16 @@ class Settings:
         "what the request came to",
         "an http:// or https:// address without a path",
         "What signed addresses of audio begin with, where a proxy stands in front.",
+    )
+    twilio_auth_token: str | None = _setting(
+        "BLAB_TWILIO_AUTH_TOKEN",
+        parsers.text,
+        None,
+        "streams need a key",
+        "the account's auth token",
+        "Lets Twilio's media streams in by the signature of their opening request, to the agent "
+        "that their address names; see docs/telephony.md. Never printed or logged.",
+        secret=True,
     )
     registration: str = _setting(
         "BLAB_REGISTRATION",
@@ -308,6 +329,14 @@ class Settings:
         "yes or no",
         "Whether webhooks may go to private, loopback and carriers' NAT addresses.",
     )
+    tool_private: bool = _setting(
+        "BLAB_TOOL_PRIVATE",
+        parsers.yes_or_no,
+        False,
+        "no",
+        "yes or no",
+        "Whether agents' tools may go to private, loopback and carriers' NAT addresses.",
+    )
     trusted_proxies: tuple[Network, ...] = _setting(
         "BLAB_TRUSTED_PROXIES",
         parsers.networks,
@@ -342,6 +371,8 @@ class Settings:
             except ValueError as error:
                 problems.append(_refusal(declaration, raw, error))
         problems += _unknown(environ, [declaration.variable for declaration in declarations()])
+        if not problems:
+            problems = _contradictions(cls(**values))
         if problems:
             raise SettingsError(problems)
         return _resolve(cls(**values), environ, cores or _available_cores())
@@ -383,6 +414,20 @@ def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
         hint = f"; did you mean {near[0]}?" if near else "; docs/configuration.md lists them all"
         problems.append(f"{variable}: there is no such setting{hint}")
     return problems
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    """What is right by itself and cannot be together."""
+    open_turns = [
+        server
+        for server in settings.ice_servers
+        if server.url.startswith("turn") and server.username is None
+    ]
+    if open_turns and settings.turn_secret is None:
+        return [
+            "BLAB_ICE_SERVERS: a TURN server needs user:password@, or BLAB_TURN_SECRET must be set"
+        ]
+    return []
 
 
 def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Settings:

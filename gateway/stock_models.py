@@ -18,13 +18,10 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
+from rest.compat.stock_names import REALTIME, TRANSCRIPTION
 from sessions.engines import LiveEngines
 
 DEFAULT = "default"
-_CHAT = re.compile(r"gpt-(4o-|4o-mini-)?realtime(-[\w.\-]+)?|gpt-audio(-[\w.\-]+)?")
-_TRANSCRIPTION = re.compile(
-    r"whisper-1|gpt-(4o-|4o-mini-|live-)?transcribe(-[\w.\-]+)?|gpt-realtime-whisper"
-)
 
 _Engine = TypeVar("_Engine")
 
@@ -37,15 +34,15 @@ class StockModels:
 
     def hearing(self, model_id: str) -> StreamingTranscriber:
         """Incremental speech-to-text."""
-        return _find(self._engines.hearing, model_id, _TRANSCRIPTION)
+        return _find(self._engines.hearing, model_id, TRANSCRIPTION)
 
     def transcriber(self, model_id: str) -> Transcriber:
         """Speech-to-text of a whole utterance."""
-        return _find(self._engines.transcriber, model_id, _TRANSCRIPTION)
+        return _find(self._engines.transcriber, model_id, TRANSCRIPTION)
 
     def chat(self, model_id: str) -> ChatModel:
         """The chat model."""
-        return _find(self._engines.chat, model_id, _CHAT)
+        return _find(self._engines.chat, model_id, REALTIME)
 
     def speaker(self, model_id: str, language: str) -> Speaker:
         """Text-to-speech: a realtime session names voices, not models."""

@@ -6,15 +6,16 @@ Rules
 - The name is resolved here, once, at every request. If one of its addresses may not be called
   (pipelines/public_address.py) none is. The socket is made for an address that has been looked
   at, and before the first byte is sent the peer is looked at again.
-- No redirects, no proxies from the environment, no cookies, no kept connections. Of the answer
-  only the status is used; of its body at most ``DRAIN_BYTES`` are read, not decompressed.
+- No redirects, no proxies from the environment, no cookies, no kept connections, nothing
+  decompressed. Of the answer to a ``post`` only the status is used; of its body at most
+  ``DRAIN_BYTES`` are read.
 - What is told of a refusal or failure shows no address that the customer did not write.
 """
 
 import contextlib
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 
 import aiohttp
@@ -37,7 +38,7 @@ _LOOK_UPS = 8
 _NAME = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}\.?")
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
 """Hosts that some resolver reads as an IPv4 address: the last label is a number."""
-_PRIVATE = "The URL leads to an address that is not public; webhooks cannot go there."
+_PRIVATE = "The URL leads to an address that is not public; nothing is sent there."
 
 LookUp = Callable[[str], list[str]]
 """The addresses of a name; blocking; OSError where there are none."""
@@ -147,6 +148,40 @@ class CustomerHttp:
                     await response.content.readexactly(DRAIN_BYTES)
                 response.close()
                 return response.status
+        except TimeoutError as error:
+            raise Undelivered(f"There was no answer within {self._deadline:g} seconds.") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _refusal_behind(error) or Undelivered(_told(error)) from error
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """An answer whose body the caller reads, all within the deadline, asked for uncompressed.
+
+        Raises UrlRefused and Undelivered, while the body is read too."""
+        target = self.check(url)
+        timeout = aiohttp.ClientTimeout(total=self._deadline)
+        try:
+            async with (
+                aiohttp.ClientSession(
+                    connector=_PinnedConnector(self),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                    timeout=timeout,
+                    auto_decompress=False,
+                ) as session,
+                session.request(
+                    method,
+                    target,
+                    data=body,
+                    headers={"Accept-Encoding": "identity", **headers},
+                    allow_redirects=False,
+                ) as response,
+            ):
+                try:
+                    yield response
+                finally:
+                    response.close()
         except TimeoutError as error:
             raise Undelivered(f"There was no answer within {self._deadline:g} seconds.") from error
         except (aiohttp.ClientError, OSError) as error:

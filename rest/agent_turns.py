@@ -19,7 +19,7 @@ from msgspec import UNSET, Struct
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import ModelUnavailable
 from pipelines.tts import CONTENT_TYPES, EncoderMaker
-from sessions.admission import ServerFull, Ticket
+from sessions.admission import Ticket
 from sessions.agent_config import session_config
 from sessions.channel import Channel, Vocabulary
 from sessions.core.config import SessionConfig
@@ -43,6 +43,7 @@ from .fields import DEFAULT_LIMIT, Cursor, Limit
 from .job_view import JobViews
 from .jobs import Cursors
 from .operation import Answer, Request
+from .slot import slot
 from .turn_audio import FORMAT, encode_reply, no_speech, read_speech
 
 TURN_SECONDS = 120.0
@@ -152,7 +153,7 @@ class AgentTurns:
         """The agent's configuration with the turn's own wishes; raises NoSuchModel."""
         if (waiting := self._parts.waiting_for()) is not None:
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
-        config = replace(session_config(agent), turn_detection=RECORDED)
+        config = replace(session_config(agent), turn_detection=RECORDED, tools=(), servers=())
         config = replace(config, model=model or config.model, language=language or config.language)
         if _TAG.fullmatch(config.language) is None:
             raise NoSuchModel("The language is none: send a tag such as 'en'.", param="language")
@@ -167,15 +168,6 @@ class AgentTurns:
             raise NoSuchModel(str(error), param="language") from error
         return config
 
-    def _slot(self) -> Ticket:
-        try:
-            return self._parts.host.admit()
-        except ServerFull as full:
-            raise Unavailable(
-                full.reason, openai_code="server_full", reason="server_full",
-                retry_after=full.retry_after,
-            ) from full  # fmt: skip
-
     # ------------------------------------------------------------------ the turn
 
     async def _hold(
@@ -183,7 +175,7 @@ class AgentTurns:
         conversation: Conversation,
     ) -> tuple[NewTurn, bytearray]:  # fmt: skip
         """The turn and the reply's audio."""
-        with self._slot():
+        with slot(self._parts.host):
             try:
                 model = self._parts.engines.vad_model
             except ModelUnavailable as error:

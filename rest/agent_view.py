@@ -1,9 +1,10 @@
 """Agents and their turns as they are sent and shown."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from sessions.agent_tools import MOST, shown_tools
 from store.tenants.agents import Agent, NewAgent
 from store.tenants.turns import Turn
 
@@ -16,6 +17,10 @@ MAX_PROMPT = 20_000
 _DEFAULT = NewAgent(name="")
 
 ChatModelId = Annotated[ModelId, Meta(description="chat/LLM model")]
+AgentToolList = Annotated[
+    list[dict[str, Any]],
+    Meta(max_length=MOST, description="HTTP tools and MCP servers, as in a session's `tools`"),
+]
 Prompt = Annotated[str, Meta(max_length=MAX_PROMPT)]
 
 
@@ -28,6 +33,7 @@ class AgentCreate(Struct, rename="camel", kw_only=True):
     tts_model: ModelId = _DEFAULT.tts_model
     voice: VoiceId = _DEFAULT.voice
     language: LanguageTag | UnsetType = UNSET
+    tools: AgentToolList | UnsetType = UNSET
 
 
 class AgentChanges(Struct, rename="camel", kw_only=True):
@@ -39,10 +45,12 @@ class AgentChanges(Struct, rename="camel", kw_only=True):
     tts_model: ModelId | UnsetType = UNSET
     voice: VoiceId | UnsetType = UNSET
     language: LanguageTag | UnsetType = UNSET
+    tools: AgentToolList | UnsetType = UNSET
 
 
 class AgentView(Struct, rename="camel"):
-    """The contract's Agent, and more. ``language`` null: whatever the caller speaks."""
+    """The contract's Agent, and more. ``language`` null: whatever the caller speaks. ``tools``
+    come without their headers."""
 
     id: str
     name: str
@@ -54,6 +62,7 @@ class AgentView(Struct, rename="camel"):
     is_default: bool
     created_at: str
     updated_at: str
+    tools: list[dict[str, Any]] = []
 
 
 class AgentTurnResult(Struct, rename="camel", kw_only=True):
@@ -112,6 +121,7 @@ def shown_agent(agent: Agent) -> AgentView:
         is_default=agent.is_default,
         created_at=timestamp(agent.created_at),
         updated_at=timestamp(agent.updated_at),
+        tools=shown_tools(agent.tools),
     )
 
 

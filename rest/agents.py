@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, Struct
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.status import EngineStatus, Role
 from pipelines.speech_order import EXPRESSIVE, STABLE
+from sessions.agent_tools import InvalidTools, check_tools
 from sessions.core.config import SessionConfig
 from sessions.engines import LiveEngines
 from store.ids import is_id
@@ -23,7 +24,7 @@ from .agent_view import (
     TurnView,
     shown_agent,
 )
-from .errors import NoSuchModel, NotFound
+from .errors import NoSuchModel, NotFound, ValidationFailed
 from .fields import Cursor
 from .operation import Answer, Operation, Request
 from .uploads import CONVERSATION
@@ -142,8 +143,13 @@ class AgentResource:
         return await self._turns.list(request, await self._agent(request))
 
     def _check(self, given: dict[str, Any]) -> None:
-        """Raise NoSuchModel for a model that nobody knows; one that is known and not live just
-        now will do."""
+        """Raise NoSuchModel for a model that nobody knows (one that is known and not live just
+        now will do), ValidationFailed for tools that cannot be."""
+        if "tools" in given:
+            try:
+                given["tools"] = check_tools(given["tools"])
+            except InvalidTools as error:
+                raise ValidationFailed(str(error), param="tools") from error
         language = given.get("language") or SessionConfig().language
         try:
             if self._unknown(given.get("model"), Role.CHAT, CHAT_NAMES):

@@ -41,10 +41,11 @@ _BEARER = "bearer "
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is asking, and for which workspace. An ephemeral key brings its own session; a user
-    may do everything in a workspace of which they are a member."""
+    may do everything in a workspace of which they are a member; a carrier (telephony) has proven
+    itself by its signature and brings calls to the workspace of the agent that it asks for."""
 
     workspace_id: str
-    kind: Literal["api_key", "ephemeral", "user"]
+    kind: Literal["api_key", "ephemeral", "user", "carrier"]
     key_id: str | None = None
     user_id: str | None = None
     scopes: tuple[str, ...] = ()

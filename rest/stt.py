@@ -5,7 +5,6 @@ name in Content-Disposition ends as the format does.
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -27,8 +26,9 @@ from store.disposition import disposition
 from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
 
-from .errors import NoSuchModel, NotFound, ValidationFailed, WrongState
+from .errors import NoSuchModel, NotFound, WrongState
 from .job_view import JobRef, JobView, JobViews
+from .language_tag import language_named
 from .media_checks import checked_media
 from .operation import Answer, Operation, Request
 
@@ -36,8 +36,6 @@ READ, WRITE = "stt:read", "stt:write"
 UPLOAD_SECONDS = 8 * 3600.0
 """For the whole request; the upload itself has its deadlines in rest.uploads."""
 DEFAULT_MODEL = "default"
-_LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9]{1,8})*")
-_MAX_LANGUAGE = 35
 _ABOUT = ("text", "language", "durationMs", "model", "fileName", "label")
 """Members of a job's output that an export as json has beside the segments."""
 
@@ -93,7 +91,7 @@ class SttResource:
     async def _create(self, request: Request) -> Answer:
         upload, workspace_id = request.file, request.workspace_id
         model = upload.model or DEFAULT_MODEL
-        language = _language(upload.language)
+        language = language_named(upload.language)
         try:
             self._engines.check_transcription(model, language)
         except ModelUnavailable as error:
@@ -152,16 +150,6 @@ class SttResource:
         if job is None or job.type != JobType.STT:
             raise NotFound("There is no such transcription.")
         return job
-
-
-def _language(tag: str | None) -> str | None:
-    """The tag's language, as engines know it; None where none was sent."""
-    if not tag:
-        return None
-    found = _LANGUAGE.fullmatch(tag) if len(tag) <= _MAX_LANGUAGE else None
-    if found is None:
-        raise ValidationFailed("language is a BCP 47 tag, such as en or pt-BR.", param="language")
-    return found[1].lower()
 
 
 def _details(info: MediaInfo) -> dict[str, object]:

@@ -19,14 +19,15 @@ import msgspec
 from aiohttp import web
 
 from media.formats import SAMPLE_BYTES, milliseconds_of
-from pipelines.engines.base import EngineBusy, EngineError, ModelUnavailable, Speaker
+from pipelines.engines.base import EngineError, Speaker
 from pipelines.engines.jobs import JobEngines, SpeechChoice
 from pipelines.jobs import Unit
 from pipelines.recital import Sound, recite
 from pipelines.speech_order import SpeechOrder
 from pipelines.tts import AudioEncoder, EncoderMaker
 
-from .errors import ApiError, NoSuchModel, ProviderFailed, Unavailable
+from .engine_refusals import refusal
+from .errors import ProviderFailed
 from .operation import Request
 
 WRITE_SECONDS = 30.0
@@ -67,7 +68,7 @@ class TtsStream:
                     raise ProviderFailed("The engine made no sound of this text.")
                 return await self._tell(request, order, speaker, first, sounds, totals)
         except EngineError as error:
-            raise _refusal(error) from error
+            raise refusal(error) from error
         finally:
             if totals.samples:
                 name = f"{request.id}:tts_stream"
@@ -95,8 +96,8 @@ class TtsStream:
             totals.said = len(order.input)
             await self._end(response, order, speaker, encoder, totals)
         except EngineError as error:
-            refusal = _refusal(error)
-            await _event(response, "error", {"code": refusal.code, "message": refusal.message})
+            told = refusal(error)
+            await _event(response, "error", {"code": told.code, "message": told.message})
         except (ConnectionError, TimeoutError):
             return response  # nobody listens any more
         with contextlib.suppress(ConnectionError):
@@ -141,11 +142,3 @@ async def _event(response: web.StreamResponse, name: str, data: dict[str, Any]) 
         await response.write(
             b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(data))
         )
-
-
-def _refusal(error: EngineError) -> ApiError:
-    if isinstance(error, ModelUnavailable):
-        return NoSuchModel(str(error), param="model")
-    if isinstance(error, EngineBusy):
-        return Unavailable(str(error), retry_after=1)
-    return ProviderFailed(str(error))

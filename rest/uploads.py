@@ -9,7 +9,8 @@ Rules
 - A client that sends nothing for ``stall_seconds``, or less than ``min_rate``, or takes longer
   than ``whole_seconds``, is refused.
 - The parts ``file``, ``model``, ``language``, ``label`` and ``conversationId`` are used, each at
-  most once; others are read and forgotten, and count for the limit all the same.
+  most once; so are those that the receiver names beside them, as often as they come. Others are
+  read and forgotten, and count for the limit all the same.
 """
 
 import asyncio
@@ -18,9 +19,9 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ class UploadLimits:
 class Upload:
     """A form, received. ``path``: the file's bytes on disk, gone when the request is over;
     ``filename``: its name without folders and controls; ``size`` in bytes, not 0; ``digest``:
-    SHA-256 over all that was sent and is used, names included."""
+    SHA-256 over all that was sent and is used, names included; ``more``: the fields that the
+    receiver names, each with its texts in order."""
 
     path: Path
     filename: str
@@ -93,14 +95,19 @@ class Upload:
     language: str | None = None
     label: str | None = None
     conversation_id: str | None = None
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Uploads:
     """Receives uploads into a folder. ``context`` belongs among the application's contexts."""
 
-    def __init__(self, folder: Path, limits: UploadLimits = UploadLimits()) -> None:
+    def __init__(
+        self, folder: Path, limits: UploadLimits = UploadLimits(), more: tuple[str, ...] = ()
+    ) -> None:
+        """``more``: names of text fields that are used beside those that all forms have."""
         self._folder = folder
         self._limits = limits
+        self._more = more
         self._running = 0
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
@@ -122,7 +129,7 @@ class Uploads:
         self._running += 1
         try:
             await _on_disk(file.create)
-            yield await _Form(http, file, self._limits).read()
+            yield await _Form(http, file, self._limits, self._more).read()
         finally:
             self._running -= 1
             await asyncio.shield(asyncio.to_thread(file.delete))
@@ -142,7 +149,9 @@ class Uploads:
 class _Form:
     """One form on its way in."""
 
-    def __init__(self, http: web.Request, file: UploadFile, limits: UploadLimits) -> None:
+    def __init__(
+        self, http: web.Request, file: UploadFile, limits: UploadLimits, more: tuple[str, ...]
+    ) -> None:
         self._http = http
         self._file = file
         self._limits = limits
@@ -150,6 +159,7 @@ class _Form:
             limits.stall_seconds, limits.min_rate, lambda: http.content.total_bytes
         )
         self._texts: dict[str, str] = {}
+        self._more: dict[str, list[str]] = {name: [] for name in more}
         self._filename: str | None = None
         self._received = 0
 
@@ -168,7 +178,8 @@ class _Form:
         if not file.size:
             raise ValidationFailed("The file is empty.", param=FILE)
         texts = {_FIELDS[name]: text for name, text in self._texts.items()}
-        return Upload(file.path, self._filename, file.size, self._digest(), **texts)
+        more = {name: tuple(sent) for name, sent in self._more.items() if sent}
+        return Upload(file.path, self._filename, file.size, self._digest(), **texts, more=more)
 
     async def _read_parts(self, reader: MultipartReader) -> None:
         for _ in range(MAX_PARTS + 1):
@@ -182,8 +193,12 @@ class _Form:
                 name, filename = part.name, part.filename
             if name == FILE:
                 await self._read_file(part, filename or "")
+            elif name in self._more:
+                self._more[name].append(await self._text(part, name))
             elif name in _FIELDS:
-                await self._read_text(part, name)
+                if name in self._texts:
+                    raise ValidationFailed(f"{name} is given more than once.", param=name)
+                self._texts[name] = await self._text(part, name)
             else:
                 while await self._piece(part) is not None:
                     continue
@@ -203,9 +218,7 @@ class _Form:
                 block = bytearray()
         await _on_disk(self._file.append, block)
 
-    async def _read_text(self, part: BodyPartReader, name: str) -> None:
-        if name in self._texts:
-            raise ValidationFailed(f"{name} is given more than once.", param=name)
+    async def _text(self, part: BodyPartReader, name: str) -> str:
         too_long = ValidationFailed(f"{name} is longer than {MAX_TEXT} characters.", param=name)
         raw = bytearray()
         while (piece := await self._piece(part)) is not None:
@@ -220,7 +233,7 @@ class _Form:
             raise too_long
         if "\0" in text:
             raise ValidationFailed("NUL characters are not accepted.", param=name)
-        self._texts[name] = text
+        return text
 
     async def _piece(self, part: BodyPartReader) -> bytes | None:
         """The next bytes of the part; None at its end."""
@@ -235,7 +248,9 @@ class _Form:
 
     def _digest(self) -> bytes:
         whole = hashlib.sha256()
-        for name, text in sorted({**self._texts, "filename": self._filename or ""}.items()):
+        more = [(name, text) for name, sent in self._more.items() for text in sent]
+        texts = {**self._texts, "filename": self._filename or ""}
+        for name, text in sorted([*texts.items(), *more]):
             whole.update(f"{name}={len(text)}:{text};".encode())
         whole.update(self._file.digest.digest())
         return whole.digest()

@@ -2,15 +2,19 @@
 
 from store.tenants.agents import Agent
 
+from .agent_tools import tools_of
 from .core.config import SessionConfig
 
 
 def session_config(agent: Agent) -> SessionConfig:
     """What a conversation with ``agent`` is, before anybody changes it."""
+    tools, servers = tools_of(agent.tools)
     return SessionConfig(
         model=agent.model,
         instructions=agent.system_prompt,
         voice=agent.voice,
         speech_model=agent.tts_model,
         language=agent.language or SessionConfig().language,
+        tools=tools,
+        servers=servers,
     )

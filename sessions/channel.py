@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .core.config import SessionConfig
-from .core.events import Event
+from .core.events import AddItem, Event
 from .core.notices import Notice
 
 ServerEvent = dict[str, Any]
@@ -29,6 +29,15 @@ class Piece:
     response_id: str
     item_id: str
     pcm: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenItem:
+    """A client's item that is speech: what the core is told of it, and the audio, PCM16 mono."""
+
+    event: AddItem
+    pcm: bytes
+    rate: int
 
 
 class ClientFault(Exception):
@@ -47,7 +56,7 @@ class ClientFault(Exception):
 class Vocabulary(Protocol):
     """Client messages to core events, notices to server events; one per session, stateful."""
 
-    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event:
+    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event | SpokenItem:
         """The core event that a client message means, given the present configuration.
 
         Raises ClientFault where the message is malformed, unknown or out of range."""

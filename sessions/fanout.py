@@ -7,6 +7,7 @@ Rules
 - Events of a call are numbered from 1 when published, in order; a dropped event keeps its
   number, so an observer sees the hole and is told (``MISSED``).
 - A call's events are published by one Fanout (the node that carries the call).
+- An event ``publish``ed to one follower (``to``) is seen by that one only.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 MISSED = "blab.events.missed"
 """Type of the event that stands for a hole: ``first`` and ``last`` are the lost numbers."""
+_TO = "blab.to"
+"""Field of an event that is for one follower only."""
 _END = b"end"
 QUEUE_EVENTS = 4096
 BATCH_EVENTS = 128
@@ -72,9 +75,13 @@ class Fanout:
         self._queue.clear()
         self._sequences.clear()
 
-    def publish(self, call_id: str, event: Mapping[str, Any]) -> int:
-        """Queue an event and return its number. The event must not change afterwards."""
+    def publish(self, call_id: str, event: Mapping[str, Any], *, to: str | None = None) -> int:
+        """Queue an event and return its number. The event must not change afterwards.
+
+        ``to``: the name of the one follower that it is for."""
         sequence = self._sequences[call_id] = self._sequences.get(call_id, 0) + 1
+        if to is not None:
+            event = {**event, _TO: to}
         self._enqueue(call_id, sequence, event)
         return sequence
 
@@ -84,9 +91,11 @@ class Fanout:
             self._enqueue(call_id, sequence + 1, None)
 
     async def follow(
-        self, call_id: str, after: int = 0
+        self, call_id: str, after: int = 0, *, name: str = ""
     ) -> AsyncIterator[tuple[int, Mapping[str, Any]]]:
         """The events of a call with numbers above ``after``, as they come, with their numbers.
+
+        ``name``: the follower's, for events that are published to it alone.
 
         Where numbers are missing (trimmed, dropped, lost with the server), an event of type
         MISSED comes in their place, numbered as the last of them. Ends with the call; follows
@@ -108,7 +117,9 @@ class Fanout:
                 after = sequence
                 if data == _END:
                     return
-                yield sequence, msgspec.json.decode(data)
+                event = msgspec.json.decode(data)
+                if event.pop(_TO, name) == name:
+                    yield sequence, event
 
     def _enqueue(self, call_id: str, sequence: int, event: Mapping[str, Any] | None) -> None:
         if len(self._queue) >= self._capacity:

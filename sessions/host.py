@@ -25,6 +25,7 @@ from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
 from .persistence import CallJournal, OpenedCall
 from .registry import CallRegistry
+from .tools import ToolRunner
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class SessionHost:
         registry: CallRegistry,
         record_to: Path | None = None,
         on_ended: Callable[[str, str], None] | None = None,
+        tools: ToolRunner | None = None,
     ) -> None:
         self._engines = engines
         self._admission = admission
@@ -98,6 +100,7 @@ class SessionHost:
         self._registry = registry
         self._record_to = record_to
         self._on_ended = on_ended
+        self._tools = tools
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
         self._empty = asyncio.Event()
@@ -121,6 +124,10 @@ class SessionHost:
         """A call of this process."""
         return self._sessions.get(call_id)
 
+    def call_ids(self) -> tuple[str, ...]:
+        """Of the calls of this process."""
+        return tuple(self._sessions)
+
     async def run(
         self,
         request: CallRequest,
@@ -139,7 +146,13 @@ class SessionHost:
         try:
             observer = _CallObserver(request, journal, self._fanout, event_log)
             session = LiveSession(
-                call_id, request.config, channel, vocabulary, self._engines, observer
+                call_id,
+                request.config,
+                channel,
+                vocabulary,
+                self._engines,
+                observer,
+                self._tools,
             )
             self._sessions[call_id] = session
             reason = await session.run()

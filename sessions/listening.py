@@ -37,6 +37,9 @@ _KEPT_SECONDS = 90
 _PADDING_SECONDS = 2
 _FEED_BYTES = HEARING_RATE // 10 * SAMPLE_BYTES
 _UNDECIDED = 0.5
+_CLIPS = 4
+"""Pieces of audio kept between their item and the order to transcribe it, which follows at once."""
+_STRETCH_BYTES = 48_000
 _TAIL = bytes(HEARING_RATE // 10 * SAMPLE_BYTES)
 """Silence put behind an utterance: whole-utterance models hear its last word better with it."""
 
@@ -61,6 +64,8 @@ class Listening:
         """Position up to which the VAD has looked."""
         self._starts: dict[int, int] = {}
         self._tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
+        self._clips: dict[int, tuple[bytes, int]] = {}
+        self._kept = 0
         self._more = asyncio.Event()
         self.config = SessionConfig()
 
@@ -86,6 +91,19 @@ class Listening:
         """Begin to transcribe the turn that starts at ``position``."""
         self._starts[turn] = position
         self._tasks[turn] = {"feed": self._spawn(self._feed(turn, position))}
+
+    def keep(self, pcm: bytes, rate: int) -> int:
+        """Keep audio that came with an item; the number under which to transcribe it."""
+        self._kept += 1
+        self._clips[self._kept] = (pcm, rate)
+        while len(self._clips) > _CLIPS:
+            del self._clips[next(iter(self._clips))]
+        return self._kept
+
+    def transcribe_clip(self, turn: int, clip: int) -> None:
+        """Transcribe audio that is kept, as the turn."""
+        pcm, rate = self._clips.pop(clip)
+        self._tasks[turn] = {"finish": self._spawn(self._transcribe_clip(turn, pcm, rate))}
 
     def finish(self, turn: int, position: int) -> None:
         """Transcribe all of the turn up to ``position``."""
@@ -149,8 +167,17 @@ class Listening:
         finally:
             stream.close()
 
+    async def _transcribe_clip(self, turn: int, pcm: bytes, rate: int) -> None:
+        resampler, heard = Resampler(rate, HEARING_RATE), bytearray()
+        for start in range(0, len(pcm), _STRETCH_BYTES):
+            heard += resampler.push(pcm[start : start + _STRETCH_BYTES])
+            await asyncio.sleep(0)
+        await self._transcribe(turn, bytes(heard + resampler.flush()), 0)
+
     async def _finish(self, turn: int, position: int) -> None:
-        pcm = self._cut(self._starts[turn], position)
+        await self._transcribe(turn, self._cut(self._starts[turn], position), position)
+
+    async def _transcribe(self, turn: int, pcm: bytes, position: int) -> None:
         try:
             engine = self._engines.transcriber(self.config.transcription_model)
             heard = await engine.transcribe(pcm + _TAIL, self.config.language)

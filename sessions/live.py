@@ -21,28 +21,34 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from media.formats import SAMPLE_BYTES
 from pipelines.engines.base import EngineError
 
-from .channel import Channel, ClientFault, Vocabulary
+from .asides import Answer, Asides
+from .channel import Channel, ClientFault, SpokenItem, Vocabulary
 from .core.commands import (
     CancelReply,
+    CancelTool,
     CloseCall,
     Command,
     DropTranscription,
     FinishTranscription,
+    ListTools,
     PausePlayout,
     PrepareReply,
     Publish,
     RecordTurn,
     ReleaseReply,
     ResumePlayout,
+    RunTool,
     ScoreTurn,
     StartReply,
     StartTranscription,
     StopPlayout,
+    TranscribeClip,
 )
 from .core.config import SessionConfig
 from .core.conversation import Conversation
@@ -59,7 +65,8 @@ from .core.notices import Fault, Notice, SessionChanged, SessionOpened
 from .engines import LiveEngines
 from .listening import Listening
 from .playout import Playout
-from .reply import ReplyTask, chat_message
+from .reply import ReplyTask, chat_message, offer_of
+from .tools import ToolRunner, Tools
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +105,7 @@ class LiveSession:
         vocabulary: Vocabulary,
         engines: LiveEngines,
         observer: Observer,
+        tools: ToolRunner | None = None,
     ) -> None:
         self.call_id = call_id
         self._config = config
@@ -107,8 +115,10 @@ class LiveSession:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._core = Conversation(call_id)
+        self._asides = Asides()
         self._playout = Playout(channel, self.dispatch)
         self._listening = Listening(engines, self.dispatch, self._spawn)
+        self._tools = Tools(tools, self.dispatch, self._spawn)
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -122,6 +132,7 @@ class LiveSession:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._reply: tuple[StartReply, asyncio.Task[None]] | None = None
+        self._side_replies: dict[int, asyncio.Task[None]] = {}
         self._hint: asyncio.Task[None] | None = None
 
     async def run(self) -> str:
@@ -157,14 +168,24 @@ class LiveSession:
                 Fault(INTERNAL_ERROR, "A fault on the server ended this call.", server=True)
             )
 
-    def inject(self, message: Mapping[str, Any]) -> None:
-        """Carry out a client message, whoever sent it; a faulty one is answered as an error."""
+    def inject(self, message: Mapping[str, Any], answer: Answer | None = None) -> None:
+        """Carry out a client message, whoever sent it; a faulty one is answered as an error.
+
+        ``answer``: who is told of such an error in the caller's place."""
+        if answer is not None:
+            message = self._asides.mark(message, answer)
         try:
             event = self._vocabulary.parse(message, self._config)
         except ClientFault as fault:
             self._publish(Fault(fault.code, fault.message, fault.param, fault.event_id))
         else:
+            if isinstance(event, SpokenItem):
+                event = replace(event.event, clip=self._listening.keep(event.pcm, event.rate))
             self.dispatch(event)
+
+    def describe(self, answer: Answer) -> None:
+        """Tell somebody who came late the session as it is, as it is told at a call's beginning."""
+        answer(list(self._vocabulary.render(SessionOpened(self._config))))
 
     def hang_up(self, reason: str) -> None:
         """End the call."""
@@ -206,6 +227,8 @@ class LiveSession:
                 self._publish(notice)
             case StartTranscription(turn, position):
                 self._listening.start(turn, position)
+            case TranscribeClip(turn, clip):
+                self._listening.transcribe_clip(turn, clip)
             case FinishTranscription(turn, position):
                 self._listening.finish(turn, position)
             case ScoreTurn(turn, position):
@@ -216,6 +239,12 @@ class LiveSession:
                 self._start_reply(command)
             case PrepareReply():
                 self._prepare_reply(command)
+            case ListTools(server):
+                self._tools.list(server)
+            case RunTool():
+                self._tools.run(command)
+            case CancelTool(call_id):
+                self._tools.cancel(call_id)
             case ReleaseReply(reply):
                 self._playout.release(reply)
                 self._advance()
@@ -237,6 +266,10 @@ class LiveSession:
     def _publish(self, notice: Notice) -> None:
         if isinstance(notice, SessionOpened | SessionChanged):
             self._take_over(notice.config)
+        if isinstance(notice, Fault) and (aside := self._asides.claim(notice)) is not None:
+            fault, answer = aside
+            answer(list(self._vocabulary.render(fault)))
+            return
         events = list(self._vocabulary.render(notice))
         for event in events:
             self._channel.send(event)
@@ -253,7 +286,8 @@ class LiveSession:
                 self._events.append(CancelResponse())
 
     def _start_reply(self, order: StartReply) -> None:
-        self._playout.start(order.reply, order.response_id, order.item_id)
+        if not order.side:
+            self._playout.start(order.reply, order.response_id, order.item_id)
         task = ReplyTask(
             order,
             self._engines,
@@ -262,7 +296,12 @@ class LiveSession:
             self.dispatch,
             self._advance,
         )
-        self._reply = order, self._spawn(task.run())
+        running = self._spawn(task.run())
+        if order.side:
+            self._side_replies[order.reply] = running
+            running.add_done_callback(lambda _: self._side_replies.pop(order.reply, None))
+        else:
+            self._reply = order, running
 
     def _prepare_reply(self, hint: PrepareReply) -> None:
         """Pass a hint on to the chat model, one at a time; later ones meanwhile are dropped."""
@@ -272,12 +311,15 @@ class LiveSession:
     async def _read_ahead(self, hint: PrepareReply) -> None:
         try:
             model = self._engines.chat(hint.config.model)
-            await model.prefill([chat_message(message) for message in hint.history])
+            messages = [chat_message(message) for message in hint.history]
+            await model.prefill(messages, offer=offer_of(hint.tools, hint.config.tool_choice))
         except EngineError as error:  # the reply itself will say so
             log.debug("a prompt was not read ahead: %s", error.code)
 
     def _cancel_reply(self, reply: int) -> None:
-        if self._reply is not None and self._reply[0].reply == reply:
+        if (beside := self._side_replies.pop(reply, None)) is not None:
+            beside.cancel()
+        elif self._reply is not None and self._reply[0].reply == reply:
             self._reply[1].cancel()
             self._reply = None
         self._playout.discard(reply)

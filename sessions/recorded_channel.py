@@ -46,7 +46,8 @@ class RecordedChannel:
     async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
         """The history, the recording, its end; then nothing until the turn is over."""
         for message in self._history:
-            yield _told(AddItem(message.role, message.content))
+            if message.role != "tool":
+                yield _told(AddItem(message.role, message.content))
         for pcm in self._parts:
             await self._turn.texts_came()
             if self._turn.over.is_set():  # it could not be understood

@@ -11,23 +11,41 @@ engines; the generators are closed before it returns.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 
 from media.formats import SAMPLE_BYTES
 from media.resample import Resampler
-from pipelines.engines.base import ChatDelta, ChatMessage, EngineError
+from pipelines.engines.base import (
+    ChatDelta,
+    ChatMessage,
+    ChatToolCall,
+    EngineError,
+    ToolDefinition,
+    ToolOffer,
+)
 
 from .clauses import ClauseSplitter, speakable
 from .core.commands import StartReply
-from .core.events import ClauseReady, Event, ReplyFailed, ReplyGenerated, ReplyPiece
+from .core.events import (
+    ClauseReady,
+    Event,
+    ReplyFailed,
+    ReplyGenerated,
+    ReplyPiece,
+    ToolCalled,
+)
 from .core.items import Message
+from .core.tools import AUTO, REQUIRED, Tool
 from .engines import LiveEngines
 from .playout import Playout
 
 log = logging.getLogger(__name__)
 
 _CLAUSES = 4
+_CALLS = 32
+_ARGUMENTS = 65_536
+"""Characters of one call's arguments."""
 
 
 class ReplyTask:
@@ -51,6 +69,8 @@ class ReplyTask:
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue(_CLAUSES)
         self._usage = (0, 0)
         self._truncated = False
+        self._calls: dict[int, list[str]] = {}
+        """Name and arguments of each call, as far as they have come."""
 
     async def run(self) -> None:
         """Make the reply; returns when all of it has been handed to the playout."""
@@ -67,6 +87,8 @@ class ReplyTask:
             self._dispatch(ReplyFailed(reply, error.code, str(error)))
         else:
             self._playout.complete(reply)
+            for _, (name, arguments) in sorted(self._calls.items()):
+                self._dispatch(ToolCalled(reply, name, arguments or "{}"))
             self._dispatch(ReplyGenerated(reply, *self._usage, truncated=self._truncated))
         self._advance()
 
@@ -103,6 +125,7 @@ class ReplyTask:
             messages,
             max_tokens=order.config.max_output_tokens,
             temperature=order.config.temperature,
+            offer=offer_of(order.tools, order.config.tool_choice),
         )
         async with aclosing(stream):
             async for delta in stream:
@@ -113,6 +136,12 @@ class ReplyTask:
     def _account(self, delta: ChatDelta) -> None:
         if delta.prompt_tokens or delta.completion_tokens:
             self._usage = (delta.prompt_tokens, delta.completion_tokens)
+        for piece in delta.calls:
+            call = self._calls.setdefault(piece.index, ["", ""])
+            call[0] = call[0] or piece.name
+            call[1] += piece.arguments
+            if len(self._calls) > _CALLS or len(call[1]) > _ARGUMENTS:
+                raise EngineError("The chat model's tool calls have no end.")
         self._truncated = self._truncated or delta.finish_reason == "length"
 
     async def _speak_clauses(self) -> None:
@@ -149,7 +178,18 @@ class ReplyTask:
 
 def chat_message(message: Message) -> ChatMessage:
     """A line of the history, as the engines take it."""
-    return ChatMessage(message.role, message.content)
+    calls = tuple(ChatToolCall(c.call_id, c.name, c.arguments) for c in message.calls)
+    return ChatMessage(message.role, message.content, calls, message.call_id)
+
+
+def offer_of(tools: Sequence[Tool], choice: str) -> ToolOffer | None:
+    """The tools as the engines take them; None where there are none."""
+    if not tools:
+        return None
+    known = {tool.name for tool in tools}
+    chosen = choice if choice in known | {AUTO, REQUIRED} else AUTO
+    offered = (ToolDefinition(t.name, t.description, t.parameters) for t in tools)
+    return ToolOffer(tuple(offered), chosen)
 
 
 def _first(group: BaseExceptionGroup[EngineError]) -> EngineError:

@@ -1,4 +1,4 @@
-"""Redis or Valkey: what may be lost. Streams, values that expire, leases, counted rates.
+"""Redis or Valkey: what may be lost. Streams, letter boxes, expiring values, leases, rates.
 
 Rules
 - Every operation ends within ``BusLimits.deadline`` (a blocking read: that much after its wait)
@@ -42,6 +42,19 @@ local ahead = due + spacing - now
 if ahead > quota then return {0, 0, due - now, ahead - quota} end
 redis.call('SET', KEYS[1], string.format('%.0f', due + spacing), 'PX', math.ceil(ahead / 1000))
 return {1, math.floor((quota - ahead) / spacing), ahead, 0}
+"""
+
+# The bell rings with the first letter: whoever hears it takes all that are in the box.
+_POST = """
+local waiting = redis.call('LLEN', KEYS[1])
+if waiting >= tonumber(ARGV[3]) then return 0 end
+redis.call('RPUSH', KEYS[1], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+if waiting == 0 then
+    redis.call('RPUSH', KEYS[2], ARGV[2])
+    redis.call('PEXPIRE', KEYS[2], ARGV[4])
+end
+return 1
 """
 
 
@@ -205,6 +218,32 @@ class Bus:
             return []
         [(_, entries)] = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", reply)
         return [(int(number.split(b"-")[0]), fields[b"e"]) for number, fields in entries]
+
+    # ------------------------------------------------------------------ letter boxes
+
+    async def post(
+        self, box: str, letter: bytes, *, bell: str, name: str, keep: int, ttl: float
+    ) -> bool:
+        """Put a letter into a box and, where it was empty, ``name`` on the bell; False where
+        ``keep`` letters wait already. What nobody takes for ``ttl`` s is forgotten."""
+        keys = (self._prefix + box, self._prefix + bell)
+        async with self._bounded():
+            arguments: tuple[Any, ...] = (letter, name, str(keep), str(_milliseconds(ttl)))
+            reply = self._redis.eval(_POST, 2, *keys, *arguments)
+            return bool(await cast("Any", reply))
+
+    async def collect(self, box: str, count: int) -> list[bytes]:
+        """Take up to ``count`` letters out of a box, oldest first."""
+        async with self._bounded():
+            letters = await cast("Any", self._redis.lpop(self._prefix + box, count))
+        return letters or []
+
+    async def rung(self, bell: str, *, wait: float = 0.5) -> str | None:
+        """The next name on the bell; None where none came within ``wait`` seconds. A name that
+        was on its way when this failed is lost."""
+        async with self._bounded(wait):
+            reply = await cast("Any", self._reader.blpop([self._prefix + bell], timeout=wait))
+        return reply[1].decode() if reply else None
 
     @contextlib.asynccontextmanager
     async def _bounded(self, wait: float = 0.0) -> AsyncIterator[None]:

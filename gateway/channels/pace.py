@@ -20,3 +20,9 @@ class Pace:
         self._credit = min(self._burst, refilled) - 1
         self._counted = now
         return max(0.0, -self._credit / self._rate)
+
+    def left(self, now: float) -> tuple[int, int, float]:
+        """Of how many messages at once how many are left at ``now`` (s), and the seconds until
+        all are."""
+        credit = min(self._burst, self._credit + max(0.0, now - self._counted) * self._rate)
+        return int(self._burst), max(0, int(credit)), (self._burst - credit) / self._rate

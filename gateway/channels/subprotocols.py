@@ -2,8 +2,9 @@
 
 ``realtime`` is JSON with base64 audio; ``blab.binary.v1`` the same with raw binary audio frames.
 ``openai-insecure-api-key.<key>`` carries the key of a client that cannot set headers;
-``openai-*`` names beside it (``openai-agents-sdk.<version>``, ``openai-beta.realtime-v1``,
-organisation, project) are taken and ignored. A key is never echoed.
+``openai-beta.realtime-v1`` asks for the beta's names of events; other ``openai-*`` names
+(``openai-agents-sdk.<version>``, organisation, project) are taken and ignored. A key is never
+echoed.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 REALTIME = "realtime"
 BINARY = "blab.binary.v1"
 _KEY = "openai-insecure-api-key."
-_IGNORED = "openai-"
+_BETA = "openai-beta.realtime-v1"
 
 
 class UnknownSubprotocol(ValueError):
@@ -24,6 +25,9 @@ class Offer:
 
     chosen: str | None = None
     key: str | None = field(default=None, repr=False)
+    beta: bool = False
+    """It knows events by the beta's names (``openai-beta.realtime-v1``, or the header
+    ``OpenAI-Beta: realtime=v1``)."""
 
     @property
     def binary(self) -> bool:
@@ -31,15 +35,16 @@ class Offer:
         return self.chosen == BINARY
 
 
-def read_offer(header: str | None) -> Offer:
-    """The offer in the header's value; raises UnknownSubprotocol."""
+def read_offer(header: str | None, beta: str | None = None) -> Offer:
+    """The offer in the header's value, and in that of OpenAI-Beta; raises UnknownSubprotocol."""
     names = [name.strip() for name in (header or "").split(",") if name.strip()]
+    old = _BETA in names or "realtime=v1" in [name.strip() for name in (beta or "").split(",")]
     if not names:
-        return Offer()
+        return Offer(beta=old)
     key = next((name.removeprefix(_KEY) for name in names if name.startswith(_KEY)), None)
     for protocol in (BINARY, REALTIME):
         if protocol in names:
-            return Offer(protocol, key)
+            return Offer(protocol, key, old)
     raise UnknownSubprotocol(
         f"None of the subprotocols offered is spoken here: offer '{REALTIME}' or '{BINARY}'."
     )

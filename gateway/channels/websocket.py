@@ -31,6 +31,7 @@ from sessions.core.notices import Fault
 from .outbox import Audio, Close, Entry, Outbox, Ping, Pong, Text
 from .pace import Pace
 from .wire.audio import BASE64_SLICE, append_payload, decode_slice, from_pcm, to_pcm
+from .wire.beta import AUDIO_DELTA
 from .wire.ids import EventIds
 from .wire.parse import event_id_of
 from .wire.render import fault_body
@@ -79,7 +80,8 @@ def make_socket(protocol: str | None) -> web.WebSocketResponse[Any]:
 class WebSocketChannel:
     """A prepared WebSocket as a Channel; use as an async context manager.
 
-    ``binary``: audio goes as binary frames of raw samples in the session's format."""
+    ``binary``: audio goes as binary frames of raw samples in the session's format. ``beta``: it
+    goes by the beta's name of its event."""
 
     name = "websocket"
     lead_ms = 200
@@ -91,11 +93,13 @@ class WebSocketChannel:
         event_ids: EventIds,
         *,
         binary: bool = False,
+        beta: bool = False,
     ) -> None:
         self._ws = ws
         self._transport = transport
         self._event_ids = event_ids
         self._binary = binary
+        self._audio_event = AUDIO_DELTA if beta else "response.output_audio.delta"
         self._input = AudioFormat()
         self._output = AudioFormat()
         self.input_rate = self._input.rate
@@ -202,6 +206,12 @@ class WebSocketChannel:
                 case _:
                     return
 
+    def rate_limits(self) -> list[dict[str, Any]]:
+        """What rate_limits.updated tells: the pace at which control messages are taken."""
+        limit, remaining, seconds = self._pace.left(asyncio.get_running_loop().time())
+        requests = {"name": "requests", "limit": limit, "remaining": remaining}
+        return [requests | {"reset_seconds": round(seconds, 3)}]
+
     # ------------------------------------------------------------------ incoming
 
     @property
@@ -305,7 +315,7 @@ class WebSocketChannel:
         return msgspec.json.encode(
             {
                 "event_id": self._event_ids.next(),
-                "type": "response.output_audio.delta",
+                "type": self._audio_event,
                 "response_id": audio.response_id,
                 "item_id": audio.item_id,
                 "output_index": 0,

@@ -112,11 +112,51 @@ class TurnDetector(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message of the history given to a chat model."""
+class ToolDefinition:
+    """A tool that a chat model may call; ``parameters`` is a JSON schema, as JSON."""
 
-    role: Literal["system", "user", "assistant"]
+    name: str
+    description: str = ""
+    parameters: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOffer:
+    """The tools of one answer. ``choice``: "auto", "none", "required", or one tool's name."""
+
+    tools: tuple[ToolDefinition, ...]
+    choice: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatToolCall:
+    """A call that a chat model made; ``arguments`` as it wrote them, JSON if all went well."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One message of the history given to a chat model.
+
+    ``calls``: what an assistant's message called; ``call_id``: which call a tool's answers."""
+
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    calls: tuple[ChatToolCall, ...] = ()
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of the answer's call number ``index``; the first one has the id and the name."""
+
+    index: int
+    call_id: str = ""
+    name: str = ""
+    arguments: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +167,7 @@ class ChatDelta:
     finish_reason: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    calls: tuple[ToolCallDelta, ...] = ()
 
 
 class ChatModel(Protocol):
@@ -140,9 +181,12 @@ class ChatModel(Protocol):
         *,
         max_tokens: int = 256,
         temperature: float = 0.4,
+        offer: ToolOffer | None = None,
     ) -> AsyncGenerator[ChatDelta, None]: ...
 
-    async def prefill(self, messages: Sequence[ChatMessage]) -> None:
+    async def prefill(
+        self, messages: Sequence[ChatMessage], *, offer: ToolOffer | None = None
+    ) -> None:
         """Evaluate a prompt's prefix ahead of time, so that the next answer starts sooner.
 
         A hint: engines without a prompt cache do nothing."""

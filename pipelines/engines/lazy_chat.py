@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from .base import ChatDelta, ChatMessage, ChatModel
+from .base import ChatDelta, ChatMessage, ChatModel, ToolOffer
 
 
 class LazyChat:
@@ -19,14 +19,17 @@ class LazyChat:
         *,
         max_tokens: int = 256,
         temperature: float = 0.4,
+        offer: ToolOffer | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """As the model's own; raises ModelUnavailable too, where it cannot be loaded."""
         model = await self._fetch()
-        answer = model.stream(messages, max_tokens=max_tokens, temperature=temperature)
+        answer = model.stream(messages, max_tokens=max_tokens, temperature=temperature, offer=offer)
         async with aclosing(answer):
             async for delta in answer:
                 yield delta
 
-    async def prefill(self, messages: Sequence[ChatMessage]) -> None:
+    async def prefill(
+        self, messages: Sequence[ChatMessage], *, offer: ToolOffer | None = None
+    ) -> None:
         """As the model's own."""
-        await (await self._fetch()).prefill(messages)
+        await (await self._fetch()).prefill(messages, offer=offer)

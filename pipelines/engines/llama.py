@@ -18,13 +18,21 @@ from contextlib import aclosing
 from threading import Event
 from typing import Any
 
-from .base import ChatDelta, ChatMessage, EngineError, EngineFailed, EngineTimeout
+from .base import (
+    ChatDelta,
+    ChatMessage,
+    EngineError,
+    EngineFailed,
+    EngineTimeout,
+    ToolOffer,
+)
 from .executor import EngineExecutor
 from .llama_server import (
     ChunkReader,
     CompletionServer,
     ContextExceeded,
     LlamaSettings,
+    offer_behind,
     open_server,
     request_of,
     shortened,
@@ -102,6 +110,7 @@ class LlamaChat:
         *,
         max_tokens: int = 256,
         temperature: float = 0.4,
+        offer: ToolOffer | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """Generate an answer; the last delta carries the finish reason and token counts.
 
@@ -111,7 +120,8 @@ class LlamaChat:
         run = _Run(hint=False)
         try:
             await self._make_way()
-            async with aclosing(self._generate(run, messages, max_tokens, temperature)) as deltas:
+            limits = max_tokens, temperature
+            async with aclosing(self._generate(run, messages, limits, offer)) as deltas:
                 async for delta in deltas:
                     yield delta
         finally:
@@ -119,7 +129,9 @@ class LlamaChat:
             if not self._answers:
                 self._idle.set()
 
-    async def prefill(self, messages: Sequence[ChatMessage]) -> None:
+    async def prefill(
+        self, messages: Sequence[ChatMessage], *, offer: ToolOffer | None = None
+    ) -> None:
         """Evaluate ``messages`` into the prompt cache while the engine is idle. Never raises
         an EngineError: the later answer would meet it itself."""
         if self._prefills >= PREFILL_LIMIT:
@@ -130,7 +142,7 @@ class LlamaChat:
                 await self._idle.wait()
                 patience.reschedule(None)
                 run = _Run(hint=True)
-                async with aclosing(self._generate(run, messages, 1, 0.0)) as deltas:
+                async with aclosing(self._generate(run, messages, (1, 0.0), offer)) as deltas:
                     async for _ in deltas:
                         pass
         except TimeoutError:
@@ -161,12 +173,16 @@ class LlamaChat:
             await asyncio.wait(leaving, timeout=WAY_PATIENCE)
 
     async def _generate(
-        self, run: _Run, messages: Sequence[ChatMessage], max_tokens: int, temperature: float
+        self,
+        run: _Run,
+        messages: Sequence[ChatMessage],
+        limits: tuple[int, float],
+        offer: ToolOffer | None,
     ) -> AsyncGenerator[ChatDelta, None]:
         server = self._server
         if server is None:
             raise EngineFailed(f"{self.model_id}: the engine is shut down")
-        produce = _producer(server, run, messages, max_tokens, temperature)
+        produce = _producer(server, run, messages, limits, offer)
         deltas = self._executor.stream(produce, deadline=self._settings.first_token)
         self._runs.add(run)
         run.ended.add_done_callback(lambda _: self._runs.discard(run))
@@ -198,8 +214,8 @@ def _producer(
     server: CompletionServer,
     run: _Run,
     messages: Sequence[ChatMessage],
-    max_tokens: int,
-    temperature: float,
+    limits: tuple[int, float],
+    offer: ToolOffer | None,
 ) -> Callable[[Callable[[ChatDelta], bool]], None]:
     """The blocking part of one answer, to be run on a thread."""
 
@@ -210,7 +226,7 @@ def _producer(
             history: Sequence[ChatMessage] | None = messages
             while history is not None:
                 try:
-                    return _answer(server, run, history, max_tokens, temperature, emit)
+                    return _answer(server, run, history, limits, offer, emit)
                 except ContextExceeded:
                     blocks += 1
                     history = shortened(messages, blocks)
@@ -225,12 +241,15 @@ def _answer(
     server: CompletionServer,
     run: _Run,
     messages: Sequence[ChatMessage],
-    max_tokens: int,
-    temperature: float,
+    limits: tuple[int, float],
+    offer: ToolOffer | None,
     emit: Callable[[ChatDelta], bool],
 ) -> None:
-    """One request to the server; the vendor swallows what a callback raises, so it is kept."""
-    reader = ChunkReader()
+    """One request to the server; the vendor swallows what a callback raises, so it is kept.
+
+    ``limits``: most tokens, temperature."""
+    offer = offer_behind(messages, offer)
+    reader = ChunkReader(offer)
     raised: list[Exception] = []
 
     def on_chunk(chunk: dict[str, Any]) -> bool:
@@ -245,7 +264,7 @@ def _answer(
 
     if run.stop.is_set():
         return
-    body = request_of(messages, max_tokens=max_tokens, temperature=temperature)
+    body = request_of(messages, max_tokens=limits[0], temperature=limits[1], offer=offer)
     server.handle_chat_completions(body, on_chunk)
     if raised:
         raise raised[0]

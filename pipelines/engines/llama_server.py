@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from .base import ChatDelta, ChatMessage, EngineFailed
+from .base import ChatDelta, ChatMessage, EngineFailed, ToolCallDelta, ToolOffer
+from .chat_body import call_deltas, message_body, tools_body
+from .told_outputs import told_outputs
+from .written_calls import CallReader
 
 PAGE_BYTES = 1 << 22
 STOPS = ("<|im_start|>", "<|endoftext|>", "\nUser:", "\nuser:", "\nCaller:")
@@ -109,14 +112,20 @@ def _read_ahead(path: Path) -> None:
 
 
 def request_of(
-    messages: Sequence[ChatMessage], *, max_tokens: int, temperature: float
+    messages: Sequence[ChatMessage],
+    *,
+    max_tokens: int,
+    temperature: float,
+    offer: ToolOffer | None = None,
 ) -> dict[str, Any]:
     """The request body: streamed, with usage, sampled for speech.
+
+    Behind a tool's output no tool is offered: a small model would call the same one for ever.
 
     ``return_progress`` makes the server call back after each batch of the prompt, which is
     where an answer can be cancelled before its first token."""
     return {
-        "messages": [{"role": m.role, "content": m.content} for m in messages],
+        "messages": [message_body(message) for message in told_outputs(messages)],
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
@@ -128,15 +137,27 @@ def request_of(
         "min_p": 0.05,
         "stop": list(STOPS),
         "logit_bias": [[text, False] for text in UNSPEAKABLE],
+        **tools_body(offer_behind(messages, offer)),
     }
+
+
+def offer_behind(messages: Sequence[ChatMessage], offer: ToolOffer | None) -> ToolOffer | None:
+    """What is offered to the embedded model where ``offer`` was asked for. A choice of its own
+    makes the server compel the call by a grammar."""
+    if messages and messages[-1].role == "tool":
+        return None
+    return offer if offer is not None and offer.tools and offer.choice != "none" else None
 
 
 class ChunkReader:
     """Turns the server's chunks into deltas; the token counts come after the finish reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, offer: ToolOffer | None = None) -> None:
         self.finish_reason: str | None = None
         self.finished = False
+        self._called = False
+        names = frozenset(tool.name for tool in offer.tools) if offer else frozenset()
+        self._written = CallReader(names) if names else None
 
     def read(self, chunk: dict[str, Any]) -> ChatDelta | None:
         """The delta in ``chunk``, if any. Raises ContextExceeded or EngineFailed."""
@@ -146,16 +167,26 @@ class ChunkReader:
                 raise ContextExceeded
             raise EngineFailed(f"the chat model failed: {error.get('message', 'no reason given')}")
         text = ""
+        calls: list[ToolCallDelta] = []
         for choice in chunk.get("choices") or ():
             text += choice.get("delta", {}).get("content") or ""
+            calls += call_deltas(choice.get("delta", {}))
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
         usage = chunk.get("usage")
-        if usage is not None and self.finish_reason is not None:
+        over = usage is not None and self.finish_reason is not None
+        if self._written is not None:
+            text, written = self._written.feed(text)
+            if over:
+                rest, more = self._written.flush()
+                text, written = text + rest, written + more
+            calls += written
+        self._called = self._called or bool(calls)
+        if usage is not None and over:
             self.finished = True
-            return ChatDelta(
-                text, self.finish_reason, usage["prompt_tokens"], usage["completion_tokens"]
-            )
-        return ChatDelta(text) if text else None
+            reason = "tool_calls" if self._called else self.finish_reason
+            prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
+            return ChatDelta(text, reason, prompt, completion, tuple(calls))
+        return ChatDelta(text, calls=tuple(calls)) if text or calls else None
 
 
 HISTORY_BLOCK = 8
@@ -165,11 +196,14 @@ HISTORY_BLOCK = 8
 def shortened(messages: Sequence[ChatMessage], blocks: int) -> list[ChatMessage] | None:
     """``messages`` without the oldest ``blocks`` blocks; None when there is nothing to drop.
 
-    Leading system messages and the last message always stay."""
+    Leading system messages and the last message always stay, an output with its call."""
     lead = 0
     while lead < len(messages) - 1 and messages[lead].role == "system":
         lead += 1
     droppable = len(messages) - 1 - lead
     if (blocks - 1) * HISTORY_BLOCK >= droppable:
         return None
-    return [*messages[:lead], *messages[lead + min(blocks * HISTORY_BLOCK, droppable) :]]
+    cut = lead + min(blocks * HISTORY_BLOCK, droppable)
+    while cut > lead and messages[cut].role == "tool":
+        cut -= 1
+    return [*messages[:lead], *messages[cut:]]

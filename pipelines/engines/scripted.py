@@ -10,6 +10,7 @@ Rules
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,8 @@ from .base import (
     EngineBusy,
     EngineError,
     ModelUnavailable,
+    ToolCallDelta,
+    ToolOffer,
     Transcription,
     Word,
 )
@@ -124,11 +127,15 @@ class ScriptedTranscriber:
         return self.texts[min(number, len(self.texts) - 1)]
 
 
+_CALL = re.compile(r"CALL (\S+) (.*)")
+
+
 @dataclass
 class ScriptedChatModel:
     """Gives ``answers`` in order (then the last one for ever), a word per token.
 
-    ``answer`` may compute it from the messages instead."""
+    ``answer`` may compute it from the messages instead. A line ``CALL name arguments`` is a tool
+    call, where tools are offered, in two deltas."""
 
     answers: Sequence[str] = ("Hello, how can I help you?",)
     model_id: str = "scripted-chat"
@@ -138,6 +145,8 @@ class ScriptedChatModel:
     delay: Delay = asyncio.sleep
     answer: Callable[[Sequence[ChatMessage]], str] | None = None
     asked: list[tuple[ChatMessage, ...]] = field(default_factory=list)
+    offered: list[ToolOffer | None] = field(default_factory=list)
+    """The tools of each question in ``asked``."""
     prefilled: list[tuple[ChatMessage, ...]] = field(default_factory=list)
     running: int = 0
     """Answers being generated now; 0 after a call, or something leaked."""
@@ -149,21 +158,30 @@ class ScriptedChatModel:
         *,
         max_tokens: int = 256,
         temperature: float = 0.4,  # noqa: ARG002 - protocol
+        offer: ToolOffer | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """The next answer; cut at ``max_tokens`` words."""
         number = len(self.asked)
         self.asked.append(tuple(messages))
+        self.offered.append(offer)
         text = self.answer(messages) if self.answer else self._scripted(number)
+        text, calls = _without_calls(text) if offer else (text, [])
         tokens = _tokens(text)
         self.running += 1
         finished = False
         try:
-            for step, token in enumerate(tokens[:max_tokens]):
+            for step, token in enumerate(tokens[:max_tokens] if text or not calls else ()):
                 await self.delay(self.token_delay if step else self.first_token_delay)
                 self._strike(step)
                 yield ChatDelta(token)
             self._strike(len(tokens))
-            reason = "length" if len(tokens) > max_tokens else "stop"
+            for index, (name, arguments) in enumerate(calls):
+                call_id = f"call_{number}_{index}"
+                half = len(arguments) // 2
+                begun = ToolCallDelta(index, call_id, name, arguments[:half])
+                yield ChatDelta(calls=(begun,))
+                yield ChatDelta(calls=(ToolCallDelta(index, arguments=arguments[half:]),))
+            reason = "length" if len(tokens) > max_tokens else "tool_calls" if calls else "stop"
             finished = True
             prompt = sum(len(message.content.split()) for message in messages)
             yield ChatDelta("", reason, prompt, min(len(tokens), max_tokens))
@@ -174,7 +192,12 @@ class ScriptedChatModel:
             self.running -= 1
             self.cancelled += not finished
 
-    async def prefill(self, messages: Sequence[ChatMessage]) -> None:
+    async def prefill(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        offer: ToolOffer | None = None,  # noqa: ARG002 - protocol
+    ) -> None:
         """Take note of it."""
         self.prefilled.append(tuple(messages))
 
@@ -184,6 +207,13 @@ class ScriptedChatModel:
     def _strike(self, step: int) -> None:
         if self.fault is not None:
             self.fault.strike(step)
+
+
+def _without_calls(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """What is said, and what is called."""
+    calls = [(found[1], found[2]) for line in text.split("\n") if (found := _CALL.match(line))]
+    said = "\n".join(line for line in text.split("\n") if not _CALL.match(line))
+    return said, calls
 
 
 def _tokens(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .config import SessionConfig
 from .items import Message, ReplyStatus
 from .notices import Latency, Notice
+from .tools import Tool, ToolServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,15 @@ class StartTranscription:
 
     turn: int
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeClip:
+    """Transcribe the audio that came with an item, as the turn; answer with FinalTranscript at
+    position 0."""
+
+    turn: int
+    clip: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,10 @@ class StartReply:
     config: SessionConfig
     script: str | None = None
     """Speak this text instead of asking the chat model (apologies, prompts)."""
+    side: bool = False
+    """It is written beside the conversation's own replies and never played."""
+    tools: tuple[Tool, ...] = ()
+    """What it may call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,31 @@ class PrepareReply:
 
     history: tuple[Message, ...]
     config: SessionConfig
+    tools: tuple[Tool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListTools:
+    """Ask the server for its tools; answer with ToolsListed or ToolListFailed."""
+
+    server: ToolServer
+
+
+@dataclass(frozen=True, slots=True)
+class RunTool:
+    """Carry out a call; answer with ToolReturned. ``server``: an MCP tool's."""
+
+    call_id: str
+    arguments: str
+    tool: Tool
+    server: ToolServer | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTool:
+    """Stop carrying out the call; nothing is awaited of it any more."""
+
+    call_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +171,15 @@ class CloseCall:
 
 Command = (
     StartTranscription
+    | TranscribeClip
     | FinishTranscription
     | DropTranscription
     | ScoreTurn
     | StartReply
     | PrepareReply
+    | ListTools
+    | RunTool
+    | CancelTool
     | ReleaseReply
     | CancelReply
     | PausePlayout

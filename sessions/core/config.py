@@ -6,8 +6,19 @@ the channels; defaults and ranges are those of the OpenAI Realtime session objec
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from media.formats import AudioFormat
+
+from .tools import AUTO, Tool, ToolServer
+
+
+class SessionKind(StrEnum):
+    """What a conversation is for."""
+
+    REALTIME = "realtime"
+    TRANSCRIPTION = "transcription"
+    """Live captions: the caller is written down, nobody answers."""
 
 
 class TurnMode(StrEnum):
@@ -46,6 +57,7 @@ class TurnDetection:
 class SessionConfig:
     """Everything a client may set about its conversation."""
 
+    kind: SessionKind = SessionKind.REALTIME
     model: str = "default"
     """Chat model id, as the engine registry names it."""
     instructions: str = ""
@@ -55,13 +67,30 @@ class SessionConfig:
     speech_model: str = "default"
     """Text-to-speech model id."""
     transcription_model: str = "default"
+    tells_transcripts: bool = True
+    """False: the caller's words are understood and not told (``transcription: null``)."""
+    noise_reduction: Literal["near_field", "far_field"] | None = None
+    """Kept and told back; the audio is heard as it comes."""
     output_audio: bool = True
     """False: the reply is text only (``output_modalities: ["text"]``)."""
     max_output_tokens: int = 512
+    truncation: Literal["auto", "disabled"] | float = "auto"
+    """As asked for (a number: a retention ratio); told back, for history has its own bounds."""
     temperature: float = 0.4
     input_format: AudioFormat = AudioFormat()
     output_format: AudioFormat = AudioFormat()
     turn_detection: TurnDetection = TurnDetection()
     max_call_ms: int = 3_600_000
+    tools: tuple[Tool, ...] = ()
+    """Functions of the client's, and HTTP tools."""
+    servers: tuple[ToolServer, ...] = ()
+    """MCP servers, whose tools are offered once they have been listed."""
+    tool_choice: str = AUTO
+    """"auto", "none", "required", or the name of the one tool to be called."""
     extensions: frozenset[str] = field(default_factory=frozenset)
     """Names of the ``blab.*`` events the client asked for; empty for a strict client."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether the agent answers a turn of its own accord."""
+        return self.kind is SessionKind.REALTIME and self.turn_detection.create_response

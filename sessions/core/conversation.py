@@ -18,8 +18,13 @@ from typing import Any
 
 from .call import Call
 from .commands import CloseCall, Command
+from .config import SessionKind
+from .continuation import Continuations
 from .events import (
     AddItem,
+    AddToolCall,
+    AddToolOutput,
+    AnswerApproval,
     CallStarted,
     CancelResponse,
     ClauseReady,
@@ -32,6 +37,7 @@ from .events import (
     FinalTranscript,
     HangUp,
     InputEnded,
+    KeyPressed,
     PartialTranscript,
     PieceStarted,
     PlayoutFinished,
@@ -43,6 +49,10 @@ from .events import (
     RequestResponse,
     RetrieveItem,
     Tick,
+    ToolCalled,
+    ToolListFailed,
+    ToolReturned,
+    ToolsListed,
     TranscriptionFailed,
     TruncateItem,
     TurnScored,
@@ -51,6 +61,8 @@ from .events import (
 from .notices import IdleTimeout, SessionOpened
 from .replies import Replies
 from .requests import ClientRequests
+from .side_replies import SideReplies
+from .tool_requests import ToolRequests
 from .turns import State, Trigger
 from .turntaking import TurnTaking
 
@@ -64,9 +76,12 @@ class Conversation:
         self._call = Call(call_id)
         self._replies = Replies(self._call)
         self._turns = TurnTaking(self._call, self._replies)
-        self._requests = ClientRequests(self._call, self._replies, self._turns)
+        self._side = SideReplies(self._call)
+        self._requests = ClientRequests(self._call, self._replies, self._turns, self._side)
+        self._continuations = Continuations(self._call, self._replies)
         self._started: float | None = None
         turns, replies, requests = self._turns, self._replies, self._requests
+        side, tools, brought = self._side, self._replies.tools, ToolRequests(self._call)
         self._handlers: dict[type, Callable[[Any], None]] = {
             VoiceWindow: turns.on_window,
             PartialTranscript: turns.on_partial,
@@ -76,9 +91,16 @@ class Conversation:
             PlayoutPaused: turns.on_paused,
             InputEnded: lambda _: turns.on_input_ended(),
             ClauseReady: replies.on_clause_ready,
-            ReplyPiece: replies.on_piece,
-            ReplyGenerated: replies.on_generated,
-            ReplyFailed: replies.on_failed,
+            ReplyPiece: _both(replies.on_piece, side.on_piece),
+            ReplyGenerated: _both(replies.on_generated, side.on_generated),
+            ReplyFailed: _both(replies.on_failed, side.on_failed),
+            ToolCalled: replies.on_tool_called,
+            ToolsListed: tools.on_listed,
+            ToolListFailed: tools.on_list_failed,
+            ToolReturned: tools.on_returned,
+            AddToolOutput: brought.add_output,
+            AddToolCall: brought.add_call,
+            AnswerApproval: tools.approve,
             PieceStarted: replies.on_piece_started,
             PlayoutFinished: turns.on_playout_finished,
             PlayoutStopped: replies.on_playout_stopped,
@@ -92,6 +114,7 @@ class Conversation:
             RequestResponse: requests.respond,
             CancelResponse: requests.cancel,
             ClearOutput: requests.clear_output,
+            KeyPressed: requests.key,
             CallStarted: self._on_started,
             HangUp: lambda event: self._close(event.reason),
             Tick: lambda _: None,
@@ -115,7 +138,9 @@ class Conversation:
         call.now = max(call.now, now)
         self._handlers[type(event)](event)
         if call.state is not State.CLOSED:
+            self._continuations.proceed()
             self._expire()
+            self._continuations.proceed()
         commands, call.commands = call.commands, []
         return commands
 
@@ -126,6 +151,9 @@ class Conversation:
         moments = (
             self._turns.deadline(),
             self._replies.deadline(),
+            self._side.deadline(),
+            self._replies.tools.deadline(),
+            self._continuations.deadline(),
             self._idle_deadline(),
             self._end_deadline(),
         )
@@ -142,6 +170,10 @@ class Conversation:
         waited = self._replies.deadline()
         if waited is not None and waited <= now:
             self._replies.expire(now)
+        self._side.expire(now)
+        self._replies.tools.expire(now)
+        self._continuations.proceed()
+        self._continuations.expire(now)
         due = self._turns.deadline()
         if due is not None and due <= now:
             self._turns.expire(now)
@@ -153,6 +185,7 @@ class Conversation:
         self._started = self._call.now
         self._call.tell(SessionOpened(event.config))
         self._turns.configured(event.config)
+        self._replies.tools.configured(event.config)
 
     def _end_deadline(self) -> float | None:
         if self._started is None or self._call.state is State.CLOSED:
@@ -161,6 +194,8 @@ class Conversation:
 
     def _idle_deadline(self) -> float | None:
         call = self._call
+        if call.config.kind is SessionKind.TRANSCRIPTION:
+            return None
         timeout = call.detection.idle_timeout_ms
         if timeout is None or call.quiet_since is None or call.state is not State.LISTENING:
             return None
@@ -179,6 +214,18 @@ class Conversation:
         if call.state is State.CLOSED:
             return
         self._replies.cancel("call_ended")
+        self._side.close()
+        self._replies.tools.give_up()
         self._turns.close()
         call.move(Trigger.CALL_ENDED)
         call.order(CloseCall(reason))
+
+
+def _both(first: Callable[[Any], None], second: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A handler that shows an event to two; either passes over what is not its own."""
+
+    def handle(event: Any) -> None:
+        first(event)
+        second(event)
+
+    return handle

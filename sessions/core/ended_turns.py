@@ -9,7 +9,7 @@ Rules
 """
 
 from .call import Call
-from .commands import DropTranscription, FinishTranscription, RecordTurn
+from .commands import DropTranscription, FinishTranscription, RecordTurn, TranscribeClip
 from .items import Item, ReplyStatus
 from .notices import InputCommitted, ItemAdded, TranscriptFailed, TranscriptFinal
 from .replies import Replies
@@ -66,6 +66,26 @@ class EndedTurns:
             call.order(FinishTranscription(utterance.turn, position))
         self._rest_if_done()
 
+    def transcribe(self, item_id: str, clip: int, seconds: float) -> None:
+        """Have the speech that came with an item written down, as a turn of its own."""
+        call = self._call
+        utterance = Utterance(call.next_turn(), item_id, 0, call.config.language, seconds=seconds)
+        moments = utterance.moments
+        moments.speech_end = moments.turn_end = call.now
+        utterance.ask(0, 0, call.now)
+        self._supersede(utterance)
+        self._waiting[utterance.turn] = utterance
+        call.order(TranscribeClip(utterance.turn, clip))
+
+    def _supersede(self, utterance: Utterance) -> None:
+        """Drop the turn of an item that was deleted and whose id ``utterance`` has now."""
+        for earlier in self.waiting():
+            if earlier.item_id == utterance.item_id:
+                utterance.reply_wanted, utterance.request = earlier.reply_wanted, earlier.request
+                self._owed = utterance if self._owed is earlier else self._owed
+                del self._waiting[earlier.turn]
+                self._call.order(DropTranscription(earlier.turn))
+
     def settle(self, utterance: Utterance, text: str) -> None:
         """The text of a turn is there: tell it, and answer it where that is wanted."""
         call = self._call
@@ -84,6 +104,7 @@ class EndedTurns:
             self._owed = utterance if self._answerable(utterance) else None
         elif text.strip():
             self._owed = None
+            self._replies.tools.continuation = None
         elif call.state is State.THINKING and self._replies.current is None:
             self.answer_owed()
         self._rest_if_done()
@@ -162,9 +183,9 @@ class EndedTurns:
         if utterance.failure is not None and utterance.request is None:
             replies.cancel("turn_detected")
             replies.start(utterance.turn, "", utterance.moments, config=config, script=UNHEARD)
-        elif not replies.fits(config):
+        elif not replies.fits(config, request := utterance.request):
             replies.cancel("turn_detected")
-            replies.start(utterance.turn, text, utterance.moments, config=config)
+            replies.start(utterance.turn, text, utterance.moments, config=config, request=request)
         replies.release()
 
     def _rest_if_done(self) -> None:

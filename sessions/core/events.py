@@ -13,7 +13,8 @@ What the core answers with stands in ``commands`` and ``notices``, the nouns in 
 from dataclasses import dataclass
 
 from .config import SessionConfig
-from .items import Role
+from .items import PromptLine, Role
+from .tools import ListedTool, Tool
 
 # ---------------------------------------------------------------------------- events: input audio
 
@@ -86,6 +87,15 @@ class ReplyPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCalled:
+    """The reply calls a tool; ``arguments`` are whole, as the chat model wrote them."""
+
+    reply: int
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyGenerated:
     """All of the reply has been generated; playout may still go on."""
 
@@ -140,6 +150,34 @@ class PlayoutStopped:
     sent: int
 
 
+# ---------------------------------------------------------------------------- events: tools
+
+
+@dataclass(frozen=True, slots=True)
+class ToolsListed:
+    """An MCP server told its tools."""
+
+    label: str
+    tools: tuple[ListedTool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolListFailed:
+    """An MCP server did not tell its tools; the message is safe to show."""
+
+    label: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolReturned:
+    """A call was carried out; ``failed``: ``output`` says why it was not."""
+
+    call_id: str
+    output: str
+    failed: bool = False
+
+
 # ---------------------------------------------------------------------------- events: the client
 
 
@@ -181,6 +219,44 @@ class AddItem:
     item_id: str | None = None
     after: str | None = None
     event_id: str | None = None
+    clip: int | None = None
+    """It is speech that has come with it: the number under which the shell keeps the audio. Its
+    words are recognised."""
+    seconds: float = 0.0
+    """How long that is."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddToolOutput:
+    """The client brings the output of a call. ``after`` as in AddItem."""
+
+    call_id: str
+    output: str
+    item_id: str | None = None
+    after: str | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AddToolCall:
+    """The client brings a call of an earlier conversation."""
+
+    call_id: str
+    name: str
+    arguments: str
+    item_id: str | None = None
+    after: str | None = None
+    event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerApproval:
+    """The client approves the call that an item asked about, or does not."""
+
+    request_id: str
+    approve: bool
+    reason: str = ""
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +292,23 @@ class RequestResponse:
     output_audio: bool | None = None
     max_output_tokens: int | None = None
     event_id: str | None = None
+    voice: str | None = None
+    prompt: tuple[PromptLine, ...] | None = None
+    """What it answers to, in place of the conversation."""
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Told back with the reply."""
+    out_of_band: bool = False
+    """It becomes no part of the conversation."""
+    tools: tuple[Tool, ...] | None = None
+    """What it may call, in place of the session's tools."""
+    servers: tuple[str, ...] | None = None
+    """Labels of the session's MCP servers that it may call."""
+    tool_choice: str | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether the reply differs from the conversation's next one in more than its manner."""
+        return self.out_of_band or self.prompt is not None or bool(self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +324,14 @@ class ClearOutput:
     """The client drops what has not been played yet (WebRTC)."""
 
     event_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """The caller pressed a key of their telephone: 0-9, ``*``, ``#``, A-D; ``at`` in Unix s."""
+
+    digit: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,23 +359,31 @@ Event = (
     | TranscriptionFailed
     | ClauseReady
     | ReplyPiece
+    | ToolCalled
     | ReplyGenerated
     | ReplyFailed
     | PieceStarted
     | PlayoutFinished
     | PlayoutPaused
     | PlayoutStopped
+    | ToolsListed
+    | ToolListFailed
+    | ToolReturned
     | CallStarted
     | ConfigureSession
     | CommitInput
     | ClearInput
     | AddItem
+    | AddToolOutput
+    | AddToolCall
+    | AnswerApproval
     | DeleteItem
     | RetrieveItem
     | TruncateItem
     | RequestResponse
     | CancelResponse
     | ClearOutput
+    | KeyPressed
     | InputEnded
     | HangUp
     | Tick

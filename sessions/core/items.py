@@ -1,6 +1,6 @@
 """The nouns of a conversation: items, and the history made of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -18,10 +18,46 @@ class ReplyStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One line of the history given to the chat model."""
+    """One line of the history given to the chat model.
 
-    role: Role
+    ``calls``: what the assistant called here; ``call_id``: whose output a tool's line is."""
+
+    role: Role | Literal["tool"]
     content: str
+    calls: tuple["ToolCall", ...] = ()
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLine:
+    """A line of the prompt that a client gives a reply of its own: words, or an item's words."""
+
+    role: Role = "user"
+    text: str = ""
+    item_id: str | None = None
+    """The item whose words they are, in place of ``role`` and ``text``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool. ``label``: of the server that carries it out; empty: the client does."""
+
+    call_id: str
+    name: str
+    arguments: str
+    label: str = ""
+    approval: str | None = None
+    """Item id of the request by which it was approved."""
+
+
+class CallState(StrEnum):
+    """What has become of a call of ours."""
+
+    ASKED = "asked"
+    """The client has been asked for its approval; the call itself follows as an item of its own."""
+    MADE = "made"
+    RETURNED = "returned"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +72,19 @@ class Item:
     """True where the content is audio with a transcript, False where it is text."""
     heard: str | None = None
     """For an assistant item: the prefix of ``text`` that the caller heard; None: all of it."""
+    call: ToolCall | None = None
+    """The item is this call."""
+    state: CallState = CallState.MADE
+    output: tuple[str, str] | None = None
+    """(call id, output): what came of that call. A call of ours has its own in itself."""
+    approval: tuple[str, bool] | None = None
+    """(approval request's item id, approved): the client's answer."""
+
+    @property
+    def says(self) -> bool:
+        """Whether it is a message, and no matter of tools."""
+        return self.call is None and self.output is None and self.approval is None
+
+    def named(self, item_id: str) -> "Item":
+        """The same under another id."""
+        return replace(self, item_id=item_id)

@@ -5,9 +5,11 @@ Positions are samples at ``HEARING_RATE`` since the call began.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .config import SessionConfig
 from .items import Item, ReplyStatus
+from .tools import ListedTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,31 @@ class ReplyCreated:
 
     response_id: str
     item_id: str
+    output_audio: bool
+    max_output_tokens: int | None = None
+    voice: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+    in_conversation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyItemAdded:
+    """The reply begins to say something: its message stands in the history."""
+
+    response_id: str
+    item_id: str
     previous_item_id: str | None
     output_audio: bool
+    in_conversation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyCall:
+    """A call that a reply ended in. ``index``: its place among the reply's items."""
+
+    item: Item
+    previous_item_id: str | None
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +172,35 @@ class ReplyDone:
     completion_tokens: int = 0
     code: str | None = None
     message: str | None = None
+    calls: tuple[ReplyCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolBegun:
+    """A call of ours is being carried out."""
+
+    item_id: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolEnded:
+    """A call of ours has its output, which stands in ``item``."""
+
+    item: Item
+    previous_item_id: str | None
+    index: int
+    failed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ToolListing:
+    """An MCP server is asked for its tools, has told them, or has not."""
+
+    item_id: str
+    label: str
+    state: Literal["in_progress", "completed", "failed"]
+    tools: tuple[ListedTool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +242,14 @@ class PlayoutCleared:
 
     response_id: str
     item_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReceived:
+    """The caller pressed a key of their telephone; ``at`` in Unix seconds."""
+
+    digit: str
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +310,18 @@ Notice = (
     | ItemDeleted
     | ItemTruncated
     | ReplyCreated
+    | ReplyItemAdded
     | ReplyText
     | ReplyDone
+    | ToolBegun
+    | ToolEnded
+    | ToolListing
     | PlayoutBegan
     | PlayoutHeld
     | PlayoutResumed
     | PlayoutEnded
     | PlayoutCleared
+    | KeyReceived
     | IdleTimeout
     | Latency
     | Fault

@@ -9,8 +9,10 @@ import re
 
 from .call import Call
 from .commands import PrepareReply
+from .config import SessionKind
 from .hearing import Hearing
 from .items import Message
+from .tool_calls import ToolCalls
 from .utterance import Utterance
 
 _WORDS_AT_ONCE = 3
@@ -20,19 +22,21 @@ _I = re.compile(r"\bi\b")
 class Preparation:
     """Decides what the chat model reads ahead, and when."""
 
-    def __init__(self, call: Call, hearing: Hearing) -> None:
+    def __init__(self, call: Call, hearing: Hearing, tools: ToolCalls) -> None:
         self._call = call
+        self._tools = tools
         self._hearing = hearing
         self._read: tuple[int, int] = (0, 0)
         """(turn, words) of the last hint."""
 
     def read_instructions(self) -> None:
         """The prompt's beginning is known: the instructions and what has been said so far."""
-        self._order(())
+        if self._call.config.kind is SessionKind.REALTIME:
+            self._order(())
 
     def read_words(self, utterance: Utterance) -> None:
         """The caller's words so far are likely to be the prompt's next part."""
-        if not self._call.detection.create_response:
+        if not self._call.config.answers:
             return
         words = utterance.partial.split()[:-1]
         turn, read = self._read
@@ -48,7 +52,7 @@ class Preparation:
         call = self._call
         history = call.transcript.messages(call.config.instructions, extra)
         if history:
-            call.order(PrepareReply(history, call.config))
+            call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
 
 
 def _written(words: list[str]) -> str:

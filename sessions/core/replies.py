@@ -24,12 +24,15 @@ from .events import (
     ReplyFailed,
     ReplyGenerated,
     ReplyPiece,
+    RequestResponse,
+    ToolCalled,
 )
 from .items import Item, Message, ReplyStatus
 from .latency import Moments
-from .notices import Fault, PlayoutBegan, PlayoutEnded, ReplyCreated, ReplyText
-from .reply import Reply
+from .notices import Fault, PlayoutBegan, PlayoutEnded, ReplyText
+from .reply import Reply, announcement, created, history_for
 from .reply_records import ReplyRecords
+from .tool_calls import ToolCalls
 from .turns import State, Trigger
 
 APOLOGY = "Sorry, something went wrong on my side. Could you say that again?"
@@ -46,7 +49,8 @@ class Replies:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self._records = ReplyRecords(call)
+        self.tools = ToolCalls(call)
+        self._records = ReplyRecords(call, self.tools)
         self.current: Reply | None = None
         self._stopping: dict[int, Reply] = {}
 
@@ -66,11 +70,15 @@ class Replies:
         extra: tuple[Message, ...] = (),
         config: SessionConfig | None = None,
         script: str | None = None,
+        request: RequestResponse | None = None,
+        rounds: int = 0,
     ) -> None:
         """Begin to generate a reply, speculatively: nothing leaves before ``release``.
 
         ``extra`` are messages not in the transcript yet (a turn that is not committed)."""
         call = self._call
+        if script is None:
+            self.tools.give_up()
         number = call.next_reply()
         moments.restart()
         self.current = Reply(
@@ -83,7 +91,9 @@ class Replies:
             moments=moments,
             progress=call.now,
             script=script,
+            request=request,
             extra=extra,
+            rounds=rounds,
         )
         if self.settled:
             self._order(self.current)
@@ -91,18 +101,25 @@ class Replies:
     def start_again(self, cancelled: Reply) -> None:
         """Make a cancelled reply anew and let it out: what cancelled it was nothing."""
         self.start(
-            cancelled.turn, "", cancelled.moments, config=cancelled.config, script=cancelled.script
+            cancelled.turn,
+            "",
+            cancelled.moments,
+            config=cancelled.config,
+            script=cancelled.script,
+            request=cancelled.request,
         )
         self.release()
 
-    def fits(self, config: SessionConfig) -> bool:
+    def fits(self, config: SessionConfig, request: RequestResponse | None = None) -> bool:
         """Whether the current reply is a speculation that would be ordered just so now."""
         reply = self.current
         return (
             reply is not None
+            and not (request is not None and request.apart)
             and not reply.released
             and reply.config == config
             and reply.history == self._call.transcript.messages(config.instructions)
+            and reply.tools == self.tools.offered(config)
         )
 
     def release(self) -> None:
@@ -162,6 +179,8 @@ class Replies:
         reply.progress = self._call.now
         reply.spoken.add(event.text, event.samples, event.rate)
         reply.pieces.append(event.text)
+        if reply.released:
+            self._announce(reply)
         if reply.released and not reply.config.output_audio:
             self._tell_text(reply, len(reply.pieces))
 
@@ -183,6 +202,13 @@ class Replies:
         self._tell_text(reply, event.piece + 1)
         if reply is self.current:
             reply.progress = call.now
+
+    def on_tool_called(self, event: ToolCalled) -> None:
+        """It calls a tool; the call is made when the reply has ended."""
+        reply = self._of(event.reply)
+        if reply is not None and not reply.generated:
+            reply.progress = self._call.now
+            reply.calls.append((event.name, event.arguments))
 
     def on_generated(self, event: ReplyGenerated) -> None:
         """Nothing more will be generated."""
@@ -287,7 +313,9 @@ class Replies:
     def _order(self, reply: Reply) -> None:
         config = reply.config
         reply.ordered, reply.progress = True, self._call.now
-        reply.history = self._call.transcript.messages(config.instructions, reply.extra)
+        reply.history = history_for(reply, self._call.transcript)
+        if reply.in_conversation and reply.script is None:
+            reply.tools = self.tools.offered(config)
         self._call.order(
             StartReply(
                 reply.turn,
@@ -297,6 +325,7 @@ class Replies:
                 reply.history,
                 config,
                 reply.script,
+                tools=reply.tools,
             )
         )
 
@@ -309,14 +338,25 @@ class Replies:
     def _let_out(self, reply: Reply) -> None:
         call, config = self._call, reply.config
         reply.progress = call.now
+        call.tell(created(reply))
+        if reply.pieces:
+            self._announce(reply)
         call.order(ReleaseReply(reply.number))
-        item = Item(reply.item_id, "assistant", "", "in_progress", config.output_audio)
-        previous = call.transcript.add(item)
-        call.tell(ReplyCreated(reply.response_id, reply.item_id, previous, config.output_audio))
         if not config.output_audio:
             self._tell_text(reply, len(reply.pieces))
         if reply.generated:
             self._finish_if_silent(reply)
+
+    def _announce(self, reply: Reply) -> None:
+        """Put the reply's message into the history, once there is something to say."""
+        if reply.announced:
+            return
+        reply.announced, previous = True, None
+        if reply.in_conversation:
+            spoken = reply.config.output_audio
+            item = Item(reply.item_id, "assistant", "", "in_progress", spoken)
+            previous = self._call.transcript.add(item)
+        self._call.tell(announcement(reply, previous))
 
     def _apologise(self, failed: Reply) -> None:
         """Say that something went wrong, unless saying it is what went wrong."""

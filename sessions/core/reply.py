@@ -6,8 +6,10 @@ from .config import SessionConfig
 from .events import RequestResponse
 from .items import Message
 from .latency import Moments
-from .notices import Latency
+from .notices import Latency, ReplyCreated, ReplyItemAdded
 from .spoken_text import SpokenText
+from .tools import Tool
+from .transcript import Transcript
 
 
 @dataclass(slots=True)
@@ -24,8 +26,18 @@ class Reply:
     progress: float
     """When it last came a step further."""
     script: str | None = None
+    request: RequestResponse | None = None
+    """What the client asked for, where it did."""
     extra: tuple[Message, ...] = ()
     history: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    """What it may call."""
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    """(name, arguments) of what it calls."""
+    rounds: int = 0
+    """How many replies in a row before it ended in calls."""
+    announced: bool = False
+    """Its message has been told of: it says something."""
     ordered: bool = False
     """StartReply has been ordered; before that it waits for the end of the reply before it."""
     released: bool = False
@@ -47,6 +59,11 @@ class Reply:
     latency: Latency | None = None
 
     @property
+    def in_conversation(self) -> bool:
+        """Whether it becomes an item."""
+        return self.request is None or not self.request.out_of_band
+
+    @property
     def told_text(self) -> str:
         """What ReplyText has told."""
         return "".join(self.pieces[: self.told])
@@ -64,6 +81,39 @@ class Reply:
         return self.spoken.samples / self.spoken.rate if self.spoken.rate else 0.0
 
 
+def created(reply: Reply) -> ReplyCreated:
+    """The notice that it is let out."""
+    config, request = reply.config, reply.request
+    return ReplyCreated(
+        reply.response_id,
+        reply.item_id,
+        config.output_audio,
+        config.max_output_tokens,
+        config.voice,
+        request.metadata if request else (),
+        reply.in_conversation,
+    )
+
+
+def announcement(reply: Reply, previous_item_id: str | None) -> ReplyItemAdded:
+    """The notice that it begins to say something."""
+    return ReplyItemAdded(
+        reply.response_id,
+        reply.item_id,
+        previous_item_id,
+        reply.config.output_audio,
+        reply.in_conversation,
+    )
+
+
+def history_for(reply: Reply, transcript: Transcript) -> tuple[Message, ...]:
+    """What the chat model is given: the client's own prompt, or the conversation."""
+    instructions = reply.config.instructions
+    if reply.request is not None and reply.request.prompt is not None:
+        return transcript.prompt(instructions, reply.request.prompt)
+    return transcript.messages(instructions, reply.extra)
+
+
 def overridden(config: SessionConfig, request: RequestResponse | None) -> SessionConfig:
     """The configuration of one reply: the session's, with the request's own wishes."""
     if request is None:
@@ -77,4 +127,12 @@ def overridden(config: SessionConfig, request: RequestResponse | None) -> Sessio
             config.output_audio if request.output_audio is None else request.output_audio
         ),
         max_output_tokens=request.max_output_tokens or config.max_output_tokens,
+        voice=request.voice or config.voice,
+        tools=config.tools if request.tools is None else request.tools,
+        servers=(
+            config.servers
+            if request.servers is None
+            else tuple(s for s in config.servers if s.fixed or s.label in request.servers)
+        ),
+        tool_choice=request.tool_choice or config.tool_choice,
     )

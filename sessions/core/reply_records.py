@@ -9,9 +9,10 @@ from media.formats import milliseconds_of, samples_of
 from .call import Call
 from .commands import RecordTurn
 from .items import ReplyStatus
-from .notices import ItemTruncated, PlayoutCleared, ReplyDone
+from .notices import ItemTruncated, PlayoutCleared, ReplyCall, ReplyDone
 from .reply import Reply
 from .spoken_text import SpokenText
+from .tool_calls import ToolCalls
 from .transcript import UnknownItem
 
 _REMEMBERED = 8
@@ -20,8 +21,10 @@ _REMEMBERED = 8
 class ReplyRecords:
     """Ends replies, and corrects the ended ones."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, tools: ToolCalls | None = None) -> None:
+        """``tools``: who carries out what replies call; None: they call nothing."""
         self._call = call
+        self._tools = tools
         self._spoken: dict[str, SpokenText] = {}
 
     def finish(self, reply: Reply, status: ReplyStatus, reason: str | None, samples: int) -> None:
@@ -35,11 +38,15 @@ class ReplyRecords:
         heard = self._heard(reply, samples) if cut else told
         if reply.config.output_audio and not reply.spoken.samples:
             heard = ""
-        if cut and (reply.audible or reply.limit is not None):
+        played = reply.audible or reply.limit is not None
+        if cut and played and reply.item_id in call.transcript:
             end_ms = milliseconds_of(samples, reply.spoken.rate or 1)
             call.tell(ItemTruncated(reply.item_id, end_ms, heard))
         self._settle_item(reply, told, None if heard == told and not cut else heard)
         failed = status is ReplyStatus.FAILED
+        calls: tuple[ReplyCall, ...] = ()
+        if self._tools is not None and status is ReplyStatus.COMPLETED:
+            calls = self._tools.tell(reply, int(reply.announced))
         call.tell(
             ReplyDone(
                 reply.response_id,
@@ -52,12 +59,15 @@ class ReplyRecords:
                 *reply.usage,
                 code=reason if failed else None,
                 message=reply.message if failed else None,
+                calls=calls,
             )
         )
         cancelled = status is ReplyStatus.CANCELLED
         if cancelled and reply.audible:
             call.tell(PlayoutCleared(reply.response_id, reply.item_id))
         self.record(reply, status, heard)
+        if self._tools is not None:
+            self._tools.begin(reply, calls)
 
     def record(self, reply: Reply, status: ReplyStatus, heard: str) -> None:
         """Store the turn that the reply answered."""

@@ -5,6 +5,7 @@ client's event id; none raises, none ends the call.
 """
 
 from .call import Call
+from .config import SessionKind
 from .events import (
     AddItem,
     CancelResponse,
@@ -13,34 +14,49 @@ from .events import (
     CommitInput,
     ConfigureSession,
     DeleteItem,
+    KeyPressed,
     RequestResponse,
     RetrieveItem,
     TruncateItem,
 )
 from .items import Item
 from .latency import Moments
-from .notices import InputCleared, ItemAdded, ItemDeleted, ItemRetrieved, SessionChanged
+from .notices import (
+    InputCleared,
+    ItemAdded,
+    ItemDeleted,
+    ItemRetrieved,
+    KeyReceived,
+    SessionChanged,
+)
 from .replies import Replies
 from .reply import overridden
+from .side_replies import MOST, SideReplies
 from .transcript import DuplicateItem, UnknownItem
 from .turns import State, Trigger
 from .turntaking import TurnTaking
 
 CLIENT_CANCELLED = "client_cancelled"
+_MOST_WAITING = 8
 
 
 class ClientRequests:
     """Carries out what the client asks for."""
 
-    def __init__(self, call: Call, replies: Replies, turns: TurnTaking) -> None:
+    def __init__(self, call: Call, replies: Replies, turns: TurnTaking, side: SideReplies) -> None:
         self._call = call
         self._replies = replies
         self._turns = turns
+        self._side = side
 
     def configure(self, event: ConfigureSession) -> None:
-        """Another configuration holds from now on."""
+        """Another configuration holds from now on; with captions only, nobody answers any more."""
+        captions = event.config.kind is SessionKind.TRANSCRIPTION
+        if captions and self._call.config.kind is SessionKind.REALTIME:
+            self._stop_answering()
         self._turns.configured(event.config)
         self._call.tell(SessionChanged(event.config))
+        self._replies.tools.configured(event.config)
 
     def commit(self, event: CommitInput) -> None:
         """End the turn by hand."""
@@ -69,8 +85,15 @@ class ClientRequests:
                 event.event_id,
             )
             return
+        if event.clip is not None and len(self._turns.ended.waiting()) >= _MOST_WAITING:
+            call.refuse(
+                "too_many_transcriptions",
+                f"{_MOST_WAITING} turns wait for their transcript. Wait for one to come.",
+                event_id=event.event_id,
+            )
+            return
         item_id = event.item_id or call.next_item_id()
-        item = Item(item_id, event.role, event.text)
+        item = Item(item_id, event.role, event.text, spoken=event.clip is not None)
         try:
             previous = call.transcript.add(item, event.after)
         except DuplicateItem:
@@ -81,6 +104,8 @@ class ClientRequests:
             self._unknown(event.after or "", "previous_item_id", event.event_id)
         else:
             call.tell(ItemAdded(item, previous))
+            if event.clip is not None:
+                self._turns.ended.transcribe(item_id, event.clip, event.seconds)
 
     def delete_item(self, event: DeleteItem) -> None:
         """Take an item out of the history."""
@@ -121,34 +146,72 @@ class ClientRequests:
     def respond(self, event: RequestResponse) -> None:
         """Answer now."""
         call = self._call
-        if call.state in (State.USER_SPEAKING, State.ENDPOINTING):
+        if not self._may_answer(event):
+            return
+        config = overridden(call.config, event)
+        if event.out_of_band and not config.output_audio:
+            self._write_beside(event)
+            return
+        speaking = call.state in (State.USER_SPEAKING, State.ENDPOINTING)
+        if speaking and not event.out_of_band:
             self._turns.commit(event)
             return
         if call.state is not State.LISTENING:
             call.refuse(
                 "conversation_already_has_active_response",
-                "A response is in progress. Cancel it or wait for response.done.",
+                "The caller speaks, or a response is in progress. Cancel it or wait for "
+                "response.done.",
                 event_id=event.event_id,
             )
             return
         call.move(Trigger.REPLY_REQUESTED)
         newest = self._turns.ended.newest
-        if newest is not None:
+        if newest is not None and not event.out_of_band:
             newest.request = event
             self._turns.ended.want(newest)
             return
         moments = Moments(speech_end=call.now, turn_end=call.now, transcript=call.now)
-        config = overridden(call.config, event)
-        self._replies.start(call.next_turn(), self._typed(), moments, config=config)
+        typed = "" if event.apart else self._typed()
+        self._replies.start(call.next_turn(), typed, moments, config=config, request=event)
         self._replies.release()
+
+    def _may_answer(self, event: RequestResponse) -> bool:
+        """Refuse what no reply can be made of."""
+        call = self._call
+        if call.config.kind is SessionKind.TRANSCRIPTION:
+            call.refuse(
+                "response_not_supported",
+                "A transcription session has no agent and gives no replies: update the session "
+                "to the type 'realtime', or leave response.create out.",
+                event_id=event.event_id,
+            )
+            return False
+        for line in event.prompt or ():
+            if line.item_id is not None and line.item_id not in call.transcript:
+                self._unknown(line.item_id, "response.input", event.event_id)
+                return False
+        return True
+
+    def _write_beside(self, event: RequestResponse) -> None:
+        if not self._side.full:
+            self._side.start(event)
+            return
+        self._call.refuse(
+            "too_many_responses",
+            f"{MOST} responses outside the conversation are being written. Wait for the "
+            "response.done of one.",
+            event_id=event.event_id,
+        )
 
     def cancel(self, event: CancelResponse) -> None:
         """Stop the reply in progress."""
         call, reply = self._call, self._replies.current
         asked = event.response_id
+        if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
+            return
         speculative = reply is not None and not reply.released
         if (
-            call.state not in (State.THINKING, State.SPEAKING, State.BARGE_IN)
+            call.state not in (State.THINKING, State.SPEAKING, State.BARGE_IN, State.CALLING)
             or speculative
             or (asked is not None and (reply is None or reply.response_id != asked))
         ):
@@ -159,7 +222,12 @@ class ClientRequests:
                 event.event_id,
             )
             return
+        self._stop_answering()
+
+    def _stop_answering(self) -> None:
+        """Cancel the reply and whatever would lead to one."""
         self._turns.ended.give_up()
+        self._replies.tools.give_up()
         self._replies.cancel(CLIENT_CANCELLED)
         self._after_cancel()
 
@@ -169,6 +237,13 @@ class ClientRequests:
             self._replies.cancel(CLIENT_CANCELLED)
             self._after_cancel()
 
+    def key(self, event: KeyPressed) -> None:
+        """Whoever presses a key is there: the call is not idle."""
+        call = self._call
+        if call.quiet_since is not None:
+            call.quiet_since = call.now
+        call.tell(KeyReceived(event.digit, event.at))
+
     def _typed(self) -> str:
         """What the caller wrote last, where that is what is being answered."""
         last = next((item for item in reversed(self._call.transcript)), None)
@@ -177,7 +252,7 @@ class ClientRequests:
     def _after_cancel(self) -> None:
         if self._call.state is State.BARGE_IN:
             self._turns.yield_floor()
-        elif self._call.state in (State.THINKING, State.SPEAKING):
+        elif self._call.state in (State.THINKING, State.SPEAKING, State.CALLING):
             self._call.move(Trigger.REPLY_ENDED)
 
     def _speaks(self, item_id: str) -> bool:

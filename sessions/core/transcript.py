@@ -6,7 +6,7 @@ The chat model's history is made of them; in it an assistant's item is what the 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from .items import Item, Message
+from .items import CallState, Item, Message, PromptLine
 
 MAXIMUM_ITEMS = 1_000
 _MAXIMUM_MESSAGES = 24
@@ -30,6 +30,9 @@ class Transcript:
 
     def __len__(self) -> int:
         return len(self._order)
+
+    def __contains__(self, item_id: object) -> bool:
+        return item_id in self._items
 
     def __iter__(self) -> Iterator[Item]:
         return (self._items[item_id] for item_id in self._order)
@@ -83,6 +86,35 @@ class Transcript:
         self._items[item_id] = changed
         return changed
 
+    def place(self, item_id: str) -> tuple[Item, str | None]:
+        """The item, and the id of the one before it; raises UnknownItem."""
+        item = self.get(item_id)
+        index = self._order.index(item_id)
+        return item, self._order[index - 1] if index else None
+
+    def settle_call(self, item_id: str, output: str, *, failed: bool) -> None:
+        """Give a call of ours its output, which is the newest thing now; raises UnknownItem."""
+        item = self.get(item_id)
+        state = CallState.FAILED if failed else CallState.RETURNED
+        answered = (item.call.call_id if item.call else "", output)
+        self._items[item_id] = replace(item, state=state, output=answered)
+        self._order.remove(item_id)
+        self._order.append(item_id)
+
+    def has_call(self, call_id: str) -> bool:
+        """Whether a call of that id stands here."""
+        return any(item.call is not None and item.call.call_id == call_id for item in self)
+
+    def open_call(self, call_id: str) -> Item | None:
+        """The client's call of that id, where it has no output yet."""
+        made = None
+        for item in self:
+            if item.output is not None and item.output[0] == call_id:
+                return None
+            if item.call is not None and item.call.call_id == call_id and not item.call.label:
+                made = item
+        return made
+
     def delete(self, item_id: str) -> None:
         """Remove an item; raises UnknownItem."""
         self.get(item_id)
@@ -92,20 +124,53 @@ class Transcript:
     def messages(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
         """The history for the chat model: instructions, then the newest messages that fit.
 
-        Bounds: 24 messages, 6,000 characters; whole messages are left out, oldest first."""
-        said: list[Message] = []
+        A tool call stands with its output, where that came; without one it does not.
+        Bounds: 24 messages, 6,000 characters; whole messages are left out, oldest first, a call
+        and its output together."""
+        said: list[tuple[Message, ...]] = []
         for item in self:
-            content = item.text if item.heard is None else item.heard
-            if content.strip():
-                said.append(Message(item.role, content))
-        said.extend(extra)
-        kept: list[Message] = []
-        room = _MAXIMUM_CHARACTERS
-        for message in reversed(said[-_MAXIMUM_MESSAGES:]):
-            room -= len(message.content)
-            if kept and room < 0:
+            if item.output is not None:
+                said.append(self._answered(item.output))
+            elif message := _message(item):
+                said.append((message,))
+        said.extend((message,) for message in extra)
+        groups: list[tuple[Message, ...]] = []
+        count, room = 0, _MAXIMUM_CHARACTERS
+        for group in reversed(said):
+            count += len(group)
+            room -= sum(map(_length, group))
+            if groups and (room < 0 or count > _MAXIMUM_MESSAGES):
                 break
-            kept.append(message)
-        kept.reverse()
+            groups.append(group)
+        kept = [message for group in reversed(groups) for message in group]
         system = (Message("system", instructions),) if instructions else ()
         return (*system, *kept)
+
+    def prompt(self, instructions: str, lines: Iterable[PromptLine]) -> tuple[Message, ...]:
+        """A prompt of a reply's own; items that have been deleted since are left out."""
+        said: list[Message] = [Message("system", instructions)] if instructions else []
+        for line in lines:
+            if line.item_id is None:
+                said.append(Message(line.role, line.text))
+            elif (item := self._items.get(line.item_id)) and (message := _message(item)):
+                said.append(message)
+        return tuple(said)
+
+    def _answered(self, output: tuple[str, str]) -> tuple[Message, ...]:
+        """A call and its output; nothing where the call has been deleted."""
+        call_id, text = output
+        for item in self:
+            if item.call is not None and item.call.call_id == call_id:
+                called = Message("assistant", "", (item.call,))
+                return called, Message("tool", text, call_id=call_id)
+        return ()
+
+
+def _length(message: Message) -> int:
+    return len(message.content) + sum(len(call.arguments) for call in message.calls)
+
+
+def _message(item: Item) -> Message | None:
+    """The item as the chat model reads it: of a reply, what was heard; None where nothing is."""
+    content = item.text if item.heard is None else item.heard
+    return Message(item.role, content) if content.strip() else None

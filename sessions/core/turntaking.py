@@ -15,6 +15,7 @@ Rules
 from collections.abc import Callable
 from functools import partial
 
+from .backchannel import Overlap, classify
 from .bargein import BargeIn
 from .call import Call
 from .commands import DropTranscription, ScoreTurn
@@ -71,7 +72,7 @@ class TurnTaking:
         self._hearing = Hearing(call)
         self._bargein = BargeIn(call, replies, self._hearing)
         self._ended = EndedTurns(call, replies)
-        self._preparation = Preparation(call, self._hearing)
+        self._preparation = Preparation(call, self._hearing, replies.tools)
 
     @property
     def utterance(self) -> Utterance | None:
@@ -93,7 +94,7 @@ class TurnTaking:
             self._buffer(start)
             return
         match self._call.state:
-            case State.LISTENING | State.THINKING:
+            case State.LISTENING | State.THINKING | State.CALLING:
                 if hearing.gate.speaking:
                     self._speech_started()
             case State.USER_SPEAKING:
@@ -144,6 +145,8 @@ class TurnTaking:
             if reply is not None and not call.detection.interrupt_response:
                 return
             self._ended.interrupt()
+        elif call.state is State.CALLING and not call.detection.interrupt_response:
+            return
         call.move(Trigger.SPEECH_STARTED)
         self._hearing.begin_at_onset()
 
@@ -188,10 +191,16 @@ class TurnTaking:
     def _end_turn(self) -> None:
         """The turn is over: commit it and answer, or drop it where nothing was said."""
         self._hearing.speech_stopped()
-        if self._hearing.opened().wordless:
+        utterance = self._hearing.opened()
+        if utterance.wordless or self._only_waits(utterance):
             self._drop_turn()
         else:
-            self._hand_over(answer=self._call.detection.create_response)
+            self._hand_over(answer=self._call.config.answers)
+
+    def _only_waits(self, utterance: Utterance) -> bool:
+        """Whether the caller says no more than "okay" to a tool that takes its time."""
+        said = classify(utterance.final or "", "")
+        return self._replies.tools.busy and said is Overlap.BACKCHANNEL
 
     def _hand_over(self, *, answer: bool) -> None:
         utterance = self._hearing.hand_over()
@@ -211,14 +220,14 @@ class TurnTaking:
 
     def _speculate(self, utterance: Utterance) -> None:
         """Start the reply before the end is certain, once it is likely or near."""
-        detection = self._call.detection
         if (
             not (utterance.final or "").strip()
-            or not detection.create_response
+            or not self._call.config.answers
             or self._replies.current is not None
             or not self._replies.settled
             or utterance.speculations >= SPECULATIONS
             or not self._likely_over(utterance)
+            or self._only_waits(utterance)
         ):
             return
         utterance.speculations += 1
@@ -344,7 +353,7 @@ class TurnTaking:
         utterance.request = request
         if call.state in _CALLER_HAS_FLOOR:
             hearing.speech_stopped()
-            self._hand_over(answer=call.detection.create_response or request is not None)
+            self._hand_over(answer=call.config.answers or request is not None)
         else:
             self._ended.commit(hearing.hand_over(), hearing.gate.position)
         return True

@@ -2,15 +2,17 @@
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from store.database import Queryable
 from store.ids import new_id
 
 _COLUMNS = (
     "id, workspace_id, name, system_prompt, model, tts_model, voice, language, is_default,"
-    " created_at, updated_at"
+    " created_at, updated_at, tools"
 )
 DEFAULT_PROMPT = (
     "You are a friendly voice assistant on a live call. Answer in one or two short spoken"
@@ -28,6 +30,8 @@ class NewAgent:
     tts_model: str = "blab-stable"
     voice: str = "default"
     language: str | None = None
+    tools: Sequence[Mapping[str, Any]] = ()
+    """What it may call; sessions.agent_tools knows what is in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Agent:
     is_default: bool
     created_at: datetime
     updated_at: datetime
+    tools: Sequence[Mapping[str, Any]] = ()
 
 
 _SETTABLE = tuple(field.name for field in fields(NewAgent))
@@ -60,8 +65,9 @@ class Agents:
         """A new agent."""
         row = await self._db.fetchrow(
             "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
-            f" language) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_COLUMNS}",
-            *(new_id("agt"), workspace_id, *(getattr(agent, name) for name in _SETTABLE)),
+            " language, tools) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+            f" RETURNING {_COLUMNS}",
+            *(new_id("agt"), workspace_id, *_values(agent)),
         )
         return Agent(**row)
 
@@ -71,6 +77,13 @@ class Agents:
             f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id = $2",
             *(workspace_id, agent_id),
         )
+        return Agent(**row) if row else None
+
+    async def of_any_workspace(self, agent_id: str) -> Agent | None:
+        """The agent with its workspace, for the operator's own carrier, which knows no other key.
+
+        Nobody's answer to a workspace's request."""
+        row = await self._db.fetchrow(f"SELECT {_COLUMNS} FROM agents WHERE id = $1", agent_id)
         return Agent(**row) if row else None
 
     async def list(self, workspace_id: str, *, limit: int = 100, after: str = "") -> list[Agent]:
@@ -83,7 +96,7 @@ class Agents:
         return [Agent(**row) for row in rows]
 
     async def update(
-        self, workspace_id: str, agent_id: str, changes: dict[str, str | None]
+        self, workspace_id: str, agent_id: str, changes: Mapping[str, Any]
     ) -> Agent | None:
         """Change the named fields (those of NewAgent; ValueError for others).
 
@@ -115,9 +128,16 @@ class Agents:
             made = NewAgent(name="Assistant")
             row = await self._db.fetchrow(  # another may make it just now: then it is that one
                 "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model,"
-                " voice, language, is_default) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, true)"
+                " voice, language, tools, is_default)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)"
                 " ON CONFLICT (workspace_id) WHERE is_default DO UPDATE SET is_default = true"
                 f" RETURNING {_COLUMNS}",
-                *(new_id("agt"), workspace_id, *(getattr(made, name) for name in _SETTABLE)),
+                *(new_id("agt"), workspace_id, *_values(made)),
             )
         return Agent(**row)
+
+
+def _values(agent: NewAgent) -> list[Any]:
+    """In the order of _SETTABLE; a jsonb column takes lists."""
+    given = [getattr(agent, name) for name in _SETTABLE]
+    return [list(value) if isinstance(value, tuple) else value for value in given]

@@ -18,6 +18,7 @@ import pytest
 from gateway.caller import Caller, Line, Recording, WebRtcLine, WebSocketLine, demo_key
 from pipelines.engines.moonshine import MoonshineTranscriber
 from sessions.replay import replay
+from tests.gateway.protocol_validator import check_stream
 
 from .live_server import LiveServer
 from .words import word_error_rate
@@ -48,6 +49,7 @@ async def call(server: LiveServer, over: str) -> AsyncIterator[Caller]:
     async with Caller(line) as caller:
         await caller.wait_for("session.created", within=10)
         yield caller
+        check_stream(e.event for e in caller.events if "audio_bytes" not in e.event)
 
 
 async def ask(caller: Caller, name: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from gateway.realtime import RealtimeCalls
 from rest import keys
 from rest.auth import Authenticator
 from rest.ephemeral import EphemeralKeys
+from rest.errors import NotFound
 from sessions.admission import Admission, Ticket
 from sessions.channel import Channel, ClientFault, Piece, Vocabulary
 from sessions.core.events import AddItem, CommitInput, ConfigureSession, Event, RequestResponse
@@ -28,6 +29,7 @@ from sessions.core.notices import (
     Notice,
     ReplyCreated,
     ReplyDone,
+    ReplyItemAdded,
     ReplyText,
     SessionChanged,
     SessionOpened,
@@ -176,7 +178,8 @@ class EchoCall:
         self._replies += 1
         response, item = f"resp_{self._replies}", f"item_r{self._replies}"
         spoken = self.config.output_audio
-        self.tell(ReplyCreated(response, item, None, spoken))
+        self.tell(ReplyCreated(response, item, spoken))
+        self.tell(ReplyItemAdded(response, item, None, spoken))
         self.tell(ReplyText(response, item, "Hello.", spoken))
         for start in range(0, len(self.heard) if spoken else 0, 960):
             self.channel.play(Piece(response, item, bytes(self.heard[start : start + 960])))
@@ -231,6 +234,16 @@ class EchoHost:
         await self.until_empty(deadline)
 
 
+class NowhereElse:
+    """The only node there is."""
+
+    async def join(self, request: web.Request) -> web.StreamResponse:
+        raise NotFound("There is no such call.", openai_code="call_not_found", param="call_id")
+
+    async def hang_up(self, workspace_id: str, call_id: str) -> bool:
+        return False
+
+
 class TestServer:
     """The real application around an EchoHost, on a free port."""
 
@@ -248,7 +261,9 @@ class TestServer:
             self.agents,
             allowed_origins,
         )
-        self.calls = RealtimeCalls(admittance, self.ephemeral, self.host, self.metrics)
+        self.calls = RealtimeCalls(
+            admittance, self.ephemeral, self.host, self.metrics, NowhereElse()
+        )
         self.guard = ConnectionGuard(0.3)
         middlewares = [self.guard.note, *Middleware(self.metrics).all]
         self.app = web.Application(middlewares=middlewares)

@@ -1,7 +1,8 @@
 """A caller for tests: speaks a recording in real time, keeps every event and sample with its time.
 
 Base64 JSON or ``blab.binary.v1``; PCM16 24 kHz mono both ways. Times are the loop's clock, in
-seconds. Use as an async context manager; every wait has a deadline.
+seconds. Use as an async context manager; every wait has a deadline, and at the end the stream is
+checked by the ``protocol_validator``.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from media.resample import resample
+from tests.gateway.protocol_validator import check_stream
 
 RATE = 24_000
 FRAME_BYTES = RATE // 50 * 2
@@ -44,6 +46,8 @@ class RealtimeClient:
     events: list[tuple[float, Event]] = field(default_factory=list)
     audio: list[Heard] = field(default_factory=list)
     closed: tuple[int, str] | None = None
+    checked: bool = True
+    """Whether all that came must keep to the protocol; it is checked at the end."""
 
     async def __aenter__(self) -> "RealtimeClient":
         protocols = self.subprotocols or (
@@ -64,9 +68,11 @@ class RealtimeClient:
         self._reader = asyncio.create_task(self._read())
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self.connection.close()
         await asyncio.wait_for(self._reader, 5)
+        if kind is None and self.checked:
+            check_stream(event for _, event in self.events)
 
     async def send(self, event: Event) -> None:
         """Send one client event."""

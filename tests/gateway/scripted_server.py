@@ -92,6 +92,10 @@ class ScriptedServer:
     def slots_taken(self) -> int:
         return self.app[HOST]._admission.active
 
+    def app_calls(self) -> tuple[str, ...]:
+        """The ids of the calls in progress."""
+        return self.app[HOST].call_ids()
+
     def set_capacity(self, calls: int) -> None:
         self.app[HOST]._admission.capacity = calls
 
@@ -124,21 +128,21 @@ class ScriptedServer:
         assert busy == (0, 0, 0)
 
 
-@pytest.fixture
-async def server(
-    database: Database, own_database_url: str, redis_url: str, tmp_path: Path
+@asynccontextmanager
+async def running_node(
+    database: Database, urls: ServiceUrls, data_dir: Path, **settings: Any
 ) -> AsyncIterator[ScriptedServer]:
     """The application on a free port; at its end every call has given its slot back."""
     engines = ServerEngines()
     engines.ears.texts = (HEARD,)
     engines.chat_model.answer = answer_by_instructions
     engines.voice.frequency_of = frequency_of
-    settings = dataclasses.replace(
-        Settings(), max_calls=50, data_dir=tmp_path, registration="open", rate_limit=0
+    chosen = {"max_calls": 50, "registration": "open", "rate_limit": 0, **settings}
+    app = await build_app(
+        dataclasses.replace(Settings(), data_dir=data_dir, **chosen), urls, engines, demo=DEMO
     )
-    app = await build_app(settings, ServiceUrls(own_database_url, redis_url), engines, demo=DEMO)
     running = await RunningServer.start(app, "127.0.0.1", 0)
-    bus = Bus(redis_url)
+    bus = Bus(urls.redis_url)
     made = ScriptedServer(running, app, engines, bus, database)
     try:
         await Workspaces(database).ensure_local_workspace()
@@ -149,6 +153,26 @@ async def server(
         await bus.close()
         await running.close()
     assert engines.closed.is_set()
+
+
+@pytest.fixture
+async def server(
+    database: Database, own_database_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[ScriptedServer]:
+    """One node."""
+    urls = ServiceUrls(own_database_url, redis_url)
+    async with running_node(database, urls, tmp_path) as node:
+        yield node
+
+
+@pytest.fixture
+async def second_node(
+    server: ScriptedServer, own_database_url: str, redis_url: str, tmp_path: Path
+) -> AsyncIterator[ScriptedServer]:
+    """Another node on the same Postgres and Redis."""
+    urls = ServiceUrls(own_database_url, redis_url)
+    async with running_node(server.database, urls, tmp_path / "second") as node:
+        yield node
 
 
 # ---------------------------------------------------------------------------- what callers do

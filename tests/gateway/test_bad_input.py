@@ -98,7 +98,28 @@ WRONG: list[tuple[str, str]] = [
     (event("conversation.item.truncate", item_id="absent", audio_end_ms=0), "item_not_found"),
     (event("response.create", response={"max_output_tokens": -1}), "invalid_value"),
     (event("response.cancel"), "response_cancel_not_active"),
-]
+    (event("response.cancel", response_id=7), "invalid_type"),
+    (event("response.cancel", response_id="absent"), "response_cancel_not_active"),
+    (update(type="translation"), "invalid_value"),
+    (update(type="transcription", voice="alloy"), "unknown_parameter"),
+    (event("input_audio_buffer.commit", more=1), "unknown_parameter"),
+    (event("input_audio_buffer.clear", item_id="x"), "unknown_parameter"),
+    (event("output_audio_buffer.clear", response_id="x"), "unknown_parameter"),
+    (item(type="message", role="user", content="x"), "invalid_type"),
+    (item(type="message", role="user", content=[{"type": "input_image"}]), "unsupported_content"),
+    (item(type="message", role="user", content=[{"type": "input_audio", "audio": 7}]),
+     "invalid_type"),
+    (event("conversation.item.delete"), "missing_required_parameter"),
+    (event("conversation.item.delete", item_id=7), "invalid_type"),
+    (event("conversation.item.retrieve", item_id="absent"), "item_not_found"),
+    (event("conversation.item.truncate", item_id="x"), "missing_required_parameter"),
+    (event("conversation.item.truncate", item_id="x", content_index=1, audio_end_ms=0),
+     "invalid_value"),
+    (event("response.create", response=[]), "invalid_type"),
+    (event("response.create", response={"conversation": "some"}), "invalid_value"),
+    (event("response.create", response={"input": [{"type": "item_reference", "id": "absent"}]}),
+     "item_not_found"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -144,11 +144,11 @@ async def test_a_full_server_says_so_before_the_upgrade(server: TestServer) -> N
         await caller.wait_for("session.created")
 
 
-async def test_joining_and_plain_http_are_refused_with_words(
+async def test_absent_calls_and_plain_http_are_refused_with_words(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
     status, error = await refused(server, key=server.keys.add(), query="call_id=call_1")
-    assert (status, error["param"]) == (400, "call_id")
+    assert (status, error["param"]) == (404, "call_id")
     async with http.get(f"{server.url}/v1/realtime") as answer:
         assert answer.status == 426
     status, error = await refused(server, key="x", subprotocols=["chat"])
@@ -204,8 +204,19 @@ async def test_an_ephemeral_key_carries_its_session_until_it_expires(
 async def test_the_stock_client_mints(server: TestServer) -> None:
     async with AsyncOpenAI(api_key=server.keys.add(), base_url=f"{server.url}/v1") as openai:
         secret = await openai.realtime.client_secrets.create()
+        captions = await openai.realtime.client_secrets.create(
+            expires_after={"anchor": "created_at", "seconds": 30},
+            session={"type": "transcription"},
+        )
+    assert secret.value.startswith("ek_")
     assert secret.expires_at == int(server.bus.now) + 600
     assert secret.session.type == "realtime"
+    assert secret.session.object == "realtime.session"
+    assert secret.session.id.startswith("sess_")
+    assert secret.session.model
+    assert captions.expires_at == int(server.bus.now) + 30
+    assert captions.session.type == "transcription"
+    assert captions.session.object == "realtime.transcription_session"
 
 
 @pytest.mark.parametrize(
@@ -249,6 +260,30 @@ async def test_hang_up_is_for_the_workspace_only(
         assert not await server.calls.hang_up(mine, "call_unknown")  # type: ignore[arg-type]
         assert await server.calls.hang_up(mine, call_id)  # type: ignore[arg-type]
         assert await caller.wait_closed() == (1000, "client_hangup")
+
+
+@pytest.mark.parametrize("verb", ["accept", "reject", "refer"])
+async def test_what_only_sip_calls_can_do_is_refused_with_words(
+    server: TestServer, http: aiohttp.ClientSession, verb: str
+) -> None:
+    url = f"{server.url}/v1/realtime/calls/call_1/{verb}"
+    async with http.post(url) as answer:
+        assert answer.status == 401
+    headers = {"Authorization": f"Bearer {server.keys.add()}"}
+    async with http.post(url, headers=headers, json={"target_uri": "tel:1"}) as answer:
+        assert answer.status == 400
+        error = (await answer.json())["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", "sip_only")
+    assert "hangup" in error["message"]
+
+
+async def test_a_page_may_ask_what_it_may_send(
+    server: TestServer, http: aiohttp.ClientSession
+) -> None:
+    async with http.options(f"{server.url}/v1/realtime/client_secrets") as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
 
 
 class _Request:

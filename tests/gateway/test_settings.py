@@ -27,10 +27,12 @@ GOOD = {
     "BLAB_MAX_CALLS": ("7", "max_calls", 7),
     "BLAB_LOG_LEVEL": ("WARNING", "log_level", "warning"),
     "BLAB_RECORD_CALLS": ("/srv/calls", "record_calls", Path("/srv/calls")),
+    "BLAB_TURN_SECRET": ("sekret", "turn_secret", "sekret"),
     "BLAB_ADVERTISED_ADDRESS": ("203.0.113.7", "advertised_address", "203.0.113.7"),
     "BLAB_UDP_PORTS": ("40000-40999", "udp_ports", (40000, 40999)),
     "BLAB_DRAIN_SECONDS": ("2.5", "drain_seconds", 2.5),
     "BLAB_PUBLIC_URL": ("https://voice.example", "public_url", "https://voice.example"),
+    "BLAB_TWILIO_AUTH_TOKEN": ("sekret", "twilio_auth_token", "sekret"),
     "BLAB_REGISTRATION": ("Closed", "registration", "closed"),
     "BLAB_RATE_LIMIT": ("0", "rate_limit", 0),
     "BLAB_WORKERS": ("3", "workers", 3),
@@ -38,6 +40,7 @@ GOOD = {
     "BLAB_MAX_MEDIA_HOURS": ("1.5", "max_media_hours", 1.5),
     "BLAB_RETENTION_DAYS": ("30", "retention_days", 30),
     "BLAB_WEBHOOK_PRIVATE": ("Yes", "webhook_private", True),
+    "BLAB_TOOL_PRIVATE": ("Yes", "tool_private", True),
     "BLAB_PRICES": (__file__, "prices", Path(__file__)),
     "BLAB_TRUSTED_PROXIES": (
         "10.0.0.0/8, ::1",
@@ -67,12 +70,14 @@ BAD = {
     "BLAB_MAX_CALLS": "0",
     "BLAB_LOG_LEVEL": "loud",
     "BLAB_RECORD_CALLS": __file__,
-    "BLAB_ICE_SERVERS": "turn:host",
+    "BLAB_ICE_SERVERS": "relay:host",
+    "BLAB_TURN_SECRET": "a\x04b",
     "BLAB_ADVERTISED_ADDRESS": "example.com",
     "BLAB_UDP_PORTS": "500-400",
     "BLAB_DRAIN_SECONDS": "nan",
     "BLAB_ALLOWED_ORIGINS": "example.com",
     "BLAB_PUBLIC_URL": "voice.example",
+    "BLAB_TWILIO_AUTH_TOKEN": "a\x03b",
     "BLAB_REGISTRATION": "maybe",
     "BLAB_RATE_LIMIT": "-1",
     "BLAB_WORKERS": "65",
@@ -80,6 +85,7 @@ BAD = {
     "BLAB_MAX_MEDIA_HOURS": "inf",
     "BLAB_RETENTION_DAYS": "1.5",
     "BLAB_WEBHOOK_PRIVATE": "perhaps",
+    "BLAB_TOOL_PRIVATE": "perhaps",
     "BLAB_PRICES": "/nowhere/prices.json",
     "BLAB_TRUSTED_PROXIES": "10.0.0.1/8",
 }
@@ -147,8 +153,20 @@ def test_ice_servers() -> None:
     ]
 
 
+def test_a_turn_server_needs_a_password_or_the_secret() -> None:
+    servers = Settings.read(
+        {"BLAB_ICE_SERVERS": "turns:turn.example", "BLAB_TURN_SECRET": "sekret"}
+    ).ice_servers
+    assert [(s.url, s.username) for s in servers] == [("turns:turn.example", None)]
+    for wrong in ("turns:turn.example", "stun:u:p@stun.example"):
+        with pytest.raises(SettingsError, match="BLAB_ICE_SERVERS"):
+            Settings.read({"BLAB_ICE_SERVERS": wrong})
+
+
 SECRETS = {
+    "BLAB_TURN_SECRET": "sekret\x07",
     "BLAB_UPSTREAM_KEY": "sekret\x07",
+    "BLAB_TWILIO_AUTH_TOKEN": "sekret\x07",
     "DATABASE_URL": "mysql://u:sekret@h/d",
     "REDIS_URL": "http://:sekret@h",
     "BLAB_ICE_SERVERS": "turn:u:sekret@h:99999",
@@ -166,6 +184,8 @@ def test_no_secret_is_in_the_repr() -> None:
     settings = Settings.read(
         {
             "BLAB_UPSTREAM_KEY": "sekret",
+            "BLAB_TWILIO_AUTH_TOKEN": "sekret",
+            "BLAB_TURN_SECRET": "sekret",
             "DATABASE_URL": "postgresql://u:sekret@h/d",
             "BLAB_ICE_SERVERS": "turn:u:sekret@h",
         }

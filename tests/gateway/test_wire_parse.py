@@ -1,5 +1,6 @@
 """Client events: what is accepted means the right core event, all else is a named ClientFault."""
 
+import base64
 import math
 from dataclasses import replace
 from typing import Any, get_args
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from gateway.channels.wire.parse import _PARSERS, parse_event
 from media.formats import AudioFormat, Encoding
-from sessions.channel import ClientFault
-from sessions.core.config import Eagerness, SessionConfig, TurnMode
+from sessions.channel import ClientFault, SpokenItem
+from sessions.core.config import Eagerness, SessionConfig, SessionKind, TurnMode
 from sessions.core.events import (
     AddItem,
     CancelResponse,
@@ -35,7 +36,7 @@ def configured(session: dict[str, Any], config: SessionConfig = CONFIG) -> Sessi
     return event.config
 
 
-def outcome_of(message: Any) -> Event | ClientFault:
+def outcome_of(message: Any) -> Event | SpokenItem | ClientFault:
     try:
         return parse_event(message, CONFIG)
     except ClientFault as fault:
@@ -73,7 +74,7 @@ def fault_of(message: Any) -> ClientFault:
                     "tool_choice": "none",
                 },
             },
-            RequestResponse("Be brief.", False, 4096),
+            RequestResponse("Be brief.", False, 4096, metadata=(("a", "b"),), tool_choice="none"),
         ),
         (
             {
@@ -201,7 +202,28 @@ def test_extensions_are_asked_for_by_name() -> None:
     ("session", "param", "code"),
     [
         ({"speling": 1}, "session.speling", "unknown_parameter"),
-        ({"type": "transcription"}, "session.type", "invalid_value"),
+        ({"type": "translation"}, "session.type", "invalid_value"),
+        (
+            {"type": "transcription", "instructions": "x"},
+            "session.instructions",
+            "unknown_parameter",
+        ),
+        (
+            {"type": "transcription", "audio": {"output": {}}},
+            "session.audio.output",
+            "unknown_parameter",
+        ),
+        ({"truncation": "never"}, "session.truncation", "invalid_value"),
+        (
+            {"truncation": {"type": "retention_ratio"}},
+            "session.truncation.retention_ratio",
+            "missing_required_parameter",
+        ),
+        (
+            {"audio": {"input": {"noise_reduction": {"type": "both"}}}},
+            "session.audio.input.noise_reduction.type",
+            "invalid_value",
+        ),
         ({"instructions": 5}, "session.instructions", "invalid_type"),
         ({"instructions": "\ud800"}, "session.instructions", "invalid_value"),
         ({"instructions": "a\0b"}, "session.instructions", "invalid_value"),
@@ -267,17 +289,7 @@ def test_session_update_refuses_by_field_path(
             "audio_end_ms",
         ),
         (
-            {"type": "response.create", "response": {"conversation": "none"}},
-            "unsupported_value",
-            "response.conversation",
-        ),
-        (
-            {"type": "response.create", "response": {"input": [{}]}},
-            "unsupported_value",
-            "response.input",
-        ),
-        (
-            {"type": "conversation.item.create", "item": {"type": "function_call_output"}},
+            {"type": "conversation.item.create", "item": {"type": "mcp_list_tools"}},
             "unsupported_item",
             "item.type",
         ),
@@ -308,17 +320,95 @@ def test_session_update_refuses_by_field_path(
                 "item": {
                     "type": "message",
                     "role": "user",
-                    "content": [{"type": "input_audio", "audio": "AAAA"}],
+                    "content": [{"type": "input_audio", "audio": "%%%%"}],
+                },
+            },
+            "invalid_base64",
+            "item.content[0].audio",
+        ),
+        (
+            {
+                "type": "conversation.item.create",
+                "item": {
+                    "type": "message",
+                    "role": "assistant",
+                    "content": [{"type": "output_audio", "audio": "AAAA"}],
                 },
             },
             "unsupported_content",
             "item.content[0].transcript",
+        ),
+        (
+            {
+                "type": "conversation.item.create",
+                "item": {
+                    "type": "message",
+                    "role": "user",
+                    "content": [
+                        {"type": "input_audio", "audio": "AAAA"},
+                        {"type": "input_text", "text": "and this"},
+                    ],
+                },
+            },
+            "unsupported_content",
+            "item.content",
         ),
     ],
 )
 def test_refusals(message: Any, code: str, param: str | None) -> None:
     fault = fault_of(message)
     assert (fault.code, fault.param) == (code, param)
+
+
+def test_speech_in_an_item_comes_with_its_samples() -> None:
+    content = [{"type": "input_audio", "audio": base64.b64encode(bytes(48_000)).decode()}]
+    item = {"id": "mine", "type": "message", "role": "user", "content": content}
+    spoken = parse_event({"type": "conversation.item.create", "item": item}, CONFIG)
+    assert spoken == SpokenItem(AddItem("user", "", "mine", seconds=1.0), bytes(48_000), 24_000)
+
+
+def test_a_transcription_session() -> None:
+    session = {
+        "type": "transcription",
+        "include": ["item.input_audio_transcription.logprobs"],
+        "audio": {
+            "input": {
+                "format": {"type": "audio/pcm", "rate": 24000},
+                "noise_reduction": {"type": "far_field", "strength": 0.5},
+                "transcription": {"model": "gpt-4o-transcribe", "delay": "low", "keywords": ["a"]},
+                "turn_detection": {"type": "server_vad", "silence_duration_ms": 300},
+            }
+        },
+    }
+    config = configured(session)
+    assert config.kind is SessionKind.TRANSCRIPTION
+    assert not config.answers
+    assert config.noise_reduction == "far_field"
+    assert configured({"type": "realtime"}, config).answers
+    beta = parse_event({"type": "transcription_session.update", "session": {}}, CONFIG)
+    assert beta == ConfigureSession(replace(CONFIG, kind=SessionKind.TRANSCRIPTION))
+
+
+def test_null_means_something_of_its_own() -> None:
+    config = configured({"input_audio_noise_reduction": {"type": "near_field"}})
+    assert configured({"audio": {"input": {"noise_reduction": None}}}, config) == CONFIG
+    quiet = configured({"audio": {"input": {"transcription": None}}})
+    assert not quiet.tells_transcripts
+    assert configured({"audio": {"input": {"transcription": {}}}}, quiet) == CONFIG
+
+
+@pytest.mark.parametrize(
+    ("truncation", "kept"),
+    [
+        ("disabled", "disabled"),
+        (
+            {"type": "retention_ratio", "retention_ratio": 0.8, "token_limits": {}},
+            0.8,
+        ),
+    ],
+)
+def test_truncation_is_kept(truncation: Any, kept: Any) -> None:
+    assert configured({"truncation": truncation}).truncation == kept
 
 
 def test_no_type_is_needed_in_an_update_of_turn_detection_unless_it_was_off() -> None:
@@ -337,7 +427,8 @@ json_values = st.recursive(
 names = st.sampled_from(
     "type event_id session item item_id previous_item_id content_index audio_end_ms response "
     "response_id model voice audio input output format rate turn_detection speed id role content "
-    "text transcript blab events modalities max_output_tokens instructions".split()
+    "text transcript blab events modalities max_output_tokens instructions conversation metadata "
+    "truncation noise_reduction transcription".split()
 )
 words = st.sampled_from(
     [*_PARSERS, "message", "user", "input_text", "audio/pcm", "server_vad", "audio", "text", "inf"]
@@ -362,4 +453,4 @@ def test_any_json_value_is_an_event_or_a_client_fault(message: Any) -> None:
         assert outcome.message.encode()
         assert (outcome.param or "").encode() is not None
     else:
-        assert isinstance(outcome, get_args(Event))
+        assert isinstance(outcome, (*get_args(Event), SpokenItem))

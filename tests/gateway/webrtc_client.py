@@ -7,7 +7,7 @@ packets on the clock and can lose them by a pattern, the ear notes when each pac
 import asyncio
 import json
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 from gateway.channels.webrtc.ice import IceConnection, IceSettings
 from gateway.channels.webrtc.sender import VoiceTrack
 from media.opus import OpusDecoder
+from tests.gateway.protocol_validator import check_stream
 
 AUDIO = Path(__file__).parent.parent / "audio"
 LOOPBACK = IceSettings(bind_addresses=("127.0.0.1",))
@@ -126,6 +127,7 @@ class Caller:
         self.drop = drop
         self.events: list[dict[str, Any]] = []
         self.call_id = ""
+        self.answered: Mapping[str, str] = {}
         self.sent_packets = 0
         self.dropped_packets = 0
         self.spoken_at = 0.0
@@ -154,8 +156,10 @@ class Caller:
         await asyncio.wait_for(self.opened.wait(), 10)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self.hang_up()
+        if kind is None and self.events and "event_id" in self.events[0]:
+            check_stream(self.events)
 
     async def offer(self) -> str:
         await self.connection.setLocalDescription()
@@ -176,6 +180,7 @@ class Caller:
             async with request as response:
                 answer = await response.text()
                 assert response.status == 201, answer
+                self.answered = response.headers
                 self.call_id = response.headers["Location"].rsplit("/", 1)[1]
         self.on_answer(answer)
         await self.connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))

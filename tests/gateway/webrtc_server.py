@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from gateway.channels.webrtc import IceSettings, WebRTCCalls, WebRTCChannel, setup
+from gateway.channels.webrtc.whip import setup_whip
 from media.resample import Resampler
 from sessions.channel import Piece
 
@@ -20,6 +21,7 @@ class EchoGateway:
     def __init__(self, room: int = 100) -> None:
         self.room = room
         self.url = ""
+        self.whip_url = ""
         self.calls: WebRTCCalls
         self.channels: dict[str, WebRTCChannel] = {}
         self.frames: dict[str, list[tuple[float, bytes]]] = {}
@@ -49,6 +51,11 @@ class EchoGateway:
         await channel.close("hung up")
         return True
 
+    async def carries(self, request: web.Request, call_id: str) -> bool:
+        if request.headers.get("Authorization") == "Bearer wrong":
+            raise web.HTTPUnauthorized(text="no such key")
+        return call_id in self.channels
+
     async def _run(self, call_id: str, channel: WebRTCChannel) -> None:
         resampler = Resampler(channel.input_rate, channel.output_rate)
         loop = asyncio.get_running_loop()
@@ -68,12 +75,14 @@ async def serve(room: int = 100, ice: IceSettings = LOOPBACK) -> AsyncIterator[E
     gateway = EchoGateway(room)
     app = web.Application()
     gateway.calls = setup(app, gateway.start_call, gateway.hang_up, ice)
+    setup_whip(app, gateway.calls, gateway.carries, gateway.hang_up, ice)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
     gateway.url = f"http://127.0.0.1:{port}/v1/realtime/calls"
+    gateway.whip_url = f"http://127.0.0.1:{port}/v1/whip"
     try:
         yield gateway
     finally:

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import threading
 import time
@@ -13,9 +14,12 @@ import pytest_asyncio
 from pipelines.engines.base import (
     ChatDelta,
     ChatMessage,
+    ChatToolCall,
     EngineBusy,
     EngineFailed,
     EngineTimeout,
+    ToolDefinition,
+    ToolOffer,
 )
 from pipelines.engines.llama import LlamaChat
 from pipelines.engines.llama_server import LlamaSettings
@@ -225,6 +229,30 @@ class TestRealModel:
         paris, rome = await asyncio.gather(text("France"), text("Italy"))
         assert "Paris" in paris
         assert "Rome" in rome
+
+    async def test_it_calls_a_tool_and_speaks_of_what_it_brought(self, real: LlamaChat) -> None:
+        schema = '{"type": "object", "properties": {"city": {"type": "string"}}}'
+        offer = ToolOffer((ToolDefinition("get_weather", "Current weather of a city", schema),))
+        system = ChatMessage("system", "You are a helpful assistant on a call.")
+        asked = [system, ChatMessage("user", "What is the weather in Paris?")]
+        deltas = [d async for d in real.stream(asked, max_tokens=60, temperature=0.0, offer=offer)]
+        (call,) = [piece for delta in deltas for piece in delta.calls]
+        assert "".join(delta.text for delta in deltas).strip() == ""
+        assert (call.name, json.loads(call.arguments)) == ("get_weather", {"city": "Paris"})
+        assert deltas[-1].finish_reason == "tool_calls"
+        made = ChatToolCall("call_1", call.name, call.arguments)
+        answered = [
+            *asked,
+            ChatMessage("assistant", "", (made,)),
+            ChatMessage("tool", '{"sky": "rain", "celsius": 9}', call_id="call_1"),
+        ]
+        deltas = [
+            d async for d in real.stream(answered, max_tokens=60, temperature=0.0, offer=offer)
+        ]
+        spoken = "".join(delta.text for delta in deltas)
+        assert not any(delta.calls for delta in deltas)
+        assert "rain" in spoken
+        assert "{" not in spoken
 
     async def test_it_opens_no_port(self, real: LlamaChat) -> None:
         assert not _open_sockets() & _listening_sockets()

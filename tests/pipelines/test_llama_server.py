@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.base import ChatDelta, ChatMessage, EngineFailed
+from pipelines.engines.base import (
+    ChatDelta,
+    ChatMessage,
+    ChatToolCall,
+    EngineFailed,
+    ToolDefinition,
+    ToolOffer,
+)
 from pipelines.engines.llama_server import (
     HISTORY_BLOCK,
     ChunkReader,
@@ -64,6 +71,40 @@ def test_shortening_keeps_instructions_and_the_last_message(roles: list[Any], bl
     assert len(messages) - 1 >= len(shorter) >= len(messages) - blocks * HISTORY_BLOCK
     lead = next((n for n, role in enumerate(roles) if role != "system"), len(roles))
     assert shorter[: min(lead, len(roles) - 1)] == messages[: min(lead, len(roles) - 1)]
+
+
+def test_an_output_keeps_its_call() -> None:
+    call = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
+    history = [ChatMessage("user", str(n)) for n in range(7)]
+    messages = [*history, call, ChatMessage("tool", "found", call_id="c")]
+    assert shortened(messages, 1) == messages[7:]
+
+
+def test_tools_are_offered_and_not_again_behind_an_output() -> None:
+    offer = ToolOffer((ToolDefinition("find", "Finds.", '{"type": "object"}'),), "find")
+    asked = [ChatMessage("user", "find it")]
+    body = request_of(asked, max_tokens=8, temperature=0.0, offer=offer)
+    assert body["tools"][0]["function"]["name"] == "find"
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "find"}}
+    call = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
+    answered = [*asked, call, ChatMessage("tool", "found", call_id="c")]
+    body = request_of(answered, max_tokens=8, temperature=0.0, offer=offer)
+    assert "tools" not in body
+    assert [message["role"] for message in body["messages"]] == ["user", "user"]
+
+
+def test_a_written_call_is_a_call_however_it_is_cut() -> None:
+    reader = ChunkReader(ToolOffer((ToolDefinition("find"),)))
+    deltas = [
+        reader.read({"choices": [{"delta": {"content": text}}]})
+        for text in ('{"name": "fi', 'nd", "argu', 'ments": {"thing": "pens"}}')
+    ]
+    assert deltas[:2] == [None, None]
+    (call,) = deltas[2].calls if deltas[2] else ()
+    assert (call.name, call.arguments) == ("find", '{"thing": "pens"}')
+    reader.read({"choices": [{"delta": {}, "finish_reason": "stop"}]})
+    last = reader.read({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
+    assert last == ChatDelta("", "tool_calls", 5, 2)
 
 
 def test_shortening_ends() -> None:

@@ -14,6 +14,9 @@ from pipelines.engines.base import (
     EngineFailed,
     EngineTimeout,
     ModelUnavailable,
+    ToolCallDelta,
+    ToolDefinition,
+    ToolOffer,
     Transcription,
 )
 from pipelines.engines.openai_compatible import (
@@ -83,6 +86,28 @@ class TestChat:
         assert request["model"] == "upstream-chat"
         assert request["stream_options"] == {"include_usage": True}
         assert [m["role"] for m in request["messages"]] == ["system", "user"]
+
+    async def test_calls_are_assembled_by_index(
+        self, client: UpstreamClient, upstream: Upstream
+    ) -> None:
+        upstream.calls = [
+            {"index": 0, "id": "a", "function": {"name": "find", "arguments": ""}},
+            {"index": 1, "id": "b", "function": {"name": "buy", "arguments": "{}"}},
+            {"index": 0, "function": {"arguments": '{"x": 1}'}},
+        ]
+        offer = ToolOffer((ToolDefinition("find"), ToolDefinition("buy")), "required")
+        model = UpstreamChat("local-name", client, "upstream-chat")
+        pieces = [
+            piece async for delta in model.stream(HELLO, offer=offer) for piece in delta.calls
+        ]
+        assert pieces == [
+            ToolCallDelta(0, "a", "find"),
+            ToolCallDelta(1, "b", "buy", "{}"),
+            ToolCallDelta(0, arguments='{"x": 1}'),
+        ]
+        asked = upstream.requests[-1]
+        assert [tool["function"]["name"] for tool in asked["tools"]] == ["find", "buy"]
+        assert asked["tool_choice"] == "required"
 
     async def test_closing_closes_the_connection(
         self, client: UpstreamClient, upstream: Upstream

@@ -270,6 +270,28 @@ async def test_an_endless_answer_is_left_at_the_cap() -> None:
     assert sent < 32 * 1024 * 1024  # what the sockets' buffers took
 
 
+async def test_an_open_answer_is_read_by_who_asked() -> None:
+    asked = []
+
+    async def plain(request: web.Request) -> web.Response:
+        asked.append((request.method, request.headers["Accept-Encoding"], await request.read()))
+        return web.Response(text="hello", status=201)
+
+    async with endpoint(plain) as server:
+        url = f"http://127.0.0.1:{server.port}/"
+        async with (
+            guarding(CustomerHttp(allow_private=True)) as http,
+            http.open("PUT", url, headers={}, body=b"body") as answer,
+        ):
+            assert (answer.status, await answer.text()) == (201, "hello")
+        assert asked == [("PUT", "identity", b"body")]
+        async with guarding(CustomerHttp()) as http:
+            with pytest.raises(UrlRefused):
+                async with http.open("GET", url, headers={}):
+                    pass
+        assert len(asked) == 1
+
+
 async def test_a_silent_endpoint_and_an_absent_one() -> None:
     released = asyncio.Event()
 

@@ -37,6 +37,8 @@ class Upstream:
     fault: Fault = Fault.NONE
     refusal: tuple[int, Any] = (500, {"error": {"message": "out of order"}})
     reply: tuple[str, ...] = ("Hello", " there", ".")
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    """Pieces of tool calls that follow the reply."""
     audio: bytes = bytes(range(256)) * 20
     requests: list[dict[str, Any]] = field(default_factory=list)
     disconnected: asyncio.Event = field(default_factory=asyncio.Event)
@@ -106,6 +108,8 @@ class Upstream:
             await self._maybe_fail(request)
             if self.fault is Fault.BREAKS_OFF:
                 return response
+        for piece in self.calls:
+            await response.write(_event({"choices": [{"delta": {"tool_calls": [piece]}}]}))
         await response.write(_event({"choices": [{"delta": {}, "finish_reason": "stop"}]}))
         usage = {"prompt_tokens": 11, "completion_tokens": len(self.reply)}
         await response.write(_event({"choices": [], "usage": usage}) + b"data: [DONE]\n\n")

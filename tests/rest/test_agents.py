@@ -40,6 +40,7 @@ async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
             "systemPrompt": DEFAULT_PROMPT,
             "language": None,
             "isDefault": False,
+            "tools": [],
         }
         status, shown = await caller.ask("GET", f"/api/agents/{made['id']}")
         assert (status, shown["data"]) == (200, made)

@@ -36,6 +36,7 @@ class Receiver:
     received: list[Upload] = field(default_factory=list)
     content: list[bytes] = field(default_factory=list)
     before_end: Callable[[], Any] = lambda: None
+    more: tuple[str, ...] = ()
     url: str = ""
     port: int = 0
     ended: int = 0
@@ -53,7 +54,7 @@ class Receiver:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Receiver"]:
-        self.uploads = Uploads(self.folder, self.limits)
+        self.uploads = Uploads(self.folder, self.limits, self.more)
         app = web.Application(middlewares=[refusals], client_max_size=1024)
         app.router.add_post("/", self.handle)
         app.cleanup_ctx.append(self.uploads.context)
@@ -118,6 +119,20 @@ async def test_a_form_is_received_and_forgotten(receiver: Receiver):
     assert receiver.mode == 0o600
     assert stat.S_IMODE(receiver.folder.stat().st_mode) == 0o700
     assert receiver.left() == []
+
+
+async def test_fields_that_the_receiver_names_may_come_often(tmp_path: Path):
+    receiver = Receiver(tmp_path / "uploads", LIMITS, more=("parts[]", "format"))
+    async with receiver.running():
+        for last in ("b", "c"):
+            data = fields(model="m")
+            for part in ("a", last):
+                data.add_field("parts[]", part)
+            assert (await receiver.post(data))[0] == 200
+    first, second = receiver.received
+    assert first.more == {"parts[]": ("a", "b")}
+    assert first.model == "m"
+    assert first.digest != second.digest
 
 
 async def test_a_large_file_goes_through_in_little_memory(tmp_path: Path):

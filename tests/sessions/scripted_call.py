@@ -2,7 +2,7 @@
 
 ``async with ScriptedCall(...) as call`` runs it; its caller speaks seven times as fast as people
 do (the session allows eight), and is silent in between for as long as the call lasts. At the end
-it hangs up and asserts that nothing of the call is left.
+it hangs up and asserts that nothing of the call is left, and that the protocol was kept to.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from sessions.core.config import SessionConfig
 from sessions.core.events import Event
 from sessions.core.items import ReplyStatus
 from sessions.live import LiveSession
+from tests.gateway.protocol_validator import check_stream
 
 from .fake_channel import FakeChannel
 
@@ -114,6 +115,7 @@ class ScriptedCall:
         await asyncio.gather(self._mouth, return_exceptions=True)
         if error is None:
             self.assert_nothing_left()
+            check_stream(self.channel.events)
 
     async def ended(self, seconds: float = 5.0) -> str | None:
         """Wait until the call is over; its reason, or None where ``run`` raised ``failure``."""

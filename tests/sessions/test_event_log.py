@@ -11,20 +11,25 @@ from hypothesis import strategies as st
 
 from sessions import event_log
 from sessions.core.commands import PausePlayout, Publish, ResumePlayout
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, SessionKind
 from sessions.core.events import (
     AddItem,
     CallStarted,
     ConfigureSession,
     Event,
     HangUp,
+    RequestResponse,
     TurnScored,
     VoiceWindow,
 )
+from sessions.core.items import PromptLine
 from sessions.core.notices import InputCleared, PlayoutEnded, PlayoutResumed
 from sessions.event_log import EventLogError, EventLogWriter, digest, read_event_log
 
 CONFIG = SessionConfig(extensions=frozenset({"blab.latency", "blab.playout", "blab.resume"}))
+
+
+LINES = (PromptLine("system", "Sum up."), PromptLine(item_id="x"))
 
 
 def written(path: Path, *steps: tuple[Event, float]) -> Path:
@@ -41,11 +46,13 @@ def test_a_log_reads_as_it_was_written(tmp_path: Path) -> None:
         (VoiceWindow(512, 1 / 3), 1e9 / 7),
         (AddItem("user", "Grüße\n", None, "root"), 2e9),
         (ConfigureSession(SessionConfig(), "e"), 3e9),
+        (ConfigureSession(SessionConfig(SessionKind.TRANSCRIPTION, truncation=0.5)), 4e9),
+        (RequestResponse(prompt=LINES, metadata=(("a", "b"),), out_of_band=True), 5e9),
     ]
     recorded = read_event_log(written(tmp_path / "log", *events))
     assert (recorded.call_id, recorded.config, recorded.complete) == ("c1", CONFIG, True)
     assert [(entry.event, entry.now) for entry in recorded.entries] == events
-    assert [entry.line for entry in recorded.entries] == [2, 3, 4, 5]
+    assert [entry.line for entry in recorded.entries] == [2, 3, 4, 5, 6, 7]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1))

@@ -40,6 +40,16 @@ async def test_followers_see_everything_in_order(fanout):
     assert fanout.dropped == 0
 
 
+async def test_an_event_for_one_follower_is_for_that_one(fanout):
+    fanout.publish("a", {"n": 1})
+    fanout.publish("a", {"n": 2}, to="me")
+    fanout.publish("a", {"n": 3})
+    fanout.end("a")
+    assert await followed(fanout, "a") == [(1, {"n": 1}), (3, {"n": 3})]
+    mine = [pair async for pair in fanout.follow("a", name="me")]
+    assert mine == [(number, {"n": number}) for number in (1, 2, 3)]
+
+
 async def test_a_trimmed_beginning_is_said(fanout, redis):
     entries = [StreamEntry("call:a:events", n, b'{"n":1}') for n in range(50, 53)]
     await redis.append(entries, keep=10, ttl=10)

@@ -218,3 +218,15 @@ async def test_a_slow_recogniser_gets_all_the_audio_it_missed(ear: Ear) -> None:
     go.set()
     assert (await ear.event(PartialTranscript, 2)).text == "one two three four"
     ear.listening.drop(1)
+
+
+async def test_audio_of_an_item_is_transcribed_at_its_own_rate(ear: Ear) -> None:
+    clips = [ear.listening.keep(bytes(2 * 8_000), 8_000) for _ in range(5)]
+    ear.listening.transcribe_clip(3, clips[-1])
+    assert await ear.event(FinalTranscript) == FinalTranscript(3, "one two three four", 0)
+    with pytest.raises(KeyError):
+        ear.listening.transcribe_clip(4, clips[0])
+    ear.listening.transcribe_clip(5, clips[1])
+    ear.listening.drop(5)
+    await ear.settle()
+    assert len(ear.of(FinalTranscript)) == 1

@@ -350,3 +350,21 @@ async def test_no_work_is_begun_before_the_call() -> None:
     call = ScriptedCall()
     with pytest.raises(RuntimeError, match="does not run"):
         call.session._spawn(asyncio.sleep(0))
+
+
+# ---------------------------------------------------------------------------- beside it
+
+
+async def test_a_reply_is_written_beside_the_spoken_one_and_ends_with_the_call() -> None:
+    engines = scripted_engines(hears=("hello there",), answers=(LONG, "In short.", LONG))
+    wanted = {"conversation": "none", "output_modalities": ["text"]}
+    async with ScriptedCall(engines) as call:
+        await call.say(2)
+        await call.event("response.output_audio_transcript.delta")
+        call.session.inject({"type": "response.create", "response": wanted})
+        written = (await call.event("response.done"))["response"]
+        assert written["output"][0]["content"] == [{"type": "output_text", "text": "In short."}]
+        engines.chat_model.token_delay = 60
+        call.session.inject({"type": "response.create", "response": wanted})
+        await call.event("response.created", 3)
+    assert call.of("response.done")[-1]["response"]["status"] == "cancelled"

@@ -137,3 +137,28 @@ async def test_it_reconnects_by_itself(own_valkey):
     await eventually(lambda: own_valkey.states["valkey"] == "ready")
     assert await bus.get("k") is None
     await bus.close()
+
+
+async def test_a_box_is_bounded_and_rings_once(redis):
+    async def post(letter, box="box"):
+        return await redis.post(box, letter, bell="bell", name=box, keep=3, ttl=10)
+
+    assert await redis.rung("bell", wait=0.01) is None
+    assert [await post(letter) for letter in (b"1", b"2", b"3", b"4")] == [True] * 3 + [False]
+    assert await post(b"x", "other")
+    assert await redis.rung("bell") == "box"
+    assert await redis.rung("bell") == "other"
+    assert await redis.rung("bell", wait=0.01) is None
+    assert await redis.collect("box", 2) == [b"1", b"2"]
+    assert await redis.collect("box", 2) == [b"3"]
+    assert await redis.collect("box", 2) == []
+    assert await post(b"5")
+    assert await redis.rung("bell") == "box"
+
+
+async def test_letters_that_nobody_takes_are_forgotten(redis):
+    assert await redis.post("box", b"1", bell="bell", name="box", keep=1, ttl=0.03)
+    async with asyncio.timeout(2):
+        while not await redis.post("box", b"2", bell="bell", name="box", keep=1, ttl=10):
+            pass
+    assert await redis.collect("box", 9) == [b"2"]

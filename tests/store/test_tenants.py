@@ -160,6 +160,8 @@ async def test_agents(database, workspaces):
     assert agent.voice == "default"
     assert await agents.get(ours, agent.id) == agent
     assert await agents.get(theirs, agent.id) is None
+    assert await agents.of_any_workspace(agent.id) == agent
+    assert await agents.of_any_workspace("agt_absent") is None
     changed = await agents.update(ours, agent.id, {"name": "Bea", "language": None})
     assert changed is not None
     assert (changed.name, changed.language, changed.voice) == ("Bea", None, "default")

@@ -12,14 +12,15 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from .channel import WebRTCChannel
 from .ice import DEFAULT_ICE, IceSettings
-from .offer import MAX_OFFER_BYTES, Offer, OfferError, check_offer
+from .offer import MAX_OFFER_BYTES, OfferError, check_offer
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ MAX_SESSION_BYTES = 256 * 1024
 MAX_BODY_BYTES = MAX_OFFER_BYTES + MAX_SESSION_BYTES + 4096
 BODY_TIMEOUT = 10.0
 ALLOWED_HEADERS = "Authorization, Content-Type, X-OpenAI-Agents-SDK, OpenAI-Beta"
+
+T = TypeVar("T")
 
 StartCall = Callable[[web.Request, WebRTCChannel, dict[str, Any] | None], Awaitable[str]]
 """Authenticates the request, admits the call, starts its session; returns the call id.
@@ -42,6 +45,16 @@ class RequestError(Exception):
     def __init__(self, code: str, message: str, param: str | None = None, status: int = 400):
         super().__init__(message)
         self.code, self.message, self.param, self.status = code, message, param, status
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedCall:
+    """A call that has been answered; ``ufrag`` is the caller's (RFC 8839)."""
+
+    call_id: str
+    answer: str
+    ufrag: str
+    channel: WebRTCChannel
 
 
 class WebRTCCalls:
@@ -79,27 +92,23 @@ class WebRTCCalls:
     async def create(self, request: web.Request) -> web.Response:
         """Answer an offer and start the call."""
         try:
-            async with asyncio.timeout(BODY_TIMEOUT):
-                sdp, session = await _read_body(request)
-            offer = check_offer(sdp)
-        except TimeoutError:
-            return self._error(
-                RequestError(
-                    "timeout", f"the body did not arrive in {BODY_TIMEOUT:.0f} s", None, 408
-                )
-            )
-        except OfferError as fault:
-            return self._error(RequestError("invalid_sdp", str(fault), "sdp"))
+            sdp, session = await within_body_timeout(_read_body(request))
+            call = await self.connect(request, sdp, session)
         except RequestError as fault:
-            return self._error(fault)
-        return await self._connect(request, offer, session)
+            return self.refusal(fault)
+        return web.Response(
+            status=201,
+            text=call.answer,
+            content_type="application/sdp",
+            headers=self._cors() | {"Location": f"/v1/realtime/calls/{call.call_id}"},
+        )
 
     async def hang_up(self, request: web.Request) -> web.Response:
         """End a call."""
         call_id = request.match_info["call_id"]
         if await self._hang_up(request, call_id):
             return web.Response(headers=self._cors())
-        return self._error(
+        return self.refusal(
             RequestError("call_not_found", f"there is no call {call_id!r}", "call_id", 404)
         )
 
@@ -116,30 +125,25 @@ class WebRTCCalls:
         """Close every call that is left."""
         await asyncio.gather(*(channel.close(reason) for channel in list(self._channels)))
 
-    async def _connect(
-        self, request: web.Request, offer: Offer, session: dict[str, Any] | None
-    ) -> web.Response:
-        channel = self._make_channel()
+    async def connect(
+        self, request: web.Request, sdp: str, session: dict[str, Any] | None
+    ) -> ConnectedCall:
+        """Start the call that an offer asks for; raises RequestError, or what refuses the call."""
+        channel = None
         try:
+            offer = check_offer(sdp)
+            channel = self._make_channel()
             call_id = await self._start_call(request, channel, session)
             answer = await channel.answer(offer)
-        except web.HTTPException as refusal:
-            await channel.close("refused")
-            refusal.headers.update(self._cors())
+        except BaseException as fault:
+            if channel is not None:
+                await channel.close("call could not be started")
+            if isinstance(fault, web.HTTPException):
+                fault.headers.update(self._cors())
+            if isinstance(fault, OfferError):
+                raise RequestError("invalid_sdp", str(fault), "sdp") from fault
             raise
-        except OfferError as fault:
-            await channel.close("offer refused")
-            return self._error(RequestError("invalid_sdp", str(fault), "sdp"))
-        except BaseException:
-            await channel.close("call could not be started")
-            raise
-        location = {"Location": f"/v1/realtime/calls/{call_id}"}
-        return web.Response(
-            status=201,
-            text=answer,
-            content_type="application/sdp",
-            headers=self._cors() | location,
-        )
+        return ConnectedCall(call_id, answer, offer.ufrag, channel)
 
     def _make_channel(self) -> WebRTCChannel:
         def forget(reason: str) -> None:
@@ -156,7 +160,8 @@ class WebRTCCalls:
             "Access-Control-Expose-Headers": "Location",
         }
 
-    def _error(self, fault: RequestError) -> web.Response:
+    def refusal(self, fault: RequestError) -> web.Response:
+        """The answer to a request that cannot be carried out."""
         error = {
             "type": "invalid_request_error",
             "code": fault.code,
@@ -185,10 +190,25 @@ def setup(
     return calls
 
 
+async def within_body_timeout(reading: Awaitable[T]) -> T:
+    """What is read of a request's body; raises RequestError where it comes too slowly."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT):
+            return await reading
+    except TimeoutError:
+        message = f"the body did not arrive in {BODY_TIMEOUT:.0f} s"
+        raise RequestError("timeout", message, None, 408) from None
+
+
+async def read_text(request: web.Request, limit: int, param: str) -> str:
+    """A request's body of at most ``limit`` bytes as text; raises RequestError."""
+    return _text(await _read(request.content.iter_chunked(8192), limit, param))
+
+
 async def _read_body(request: web.Request) -> tuple[str, dict[str, Any] | None]:
     """The offer and the session configuration of a request."""
     if request.content_type == "application/sdp":
-        return _text(await _read(request.content.iter_chunked(8192), MAX_OFFER_BYTES, "sdp")), None
+        return await read_text(request, MAX_OFFER_BYTES, "sdp"), None
     if not request.content_type.startswith("multipart/"):
         raise RequestError(
             "unsupported_content_type",

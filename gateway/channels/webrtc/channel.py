@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from aiortc import RTCIceCandidate
+
 from media.formats import SAMPLE_BYTES
 from sessions.channel import Piece, ServerEvent
 from sessions.core.config import SessionConfig
@@ -65,6 +67,7 @@ class WebRTCChannel:
         )
         self._incoming: deque[bytes | Mapping[str, Any]] = deque()
         self._arrived = asyncio.Event()
+        self._listened_to = True
         self._audio_bytes = 0
         self._messages = 0
         self._early: deque[str] | None = deque(maxlen=MAX_EARLY_EVENTS)
@@ -79,7 +82,14 @@ class WebRTCChannel:
         self._handshake = self._loop.call_later(
             self._handshake_timeout, self.on_gone, "handshake timed out"
         )
-        return await self._peer.answer(offer)
+        answer = await self._peer.answer(offer)
+        self._listened_to = self._peer.sends
+        return answer
+
+    async def add_candidate(self, candidate: RTCIceCandidate) -> None:
+        """Another address that the caller found (trickle ICE)."""
+        if self.closed_reason is None:
+            await self._peer.add_candidate(candidate)
 
     # ------------------------------------------------------------------ Channel
 
@@ -102,17 +112,17 @@ class WebRTCChannel:
         """WebRTC's formats are negotiated by SDP; a configuration changes nothing here."""
 
     def play(self, piece: Piece) -> None:
-        """Queue reply audio (``output_rate``)."""
-        if not self._track.play(piece.pcm):
+        """Queue reply audio (``output_rate``), unless the caller only speaks."""
+        if self._listened_to and not self._track.play(piece.pcm):
             self.on_gone("playout queue is full")
 
     def flush(self) -> None:
         """Forget all audio that has not left; takes effect with the next packet."""
         self._track.flush()
 
-    def played(self) -> int:
-        """Samples whose packets have left."""
-        return self._track.played()
+    def played(self) -> int | None:
+        """Samples whose packets have left; None where the caller only speaks."""
+        return self._track.played() if self._listened_to else None
 
     def send(self, event: ServerEvent) -> None:
         """Send a server event over the data channel, or keep it until that is open."""

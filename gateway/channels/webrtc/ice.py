@@ -19,7 +19,7 @@ import logging
 import random
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
 
@@ -44,11 +44,13 @@ SOCKET_BUFFER = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TurnServer:
-    """A relay: ``turn:host:port?transport=udp`` or ``turns:…`` and its credential."""
+    """A relay: ``turn:host:port?transport=udp`` or ``turns:…`` and how to sign in: by a fixed
+    name and password, or by the secret that time-limited ones are made of (turn.py)."""
 
     url: str
-    username: str
-    credential: str
+    username: str = ""
+    credential: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

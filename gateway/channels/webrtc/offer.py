@@ -34,6 +34,8 @@ class Offer:
 
     sdp: str
     candidates: tuple[RTCIceCandidate, ...]
+    ufrag: str
+    """The caller's ICE user fragment (RFC 8839)."""
 
 
 def check_offer(text: str) -> Offer:
@@ -47,8 +49,9 @@ def check_offer(text: str) -> Offer:
         raise OfferError(f"the SDP cannot be read: {fault or type(fault).__name__}") from fault
     _check_sections(description)
     kept = (line for line in lines if not line.startswith(("a=candidate:", "a=end-of-candidates")))
-    candidates = _leading_section(description).ice_candidates
-    return Offer("\r\n".join(kept) + "\r\n", tuple(candidates))
+    leader = _leading_section(description)
+    ufrag = (leader.ice.usernameFragment if leader.ice else None) or ""
+    return Offer("\r\n".join(kept) + "\r\n", tuple(leader.ice_candidates), ufrag)
 
 
 def _check_sections(description: sdp.SessionDescription) -> None:

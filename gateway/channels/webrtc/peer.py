@@ -13,10 +13,17 @@ tests/gateway/test_webrtc_peer.py fails when they change.
 
 import asyncio
 import logging
+import time
 from typing import Any, Protocol
 
 import aiortc
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCIceCandidate,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcicetransport import candidate_to_aioice, connection_kwargs
@@ -25,6 +32,7 @@ from .ice import IceConnection, IceSettings
 from .offer import PARSER_FAULTS, Offer, OfferError
 from .receiver import VoiceReceiver, report_pause
 from .sender import VoiceTrack
+from .turn import turn_login
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +66,15 @@ class Peer(Protocol):
 
     async def answer(self, offer: Offer) -> str:
         """The SDP answer to a checked offer, with all our candidates. Raises OfferError."""
+        ...
+
+    @property
+    def sends(self) -> bool:
+        """Whether the caller wants to hear anything; known after ``answer``."""
+        ...
+
+    async def add_candidate(self, candidate: RTCIceCandidate) -> None:
+        """Another address of the caller's; one too many, or one too late, is ignored."""
         ...
 
     def say(self, text: str) -> bool:
@@ -114,6 +131,15 @@ class AiortcPeer:
         except (*PARSER_FAULTS, InternalError, InvalidStateError, OperationError) as fault:
             raise OfferError(f"the offer cannot be answered: {fault}") from fault
         return str(self._connection.localDescription.sdp)
+
+    @property
+    def sends(self) -> bool:
+        """Whether the caller wants to hear anything."""
+        return self._transceiver.currentDirection in ("sendrecv", "sendonly")
+
+    async def add_candidate(self, candidate: RTCIceCandidate) -> None:
+        """Another address of the caller's."""
+        await self._ice.add_remote_candidate(candidate_to_aioice(candidate))
 
     def say(self, text: str) -> bool:
         """Send a message; False where the peer reads too slowly or is gone."""
@@ -253,5 +279,5 @@ def _ice_servers(settings: IceSettings) -> list[RTCIceServer]:
         servers.append(RTCIceServer(settings.stun_server))
     if settings.turn_server is not None:
         turn = settings.turn_server
-        servers.append(RTCIceServer(turn.url, turn.username, turn.credential))
+        servers.append(RTCIceServer(turn.url, *turn_login(turn, time.time())))
     return servers

@@ -48,6 +48,10 @@ class Fields:
         """Whether the field is there and null."""
         return name in self._value and self._value[name] is None
 
+    def names(self) -> list[str]:
+        """The names of all fields."""
+        return list(self._value)
+
     def raw(self, name: str) -> Any:
         """The field's value, unread."""
         return self._value.get(name)

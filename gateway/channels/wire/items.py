@@ -2,26 +2,50 @@
 
 from typing import Any, cast
 
+from media.formats import SAMPLE_BYTES
+from sessions.channel import ClientFault, SpokenItem
+from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem
 from sessions.core.items import Item, Role
 
+from .audio import decode_slice, to_pcm
 from .fields import Fields
+from .tool_items import TOOL_ITEMS, ToolItemEvent, parse_tool_item, render_tool_item
 
 ROLES = ("user", "assistant", "system")
 _TEXT_PARTS = ("input_text", "output_text", "text")
 _SPOKEN_PARTS = ("input_audio", "output_audio", "audio")
 MAX_PARTS = 64
+MAX_AUDIO_CHARS = 2_000_000
+"""Base64 of the speech in an item: half a minute at 24 kHz, decoded below 5 ms."""
 
 
-def parse_item(event: Fields, event_id: str | None) -> AddItem:
-    """conversation.item.create: a message of text, or of speech that comes with its words."""
+def parse_item(
+    event: Fields, event_id: str | None, config: SessionConfig
+) -> AddItem | SpokenItem | ToolItemEvent:
+    """conversation.item.create: a message of text, or of speech with its words or without."""
     item = event.need_child("item")
-    item.only(("id", "type", "object", "status", "role", "content"))
     item.need("type")
-    if item.text("type", max_chars=64) != "message":
-        raise item.fault(
-            "unsupported_item", "Only items of type 'message' can be created here.", "type"
-        )
+    kind = item.text("type", max_chars=64)
+    if kind in TOOL_ITEMS:
+        return parse_tool_item(event, item, event_id)
+    item.only(("id", "type", "object", "status", "role", "content"))
+    if kind != "message":
+        known = ", ".join(("message", *TOOL_ITEMS))
+        raise item.fault("unsupported_item", f"'item.type' must be one of {known}.", "type")
+    item_id = item.text("id", max_chars=64) or None
+    after = event.text("previous_item_id", max_chars=64) or None
+    if (pcm := item_audio(item, config)) is not None:
+        rate = config.input_format.rate
+        seconds = len(pcm) / SAMPLE_BYTES / rate
+        told = AddItem("user", "", item_id, after, event_id, seconds=seconds)
+        return SpokenItem(told, pcm, rate)
+    role, text = message_text(item)
+    return AddItem(role, text, item_id, after, event_id)
+
+
+def message_text(item: Fields) -> tuple[Role, str]:
+    """Role and words of a message; raises ClientFault where there are none."""
     item.need("role")
     role = cast(Role, item.choice("role", ROLES))
     item.need("content")
@@ -33,13 +57,7 @@ def parse_item(event: Fields, event_id: str | None) -> AddItem:
             f"'{item.where('content')}' holds no text.",
             "content",
         )
-    return AddItem(
-        role=role,
-        text=text,
-        item_id=item.text("id", max_chars=64) or None,
-        after=event.text("previous_item_id", max_chars=64) or None,
-        event_id=event_id,
-    )
+    return role, text
 
 
 def _part_text(part: Fields) -> str:
@@ -54,16 +72,47 @@ def _part_text(part: Fields) -> str:
             return transcript
         raise part.fault(
             "unsupported_content",
-            "Speech in an item needs its 'transcript'; live speech goes through "
-            "input_audio_buffer.append.",
+            "Speech of this role needs its 'transcript': only the caller's is transcribed here.",
             "transcript",
         )
     accepted = ", ".join(f"'{name}'" for name in (*_TEXT_PARTS, *_SPOKEN_PARTS))
     raise part.fault("unsupported_content", f"'type' must be one of {accepted}.", "type")
 
 
+def item_audio(item: Fields, config: SessionConfig) -> bytes | None:
+    """The speech of a caller's message that comes without its words, PCM16; None: it has words."""
+    if item.raw("role") != "user":
+        return None
+    parts = item.children("content", max_items=MAX_PARTS) or []
+    spoken = [part for part in parts if part.raw("type") in _SPOKEN_PARTS]
+    if not any(part.raw("audio") is not None and not part.raw("transcript") for part in spoken):
+        return None
+    if len(parts) > 1:
+        raise item.fault(
+            "unsupported_content",
+            f"'{item.where('content')}' holds more than the one piece of speech that is to be "
+            "transcribed: make an item of each.",
+            "content",
+        )
+    return _part_audio(spoken[0], config)
+
+
+def _part_audio(part: Fields, config: SessionConfig) -> bytes:
+    part.only(("type", "audio", "transcript"))
+    encoded = part.need_text("audio", max_chars=MAX_AUDIO_CHARS)
+    try:
+        pcm = to_pcm(decode_slice(encoded, last=True), config.input_format)
+    except ClientFault as fault:
+        raise part.fault(fault.code, fault.message, "audio") from fault
+    if not pcm:
+        raise part.fault("invalid_value", f"'{part.where('audio')}' is empty.", "audio")
+    return pcm
+
+
 def render_item(item: Item) -> dict[str, Any]:
     """The item as the history holds it: of a cut reply, what the caller heard."""
+    if not item.says:
+        return render_tool_item(item)
     text = item.text if item.heard is None else item.heard
     return message(item.item_id, item.role, _content(item.role, text, item.spoken), item.status)
 

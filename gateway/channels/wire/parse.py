@@ -5,10 +5,11 @@ value comes in, the outcome is a core event or a ClientFault.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from sessions.channel import ClientFault
-from sessions.core.config import SessionConfig
+from sessions.channel import ClientFault, SpokenItem
+from sessions.core.config import SessionConfig, SessionKind
 from sessions.core.events import (
     CancelResponse,
     ClearInput,
@@ -17,28 +18,23 @@ from sessions.core.events import (
     ConfigureSession,
     DeleteItem,
     Event,
-    RequestResponse,
     RetrieveItem,
     TruncateItem,
 )
 
 from .fields import Fields
 from .items import parse_item
-from .session_object import merge_max_tokens, merge_modalities, merge_session
+from .response_request import parse_response
+from .session_object import merge_session
 
 MAX_ID_CHARS = 512
 _LATEST_MS = 86_400_000
 _ENVELOPE = ("type", "event_id")
-_RESPONSE = (
-    "audio", "conversation", "input", "instructions", "max_output_tokens", "metadata",
-    "output_modalities", "parallel_tool_calls", "prompt", "reasoning", "tool_choice", "tools",
-    "modalities", "max_response_output_tokens", "voice", "output_audio_format", "temperature",
-)  # fmt: skip
 
-_Parser = Callable[[Fields, str | None, SessionConfig], Event]
+_Parser = Callable[[Fields, str | None, SessionConfig], Event | SpokenItem]
 
 
-def parse_event(message: Any, config: SessionConfig) -> Event:
+def parse_event(message: Any, config: SessionConfig) -> Event | SpokenItem:
     """The core event a client event means; raises ClientFault."""
     if not isinstance(message, Mapping):
         raise ClientFault("invalid_event", "A client event must be a JSON object.")
@@ -69,6 +65,13 @@ def _session_update(fields: Fields, event_id: str | None, config: SessionConfig)
     return ConfigureSession(merge_session(fields.need_child("session"), config), event_id)
 
 
+def _captions_update(fields: Fields, event_id: str | None, config: SessionConfig) -> Event:
+    """The beta's own name for the update of a transcription session."""
+    fields.only((*_ENVELOPE, "session"))
+    captions = replace(config, kind=SessionKind.TRANSCRIPTION)
+    return ConfigureSession(merge_session(fields.need_child("session"), captions), event_id)
+
+
 def _commit(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
     fields.only(_ENVELOPE)
     return CommitInput(event_id)
@@ -84,9 +87,9 @@ def _clear_output(fields: Fields, event_id: str | None, _config: SessionConfig) 
     return ClearOutput(event_id)
 
 
-def _item_create(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+def _item_create(fields: Fields, event_id: str | None, config: SessionConfig) -> Event | SpokenItem:
     fields.only((*_ENVELOPE, "item", "previous_item_id"))
-    return parse_item(fields, event_id)
+    return parse_item(fields, event_id, config)
 
 
 def _item_delete(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
@@ -109,30 +112,9 @@ def _item_truncate(fields: Fields, event_id: str | None, _config: SessionConfig)
     return TruncateItem(fields.need_text("item_id", max_chars=64), clamped, event_id)
 
 
-def _response_create(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
+def _response_create(fields: Fields, event_id: str | None, config: SessionConfig) -> Event:
     fields.only((*_ENVELOPE, "response"))
-    response = fields.child("response")
-    if response is None:
-        return RequestResponse(event_id=event_id)
-    response.only(_RESPONSE)
-    if response.raw("conversation") not in (None, "auto"):
-        raise response.fault(
-            "unsupported_value",
-            "Replies outside the conversation are not supported: leave 'conversation' at 'auto'.",
-            "conversation",
-        )
-    if response.sequence("input", max_items=1024):
-        raise response.fault(
-            "unsupported_value",
-            "Own input for a reply is not supported: create items first.",
-            "input",
-        )
-    return RequestResponse(
-        instructions=response.text("instructions"),
-        output_audio=merge_modalities(response),
-        max_output_tokens=merge_max_tokens(response),
-        event_id=event_id,
-    )
+    return parse_response(fields.child("response"), event_id, config)
 
 
 def _response_cancel(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
@@ -142,6 +124,7 @@ def _response_cancel(fields: Fields, event_id: str | None, _config: SessionConfi
 
 _PARSERS: dict[str, _Parser] = {
     "session.update": _session_update,
+    "transcription_session.update": _captions_update,
     "input_audio_buffer.commit": _commit,
     "input_audio_buffer.clear": _clear_input,
     "output_audio_buffer.clear": _clear_output,

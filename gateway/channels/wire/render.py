@@ -20,6 +20,7 @@ from sessions.core.notices import (
     ItemDeleted,
     ItemRetrieved,
     ItemTruncated,
+    KeyReceived,
     Latency,
     Notice,
     PlayoutBegan,
@@ -29,19 +30,25 @@ from sessions.core.notices import (
     PlayoutResumed,
     ReplyCreated,
     ReplyDone,
+    ReplyItemAdded,
     ReplyText,
     SessionChanged,
     SessionOpened,
     SpeechStarted,
     SpeechStopped,
+    ToolBegun,
+    ToolEnded,
+    ToolListing,
     TranscriptFailed,
     TranscriptFinal,
     TranscriptPartial,
 )
 
 from .items import heard_message, render_item
-from .replies import Body, reply_created, reply_done, reply_text
+from .replies import Body, reply_created, reply_done, reply_item_added, reply_text
 from .session_object import render_session
+from .tool_events import tool_begun, tool_ended, tool_listing
+from .tool_items import is_open
 from .transcripts import StablePrefix
 
 _MOST_TRANSCRIPTS = 32
@@ -51,14 +58,22 @@ _PlayoutNotice = PlayoutBegan | PlayoutHeld | PlayoutResumed | PlayoutEnded | Pl
 
 
 class Renderer:
-    """Server events of one call; ``playout_events``: tell OpenAI's output_audio_buffer.*."""
+    """Server events of one call; ``playout_events``: tell OpenAI's output_audio_buffer.*.
 
-    def __init__(self, session_id: str, *, playout_events: bool) -> None:
+    ``rate_limits``: those of the call at the moment, as rate_limits.updated tells them."""
+
+    def __init__(
+        self, session_id: str, *, playout_events: bool, rate_limits: Callable[[], list[Body]]
+    ) -> None:
         self._session_id = session_id
+        self._conversation_id = f"conv_{session_id.rpartition('_')[2]}"
+        self._rate_limits = rate_limits
         self._playout_events = playout_events
         self._config = SessionConfig()
         self._transcripts: dict[str, StablePrefix] = {}
-        self._replied_after: dict[str, str | None] = {}
+        self._replies: dict[str, ReplyCreated] = {}
+        """By the id of its item, until it is done."""
+        self._messages: dict[str, ReplyItemAdded] = {}
         self._announced: str | None = None
         self._idle_timeouts = 0
         self._renderers: dict[type[Any], Callable[[Any], list[Body]]] = {
@@ -76,13 +91,18 @@ class Renderer:
             ItemDeleted: self._item_deleted,
             ItemTruncated: self._item_truncated,
             ReplyCreated: self._reply_created,
+            ReplyItemAdded: self._reply_item_added,
             ReplyText: reply_text,
+            ToolBegun: tool_begun,
+            ToolEnded: tool_ended,
+            ToolListing: tool_listing,
             ReplyDone: self._reply_done,
             PlayoutBegan: self._playout,
             PlayoutHeld: self._playout,
             PlayoutResumed: self._playout,
             PlayoutEnded: self._playout,
             PlayoutCleared: self._playout,
+            KeyReceived: self._key_received,
             IdleTimeout: self._idle_timeout,
             Latency: self._latency,
             Fault: self._fault,
@@ -144,7 +164,8 @@ class Renderer:
             if len(self._transcripts) >= _MOST_TRANSCRIPTS:
                 del self._transcripts[next(iter(self._transcripts))]
             prefix = self._transcripts[notice.item_id] = StablePrefix()
-        events = _transcript_delta(notice.item_id, prefix.advance(notice.text))
+        delta = prefix.advance(notice.text)
+        events = _transcript_delta(notice.item_id, delta) if self._config.tells_transcripts else []
         if "transcript.partial" in self._config.extensions:
             partial = {"item_id": notice.item_id, "text": notice.text}
             events.append({"type": "blab.transcript.partial"} | partial)
@@ -152,6 +173,8 @@ class Renderer:
 
     def _transcript_final(self, notice: TranscriptFinal) -> list[Body]:
         prefix = self._transcripts.pop(notice.item_id, None) or StablePrefix()
+        if not self._config.tells_transcripts:
+            return []
         return [
             *_transcript_delta(notice.item_id, prefix.finish(notice.text)),
             {
@@ -165,6 +188,8 @@ class Renderer:
 
     def _transcript_failed(self, notice: TranscriptFailed) -> list[Body]:
         self._transcripts.pop(notice.item_id, None)
+        if not self._config.tells_transcripts:
+            return []
         return [
             {
                 "type": "conversation.item.input_audio_transcription.failed",
@@ -182,9 +207,10 @@ class Renderer:
     def _item_added(self, notice: ItemAdded) -> list[Body]:
         """A committed turn and a reply have been announced by events of their own."""
         item_id = notice.item.item_id
-        if item_id == self._announced or item_id in self._replied_after:
+        if item_id == self._announced or item_id in self._replies:
             return []
-        return _added_and_done(render_item(notice.item), notice.previous_item_id)
+        told = _added_and_done(render_item(notice.item), notice.previous_item_id)
+        return told[:1] if is_open(notice.item) else told
 
     def _item_retrieved(self, notice: ItemRetrieved) -> list[Body]:
         return [{"type": "conversation.item.retrieved", "item": render_item(notice.item)}]
@@ -199,11 +225,16 @@ class Renderer:
         return [truncated, *self._if_asked("playout", heard)]
 
     def _reply_created(self, notice: ReplyCreated) -> list[Body]:
-        self._replied_after[notice.item_id] = notice.previous_item_id
-        return reply_created(notice, self._config)
+        self._replies[notice.item_id] = notice
+        return reply_created(notice, self._config, self._conversation_id, self._rate_limits())
+
+    def _reply_item_added(self, notice: ReplyItemAdded) -> list[Body]:
+        self._messages[notice.item_id] = notice
+        return reply_item_added(notice)
 
     def _reply_done(self, notice: ReplyDone) -> list[Body]:
-        previous = self._replied_after.pop(notice.item_id, None)
+        created = self._replies.pop(notice.item_id)
+        added = self._messages.pop(notice.item_id, None)
         heard: Body = {
             "type": "blab.playout.heard",
             "response_id": notice.response_id,
@@ -212,7 +243,7 @@ class Renderer:
             "heard": notice.heard,
         }
         return [
-            *reply_done(notice, self._config, previous),
+            *reply_done(notice, created, added, self._config, self._conversation_id),
             *self._if_asked("playout", heard),
         ]
 
@@ -224,6 +255,10 @@ class Renderer:
             events.append({"type": kind, "response_id": notice.response_id})
         own: Body = {"type": f"blab.playout.{_OWN_PLAYOUT[type(notice)]}"} | asdict(notice)
         return [*events, *self._if_asked("playout", own)]
+
+    def _key_received(self, notice: KeyReceived) -> list[Body]:
+        kind = "input_audio_buffer.dtmf_event_received"
+        return [{"type": kind, "event": notice.digit, "received_at": notice.at}]
 
     def _idle_timeout(self, notice: IdleTimeout) -> list[Body]:
         """OpenAI names the empty item of the silence; Blab's history holds none."""

@@ -1,17 +1,20 @@
 """Server events of a reply: from response.created to response.done, in OpenAI's order.
 
 A reply is one output item (index 0) with one content part (index 0): speech with its transcript,
-or text. Audio deltas come from the channel, between the events written here.
+or text; the calls it ends in follow as items of their own, or stand alone. Audio deltas come from
+the channel, between the events written here.
 """
 
 from typing import Any
 
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus
-from sessions.core.notices import ReplyCreated, ReplyDone, ReplyText
+from sessions.core.notices import ReplyCreated, ReplyDone, ReplyItemAdded, ReplyText
 
 from .items import message, reply_content
 from .session_object import render_format
+from .tool_events import reply_call
+from .tool_items import render_tool_item
 
 _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
 
@@ -19,28 +22,44 @@ Body = dict[str, Any]
 """A server event without its event_id."""
 
 
-def reply_created(notice: ReplyCreated, config: SessionConfig) -> list[Body]:
-    """response.created, response.output_item.added, conversation.item.added, content_part.added."""
+def reply_created(
+    notice: ReplyCreated, config: SessionConfig, conversation_id: str, rate_limits: list[Body]
+) -> list[Body]:
+    """response.created, rate_limits.updated."""
+    response = _response(notice, config, conversation_id)
+    begun: Body = {"status": "in_progress", "status_details": None, "output": [], "usage": None}
+    return [
+        {"type": "response.created", "response": response | begun},
+        {"type": "rate_limits.updated", "rate_limits": rate_limits},
+    ]
+
+
+def reply_item_added(notice: ReplyItemAdded) -> list[Body]:
+    """response.output_item.added, conversation.item.added, response.content_part.added."""
     item = message(notice.item_id, "assistant", [], "in_progress")
     return [
-        {
-            "type": "response.created",
-            "response": _response(notice.response_id, notice.output_audio, config)
-            | {"status": "in_progress", "status_details": None, "output": [], "usage": None},
-        },
-        {
-            "type": "response.output_item.added",
-            "response_id": notice.response_id,
-            "output_index": 0,
-            "item": item,
-        },
-        {
-            "type": "conversation.item.added",
-            "previous_item_id": notice.previous_item_id,
-            "item": item,
-        },
+        *item_told("added", item, notice, notice.response_id),
         _part_event("added", notice.response_id, notice.item_id, "", notice.output_audio),
     ]
+
+
+def item_told(
+    what: str, item: Body, where: ReplyItemAdded, response_id: str, index: int = 0
+) -> list[Body]:
+    """An output item ``added`` or ``done``, in the response and, where it is one, as an item."""
+    events: list[Body] = [
+        {
+            "type": f"response.output_item.{what}",
+            "response_id": response_id,
+            "output_index": index,
+            "item": item,
+        }
+    ]
+    if where.in_conversation:
+        previous = where.previous_item_id
+        kind = f"conversation.item.{what}"
+        events.append({"type": kind, "previous_item_id": previous, "item": item})
+    return events
 
 
 def reply_text(notice: ReplyText) -> list[Body]:
@@ -51,13 +70,37 @@ def reply_text(notice: ReplyText) -> list[Body]:
 
 
 def reply_done(
-    notice: ReplyDone, config: SessionConfig, previous_item_id: str | None
+    notice: ReplyDone,
+    created: ReplyCreated,
+    added: ReplyItemAdded | None,
+    config: SessionConfig,
+    conversation_id: str,
 ) -> list[Body]:
-    """The done events from the inside out, then response.done with status and usage."""
-    address = _address(notice.response_id, notice.item_id)
+    """The done events from the inside out, then response.done with status and usage.
+
+    ``added``: how its message was told of; None where it says nothing."""
     status = "completed" if notice.status is ReplyStatus.COMPLETED else "incomplete"
     content = reply_content(notice.text, spoken=notice.output_audio)
     item = message(notice.item_id, "assistant", content, status)
+    calls = [render_tool_item(call.item) for call in notice.calls]
+    ended = {
+        "status": notice.status.value,
+        "status_details": _status_details(notice),
+        "output": [*([item] if added else []), *calls],
+        "usage": _usage(notice),
+    }
+    return [
+        *(_message_done(notice, item, added) if added else []),
+        *(event for call in notice.calls for event in reply_call(call, notice.response_id)),
+        {
+            "type": "response.done",
+            "response": _response(created, config, conversation_id) | ended,
+        },
+    ]
+
+
+def _message_done(notice: ReplyDone, item: Body, added: ReplyItemAdded) -> list[Body]:
+    address = _address(notice.response_id, notice.item_id)
     if notice.output_audio:
         events: list[Body] = [
             {"type": "response.output_audio.done"} | address,
@@ -65,40 +108,25 @@ def reply_done(
         ]
     else:
         events = [{"type": "response.output_text.done", "text": notice.text} | address]
-    response = _response(notice.response_id, notice.output_audio, config)
     return [
         *events,
         _part_event("done", notice.response_id, notice.item_id, notice.text, notice.output_audio),
-        {
-            "type": "response.output_item.done",
-            "response_id": notice.response_id,
-            "output_index": 0,
-            "item": item,
-        },
-        {"type": "conversation.item.done", "previous_item_id": previous_item_id, "item": item},
-        {
-            "type": "response.done",
-            "response": response
-            | {
-                "status": notice.status.value,
-                "status_details": _status_details(notice),
-                "output": [item],
-                "usage": _usage(notice),
-            },
-        },
+        *item_told("done", item, added, notice.response_id),
     ]
 
 
-def _response(response_id: str, output_audio: bool, config: SessionConfig) -> Body:
+def _response(created: ReplyCreated, config: SessionConfig, conversation_id: str) -> Body:
     response: Body = {
-        "id": response_id,
+        "id": created.response_id,
         "object": "realtime.response",
-        "output_modalities": ["audio" if output_audio else "text"],
-        "max_output_tokens": config.max_output_tokens,
-        "metadata": None,
+        "conversation_id": conversation_id if created.in_conversation else None,
+        "output_modalities": ["audio" if created.output_audio else "text"],
+        "max_output_tokens": created.max_output_tokens or config.max_output_tokens,
+        "metadata": dict(created.metadata) or None,
     }
-    if output_audio:
-        output = {"format": render_format(config.output_format), "voice": config.voice}
+    if created.output_audio:
+        voice = created.voice or config.voice
+        output = {"format": render_format(config.output_format), "voice": voice}
         response["audio"] = {"output": output}
     return response
 
@@ -125,7 +153,13 @@ def _usage(notice: ReplyDone) -> Body:
         "total_tokens": prompt + completion,
         "input_tokens": prompt,
         "output_tokens": completion,
-        "input_token_details": {"text_tokens": prompt, "audio_tokens": 0, "cached_tokens": 0},
+        "input_token_details": {
+            "text_tokens": prompt,
+            "audio_tokens": 0,
+            "image_tokens": 0,
+            "cached_tokens": 0,
+            "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
+        },
         "output_token_details": {"text_tokens": completion, "audio_tokens": 0},
     }
 

@@ -5,38 +5,49 @@ Rules
   commit ends a turn.
 - The beta's flat names are read as aliases (``voice``, ``modalities``, ``input_audio_format``,
   ``input_audio_transcription``, ``turn_detection``, ``max_response_output_tokens``, …).
-- What OpenAI knows and Blab does not do yet (tools, tracing, prompt, …) is taken and not kept;
-  the session that is told back shows it as unset.
+- What OpenAI knows and Blab does not do (tracing, prompt, …) is taken and not kept; the session
+  that is told back shows it as unset.
+- A session of the type ``transcription`` has an input and no agent: fields of a reply are unknown
+  to it. ``transcription: null`` keeps the caller's words from being told.
 - ``session.blab`` holds our own: ``events`` (names of ``blab.*`` events wanted), ``language``,
   ``speech_model``.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from media.formats import PCM_RATES, AudioFormat, Encoding
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, SessionKind
 
 from .fields import Fields
+from .tools import merge_tools, render_choice, render_tools
 from .turn_detection import merge_turn_detection, render_turn_detection
 
-EXTENSIONS = ("latency", "transcript.partial", "playout")
+EXTENSIONS = ("latency", "transcript.partial", "playout", "call")
 """What ``session.blab.events`` may name."""
 
 MAX_OUTPUT_TOKENS = 4096
 """The meaning of ``"inf"``, and the most that may be asked for."""
 
 _UNKEPT = {
-    "include", "tools", "tool_choice", "parallel_tool_calls", "tracing", "truncation", "prompt",
-    "reasoning", "object", "id", "expires_at", "client_secret", "noise_reduction",
-    "input_audio_noise_reduction",
+    "include", "parallel_tool_calls", "tracing", "prompt", "reasoning",
+    "object", "id", "expires_at", "client_secret",
 }  # fmt: skip
 _KEPT = {
+    "tools", "tool_choice",
     "type", "model", "instructions", "output_modalities", "modalities", "max_output_tokens",
     "max_response_output_tokens", "temperature", "audio", "voice", "speed", "input_audio_format",
-    "output_audio_format", "input_audio_transcription", "turn_detection", "blab",
+    "output_audio_format", "input_audio_transcription", "turn_detection", "blab", "truncation",
+    "input_audio_noise_reduction",
 }  # fmt: skip
+_CAPTIONS = {
+    "type", "audio", "include", "input_audio_format", "input_audio_transcription",
+    "input_audio_noise_reduction", "turn_detection", "blab", "object", "id", "expires_at",
+    "client_secret",
+}  # fmt: skip
+"""Of a transcription session: it has ears only."""
 
 _FORMATS = {
     "audio/pcm": Encoding.PCM,
@@ -46,25 +57,30 @@ _FORMATS = {
     "audio/pcma": Encoding.PCMA,
     "g711_alaw": Encoding.PCMA,
 }
+Truncation = Literal["auto", "disabled"] | float
+NoiseReduction = Literal["near_field", "far_field"] | None
 _T = TypeVar("_T")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 def merge_session(session: Fields, config: SessionConfig) -> SessionConfig:
     """The configuration that holds after ``session`` was sent; raises ClientFault."""
-    session.only(_KEPT | _UNKEPT)
-    session.choice("type", ("realtime",))
+    kind = SessionKind(session.choice("type", [each.value for each in SessionKind]) or config.kind)
+    captions = kind is SessionKind.TRANSCRIPTION
+    session.only(_CAPTIONS if captions else _KEPT | _UNKEPT)
     config = replace(
         config,
+        kind=kind,
+        truncation=_kept(merge_truncation(session), config.truncation),
         model=session.text("model", max_chars=256) or config.model,
         instructions=_kept(session.text("instructions"), config.instructions),
         output_audio=_kept(merge_modalities(session), config.output_audio),
         max_output_tokens=_kept(merge_max_tokens(session), config.max_output_tokens),
         temperature=_kept(session.number("temperature", 0, 2), config.temperature),
     )
-    config = _merge_flat(session, config)
+    config = merge_tools(session, _merge_flat(session, config))
     if (audio := session.child("audio")) is not None:
-        audio.only(("input", "output"))
+        audio.only(("input",) if captions else ("input", "output"))
         if (heard := audio.child("input")) is not None:
             config = _merge_input(heard, config)
         if (spoken := audio.child("output")) is not None:
@@ -76,37 +92,10 @@ def merge_session(session: Fields, config: SessionConfig) -> SessionConfig:
 
 def render_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
     """The ``session`` object of session.created and session.updated."""
-    session: dict[str, Any] = {
-        "type": "realtime",
-        "object": "realtime.session",
-        "id": session_id,
-        "model": config.model,
-        "output_modalities": ["audio" if config.output_audio else "text"],
-        "instructions": config.instructions,
-        "tools": [],
-        "tool_choice": "auto",
-        "max_output_tokens": config.max_output_tokens,
-        "tracing": None,
-        "truncation": "auto",
-        "prompt": None,
-        "include": None,
-        "audio": {
-            "input": {
-                "format": render_format(config.input_format),
-                "transcription": {
-                    "model": config.transcription_model,
-                    "language": config.language,
-                },
-                "noise_reduction": None,
-                "turn_detection": render_turn_detection(config.turn_detection),
-            },
-            "output": {
-                "format": render_format(config.output_format),
-                "voice": config.voice,
-                "speed": config.speed,
-            },
-        },
-    }
+    if config.kind is SessionKind.TRANSCRIPTION:
+        session = _captions_session(config, session_id)
+    else:
+        session = _realtime_session(config, session_id)
     if config.extensions:
         session["blab"] = {
             "events": sorted(config.extensions),
@@ -114,6 +103,59 @@ def render_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
             "speech_model": config.speech_model,
         }
     return session
+
+
+def _captions_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
+    return {
+        "type": "transcription",
+        "object": "realtime.transcription_session",
+        "id": session_id,
+        "include": None,
+        "audio": {"input": _render_input(config)},
+    }
+
+
+def _realtime_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
+    return {
+        "type": "realtime",
+        "object": "realtime.session",
+        "id": session_id,
+        "model": config.model,
+        "output_modalities": ["audio" if config.output_audio else "text"],
+        "instructions": config.instructions,
+        "tools": render_tools(config),
+        "tool_choice": render_choice(config),
+        "max_output_tokens": config.max_output_tokens,
+        "tracing": None,
+        "truncation": _render_truncation(config),
+        "prompt": None,
+        "include": None,
+        "audio": {
+            "input": _render_input(config),
+            "output": {
+                "format": render_format(config.output_format),
+                "voice": config.voice,
+                "speed": config.speed,
+            },
+        },
+    }
+
+
+def _render_input(config: SessionConfig) -> dict[str, Any]:
+    transcription = {"model": config.transcription_model, "language": config.language}
+    noise = config.noise_reduction
+    return {
+        "format": render_format(config.input_format),
+        "transcription": transcription if config.tells_transcripts else None,
+        "noise_reduction": {"type": noise} if noise else None,
+        "turn_detection": render_turn_detection(config.turn_detection),
+    }
+
+
+def _render_truncation(config: SessionConfig) -> Any:
+    if isinstance(config.truncation, str):
+        return config.truncation
+    return {"type": "retention_ratio", "retention_ratio": config.truncation}
 
 
 def render_format(form: AudioFormat) -> dict[str, Any]:
@@ -145,26 +187,60 @@ def merge_max_tokens(fields: Fields) -> int | None:
     return fields.integer(name, 1, MAX_OUTPUT_TOKENS)
 
 
+def read_voice(fields: Fields) -> str | None:
+    """A voice, by its name or as ``{"id": …}``."""
+    if isinstance(fields.raw("voice"), Mapping):
+        return fields.need_child("voice").need_text("id", max_chars=256)
+    return fields.text("voice", max_chars=256)
+
+
+def merge_truncation(fields: Fields) -> Truncation | None:
+    """``auto``, ``disabled`` or a retention ratio; None where it is absent."""
+    if not isinstance(fields.raw("truncation"), Mapping):
+        return cast(Truncation | None, fields.choice("truncation", ("auto", "disabled")))
+    wanted = fields.need_child("truncation")
+    wanted.only(("type", "retention_ratio", "token_limits"))
+    wanted.need("type")
+    wanted.choice("type", ("retention_ratio",))
+    wanted.need("retention_ratio")
+    if (limits := wanted.child("token_limits")) is not None:
+        limits.only(("post_instructions",))
+        limits.integer("post_instructions", 0, 10**9)
+    return wanted.number("retention_ratio", 0, 1)
+
+
+def _merge_noise(fields: Fields, name: str, config: SessionConfig) -> SessionConfig:
+    if fields.is_null(name):
+        return replace(config, noise_reduction=None)
+    wanted = fields.child(name)
+    if wanted is None:
+        return config
+    wanted.only(("type", "strength"))
+    wanted.number("strength", 0, 1)
+    kind = wanted.choice("type", ("near_field", "far_field"))
+    return replace(config, noise_reduction=cast(NoiseReduction, kind or config.noise_reduction))
+
+
 def _merge_flat(session: Fields, config: SessionConfig) -> SessionConfig:
     """The beta's flat names."""
     config = _merge_voice(session, config)
     config = _merge_transcription(session, "input_audio_transcription", config)
+    config = _merge_noise(session, "input_audio_noise_reduction", config)
     return replace(
         config,
-        input_format=_format(session, "input_audio_format", config.input_format),
-        output_format=_format(session, "output_audio_format", config.output_format),
+        input_format=read_format(session, "input_audio_format", config.input_format),
+        output_format=read_format(session, "output_audio_format", config.output_format),
         turn_detection=merge_turn_detection(session, config.turn_detection),
     )
 
 
 def _merge_input(heard: Fields, config: SessionConfig) -> SessionConfig:
     heard.only(("format", "noise_reduction", "transcription", "turn_detection"))
-    if (reduction := heard.child("noise_reduction")) is not None:
-        reduction.choice("type", ("near_field", "far_field"))
+    config = _merge_noise(heard, "noise_reduction", config)
     config = _merge_transcription(heard, "transcription", config)
     return replace(
         config,
-        input_format=_format(heard, "format", config.input_format),
+        input_format=read_format(heard, "format", config.input_format),
         turn_detection=merge_turn_detection(heard, config.turn_detection),
     )
 
@@ -172,27 +248,30 @@ def _merge_input(heard: Fields, config: SessionConfig) -> SessionConfig:
 def _merge_output(spoken: Fields, config: SessionConfig) -> SessionConfig:
     spoken.only(("format", "voice", "speed"))
     config = _merge_voice(spoken, config)
-    return replace(config, output_format=_format(spoken, "format", config.output_format))
+    return replace(config, output_format=read_format(spoken, "format", config.output_format))
 
 
 def _merge_voice(fields: Fields, config: SessionConfig) -> SessionConfig:
-    voice: str | None
-    if isinstance(fields.raw("voice"), dict):
-        voice = fields.need_child("voice").need_text("id", max_chars=256)
-    else:
-        voice = fields.text("voice", max_chars=256)
     speed = fields.number("speed", 0.25, 1.5)
-    return replace(config, voice=voice or config.voice, speed=_kept(speed, config.speed))
+    voice = read_voice(fields) or config.voice
+    return replace(config, voice=voice, speed=_kept(speed, config.speed))
 
 
 def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> SessionConfig:
-    """Null is taken and changes nothing: Blab always hears in words."""
+    """Null: Blab hears in words all the same, and does not tell them."""
+    if fields.is_null(name):
+        return replace(config, tells_transcripts=config.kind is SessionKind.TRANSCRIPTION)
     wanted = fields.child(name)
     if wanted is None:
         return config
     wanted.only(("model", "language", "languages", "prompt", "keywords", "delay"))
+    wanted.text("prompt")
+    wanted.sequence("keywords", max_items=1_000)
+    wanted.sequence("languages", max_items=100)
+    wanted.choice("delay", ("minimal", "low", "medium", "high", "xhigh"))
     return replace(
         config,
+        tells_transcripts=True,
         transcription_model=wanted.text("model", max_chars=256) or config.transcription_model,
         language=_language(wanted) or config.language,
     )
@@ -230,7 +309,8 @@ def _language(fields: Fields) -> str | None:
     return tag.split("-", 1)[0].lower()
 
 
-def _format(fields: Fields, name: str, present: AudioFormat) -> AudioFormat:
+def read_format(fields: Fields, name: str, present: AudioFormat) -> AudioFormat:
+    """An audio format, in GA's shape or the beta's; ``present`` where it is absent."""
     value = fields.raw(name)
     if value is None:
         return present

@@ -1,16 +1,18 @@
 """The Vocabulary of one call (sessions.channel): OpenAI Realtime GA both ways."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sessions.channel import ServerEvent
+from sessions.channel import ServerEvent, SpokenItem
 from sessions.core.config import SessionConfig
 from sessions.core.events import Event
 from sessions.core.notices import Notice
 
+from .beta import beta_event
 from .ids import EventIds
 from .parse import parse_event
 from .render import Renderer
+from .replies import Body
 
 
 class RealtimeVocabulary:
@@ -18,7 +20,8 @@ class RealtimeVocabulary:
 
     ``session_id``: the call's id. ``playout_events``: tell ``output_audio_buffer.*``, which
     OpenAI's clients expect over WebRTC only. ``event_ids``: shared with the channel where it
-    writes events of its own."""
+    writes events of its own. ``rate_limits``: the call's at the moment, none by default.
+    ``beta``: tell events by the beta's names (``beta``)."""
 
     def __init__(
         self,
@@ -26,15 +29,22 @@ class RealtimeVocabulary:
         *,
         playout_events: bool = False,
         event_ids: EventIds | None = None,
+        rate_limits: Callable[[], list[Body]] = list,
+        beta: bool = False,
     ) -> None:
-        self._renderer = Renderer(session_id, playout_events=playout_events)
+        self._renderer = Renderer(
+            session_id, playout_events=playout_events, rate_limits=rate_limits
+        )
+        self._beta = beta
         self._event_ids = event_ids or EventIds()
 
-    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event:
+    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event | SpokenItem:
         """The core event that ``message`` means; raises ClientFault."""
         return parse_event(message, config)
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:
         """The server events that tell ``notice``, in protocol order."""
         bodies = self._renderer.render(notice)
+        if self._beta:
+            bodies = [known for body in bodies if (known := beta_event(body)) is not None]
         return [{"event_id": self._event_ids.next(), **body} for body in bodies]

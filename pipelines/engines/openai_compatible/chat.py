@@ -8,7 +8,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from pipelines.engines.base import ChatDelta, ChatMessage, EngineFailed
+from pipelines.engines.base import (
+    ChatDelta,
+    ChatMessage,
+    EngineFailed,
+    ToolOffer,
+)
+from pipelines.engines.chat_body import call_deltas, message_body, tools_body
 
 from .client import UpstreamClient
 from .errors import refusal
@@ -31,29 +37,33 @@ class UpstreamChat:
         *,
         max_tokens: int = 256,
         temperature: float = 0.4,
+        offer: ToolOffer | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """Generate an answer; the last delta carries the finish reason and the token counts
         (0 where the upstream gives none). Closing the generator closes the connection."""
         request = {
             "model": self._model,
-            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "messages": [message_body(message) for message in messages],
             "max_tokens": max_tokens,
             "temperature": temperature,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **tools_body(offer),
         }
         answer = _Answer(self._client.settings.key, self._model)
         reader = EventReader()
         opened = self._client.open("POST", "/chat/completions", model=self._model, json=request)
         async with opened as response, aclosing(self._client.pieces(response)) as pieces:
             async for piece in pieces:
-                for text in answer.read(_events(reader, piece)):
-                    yield ChatDelta(text)
+                for delta in answer.read(_events(reader, piece)):
+                    yield delta
                 if answer.done:
                     break
         yield answer.end()
 
-    async def prefill(self, messages: Sequence[ChatMessage]) -> None:
+    async def prefill(
+        self, messages: Sequence[ChatMessage], *, offer: ToolOffer | None = None
+    ) -> None:
         """Does nothing: HTTP upstreams cache prompts on their own."""
 
 
@@ -74,9 +84,9 @@ class _Answer:
         self._finish: str | None = None
         self._usage: dict[str, Any] = {}
 
-    def read(self, events: list[str]) -> list[str]:
-        """The texts in ``events``, in order."""
-        texts = []
+    def read(self, events: list[str]) -> list[ChatDelta]:
+        """The texts and pieces of calls in ``events``, in order."""
+        deltas: list[ChatDelta] = []
         for event in events:
             if event.strip() == DONE:
                 self.done = True
@@ -84,10 +94,10 @@ class _Answer:
             try:
                 chunk = json.loads(event)
                 self._check(chunk)
-                texts += self._texts(chunk)
+                deltas += self._deltas(chunk)
             except (ValueError, AttributeError, TypeError):
                 raise EngineFailed("the upstream's stream is not in the form agreed") from None
-        return [text for text in texts if text]
+        return deltas
 
     def end(self) -> ChatDelta:
         """The last delta. Raises EngineFailed where the answer broke off."""
@@ -106,10 +116,13 @@ class _Answer:
             status = code if isinstance(code, int) else 500
             raise refusal(status, json.dumps(chunk).encode(), model=self._model, key=self._key)
 
-    def _texts(self, chunk: dict[str, Any]) -> list[str]:
-        texts = []
+    def _deltas(self, chunk: dict[str, Any]) -> list[ChatDelta]:
+        deltas = []
         for choice in chunk.get("choices") or ():
-            texts.append((choice.get("delta") or {}).get("content") or "")
+            delta = choice.get("delta") or {}
+            text, calls = delta.get("content") or "", call_deltas(delta)
+            if text or calls:
+                deltas.append(ChatDelta(text, calls=calls))
             self._finish = choice.get("finish_reason") or self._finish
         self._usage = chunk.get("usage") or self._usage
-        return texts
+        return deltas

@@ -11,25 +11,30 @@ from typing import TypeVar
 
 from sessions.core.commands import (
     CancelReply,
+    CancelTool,
     CloseCall,
     Command,
     DropTranscription,
     FinishTranscription,
+    ListTools,
     PausePlayout,
     Publish,
     RecordTurn,
     ReleaseReply,
     ResumePlayout,
+    RunTool,
     ScoreTurn,
     StartReply,
     StartTranscription,
     StopPlayout,
+    TranscribeClip,
 )
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, SessionKind
 from sessions.core.conversation import Conversation
 from sessions.core.events import (
     CallStarted,
     ClauseReady,
+    ConfigureSession,
     Event,
     FinalTranscript,
     PartialTranscript,
@@ -41,6 +46,8 @@ from sessions.core.events import (
     ReplyGenerated,
     ReplyPiece,
     Tick,
+    ToolCalled,
+    ToolReturned,
     TurnScored,
     VoiceWindow,
 )
@@ -51,7 +58,9 @@ from sessions.core.notices import (
     PlayoutCleared,
     ReplyCreated,
     ReplyDone,
+    ReplyItemAdded,
     ReplyText,
+    ToolEnded,
 )
 from sessions.core.turns import State
 
@@ -107,6 +116,7 @@ class ModelShell:
         self.now = 100.0
         self.position = 0
         self.replies: dict[int, ModelReply] = {}
+        self.side_replies: dict[int, ModelReply] = {}
         self.transcriptions: set[int] = set()
         self.turns: set[int] = set()
         self.asked: list[FinishTranscription] = []
@@ -115,10 +125,15 @@ class ModelShell:
         self.records: list[RecordTurn] = []
         self.commands: list[Command] = []
         self.log: list[tuple[Event, float, list[Command]]] = []
+        self.work: dict[str, RunTool] = {}
+        """Calls being carried out."""
+        self.run: set[str] = set()
+        self.listings: list[ListTools] = []
         self.closed: str | None = None
         self._events: deque[Event] = deque()
         self._unanswered_stops: set[int] = set()
-        self.feed(CallStarted(config or SessionConfig()))
+        self.config = config or SessionConfig()
+        self.feed(CallStarted(self.config))
 
     def stands(self, state: State) -> bool:
         """Whether the conversation is in ``state``."""
@@ -133,6 +148,8 @@ class ModelShell:
         while self._events:
             event = self._events.popleft()
             self._answered(event)
+            if isinstance(event, ConfigureSession):
+                self.config = event.config
             commands = self.core.handle(event, self.now)
             self.log.append((event, self.now, commands))
             orders += commands
@@ -227,6 +244,18 @@ class ModelShell:
         reply.complete = True
         self.feed(ReplyGenerated(reply.number, 20, 10, truncated))
 
+    def call_tool(self, name: str, arguments: str = "{}", reply: ModelReply | None = None) -> None:
+        """The reply calls a tool."""
+        self.feed(ToolCalled((reply or self.reply).number, name, arguments))
+
+    def tool_returns(
+        self, output: str = "sunny", *, failed: bool = False, call_id: str | None = None
+    ) -> list[Command]:
+        """The oldest call at work, or the named one, is over."""
+        call_id = call_id or next(iter(self.work))
+        self.work.pop(call_id, None)
+        return self.feed(ToolReturned(call_id, output, failed))
+
     def fail(self, reply: ModelReply | None = None) -> list[Command]:
         """The reply's engine fails."""
         reply = reply or self.reply
@@ -271,6 +300,11 @@ class ModelShell:
                 assert 0 <= position <= self.position
                 self.turns.add(turn)
                 self.transcriptions.add(turn)
+            case TranscribeClip(turn):
+                assert turn not in self.turns, "a turn number was used twice"
+                self.turns.add(turn)
+                self.transcriptions.add(turn)
+                self.asked.append(FinishTranscription(turn, 0))
             case FinishTranscription(turn, position):
                 assert turn in self.transcriptions
                 assert position <= self.position
@@ -283,6 +317,15 @@ class ModelShell:
                 self.transcriptions.remove(turn)
             case StartReply() | ReleaseReply() | CancelReply():
                 self._carry_out_reply(command)
+            case ListTools():
+                self.listings.append(command)
+            case RunTool(call_id):
+                assert call_id not in self.run, "a call is carried out once"
+                self.run.add(call_id)
+                self.work[call_id] = command
+            case CancelTool(call_id):
+                assert call_id in self.work, "cancelled twice, or after its return"
+                del self.work[call_id]
             case PausePlayout() | ResumePlayout() | StopPlayout():
                 self._carry_out_playout(command)
             case Publish(notice):
@@ -298,11 +341,18 @@ class ModelShell:
     def _carry_out_reply(self, command: StartReply | ReleaseReply | CancelReply) -> None:
         if isinstance(command, StartReply):
             assert command.reply not in self.replies
-            assert not any(self._lives(reply) for reply in self.replies.values())
-            assert not self._unanswered_stops, "it is not known yet what was heard"
-            self.replies[command.reply] = ModelReply(command)
+            if not command.side:
+                assert not any(self._lives(reply) for reply in self.replies.values())
+                assert not self._unanswered_stops, "it is not known yet what was heard"
+            assert command.side or command.script is not None or not self.work, (
+                "a call has no output yet"
+            )
+            assert self.config.kind is SessionKind.REALTIME, "captions have no agent"
+            self._check_history(command)
+            made = self.replies if not command.side else self.side_replies
+            made[command.reply] = ModelReply(command, released=command.side)
             return
-        reply = self.replies[command.reply]
+        reply = self.replies.get(command.reply) or self.side_replies[command.reply]
         assert self._lives(reply), f"{command} for a dead reply"
         if isinstance(command, ReleaseReply):
             assert not reply.released
@@ -311,6 +361,17 @@ class ModelShell:
         else:
             reply.dead = True
             reply.stopped = reply.stopped or not reply.released
+
+    def _check_history(self, order: StartReply) -> None:
+        """A call stands with its output behind it, an output behind its call."""
+        open_call = ""
+        for message in order.history:
+            if open_call:
+                assert (message.role, message.call_id) == ("tool", open_call)
+            else:
+                assert message.role != "tool"
+            open_call = message.calls[0].call_id if message.calls else ""
+        assert not open_call
 
     def _carry_out_playout(self, command: PausePlayout | ResumePlayout | StopPlayout) -> None:
         reply = self.replies[command.reply]
@@ -342,10 +403,16 @@ class ModelShell:
     # ------------------------------------------------------------------ what is told
 
     def _publish(self, notice: Notice) -> None:
-        if not isinstance(notice, ReplyCreated | ReplyText | ReplyDone):
+        if isinstance(notice, ToolEnded):
+            call = notice.item.call
+            assert call is not None
+            assert call.call_id not in self.work, "it has ended and is still being carried out"
+        if not isinstance(notice, ReplyCreated | ReplyItemAdded | ReplyText | ReplyDone):
             return
-        reply = next(r for r in self.replies.values() if r.order.response_id == notice.response_id)
-        assert reply.released, "nothing of an unreleased reply is told"
+        made = (*self.replies.values(), *self.side_replies.values())
+        reply = next(r for r in made if r.order.response_id == notice.response_id)
+        begins = isinstance(notice, ReplyCreated | ReplyItemAdded)
+        assert reply.released or begins, "nothing of an unreleased reply is told"
         assert reply.done is None, "nothing is told of a reply after its end"
         match notice:
             case ReplyCreated():
@@ -382,7 +449,7 @@ class ModelShell:
     def _record(self, record: RecordTurn) -> None:
         self.records.append(record)
         assert record.reply_text.startswith(record.heard_text)
-        for reply in self.replies.values():
+        for reply in (*self.replies.values(), *self.side_replies.values()):
             if reply.done is not None and not reply.records and reply.order.turn == record.turn:
                 reply.records += 1
                 assert (record.heard_text, record.status) == (reply.done.heard, reply.done.status)
@@ -393,7 +460,8 @@ class ModelShell:
         """What holds whenever the core has nothing to do."""
         audible = [r for r in self.replies.values() if r.released and not r.stopped]
         assert len(audible) <= 1
-        for reply in self.replies.values():
+        assert all(r.released for r in self.replies.values() if r.created)
+        for reply in (*self.replies.values(), *self.side_replies.values()):
             if reply.done is not None:
                 assert reply.records == 1, "each released reply is recorded once"
             if reply.released and reply.dead:
@@ -405,7 +473,12 @@ class ModelShell:
         if state is State.LISTENING:
             assert not audible
             assert not any(self._lives(reply) for reply in self.replies.values())
+            assert not self.work, "the call rests while a tool is at work"
+        if state is State.CALLING:
+            assert self.work
+            assert not audible
         if state is State.CLOSED:
+            assert not self.work
             assert self.closed is not None
             assert not audible
 

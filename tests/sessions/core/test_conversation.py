@@ -4,8 +4,8 @@ import pytest
 
 from sessions.core.config import SessionConfig
 from sessions.core.conversation import MAXIMUM_LENGTH, Conversation
-from sessions.core.events import CallStarted, HangUp, InputEnded, Tick, VoiceWindow
-from sessions.core.notices import IdleTimeout, SessionOpened
+from sessions.core.events import CallStarted, HangUp, InputEnded, KeyPressed, Tick, VoiceWindow
+from sessions.core.notices import IdleTimeout, KeyReceived, SessionOpened
 from sessions.core.turns import State
 
 from .conftest import ShellFactory
@@ -48,6 +48,28 @@ def test_noise_puts_the_idle_prompt_off_but_not_for_ever(call: ShellFactory) -> 
     assert not shell.told(IdleTimeout)
     shell.silence(600)
     assert shell.told(IdleTimeout)
+
+
+def test_a_pressed_key_is_told_and_shows_that_somebody_is_there(call: ShellFactory) -> None:
+    shell = call(idle_timeout_ms=6_000)
+    shell.feed(KeyPressed("1", 1_700_000_000))
+    shell.silence(6_500)
+    assert not shell.told(IdleTimeout), "the agent has not spoken yet"
+    shell.have_spoken(ms=300)
+    shell.feed(KeyPressed("#", 1_700_000_009))
+    shell.generated()
+    shell.play(1.0)
+    shell.silence(5_000)
+    shell.feed(KeyPressed("2", 1_700_000_020))
+    shell.silence(5_900)
+    assert not shell.told(IdleTimeout)
+    shell.silence(200)
+    assert shell.told(IdleTimeout)
+    assert [(key.digit, key.at) for key in shell.told(KeyReceived)] == [
+        ("1", 1_700_000_000),
+        ("#", 1_700_000_009),
+        ("2", 1_700_000_020),
+    ]
 
 
 def test_a_call_has_a_maximum_length(call: ShellFactory) -> None:

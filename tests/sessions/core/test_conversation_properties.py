@@ -11,9 +11,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sessions.core.config import Eagerness, SessionConfig, TurnDetection, TurnMode
+from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from sessions.core.config import (
+    Eagerness,
+    SessionConfig,
+    SessionKind,
+    TurnDetection,
+    TurnMode,
+)
 from sessions.core.events import (
     AddItem,
+    AddToolCall,
+    AddToolOutput,
+    AnswerApproval,
     CancelResponse,
     ClauseReady,
     ClearInput,
@@ -25,6 +35,7 @@ from sessions.core.events import (
     FinalTranscript,
     HangUp,
     InputEnded,
+    KeyPressed,
     PartialTranscript,
     PieceStarted,
     PlayoutFinished,
@@ -35,12 +46,18 @@ from sessions.core.events import (
     RequestResponse,
     RetrieveItem,
     Tick,
+    ToolListFailed,
+    ToolReturned,
+    ToolsListed,
     TranscriptionFailed,
     TruncateItem,
     TurnScored,
 )
-from sessions.core.notices import ItemAdded, ReplyCreated
+from sessions.core.items import PromptLine
+from sessions.core.notices import ItemAdded, Notice, ReplyCreated, ReplyDone
+from sessions.core.tools import ListedTool, Tool, ToolKind, ToolServer
 from sessions.core.turns import State
+from tests.gateway.protocol_validator import ProtocolValidator
 
 from .model_shell import ModelReply, ModelShell
 
@@ -69,14 +86,34 @@ DETECTIONS = st.builds(
     interrupt_response=st.sampled_from([True, True, True, False]),
     idle_timeout_ms=st.sampled_from([None, None, 5_000]),
 )
+TOOLS = (
+    Tool("get_weather"),
+    Tool("look_up", kind=ToolKind.HTTP, url="https://example.com/", timeout_ms=3_000),
+)
+SERVERS = (ToolServer("shop", "https://example.com/mcp", ask=False, asked=("buy",)),)
+LISTED = (ListedTool("find", "", "{}"), ListedTool("buy", "", "{}"))
+NAMES = st.sampled_from(["get_weather", "look_up", "find", "buy", "unknown"])
 CONFIGS = st.builds(
     SessionConfig,
+    kind=st.sampled_from([*[SessionKind.REALTIME] * 7, SessionKind.TRANSCRIPTION]),
     turn_detection=DETECTIONS,
     output_audio=st.sampled_from([True, True, True, False]),
     instructions=st.sampled_from(["", "Be brief."]),
+    tools=st.sampled_from([(), TOOLS]),
+    servers=st.sampled_from([(), SERVERS]),
+    tool_choice=st.sampled_from(["auto", "auto", "required", "none"]),
     max_call_ms=st.sampled_from([3_600_000, 3_600_000, 20_000]),
 )
+LINES = (PromptLine("user", "Sum up."), PromptLine(item_id="x"))
 NUMBERS = st.integers(0, 12)
+
+
+def check_told(notices: list[Notice]) -> None:
+    """What is told of them keeps to the protocol."""
+    vocabulary, validator = RealtimeVocabulary("c"), ProtocolValidator(fields=False)
+    for notice in notices:
+        for event in vocabulary.render(notice):
+            validator.feed(event)
 
 
 class Calls(RuleBasedStateMachine):
@@ -214,7 +251,7 @@ class Calls(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, what=st.integers(0, 6))
     def result_of_the_dead(self, number: int, what: int) -> None:
-        reply = self.shell.replies.get(number)
+        reply = self.shell.replies.get(number) or self.shell.side_replies.get(number)
         if reply is not None and not reply.dead and reply.done is None:
             return
         results: list[Event] = [
@@ -227,6 +264,64 @@ class Calls(RuleBasedStateMachine):
             PlayoutStopped(number, 10, 10),
         ]
         self.shell.feed(results[what])
+
+    # ------------------------------------------------------------------ tools
+
+    @precondition(lambda self: self._living())
+    @rule(names=st.lists(NAMES, min_size=1, max_size=3), ends=st.booleans())
+    def call_tools(self, names: list[str], ends: bool) -> None:
+        for name in names:
+            if self._living() is not None:
+                self.shell.call_tool(name, reply=self._living())
+        if ends and self._living() is not None:
+            self.shell.generated(self._living())
+
+    @precondition(lambda self: self.shell.core.state is State.LISTENING)
+    @rule(name=NAMES)
+    def have_the_agent_call(self, name: str) -> None:
+        """The usual way into a call."""
+        self.shell.feed(RequestResponse())
+        self.call_tools([name], True)
+
+    @precondition(lambda self: self.shell.work)
+    @rule(number=NUMBERS, failed=st.booleans())
+    def tool_returns(self, number: int, failed: bool) -> None:
+        calls = list(self.shell.work)
+        self.shell.tool_returns("done", failed=failed, call_id=calls[number % len(calls)])
+
+    @precondition(lambda self: self.shell.run)
+    @rule(number=NUMBERS)
+    def dead_tool_returns(self, number: int) -> None:
+        call_id = sorted(self.shell.run)[number % len(self.shell.run)]
+        if call_id not in self.shell.work:
+            self.shell.feed(ToolReturned(call_id, "late"))
+
+    @precondition(lambda self: self.shell.listings)
+    @rule(whole=st.booleans())
+    def tools_are_listed(self, whole: bool) -> None:
+        label = self.shell.listings[-1].server.label
+        self.shell.feed(ToolsListed(label, LISTED) if whole else ToolListFailed(label, "down"))
+
+    def _some_call(self, number: int) -> str:
+        done = [n for n in self.shell.notices if isinstance(n, ReplyDone)]
+        calls = [told.item for notice in done for told in notice.calls]
+        if not calls:
+            return "nothing"
+        item = calls[number % len(calls)]
+        return item.call.call_id if item.call and number % 2 else item.item_id
+
+    @rule(number=NUMBERS)
+    def bring_output(self, number: int) -> None:
+        self.shell.feed(AddToolOutput(self._some_call(number), "sunny"))
+
+    @rule(number=NUMBERS)
+    def bring_call(self, number: int) -> None:
+        self.shell.feed(AddToolCall(f"old_{number % 2}", "get_weather", "{}"))
+        self.shell.feed(AddToolOutput("old_0", "sunny"))
+
+    @rule(number=NUMBERS, approve=st.booleans())
+    def answer_approval(self, number: int, approve: bool) -> None:
+        self.shell.feed(AnswerApproval(self._some_call(number), approve))
 
     # ------------------------------------------------------------------ the client
 
@@ -242,6 +337,10 @@ class Calls(RuleBasedStateMachine):
                 RequestResponse(),
                 RequestResponse(instructions="Say hello.", output_audio=True),
                 RequestResponse(output_audio=False, max_output_tokens=5),
+                RequestResponse(output_audio=False, out_of_band=True),
+                RequestResponse(output_audio=True, out_of_band=True, prompt=LINES),
+                RequestResponse(prompt=LINES, metadata=(("a", "b"),)),
+                CancelResponse("resp_c_2"),
                 CancelResponse(),
                 CancelResponse("resp_c_1"),
                 ClearOutput(),
@@ -258,6 +357,24 @@ class Calls(RuleBasedStateMachine):
     )
     def add_item(self, item_id: str | None, after: str | None, role: Any) -> None:
         self.shell.feed(AddItem(role, "typed", item_id, after, "e"))
+
+    @rule(item_id=st.sampled_from([None, "z"]), after=st.sampled_from([None, "x"]))
+    def bring_speech(self, item_id: str | None, after: str | None) -> None:
+        self.shell.feed(AddItem("user", "", item_id, after, "e", clip=1, seconds=2.0))
+
+    def _written(self) -> list[ModelReply]:
+        return [r for r in self.shell.side_replies.values() if not r.dead and r.done is None]
+
+    @precondition(lambda self: self._written())
+    @rule(number=NUMBERS, ends=st.sampled_from([True, False, None]))
+    def write_beside(self, number: int, ends: bool | None) -> None:
+        """``ends``: well, not well, or not yet."""
+        reply = self._written()[number % len(self._written())]
+        self.shell.generate(reply, "In short. ", 0)
+        if ends:
+            self.shell.generated(reply)
+        elif ends is not None:
+            self.shell.fail(reply)
 
     def _some_item(self, number: int) -> str:
         ids = [n.item.item_id for n in self.shell.notices if isinstance(n, ItemAdded)]
@@ -279,6 +396,10 @@ class Calls(RuleBasedStateMachine):
     # ------------------------------------------------------------------ ends
 
     @precondition(lambda self: len(self.shell.log) > 30)
+    @rule(digit=st.sampled_from("0123456789*#ABCD"))
+    def press_key(self, digit: str) -> None:
+        self.shell.feed(KeyPressed(digit, 1_700_000_000))
+
     @rule()
     def hang_up(self) -> None:
         self.shell.feed(HangUp("peer_gone"))
@@ -328,6 +449,8 @@ class Calls(RuleBasedStateMachine):
         assert not shell.transcriptions
         assert all(r.done is not None for r in shell.replies.values() if r.created)
         assert shell.core.next_deadline() is None
+        assert not self._written()
+        check_told(shell.notices)
 
 
 TestCalls = Calls.TestCase

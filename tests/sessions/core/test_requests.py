@@ -2,8 +2,8 @@
 
 import pytest
 
-from sessions.core.commands import DropTranscription, StartReply
-from sessions.core.config import SessionConfig, TurnDetection, TurnMode
+from sessions.core.commands import DropTranscription, PrepareReply, StartReply, TranscribeClip
+from sessions.core.config import SessionConfig, SessionKind, TurnDetection, TurnMode
 from sessions.core.events import (
     AddItem,
     CancelResponse,
@@ -13,6 +13,7 @@ from sessions.core.events import (
     ConfigureSession,
     DeleteItem,
     Event,
+    FinalTranscript,
     RequestResponse,
     RetrieveItem,
     TruncateItem,
@@ -26,8 +27,10 @@ from sessions.core.notices import (
     ItemDeleted,
     ItemRetrieved,
     ItemTruncated,
+    ReplyCreated,
     ReplyDone,
     SessionChanged,
+    TranscriptFinal,
 )
 from sessions.core.turns import State
 
@@ -299,3 +302,65 @@ def test_a_deleted_reply_is_spoken_on_but_not_remembered(call: ShellFactory) -> 
     assert shell.told(ReplyDone)
     shell.ask("And Spain?")
     assert [m.role for m in shell.reply.order.history] == ["user", "user"]
+
+
+def test_speech_in_an_item_is_transcribed_and_answered_once_its_words_are_there(
+    call: ShellFactory,
+) -> None:
+    shell = call()
+    shell.feed(AddItem("user", "", "mine", clip=7, seconds=2.0))
+    assert shell.told(ItemAdded)[0].item == Item("mine", "user", "", spoken=True)
+    assert shell.ordered(TranscribeClip) == [TranscribeClip(1, 7)]
+    shell.feed(RequestResponse(metadata=(("a", "b"),)))
+    assert not shell.ordered(StartReply)
+    shell.final("what is it")
+    assert shell.told(TranscriptFinal) == [TranscriptFinal("mine", "what is it", 2.0)]
+    assert shell.reply.order.history == (Message("user", "what is it"),)
+    assert shell.told(ReplyCreated)[0].metadata == (("a", "b"),)
+
+
+def test_words_of_a_deleted_item_are_not_given_to_the_next_of_its_name(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(AddItem("user", "", "mine", clip=1, seconds=1.0))
+    shell.feed(RequestResponse())
+    shell.feed(DeleteItem("mine"))
+    shell.feed(AddItem("user", "", "mine", clip=2, seconds=2.0))
+    assert shell.ordered(DropTranscription) == [DropTranscription(1)]
+    shell.feed(FinalTranscript(1, "the first", 0))
+    shell.final("the second")
+    assert shell.told(TranscriptFinal) == [TranscriptFinal("mine", "the second", 2.0)]
+    assert shell.reply.order.history == (Message("user", "the second"),)
+
+
+def test_too_much_speech_in_items_is_refused(call: ShellFactory) -> None:
+    shell = call()
+    for _ in range(9):
+        shell.feed(AddItem("user", "", clip=1, seconds=1.0, event_id="e"))
+    assert len(shell.ordered(TranscribeClip)) == 8
+    assert [fault.code for fault in shell.told(Fault)] == ["too_many_transcriptions"]
+
+
+CAPTIONS = SessionConfig(kind=SessionKind.TRANSCRIPTION)
+
+
+def test_captions_have_no_agent(call: ShellFactory) -> None:
+    shell = call(kind=SessionKind.TRANSCRIPTION, idle_timeout_ms=1_000, instructions="Be brief.")
+    shell.ask("What is it?")
+    assert shell.told(TranscriptFinal)[0].text == "What is it?"
+    shell.pass_time(5)
+    shell.feed(RequestResponse(event_id="e"))
+    assert [(n.code, n.event_id) for n in shell.told(Fault)] == [("response_not_supported", "e")]
+    assert not shell.ordered(StartReply)
+    assert not shell.ordered(PrepareReply)
+    assert [record.user_text for record in shell.records] == ["What is it?"]
+
+
+def test_a_session_that_turns_to_captions_falls_silent(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.feed(ConfigureSession(CAPTIONS))
+    assert shell.told(ReplyDone)[0].status is ReplyStatus.CANCELLED
+    assert shell.stands(State.LISTENING)
+    shell.feed(ConfigureSession(SessionConfig()))
+    shell.ask("And now?")
+    assert len(shell.ordered(StartReply)) == 2

@@ -1,0 +1,241 @@
+"""A sideband: one WebSocket that observes a running call, on whatever node, and controls it.
+
+Rules
+- Out: the call's events as its caller gets them, the session first; where the beginning is gone,
+  the session as it is now and what comes from there on. Whoever says what is known already
+  (``after``) gets what follows, each event with its ``sequence_number``, and
+  ``blab.events.missed`` for what is gone. An observer who takes nothing for ``SEND_SECONDS`` is
+  closed with 1013; the call never waits for one.
+- In: client events, paced, posted to the call's node. Audio comes from the caller alone. What
+  cannot be posted is answered by an ``error`` event and the sideband goes on.
+- It ends with the call, or when the call's node is gone; its own end changes nothing in the call.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import ClientError, WSMsgType, web
+
+from sessions.core.notices import Fault
+from sessions.fanout import MISSED
+from sessions.remote_commands import Command
+from store.errors import BusUnavailable
+from store.ids import new_id
+
+from .pace import Pace
+from .wire.ids import EventIds
+from .wire.parse import event_id_of
+from .wire.render import fault_body
+
+log = logging.getLogger(__name__)
+
+HANG_UP = "blab.call.hang_up"
+"""Our own client event: ends the call."""
+MAX_MESSAGE_BYTES = 256 * 1024
+SEND_SECONDS = 10.0
+LOOK_SECONDS = 5.0
+"""How often it is asked whether the call still has a node."""
+_HEARTBEAT_SECONDS = 20.0
+_MESSAGES_A_SECOND = 50.0
+_MESSAGES_AT_ONCE = 100
+_AUDIO = "input_audio_buffer."
+
+_CLOSE_CODES = {
+    "slow_reader": 1013,
+    "call_lost": 1012,
+    "internal_error": 1011,
+    "server_shutdown": 1001,
+}
+
+
+class Events(Protocol):
+    """What is needed of sessions.fanout.Fanout."""
+
+    def follow(
+        self, call_id: str, after: int = 0, *, name: str = ""
+    ) -> AsyncIterator[tuple[int, Mapping[str, Any]]]: ...
+
+
+class Commands(Protocol):
+    """What is needed of sessions.remote_commands.RemoteCommands."""
+
+    async def send(self, node_id: str, call_id: str, command: Command) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedCall:
+    """A running call. ``look``: the node that carries it, None where it is gone."""
+
+    call_id: str
+    node_id: str
+    look: Callable[[], Awaitable[str | None]]
+
+
+def make_sideband_socket(protocol: str | None) -> web.WebSocketResponse[Any]:
+    """A WebSocket as a sideband needs it; ``protocol`` is echoed."""
+    return web.WebSocketResponse(
+        protocols=(protocol,) if protocol else (),
+        compress=False,
+        heartbeat=_HEARTBEAT_SECONDS,
+        max_msg_size=MAX_MESSAGE_BYTES,
+        timeout=2.0,
+    )
+
+
+class Sideband:
+    """One prepared WebSocket beside one call."""
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse[Any],
+        call: JoinedCall,
+        events: Events,
+        commands: Commands,
+    ) -> None:
+        self._ws = ws
+        self._call = call
+        self._node_id = call.node_id
+        self._events = events
+        self._commands = commands
+        self._name = new_id("side")
+        self._ids = EventIds()
+        self._pace = Pace(_MESSAGES_A_SECOND, _MESSAGES_AT_ONCE)
+
+    async def attend(self, after: int | None = None) -> str:
+        """Observe and control until either side ends; closes the WebSocket, returns the reason.
+
+        ``after``: number of the last event that is known already; events are numbered then."""
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.create_task(work, name="sideband")
+            for work in (self._observe(after), self._control(), self._watch())
+        ]
+        reason = "internal_error"
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            reason = next(iter(done)).result()
+        except asyncio.CancelledError:
+            reason = "server_shutdown"
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._ws.close(code=_CLOSE_CODES.get(reason, 1000), message=reason.encode())
+        return reason
+
+    # ------------------------------------------------------------------ out
+
+    async def _observe(self, after: int | None) -> str:
+        events = self._events.follow(self._call.call_id, after or 0, name=self._name)
+        opened = False
+        try:
+            async for number, event in events:
+                if after is not None:
+                    event_id = event.get("event_id") or self._ids.next()
+                    event = {**event, "event_id": event_id, "sequence_number": number}
+                elif event["type"] == MISSED:
+                    if not opened and not await self._ask_for_session():
+                        return "call_lost"
+                    continue
+                elif not opened:
+                    opened = event["type"] == "session.created"
+                    if not opened:
+                        continue
+                if not await self._send(event):
+                    return "slow_reader"
+        except (ConnectionError, ClientError):
+            return "peer_gone"
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+        return "call_ended"
+
+    async def _ask_for_session(self) -> bool:
+        """Where the call's beginning is gone, the call itself tells its session."""
+        command = Command(self._name, describe=True)
+        with contextlib.suppress(BusUnavailable):
+            return await self._commands.send(self._node_id, self._call.call_id, command)
+        return False
+
+    async def _send(self, event: Mapping[str, Any]) -> bool:
+        """False where the peer does not take it in time."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self._ws.send_frame(msgspec.json.encode(event), WSMsgType.TEXT)
+        except TimeoutError:
+            log.info("a sideband reads too slowly: closed")
+            return False
+        return True
+
+    async def _watch(self) -> str:
+        """Ends when the call has had no node twice in a row."""
+        missing = 0
+        while missing < 2:
+            await asyncio.sleep(LOOK_SECONDS)
+            with contextlib.suppress(BusUnavailable):
+                node_id = await self._call.look()
+                missing = missing + 1 if node_id is None else 0
+                self._node_id = node_id or self._node_id
+        return "call_lost"
+
+    # ------------------------------------------------------------------ in
+
+    async def _control(self) -> str:
+        loop = asyncio.get_running_loop()
+        async for received in self._ws:
+            if received.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+                break
+            fault = await self._take(received.data)
+            try:
+                if fault is not None and not await self._refuse(fault):
+                    return "slow_reader"
+            except (ConnectionError, ClientError):
+                break
+            if delay := self._pace.delay(loop.time()):
+                await asyncio.sleep(delay)
+        return "peer_gone"
+
+    async def _take(self, data: str | bytes) -> Fault | None:
+        """Post one client event; what is wrong with it, if anything is."""
+        if isinstance(data, bytes):
+            return Fault("unexpected_binary", f"Binary frames have no place here. {_NO_AUDIO}")
+        try:
+            message = msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+            return Fault("invalid_json", "The message is not JSON: send one event a message.")
+        if not isinstance(message, dict):
+            return Fault("invalid_event", "A client event must be a JSON object.")
+        event_id, kind = event_id_of(message), message.get("type")
+        if isinstance(kind, str) and kind.startswith(_AUDIO):
+            return Fault("unsupported_value", _NO_AUDIO, "type", event_id)
+        return await self._post(event_id, None if kind == HANG_UP else message)
+
+    async def _post(self, event_id: str | None, message: dict[str, Any] | None) -> Fault | None:
+        command = Command(self._name, message)
+        try:
+            if await self._commands.send(self._node_id, self._call.call_id, command):
+                return None
+        except BusUnavailable:
+            return Fault(
+                "storage_unavailable",
+                "The call cannot be reached just now: the event may be lost.",
+                event_id=event_id,
+                server=True,
+            )
+        return Fault(
+            "too_many_events",
+            "The call has too many events waiting: send the event again in a moment.",
+            event_id=event_id,
+        )
+
+    async def _refuse(self, fault: Fault) -> bool:
+        return await self._send({"event_id": self._ids.next(), **fault_body(fault)})
+
+
+_NO_AUDIO = "Audio comes from the caller: a sideband sends other events."

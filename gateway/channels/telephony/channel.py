@@ -1,0 +1,378 @@
+"""The telephony channel: one call over a carrier's media stream.
+
+Rules
+- Outgoing: one bounded outbox, one writer task; 8 kHz frames as the dialect has them. A mark
+  follows every ``_MARK_MS`` of audio and whatever is last in the outbox; marks are the clock.
+- ``flush`` takes back what has not left and sends ``clear`` before anything else.
+- At most ``lead_ms`` is sent ahead of what was heard, for the carrier holds the rest of it. One
+  that returns no mark for ``_STALL_SECONDS``, or does not read, is closed with 1013.
+- Less than a frame waits for more; it is filled up with silence once the carrier has nothing left
+  to play.
+- Incoming: nothing is queued here; the session reads, at a bounded rate. What is malformed is
+  dropped and the call goes on; the first such fault is logged without content, and a stream with
+  ``_MOST_FAULTS`` of them is closed with 1008.
+- Server events go to observers only: a carrier has no use for them.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+from aiohttp import ClientError, WSMsgType, web
+
+from gateway.channels.outbox import Audio, Close, Entry, Outbox, Ping, Pong, Text
+from gateway.channels.pace import Pace
+from gateway.channels.wire.audio import from_pcm
+from media.framing import Framer
+from media.g711 import RATE
+from sessions.channel import Piece, ServerEvent
+from sessions.core.config import SessionConfig
+from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestResponse
+
+from .dialect import Dialect
+from .events import Heard, MarkReturned, Pressed, Started, Stopped, StreamEvent
+from .key_gather import KeyGather
+from .marks import MarkClock, Returned
+from .parameters import keys_answer
+from .parser import StreamParser, UnsupportedFormat, WireFault
+from .vocabulary import EVENT
+from .writer import StreamWriter
+
+log = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 64 * 1024
+START_SECONDS = 10.0
+"""How long a carrier may take to send ``start``."""
+_MARK_MS = 100
+_STALL_SECONDS = 10.0
+_LOOK_SECONDS = 5.0
+"""How often a silent connection is looked at."""
+_QUIET_LOOKS = 4
+"""Looks after which a silent peer is pinged; one more, and it is given up."""
+_GRACE_SECONDS = 2.0
+_MOST_FAULTS = 100
+_MESSAGES_A_SECOND = 400.0
+_MESSAGES_AT_ONCE = 800
+_TURN = 32
+"""Messages taken at a stretch before the other calls get their turn."""
+
+_CLOSE_CODES = {
+    "server_shutdown": 1001,
+    "internal_error": 1011,
+    "slow_reader": 1013,
+    "server_full": 1013,
+    "warming_up": 1013,
+    "malformed": 1008,
+    "no_start": 1008,
+    "unsupported_media_format": 1008,
+    "missing_api_key": 1008,
+    "invalid_api_key": 1008,
+    "insufficient_permissions": 1008,
+    "foreign_origin": 1008,
+    "agent_not_found": 1008,
+    "storage_unavailable": 1013,
+}
+
+
+class NeverStarted(Exception):
+    """The stream did not begin; ``reason`` as in close reasons."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def make_stream_socket() -> web.WebSocketResponse[Any]:
+    """A WebSocket as this channel needs it."""
+    return web.WebSocketResponse(
+        compress=False,
+        autoping=False,
+        max_msg_size=MAX_MESSAGE_BYTES,
+        timeout=_GRACE_SECONDS,
+        decode_text=False,
+    )
+
+
+class TelephonyChannel:
+    """A prepared WebSocket as a Channel; use as an async context manager, ``started`` first."""
+
+    input_rate = RATE
+    output_rate = RATE
+    lead_ms = 1000
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse[Any],
+        transport: asyncio.Transport | None,
+        dialect: Dialect,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``clock``: Unix time, for what is told of pressed keys."""
+        self.name = dialect.name
+        self._ws = ws
+        self._transport = transport
+        self._dialect = dialect
+        self._output = dialect.output_format
+        self._unix_time = clock
+        self._loop = asyncio.get_running_loop()
+        self._parser = StreamParser(dialect)
+        self._messages: StreamWriter | None = None
+        self._keys: KeyGather | None = None
+        self._framer = Framer(dialect.frame_bytes)
+        self._marks = MarkClock()
+        self._progress = 0.0
+        """When the carrier last had nothing of ours, or played some of it (loop's clock)."""
+        self._outbox = Outbox()
+        self._pace = Pace(_MESSAGES_A_SECOND, _MESSAGES_AT_ONCE)
+        self._faults = 0
+        self._quiet = 0
+        self._taken = 0
+        self._lost = False
+        self._writer: asyncio.Task[None] | None = None
+        self._cutter: asyncio.TimerHandle | None = None
+
+    async def __aenter__(self) -> "TelephonyChannel":
+        self._writer = self._loop.create_task(self._write(), name=f"{self.name}-writer")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close("internal_error" if kind else "ended")
+
+    async def started(self) -> Started:
+        """Wait for the stream's ``start``; raises NeverStarted."""
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while (events := await self._receive()) is not None:
+                    for event in events:
+                        if isinstance(event, Started):
+                            self._messages = StreamWriter(self._dialect, event.stream_id)
+                            self._keys = KeyGather() if keys_answer(event.parameters) else None
+                            return event
+        except TimeoutError as error:
+            raise NeverStarted("no_start") from error
+        except UnsupportedFormat as error:
+            raise NeverStarted(error.code) from error
+        raise NeverStarted("malformed" if self._faults >= _MOST_FAULTS else "peer_gone")
+
+    # ------------------------------------------------------------------ Channel
+
+    async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
+        """PCM16 at 8 kHz and pressed keys, until the stream has ended."""
+        while (events := await self._receive()) is not None:
+            for event in events:
+                match event:
+                    case Heard(pcm):
+                        yield pcm
+                    case Pressed(digit):
+                        for told in self._pressed(digit):
+                            yield {EVENT: told}
+                    case MarkReturned(name):
+                        self._returned(name)
+                    case Stopped():
+                        return
+            for told in self._keys_due():
+                yield {EVENT: told}
+
+    def configure(self, config: SessionConfig) -> None:
+        """A telephone has one format."""
+
+    def play(self, piece: Piece) -> None:
+        """Queue audio for the caller."""
+        audio = from_pcm(piece.pcm, self._output)
+        for frame in self._framer.push(audio):
+            self._queue(frame, len(frame) // self._output.sample_bytes)
+        if self._framer.pending and not self._marks.outstanding:
+            self._loop.call_soon(self._send_rest)
+
+    def flush(self) -> None:
+        """Have everything forgotten that the caller has not heard."""
+        self._framer.clear()
+        self._outbox.drop_audio()
+        if self._marks.outstanding and self._messages is not None:
+            self._put(Text(self._messages.clear()))
+        self._marks.clear()
+
+    def played(self) -> int:
+        """What marks vouch for."""
+        return self._marks.heard
+
+    def send(self, event: ServerEvent) -> None:
+        """Observers have it from the fan-out."""
+
+    async def close(self, reason: str) -> None:
+        """Send what is queued, then close with ``reason``; cut the peer off if it lingers."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        self._outbox.put(Close(_CLOSE_CODES.get(reason, 1000), reason.encode()[:120]))
+        try:
+            await asyncio.wait_for(writer, 2 * _GRACE_SECONDS)
+        except TimeoutError:
+            log.info("a %s stream did not take the goodbye: connection cut", self.name)
+        finally:
+            if self._cutter is not None:
+                self._cutter.cancel()
+            if not self._ws.closed:
+                self._cut()
+
+    # ------------------------------------------------------------------ incoming
+
+    async def _receive(self) -> list[StreamEvent] | None:
+        """The events of the next message; None where the stream is over. Raises
+        UnsupportedFormat."""
+        if self._lost or self._stalled():
+            return None
+        try:
+            received = await self._ws.receive(_LOOK_SECONDS)
+        except TimeoutError:
+            return self._look_for_peer()
+        self._quiet = 0
+        await self._hold_back()
+        match received.type:
+            case WSMsgType.TEXT:
+                return self._parse(received.data)
+            case WSMsgType.PING:
+                self._put(Pong(received.data))
+                return []
+            case WSMsgType.PONG:
+                return []
+            case WSMsgType.BINARY:
+                return self._refuse("binary")
+        return None
+
+    def _look_for_peer(self) -> list[StreamEvent] | None:
+        self._quiet += 1
+        if self._quiet > _QUIET_LOOKS:
+            log.info("a %s peer vanished", self.name)
+            self._cut()
+            return None
+        if self._quiet == _QUIET_LOOKS:
+            self._put(Ping())
+        return []
+
+    async def _hold_back(self) -> None:
+        delay = self._pace.delay(self._loop.time())
+        self._taken += 1
+        if delay or self._taken % _TURN == 0:
+            await asyncio.sleep(delay)
+
+    def _parse(self, data: bytes) -> list[StreamEvent] | None:
+        try:
+            return self._parser.receive(data)
+        except UnsupportedFormat:
+            raise
+        except WireFault as fault:
+            return self._refuse(fault.code)
+
+    def _refuse(self, code: str) -> list[StreamEvent] | None:
+        self._faults += 1
+        if self._faults == 1:
+            log.info("a %s stream sent what cannot be taken: %s", self.name, code)
+        if self._faults < _MOST_FAULTS:
+            return []
+        self._end("malformed")
+        return None
+
+    def _returned(self, name: str) -> None:
+        if self._marks.returned(name) is Returned.PLAYED:
+            self._progress = self._loop.time()
+            self._send_rest()
+
+    def _pressed(self, digit: str) -> list[Event]:
+        pressed = KeyPressed(digit, int(self._unix_time()))
+        keys = self._keys.press(digit, self._loop.time()) if self._keys is not None else None
+        return [pressed, *_answer(keys)]
+
+    def _keys_due(self) -> list[Event]:
+        return _answer(self._keys.due(self._loop.time())) if self._keys is not None else []
+
+    def _stalled(self) -> bool:
+        """Whether the carrier plays nothing of what it was sent; it is closed then."""
+        if not self._marks.outstanding:
+            return False
+        if self._loop.time() - self._progress < _STALL_SECONDS:
+            return False
+        log.info("a %s stream plays nothing: closed", self.name)
+        self._end("slow_reader")
+        return True
+
+    # ------------------------------------------------------------------ outgoing
+
+    def _queue(self, frame: bytes, samples: int) -> None:
+        if self._messages is None:
+            return
+        if not self._marks.outstanding:
+            self._progress = self._loop.time()
+        self._marks.send(samples)
+        self._put(Audio("", "", self._messages.media(frame)))
+        if self._marks.unmarked * 1000 >= _MARK_MS * RATE:
+            self._mark()
+
+    def _mark(self) -> None:
+        """Have it told when everything so far has been played."""
+        if self._messages is not None and self._marks.unmarked:
+            # Taken back like the audio that it stands behind.
+            self._put(Audio("", "", self._messages.mark(self._marks.mark())))
+
+    def _send_rest(self) -> None:
+        """Less than a frame is left: send it where nothing else is being played."""
+        if self._framer.pending and not self._marks.outstanding:
+            samples = self._framer.pending // self._output.sample_bytes
+            self._queue(self._framer.flush(self._dialect.silence), samples)
+
+    def _put(self, entry: Entry) -> None:
+        if not self._outbox.put(entry) and not self._lost:
+            log.info("a %s stream reads too slowly: closed", self.name)
+            self._end("slow_reader")
+
+    def _end(self, reason: str) -> None:
+        """Give the peer up: told why where it still reads, cut off soon where it does not."""
+        self._lost = True
+        self._outbox.drop_all()
+        self._outbox.put(Close(_CLOSE_CODES[reason], reason.encode()))
+        self._cutter = self._loop.call_later(_GRACE_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        self._lost = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _write(self) -> None:
+        """Send the outbox until its Close, or until the peer is gone."""
+        try:
+            while not self._ws.closed:
+                entry = await self._outbox.get()
+                if isinstance(entry, Close):
+                    await self._ws.close(code=entry.code, message=entry.payload)
+                    return
+                await self._send(entry)
+                if not len(self._outbox):
+                    self._mark()
+        except (ConnectionError, ClientError):
+            self._outbox.closed = True
+            self._outbox.drop_all()
+
+    async def _send(self, entry: Text | Audio | Ping | Pong) -> None:
+        match entry:
+            case Ping(payload):
+                await self._ws.ping(payload)
+            case Pong(payload):
+                await self._ws.pong(payload)
+            case _:
+                await self._ws.send_frame(entry.payload, WSMsgType.TEXT)
+
+
+def _answer(keys: str | None) -> list[Event]:
+    """What pressed keys mean where they are something that the caller says."""
+    if keys is None:
+        return []
+    said = AddItem("user", f"(I pressed {keys} on my telephone.)")
+    return [ClearOutput(), said, RequestResponse()]

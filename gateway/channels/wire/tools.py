@@ -1,0 +1,300 @@
+"""``tools`` and ``tool_choice``, of a session and of a single reply: read and told back.
+
+Rules
+- ``{"type": "function"}`` is the client's to carry out. ``{"type": "mcp", server_label,
+  server_url, …}`` and our ``{"type": "blab.http", name, url, …}`` are carried out by the server.
+- A list replaces the one before; what the agent itself brings stays.
+- Headers and ``authorization`` are sealed as they are read and never told back. ``blab.http`` is
+  told only where the client asked for ``blab.*`` events.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from sessions.core.config import SessionConfig
+from sessions.core.tools import AUTO, NONE, REQUIRED, Tool, ToolKind, ToolServer
+from sessions.sealed import seal
+
+from .fields import Fields
+
+MAX_TOOLS = 128
+MAX_SERVERS = 8
+MAX_SCHEMA_CHARS = 32_768
+MAX_TIMEOUT_MS = 60_000
+_MAX_HEADERS = 32
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+_URL = re.compile(r"https?://[^\s/@\\]+(?:[/?#]\S*)?")
+"""Its shape; whether it may be called is judged when it is."""
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_RESERVED = {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te"}
+
+
+def merge_tools(session: Fields, config: SessionConfig) -> SessionConfig:
+    """The configuration with the client's tools and choice; raises ClientFault."""
+    if session.raw("tools") is not None:
+        tools, servers = read_tools(session)
+        mine = tuple(tool for tool in config.tools if tool.fixed)
+        fixed = tuple(server for server in config.servers if server.fixed)
+        config = replace(
+            config, tools=_distinct(session, mine + tools), servers=_labelled(fixed, servers)
+        )
+    return replace(config, tool_choice=read_choice(session) or config.tool_choice)
+
+
+def read_tools(fields: Fields) -> tuple[tuple[Tool, ...], tuple[ToolServer, ...]]:
+    """The tools and MCP servers of the field ``tools``; raises ClientFault."""
+    tools: list[Tool] = []
+    servers: list[ToolServer] = []
+    for entry in fields.children("tools", max_items=MAX_TOOLS) or []:
+        entry.need("type")
+        match entry.choice("type", ("function", "mcp", "blab.http")):
+            case "function":
+                tools.append(_function(entry))
+            case "blab.http":
+                tools.append(_http_tool(entry))
+            case _:
+                servers.append(_server(entry))
+    if len(servers) > MAX_SERVERS:
+        raise fields.fault("invalid_value", f"At most {MAX_SERVERS} MCP servers.", "tools")
+    if len({server.label for server in servers}) < len(servers):
+        raise fields.fault("invalid_value", "Each MCP server needs a label of its own.", "tools")
+    return _distinct(fields, tuple(tools)), tuple(servers)
+
+
+def read_labels(fields: Fields) -> tuple[str, ...]:
+    """The labels of the session's MCP servers that a reply's ``tools`` names."""
+    entries = fields.children("tools", max_items=MAX_TOOLS) or []
+    return tuple(
+        entry.need_text("server_label", max_chars=64)
+        for entry in entries
+        if entry.raw("type") == "mcp"
+    )
+
+
+def read_reply_tools(fields: Fields) -> tuple[Tool, ...]:
+    """The functions and HTTP tools of a single reply."""
+    entries = fields.children("tools", max_items=MAX_TOOLS) or []
+    tools = []
+    for entry in entries:
+        entry.need("type")
+        kind = entry.choice("type", ("function", "mcp", "blab.http"))
+        if kind != "mcp":
+            tools.append(_function(entry) if kind == "function" else _http_tool(entry))
+    return _distinct(fields, tuple(tools))
+
+
+def read_choice(fields: Fields) -> str | None:
+    """``tool_choice`` as the core has it; None where it is absent."""
+    if not isinstance(fields.raw("tool_choice"), Mapping):
+        return fields.choice("tool_choice", (AUTO, NONE, REQUIRED))
+    choice = fields.need_child("tool_choice")
+    choice.need("type")
+    kind = choice.choice("type", ("function", "mcp"))
+    if kind == "mcp":
+        choice.only(("type", "server_label", "name"))
+        return choice.text("name", max_chars=64) or REQUIRED
+    choice.only(("type", "name"))
+    return choice.need_text("name", max_chars=64)
+
+
+def render_tools(config: SessionConfig) -> list[dict[str, Any]]:
+    """The tools as the session tells them: without anything that opens a door."""
+    told: list[dict[str, Any]] = []
+    for tool in config.tools:
+        shape: dict[str, Any] = {
+            "type": "function" if tool.kind is ToolKind.FUNCTION else "blab.http",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": json.loads(tool.parameters),
+        }
+        if tool.kind is ToolKind.FUNCTION or config.extensions:
+            told.append(shape)
+    for server in config.servers:
+        told.append(
+            {
+                "type": "mcp",
+                "server_label": server.label,
+                "server_url": server.url,
+                "allowed_tools": None if server.allowed is None else list(server.allowed),
+                "require_approval": _render_approval(server),
+            }
+        )
+    return told
+
+
+def render_choice(config: SessionConfig) -> Any:
+    """``tool_choice`` of the session object."""
+    if config.tool_choice in (AUTO, NONE, REQUIRED):
+        return config.tool_choice
+    return {"type": "function", "name": config.tool_choice}
+
+
+# ------------------------------------------------------------------ one tool
+
+
+def _function(entry: Fields) -> Tool:
+    entry.only(("type", "name", "description", "parameters", "strict"))
+    return Tool(_name(entry), entry.text("description") or "", _schema(entry))
+
+
+def _http_tool(entry: Fields) -> Tool:
+    entry.only(
+        ("type", "name", "description", "parameters", "url", "method", "headers", "timeout_ms")
+    )
+    return Tool(
+        _name(entry),
+        entry.text("description") or "",
+        _schema(entry),
+        ToolKind.HTTP,
+        url=_url(entry, "url"),
+        method=entry.choice("method", _METHODS) or "POST",
+        sealed=seal(_headers(entry)),
+        timeout_ms=entry.integer("timeout_ms", 100, MAX_TIMEOUT_MS) or Tool("").timeout_ms,
+    )
+
+
+def _server(entry: Fields) -> ToolServer:
+    entry.only(
+        ("type", "server_label", "server_url", "server_description", "authorization", "headers",
+         "allowed_tools", "allowed_callers", "require_approval", "defer_loading", "timeout_ms",
+         "connector_id", "tunnel_id")
+    )  # fmt: skip
+    for foreign in ("connector_id", "tunnel_id"):
+        if entry.raw(foreign) is not None:
+            raise entry.fault(
+                "unsupported_value", "MCP servers are reached by 'server_url' here.", foreign
+            )
+    headers = _headers(entry)
+    if authorization := entry.text("authorization", max_chars=8_192):
+        headers["Authorization"] = f"Bearer {authorization}"
+    label = entry.need_text("server_label", max_chars=64)
+    if _NAME.fullmatch(label) is None:
+        raise entry.fault("invalid_value", _rule("server_label"), "server_label")
+    ask, asked, trusted = _approval(entry)
+    return ToolServer(
+        label,
+        _url(entry, "server_url"),
+        seal(headers),
+        _allowed(entry),
+        ask,
+        asked,
+        trusted,
+        entry.integer("timeout_ms", 100, MAX_TIMEOUT_MS) or Tool("").timeout_ms,
+    )
+
+
+def _name(entry: Fields) -> str:
+    name = entry.need_text("name", max_chars=64)
+    if _NAME.fullmatch(name) is None:
+        raise entry.fault("invalid_value", _rule("name"), "name")
+    return name
+
+
+def _rule(name: str) -> str:
+    return f"'{name}' must be 1 to 64 letters, digits, underscores or hyphens."
+
+
+def _schema(entry: Fields) -> str:
+    if entry.raw("parameters") is None:
+        return Tool("").parameters
+    entry.need_child("parameters")
+    try:
+        schema = json.dumps(entry.raw("parameters"), allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise entry.fault("invalid_value", "The schema is not plain JSON.", "parameters") from error
+    if len(schema) > MAX_SCHEMA_CHARS:
+        raise entry.fault(
+            "invalid_value", f"A schema has at most {MAX_SCHEMA_CHARS} characters.", "parameters"
+        )
+    return schema
+
+
+def _url(entry: Fields, name: str) -> str:
+    url = entry.need_text(name, max_chars=2_048)
+    if _URL.fullmatch(url) is None:
+        raise entry.fault(
+            "invalid_value", f"'{entry.where(name)}' must begin with https:// or http://.", name
+        )
+    return url
+
+
+def _headers(entry: Fields) -> dict[str, str]:
+    headers = entry.child("headers")
+    if headers is None:
+        return {}
+    names = headers.names()
+    if len(names) > _MAX_HEADERS:
+        raise entry.fault("invalid_value", f"At most {_MAX_HEADERS} headers.", "headers")
+    read = {}
+    for name in names:
+        value = headers.need_text(name, max_chars=8_192)
+        if _HEADER.fullmatch(name) is None or name.lower() in _RESERVED:
+            raise entry.fault("invalid_value", "A header's name cannot be used.", "headers")
+        if not value.isprintable():
+            raise entry.fault("invalid_value", "A header's value is not printable.", "headers")
+        read[name] = value
+    return read
+
+
+def _allowed(entry: Fields) -> tuple[str, ...] | None:
+    if isinstance(entry.raw("allowed_tools"), Mapping):
+        return _tool_names(entry.need_child("allowed_tools"))
+    return _names(entry, "allowed_tools")
+
+
+def _approval(entry: Fields) -> tuple[bool, tuple[str, ...], tuple[str, ...]]:
+    """(ask, asked, trusted) of a ToolServer; OpenAI's default is to ask."""
+    if not isinstance(entry.raw("require_approval"), Mapping):
+        return entry.choice("require_approval", ("always", "never")) != "never", (), ()
+    wanted = entry.need_child("require_approval")
+    wanted.only(("always", "never"))
+    always, never = wanted.child("always"), wanted.child("never")
+    asked = (_tool_names(always) or ()) if always else ()
+    trusted = (_tool_names(never) or ()) if never else ()
+    return never is not None or always is None, asked, trusted
+
+
+def _tool_names(entry: Fields) -> tuple[str, ...] | None:
+    entry.only(("tool_names", "read_only"))
+    if entry.raw("read_only") is not None:
+        raise entry.fault("unsupported_value", "Name the tools: 'tool_names'.", "read_only")
+    return _names(entry, "tool_names")
+
+
+def _names(entry: Fields, name: str) -> tuple[str, ...] | None:
+    names = entry.sequence(name, max_items=MAX_TOOLS)
+    if names is None:
+        return None
+    if not all(isinstance(each, str) and 0 < len(each) <= 128 for each in names):
+        raise entry.fault("invalid_value", f"'{entry.where(name)}' must hold names.", name)
+    return tuple(names)
+
+
+def _render_approval(server: ToolServer) -> Any:
+    if not server.asked and not server.trusted:
+        return "always" if server.ask else "never"
+    told: dict[str, Any] = {}
+    if server.asked:
+        told["always"] = {"tool_names": list(server.asked)}
+    if server.trusted:
+        told["never"] = {"tool_names": list(server.trusted)}
+    return told
+
+
+def _distinct(fields: Fields, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:
+    names = [tool.name for tool in tools]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise fields.fault("invalid_value", f"There are two tools named {twice!r}.", "tools")
+    return tools
+
+
+def _labelled(
+    fixed: tuple[ToolServer, ...], given: tuple[ToolServer, ...]
+) -> tuple[ToolServer, ...]:
+    labels = {server.label for server in fixed}
+    return fixed + tuple(server for server in given if server.label not in labels)

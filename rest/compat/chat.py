@@ -1,0 +1,126 @@
+"""OpenAI's ``POST /v1/chat/completions``, passed on to the chat model; streamed where asked."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from aiohttp import web
+
+from pipelines.engines.base import ChatDelta, EngineError
+from pipelines.engines.jobs import JobEngines
+from pipelines.jobs import Unit
+from pipelines.usage import AGENT
+from rest.departure import unless_gone
+from rest.engine_refusals import refusal
+from rest.errors import ApiError
+from rest.operation import Operation, Request
+from rest.slot import Slots, slot
+from rest.tts_stream import Book
+
+from .chat_reply import ChatReply
+from .chat_request import ChatCreate, history, offer_of, refuse_unknown
+from .chat_view import ChatView
+from .client_stream import EVENTS, ClientGone, ClientStream
+from .model_names import ModelNames
+from .models import TAG, json_answer
+from .transcriptions import in_time
+
+WRITE = "agents:write"
+CHAT_SECONDS = 300.0
+"""For the whole answer."""
+DONE = b"data: [DONE]\n\n"
+
+
+class CompatChat:
+    """One operation."""
+
+    def __init__(
+        self, engines: JobEngines, book: Book, slots: Slots, *, seconds: float = CHAT_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._names = ModelNames(engines)
+        self._book = book
+        self._slots = slots
+        self._seconds = seconds
+        self._clock = clock
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        return [
+            Operation(
+                *("POST", "/v1/chat/completions", TAG, "Create chat completion", self._create),
+                body=ChatCreate, scope=WRITE, deadline=None,
+            )
+        ]  # fmt: skip
+
+    async def _create(self, request: Request) -> web.StreamResponse:
+        return await unless_gone(request.http, self._answer(request))
+
+    async def _answer(self, request: Request) -> web.StreamResponse:
+        asked: ChatCreate = request.body
+        refuse_unknown(asked)
+        messages, offer = history(asked), offer_of(asked)
+        try:
+            billed, model = self._names.chat(asked.model)
+        except EngineError as error:
+            raise refusal(error) from error
+        reply = ChatReply(model, messages, offer, asked)
+        options = asked.stream_options
+        view = ChatView(
+            f"chatcmpl-{request.id.removeprefix('req_')}", int(self._clock()), reply.model_id,
+            with_usage=options is not None and options.include_usage,
+        )  # fmt: skip
+        with slot(self._slots):
+            try:
+                if asked.stream:
+                    return await self._stream(request, reply, view)
+                return await self._whole(reply, view)
+            finally:
+                await self._booked(request, billed, reply)
+
+    async def _whole(self, reply: ChatReply, view: ChatView) -> web.Response:
+        async with in_time(self._seconds), contextlib.aclosing(_told(reply)) as deltas:
+            made = [delta async for delta in deltas]
+        return json_answer(view.whole(made, reply.finish_reason, reply.usage))
+
+    async def _stream(
+        self, request: Request, reply: ChatReply, view: ChatView
+    ) -> web.StreamResponse:
+        stream = ClientStream(request.http, EVENTS)
+        deltas = _told(reply)
+        try:
+            async with in_time(self._seconds), contextlib.aclosing(deltas):
+                delta = await anext(deltas, None)  # refused before the stream begins, if at all
+                await stream.begin()
+                await stream.event(view.head())
+                while delta is not None:
+                    await stream.event(view.chunk(delta))
+                    delta = await anext(deltas, None)
+            await stream.event(view.last(reply.finish_reason))
+            if view.with_usage:
+                await stream.event(view.usage(reply.usage))
+            await stream.write(DONE)
+            await stream.end()
+        except ApiError as error:
+            if not stream.begun:
+                raise
+            await stream.fail(error)
+        except ClientGone:
+            pass  # nobody reads on
+        return stream.response
+
+    async def _booked(self, request: Request, model: str, reply: ChatReply) -> None:
+        if tokens := sum(reply.usage):
+            unit = Unit(f"{request.id}:chat", AGENT, model, tokens)
+            await asyncio.shield(self._book(request.workspace_id, [unit]))
+
+
+async def _told(reply: ChatReply) -> AsyncGenerator[ChatDelta, None]:
+    """The reply's deltas; raises ApiError."""
+    try:
+        async with contextlib.aclosing(reply.deltas()) as deltas:
+            async for delta in deltas:
+                yield delta
+    except EngineError as error:
+        raise refusal(error) from error

@@ -1,0 +1,209 @@
+"""What a chat completion is asked with: OpenAI's parameters, as far as they mean something here.
+
+What would change the answer's shape and cannot be done (several choices, log probabilities,
+structured output, pictures and sounds) is refused; hints on sampling beside ``temperature`` are
+accepted and have no effect.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from pipelines.engines.base import ChatMessage, ChatToolCall, ToolDefinition, ToolOffer
+from rest.errors import ValidationFailed
+from rest.fields import ModelId
+
+MAX_MESSAGES = 2000
+MAX_CHARACTERS = 400_000
+"""Of all messages together; the engine drops the oldest long before."""
+MAX_TOOLS = 128
+MAX_STOPS = 4
+DEFAULT_TOKENS, MAX_TOKENS = 1024, 16_384
+DEFAULT_TEMPERATURE = 0.4
+"""As in calls."""
+
+ToolName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
+
+
+class Part(Struct):
+    """A part of a message's content; only ``text`` is understood."""
+
+    type: str
+    text: str = ""
+    refusal: str = ""
+
+
+class CalledFunction(Struct):
+    """What an earlier answer called."""
+
+    name: ToolName
+    arguments: str = "{}"
+
+
+class Call(Struct):
+    """A call of an earlier answer."""
+
+    id: Annotated[str, Meta(max_length=200)]
+    function: CalledFunction
+
+
+class Message(Struct):
+    """One message of the history."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    tool_calls: Annotated[list[Call], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_call_id: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class Function(Struct):
+    """A function that the model may call."""
+
+    name: ToolName
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(Struct):
+    """A tool; only functions are known."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class NamedFunction(Struct):
+    """A function by its name."""
+
+    name: ToolName
+
+
+class NamedTool(Struct):
+    """The one tool that must be called."""
+
+    function: NamedFunction
+
+
+class StreamOptions(Struct):
+    """What a stream has beside the answer."""
+
+    include_usage: bool = False
+
+
+class ChatCreate(Struct, kw_only=True):
+    """OpenAI's CompletionCreateParams."""
+
+    model: ModelId
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    stop: str | Annotated[list[str], Meta(max_length=MAX_STOPS)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    tools: Annotated[list[Tool], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    n: int | None = None
+    logprobs: bool | None = None
+    response_format: dict[str, Any] | None = None
+    modalities: list[str] | None = None
+    functions: list[Any] | None = None
+
+    @property
+    def limit(self) -> int:
+        """Tokens of the answer at most."""
+        return min(self.max_completion_tokens or self.max_tokens or DEFAULT_TOKENS, MAX_TOKENS)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """What ends the answer and is not part of it."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return tuple(stop for stop in given if stop)
+
+
+def refuse_unknown(asked: ChatCreate) -> None:
+    """Raise ValidationFailed for what is not done here."""
+    wrong = {
+        "n": (asked.n or 1) != 1,
+        "logprobs": bool(asked.logprobs),
+        "response_format": (asked.response_format or {}).get("type", "text") != "text",
+        "modalities": (asked.modalities or ["text"]) != ["text"],
+        "functions": bool(asked.functions),
+    }
+    instead = {"n": "ask once for each answer", "functions": "send 'tools'"}
+    for name, is_wrong in wrong.items():
+        if is_wrong:
+            raise ValidationFailed(
+                f"This {name} is not supported: {instead.get(name, 'leave it out')}.",
+                param=name, openai_code="unsupported_parameter",
+            )  # fmt: skip
+
+
+def history(asked: ChatCreate) -> list[ChatMessage]:
+    """The messages as chat models take them; raises ValidationFailed."""
+    made = [_message(message, f"messages[{place}]") for place, message in enumerate(asked.messages)]
+    if sum(len(message.content) for message in made) > MAX_CHARACTERS:
+        raise ValidationFailed(
+            f"The messages are longer than {MAX_CHARACTERS} characters.",
+            param="messages", openai_code="context_length_exceeded",
+        )  # fmt: skip
+    return made
+
+
+def offer_of(asked: ChatCreate) -> ToolOffer | None:
+    """The tools that may be called; raises ValidationFailed."""
+    if not asked.tools:
+        if asked.tool_choice not in (None, "none", "auto"):
+            raise ValidationFailed("tool_choice needs tools.", param="tool_choice")
+        return None
+    tools = tuple(
+        ToolDefinition(
+            tool.function.name, tool.function.description or "",
+            json.dumps(tool.function.parameters or {}),
+        )
+        for tool in asked.tools
+    )  # fmt: skip
+    if not isinstance(asked.tool_choice, NamedTool):
+        return ToolOffer(tools, asked.tool_choice or "auto")
+    name = asked.tool_choice.function.name
+    if all(tool.name != name for tool in tools):
+        raise ValidationFailed(f"There is no tool {name!r} among them.", param="tool_choice")
+    return ToolOffer(tools, name)
+
+
+def _message(message: Message, where: str) -> ChatMessage:
+    text = _text(message, where)
+    match message.role:
+        case "assistant":
+            calls = tuple(
+                ChatToolCall(call.id, call.function.name, call.function.arguments)
+                for call in message.tool_calls or ()
+            )
+            return ChatMessage("assistant", text, calls=calls)
+        case "tool":
+            if not message.tool_call_id:
+                raise ValidationFailed(
+                    "A tool's message needs tool_call_id.", param=f"{where}.tool_call_id"
+                )
+            return ChatMessage("tool", text, call_id=message.tool_call_id)
+        case "user":
+            return ChatMessage("user", text)
+        case "system" | "developer":
+            return ChatMessage("system", text)
+
+
+def _text(message: Message, where: str) -> str:
+    content = message.content
+    if isinstance(content, str):
+        return content
+    if content is None:
+        if message.role == "assistant":
+            return ""
+        raise ValidationFailed("The message has no content.", param=f"{where}.content")
+    for place, part in enumerate(content):
+        if part.type not in ("text", "refusal"):
+            raise ValidationFailed(
+                f"A part of type {part.type[:40]!r} is not understood: send text.",
+                param=f"{where}.content[{place}]", openai_code="unsupported_content",
+            )  # fmt: skip
+    return "\n".join(part.text or part.refusal for part in content)

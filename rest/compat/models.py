@@ -1,0 +1,110 @@
+"""OpenAI's list of models: what is live, the contract's names, and the stock names that are served.
+
+A name is in the list when something answers to it now. The list shows the usual stock names; one
+that is asked for by itself is there too where its kind is served (a dated variant, say).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.jobs import JobEngines
+from pipelines.engines.status import Role
+from pipelines.speech_order import EXPRESSIVE, STABLE
+from rest.capabilities import CHAT, HEARING
+from rest.errors import NoSuchModel
+from rest.operation import Operation, Request
+from rest.survey import Survey
+
+from . import stock_names
+
+OURS, UPSTREAM = "blab", "upstream"
+"""Who owns a model: this server, or the one behind it."""
+TAG = "OpenAI"
+_NAMED = frozenset({Role.CHAT, Role.SPEECH, Role.FILES, Role.HEARING, Role.TRANSCRIPTION})
+"""Roles whose engines a client may name."""
+_MAX_TOLD = 100
+
+
+class CompatModels:
+    """``GET /v1/models`` and ``/v1/models/{id}``; any credential will do."""
+
+    def __init__(
+        self, engines: JobEngines, survey: Survey, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._engines = engines
+        self._survey = survey
+        self._created = int(clock())
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        return [
+            Operation("GET", "/v1/models", TAG, "List models", self._list),
+            Operation("GET", "/v1/models/{id:.+}", TAG, "Retrieve a model", self._get),
+        ]
+
+    async def _list(self, _request: Request) -> web.Response:
+        owners, kinds = await self._live()
+        for listed in kinds.values():
+            for name in listed:
+                owners.setdefault(name, OURS)
+        models = [self._shown(model_id, owner) for model_id, owner in owners.items()]
+        return json_answer({"object": "list", "data": models})
+
+    async def _get(self, request: Request) -> web.Response:
+        model_id = request.path()
+        owners, kinds = await self._live()
+        if model_id in owners:
+            return json_answer(self._shown(model_id, owners[model_id]))
+        if any(pattern.fullmatch(model_id) for pattern in kinds):
+            return json_answer(self._shown(model_id, OURS))
+        raise NoSuchModel(f"The model {model_id[:_MAX_TOLD]!r} does not exist.", param="model")
+
+    def _shown(self, model_id: str, owner: str) -> dict[str, Any]:
+        created = self._created
+        return {"id": model_id, "object": "model", "created": created, "owned_by": owner}
+
+    async def _live(self) -> tuple[dict[str, str], dict[Any, tuple[str, ...]]]:
+        """Owners by model id, and the kinds of stock names that are served."""
+        surveyed = await self._survey.taken()
+        owners = {name: OURS for name in (STABLE, EXPRESSIVE) if surveyed.live(name)}
+        kinds: dict[Any, tuple[str, ...]] = {}
+        if owners:
+            kinds[stock_names.SPEECH] = stock_names.LISTED_SPEECH
+        if self._hears():
+            kinds[stock_names.TRANSCRIPTION] = stock_names.LISTED_TRANSCRIPTION
+        if self._chats():
+            owners[CHAT] = OURS
+            kinds[stock_names.CHAT] = stock_names.LISTED_CHAT
+            kinds[stock_names.REALTIME] = stock_names.LISTED_REALTIME
+        for status in self._engines.statuses():
+            if status.live and status.role in _NAMED:
+                owners.setdefault(status.model_id, UPSTREAM if status.upstream else OURS)
+        return owners, kinds
+
+    def _hears(self) -> bool:
+        try:
+            self._engines.check_transcription(HEARING, None)
+        except ModelUnavailable:
+            return False
+        return True
+
+    def _chats(self) -> bool:
+        try:
+            self._engines.chat(CHAT)
+        except ModelUnavailable:
+            return False
+        return True
+
+
+def json_answer(body: Any) -> web.Response:
+    """A JSON answer that no cache keeps."""
+    return web.Response(
+        body=msgspec.json.encode(body),
+        headers={"Cache-Control": "no-store"},
+        content_type="application/json",
+    )

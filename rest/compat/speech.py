@@ -1,0 +1,97 @@
+"""OpenAI's ``POST /v1/audio/speech``: a text as audio, sent while it is being spoken.
+
+OpenAI's names of voices mean the voice that suits the text's language; a builtin or a cloned voice
+is named by its id. ``instructions`` and other fields are accepted and have no effect.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from pipelines.engines.jobs import JobEngines
+from pipelines.engines.voices import OPENAI_VOICES
+from pipelines.speech_language import language_of
+from pipelines.speech_order import DEFAULT_VOICE, SpeechOrder
+from pipelines.speech_script import says_something
+from rest.departure import unless_gone
+from rest.errors import ValidationFailed
+from rest.fields import ModelId, VoiceId
+from rest.operation import Operation, Request
+from rest.slot import Slots, slot
+from rest.speech_requests import MAX_SPEED, MIN_SPEED, SpeechChecks
+from rest.tts import WRITE
+
+from .model_names import ModelNames
+from .models import TAG
+from .spoken_answer import SpokenAnswer
+
+MAX_INPUT = 4096
+"""Characters, as OpenAI has it."""
+
+
+class VoiceRef(Struct):
+    """A voice by its id."""
+
+    id: VoiceId
+
+
+class SpeechCreate(Struct, kw_only=True):
+    """OpenAI's SpeechCreateParams."""
+
+    model: ModelId
+    input: Annotated[str, Meta(max_length=MAX_INPUT)]
+    voice: VoiceId | VoiceRef = DEFAULT_VOICE
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
+    speed: Annotated[float, Meta(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
+    stream_format: Literal["audio", "sse"] = "audio"
+
+
+class CompatSpeech:
+    """One operation."""
+
+    def __init__(
+        self, engines: JobEngines, checks: SpeechChecks, answer: SpokenAnswer, slots: Slots
+    ) -> None:
+        self._engines = engines
+        self._names = ModelNames(engines)
+        self._checks = checks
+        self._answer = answer
+        self._slots = slots
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        return [
+            Operation(
+                *("POST", "/v1/audio/speech", TAG, "Create speech", self._create),
+                body=SpeechCreate, scope=WRITE, deadline=None,
+            )
+        ]  # fmt: skip
+
+    async def _create(self, request: Request) -> web.StreamResponse:
+        return await unless_gone(request.http, self._speak(request))
+
+    async def _speak(self, request: Request) -> web.StreamResponse:
+        asked: SpeechCreate = request.body
+        if not says_something(asked.input):
+            raise ValidationFailed("There is nothing to say in it.", param="input")
+        events = asked.stream_format == "sse"
+        language = await asyncio.to_thread(language_of, asked.input)
+        model = self._names.speech(asked.model, language)
+        order = SpeechOrder(
+            model=model, input=asked.input, language=language, voice=self._voice(asked, model),
+            format=asked.response_format, speed=asked.speed,
+        )  # fmt: skip
+        choice = await self._checks.choice(request.workspace_id, order, streaming=events)
+        with slot(self._slots):
+            return await self._answer.answer(request, order, choice, events=events)
+
+    def _voice(self, asked: SpeechCreate, model: str) -> str:
+        """The voice's id; OpenAI's names are kept where the engine has them."""
+        voice = asked.voice.id if isinstance(asked.voice, VoiceRef) else asked.voice
+        if voice not in OPENAI_VOICES:
+            return voice or DEFAULT_VOICE
+        known = any(info.id == voice for info in self._engines.voices(model))
+        return voice if known else DEFAULT_VOICE

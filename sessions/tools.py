@@ -1,0 +1,105 @@
+"""Tools at work for one call: lists and calls, each a task of the session's, under a deadline.
+
+Every order is answered once: a list with ToolsListed or ToolListFailed, a call with ToolReturned,
+unless it is cancelled. What tools say and are asked is in no log.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+from pipelines.engines.base import EngineError
+
+from .core.commands import RunTool
+from .core.events import Event, ToolListFailed, ToolReturned, ToolsListed
+from .core.tools import ListedTool, ToolKind, ToolServer
+from .sealed import unseal
+
+log = logging.getLogger(__name__)
+
+_LIST_SECONDS = 15.0
+
+
+class ToolRunner(Protocol):
+    """Speaks to tools; raises EngineError with words that are safe to show."""
+
+    async def list_tools(
+        self, url: str, headers: Mapping[str, str]
+    ) -> Sequence[tuple[str, str, str]]: ...
+
+    async def call_mcp(
+        self, url: str, headers: Mapping[str, str], name: str, arguments: str
+    ) -> str: ...
+
+    async def call_http(
+        self, method: str, url: str, headers: Mapping[str, str], arguments: str
+    ) -> str: ...
+
+
+class Tools:
+    """Carries out one call's orders about tools. ``runner`` None: there are none here."""
+
+    def __init__(
+        self,
+        runner: ToolRunner | None,
+        dispatch: Callable[[Event], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._runner = runner
+        self._dispatch = dispatch
+        self._spawn = spawn
+        self._calls: dict[str, asyncio.Task[None]] = {}
+
+    def list(self, server: ToolServer) -> None:
+        """Ask a server for its tools."""
+        self._spawn(self._list(server))
+
+    def run(self, order: RunTool) -> None:
+        """Carry out a call."""
+        task = self._calls[order.call_id] = self._spawn(self._run(order))
+        task.add_done_callback(lambda _: self._calls.pop(order.call_id, None))
+
+    def cancel(self, call_id: str) -> None:
+        """Stop a call; nothing comes of it any more."""
+        task = self._calls.pop(call_id, None)
+        if task is not None:
+            task.cancel()
+
+    async def _list(self, server: ToolServer) -> None:
+        if self._runner is None:
+            return
+        try:
+            async with asyncio.timeout(_LIST_SECONDS):
+                found = await self._runner.list_tools(server.url, unseal(server.sealed))
+        except EngineError as error:
+            self._list_failed(server.label, str(error))
+        except TimeoutError:
+            self._list_failed(server.label, "The MCP server did not answer in time.")
+        else:
+            tools = tuple(ListedTool(*tool) for tool in found)
+            self._dispatch(ToolsListed(server.label, tools))
+
+    def _list_failed(self, label: str, why: str) -> None:
+        log.info("an MCP server's tools could not be listed")
+        self._dispatch(ToolListFailed(label, f"{label}: {why}"))
+
+    async def _run(self, order: RunTool) -> None:
+        try:
+            async with asyncio.timeout(order.tool.timeout_ms / 1000):
+                output, failed = await self._output(order), False
+        except EngineError as error:
+            output, failed = str(error), True
+        except TimeoutError:
+            output, failed = "The tool did not answer in time.", True
+        self._dispatch(ToolReturned(order.call_id, output, failed))
+
+    async def _output(self, order: RunTool) -> str:
+        runner, tool, server = self._runner, order.tool, order.server
+        if runner is None or (server is None and tool.kind is ToolKind.MCP):
+            raise EngineError("The tool is not to be reached from here.")
+        if server is not None:
+            return await runner.call_mcp(
+                server.url, unseal(server.sealed), tool.name, order.arguments
+            )
+        return await runner.call_http(tool.method, tool.url, unseal(tool.sealed), order.arguments)

@@ -1,0 +1,276 @@
+"""Messages of carriers: the documented ones are read, everything else is a fault and no more."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.channels.telephony.dialect import Dialect
+from gateway.channels.telephony.events import (
+    Heard,
+    MarkReturned,
+    Pressed,
+    Started,
+    Stopped,
+    StreamEvent,
+)
+from gateway.channels.telephony.exotel import EXOTEL
+from gateway.channels.telephony.parser import StreamParser, UnsupportedFormat, WireFault
+from gateway.channels.telephony.telnyx import TELNYX
+from gateway.channels.telephony.twilio import TWILIO
+from media import g711
+
+STREAM = "MZXXXX"
+FRAME = bytes(range(160))
+PAYLOAD = base64.b64encode(FRAME).decode()
+Message = dict[str, Any]
+
+TWILIO_START: Message = {
+    "event": "start",
+    "sequenceNumber": "1",
+    "start": {
+        "accountSid": "ACXXXX",
+        "streamSid": STREAM,
+        "callSid": "CAXXXX",
+        "tracks": ["inbound"],
+        "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+        "customParameters": {"FirstName": "Jane", "age": 7},
+    },
+    "streamSid": STREAM,
+}
+TELNYX_START: Message = {
+    "event": "start",
+    "sequence_number": "1",
+    "start": {
+        "user_id": "3E6F995F",
+        "call_control_id": "v2:T02llQxIyaRkhfRKxgAP8nY511EhFLizdvdUKJiSw8d6A9BborherQ",
+        "custom_parameters": [{"name": "FirstName", "value": "Jane"}, "x", {"name": 1}],
+        "media_format": {"encoding": "PCMU", "sample_rate": 8000, "channels": 1},
+    },
+    "stream_id": STREAM,
+}
+EXOTEL_START: Message = {
+    "event": "start",
+    "sequence_number": 1,
+    "stream_sid": STREAM,
+    "start": {
+        "stream_sid": STREAM,
+        "call_sid": "c1",
+        "account_sid": "a1",
+        "custom_parameters": {"FirstName": "Jane"},
+        "media_format": {"encoding": "base64", "sample_rate": "8000"},
+    },
+}
+
+
+def started(dialect: Dialect = TWILIO, start: Message = TWILIO_START) -> StreamParser:
+    parser = StreamParser(dialect)
+    parser.receive(json.dumps(start))
+    return parser
+
+
+def media(chunk: Any = None, timestamp: Any = None, payload: Any = PAYLOAD, **more: Any) -> str:
+    members = {"track": "inbound", "chunk": chunk, "timestamp": timestamp, "payload": payload}
+    return json.dumps({"event": "media", "media": members | more})
+
+
+def fault_of(parser: StreamParser, message: Any) -> str:
+    with pytest.raises(WireFault) as caught:
+        parser.receive(message if isinstance(message, str | bytes) else json.dumps(message))
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("dialect", "start", "call_id"),
+    [
+        (TWILIO, TWILIO_START, "CAXXXX"),
+        (TELNYX, TELNYX_START, TELNYX_START["start"]["call_control_id"]),
+        (EXOTEL, EXOTEL_START, "c1"),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_start(dialect: Dialect, start: Message, call_id: str) -> None:
+    parser = StreamParser(dialect)
+    connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
+    assert parser.receive(json.dumps(connected)) == []
+    (told,) = parser.receive(json.dumps(start).encode())
+    assert isinstance(told, Started)
+    assert (told.stream_id, told.call_id) == (STREAM, call_id)
+    assert told.parameters == {"FirstName": "Jane"}
+    assert parser.stream_id == STREAM
+
+
+@pytest.mark.parametrize(("chunk", "stamp"), [("2", "5"), (2, 5), (None, None)])
+def test_media_with_numbers_as_strings_numbers_or_none(chunk: Any, stamp: Any) -> None:
+    assert started().receive(media(chunk, stamp)) == [Heard(g711.decode_ulaw(FRAME))]
+
+
+def test_a_hole_is_filled_with_silence() -> None:
+    parser = started()
+    parser.receive(media("1", "0"))
+    (heard,) = parser.receive(media("2", "60"))
+    assert heard == Heard(bytes(640) + g711.decode_ulaw(FRAME))
+
+
+def test_the_outgoing_track_and_empty_frames_are_nothing() -> None:
+    assert started().receive(media(track="outbound")) == []
+    assert started().receive(media(payload="")) == []
+
+
+def test_key_mark_and_stop() -> None:
+    parser = started()
+    dtmf = {"event": "dtmf", "streamSid": STREAM, "dtmf": {"track": "inbound_track", "digit": "a"}}
+    assert parser.receive(json.dumps(dtmf)) == [Pressed("A")]
+    mark = {"event": "mark", "streamSid": STREAM, "sequenceNumber": "4", "mark": {"name": "m"}}
+    assert parser.receive(json.dumps(mark)) == [MarkReturned("m")]
+    stop = {"event": "stop", "sequenceNumber": "5", "stop": {"callSid": "CAXXXX"}}
+    assert parser.receive(json.dumps(stop)) == [Stopped()]
+    assert fault_of(parser, stop) == "after_stop"
+
+
+def test_telnyx_is_put_in_order_and_may_speak_a_law() -> None:
+    start = json.loads(json.dumps(TELNYX_START))
+    start["start"]["media_format"]["encoding"] = "PCMA"
+    parser = started(TELNYX, start)
+    frames = {n: base64.b64encode(bytes([n] * 160)).decode() for n in range(4)}
+    came: list[StreamEvent] = []
+    for number in (0, 2, 3, 1):
+        came += parser.receive(media(str(number), str(number * 20), frames[number]))
+    told = b"".join(event.pcm for event in came if isinstance(event, Heard))
+    assert told == b"".join(g711.decode_alaw(bytes([n] * 160)) for n in range(4))
+    error = {"event": "error", "stream_id": STREAM, "payload": {"code": 100003}}
+    assert parser.receive(json.dumps(error)) == []
+
+
+def test_exotel_speaks_pcm() -> None:
+    parser = started(EXOTEL, EXOTEL_START)
+    assert parser.receive(media(1, "0", base64.b64encode(b"\1\2" * 800).decode())) == [
+        Heard(b"\1\2" * 800)
+    ]
+    assert fault_of(parser, media(2, "100", base64.b64encode(b"\1\2\3").decode())) == "odd_samples"
+
+
+BAD: list[tuple[Any, str]] = [
+    ("", "invalid_json"),
+    ("{", "invalid_json"),
+    (b"\xff\xfe", "invalid_json"),
+    ("[" * 100_000, "invalid_json"),
+    ("[]", "no_object"),
+    ("{}", "unknown_event"),
+    ({"event": 7}, "unknown_event"),
+    ({"event": "dance"}, "unknown_event"),
+    ({"event": "media"}, "missing_media"),
+    ({"event": "media", "media": []}, "missing_media"),
+    ({"event": "media", "media": {}}, "missing_payload"),
+    (media(payload=7), "missing_payload"),
+    (media(payload="a"), "invalid_base64"),
+    (media(payload="ab=c"), "invalid_base64"),
+    (media(payload="/v8\n"), "invalid_base64"),
+    (media(payload="é"), "invalid_base64"),
+    (media(timestamp="soon"), "invalid_timestamp"),
+    (media(timestamp=-1), "invalid_timestamp"),
+    (media(timestamp=True), "invalid_timestamp"),
+    (media(timestamp="9" * 16), "invalid_timestamp"),
+    (media(chunk=1.5), "invalid_chunk"),
+    ({"event": "mark"}, "missing_mark"),
+    ({"event": "mark", "mark": {"name": 1}}, "invalid_mark"),
+    ({"event": "mark", "mark": {"name": "x" * 65}}, "invalid_mark"),
+    ({"event": "dtmf"}, "missing_dtmf"),
+    ({"event": "dtmf", "dtmf": {"digit": "12"}}, "invalid_digit"),
+    ({"event": "dtmf", "dtmf": {"digit": ""}}, "invalid_digit"),
+    ({"event": "media", "streamSid": "MZother", "media": {}}, "foreign_stream"),
+    ({"event": "connected"}, "out_of_order"),
+    (TWILIO_START, "out_of_order"),
+]
+
+
+@pytest.mark.parametrize(("message", "code"), BAD)
+def test_what_is_malformed_is_a_fault_and_changes_nothing(message: Any, code: str) -> None:
+    parser = started()
+    assert fault_of(parser, message) == code
+    assert parser.receive(media("1", "0")) == [Heard(g711.decode_ulaw(FRAME))]
+
+
+@pytest.mark.parametrize("event", ["media", "mark", "dtmf", "stop"])
+def test_nothing_comes_before_start(event: str) -> None:
+    assert fault_of(StreamParser(TWILIO), {"event": event, event: {}}) == "before_start"
+
+
+@pytest.mark.parametrize(
+    ("start", "code"),
+    [
+        (None, "missing_start"),
+        ({}, "invalid_stream_id"),
+        ({"streamSid": 7}, "invalid_stream_id"),
+        ({"streamSid": "x" * 129}, "invalid_stream_id"),
+        ({"streamSid": "a\nb"}, "invalid_stream_id"),
+        ({"streamSid": "\ud800"}, "invalid_stream_id"),
+        ({"streamSid": "M", "mediaFormat": 1}, "invalid_media_format"),
+    ],
+)
+def test_a_start_that_says_too_little_is_a_fault(start: Any, code: str) -> None:
+    parser = StreamParser(TWILIO)
+    assert fault_of(parser, {"event": "start", "start": start}) in (code, "invalid_json")
+    assert parser.receive(json.dumps(TWILIO_START))
+
+
+def test_a_start_may_be_short() -> None:
+    bare = {"event": "start", "start": {"streamSid": "M", "callSid": 7, "customParameters": "x"}}
+    assert StreamParser(TWILIO).receive(json.dumps(bare)) == [Started("M", "", "", {})]
+    bare["start"] = {"streamSid": "M", "mediaFormat": {}}
+    assert StreamParser(TWILIO).receive(json.dumps(bare)) == [Started("M", "", "", {})]
+
+
+@pytest.mark.parametrize("form", [{"sampleRate": 16000}, {"encoding": "opus"}, {"encoding": 1}])
+def test_a_foreign_format_cannot_go_on(form: Message) -> None:
+    message = {"event": "start", "start": {"streamSid": "M", "mediaFormat": form}}
+    with pytest.raises(UnsupportedFormat):
+        StreamParser(TWILIO).receive(json.dumps(message))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=12,
+)
+NAMES = st.sampled_from(["connected", "start", "media", "dtmf", "mark", "stop", "error"])
+MEMBERS = st.dictionaries(
+    st.sampled_from(
+        ["payload", "chunk", "timestamp", "track", "name", "digit", "streamSid", "stream_id",
+         "mediaFormat", "media_format", "customParameters", "custom_parameters"]
+    ),
+    JSON | st.just(PAYLOAD) | st.integers(0, 50).map(str),
+)  # fmt: skip
+MESSAGES = st.one_of(
+    st.text(max_size=50),
+    st.binary(max_size=50),
+    JSON.map(json.dumps),
+    st.builds(
+        lambda name, body, stream: json.dumps(
+            {"event": name, name: body, "streamSid": stream, "stream_id": stream}
+        ),
+        NAMES,
+        MEMBERS | JSON,
+        st.just(STREAM) | JSON,
+    ),
+)
+
+
+@given(st.sampled_from([TWILIO, TELNYX, EXOTEL]), st.booleans(), st.lists(MESSAGES, max_size=12))
+def test_whatever_comes_is_events_or_a_fault(
+    dialect: Dialect, begun: bool, messages: list[str | bytes]
+) -> None:
+    starts = {"twilio": TWILIO_START, "telnyx": TELNYX_START, "exotel": EXOTEL_START}
+    parser = started(dialect, starts[dialect.name]) if begun else StreamParser(dialect)
+    for message in messages:
+        try:
+            events = parser.receive(message)
+        except WireFault:
+            continue
+        for event in events:
+            assert parser.stream_id is not None
+            if isinstance(event, Heard):
+                assert len(event.pcm) % 2 == 0

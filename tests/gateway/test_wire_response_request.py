@@ -1,0 +1,87 @@
+"""``response.create``: what a reply may be asked to be, and every refusal by its field."""
+
+from typing import Any
+
+import pytest
+
+from gateway.channels.wire.fields import Fields
+from gateway.channels.wire.response_request import parse_response
+from sessions.channel import ClientFault
+from sessions.core.config import SessionConfig
+from sessions.core.events import RequestResponse
+from sessions.core.items import PromptLine
+
+
+def parsed(response: dict[str, Any]) -> RequestResponse:
+    return parse_response(Fields(response, "response", "mine"), "mine", SessionConfig())
+
+
+def test_nothing_wished_is_the_sessions_reply() -> None:
+    assert parse_response(None, "mine", SessionConfig()) == RequestResponse(event_id="mine")
+    assert parsed({}) == RequestResponse(event_id="mine")
+    assert parsed({"conversation": "auto", "input": []}) == RequestResponse(
+        event_id="mine", prompt=()
+    )
+
+
+def test_a_reply_of_its_own() -> None:
+    message = {
+        "type": "message",
+        "role": "system",
+        "content": [{"type": "input_text", "text": "Sum up."}],
+    }
+    response = {
+        "conversation": "none",
+        "input": [{"type": "item_reference", "id": "i"}, message],
+        "metadata": {"b": "2", "a": "1"},
+        "audio": {"output": {"voice": {"id": "cedar"}, "format": {"type": "audio/pcm"}}},
+    }
+    assert parsed(response) == RequestResponse(
+        event_id="mine",
+        voice="cedar",
+        prompt=(PromptLine(item_id="i"), PromptLine("system", "Sum up.")),
+        metadata=(("a", "1"), ("b", "2")),
+        out_of_band=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("response", "code", "param"),
+    [
+        ({"surprise": 1}, "unknown_parameter", "response.surprise"),
+        ({"conversation": "some"}, "invalid_value", "response.conversation"),
+        ({"conversation": 7}, "invalid_type", "response.conversation"),
+        ({"input": {}}, "invalid_type", "response.input"),
+        ({"input": ["x"]}, "invalid_type", "response.input[0]"),
+        ({"input": [{}]}, "missing_required_parameter", "response.input[0].type"),
+        ({"input": [{"type": "song"}]}, "unsupported_item", "response.input[0].type"),
+        (
+            {"input": [{"type": "item_reference"}]},
+            "missing_required_parameter",
+            "response.input[0].id",
+        ),
+        (
+            {"input": [{"type": "message", "role": "user"}]},
+            "missing_required_parameter",
+            "response.input[0].content",
+        ),
+        ({"max_output_tokens": 0}, "invalid_value", "response.max_output_tokens"),
+        ({"output_modalities": ["video"]}, "invalid_value", "response.output_modalities"),
+        ({"output_audio_format": "g711_ulaw"}, "unsupported_value", "response.output_audio_format"),
+        (
+            {"audio": {"output": {"format": {"type": "audio/pcma"}}}},
+            "unsupported_value",
+            "response.audio.output.format",
+        ),
+        ({"audio": {"input": {}}}, "unknown_parameter", "response.audio.input"),
+        ({"metadata": {"a": 1}}, "invalid_type", "response.metadata.a"),
+        ({"metadata": {str(n): "" for n in range(17)}}, "invalid_value", "response.metadata"),
+        ({"metadata": {"x" * 65: ""}}, "invalid_value", "response.metadata"),
+        ({"metadata": {"a": "x" * 513}}, "invalid_value", "response.metadata.a"),
+    ],
+)
+def test_refusals(response: dict[str, Any], code: str, param: str) -> None:
+    with pytest.raises(ClientFault) as caught:
+        parsed(response)
+    fault = caught.value
+    assert (fault.code, fault.param, fault.event_id) == (code, param, "mine")

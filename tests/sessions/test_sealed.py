@@ -1,0 +1,18 @@
+"""Sealed headers: nothing to be read from outside, everything within."""
+
+from sessions.sealed import seal, unseal
+
+
+def test_what_is_sealed_can_be_opened_here_and_read_nowhere() -> None:
+    sealed = seal({"Authorization": "Bearer TOP-SECRET"})
+    assert "SECRET" not in sealed
+    assert unseal(sealed) == {"Authorization": "Bearer TOP-SECRET"}
+
+
+def test_nothing_is_sealed_as_nothing() -> None:
+    assert seal({}) == ""
+    assert unseal("") == {}
+
+
+def test_what_another_process_sealed_opens_nothing() -> None:
+    assert unseal("gAAAAABnothing") == {}
