@@ -185,14 +185,14 @@ async def measure(seconds: float, rounds: int, connections: int) -> None:
     """Print the table."""
     print(machine(), flush=True)
     async with server(None) as (url, _), bare_server() as plain:
-        key = await asyncio.to_thread(_key)
+        key = await asyncio.to_thread(new_key)
         headers = {"Authorization": f"Bearer {key}"}
         pairs: dict[str, tuple[Ask, Ask, int]] = {
-            "GET /api/jobs": (
-                listing(f"{url}/api/jobs", headers), listing(f"{plain}/jobs", {}), connections
-            ),
             "POST /api/tts": (
                 making(f"{url}/api/tts", headers), making(f"{plain}/jobs", {}), connections
+            ),
+            "GET /api/jobs": (
+                listing(f"{url}/api/jobs", headers), listing(f"{plain}/jobs", {}), connections
             ),
             "POST /api/tts/stream, first audio": (
                 hearing(f"{url}/api/tts/stream", headers), hearing(f"{plain}/speech", {}), 1
@@ -218,7 +218,8 @@ def _ratio(ours: Load, theirs: Load) -> str:
     return f"{np.median(pairs):.2f} ({min(pairs):.2f}–{max(pairs):.2f})"
 
 
-def _key() -> str:
+def new_key() -> str:
+    """A key of the server that runs on the data directory."""
     command = [str(Path(sys.executable).with_name("blab")), "key", "--name", "bench"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 

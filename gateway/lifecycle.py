@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from .http_protocol import HttpProtocol
+
 log = logging.getLogger(__name__)
 
 HEAD_SECONDS = 10.0
@@ -73,12 +75,12 @@ class ConnectionGuard:
             self._served.add(request.transport)
         return await handler(request)
 
-    def watch(self, server: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """A protocol factory as ``server``, whose connections are watched."""
+    def watch(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
+        """A factory of ``server``'s protocols, whose connections are watched."""
         loop = asyncio.get_running_loop()
 
         def make() -> asyncio.Protocol:
-            protocol = server()
+            protocol = HttpProtocol.of(server, loop)
 
             def check() -> None:
                 self._timers.discard(timer)

@@ -6,7 +6,6 @@ body or key. A WebSocket has no deadline here: its channel has its own.
 
 import asyncio
 import logging
-import secrets
 import time
 
 from aiohttp import hdrs, web
@@ -18,19 +17,14 @@ from rest.envelope import REQUEST_ID
 
 from .http_errors import as_api_error, as_api_error_of_http, as_response
 from .metrics import Metrics
+from .request_ids import REQUEST_ID_HEADER, new_request_id
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("gateway.access")
 
-REQUEST_ID_HEADER = "X-Request-Id"
 _METHODS = frozenset(hdrs.METH_ALL)
 _FOR_ANY_PAGE = ("/v1/realtime", "/v1/whip")
 _QUIET = ("/healthz", "/readyz", "/metrics")
-
-
-def new_request_id() -> str:
-    """``req_`` and 96 random bits."""
-    return f"req_{secrets.token_hex(12)}"
 
 
 class Middleware:

@@ -4,6 +4,7 @@ Each resource is built here and nowhere else. What needs to be started and stopp
 ``contexts``, in the order in which the application starts it.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from media.encode import Encoder
 from media.limits import MediaLimits
 from pipelines.artifacts import Artifacts
 from pipelines.engines.jobs import JobEngines
+from pipelines.speech_language import language_of
 from pipelines.ssrf import CustomerHttp
 from pipelines.usage import Usage
 from rest.accounts import AccountResource
@@ -122,7 +124,12 @@ class Platform:
         self.resources: list[Resource] = [*self._tenancy(), *self._work(), *self._conversation()]
         self.openai: list[Resource] = self._openai()
         self._cross_origin = CrossOrigin(_operations(self.openai))
-        self.contexts: list[Context] = [self._uploads.context, self._jobs.watch.context, self._ends]
+        self.contexts: list[Context] = [
+            self._uploads.context,
+            self._jobs.watch.context,
+            self._warmth,
+            self._ends,
+        ]
 
     def routes(self) -> list[web.RouteDef]:
         """The routes of the contract's operations, of OpenAI's, and of what belongs to them."""
@@ -227,6 +234,12 @@ class Platform:
             idempotency=Idempotency(IdempotencyKeys(self._database)),
             uploads=self._uploads,
         )
+
+    async def _warmth(self, _app: web.Application) -> AsyncIterator[None]:
+        """The first text whose language is to be found would wait half a second."""
+        warming = asyncio.create_task(asyncio.to_thread(language_of, "Good morning, everybody."))
+        yield
+        await asyncio.gather(warming, return_exceptions=True)
 
     async def _ends(self, _app: web.Application) -> AsyncIterator[None]:
         yield

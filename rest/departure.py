@@ -21,7 +21,7 @@ async def unless_gone(http: web.Request, work: Coroutine[Any, Any, T]) -> T:
     try:
         while not task.done():
             await asyncio.wait({task}, timeout=LOOK_SECONDS)
-            if not task.done() and _gone(http):
+            if not task.done() and is_gone(http):
                 raise Unavailable("The client left before the answer.", reason="client_gone")
         return task.result()
     finally:
@@ -30,5 +30,6 @@ async def unless_gone(http: web.Request, work: Coroutine[Any, Any, T]) -> T:
             await asyncio.gather(task, return_exceptions=True)
 
 
-def _gone(http: web.Request) -> bool:
+def is_gone(http: web.Request) -> bool:
+    """Whether the client's connection is gone."""
     return http.transport is None or http.transport.is_closing()

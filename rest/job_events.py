@@ -19,14 +19,17 @@ from store.errors import StoreError
 from store.ids import is_id
 from store.tenants.jobs import Job, JobEvent, Jobs
 
+from .departure import is_gone
 from .errors import NotFound, Unavailable
 from .job_view import JobViews
-from .operation import Request
+from .operation import EVENT_STREAM, Request
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
 HEARTBEAT_SECONDS = 15.0
+DEPARTURE_SECONDS = 0.5
+"""How often a waiting stream looks whether its client is still there."""
 LONGEST_SECONDS = 3600.0
 """Then the client must come again; it goes on where it was."""
 MAX_STREAMS = 1000
@@ -109,7 +112,7 @@ class JobEventStreams:
         with self._watch.of(job_id) as happened:
             response = web.StreamResponse(
                 headers={
-                    "Content-Type": "text/event-stream",
+                    "Content-Type": EVENT_STREAM,
                     "Cache-Control": "no-store",
                     "X-Accel-Buffering": "no",
                 }
@@ -143,9 +146,9 @@ class JobEventStreams:
                 return
             if events:
                 continue
-            try:
-                await asyncio.wait_for(happened.wait(), HEARTBEAT_SECONDS)
-            except TimeoutError:
+            if not await _news(request.http, happened):
+                return
+            if not happened.is_set():
                 await _write(response, b": still there\n\n")
 
     def _rendered(self, request: Request, job: Job, event: JobEvent) -> bytes:
@@ -155,6 +158,17 @@ class JobEventStreams:
             data |= {"output": view.output, "error": view.error}
         body = msgspec.json.encode(data)
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.event.encode(), body)
+
+
+async def _news(http: web.Request, happened: asyncio.Event) -> bool:
+    """Wait until something happened, or for ``HEARTBEAT_SECONDS``; False where the client left."""
+    quiet = time.monotonic() + HEARTBEAT_SECONDS
+    while not happened.is_set() and time.monotonic() < quiet:
+        if is_gone(http):
+            return False
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(happened.wait(), DEPARTURE_SECONDS)
+    return True
 
 
 async def _write(response: web.StreamResponse, data: bytes) -> None:

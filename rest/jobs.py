@@ -15,7 +15,7 @@ from .errors import Conflict, NotFound, WrongState
 from .fields import DEFAULT_LIMIT, Cursor, JobType, Limit
 from .job_events import JobEventStreams, JobWatch
 from .job_view import JobRef, JobView, JobViews
-from .operation import Answer, Operation, Request
+from .operation import EVENT_STREAM, Answer, Operation, Request
 
 READ = "jobs:read"
 
@@ -83,7 +83,7 @@ class JobResource:
             ),
             Operation(
                 *("GET", f"{one}/events", "Jobs", "SSE progress stream (text/event-stream)"),
-                self._streams.answer, scope=READ, media="text/event-stream", deadline=None,
+                self._streams.answer, scope=READ, media=EVENT_STREAM, deadline=None,
                 outcome="SSE stream of progress/completed/failed events",
             ),
         ]  # fmt: skip

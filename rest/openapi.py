@@ -14,7 +14,7 @@ from aiohttp import web
 from .auth import WORKSPACE_HEADER
 from .idempotency import HEADER, MAX_KEY
 from .openapi_schemas import Schema, fields_of, schemas_of
-from .operation import Operation
+from .operation import EVENT_STREAM, Operation
 from .uploads import FILE, MAX_TEXT, TEXTS
 
 PATH = "/openapi.json"
@@ -199,11 +199,14 @@ def _body(media: str, schema: Schema) -> Schema:
 
 
 def _answer(operation: Operation, data: Schema) -> Schema:
-    schema: Schema = {"type": "string"}
+    content: Schema = {"schema": {"type": "string"}}
     if operation.media == "application/json":
         envelope = {"ok": {"type": "boolean", "example": True}, "data": data, "meta": _META}
         schema = {"type": "object", "properties": envelope, "required": ["ok", "data"]}
-    return {"description": operation.outcome, "content": {operation.media: {"schema": schema}}}
+        content = {"schema": schema}
+    elif operation.media == EVENT_STREAM:
+        content = {}  # OpenAPI has no words for what a stream holds
+    return {"description": operation.outcome, "content": {operation.media: content}}
 
 
 def _refusals(operation: Operation) -> list[int]:

@@ -16,6 +16,8 @@ from msgspec import Struct
 from .auth import Principal
 from .uploads import Upload
 
+EVENT_STREAM = "text/event-stream"
+"""Media type of server-sent events."""
 REQUEST_SECONDS = 30.0
 """Deadline of an operation that does not ask for another."""
 

@@ -14,7 +14,7 @@ from store.tenants.jobs import Job, Jobs
 
 from .errors import NotFound
 from .job_view import JobRef, JobView, JobViews
-from .operation import Answer, Operation, Request
+from .operation import EVENT_STREAM, Answer, Operation, Request
 from .speech_requests import SpeechChecks, TtsCreate
 from .tts_stream import TtsStream
 
@@ -58,7 +58,7 @@ class TtsResource:
             Operation(
                 "POST", "/api/tts/stream", "TTS",
                 "Stream synthesis — SSE of base64 audio chunks (play-as-you-go)", self._speak,
-                body=TtsCreate, scope=WRITE, media="text/event-stream", deadline=None,
+                body=TtsCreate, scope=WRITE, media=EVENT_STREAM, deadline=None,
                 outcome="text/event-stream — `chunk` (base64 audio) frames then `done`",
             ),
         ]  # fmt: skip

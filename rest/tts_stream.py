@@ -28,7 +28,7 @@ from pipelines.tts import AudioEncoder, EncoderMaker
 
 from .engine_refusals import refusal
 from .errors import ProviderFailed
-from .operation import Request
+from .operation import EVENT_STREAM, Request
 
 WRITE_SECONDS = 30.0
 
@@ -81,7 +81,7 @@ class TtsStream:
         sounds: AsyncGenerator[Sound, None], totals: _Totals,
     ) -> web.StreamResponse:  # fmt: skip
         response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+            headers={"Content-Type": EVENT_STREAM, "Cache-Control": "no-store"}
         )
         encoder = self._encoder(order.format, speaker.sample_rate)
         await response.prepare(request.http)

@@ -14,14 +14,14 @@ from pipelines.usage import AGENT
 from rest.departure import unless_gone
 from rest.engine_refusals import refusal
 from rest.errors import ApiError
-from rest.operation import Operation, Request
+from rest.operation import EVENT_STREAM, Operation, Request
 from rest.slot import Slots, slot
 from rest.tts_stream import Book
 
 from .chat_reply import ChatReply
 from .chat_request import ChatCreate, history, offer_of, refuse_unknown
 from .chat_view import ChatView
-from .client_stream import EVENTS, ClientGone, ClientStream
+from .client_stream import ClientGone, ClientStream
 from .model_names import ModelNames
 from .models import TAG, json_answer
 from .transcriptions import in_time
@@ -87,7 +87,7 @@ class CompatChat:
     async def _stream(
         self, request: Request, reply: ChatReply, view: ChatView
     ) -> web.StreamResponse:
-        stream = ClientStream(request.http, EVENTS)
+        stream = ClientStream(request.http, EVENT_STREAM)
         deltas = _told(reply)
         try:
             async with in_time(self._seconds), contextlib.aclosing(deltas):

@@ -16,9 +16,9 @@ from aiohttp import web
 
 from rest.envelope import openai_failure
 from rest.errors import ApiError
+from rest.operation import EVENT_STREAM
 
 WRITE_SECONDS = 30.0
-EVENTS = "text/event-stream"
 
 
 class ClientGone(Exception):
@@ -30,7 +30,7 @@ class ClientStream:
 
     def __init__(self, http: web.Request, content_type: str) -> None:
         self._http = http
-        self._events = content_type == EVENTS
+        self._events = content_type == EVENT_STREAM
         headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
         self.response = web.StreamResponse(headers=headers)
 

@@ -24,10 +24,10 @@ from pipelines.speech_order import SpeechOrder
 from pipelines.tts import CONTENT_TYPES, AudioEncoder, EncoderMaker
 from rest.engine_refusals import refusal
 from rest.errors import ProviderFailed
-from rest.operation import Request
+from rest.operation import EVENT_STREAM, Request
 from rest.tts_stream import Book
 
-from .client_stream import EVENTS, ClientGone, ClientStream
+from .client_stream import ClientGone, ClientStream
 from .plain_samples import PCM
 
 _TYPES = {**CONTENT_TYPES, PCM: "audio/pcm"}
@@ -60,7 +60,9 @@ class SpokenAnswer:
                 first = await anext(sounds, None)
                 if first is None:
                     raise ProviderFailed("The engine made no sound of this text.")
-                stream = ClientStream(request.http, EVENTS if events else _TYPES[order.format])
+                stream = ClientStream(
+                    request.http, EVENT_STREAM if events else _TYPES[order.format]
+                )
                 encoder = self._encoder(order.format, rate)
                 await _send(stream, order, encoder, first, sounds, spoken, events=events)
                 return stream.response

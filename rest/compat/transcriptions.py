@@ -10,10 +10,10 @@ from aiohttp import web
 from pipelines.timed_text import TimedSegment
 from rest.departure import unless_gone
 from rest.errors import ApiError, Unavailable
-from rest.operation import Operation, Request
+from rest.operation import EVENT_STREAM, Operation, Request
 from rest.stt import WRITE
 
-from .client_stream import EVENTS, ClientGone, ClientStream
+from .client_stream import ClientGone, ClientStream
 from .listener import Heard, Listener
 from .models import TAG
 from .transcript_view import Transcript, logprobs_of, shown
@@ -55,7 +55,7 @@ class CompatTranscriptions:
     async def _stream(
         self, request: Request, form: TranscriptionForm, heard: Heard
     ) -> web.StreamResponse:
-        stream = ClientStream(request.http, EVENTS)
+        stream = ClientStream(request.http, EVENT_STREAM)
         segments = self._listener.segments(request, heard)
         try:
             async with in_time(self._seconds), contextlib.aclosing(segments):

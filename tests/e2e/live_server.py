@@ -95,6 +95,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> I
         port,
         BLAB_RECORD_CALLS=str(data_dir / "calls"),
         BLAB_DRAIN_SECONDS="1",
+        BLAB_RATE_LIMIT="0",
     )
     url = f"http://127.0.0.1:{port}"
     log = data_dir / "serve.log"

@@ -1,6 +1,7 @@
 """Ids, errors in the right shape, deadlines, quiet logs; and connections that bring nothing."""
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncIterator
 
@@ -151,3 +152,28 @@ async def test_a_method_that_is_not_possible_is_told_with_those_that_are(
         assert (await answer.json())["error"]["code"] == "VALIDATION_ERROR"
     async with http.post(f"{server.url}/api/fail/notfound") as answer:
         assert (answer.status, answer.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /api/hang HTTP/1.1\r\nHost: x\r\nContent-Length: SECRET\r\n\r\n",
+        b"GET /api/hang HTTP/1.1\r\nHost: x\r\nX-Long: " + b"SECRET" * 4000 + b"\r\n\r\n",
+        b"SECRET\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_refused_in_the_envelope(
+    server: TestServer, sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent)
+    async with asyncio.timeout(5):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    told = json.loads(body)
+    assert head.split()[1] == b"400"
+    assert (told["ok"], told["error"]["code"]) == (False, "VALIDATION_ERROR")
+    assert told["meta"]["requestId"].encode() in head
+    assert b"SECRET" not in body
+    assert "SECRET" not in caplog.text

@@ -1,0 +1,65 @@
+"""The contract, tried by schemathesis on a real server: keys, Postgres, worker and engines.
+
+The command is that of docs/testing.md; the seed is fixed, and so is the number of examples.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import live_server as live
+
+pytestmark = pytest.mark.engines
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 170.0
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, models_dir: Path) -> Iterator[live.LiveServer]:
+    """A server of the test's own: it is left with hundreds of jobs."""
+    port = live.free_port()
+    process = live.start(tmp_path, models_dir, port, BLAB_RATE_LIMIT="0", BLAB_DRAIN_SECONDS="1")
+    url, log = f"http://127.0.0.1:{port}", tmp_path / "serve.log"
+    try:
+        live.await_ready(url, process, log)
+        yield live.LiveServer(url, tmp_path, process.pid, log)
+    finally:
+        if process.poll() is None:
+            live.stop(process)
+
+
+def command(server: live.LiveServer, key: str) -> list[str]:
+    """The command of the document, with this server's address and key in it."""
+    document = (ROOT / "docs" / "testing.md").read_text()
+    shown = next(line for line in document.splitlines() if "schemathesis --config-file" in line)
+    words = shlex.split(shown.replace("$BLAB", server.url).replace("$KEY", key))
+    assert words[0] == ".venv/bin/schemathesis"
+    return [str(Path(sys.executable).with_name("schemathesis")), *words[1:]]
+
+
+def new_key(server: live.LiveServer) -> str:
+    """A key that may do everything."""
+    words = [sys.executable, "-m", "gateway.cli", "key", "--name", "contract"]
+    environment = os.environ | {"BLAB_DATA_DIR": str(server.data_dir)}
+    made = subprocess.run(words, check=True, capture_output=True, env=environment, cwd=ROOT)
+    return made.stdout.decode().strip()
+
+
+@pytest.mark.timeout(240)
+def test_no_operation_breaks_the_contract(own_server: live.LiveServer) -> None:
+    tried = subprocess.run(
+        command(own_server, new_key(own_server)), cwd=ROOT, timeout=SECONDS, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    said = tried.stdout.decode()
+    assert tried.returncode == 0, said[-6000:]
+    assert "Tested: 53" in said
+    log = own_server.log.read_text()
+    assert "Traceback" not in log
+    assert '"INTERNAL"' not in said
