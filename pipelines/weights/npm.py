@@ -1,4 +1,5 @@
-"""Tarballs of npm packages: fetched with npm where there is one, else from the registry itself.
+"""Tarballs of npm packages: fetched with npm where there is one, else from the registry that the
+user's ``.npmrc`` names.
 
 Rules: exact versions, nothing is installed, no script of a package is run, no second copy in
 npm's cache.
@@ -12,10 +13,8 @@ from pathlib import Path
 
 from . import http
 from .client import bring
+from .errors import SourceFailed
 from .sources import NpmPackage
-
-PUBLIC_REGISTRY = ""
-"""Where npm itself looks unless it is told otherwise."""
 
 FINAL = ("E404", "ETARGET")
 """What npm says of packages and versions that do not exist."""
@@ -44,12 +43,12 @@ def fetch_tarball(
 
 
 def registry_url() -> str:
-    """The registry of the user's .npmrc, else the public one."""
+    """The registry of the user's .npmrc; raises SourceFailed where it names none."""
     with suppress(OSError):
         settings = (Path.home() / ".npmrc").read_text(errors="replace")
         if found := re.search(r"^\s*registry\s*=\s*(\S+)", settings, re.MULTILINE):
             return found[1].rstrip("/")
-    return PUBLIC_REGISTRY
+    raise SourceFailed("npm is not installed here, and no registry is named in ~/.npmrc")
 
 
 def _download(

