@@ -9,13 +9,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from rest.compat import client_stream
-from rest.compat.client_stream import EVENTS, ClientGone, ClientStream
+from rest.compat.client_stream import ClientGone, ClientStream
 from rest.errors import ProviderFailed
+from rest.operation import EVENT_STREAM
 
 Serve = Callable[[ClientStream], Awaitable[None]]
 
 
-def server_of(serve: Serve, content_type: str = EVENTS) -> TestServer:
+def server_of(serve: Serve, content_type: str = EVENT_STREAM) -> TestServer:
     async def handle(http: web.Request) -> web.StreamResponse:
         stream = ClientStream(http, content_type)
         await serve(stream)
@@ -67,7 +68,7 @@ async def test_events_and_an_end() -> None:
         assert await answer.text() == 'data: {"said":"hé"}\n\n'
 
 
-@pytest.mark.parametrize("content_type", [EVENTS, "audio/pcm"])
+@pytest.mark.parametrize("content_type", [EVENT_STREAM, "audio/pcm"])
 async def test_what_breaks_off_is_seen_to(content_type: str) -> None:
     async def serve(stream: ClientStream) -> None:
         await stream.begin()
@@ -79,7 +80,7 @@ async def test_what_breaks_off_is_seen_to(content_type: str) -> None:
         aiohttp.ClientSession() as http,
         http.get(server.make_url("/")) as answer,
     ):
-        if content_type == EVENTS:
+        if content_type == EVENT_STREAM:
             assert '"message":"it broke"' in await answer.text()
         else:
             with pytest.raises(aiohttp.ClientPayloadError):
