@@ -3,9 +3,12 @@
 Fixtures: ``chromium`` (the program, installed where that is possible) and ``browser_page`` (a
 factory of visits). A visit is one new browser with an empty profile, because the recording that
 plays as the microphone is a flag of the process. The recording starts when the page opens the
-microphone; `spoken` puts silence before and between utterances.
+microphone; `spoken` puts silence before and between utterances. What must be said at a moment
+that only the page knows (into an answer, however long it turns out) is mixed into the
+microphone by `Visit.say`.
 """
 
+import base64
 import os
 import shutil
 import subprocess
@@ -32,6 +35,22 @@ FLAGS = (
     "--allow-loopback-in-peer-connection",
 )
 RATE = 16_000
+MIXED_MICROPHONE = """
+const open = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+if (open) navigator.mediaDevices.getUserMedia = async (constraints) => {
+  const context = new AudioContext();
+  const mixed = context.createMediaStreamDestination();
+  context.createMediaStreamSource(await open(constraints)).connect(mixed);
+  globalThis.sayIntoMicrophone = async (wav) => {
+    const bytes = Uint8Array.from(atob(wav), (character) => character.charCodeAt(0));
+    const source = context.createBufferSource();
+    source.buffer = await context.decodeAudioData(bytes.buffer);
+    source.connect(mixed);
+    source.start();
+  };
+  return mixed.stream;
+};
+"""
 
 Microphone = Literal["granted", "refused", "missing"]
 
@@ -48,6 +67,15 @@ class Visit:
         """Requests that left ``origin`` (scheme://host:port), WebSockets included."""
         host = urlsplit(origin).netloc
         return [url for url in self.requests if urlsplit(url).netloc not in ("", host)]
+
+    async def mix_microphone(self) -> None:
+        """Before the page is opened: lets `say` speak into its microphone."""
+        await self.page.add_init_script(MIXED_MICROPHONE)
+
+    async def say(self, name: str) -> None:
+        """Start saying a recording of tests/audio now, beside what the microphone plays."""
+        wav = base64.b64encode((AUDIO / f"{name}.wav").read_bytes()).decode()
+        await self.page.evaluate("(wav) => sayIntoMicrophone(wav)", wav)
 
 
 BrowserPage = Callable[..., Awaitable[Visit]]

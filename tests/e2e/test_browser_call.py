@@ -19,10 +19,8 @@ WAIT = 30_000.0
 async def test_a_newcomer_speaks_is_answered_and_interrupts(
     transport: str, browser_page: BrowserPage, live_server: LiveServer, tmp_path: Path
 ) -> None:
-    voice = spoken(
-        tmp_path / "voice.wav", 2.0, "joe_q_capital", 6.0, "joe_q_help", 3.0, "joe_stop", 8.0
-    )
-    visit = await browser_page(voice)
+    visit = await browser_page(spoken(tmp_path / "voice.wav", 2.0, "joe_q_capital", 120.0))
+    await visit.mix_microphone()
     page = await arrive(visit, live_server.url, transport)
     await page.get_by_role("button", name="Start talking").click()
     await live(page)
@@ -35,7 +33,11 @@ async def test_a_newcomer_speaks_is_answered_and_interrupts(
     await peak(page.get_by_role("meter", name="Blab"), 10)
     await expect(answered.locator("figure.latency")).to_be_visible(timeout=WAIT)
 
+    await expect(answered).to_have_attribute("data-state", "done", timeout=WAIT)
+    await visit.say("joe_q_weather")  # a story: an answer of seconds
     cut = page.locator(".turn.blab").nth(1)
+    await expect(cut).to_have_attribute("data-state", "speaking", timeout=WAIT)
+    await visit.say("joe_stop")
     await expect(cut).to_have_attribute("data-state", "cut", timeout=WAIT)
     stopped = page.locator(".turn.you").nth(2)
     await expect(stopped).to_contain_text("something else", timeout=WAIT)

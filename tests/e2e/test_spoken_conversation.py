@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
 AUDIO = Path(__file__).parent.parent / "audio"
 RATE = 24_000
+LONG_ANSWER = "joe_q_weather"
+"""Asks for a story: an answer of seconds, so that one can speak into it."""
 COMPLETED = "conversation.item.input_audio_transcription.completed"
 
 
@@ -113,7 +115,7 @@ async def test_can_be_interrupted_and_history_holds_what_was_heard(
     over: str, live_server: LiveServer
 ) -> None:
     async with call(live_server, over) as caller:
-        asked = caller.say(recording("joe_q_help"))
+        asked = caller.say(recording(LONG_ANSWER))
         await asyncio.wait_for(asked.done.wait(), 10)
         begun = await caller.wait_audible(within=20, since=asked.end or caller.now())
         await asyncio.sleep(max(0.0, begun + 1.0 - caller.now()))

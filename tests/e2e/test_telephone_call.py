@@ -127,7 +127,7 @@ async def test_an_interruption_clears_at_once_and_history_holds_what_was_played(
     agent_id, http = agent
     stop = audio("joe_stop")
     async with telephone(live_server, agent_id, key_of(http)) as caller:
-        caller.say(ulaw(audio("joe_q_help")))
+        caller.say(ulaw(audio("joe_q_weather")))  # a story: an answer of seconds
         await caller.until(lambda: bool(caller.of("media")), seconds=30, what="answer")
         begun = len(caller.heard)
         await caller.until(lambda: len(caller.heard) > begun + RATE, what="a second of it")

@@ -35,7 +35,16 @@ def test_a_request_is_streamed_with_usage_and_without_markdown() -> None:
     assert body["stream"] is True
     assert body["max_tokens"] == 7
     assert ["**", False] in body["logit_bias"]
+    assert body["repeat_penalty"] > 1
     json.dumps(body)
+
+
+def test_what_must_come_word_for_word_may_be_repeated() -> None:
+    asked = [ChatMessage("user", "repeat this")]
+    offer = ToolOffer((ToolDefinition("find"),))
+    assert request_of(asked, max_tokens=7, temperature=0.0)["repeat_penalty"] == 1
+    body = request_of(asked, max_tokens=7, temperature=0.4, offer=offer)
+    assert body["repeat_penalty"] == 1
 
 
 def test_text_then_finish_then_usage() -> None:
