@@ -1,11 +1,13 @@
 """Ephemeral keys ``ek_…``: what a browser is given instead of an API key.
 
 A key is bound to one workspace, optionally one agent, and one session configuration; it may be
-used again until it expires. Redis holds what it grants under the key's SHA-256, with the key's
-own lifetime: whoever reads Redis finds no key, and an expired key is simply not there.
+used again until it expires. Redis holds what it grants under the key's SHA-256, sealed under the
+key, with the key's own lifetime: whoever reads Redis finds no key and cannot read the session (the
+headers of its tools may hold secrets), and an expired key is simply not there.
 """
 
 import hashlib
+import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -13,10 +15,15 @@ from typing import Any, Protocol
 
 import msgspec
 
+from .seal import Broken, Seal
+
+logger = logging.getLogger(__name__)
+
 PREFIX = "ek_"
 MIN_SECONDS, MAX_SECONDS, DEFAULT_SECONDS = 10, 7200, 600
 _RANDOM_BYTES = 24
 _MAX_CHARS = 128
+_SEAL = Seal("blab ephemeral grant")
 
 
 class ExpiringValues(Protocol):
@@ -58,16 +65,28 @@ class EphemeralKeys:
         if not MIN_SECONDS <= seconds <= MAX_SECONDS:
             raise ValueError(f"an ephemeral key lives {MIN_SECONDS} to {MAX_SECONDS} seconds")
         value = PREFIX + secrets.token_hex(_RANDOM_BYTES)
-        await self._bus.put(_place(value), msgspec.json.encode(grant), seconds)
+        sealed = _SEAL.close(_bytes(value), msgspec.json.encode(grant))
+        await self._bus.put(_place(value), sealed, seconds)
         return MintedKey(value, int(self._clock()) + seconds)
 
     async def find(self, value: str) -> Grant | None:
         """What the key grants; None where it is unknown or expired. Raises BusUnavailable."""
         if len(value) > _MAX_CHARS:
             return None
-        stored = await self._bus.get(_place(value))
-        return msgspec.json.decode(stored, type=Grant) if stored is not None else None
+        sealed = await self._bus.get(_place(value))
+        if sealed is None:
+            return None
+        try:
+            content = _SEAL.open(_bytes(value), sealed)
+        except Broken:
+            logger.warning("an ephemeral key's grant was changed in Redis; it is refused")
+            return None
+        return msgspec.json.decode(content, type=Grant)
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "replace")
 
 
 def _place(value: str) -> str:
-    return f"ephemeral:{hashlib.sha256(value.encode('utf-8', 'replace')).hexdigest()}"
+    return f"ephemeral:{hashlib.sha256(_bytes(value)).hexdigest()}"

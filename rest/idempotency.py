@@ -16,22 +16,20 @@ Rules
 import asyncio
 import contextlib
 import hashlib
-import hmac
 import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from store.errors import StoreError
 from store.tenants.idempotency import Claim, Claimed
 
 from .errors import IdempotencyClash, ValidationFailed
 from .operation import Answer, Request
+from .seal import Seal
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ LEASE_SECONDS = 30.0
 _RENEWALS = 3
 """Renewals within a lease: all but the last may fail."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
-_NONCE_BYTES = 12
+_SEAL = Seal("blab idempotent answer")
 
 
 class Claims(Protocol):
@@ -187,17 +185,14 @@ def fingerprint(request: Request) -> bytes:
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).digest()
 
 
-def _cipher(asked: Asked) -> AESGCM:
-    place = msgspec.json.encode((asked.workspace_id, asked.route, asked.key))
-    return AESGCM(hmac.digest(b"blab idempotent answer", place, "sha256"))
+def _secret(asked: Asked) -> bytes:
+    return msgspec.json.encode((asked.workspace_id, asked.route, asked.key))
 
 
 def _seal(asked: Asked, answer: bytes) -> bytes:
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + _cipher(asked).encrypt(nonce, answer, None)
+    return _SEAL.close(_secret(asked), answer)
 
 
 def _replay(asked: Asked, sealed: bytes) -> Answer:
-    nonce, sealed = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-    kept = msgspec.json.decode(_cipher(asked).decrypt(nonce, sealed, None), type=_Kept)
+    kept = msgspec.json.decode(_SEAL.open(_secret(asked), sealed), type=_Kept)
     return Answer(kept.data, headers={**kept.headers, REPLAYED: "true"})

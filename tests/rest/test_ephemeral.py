@@ -1,4 +1,4 @@
-"""Ephemeral keys: bound, expiring, never stored as they are."""
+"""Ephemeral keys: bound, expiring, never stored as they are, nor what they grant."""
 
 import pytest
 
@@ -20,9 +20,20 @@ async def test_a_key_grants_what_it_was_minted_for_until_it_expires() -> None:
 
 async def test_the_key_is_neither_stored_nor_shown() -> None:
     bus = MemoryBus()
-    key = await EphemeralKeys(bus).mint(Grant("ws_1"))
+    key = await EphemeralKeys(bus).mint(Grant("ws_1", session={"headers": "Bearer hush"}))
     assert key.value.removeprefix("ek_") not in str(bus.values)
     assert key.value not in repr(key)
+    assert "hush" not in str(bus.values)
+
+
+async def test_a_grant_that_was_changed_grants_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    bus = MemoryBus()
+    keys = EphemeralKeys(bus)
+    key = await keys.mint(Grant("ws_1"))
+    [place] = bus.values
+    await bus.put(place, b'{"workspace_id":"ws_2"}', 60)
+    assert await keys.find(key.value) is None
+    assert "refused" in caplog.text
 
 
 async def test_two_keys_differ() -> None:
