@@ -70,7 +70,9 @@ class EphemeralKeys:
         return MintedKey(value, int(self._clock()) + seconds)
 
     async def find(self, value: str) -> Grant | None:
-        """What the key grants; None where it is unknown or expired. Raises BusUnavailable."""
+        """What the key grants; None where it is unknown, expired or its grant was changed.
+
+        Raises BusUnavailable."""
         if len(value) > _MAX_CHARS:
             return None
         sealed = await self._bus.get(_place(value))
