@@ -37,7 +37,7 @@ from .channels.telephony.exotel import EXOTEL
 from .channels.telephony.parameters import facts_of, instructions_with, key_of
 from .channels.telephony.signature import HEADER, TwilioSignature
 from .channels.telephony.telnyx import TELNYX
-from .channels.telephony.twilio import TWILIO
+from .channels.telephony.twilio import SIGNALWIRE, TWILIO
 from .channels.telephony.vocabulary import TelephonyVocabulary
 from .channels.wire.fields import Fields
 from .channels.wire.session_object import merge_session
@@ -47,7 +47,7 @@ from .realtime import UpgradeRequired
 
 log = logging.getLogger(__name__)
 
-DIALECTS = (TWILIO, TELNYX, EXOTEL)
+DIALECTS = (TWILIO, TELNYX, EXOTEL, SIGNALWIRE)
 MOST_UNPROVEN = 64
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -126,7 +126,7 @@ class TelephonyCalls:
                     log.info("a %s stream is refused: %s", dialect.name, reason)
                     await channel.close(reason)
                 else:
-                    await self._carry(_told(admitted, started, dialect), started, channel)
+                    await self._carry(_told(admitted, started, channel), started, channel)
         return ws
 
     async def _carry(self, admitted: Admitted, started: Started, channel: TelephonyChannel) -> None:
@@ -183,7 +183,7 @@ class TelephonyCalls:
             self._unproven -= 1
 
 
-def _told(admitted: Admitted, started: Started, dialect: Dialect) -> Admitted:
+def _told(admitted: Admitted, started: Started, channel: TelephonyChannel) -> Admitted:
     """The call with what the carrier tells of it."""
     config = admitted.config
     facts = facts_of(started.parameters)
@@ -193,7 +193,7 @@ def _told(admitted: Admitted, started: Started, dialect: Dialect) -> Admitted:
             config,
             instructions=instructions_with(config.instructions, facts),
             output_audio=True,
-            input_format=dialect.output_format,
-            output_format=dialect.output_format,
+            input_format=channel.format,
+            output_format=channel.format,
         ),
     )

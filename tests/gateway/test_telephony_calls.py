@@ -14,7 +14,9 @@ import pytest
 from websockets.asyncio.client import connect
 
 from gateway.app import HOST
+from gateway.telephony import DIALECTS
 from media import g711
+from media.formats import samples_of
 from pipelines.engines.scripted import tone, tone_of
 from store.tenants.agents import Agents, NewAgent
 from store.tenants.workspaces import LOCAL_WORKSPACE
@@ -245,32 +247,49 @@ async def test_a_stream_of_garbage_and_a_huge_frame_are_closed(server: ScriptedS
         assert (await caller.wait_closed())[0] == 1009
 
 
-async def test_telnyx_out_of_order(server: ScriptedServer) -> None:
-    """Telnyx sends no stream id on what comes back, and media may come out of order."""
+@pytest.mark.parametrize(
+    ("carrier", "encoding", "rate", "sent_ms"),
+    [
+        ("telnyx", "PCMU", 8_000, 20),
+        ("telnyx", "G722", 16_000, 20),
+        ("telnyx", "OPUS", 48_000, 20),
+        ("exotel", "audio/x-raw", 16_000, 100),
+        ("signalwire", "audio/x-L16", 24_000, 20),
+    ],
+)
+async def test_a_carrier_is_answered_in_its_format(
+    server: ScriptedServer, carrier: str, encoding: str, rate: int, sent_ms: int
+) -> None:
+    """Telnyx's media come out of order; exotel's in pieces of 100 ms."""
+    (dialect,) = (known for known in DIALECTS if known.name == carrier)
+    form = dialect.format(encoding, rate)
+    assert form is not None
+    mouth, ear = form.open(), form.open()
     agent_id = await new_agent(server)
-    url = f"{server.ws_url}/api/agents/{agent_id}/telnyx/{server.key}"
-    frames = [SPEECH[start : start + FRAME] for start in range(0, len(SPEECH), FRAME)]
-    frames += [b"\xff" * FRAME] * 75
-    order = [n ^ 1 for n in range(len(frames) - len(frames) % 2)]
+    url = f"{server.ws_url}/api/agents/{agent_id}/{carrier}/{server.key}"
+    size = 2 * samples_of(sent_ms, mouth.output_rate)
+    said = tone(440, mouth.output_rate // 2, mouth.output_rate) + bytes(3 * mouth.output_rate)
+    payloads = [mouth.encode(said[at : at + size]) for at in range(0, len(said), size)]
+    order = range(len(payloads) - len(payloads) % 2)
+    address = {dialect.stream_id: "s"}
     async with connect(url, max_queue=None) as line, asyncio.timeout(10):
-        await line.send(json.dumps({"event": "connected", "version": "1.0.0"}))
-        form = {"encoding": "PCMU", "sample_rate": 8000, "channels": 1}
-        start = {"call_control_id": "v2:x", "user_id": "u", "media_format": form}
-        await line.send(json.dumps({"event": "start", "stream_id": "s", "start": start}))
+        described = {"encoding": encoding, "sample_rate": str(rate), "sampleRate": rate}
+        start = {dialect.call_id: "v2:x", dialect.media_format: described, **address}
+        await line.send(json.dumps({"event": "start", "start": start, **address}))
         for number in order:
-            payload = base64.b64encode(frames[number]).decode()
-            media = {"track": "inbound", "chunk": str(number), "payload": payload}
-            media["timestamp"] = str(number * 20)
-            await line.send(json.dumps({"event": "media", "stream_id": "s", "media": media}))
+            chunk = number if dialect.ordered else number ^ 1
+            media = {"chunk": str(chunk), "timestamp": str(chunk * sent_ms)}
+            media["payload"] = base64.b64encode(payloads[chunk]).decode()
+            await line.send(json.dumps({"event": "media", "media": media, **address}))
         heard, members = bytearray(), set()
-        while len(heard) < 2 * RATE // 5:
+        while len(heard) < 2 * ear.input_rate // 5:
             message = json.loads(await line.recv())
             members |= message.keys()
             if message["event"] == "media":
-                heard += base64.b64decode(message["media"]["payload"])
+                heard += ear.decode(base64.b64decode(message["media"]["payload"]))
             elif message["event"] == "mark":
-                await line.send(json.dumps({"event": "mark", "mark": message["mark"]}))
-    assert members == {"event", "media", "mark"}
-    pcm = g711.decode_ulaw(bytes(heard))
-    assert abs(tone_of(pcm, RATE) - 500) < 20
+                await line.send(json.dumps({"event": "mark", "mark": message["mark"], **address}))
+    assert members == {"event", "media", "mark", *(address if dialect.addressed else ())}
+    pcm = bytes(heard)
+    assert abs(tone_of(pcm, ear.input_rate) - 500) < 20
     assert np.abs(np.frombuffer(pcm, "<i2")).max() > 4000

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.channels.telephony.codecs import StreamFormat
 from gateway.channels.telephony.dialect import Dialect
 from gateway.channels.telephony.events import (
     Heard,
@@ -24,6 +25,7 @@ from gateway.channels.telephony.twilio import TWILIO
 from media import g711
 
 STREAM = "MZXXXX"
+ULAW = StreamFormat("pcmu", 8_000)
 FRAME = bytes(range(160))
 PAYLOAD = base64.b64encode(FRAME).decode()
 Message = dict[str, Any]
@@ -153,6 +155,19 @@ def test_exotel_speaks_pcm() -> None:
     assert fault_of(parser, media(2, "100", base64.b64encode(b"\1\2\3").decode())) == "odd_samples"
 
 
+@pytest.mark.parametrize("rate", [16_000, "24000"])
+def test_exotel_may_speak_wideband(rate: Any) -> None:
+    start = json.loads(json.dumps(EXOTEL_START))
+    start["start"]["media_format"] = {"encoding": "audio/x-raw", "sample_rate": rate}
+    parser = started(EXOTEL, start)
+    assert parser.rate == int(rate)
+    frame = b"\1\2" * (parser.rate // 10)
+    payload = base64.b64encode(frame).decode()
+    assert parser.receive(media(1, "0", payload)) == [Heard(frame)]
+    (heard,) = parser.receive(media(3, "200", payload))
+    assert heard == Heard(bytes(len(frame)) + frame)
+
+
 BAD: list[tuple[Any, str]] = [
     ("", "invalid_json"),
     ("{", "invalid_json"),
@@ -219,9 +234,9 @@ def test_a_start_that_says_too_little_is_a_fault(start: Any, code: str) -> None:
 
 def test_a_start_may_be_short() -> None:
     bare = {"event": "start", "start": {"streamSid": "M", "callSid": 7, "customParameters": "x"}}
-    assert StreamParser(TWILIO).receive(json.dumps(bare)) == [Started("M", "", "", {})]
+    assert StreamParser(TWILIO).receive(json.dumps(bare)) == [Started("M", "", "", ULAW)]
     bare["start"] = {"streamSid": "M", "mediaFormat": {}}
-    assert StreamParser(TWILIO).receive(json.dumps(bare)) == [Started("M", "", "", {})]
+    assert StreamParser(TWILIO).receive(json.dumps(bare)) == [Started("M", "", "", ULAW)]
 
 
 @pytest.mark.parametrize("form", [{"sampleRate": 16000}, {"encoding": "opus"}, {"encoding": 1}])

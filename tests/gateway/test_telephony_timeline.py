@@ -9,7 +9,7 @@ FRAME = 160
 
 
 def gaps(*timestamps: int | None) -> list[int]:
-    timeline = Timeline()
+    timeline = Timeline(8_000)
     return [timeline.gap(timestamp, FRAME) for timestamp in timestamps]
 
 
@@ -41,6 +41,6 @@ def test_stamps_that_fall_back_are_followed() -> None:
 def test_a_gap_is_never_negative_and_never_longer_than_the_cap(
     stamps: list[int | None], samples: int
 ) -> None:
-    timeline = Timeline()
+    timeline = Timeline(8_000)
     for stamp in stamps:
         assert 0 <= timeline.gap(stamp, samples) <= MAX_GAP_MS * 8

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from openai.types.realtime import InputAudioBufferDtmfEventReceivedEvent
 
+from gateway.channels.telephony.codecs import StreamFormat
 from gateway.channels.telephony.events import Started
 from gateway.channels.telephony.vocabulary import EVENT, EXTENSION, TelephonyVocabulary
 from sessions.channel import ClientFault
@@ -12,7 +13,13 @@ from sessions.core.config import SessionConfig
 from sessions.core.events import ClearInput, KeyPressed
 from sessions.core.notices import KeyReceived, SessionChanged, SessionOpened
 
-STARTED = Started("MZ1", "CA1", "AC1", {"order": "A-17", "blab_key": "ek_secret"})
+STARTED = Started(
+    "MZ1",
+    "CA1",
+    "AC1",
+    StreamFormat("pcmu", 8_000),
+    {"order": "A-17", "blab_key": "ek_secret"},
+)
 
 
 def vocabulary() -> TelephonyVocabulary:

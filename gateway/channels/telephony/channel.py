@@ -1,7 +1,8 @@
 """The telephony channel: one call over a carrier's media stream.
 
 Rules
-- Outgoing: one bounded outbox, one writer task; 8 kHz frames as the dialect has them. A mark
+- Outgoing: one bounded outbox, one writer task; frames as the dialect has them, in the format that
+  ``start`` asked for. A mark
   follows every ``_MARK_MS`` of audio and whatever is last in the outbox; marks are the clock.
 - ``flush`` takes back what has not left and sends ``clear`` before anything else.
 - At most ``lead_ms`` is sent ahead of what was heard, for the carrier holds the rest of it. One
@@ -25,13 +26,13 @@ from aiohttp import ClientError, WSMsgType, web
 
 from gateway.channels.outbox import Audio, Close, Entry, Outbox, Ping, Pong, Text
 from gateway.channels.pace import Pace
-from gateway.channels.wire.audio import from_pcm
+from media.formats import SAMPLE_BYTES, AudioFormat, samples_of
 from media.framing import Framer
-from media.g711 import RATE
 from sessions.channel import Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestResponse
 
+from .codecs import StreamFormat
 from .dialect import Dialect
 from .events import Heard, MarkReturned, Pressed, Started, Stopped, StreamEvent
 from .key_gather import KeyGather
@@ -99,8 +100,6 @@ def make_stream_socket() -> web.WebSocketResponse[Any]:
 class TelephonyChannel:
     """A prepared WebSocket as a Channel; use as an async context manager, ``started`` first."""
 
-    input_rate = RATE
-    output_rate = RATE
     lead_ms = 1000
 
     def __init__(
@@ -115,13 +114,12 @@ class TelephonyChannel:
         self._ws = ws
         self._transport = transport
         self._dialect = dialect
-        self._output = dialect.output_format
         self._unix_time = clock
         self._loop = asyncio.get_running_loop()
         self._parser = StreamParser(dialect)
         self._messages: StreamWriter | None = None
         self._keys: KeyGather | None = None
-        self._framer = Framer(dialect.frame_bytes)
+        self._agree(dialect.usual)
         self._marks = MarkClock()
         self._progress = 0.0
         """When the carrier last had nothing of ours, or played some of it (loop's clock)."""
@@ -153,6 +151,7 @@ class TelephonyChannel:
                 while (events := await self._receive()) is not None:
                     for event in events:
                         if isinstance(event, Started):
+                            self._agree(event.form)
                             self._messages = StreamWriter(self._dialect, event.stream_id)
                             self._keys = KeyGather() if keys_answer(event.parameters) else None
                             return event
@@ -162,10 +161,22 @@ class TelephonyChannel:
             raise NeverStarted(error.code) from error
         raise NeverStarted("malformed" if self._faults >= _MOST_FAULTS else "peer_gone")
 
+    def _agree(self, heard: StreamFormat) -> None:
+        """Take the formats of the stream, before any audio."""
+        self._codec = self._dialect.answer(heard).open()
+        self.input_rate, self.output_rate = self._parser.rate, self._codec.output_rate
+        frame_samples = samples_of(self._dialect.frame_ms, self.output_rate)
+        self._framer = Framer(frame_samples * SAMPLE_BYTES)
+
+    @property
+    def format(self) -> AudioFormat:
+        """How the stream's audio is written, as the session object says it."""
+        return self._codec.format
+
     # ------------------------------------------------------------------ Channel
 
     async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
-        """PCM16 at 8 kHz and pressed keys, until the stream has ended."""
+        """PCM16 at ``input_rate`` and pressed keys, until the stream has ended."""
         while (events := await self._receive()) is not None:
             for event in events:
                 match event:
@@ -182,13 +193,12 @@ class TelephonyChannel:
                 yield {EVENT: told}
 
     def configure(self, config: SessionConfig) -> None:
-        """A telephone has one format."""
+        """The carrier's format holds for the whole stream."""
 
     def play(self, piece: Piece) -> None:
         """Queue audio for the caller."""
-        audio = from_pcm(piece.pcm, self._output)
-        for frame in self._framer.push(audio):
-            self._queue(frame, len(frame) // self._output.sample_bytes)
+        for frame in self._framer.push(piece.pcm):
+            self._queue(frame, len(frame) // SAMPLE_BYTES)
         if self._framer.pending and not self._marks.outstanding:
             self._loop.call_soon(self._send_rest)
 
@@ -312,8 +322,8 @@ class TelephonyChannel:
         if not self._marks.outstanding:
             self._progress = self._loop.time()
         self._marks.send(samples)
-        self._put(Audio("", "", self._messages.media(frame)))
-        if self._marks.unmarked * 1000 >= _MARK_MS * RATE:
+        self._put(Audio("", "", self._messages.media(self._codec.encode(frame))))
+        if self._marks.unmarked * 1000 >= _MARK_MS * self.output_rate:
             self._mark()
 
     def _mark(self) -> None:
@@ -325,8 +335,8 @@ class TelephonyChannel:
     def _send_rest(self) -> None:
         """Less than a frame is left: send it where nothing else is being played."""
         if self._framer.pending and not self._marks.outstanding:
-            samples = self._framer.pending // self._output.sample_bytes
-            self._queue(self._framer.flush(self._dialect.silence), samples)
+            samples = self._framer.pending // SAMPLE_BYTES
+            self._queue(self._framer.flush(), samples)
 
     def _put(self, entry: Entry) -> None:
         if not self._outbox.put(entry) and not self._lost:

@@ -1,17 +1,14 @@
-"""What one carrier's media stream calls things, and how its audio is written: all as data."""
+"""What one carrier's media stream calls things, and which audio it may carry: all as data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from media.formats import AudioFormat, Encoding
-from media.g711 import ALAW_SILENCE, RATE, ULAW_SILENCE
-
-_SILENCE = {Encoding.PCMU: ULAW_SILENCE, Encoding.PCMA: ALAW_SILENCE, Encoding.PCM: 0}
+from .codecs import StreamFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """A carrier's names. Audio is always 8 kHz mono."""
+    """A carrier's names and formats. Audio is mono."""
 
     name: str
     """Of the channel, in addresses, logs and metrics."""
@@ -25,10 +22,14 @@ class Dialect:
     """Member of ``start`` that holds the format of the caller's audio."""
     parameters: str
     """Member of ``start`` that holds what the customer sends along."""
-    encodings: Mapping[str, Encoding]
-    """What the format's ``encoding`` may be, in lower case; the caller's audio is read so."""
-    output: Encoding
-    """How audio for the caller is written."""
+    encodings: Mapping[str, str]
+    """What the format's ``encoding`` may be, in lower case, and the codec's name for it."""
+    rates: Mapping[str, tuple[int, ...]]
+    """Hz that each codec may be sent at; the first is taken where ``start`` names none."""
+    default: str = "pcmu"
+    """The codec of a stream that names none."""
+    answers: Mapping[str, str] | None = None
+    """Codecs that are not answered in kind, and the one they are answered in."""
     frame_ms: int = 20
     """Length of one outgoing ``media`` message."""
     addressed: bool = True
@@ -37,16 +38,21 @@ class Dialect:
     """Media comes in the order in which it was spoken."""
 
     @property
-    def frame_bytes(self) -> int:
-        """Bytes of audio in one outgoing ``media`` message."""
-        return self.frame_ms * RATE // 1000 * self.output_format.sample_bytes
+    def usual(self) -> StreamFormat:
+        """The format of a stream that names none."""
+        return StreamFormat(self.default, self.rates[self.default][0])
 
-    @property
-    def output_format(self) -> AudioFormat:
-        """How audio for the caller is written, with its rate."""
-        return AudioFormat(self.output, RATE)
+    def format(self, encoding: str | None, rate: int | None) -> StreamFormat | None:
+        """The stream's format, as ``start`` names it; None where it is not spoken here."""
+        name = self.default if encoding is None else self.encodings.get(encoding.lower())
+        if name is None:
+            return None
+        rates = self.rates[name]
+        if rate is None:
+            return StreamFormat(name, rates[0])
+        return StreamFormat(name, rate) if rate in rates else None
 
-    @property
-    def silence(self) -> bytes:
-        """One byte of outgoing silence."""
-        return bytes([_SILENCE[self.output]])
+    def answer(self, heard: StreamFormat) -> StreamFormat:
+        """The format of audio for the caller on a stream that brings ``heard``."""
+        name = (self.answers or {}).get(heard.name)
+        return heard if name is None else StreamFormat(name, self.rates[name][0])

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .codecs import StreamFormat
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -12,13 +14,15 @@ class Started:
     call_id: str
     """The carrier's own; empty where it told none."""
     account_id: str
+    form: StreamFormat
+    """How the caller's audio is written."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What the customer sends along, as it came."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """The caller's next samples: PCM16 mono at 8 kHz, gaps filled."""
+    """The caller's next samples: PCM16 mono at the codec's input rate, gaps filled."""
 
     pcm: bytes
 

@@ -1,6 +1,5 @@
-"""Exotel's voice streaming: raw PCM16 at 8 kHz, 100 ms a message."""
-
-from media.formats import Encoding
+"""Exotel's voice streaming: linear audio at 8, 16 or 24 kHz (the address's ``sample-rate``), 100 ms
+a message (https://developer.exotel.com/docs/agentstream/stream-voicebot-applet)."""
 
 from .dialect import Dialect
 
@@ -11,7 +10,15 @@ EXOTEL = Dialect(
     account_id="account_sid",
     media_format="media_format",
     parameters="custom_parameters",
-    encodings={"base64": Encoding.PCM, "raw/slin": Encoding.PCM},
-    output=Encoding.PCM,
+    encodings={
+        "base64": "l16",
+        "raw/slin": "l16",
+        "audio/x-raw": "l16",
+        "audio/l16": "l16",
+        "audio/x-l16": "l16",
+        "audio/x-mulaw": "pcmu",
+    },
+    rates={"l16": (8_000, 16_000, 24_000), "pcmu": (8_000,)},
+    default="l16",
     frame_ms=100,
 )

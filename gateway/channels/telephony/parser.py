@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from media import g711
-from media.formats import SAMPLE_BYTES, Encoding
+from media.formats import SAMPLE_BYTES
 
+from .codecs import BadAudio, Codec, StreamFormat
 from .dialect import Dialect
 from .events import Heard, MarkReturned, Pressed, Started, Stopped, StreamEvent
 from .reorder import Reorder
@@ -46,11 +46,11 @@ class StreamParser:
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
-        self._encoding = dialect.output
         self._reorder: Reorder[tuple[int | None, bytes]] | None = (
             None if dialect.ordered else Reorder()
         )
-        self._timeline = Timeline()
+        self._codec: Codec = dialect.usual.open()
+        self._timeline = Timeline(self.rate)
         self._stopped = False
         self.stream_id: str | None = None
         """None before ``start``."""
@@ -61,6 +61,11 @@ class StreamParser:
             "stop": self._stop,
             "error": lambda _: [],  # Telnyx complains of what we sent
         }
+
+    @property
+    def rate(self) -> int:
+        """Hz of the samples that are heard; final with ``start``."""
+        return self._codec.input_rate
 
     def receive(self, data: bytes | str) -> list[StreamEvent]:
         """The events of one message; raises WireFault."""
@@ -96,28 +101,29 @@ class StreamParser:
         stream_id = message.get(dialect.stream_id) or start.get(dialect.stream_id)
         if not isinstance(stream_id, str) or not _is_id(stream_id):
             raise WireFault("invalid_stream_id")
-        self._encoding = self._format(start.get(dialect.media_format))
+        form = self._format(start.get(dialect.media_format))
         parameters = _parameters(start.get(dialect.parameters))
         self.stream_id = stream_id
+        self._codec = form.open()
+        self._timeline = Timeline(self.rate)
         call_id, account_id = (_id(start, name) for name in (dialect.call_id, dialect.account_id))
-        return [Started(stream_id, call_id, account_id, parameters)]
+        return [Started(stream_id, call_id, account_id, form, parameters)]
 
-    def _format(self, form: Any) -> Encoding:
-        """How the caller's audio is written; what is not told is as the dialect has it."""
-        if form is None:
-            return self._dialect.output
-        if not isinstance(form, dict):
+    def _format(self, described: Any) -> StreamFormat:
+        """How the caller's audio is written; what is not said is as the dialect has it."""
+        if described is None:
+            described = {}
+        if not isinstance(described, dict):
             raise WireFault("invalid_media_format")
-        rates = {"sampleRate", "sample_rate"} & form.keys()
-        if any(_number(form[name]) != g711.RATE for name in rates):
+        named = described.get("encoding")
+        stated = next((described[n] for n in ("sampleRate", "sample_rate") if n in described), None)
+        rate = None if stated is None else _number(stated)
+        if (named is not None and not isinstance(named, str)) or (stated and rate is None):
             raise UnsupportedFormat("unsupported_media_format")
-        named = form.get("encoding")
-        if named is None:
-            return self._dialect.output
-        encoding = self._dialect.encodings.get(named.lower()) if isinstance(named, str) else None
-        if encoding is None:
+        form = self._dialect.format(named, rate)
+        if form is None:
             raise UnsupportedFormat("unsupported_media_format")
-        return encoding
+        return form
 
     def _media(self, message: dict[str, Any]) -> list[StreamEvent]:
         media = _child(message, "media")
@@ -138,15 +144,10 @@ class StreamParser:
             audio = binascii.a2b_base64(payload, strict_mode=True)
         except (binascii.Error, ValueError) as error:
             raise WireFault("invalid_base64") from error
-        match self._encoding:
-            case Encoding.PCMU:
-                return g711.decode_ulaw(audio)
-            case Encoding.PCMA:
-                return g711.decode_alaw(audio)
-            case Encoding.PCM:
-                if len(audio) % SAMPLE_BYTES:
-                    raise WireFault("odd_samples")
-                return audio
+        try:
+            return self._codec.decode(audio)
+        except BadAudio as error:
+            raise WireFault(error.code) from error
 
     def _in_time(self, timestamp: int | None, pcm: bytes) -> bytes:
         gap = self._timeline.gap(timestamp, len(pcm) // SAMPLE_BYTES)

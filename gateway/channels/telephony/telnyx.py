@@ -1,7 +1,10 @@
 """Telnyx media streaming in RTP mode: snake case, no stream id on what is sent back, and media
-that may arrive out of order."""
+that may arrive out of order.
 
-from media.formats import Encoding
+The format of ``start`` is that of the caller's audio (``stream_codec``); what is sent back must be
+in ``stream_bidirectional_codec``. Blab answers in kind, but PCMA by PCMU, the default there.
+https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming
+"""
 
 from .dialect import Dialect
 
@@ -12,8 +15,15 @@ TELNYX = Dialect(
     account_id="user_id",
     media_format="media_format",
     parameters="custom_parameters",
-    encodings={"pcmu": Encoding.PCMU, "pcma": Encoding.PCMA},
-    output=Encoding.PCMU,
+    encodings={"pcmu": "pcmu", "pcma": "pcma", "l16": "l16", "g722": "g722", "opus": "opus"},
+    rates={
+        "pcmu": (8_000,),
+        "pcma": (8_000,),
+        "l16": (8_000, 16_000, 24_000),
+        "g722": (16_000, 8_000),
+        "opus": (16_000, 8_000, 48_000, 24_000),
+    },
+    answers={"pcma": "pcmu"},
     addressed=False,
     ordered=False,
 )

@@ -7,7 +7,6 @@ one before.
 """
 
 from media.formats import milliseconds_of
-from media.g711 import RATE
 
 MAX_GAP_MS = 2_000
 _JITTER_MS = 20
@@ -16,12 +15,14 @@ _JITTER_MS = 20
 class Timeline:
     """Where the next frame is expected."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: int) -> None:
+        """``rate``: Hz of the samples."""
+        self._rate = rate
         self._expected: int | None = None
 
     def gap(self, timestamp: int | None, samples: int) -> int:
         """Take a frame of ``samples`` at ``timestamp``; samples of silence before it."""
-        length = milliseconds_of(samples, RATE)
+        length = milliseconds_of(samples, self._rate)
         if timestamp is None:
             if self._expected is not None:
                 self._expected += length
@@ -30,4 +31,4 @@ class Timeline:
         self._expected = timestamp + length
         if missing < _JITTER_MS:
             return 0
-        return min(missing, MAX_GAP_MS) * RATE // 1000
+        return min(missing, MAX_GAP_MS) * self._rate // 1000
