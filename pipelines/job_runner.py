@@ -13,13 +13,24 @@ Invariants
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NoReturn
 
+import msgspec
+
 from pipelines.engines.base import EngineError
-from pipelines.jobs import JobFailed, JobKind, JobResult, JobRun, JobStatus, TryAgain, Unit
+from pipelines.jobs import (
+    ApiWarning,
+    JobFailed,
+    JobKind,
+    JobResult,
+    JobRun,
+    JobStatus,
+    TryAgain,
+    Unit,
+)
 from store.database import Database
 from store.errors import StoreError, StoreRefused, StoreUnavailable
 from store.tenants.jobs import Job, Jobs
@@ -59,6 +70,7 @@ class _Stop(StrEnum):
 @dataclass(slots=True)
 class _Running:
     job: Job
+    run: JobRun
     task: asyncio.Task[JobResult]
     stop: _Stop | None = None
 
@@ -131,7 +143,7 @@ class JobRunner:
             item_index=job.item_index,
         )
         task = asyncio.create_task(kind.run(run), name=f"job-{job.id}")
-        running = self._running[job.id] = _Running(job, task)
+        running = self._running[job.id] = _Running(job, run, task)
         try:
             if self._interrupted:
                 running.cancel(_Stop.SHUTDOWN)
@@ -152,10 +164,10 @@ class JobRunner:
         elif not task.cancelled():
             error = task.exception()
             if error is None:
-                await self._complete(job, task.result())
+                await self._complete(running, task.result())
                 return
             if why is None:
-                await self._fail(job, error)
+                await self._fail(running, error)
                 return
         if why is _Stop.SHUTDOWN:
             await self._give_back(job, counted=False, delay=0)
@@ -165,15 +177,19 @@ class JobRunner:
         elif why is _Stop.ASKED:
             await self._finish(job, JobStatus.CANCELLED)
         else:
-            await self._fail(job, RuntimeError("the kind cancelled itself"))
+            await self._fail(running, RuntimeError("the kind cancelled itself"))
 
-    async def _complete(self, job: Job, result: JobResult) -> None:
+    async def _complete(self, running: _Running, result: JobResult) -> None:
         try:
-            await self._finish(job, JobStatus.COMPLETED, output=result.output, units=result.units)
+            await self._finish(
+                running.job, JobStatus.COMPLETED, output=result.output, units=result.units,
+                warnings=running.run.warnings,
+            )  # fmt: skip
         except StoreRefused as error:
-            await self._fail(job, error)
+            await self._fail(running, error)
 
-    async def _fail(self, job: Job, error: BaseException) -> None:
+    async def _fail(self, running: _Running, error: BaseException) -> None:
+        job = running.job
         if isinstance(error, TryAgain):
             await self._give_back(job, counted=False, delay=error.delay)
         if isinstance(error, JobFailed):
@@ -187,20 +203,27 @@ class JobRunner:
             if job.runs < MAX_RUNS:
                 await self._give_back(job, counted=True, delay=AGAIN_SECONDS * job.runs)
             told = _error("INTERNAL", "The job failed by a fault of the server.", "fault")
-        await self._finish(job, JobStatus.FAILED, error=told)
+        warnings = running.run.warnings
+        await self._finish(job, JobStatus.FAILED, error=told, warnings=warnings)
 
     # ------------------------------------------------------------------ its end
 
     async def _finish(
         self, job: Job, status: JobStatus, *, output: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None, units: tuple[Unit, ...] = (),
+        warnings: Sequence[ApiWarning] = (),
     ) -> None:  # fmt: skip
         async def end() -> None:
             async with self._database.transaction() as connection:
                 ended = await Jobs(connection).finish(
-                    *(job.workspace_id, job.id, status),
-                    run=job.runs, output=output, error=error,
-                )  # fmt: skip
+                    job.workspace_id,
+                    job.id,
+                    status,
+                    run=job.runs,
+                    output=output,
+                    error=error,
+                    warnings=msgspec.to_builtins(warnings),
+                )
                 if ended is None:
                     logger.warning("job %s was taken over; run %d counts not", job.id, job.runs)
                     return

@@ -7,9 +7,11 @@ the job's id, and what it bills is named by unit, so the second run replaces the
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 
 class JobType(StrEnum):
@@ -90,6 +92,21 @@ class JobResult:
     units: tuple[Unit, ...] = ()
 
 
+MAX_WARNINGS = 20
+"""Of one run. One more says that there were others."""
+MAX_WARNING_CHARACTERS = 300
+
+
+class ApiWarning(Struct, frozen=True, omit_defaults=True):
+    """Something was accepted and did not have its full effect. Users read it on a job
+    (``warnings``) and beside an answer (``meta.warnings``). ``code`` is a constant for programs,
+    ``path`` the field of the request that it is about, where there is one."""
+
+    code: str
+    message: str
+    path: str | None = None
+
+
 Progress = Callable[[int], Awaitable[None]]
 """Told the percentage done (0..100, never falling); cheap to call often: it writes at most four
 times a second."""
@@ -107,6 +124,18 @@ class JobRun:
     progress: Progress
     parent_id: str | None = None
     item_index: int | None = None
+    warnings: list[ApiWarning] = field(default_factory=list)
+
+    def warn(self, code: str, message: str, path: str | None = None) -> None:
+        """Keep a warning for the job's record, whether the run succeeds or fails.
+
+        The same one is kept once; beyond ``MAX_WARNINGS`` a last one counts as "and more"."""
+        warning = ApiWarning(code, message[:MAX_WARNING_CHARACTERS], path)
+        if warning in self.warnings or len(self.warnings) > MAX_WARNINGS:
+            return
+        if len(self.warnings) == MAX_WARNINGS:
+            warning = ApiWarning("more_warnings", "There are more warnings than are listed here.")
+        self.warnings.append(warning)
 
 
 class JobKind(Protocol):

@@ -58,6 +58,7 @@ def body_of(event: str, job: Job) -> str:
         "progress": job.progress,
         "output": _shown(job.output),
         "error": job.error,
+        "warnings": job.warnings,
         "createdAt": _iso(job.created_at),
         "finishedAt": _iso(job.finished_at),
     }

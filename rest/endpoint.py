@@ -18,6 +18,7 @@ from .decoding import read_json, read_query
 from .envelope import REQUEST_ID, success
 from .errors import Forbidden, Unauthenticated
 from .idempotency import Asked, Idempotency, fingerprint, key_of
+from .job_view import JobView
 from .operation import Answer, Operation, Request, Resource
 from .uploads import Upload
 
@@ -152,7 +153,12 @@ def routes(
 def envelope(answer: Answer, request_id: str, status: int) -> web.Response:
     """The contract's envelope as a response that no cache keeps."""
     body: dict[str, Any] = success(
-        answer.data, request_id, next_cursor=answer.next_cursor, has_more=answer.has_more
+        answer.data,
+        request_id,
+        next_cursor=answer.next_cursor,
+        has_more=answer.has_more,
+        warnings=answer.warnings
+        or (answer.data.warnings if isinstance(answer.data, JobView) else ()),
     )
     return web.Response(
         body=msgspec.json.encode(body),

@@ -3,9 +3,12 @@
 Paths under ``/v1/`` are OpenAI's and answer as OpenAI does; all others use the envelope.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
+
+from pipelines.jobs import ApiWarning
 
 from .errors import ApiError
 
@@ -15,12 +18,20 @@ REQUEST_ID = web.RequestKey("request_id", str)
 
 
 def success(
-    data: Any, request_id: str, *, next_cursor: str | None = None, has_more: bool | None = None
+    data: Any,
+    request_id: str,
+    *,
+    next_cursor: str | None = None,
+    has_more: bool | None = None,
+    warnings: Sequence[ApiWarning] = (),
 ) -> dict[str, Any]:
-    """``{ok: true, data, meta}``; lists with pages say whether there is more, and where."""
+    """``{ok: true, data, meta}``; lists with pages say whether there is more, and where.
+    ``meta.warnings`` is there only where something was accepted without its full effect."""
     meta: dict[str, Any] = {"requestId": request_id}
     if has_more is not None:
         meta |= {"nextCursor": next_cursor, "hasMore": has_more}
+    if warnings:
+        meta["warnings"] = list(warnings)
     return {"ok": True, "data": data, "meta": meta}
 
 

@@ -7,8 +7,10 @@ beside a ``…Url``, signed for a short while; members whose name begins with ``
 from datetime import UTC, datetime
 from typing import Any, Protocol, cast
 
+import msgspec
 from msgspec import Struct
 
+from pipelines.jobs import ApiWarning
 from store.tenants.jobs import Job
 
 from .fields import JobType
@@ -16,7 +18,8 @@ from .operation import Request
 
 
 class JobView(Struct, rename="camel"):
-    """The contract's Job, with what it leaves open."""
+    """The contract's Job, with what it leaves open. ``warnings``: what was accepted and did not
+    have its full effect."""
 
     id: str
     type: JobType
@@ -25,6 +28,7 @@ class JobView(Struct, rename="camel"):
     output: dict[str, Any] | None
     error: dict[str, Any] | None
     created_at: str
+    warnings: list[ApiWarning] = []
     started_at: str | None = None
     finished_at: str | None = None
 
@@ -60,6 +64,7 @@ class JobViews:
             output=output,
             error=job.error,
             created_at=timestamp(job.created_at),
+            warnings=msgspec.convert(job.warnings, list[ApiWarning]),
             started_at=timestamp(job.started_at) if job.started_at else None,
             finished_at=timestamp(job.finished_at) if job.finished_at else None,
         )

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import msgspec
 from aiohttp import web
 
+from pipelines.jobs import ApiWarning
+
 from .auth import WORKSPACE_HEADER
 from .idempotency import HEADER, MAX_KEY
 from .openapi_schemas import Schema, fields_of, schemas_of
@@ -55,6 +57,11 @@ _META: Schema = {
         "requestId": {"type": "string"},
         "nextCursor": {"type": "string", "nullable": True},
         "hasMore": {"type": "boolean"},
+        "warnings": {
+            "type": "array",
+            "description": "What was accepted and did not have its full effect.",
+            "items": {"$ref": "#/components/schemas/ApiWarning"},
+        },
     },
 }
 _ERROR_RESPONSE: Schema = {
@@ -88,8 +95,8 @@ def document(operations: Sequence[Operation]) -> Schema:
     """The OpenAPI 3.0.3 document of ``operations``."""
     bodies = [operation.body for operation in operations if operation.body is not None]
     data = [operation.data for operation in operations]
-    schemas, components = schemas_of([*data, *bodies])
-    of_data, of_bodies = schemas[: len(data)], iter(schemas[len(data) :])
+    schemas, components = schemas_of([*data, *bodies, ApiWarning])
+    of_data, of_bodies = schemas[: len(data)], iter(schemas[len(data) : -1])
     paths: dict[str, Schema] = {}
     for operation, answer in zip(operations, of_data, strict=True):
         body = next(of_bodies) if operation.body is not None else None

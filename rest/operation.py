@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from aiohttp import web
 from msgspec import Struct
 
+from pipelines.jobs import ApiWarning
+
 from .auth import Principal
 from .uploads import Upload
 
@@ -62,11 +64,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``data`` goes into the envelope. ``next_cursor``/``has_more`` only for lists with pages."""
+    """``data`` goes into the envelope. ``next_cursor``/``has_more`` only for lists with pages.
+    ``warnings`` go into ``meta``; those of a job that is shown are there anyway."""
 
     data: Any
     next_cursor: str | None = None
     has_more: bool | None = None
+    warnings: Sequence[ApiWarning] = ()
     headers: dict[str, str] = field(default_factory=dict)
 
 

@@ -21,7 +21,8 @@ ACTIVE = ("queued", "running")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job's record. ``progress`` in percent; ``error`` is {code, message, details}."""
+    """A job's record. ``progress`` in percent; ``error`` is {code, message, details}; each of
+    ``warnings`` is {code, message, path}."""
 
     id: str
     workspace_id: str
@@ -31,6 +32,7 @@ class Job:
     input: dict[str, Any]
     output: dict[str, Any] | None
     error: dict[str, Any] | None
+    warnings: list[dict[str, Any]]
     parent_id: str | None
     item_index: int | None
     runs: int
@@ -161,15 +163,23 @@ class Jobs:
         run: int | None = None,
         output: dict[str, Any] | None = None,
         error: dict[str, Any] | None = None,
+        warnings: Sequence[dict[str, Any]] = (),
     ) -> Job | None:
         """End an active job and tell it; None where it is over already, or where ``run`` (if
         given) is no longer its run."""
         row = await self._db.fetchrow(
-            "UPDATE jobs SET status = $3, output = $5, error = $6, finished_at = now(),"
-            " updated_at = now(), progress = CASE WHEN $3 = 'completed' THEN 100 ELSE progress END"
+            "UPDATE jobs SET status = $3, output = $5, error = $6, warnings = $7,"
+            " finished_at = now(), updated_at = now(),"
+            " progress = CASE WHEN $3 = 'completed' THEN 100 ELSE progress END"
             " WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL"
             f" AND ($4::int IS NULL OR (runs = $4 AND status = 'running')) RETURNING {_COLUMNS}",
-            *(workspace_id, job_id, status, run, output, error),
+            workspace_id,
+            job_id,
+            status,
+            run,
+            output,
+            error,
+            list(warnings),
         )
         if row is None:
             return None
@@ -191,8 +201,9 @@ class Jobs:
         """Put a failed or cancelled job back to queued as if it were new; None for others."""
         row = await self._db.fetchrow(
             "UPDATE jobs SET status = 'queued', progress = 0, output = NULL, error = NULL,"
-            " runs = 0, cancel_requested = false, started_at = NULL, finished_at = NULL,"
-            " updated_at = now() WHERE workspace_id = $1 AND id = $2"
+            " warnings = '[]', runs = 0, cancel_requested = false,"
+            " started_at = NULL, finished_at = NULL, updated_at = now()"
+            " WHERE workspace_id = $1 AND id = $2"
             f" AND status IN ('failed', 'cancelled') RETURNING {_COLUMNS}",
             *(workspace_id, job_id),
         )

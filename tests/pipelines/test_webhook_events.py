@@ -52,6 +52,7 @@ async def test_the_event_says_what_became_of_the_job(database: Database) -> None
         "progress": 100,
         "output": {"audioKey": f"{ours}/a.mp3", "takes": [{"textKey": "t"}]},
         "error": None,
+        "warnings": [],
         "createdAt": "",
         "finishedAt": "",
     }

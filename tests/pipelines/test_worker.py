@@ -10,6 +10,8 @@ import pytest
 from pipelines.engines.base import ModelUnavailable
 from pipelines.job_runner import MAX_RUNS
 from pipelines.jobs import (
+    MAX_WARNING_CHARACTERS,
+    MAX_WARNINGS,
     JobFailed,
     JobResult,
     JobRun,
@@ -290,3 +292,41 @@ async def test_a_run_that_was_overtaken_changes_nothing(database: Database) -> N
     left = await Jobs(database).get(ours, job.id)
     assert left is not None
     assert (left.status, left.runs) == (JobStatus.RUNNING, 2)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_warnings_of_the_last_run_are_kept_with_its_end(
+    database: Database, fails: bool
+) -> None:
+    async def work(run: JobRun) -> JobResult:
+        for _ in range(2):
+            run.warn("unspeakable_text", "No voice here speaks Japanese.", "input")
+        if fails:
+            raise JobFailed("PROVIDER_ERROR", "No sound.")
+        return JobResult({})
+
+    job = await submit(database, await new_workspace(database))
+    warning = {
+        "code": "unspeakable_text",
+        "message": "No voice here speaks Japanese.",
+        "path": "input",
+    }
+    async with working(database, Kind(work)):
+        ended = await until(database, job, "failed" if fails else "completed")
+    assert ended.warnings == [warning]
+    if fails:
+        again = await JobQueue(database).retry(job.workspace_id, job.id)
+        assert again is not None
+        assert again.warnings == []
+
+
+def test_a_run_keeps_so_many_warnings_and_says_that_there_were_more() -> None:
+    run = JobRun("job", "ws", {}, 1, _no_progress)
+    for number in range(MAX_WARNINGS + 10):
+        run.warn("long", f"{number} " + "x" * 1000)
+    assert len(run.warnings) == MAX_WARNINGS + 1
+    assert run.warnings[-1].code == "more_warnings"
+    assert {len(warning.message) for warning in run.warnings[:-1]} == {MAX_WARNING_CHARACTERS}
+
+
+async def _no_progress(_percent: int) -> None: ...

@@ -25,7 +25,8 @@ async def test_a_job_is_shown_with_signed_addresses(database: Database) -> None:
     ours = await new_workspace(database)
     job = await submit(database, ours)
     output = {"audioKey": f"{ours}/a.mp3", "takes": [{"audioKey": "b"}], "_secret": 1, "n": 2}
-    await end(database, job, "completed", output=output)
+    warning = {"code": "c", "message": "m", "path": "input"}
+    await end(database, job, "completed", output=output, warnings=[warning])
     async with jobs_client(database, ours) as client:
         status, body = await ask(client, "GET", f"/api/jobs/{job.id}")
         base = str(client.make_url("/")).rstrip("/")
@@ -33,6 +34,7 @@ async def test_a_job_is_shown_with_signed_addresses(database: Database) -> None:
     shown = body["data"]
     assert (shown["status"], shown["progress"], shown["error"]) == ("completed", 100, None)
     assert shown["createdAt"].endswith("Z")
+    assert shown["warnings"] == body["meta"]["warnings"] == [warning]
     assert shown["output"] == {
         "audioKey": f"{ours}/a.mp3",
         "audioUrl": f"{base}/files/{ours}/a.mp3?signed",
