@@ -14,13 +14,12 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
-import msgspec
 from aiohttp import hdrs, web
 
 from rest.ephemeral import DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, EphemeralKeys, Grant
 from rest.errors import ApiError, Forbidden, Unavailable, ValidationFailed
 from sessions.admission import ServerFull, Ticket
-from sessions.channel import Channel, Vocabulary
+from sessions.channel import Channel, ClientFault, Vocabulary
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
 from sessions.host import CallRequest
@@ -32,6 +31,7 @@ from .channels.webrtc.calls import ALLOWED_HEADERS
 from .channels.websocket import WebSocketChannel, make_socket
 from .channels.wire.fields import Fields
 from .channels.wire.ids import EventIds
+from .channels.wire.parse import read_message
 from .channels.wire.render import fault_body
 from .channels.wire.session_object import merge_session, render_session
 from .channels.wire.vocabulary import RealtimeVocabulary
@@ -297,12 +297,12 @@ async def _read_json(request: web.Request) -> dict[str, Any]:
             f"The body did not arrive within {BODY_SECONDS:g} s.", openai_code="timeout"
         ) from error
     try:
-        body = msgspec.json.decode(bytes(data) or b"{}")
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValidationFailed("The body is not JSON.", openai_code="invalid_json") from error
-    if not isinstance(body, dict):
-        raise ValidationFailed("The body must be a JSON object.", openai_code="invalid_json")
-    return body
+        return read_message(bytes(data) or b"{}")
+    except ClientFault as fault:
+        raise ValidationFailed(
+            "The body must be a JSON object in valid UTF-8, without unpaired surrogates.",
+            openai_code="invalid_json",
+        ) from fault
 
 
 class UpgradeRequired(ApiError):

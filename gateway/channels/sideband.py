@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import ClientError, WSMsgType, web
 
+from sessions.channel import ClientFault
 from sessions.core.notices import Fault
 from sessions.fanout import MISSED
 from sessions.remote_commands import Command
@@ -29,7 +30,7 @@ from store.ids import new_id
 
 from .pace import Pace
 from .wire.ids import EventIds
-from .wire.parse import event_id_of
+from .wire.parse import event_id_of, read_message
 from .wire.render import fault_body
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ def make_sideband_socket(protocol: str | None) -> web.WebSocketResponse[Any]:
         heartbeat=_HEARTBEAT_SECONDS,
         max_msg_size=MAX_MESSAGE_BYTES,
         timeout=2.0,
+        decode_text=False,
     )
 
 
@@ -191,7 +193,7 @@ class Sideband:
         async for received in self._ws:
             if received.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 break
-            fault = await self._take(received.data)
+            fault = await self._take(received.type, received.data)
             try:
                 if fault is not None and not await self._refuse(fault):
                     return "slow_reader"
@@ -201,16 +203,14 @@ class Sideband:
                 await asyncio.sleep(delay)
         return "peer_gone"
 
-    async def _take(self, data: str | bytes) -> Fault | None:
+    async def _take(self, frame: WSMsgType, data: bytes) -> Fault | None:
         """Post one client event; what is wrong with it, if anything is."""
-        if isinstance(data, bytes):
+        if frame is WSMsgType.BINARY:
             return Fault("unexpected_binary", f"Binary frames have no place here. {_NO_AUDIO}")
         try:
-            message = msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-            return Fault("invalid_json", "The message is not JSON: send one event a message.")
-        if not isinstance(message, dict):
-            return Fault("invalid_event", "A client event must be a JSON object.")
+            message = read_message(data)
+        except ClientFault as fault:
+            return Fault(fault.code, fault.message)
         event_id, kind = event_id_of(message), message.get("type")
         if isinstance(kind, str) and kind.startswith(_AUDIO):
             return Fault("unsupported_value", _NO_AUDIO, "type", event_id)

@@ -33,7 +33,7 @@ from .pace import Pace
 from .wire.audio import BASE64_SLICE, append_payload, decode_slice, from_pcm, to_pcm
 from .wire.beta import AUDIO_DELTA
 from .wire.ids import EventIds
-from .wire.parse import event_id_of
+from .wire.parse import event_id_of, read_message
 from .wire.render import fault_body
 
 log = logging.getLogger(__name__)
@@ -239,14 +239,7 @@ class WebSocketChannel:
             return None
 
     async def _read_text(self, data: bytes) -> bytes | Mapping[str, Any] | None:
-        try:
-            message = msgspec.json.decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ClientFault(
-                "invalid_json", "The message is not JSON: send one event a message."
-            ) from error
-        if not isinstance(message, dict):
-            raise ClientFault("invalid_event", "A client event must be a JSON object.")
+        message = read_message(data)
         if message.get("type") != "input_audio_buffer.append":
             return message
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiortc.rtcsctptransport import WEBRTC_STRING
 from websockets.exceptions import ConnectionClosed
 
 from gateway.channels.websocket import MAX_MESSAGE_BYTES
@@ -64,6 +65,10 @@ MALFORMED: list[tuple[str | bytes, str]] = [
     ("nothing", "invalid_json"),
     ("[" * 100_000, "invalid_json"),
     ('{"type": "session.update", "session": {"instructions": "\\ud800"}}', "invalid_json"),
+    ('{"\\udfff": 1}', "invalid_json"),
+    (b'{"type": "session.update", "session": {"instructions": "\xff\xfe"}}', "invalid_json"),
+    (b"\xce\xba\xe1\xbd\xb9\xed\xa0\x80edited", "invalid_json"),
+    (b'{"\xc3": 1}', "invalid_json"),
     ("[]", "invalid_event"),
     ('"session.update"', "invalid_event"),
     ("7", "invalid_event"),
@@ -129,7 +134,7 @@ async def test_faulty_messages_are_answered_one_by_one(
     raw = (bytes(3), "invalid_audio") if binary else (bytes(4), "unexpected_binary")
     async with neighbour(server), server.client(binary=binary) as caller:
         for count, (message, code) in enumerate([*MALFORMED, raw, *WRONG], 1):
-            await caller.connection.send(message)
+            await caller.connection.send(message, text=(message, code) in MALFORMED or None)
             error = (await caller.wait_for("error", count=count))["error"]
             assert (error["code"], error["type"]) == (code, "invalid_request_error"), message[:99]
             assert error["message"]
@@ -149,7 +154,8 @@ async def test_faulty_messages_over_webrtc_are_answered_one_by_one(
     async with neighbour(server), Caller(server.calls_url, headers=headers) as caller:
         await caller.event("session.created")
         cases: list[tuple[str | bytes, str]] = [("{not json", "invalid_json"),
-            ("[]", "invalid_json"), (b"\xff\xfe", "invalid_json"),
+            ("[]", "invalid_event"), (b"\xff\xfe", "invalid_json"),
+            ('{"type": "\\ud800"}', "invalid_json"),
             (event("dance"), "unknown_event"), (update(instructions=7), "invalid_type"),
             (event("response.cancel"), "response_cancel_not_active"),
             (append("AAAA"), "unknown_event")]  # fmt: skip
@@ -161,6 +167,15 @@ async def test_faulty_messages_over_webrtc_are_answered_one_by_one(
             error = errors[-1]["error"]
             assert error["code"] == code
             assert error["event_id"] == ("mine" if "mine" in str(message) else None)
+        wire = caller.channel.transport
+        wire._data_channel_queue.append((caller.channel, WEBRTC_STRING, b"\xff\xfe"))
+        await wire._data_channel_flush()
+        async with asyncio.timeout(5):
+            while len(errors := [e for e in caller.events if e["type"] == "error"]) <= len(cases):
+                await asyncio.sleep(0.01)
+        assert errors[-1]["error"]["code"] == "invalid_json"
+        caller.channel.send(event("response.create"))
+        await caller.event("response.done")
     await server.empty()
     assert_discreet(caplog, server.key)
 

@@ -168,6 +168,8 @@ async def test_refusals_are_told_to_their_sideband_only(
 
 BAD = [
     ("{", "invalid_json"),
+    (b'{"type": "\xff\xfe"}', "invalid_json"),
+    ('{"type": "\\ud800"}', "invalid_json"),
     ("[]", "invalid_event"),
     (b"\x00\x00", "unexpected_binary"),
     ('{"type":"input_audio_buffer.append","audio":"AAAA"}', "unsupported_value"),
@@ -184,7 +186,7 @@ async def test_bad_events_are_answered_and_the_sideband_goes_on(
 ) -> None:
     async with joined(second_node, caller) as side:
         for count, (message, code) in enumerate(BAD, 1):
-            await side.connection.send(message)
+            await side.connection.send(message, text=code != "unexpected_binary")
             error = (await side.wait_for("error", count=count))["error"]
             assert (error["type"], error["code"]) == ("invalid_request_error", code)
         await side.send(UPDATE)

@@ -9,7 +9,6 @@ Bounds: a body of ``MAX_BODY_BYTES`` that arrives within ``BODY_TIMEOUT`` second
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +16,9 @@ from typing import Any, TypeVar
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway.channels.wire.parse import read_message
+from sessions.channel import ClientFault
 
 from .channel import WebRTCChannel
 from .ice import DEFAULT_ICE, IceSettings
@@ -252,9 +254,10 @@ def _session(data: bytes | None) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        session = json.loads(data)
-    except (ValueError, RecursionError) as fault:
-        raise RequestError("invalid_json", f"session is no JSON: {fault}", "session") from fault
-    if not isinstance(session, dict):
-        raise RequestError("invalid_json", "session is a JSON object", "session")
-    return session
+        return read_message(data)
+    except ClientFault as fault:
+        raise RequestError(
+            "invalid_json",
+            "'session' must be a JSON object in valid UTF-8, without unpaired surrogates.",
+            "session",
+        ) from fault

@@ -22,9 +22,12 @@ from typing import Any
 
 from aiortc import RTCIceCandidate
 
+from gateway.channels.wire.parse import read_message
+from gateway.channels.wire.render import fault_body
 from media.formats import SAMPLE_BYTES
-from sessions.channel import Piece, ServerEvent
+from sessions.channel import ClientFault, Piece, ServerEvent
 from sessions.core.config import SessionConfig
+from sessions.core.notices import Fault
 
 from .ice import DEFAULT_ICE, IceSettings
 from .offer import Offer
@@ -170,12 +173,12 @@ class WebRTCChannel:
             return
         try:
             if len(message) > MAX_MESSAGE_BYTES:
-                raise ValueError(f"a message has at most {MAX_MESSAGE_BYTES} bytes")
-            parsed = json.loads(message)
-            if not isinstance(parsed, dict):
-                raise TypeError("a client event is a JSON object")
-        except (ValueError, TypeError, RecursionError) as fault:
-            self._refuse(str(fault))
+                raise ClientFault(
+                    "invalid_event", f"A message has at most {MAX_MESSAGE_BYTES} bytes."
+                )
+            parsed = read_message(message)
+        except ClientFault as fault:
+            self._refuse(fault)
             return
         if self._messages >= MAX_MESSAGES:
             self.on_gone("client sends faster than it can be served")
@@ -213,17 +216,6 @@ class WebRTCChannel:
                 self._audio_bytes -= len(item)
                 return
 
-    def _refuse(self, why: str) -> None:
-        self.send(
-            {
-                "type": "error",
-                "event_id": f"event_{secrets.token_hex(10)}",
-                "error": {
-                    "type": "invalid_request_error",
-                    "code": "invalid_json",
-                    "message": f"The message is not a client event: {why}",
-                    "param": None,
-                    "event_id": None,
-                },
-            }
-        )
+    def _refuse(self, fault: ClientFault) -> None:
+        event_id = f"event_{secrets.token_hex(10)}"
+        self.send({"event_id": event_id, **fault_body(Fault(fault.code, fault.message))})

@@ -13,6 +13,7 @@ tests/gateway/test_webrtc_peer.py fails when they change.
 
 import asyncio
 import logging
+import struct
 import time
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from aiortc import (
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcicetransport import candidate_to_aioice, connection_kwargs
+from aiortc.rtcsctptransport import WEBRTC_STRING
 
 from .ice import IceConnection, IceSettings
 from .offer import PARSER_FAULTS, Offer, OfferError
@@ -123,6 +125,7 @@ class AiortcPeer:
         """The SDP answer with all our candidates."""
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+            self._guard_messages()
             for candidate in offer.candidates:
                 await self._ice.add_remote_candidate(candidate_to_aioice(candidate))
             for codec in self._transceiver._codecs:
@@ -186,6 +189,25 @@ class AiortcPeer:
         _replace(transport, "_connection", self._ice)
         _replace(transport, "_recv", self._ice.recv)
         _replace(transport, "_send", self._ice.send)
+
+    def _guard_messages(self) -> None:
+        """In aiortc a text message that is not UTF-8, or a malformed request for a channel, raises
+        and ends the whole connection. Here the message is handed on as bytes, to be refused, and
+        the request is dropped."""
+        transport = self._connection.sctp
+        if transport is None:
+            return
+        receive = transport._data_channel_receive
+
+        async def guarded(stream_id: int, pp_id: int, data: bytes) -> None:
+            try:
+                await receive(stream_id, pp_id, data)
+            except (ValueError, AssertionError, struct.error) as fault:
+                logger.info("a data channel sent what cannot be read: %s", type(fault).__name__)
+                if pp_id == WEBRTC_STRING:
+                    self._events.on_message(data)
+
+        _replace(transport, "_data_channel_receive", guarded)
 
     def _on_state(self) -> None:
         state = self._connection.connectionState

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from sessions.channel import ClientFault, SpokenItem
 from sessions.core.config import SessionConfig, SessionKind
 from sessions.core.events import (
@@ -32,6 +34,22 @@ _LATEST_MS = 86_400_000
 _ENVELOPE = ("type", "event_id")
 
 _Parser = Callable[[Fields, str | None, SessionConfig], Event | SpokenItem]
+
+
+def read_message(data: str | bytes) -> dict[str, Any]:
+    """The JSON object that a message holds; raises ClientFault, also for text that is not UTF-8 and
+    for unpaired surrogates, which neither JSON out nor the stores could take."""
+    try:
+        message = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ClientFault(
+            "invalid_json",
+            "The message is not JSON in valid UTF-8: send one event a message, without unpaired "
+            "surrogates.",
+        ) from error
+    if not isinstance(message, dict):
+        raise ClientFault("invalid_event", "A client event must be a JSON object.")
+    return message
 
 
 def parse_event(message: Any, config: SessionConfig) -> Event | SpokenItem:
