@@ -9,7 +9,6 @@ Invariants
 """
 
 from collections.abc import Generator, Iterator
-from pathlib import Path
 
 import av
 from av.audio.frame import AudioFrame
@@ -19,7 +18,7 @@ from .errors import MediaTooLong, UnreadableMedia
 from .formats import HEARING_RATE, SAMPLE_BYTES
 from .graph import pcm_of
 from .limits import DEFAULT_LIMITS, MediaLimits, told
-from .source import MediaSource, opened
+from .source import MediaFile, MediaSource, opened
 
 _LEAST_GAP = 0.1
 """Seconds; what timestamps jitter by in honest files is less."""
@@ -30,14 +29,14 @@ _MAX_FAULTS = 10_000
 
 
 def decode(
-    path: Path, rate: int = HEARING_RATE, limits: MediaLimits = DEFAULT_LIMITS
+    source: MediaFile, rate: int = HEARING_RATE, limits: MediaLimits = DEFAULT_LIMITS
 ) -> Generator[bytes, None, None]:
     """PCM16 mono at ``rate`` Hz, in pieces of about a second; close it when done with it early.
 
     Blocking. Raises the MediaError family and OSError."""
-    with opened(path) as source:
-        source.only(source.audio)
-        timeline = _Timeline(source, rate)
+    with opened(source) as media:
+        media.only(media.audio)
+        timeline = _Timeline(media, rate)
         most = int(limits.max_seconds * rate) * SAMPLE_BYTES
         made, held = 0, bytearray()
         for pcm in timeline.pieces():

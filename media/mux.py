@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from .errors import UnreadableMedia
 from .formats import SAMPLE_BYTES
 from .magic import MATROSKA, Container
-from .source import MediaSource, damaged, opened
+from .source import MediaFile, MediaSource, damaged, opened, reading
 
 _BIT_RATE = 96_000
 _CODECS = {
@@ -50,12 +50,14 @@ class Muxed:
     extension: str
 
 
-def replace_audio(source: Path, pcm: Path, rate: int, target: Path) -> Generator[None, None, Muxed]:
+def replace_audio(
+    source: MediaFile, pcm: MediaFile, rate: int, target: Path
+) -> Generator[None, None, Muxed]:
     """The pictures of ``source`` with the sound in ``pcm`` (PCM16 mono at ``rate`` Hz, one that
     every codec has: 48000) as ``target``; pauses about every second of it.
 
     Blocking; raises UnreadableMedia (also where there are no pictures), NoAudio and OSError."""
-    with opened(source, pictures=True) as media, pcm.open("rb") as sound:
+    with opened(source, pictures=True) as media, reading(pcm) as sound:
         if media.video is None:
             raise UnreadableMedia("There are no moving pictures in the file.")
         media.only(media.video)

@@ -5,12 +5,11 @@ or what its bit rate suggests: only decoding tells the truth, and its cap holds 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from .decode import decode, too_long
 from .errors import MediaTooLong
 from .limits import DEFAULT_LIMITS, MediaLimits
-from .source import MediaSource, opened
+from .source import MediaFile, MediaSource, opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +26,14 @@ class MediaInfo:
     audio_codec: str
 
 
-def probe(path: Path, limits: MediaLimits = DEFAULT_LIMITS) -> MediaInfo:
-    """What the file at ``path`` is. Blocking; raises the MediaError family and OSError."""
-    with opened(path) as source:
+def probe(file: MediaFile, limits: MediaLimits = DEFAULT_LIMITS) -> MediaInfo:
+    """What the file is. Blocking; raises the MediaError family and OSError."""
+    with opened(file) as source:
         seconds = source.duration
         if seconds is not None and source.kind.exact and seconds > limits.max_seconds:
             raise MediaTooLong(too_long(limits))
         info = _info(source, seconds)
-    pieces = decode(path, limits=limits)
+    pieces = decode(file, limits=limits)
     next(pieces)
     pieces.close()
     return info

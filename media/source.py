@@ -80,15 +80,19 @@ class MediaSource:
                 stream.discard = Discard.all
 
 
+MediaFile = Path | BinaryIO
+"""Where a file is, or the file itself, open for reading; it is left open."""
+
+
 @contextlib.contextmanager
-def opened(path: Path, *, pictures: bool = False) -> Iterator[MediaSource]:
-    """The file at ``path``, closed at the end. ``pictures``: their packets are to be copied, for
+def opened(source: MediaFile, *, pictures: bool = False) -> Iterator[MediaSource]:
+    """The file's tracks, closed at the end. ``pictures``: their packets are to be copied, for
     which the library must decode a few of them.
 
     Raises UnreadableMedia, NoAudio and OSError; inside the block too, whatever the library raises
     becomes UnreadableMedia."""
     bound_allocations()
-    with path.open("rb") as file:
+    with reading(source) as file:
         kind = _kind(file)
         with damaged("The file is damaged or cut short: it cannot be opened."):
             library = av.open(
@@ -102,6 +106,14 @@ def opened(path: Path, *, pictures: bool = False) -> Iterator[MediaSource]:
             )
             with library:
                 yield MediaSource(kind, library)
+
+
+def reading(source: MediaFile) -> contextlib.AbstractContextManager[BinaryIO]:
+    """The file from its beginning; closed at the end where it is opened here."""
+    if isinstance(source, Path):
+        return source.open("rb")
+    source.seek(0)
+    return contextlib.nullcontext(source)
 
 
 @contextlib.contextmanager

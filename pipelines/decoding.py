@@ -11,8 +11,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from media.decode import decode
 from media.formats import HEARING_RATE
+from media.isolated import decode
 from media.limits import DEFAULT_LIMITS, MediaLimits
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from media.errors import MediaError
+from media.isolated import probe
 from media.limits import DEFAULT_LIMITS, MediaLimits
-from media.probe import probe
 from store.database import storable
 
 from .artifacts import Artifacts

@@ -11,13 +11,12 @@ from typing import Any
 
 import msgspec
 
-from media.decode import decode
 from media.encode import encode_file
 from media.errors import MediaError
 from media.formats import milliseconds_of, samples_of
+from media.isolated import decode, replace_audio
 from media.limits import MediaLimits
 from media.mix import Ducking, Span, mix_files
-from media.mux import replace_audio
 
 from .artifacts import Artifacts
 from .decoding import carried_out, pulled

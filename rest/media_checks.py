@@ -4,8 +4,9 @@ import asyncio
 from pathlib import Path
 
 from media.errors import MediaTooLong, NoAudio, UnreadableMedia
+from media.isolated import probe
 from media.limits import MediaLimits
-from media.probe import MediaInfo, probe
+from media.probe import MediaInfo
 
 from .errors import ValidationFailed
 

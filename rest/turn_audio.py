@@ -5,9 +5,9 @@ All of it blocks: call it in a thread.
 
 from pathlib import Path
 
-from media.decode import decode
 from media.errors import MediaError
 from media.formats import HEARING_RATE
+from media.isolated import decode
 from media.limits import MediaLimits
 from media.silero import SileroModel
 from media.speech_parts import speech_parts

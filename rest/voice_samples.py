@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from media.decode import decode
 from media.errors import MediaError
 from media.formats import HEARING_RATE
+from media.isolated import decode
 from media.limits import MediaLimits
 from media.sample_check import SampleCheck, SampleRefused, SampleReport
 from media.silero import SileroModel
