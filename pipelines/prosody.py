@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .engines.base import ChatMessage, ChatModel, EngineError
+from .engines.thoughts import answers
 from .speech_clauses import clauses
 from .speech_script import TAG, TAGS
 
@@ -122,11 +123,12 @@ async def _ask(chat: ChatModel, passage: str, tags: tuple[str, ...]) -> str:
         rules += f" Where it truly fits, and rarely, insert one of these tags: {named}"
     messages = (ChatMessage("system", rules), ChatMessage("user", passage))
     # bytes bound tokens in every script; the guard refuses an answer that was cut
-    stream = chat.stream(messages, max_tokens=len(passage.encode()) + 64, temperature=0.0)
-    answer: list[str] = []
+    limit = len(passage.encode()) + 64
+    stream = answers(chat.stream(messages, max_tokens=limit, temperature=0.0))
+    answer = ""
     try:
         async for delta in stream:
-            answer.append(delta.text)
+            answer = delta.text if delta.retracts else answer + delta.text
     finally:
         await stream.aclose()
-    return "".join(answer).strip()
+    return answer.strip()

@@ -168,6 +168,10 @@ class ChatDelta:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     calls: tuple[ToolCallDelta, ...] = ()
+    thought: str = ""
+    """What the model thought, never part of the answer (see ``engines.thoughts``)."""
+    retracts: bool = False
+    """All ``text`` before this delta has turned out to be a thought."""
 
 
 class ChatModel(Protocol):

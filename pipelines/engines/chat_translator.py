@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from .base import ChatMessage, ChatModel, EngineFailed, ModelUnavailable
 from .sentences import sentences
+from .thoughts import answers
 
 LANGUAGES = {
     "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German",
@@ -52,10 +53,10 @@ class ChatTranslator:
         messages = (rules, ChatMessage("user", sentence))
         answer, reason = "", None
         # a token is a character at least in the scripts that have the shortest ones
-        stream = self._chat.stream(messages, max_tokens=limit, temperature=0.0)
+        stream = answers(self._chat.stream(messages, max_tokens=limit, temperature=0.0))
         async with aclosing(stream):
             async for delta in stream:
-                answer += delta.text
+                answer = delta.text if delta.retracts else answer + delta.text
                 reason = delta.finish_reason or reason
                 if len(answer) > limit:
                     break

@@ -1,7 +1,7 @@
 """ChatReply: one answer of a chat model on its way, and what it took.
 
 An answer that was cut short has no counts of its engine: then a delta counts as a token, and four
-characters of the prompt as one.
+characters of the prompt as one. What a model thought goes into ``thought``, never into the text.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from pipelines.engines.base import ChatDelta, ChatMessage, ChatModel, ToolOffer
+from pipelines.engines.thoughts import answers
 
 from .chat_request import DEFAULT_TEMPERATURE, ChatCreate
 from .stop_sequences import StopSequences
@@ -37,16 +38,16 @@ class ChatReply:
         """Texts and calls, none of them empty; raises EngineError."""
         stops = StopSequences(self._asked.stops)
         temperature = self._asked.temperature
-        stream = self._model.stream(
+        stream = answers(self._model.stream(
             self._messages, max_tokens=self._asked.limit,
             temperature=DEFAULT_TEMPERATURE if temperature is None else temperature,
             offer=self._offer,
-        )  # fmt: skip
+        ))  # fmt: skip
         async with contextlib.aclosing(stream):
             async for delta in stream:
                 self._note(delta)
                 shown = replace(delta, text=stops.push(delta.text))
-                if shown.text or shown.calls:
+                if shown.text or shown.calls or shown.thought or shown.retracts:
                     yield shown
                 if stops.found:
                     self.finish_reason = STOP
@@ -63,7 +64,7 @@ class ChatReply:
         return -(-characters // TOKEN_CHARACTERS), self._deltas
 
     def _note(self, delta: ChatDelta) -> None:
-        self._deltas += bool(delta.text or delta.calls)
+        self._deltas += bool(delta.text or delta.calls or delta.thought)
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
         elif delta.calls:

@@ -25,6 +25,8 @@ class ChatView:
         told: dict[str, Any] = {}
         if delta.text:
             told["content"] = delta.text
+        if delta.thought:
+            told["reasoning_content"] = delta.thought
         if delta.calls:
             told["tool_calls"] = [_call_piece(call) for call in delta.calls]
         return self._chunk(told, None)
@@ -41,13 +43,15 @@ class ChatView:
         self, deltas: Sequence[ChatDelta], finish_reason: str, tokens: tuple[int, int]
     ) -> dict[str, Any]:
         """The answer at once."""
-        text = "".join(delta.text for delta in deltas)
+        text, thought = _answer(deltas)
         calls = _assembled(deltas)
         message: dict[str, Any] = {
             "role": "assistant",
             "content": None if calls and not text else text,
             "refusal": None,
         }
+        if thought:
+            message["reasoning_content"] = thought
         if calls:
             message["tool_calls"] = calls
         choice = {
@@ -64,6 +68,16 @@ class ChatView:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         made = {**self._frame("chat.completion.chunk"), "choices": [choice]}
         return {**made, "usage": None} if self.with_usage else made
+
+
+def _answer(deltas: Sequence[ChatDelta]) -> tuple[str, str]:
+    """The answer and the thoughts before it, each put together."""
+    text = thought = ""
+    for delta in deltas:
+        if delta.retracts:
+            text, thought = "", thought + text
+        text, thought = text + delta.text, thought + delta.thought
+    return text, thought
 
 
 def _usage(tokens: tuple[int, int]) -> dict[str, int]:

@@ -38,6 +38,12 @@ async def test_quotation_marks_that_the_model_adds_are_dropped(
     assert await engine.translate(text, "en", "de") == expected
 
 
+@pytest.mark.parametrize("answer", ["<think>A greeting.</think>Hallo.", "Hm. </think> Hallo."])
+async def test_thoughts_are_no_translation(answer: str) -> None:
+    engine, _ = translator(answer)
+    assert await engine.translate("Hi.", "en", "de") == "Hallo."
+
+
 async def test_what_says_nothing_is_left_alone() -> None:
     engine, chat = translator("never")
     assert await engine.translate("...", "en", "de") == "..."

@@ -87,6 +87,14 @@ class TestChat:
         assert request["stream_options"] == {"include_usage": True}
         assert [m["role"] for m in request["messages"]] == ["system", "user"]
 
+    async def test_thoughts_that_the_upstream_separates_stay_apart(
+        self, client: UpstreamClient, upstream: Upstream
+    ) -> None:
+        upstream.thoughts = ["Hm", "."]
+        deltas = await chat(client)
+        assert deltas[:2] == [ChatDelta(thought="Hm"), ChatDelta(thought=".")]
+        assert "".join(delta.text for delta in deltas) == "Hello there."
+
     async def test_calls_are_assembled_by_index(
         self, client: UpstreamClient, upstream: Upstream
     ) -> None:

@@ -46,5 +46,8 @@ async def test_delivery_is_applied_or_says_why_not() -> None:
     done = await prepare("hello there", "de", "expressive", chat)
     assert (done.script, done.applied) == ("hello there", "verbatim")
     assert done.reason == "words_changed"
+    chat = ScriptedChatModel(("<think>A comma.</think>Hello, there.",))
+    done = await prepare("hello there", "en", "natural", chat)
+    assert (done.script, done.applied) == ("Hello, there.", "natural")
     done = await prepare("hello there", "en", "natural", None)
     assert (done.script, done.reason) == ("hello there", "model_unavailable")

@@ -37,6 +37,8 @@ class Upstream:
     fault: Fault = Fault.NONE
     refusal: tuple[int, Any] = (500, {"error": {"message": "out of order"}})
     reply: tuple[str, ...] = ("Hello", " there", ".")
+    thoughts: list[str] = field(default_factory=list)
+    """``reasoning_content`` before the reply."""
     calls: list[dict[str, Any]] = field(default_factory=list)
     """Pieces of tool calls that follow the reply."""
     audio: bytes = bytes(range(256)) * 20
@@ -103,6 +105,8 @@ class Upstream:
             await response.write(_event({"error": {"message": f"lost {KEY}", "code": 500}}))
             return response
         await response.write(b": keep-alive\n\n")
+        for text in self.thoughts:
+            await response.write(_event({"choices": [{"delta": {"reasoning_content": text}}]}))
         for text in self.reply:
             await response.write(_event({"choices": [{"index": 0, "delta": {"content": text}}]}))
             await self._maybe_fail(request)

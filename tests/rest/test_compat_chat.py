@@ -73,6 +73,28 @@ async def test_an_answer_in_pieces(tmp_path: Path) -> None:
         assert [unit.tokens for unit in await node.units(1)] == [10]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_thoughts_are_no_content(tmp_path: Path, stream: bool) -> None:
+    """They are ``reasoning_content``, as DeepSeek, vLLM and llama.cpp have it."""
+    thinker = node_of(tmp_path, "<think>The user asks.</think>Paris.")
+    async with thinker.running() as node, node.client() as client:
+        answer = await chat(client, stream=stream)
+        if not stream:
+            message = answer.choices[0].message
+            assert (message.content, message.reasoning_content) == ("Paris.", "The user asks.")
+            return
+        deltas = [chunk.choices[0].delta for chunk in [chunk async for chunk in answer]]
+        assert "".join(delta.content or "" for delta in deltas) == "Paris."
+        thought = "".join(getattr(delta, "reasoning_content", None) or "" for delta in deltas)
+        assert thought == "The user asks."
+
+
+async def test_a_thought_that_only_its_end_shows_is_no_content(tmp_path: Path) -> None:
+    async with node_of(tmp_path, "A city. </think> Paris.").running() as node, node.client() as c:
+        message = (await chat(c)).choices[0].message
+        assert (message.content, message.reasoning_content) == ("Paris.", "A city. ")
+
+
 async def test_a_stream_tells_what_it_took_where_that_is_asked(tmp_path: Path) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         stream = await chat(client, stream=True, stream_options={"include_usage": True})

@@ -121,8 +121,9 @@ class _Answer:
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or {}
             text, calls = delta.get("content") or "", call_deltas(delta)
-            if text or calls:
-                deltas.append(ChatDelta(text, calls=calls))
+            thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
+            if text or calls or thought:
+                deltas.append(ChatDelta(text, calls=calls, thought=str(thought)))
             self._finish = choice.get("finish_reason") or self._finish
         self._usage = chunk.get("usage") or self._usage
         return deltas
