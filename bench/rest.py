@@ -2,21 +2,23 @@
 
     python -m bench.rest [--seconds 5] [--rounds 3] [--connections 16]
 
-Three requests: the list of jobs, the making of a job, and speech as a stream (until its first
-audio). The bare server is aiohttp, asyncpg and the same speech engine in a process of its own,
-with neither keys, scopes, limits, validation, envelope nor accounts of what was used; both are
-asked in turn, by one client, on the same machine, so the ratio is what counts. Jobs that are made
-are not run meanwhile (BLAB_WORKERS=0).
+Four requests: the list of jobs, the making of a job, speech as a stream (until its first audio),
+and the transcript of a clip of three seconds. The bare server is aiohttp, asyncpg and the same
+engines in a process of its own, with neither keys, scopes, limits, validation, envelope nor
+accounts of what was used; both are asked in turn, by one client, on the same machine, so the ratio
+is what counts. Jobs that are made are not run meanwhile (BLAB_WORKERS=0).
 """
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+import wave
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,22 +35,29 @@ from gateway.attached import present_services
 from gateway.settings import Settings
 from media.encode import Encoder
 from pipelines.engines.hibari import HibariSpeaker
+from pipelines.engines.whisper import WhisperTranscriber
 from store.ids import new_id
 from store.tenants.workspaces import LOCAL_WORKSPACE
 
 BARE_PORT = 8498
 SPEECH = {"model": "blab-stable", "input": "Good morning. How can I help you today?"}
 FIRST_CLAUSE = "Good morning."
+CLIP = Path(__file__).parent.parent / "tests" / "audio" / "joe_q_book.wav"
+"""3.2 seconds."""
 
 
 # ------------------------------------------------------------------ the bare server
 
 
 async def bare(port: int) -> None:
-    """Serve the three requests with nothing around them."""
+    """Serve the four requests with nothing around them."""
     urls = present_services(Settings.read(os.environ))
     pool = await asyncpg.create_pool(urls.database_url, min_size=1, max_size=10)
     voice = await HibariSpeaker.load()
+    models = Path(os.environ["BLAB_MODELS_DIR"])
+    ears = await WhisperTranscriber.load(
+        models / "whisper-base", models / "silero-vad" / "silero_vad.onnx"
+    )
 
     async def jobs(_request: web.Request) -> web.Response:
         rows = await pool.fetch(
@@ -76,8 +85,15 @@ async def bare(port: int) -> None:
     async def speak(_request: web.Request) -> web.StreamResponse:
         return web.Response(body=await _first_audio(voice))
 
+    async def hear(request: web.Request) -> web.Response:
+        form = await request.post()
+        file = form["file"]
+        assert isinstance(file, web.FileField)
+        return web.json_response({"text": await _text(ears, file.file.read())})
+
     app = web.Application()
-    app.add_routes([web.get("/jobs", jobs), web.post("/jobs", create), web.post("/speech", speak)])
+    app.add_routes([web.get("/jobs", jobs), web.post("/jobs", create)])
+    app.add_routes([web.post("/speech", speak), web.post("/hear", hear)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
@@ -95,6 +111,15 @@ async def _first_audio(voice: HibariSpeaker) -> bytes:
     finally:
         await stream.aclose()
     return encoder.finish()
+
+
+async def _text(ears: WhisperTranscriber, file: bytes) -> str:
+    async def pieces() -> AsyncIterator[bytes]:
+        with wave.open(io.BytesIO(file)) as clip:
+            yield clip.readframes(clip.getnframes())
+
+    hearings = ears.transcribe_file(pieces())
+    return " ".join([one.segment.text async for one in hearings if one.segment])
 
 
 @asynccontextmanager
@@ -170,6 +195,20 @@ def making(url: str, headers: dict[str, str]) -> Ask:
     return ask
 
 
+def transcribing(url: str, headers: dict[str, str]) -> Ask:
+    """POST the clip and read what it says."""
+    clip = CLIP.read_bytes()
+
+    async def ask(http: aiohttp.ClientSession) -> None:
+        form = aiohttp.FormData({"model": "whisper-1"})
+        form.add_field("file", clip, filename=CLIP.name, content_type="audio/wav")
+        async with http.post(url, data=form, headers=headers) as answer:
+            assert answer.status == 200, answer.status
+            assert "book a table" in (await answer.json())["text"]
+
+    return ask
+
+
 def hearing(url: str, headers: dict[str, str]) -> Ask:
     """POST a text and leave when its first audio is there."""
 
@@ -197,10 +236,17 @@ async def measure(seconds: float, rounds: int, connections: int) -> None:
             "POST /api/tts/stream, first audio": (
                 hearing(f"{url}/api/tts/stream", headers), hearing(f"{plain}/speech", {}), 1
             ),
+            "POST /v1/audio/transcriptions, 3 s": (
+                transcribing(f"{url}/v1/audio/transcriptions", headers),
+                transcribing(f"{plain}/hear", {}),
+                1,
+            ),
         }  # fmt: skip
         print("| request | 1/s | p50 ms | p99 ms | bare 1/s | p50 ms | p99 ms | 1/s, ratio |")
         print("|---|---|---|---|---|---|---|---|")
         for name, (ours, theirs, many) in pairs.items():
+            for ask in (ours, theirs):  # what is loaded at first use
+                await press(Load(), ask, 0.1, 1)
             loads = Load(), Load()
             for _ in range(rounds):
                 await press(loads[0], ours, seconds, many)

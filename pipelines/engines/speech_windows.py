@@ -5,8 +5,8 @@ samples at HEARING_RATE from the recording's beginning.
 
 Rules
 - Silence is skipped: a window begins ``LEAD`` before speech and ends ``TAIL`` after it.
-- Pauses within speech stay in a window (each window costs its recogniser as much as a full one),
-  but the longer the window is, the shorter the pause that ends it: see ``PATIENCE``.
+- Pauses within speech stay in a window (what is around a word helps to hear it, and each window
+  costs some seconds more), but the longer it is, the shorter the pause that ends it: ``PATIENCE``.
 - Speech that goes on is cut at ``LONGEST``, at the least likely speech in the last part.
 """
 

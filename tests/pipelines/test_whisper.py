@@ -17,7 +17,7 @@ from media.formats import HEARING_RATE
 from pipelines.engines.base import EngineFailed, ModelUnavailable
 from pipelines.engines.jobs import Hearing, Segment
 from pipelines.engines.scripted import LoudnessModel
-from pipelines.engines.whisper import WhisperTranscriber
+from pipelines.engines.whisper import WhisperTranscriber, only_what_is_heard
 from tests.pipelines.test_speech_windows import loud, quiet
 
 AUDIO = Path(__file__).parents[1] / "audio"
@@ -86,6 +86,91 @@ async def test_the_vendors_failures_are_told_without_its_words() -> None:
         await hear(ears, loud(1))
     assert "secret" not in str(caught.value)
     await ears.close()
+
+
+class Parrot(Vendor):
+    """Says one text without the guard against repetition, and others with it."""
+
+    def __init__(self, text: str, *guarded: str) -> None:
+        super().__init__()
+        self.text, self.guarded = text, guarded
+
+    def transcribe(self, samples: Any, **options: Any) -> tuple[Any, Any]:
+        self.asked.append(options)
+        texts = self.guarded if "no_repeat_ngram_size" in options else (self.text,)
+        found = [Thing(text=f" {text}", start=0.0, end=0.1, words=None) for text in texts]
+        return iter(found), Thing(language="pt", language_probability=0.9)
+
+
+async def texts_of(vendor: Vendor, pcm: bytes) -> list[str]:
+    ears = WhisperTranscriber(vendor, LoudnessModel())
+    hearings = await hear(ears, pcm)
+    await ears.close()
+    return [hearing.segment.text for hearing in hearings if hearing.segment]
+
+
+@pytest.mark.parametrize("loop", ["Nome. " * 60, "against " * 9, "x" * 80])
+async def test_a_loop_is_heard_again_under_a_guard(loop: str) -> None:
+    vendor = Parrot(loop, "Bom", "dia.")
+    assert await texts_of(vendor, loud(1)) == ["Bom", "dia."]
+    assert [(one["language"], one.get("no_repeat_ngram_size")) for one in vendor.asked] == [
+        (None, None), ("pt", 4),
+    ]  # fmt: skip
+
+
+async def test_the_shorter_of_two_loops_is_taken() -> None:
+    assert await texts_of(Parrot("na " * 90, "na " * 80), loud(1)) == [("na " * 80).strip()]
+
+
+async def test_what_is_said_repeatedly_is_no_loop() -> None:
+    vendor = Parrot("No, no, no, no, no, no, no, no.")
+    assert await texts_of(vendor, loud(3)) == [vendor.text]
+    assert len(vendor.asked) == 1
+
+
+async def test_the_length_of_a_text_is_bounded_by_that_of_its_window() -> None:
+    vendor = Vendor()
+    await texts_of(vendor, loud(2) + quiet(5) + loud(40))
+    short, *_, long = sorted(one["max_new_tokens"] for one in vendor.asked)
+    assert 80 < short < 100
+    assert long == 440
+
+
+async def test_nothing_is_asked_about_the_silence_at_the_end() -> None:
+    class Endless(Vendor):
+        def transcribe(self, samples: Any, **options: Any) -> tuple[Any, Any]:
+            seconds = len(samples) / HEARING_RATE
+
+            def segments() -> Any:
+                yield Thing(text=" Bye.", start=0.2, end=seconds - 0.5, words=None)
+                yield Thing(text=" Thank you.", start=seconds - 0.5, end=seconds, words=None)
+
+            return segments(), Thing(language="en", language_probability=0.8)
+
+    assert await texts_of(Endless(), loud(2)) == ["Bye."]
+
+
+async def test_broken_characters_are_dropped() -> None:
+    class Cut(Vendor):
+        def transcribe(self, samples: Any, **options: Any) -> tuple[list[Any], Any]:
+            words = [Thing(word=" नमस्\ufffd", start=0.2, end=0.5, probability=0.9)]
+            words.append(Thing(word=" \ufffd", start=0.5, end=0.9, probability=0.5))
+            found = [Thing(text=" नमस्\ufffd \ufffd", start=0.0, end=1.0, words=words)]
+            return found, Thing(language="hi", language_probability=0.8)
+
+    ears = WhisperTranscriber(Cut(), LoudnessModel())
+    (segment,) = [hearing.segment for hearing in await hear(ears, loud(1)) if hearing.segment]
+    assert segment.text == "नमस्"
+    assert [(word.text, word.confidence) for word in segment.words] == [("नमस्", 0.9)]
+    await ears.close()
+
+
+@pytest.mark.parametrize(("heard", "encoded"), [(1, 302), (100, 400), (2900, 3000), (0, 300)])
+def test_only_what_is_heard_is_encoded(heard: int, encoded: int) -> None:
+    features = np.zeros((80, 3000), np.float32)
+    features[:, :heard] = -0.5
+    frames = only_what_is_heard(lambda given: given)(features)
+    assert frames.shape == (80, encoded)
 
 
 async def test_who_stops_listening_is_free_at_once() -> None:
