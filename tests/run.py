@@ -1,8 +1,11 @@
 """The test command behind ``./blab test`` and ``make``: checks, then the tests.
 
-``./blab test``            everything: style, types, floors, then pytest
+``./blab test``            everything: style, types, floors, then both halves of the tests
 ``./blab test --check``    style, types and floors only
 ``./blab test ARGUMENTS``  pytest with these arguments only
+
+The first half, all but ``tests/e2e``, runs in a process per core, for it waits more than it works.
+The second has the machine to itself: it speaks to the real engines in real time.
 
 System programs that tests need (Chromium) are installed where this may be done (root and apt)
 and the model weights are fetched first. With CI=true nothing may be missing.
@@ -22,6 +25,10 @@ CHECKS = (
     ("types", ["mypy"]),
     ("floors", ["lint-imports"]),
 )
+HALVES = (
+    ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile", "--ignore", "tests/e2e"],
+    ["tests/e2e"],
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -33,7 +40,11 @@ def main(arguments: list[str]) -> int:
         return failed
     if failed := prepare():
         return failed
-    return run([sys.executable, "-m", "pytest", *arguments])
+    pytest = [sys.executable, "-m", "pytest"]
+    if arguments:
+        return run([*pytest, *arguments])
+    halves = [run([*pytest, *half]) for half in HALVES]
+    return max(halves)
 
 
 def run(command: list[str], **environment: str) -> int:
