@@ -36,6 +36,7 @@ from rest.compat.transcription_form import FIELDS
 from rest.compat.transcriptions import CompatTranscriptions
 from rest.compat.translations import CompatTranslations
 from rest.conversations import Conversations
+from rest.decoding import show_warnings
 from rest.docs import Docs
 from rest.dubbing import DubbingResource
 from rest.endpoint import EndpointOptions, routes
@@ -153,6 +154,7 @@ class Platform:
         app.add_routes(self.routes())
         app.cleanup_ctx.extend(self.contexts)
         app.on_response_prepare.append(show_rate)
+        app.on_response_prepare.append(show_warnings)
         app.on_response_prepare.append(self._cross_origin.show)
 
     # ------------------------------------------------------------------ resources

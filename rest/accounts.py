@@ -22,7 +22,7 @@ from store.tenants.users import User, Users
 from store.tenants.workspaces import Membership, Workspaces
 
 from . import email_address, passwords
-from .errors import Forbidden, RegistrationClosed, Unauthenticated, ValidationFailed
+from .errors import RegistrationClosed, Unauthenticated, ValidationFailed, WrongState
 from .fields import Name
 from .job_view import timestamp
 from .operation import Answer, Operation, Request
@@ -121,7 +121,7 @@ class AccountResource:
         return [
             Operation(
                 *("POST", "/api/auth/register", "Auth", "Register a user + default workspace"),
-                self._register, body=Register, outcome="Created", **signed,
+                self._register, body=Register, outcome="Created", conflicts=True, **signed,
             ),
             Operation(
                 *("POST", "/api/auth/login", "Auth", "Log in", self._login), body=Login, **signed
@@ -146,7 +146,7 @@ class AccountResource:
                 name = f"{asked.name}'s workspace" if asked.name else "Workspace"
                 await Workspaces(connection).create(name, user.id)
         if user is None:
-            raise Forbidden(
+            raise WrongState(
                 "There is an account with that address already: sign in instead.",
                 param="email",
                 reason="email_taken",

@@ -88,7 +88,7 @@ class AgentResource:
                 "One conversation turn (multipart user audio → transcript + reply + spoken"
                 " reply URL)",
                 self._turn, data=AgentTurnResult, scope=WRITE, upload=True, idempotent=True,
-                deadline=None, form=(CONVERSATION,),
+                deadline=None, form=(CONVERSATION,), unused_form=("label",),
                 description="The first turn begins a conversation. Send its `conversationId`"
                 " (form field) with the next turn to go on with it.",
             ),

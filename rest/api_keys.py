@@ -17,7 +17,7 @@ from store.tenants.api_keys import ApiKey, ApiKeys, NewApiKey
 
 from . import keys
 from .auth import Principal
-from .errors import Forbidden, NotFound, ValidationFailed
+from .errors import Forbidden, NotFound, ValidationFailed, WrongState
 from .fields import Name
 from .job_view import timestamp
 from .moments import parse_moment
@@ -103,7 +103,7 @@ class ApiKeyResource:
         _check_grant(caller, scopes)
         expires_at = _expiry(asked.expires_at) if asked.expires_at is not UNSET else None
         if await self._keys.count(caller.workspace_id) >= MOST_KEYS:
-            raise Forbidden(
+            raise WrongState(
                 f"The workspace has {MOST_KEYS} keys: revoke some first.", reason="too_many_keys"
             )
         key = keys.new_key()
@@ -144,7 +144,7 @@ def _expiry(text: str) -> datetime:
     except ValueError as error:
         raise ValidationFailed(f"expiresAt: {error}.", param="expiresAt") from error
     if moment <= datetime.now(UTC):
-        raise Forbidden(
+        raise ValidationFailed(
             "A key cannot be made that has expired: expiresAt must lie in the future.",
             param="expiresAt",
             reason="in_the_past",

@@ -55,7 +55,7 @@ class BatchResource:
             Operation(
                 "DELETE", "/api/batch/{id}/items/{index}", "Batch",
                 "Delete one clip from a batch (audio + generation doc cascade)", self._delete_item,
-                scope=WRITE,
+                scope=WRITE, conflicts=True,
             ),
         ]  # fmt: skip
 

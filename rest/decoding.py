@@ -3,14 +3,15 @@
 Rules
 - A body is read up to ``MAX_BODY_BYTES``; longer ones are refused before they are read whole.
 - NaN, infinities, broken UTF-8 and lone surrogates are no JSON; NUL is refused in every string,
-  because Postgres could not store it. Unknown fields are ignored and never kept.
+  because Postgres could not store it.
+- Unknown fields and parameters are ignored, never kept, and reported beside the answer (``warn``).
 - Query parameters are text: whole numbers are read from it, nothing else is guessed. One
   given twice is refused rather than half used.
 """
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -19,16 +20,22 @@ import msgspec.inspect
 from aiohttp import hdrs, web
 from msgspec import Struct
 
-from .errors import PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+from pipelines.jobs import MAX_WARNING_CHARACTERS, MAX_WARNINGS, ApiWarning
+
+from .body_checks import faults_in, named, told, unknown_field, unknown_in
+from .envelope import OPENAI_PREFIX
+from .errors import Fault, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 
 S = TypeVar("S", bound=Struct)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A batch of 200 texts with some room; a single text of 100,000 characters is far below."""
 JSON = "application/json"
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_MAX_HEADERS = 8
+"""Clients take about 8 kB of headers."""
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
-_FIELD = re.compile(r"field `(?P<name>[^`]+)`")
+WARNINGS = web.RequestKey("api_warnings", list[ApiWarning])
+"""What a request was accepted with and did not have its full effect."""
 
 
 async def read_json(request: web.Request, kind: type[S]) -> S:
@@ -45,6 +52,7 @@ async def read_json(request: web.Request, kind: type[S]) -> S:
         raise ValidationFailed(f"The body is not valid JSON: {error}.", param="body") from error
     body = convert(tree, kind, "body")
     refuse_unstorable(msgspec.to_builtins(body))
+    warn(request, unknown_in(tree, kind))
     return body
 
 
@@ -63,6 +71,7 @@ async def read_body(request: web.Request, limit: int = MAX_BODY_BYTES) -> bytes:
 
 def read_query(request: web.Request, kind: type[S]) -> S:
     """The query string as ``kind``; raises ValidationFailed."""
+    warn_of_names(request, request.query, kind.__struct_encode_fields__, "query parameter")
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given and name in kind.__struct_encode_fields__:
@@ -77,14 +86,59 @@ def read_query(request: web.Request, kind: type[S]) -> S:
     )
 
 
+def warn_of_names(
+    request: web.Request, given: Iterable[str], known: Sequence[str], what: str
+) -> None:
+    """Report the names among ``given`` that are not ``known``; ``what`` they are of."""
+    names = dict.fromkeys(name for name in given if name not in known)
+    warn(request, (unknown_field(named(name), known, what) for name in names))
+
+
+async def show_warnings(http: web.Request, response: web.StreamResponse) -> None:
+    """Write the warnings on an answer that has no ``meta``, a stream or an OpenAI route's, as
+    ``Warning: 299 - "…"`` (RFC 7234, and as Kubernetes reports unknown fields); for
+    ``Application.on_response_prepare``."""
+    if response.content_type == JSON and not http.path.startswith(OPENAI_PREFIX):
+        return
+    for warning in http.get(WARNINGS, ())[:_MAX_HEADERS]:
+        text = warning.message.encode("ascii", "replace").decode()
+        plain = re.sub(r"[\x00-\x1f\x7f\\\"]", "?", text[:MAX_WARNING_CHARACTERS])
+        response.headers.add("Warning", f'299 - "{plain}"')
+
+
 def convert(tree: Any, kind: type[S], where: str) -> S:
-    """``tree`` as ``kind``; ``where`` is named when the whole is wrong."""
+    """``tree`` as ``kind``; ``where`` is named when the whole is wrong.
+
+    Raises ValidationFailed with everything that is wrong."""
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        raise _told(error, where) from error
+        raise refusal(faults_in(tree, kind) or [told(error)], where) from error
     except RecursionError as error:
         raise ValidationFailed("The body is nested too deeply.", param=where) from error
+
+
+def refusal(faults: Sequence[Fault], where: str) -> ValidationFailed:
+    """The first of ``faults``, and where there are more all of them in ``details.errors``."""
+    first = faults[0]
+    message = f"{first.path or where}: {first.message}."
+    if len(faults) > 1:
+        message += f" There are {len(faults) - 1} more faults: see details.errors."
+    return ValidationFailed(
+        message, param=first.path or where, reason=first.reason,
+        faults=faults if len(faults) > 1 else (),
+    )  # fmt: skip
+
+
+def warn(http: web.Request, warnings: Iterable[ApiWarning]) -> None:
+    """Keep warnings for the request's answer, at most ``MAX_WARNINGS`` and one that there were
+    more."""
+    kept = http.setdefault(WARNINGS, [])
+    for warning in warnings:
+        if len(kept) == MAX_WARNINGS:
+            warning = ApiWarning("more_warnings", "There are more warnings than are listed here.")
+        if len(kept) <= MAX_WARNINGS:
+            kept.append(warning)
 
 
 def refuse_unstorable(tree: Any) -> None:
@@ -133,13 +187,3 @@ def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
             waiting.extend((f"{path}[{place}]", value) for place, value in enumerate(node))
         else:
             yield path, node
-
-
-def _told(error: msgspec.ValidationError, where: str) -> ValidationFailed:
-    found = _PLACE.match(str(error))
-    what = found["what"] if found else str(error)
-    path = (found["path"] or "").lstrip(".") if found else ""
-    if named := _FIELD.search(what):  # a missing field: the path is that of its owner
-        path = f"{path}.{named['name']}" if path else named["name"]
-    message = what.replace("`", "'").rstrip(".")
-    return ValidationFailed(f"{path or where}: {message}.", param=path or where)

@@ -26,6 +26,7 @@ from .job_view import JobRef, JobView, JobViews
 from .media_checks import checked_media
 from .operation import Answer, Operation, Request
 from .speech_requests import SpeechChecks
+from .uploads import TEXTS
 
 READ, WRITE = "dubbing:read", "dubbing:write"
 UPLOAD_SECONDS = 3600.0
@@ -80,7 +81,7 @@ class DubbingResource:
             Operation(
                 *("POST", "/api/dubbing/source", "Dubbing", "Upload source media (multipart)"),
                 self._take_in, data=DubbingSource, scope=WRITE, upload=True, idempotent=True,
-                deadline=UPLOAD_SECONDS,
+                deadline=UPLOAD_SECONDS, unused_form=TEXTS,
                 description="A source that no dubbing uses is deleted after a day.",
             ),
             Operation(

@@ -13,14 +13,16 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
+from pipelines.jobs import ApiWarning
+
 from .auth import Principal
-from .decoding import read_json, read_query
+from .decoding import WARNINGS, read_json, read_query, warn, warn_of_names
 from .envelope import REQUEST_ID, success
 from .errors import Forbidden, Unauthenticated
 from .idempotency import Asked, Idempotency, fingerprint, key_of
 from .job_view import JobView
 from .operation import Answer, Operation, Request, Resource
-from .uploads import Upload
+from .uploads import CONVERSATION, Upload
 
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
 """Who sends a request; raises Unauthenticated."""
@@ -73,12 +75,21 @@ class Endpoint:
         """Answer one request; raises ApiError and what the handler raises."""
         operation = self._operation
         principal = await self._enter(http)
-        query = read_query(http, operation.query) if operation.query is not None else None
+        query = None
+        if operation.query is not None:
+            query = read_query(http, operation.query)
+        else:
+            warn_of_names(http, http.query, (), "query parameter")
         if self._uploads is not None:
             async with self._uploads.receive(http) as upload:
+                warn_of_names(http, _unused(upload, operation), operation.form_names, "form field")
                 request = Request(http, http[REQUEST_ID], principal, None, query, upload)
                 return await self._answer(request)
-        body = await read_json(http, operation.body) if operation.body is not None else None
+        body = None
+        if operation.body is not None:
+            body = await read_json(http, operation.body)
+        elif http.can_read_body:
+            warn(http, [ApiWarning("ignored_body", "This operation reads no body.")])
         return await self._answer(Request(http, http[REQUEST_ID], principal, body, query))
 
     def route(self) -> web.RouteDef:
@@ -134,7 +145,7 @@ class Endpoint:
             answer = await self._idempotency.once(asked, lambda: operation.handler(request))
         if isinstance(answer, web.StreamResponse):
             return answer
-        return envelope(answer, request.id, operation.status)
+        return envelope(answer, request, operation.status)
 
 
 def routes(
@@ -150,15 +161,18 @@ def routes(
     ]
 
 
-def envelope(answer: Answer, request_id: str, status: int) -> web.Response:
+def envelope(answer: Answer, request: Request, status: int) -> web.Response:
     """The contract's envelope as a response that no cache keeps."""
     body: dict[str, Any] = success(
         answer.data,
-        request_id,
+        request.id,
         next_cursor=answer.next_cursor,
         has_more=answer.has_more,
-        warnings=answer.warnings
-        or (answer.data.warnings if isinstance(answer.data, JobView) else ()),
+        warnings=[
+            *request.http.get(WARNINGS, ()),
+            *answer.warnings,
+            *(answer.data.warnings if isinstance(answer.data, JobView) else ()),
+        ],
     )
     return web.Response(
         body=msgspec.json.encode(body),
@@ -166,3 +180,15 @@ def envelope(answer: Answer, request_id: str, status: int) -> web.Response:
         headers={"Cache-Control": "no-store", **answer.headers},
         content_type="application/json",
     )
+
+
+def _unused(upload: Upload, operation: Operation) -> list[str]:
+    """Names of the form's parts that have no effect on the operation."""
+    sent = {
+        "model": upload.model,
+        "language": upload.language,
+        "label": upload.label,
+        CONVERSATION: upload.conversation_id,
+    }
+    known = [name for name, text in sent.items() if text is not None]
+    return [*upload.ignored, *(name for name in known if name not in operation.form_names)]

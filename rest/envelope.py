@@ -37,7 +37,12 @@ def success(
 
 def failure(error: ApiError, request_id: str) -> dict[str, Any]:
     """``{ok: false, error: {code, message, details}, meta}``."""
-    told = {"path": error.param, "reason": error.reason, "retryAfter": error.retry_after}
+    told: dict[str, Any] = {
+        "path": error.param,
+        "reason": error.reason,
+        "retryAfter": error.retry_after,
+        "errors": error.faults or None,
+    }
     details = {name: value for name, value in told.items() if value is not None}
     body: dict[str, Any] = {
         "code": error.code,

@@ -11,8 +11,7 @@ Tree::
     ├── NotFound           404  NOT_FOUND             absent, or another workspace's
     ├── NoSuchModel        404  MODEL_UNAVAILABLE     no live engine can do what was asked
     ├── RequestTimeout     408  VALIDATION_ERROR      the body did not come in time
-    ├── WrongState         400  VALIDATION_ERROR      not in the state it is in
-    ├── Conflict           409  VALIDATION_ERROR      still active: it cannot be deleted
+    ├── WrongState         409  VALIDATION_ERROR      not in the state it is in
     ├── IdempotencyClash   409  IDEMPOTENCY_CONFLICT
     ├── PayloadTooLarge    413  PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType 415  VALIDATION_ERROR    a body in a form that is not read here
@@ -26,12 +25,25 @@ Tree::
 says what was wrong and what to do, and holds no secret.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
+
+from msgspec import Struct
+
+
+class Fault(Struct, frozen=True, omit_defaults=True):
+    """One thing that is wrong with what was sent, and where it stands; ``reason`` as in
+    ApiError."""
+
+    path: str
+    message: str
+    reason: str | None = None
 
 
 class ApiError(Exception):
     """A request that is refused. ``param``: path of the field at fault; ``retry_after``: s;
-    ``reason``: a short constant for programs, where the contract's code is too coarse."""
+    ``reason``: a short constant for programs, where the contract's code is too coarse;
+    ``faults``: all that is wrong, where that is more than one thing."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL"
@@ -45,6 +57,7 @@ class ApiError(Exception):
         param: str | None = None,
         retry_after: int | None = None,
         reason: str | None = None,
+        faults: Sequence[Fault] = (),
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -52,6 +65,7 @@ class ApiError(Exception):
         self.param = param
         self.retry_after = retry_after
         self.reason = reason
+        self.faults = tuple(faults)
 
 
 class ValidationFailed(ApiError):
@@ -121,19 +135,11 @@ class RequestTimeout(ApiError):
 class WrongState(ApiError):
     """The thing is not in a state in which this can be done to it; ``reason`` says which.
 
-    The contract has no status of its own for that."""
-
-    status = 400
-    code = "VALIDATION_ERROR"
-    default_openai_code = "invalid_state"
-
-
-class Conflict(ApiError):
-    """The thing is still active: the contract names 409 where it cannot be deleted for that."""
+    409 by its meaning: the contract's text names it for one operation, its lists for none."""
 
     status = 409
     code = "VALIDATION_ERROR"
-    default_openai_code = "conflict"
+    default_openai_code = "invalid_state"
 
 
 class IdempotencyClash(ApiError):

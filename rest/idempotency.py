@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
+from pipelines.jobs import ApiWarning
 from store.errors import StoreError
 from store.tenants.idempotency import Claim, Claimed
 
@@ -78,6 +79,7 @@ class Asked:
 class _Kept(msgspec.Struct):
     data: msgspec.Raw
     headers: dict[str, str]
+    warnings: list[ApiWarning] = []
 
 
 class Idempotency:
@@ -134,12 +136,12 @@ class Idempotency:
         except BaseException:
             await asyncio.shield(self._release(asked.workspace_id, claim))
             raise
-        kept = msgspec.json.encode(_Kept(data, answer.headers))
+        kept = msgspec.json.encode(_Kept(data, answer.headers, list(answer.warnings)))
         try:
             await self._claims.keep(asked.workspace_id, claim, _seal(asked, kept))
         except StoreError as error:  # it has been done: that is what must be told now
             log.warning("the answer to %s was not kept: %s", asked.request_id, error)
-        return Answer(data, headers=answer.headers)
+        return Answer(data, headers=answer.headers, warnings=answer.warnings)
 
     @contextlib.asynccontextmanager
     async def _renewed(self, workspace_id: str, claim: Claim) -> AsyncIterator[None]:
@@ -195,4 +197,4 @@ def _seal(asked: Asked, answer: bytes) -> bytes:
 
 def _replay(asked: Asked, sealed: bytes) -> Answer:
     kept = msgspec.json.decode(_SEAL.open(_secret(asked), sealed), type=_Kept)
-    return Answer(kept.data, headers={**kept.headers, REPLAYED: "true"})
+    return Answer(kept.data, headers={**kept.headers, REPLAYED: "true"}, warnings=kept.warnings)

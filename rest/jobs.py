@@ -11,17 +11,18 @@ from store.database import Database
 from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
 
-from .errors import Conflict, NotFound, WrongState
+from .errors import NotFound, WrongState
 from .fields import DEFAULT_LIMIT, Cursor, JobType, Limit
 from .job_events import JobEventStreams, JobWatch
 from .job_view import JobRef, JobView, JobViews
-from .operation import EVENT_STREAM, Answer, Operation, Request
+from .operation import EVENT_STREAM, Answer, Operation, Request, unknown_value
 
 READ = "jobs:read"
 
 
 class JobsQuery(Struct, rename="camel"):
-    """What is listed. ``status`` is free text in the contract: an unknown one matches nothing."""
+    """What is listed. ``status`` is free text in the contract: an unknown one matches nothing,
+    which a warning says."""
 
     type: JobType | None = None
     status: Annotated[str, Meta(max_length=50)] | None = None
@@ -75,11 +76,11 @@ class JobResource:
             ),
             Operation(
                 *("POST", f"{one}/cancel", "Jobs", "Cancel a job", self._cancel),
-                data=JobView, scope=READ,
+                data=JobView, scope=READ, conflicts=True,
             ),
             Operation(
                 *("POST", f"{one}/retry", "Jobs", "Retry a failed job", self._retry),
-                data=JobRef, scope=READ, status=202, outcome="Job accepted",
+                data=JobRef, scope=READ, status=202, outcome="Job accepted", conflicts=True,
             ),
             Operation(
                 *("GET", f"{one}/events", "Jobs", "SSE progress stream (text/event-stream)"),
@@ -102,6 +103,7 @@ class JobResource:
             [self._views.view(request, job) for job in shown],
             next_cursor=self._cursors.encode(shown[-1].id) if more else None,
             has_more=more,
+            warnings=unknown_value("status", query.status, JobStatus),
         )
 
     async def _get(self, request: Request) -> Answer:
@@ -150,5 +152,5 @@ def _absent() -> NotFound:
     return NotFound("There is no such job.")
 
 
-def _active() -> Conflict:
-    return Conflict("The job is still active: cancel it first.", reason="job_active")
+def _active() -> WrongState:
+    return WrongState("The job is still active: cancel it first.", reason="job_active")

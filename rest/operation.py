@@ -6,7 +6,7 @@ what it answers. A handler is given a ``Request`` that is already authenticated,
 and validated, and returns an ``Answer`` (or a stream it has written itself).
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -16,7 +16,8 @@ from msgspec import Struct
 from pipelines.jobs import ApiWarning
 
 from .auth import Principal
-from .uploads import Upload
+from .body_checks import shown
+from .uploads import FILE, TEXTS, Upload
 
 EVENT_STREAM = "text/event-stream"
 """Media type of server-sent events."""
@@ -74,6 +75,15 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def unknown_value(name: str, value: str | None, known: Iterable[str]) -> Sequence[ApiWarning]:
+    """A warning where a filter is given a value that nothing can have."""
+    listed = list(known)
+    if value is None or value in listed:
+        return ()
+    message = f"Nothing has the {name} {shown(value)}: it is one of {', '.join(listed)}."
+    return (ApiWarning("unknown_value", message, name),)
+
+
 Handler = Callable[[Request], Awaitable[Answer | web.StreamResponse]]
 
 
@@ -110,6 +120,14 @@ class Operation:
     """Whether 409 is among its answers."""
     form: tuple[str, ...] = ()
     """Text fields of an upload's form beyond the contract's."""
+    unused_form: tuple[str, ...] = ()
+    """Those of the contract's that have no effect."""
+
+    @property
+    def form_names(self) -> tuple[str, ...]:
+        """The parts of an upload's form that have an effect."""
+        names = (FILE, *TEXTS, *self.form)
+        return tuple(name for name in names if name not in self.unused_form)
 
 
 class Resource(Protocol):

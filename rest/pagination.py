@@ -8,19 +8,12 @@ even when that last thing is gone.
 import base64
 import binascii
 import hmac
-from typing import ClassVar
 
 from store.ids import is_id
 
 from .errors import ValidationFailed
 
 _SIGNATURE_BYTES = 12
-
-
-class UnknownCursor(ValidationFailed):
-    """A cursor that no list gave out: in the contract's terms, a page that is not there."""
-
-    status: ClassVar[int] = 404
 
 
 class Cursors:
@@ -54,8 +47,8 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _unknown() -> UnknownCursor:
-    return UnknownCursor(
+def _unknown() -> ValidationFailed:
+    return ValidationFailed(
         "The cursor is not valid: send meta.nextCursor of the page before, or none.",
         param="cursor",
         reason="unknown_cursor",

@@ -82,7 +82,7 @@ class SttResource:
                 *("GET", f"{one}/export", "STT", "Export transcript (txt|srt|vtt|json)"),
                 self._export, scope=READ, query=ExportQuery, media="text/plain", data=str,
                 outcome="Transcript export",
-                description="409 until the job is completed.",
+                description="409 until the job is completed.", conflicts=True,
             ),
         ]  # fmt: skip
 

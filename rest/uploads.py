@@ -10,7 +10,7 @@ Rules
   than ``whole_seconds``, is refused.
 - The parts ``file``, ``model``, ``language``, ``label`` and ``conversationId`` are used, each at
   most once; so are those that the receiver names beside them, as often as they come. Others are
-  read and forgotten, and count for the limit all the same.
+  read and forgotten, count for the limit all the same, and are named in ``ignored``.
 """
 
 import asyncio
@@ -85,7 +85,8 @@ class Upload:
     """A form, received. ``path``: the file's bytes on disk, gone when the request is over;
     ``filename``: its name without folders and controls; ``size`` in bytes, not 0; ``digest``:
     SHA-256 over all that was sent and is used, names included; ``more``: the fields that the
-    receiver names, each with its texts in order."""
+    receiver names, each with its texts in order; ``ignored``: names of the parts that were not
+    used."""
 
     path: Path
     filename: str
@@ -96,6 +97,7 @@ class Upload:
     label: str | None = None
     conversation_id: str | None = None
     more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
 class Uploads:
@@ -160,6 +162,7 @@ class _Form:
         )
         self._texts: dict[str, str] = {}
         self._more: dict[str, list[str]] = {name: [] for name in more}
+        self._ignored: dict[str, None] = {}
         self._filename: str | None = None
         self._received = 0
 
@@ -179,7 +182,15 @@ class _Form:
             raise ValidationFailed("The file is empty.", param=FILE)
         texts = {_FIELDS[name]: text for name, text in self._texts.items()}
         more = {name: tuple(sent) for name, sent in self._more.items() if sent}
-        return Upload(file.path, self._filename, file.size, self._digest(), **texts, more=more)
+        return Upload(
+            file.path,
+            self._filename,
+            file.size,
+            self._digest(),
+            **texts,
+            more=more,
+            ignored=tuple(self._ignored),
+        )
 
     async def _read_parts(self, reader: MultipartReader) -> None:
         for _ in range(MAX_PARTS + 1):
@@ -200,6 +211,7 @@ class _Form:
                     raise ValidationFailed(f"{name} is given more than once.", param=name)
                 self._texts[name] = await self._text(part, name)
             else:
+                self._ignored[name or ""] = None
                 while await self._piece(part) is not None:
                     continue
         raise ValidationFailed(f"The form has more than {MAX_PARTS} parts.", param="body")

@@ -5,15 +5,18 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from pipelines.usage import AGENT
 from store.database import Database
 from store.tenants.usage import UsageEvent, UsageEvents, UsageSum
 
 from .fields import DEFAULT_LIMIT, Cursor, Limit, ModelId
 from .job_view import timestamp
 from .jobs import Cursors
-from .operation import Answer, Operation, Request
+from .operation import Answer, Operation, Request, unknown_value
 
 READ = "usage:read"
+TYPES = ("tts", "stt", "voice_clone", "translation", AGENT)
+"""Types of units of work, as they are booked."""
 MAX_DAYS, DEFAULT_DAYS = 365, 30
 
 
@@ -24,7 +27,8 @@ class BreakdownQuery(Struct):
 
 
 class EventsQuery(Struct):
-    """What is listed. ``type`` is free text in the contract: an unknown one matches nothing."""
+    """What is listed. ``type`` is free text in the contract: an unknown one matches nothing,
+    which a warning says."""
 
     type: Annotated[str, Meta(max_length=50)] | None = None
     model: ModelId | None = None
@@ -135,6 +139,7 @@ class UsageResource:
             [_shown(event) for event in shown],
             next_cursor=self._cursors.encode(shown[-1].id) if more else None,
             has_more=more,
+            warnings=unknown_value("type", query.type, TYPES),
         )
 
 

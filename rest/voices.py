@@ -30,7 +30,7 @@ from .errors import ConsentMissing, NoSuchModel, NotFound, ValidationFailed
 from .fields import DEFAULT_LIMIT, Cursor, LanguageTag, Limit, ModelId, Name, StorageKey
 from .job_view import JobRef, JobViews, timestamp
 from .openapi_schemas import REQUIRED
-from .operation import Answer, Operation, Request
+from .operation import Answer, Operation, Request, unknown_value
 from .pagination import Cursors
 from .voice_samples import KIND, SampleView, VoiceDetection, VoiceSamples
 
@@ -38,6 +38,7 @@ READ, WRITE = "voices:read", "voices:write"
 UPLOAD_SECONDS = 1800.0
 """For the whole request; the upload itself has its deadlines in rest.uploads."""
 DEFAULT_LANGUAGE = "en"
+SOURCES = ("cloned", "imported")
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9]{1,8})*")
 
 
@@ -58,7 +59,8 @@ class VoiceClone(Struct, kw_only=True, rename="camel"):
 
 
 class VoicesQuery(Struct):
-    """What is listed. ``source``: cloned or imported; another one matches nothing."""
+    """What is listed. ``source``: cloned or imported; another one matches nothing,
+    which a warning says."""
 
     source: Annotated[str, Meta(max_length=50)] | None = None
     cursor: Cursor | None = None
@@ -179,6 +181,7 @@ class VoiceResource:
             [self._view(request, voice) for voice in shown],
             next_cursor=self._cursors.encode(shown[-1].id) if more else None,
             has_more=more,
+            warnings=unknown_value("source", query.source, SOURCES),
         )
 
     async def _get(self, request: Request) -> Answer:

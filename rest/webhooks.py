@@ -12,7 +12,7 @@ from store.ids import is_id
 from store.tenants.deliveries import Deliveries, Delivery
 from store.tenants.webhooks import MAX_WEBHOOKS, Webhook, Webhooks
 
-from .errors import Forbidden, NotFound, ValidationFailed
+from .errors import NotFound, ValidationFailed, WrongState
 from .job_view import timestamp
 from .operation import Answer, Operation, Request
 
@@ -135,7 +135,7 @@ class WebhookResource:
             request.workspace_id, asked.url, _once(asked.events), secret, enabled=asked.enabled
         )
         if webhook is None:
-            raise Forbidden(
+            raise WrongState(
                 f"The workspace has {MAX_WEBHOOKS} webhooks, which is the most: delete one first.",
                 reason="too_many_webhooks",
             )

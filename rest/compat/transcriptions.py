@@ -35,7 +35,7 @@ class CompatTranscriptions:
         return [
             Operation(
                 *("POST", "/v1/audio/transcriptions", TAG, "Create transcription", self._create),
-                upload=True, scope=WRITE, deadline=None,
+                upload=True, scope=WRITE, deadline=None, unused_form=("label",),
             )
         ]  # fmt: skip
 

@@ -48,7 +48,7 @@ class CompatTranslations:
         return [
             Operation(
                 *("POST", "/v1/audio/translations", TAG, "Create translation", self._create),
-                upload=True, scope=WRITE, deadline=None,
+                upload=True, scope=WRITE, deadline=None, unused_form=("label",),
             )
         ]  # fmt: skip
 

@@ -13,6 +13,7 @@ from gateway.metrics import Metrics
 from gateway.middleware import Middleware, show_request_id
 from rest import keys
 from rest.auth import Authenticator
+from rest.decoding import show_warnings
 from rest.endpoint import Authenticate, EndpointOptions, routes
 from rest.ephemeral import EphemeralKeys
 from rest.operation import Operation, Resource
@@ -81,6 +82,7 @@ async def serving(
     app.on_response_prepare.append(show_request_id)
     app.add_routes(routes(resources, authenticate, options or EndpointOptions()))
     app.on_response_prepare.append(show_rate)
+    app.on_response_prepare.append(show_warnings)
     async with TestClient(TestServer(app)) as client:
         yield client
 

@@ -28,6 +28,7 @@ from rest.compat.spoken_answer import SpokenAnswer
 from rest.compat.transcription_form import FIELDS
 from rest.compat.transcriptions import HEARING_SECONDS, CompatTranscriptions
 from rest.compat.translations import CompatTranslations
+from rest.decoding import show_warnings
 from rest.endpoint import EndpointOptions, routes
 from rest.errors import RateLimited, Unauthenticated
 from rest.operation import Resource
@@ -76,7 +77,7 @@ class CompatNode:
         app.add_routes(routes(resources, self._authenticate, options))
         origins = CrossOrigin([one for each in resources for one in each.operations()])
         app.add_routes(origins.routes())
-        app.on_response_prepare.extend([show_request_id, origins.show])
+        app.on_response_prepare.extend([show_request_id, show_warnings, origins.show])
         async with TestServer(app) as server:
             self.url = str(server.make_url("")).rstrip("/")
             yield self

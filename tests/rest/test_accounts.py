@@ -106,7 +106,7 @@ async def test_an_address_is_taken_in_any_case(client: Client, database: Databas
     taken = [answer for answer in answers if answer.status != 200]
     assert len(taken) == 2
     for answer in taken:
-        assert answer.status == 403
+        assert answer.status == 409
         assert answer.details == {"path": "email", "reason": "email_taken"}
     assert await database.fetchval("SELECT count(*) FROM workspaces") == 1
     assert await database.fetchval("SELECT count(*) FROM users") == 1

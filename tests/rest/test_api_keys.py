@@ -93,8 +93,8 @@ async def test_a_key_grants_only_what_it_holds(
         ({"name": 1}, 400, "name"),
         ({"expiresAt": "tomorrow"}, 400, "expiresAt"),
         ({"expiresAt": None}, 400, "expiresAt"),
-        ({"expiresAt": "2020-01-01T00:00:00Z"}, 403, "expiresAt"),
-        ({"expiresAt": "0000-01-01T00:00:00Z"}, 403, "expiresAt"),
+        ({"expiresAt": "2020-01-01T00:00:00Z"}, 400, "expiresAt"),
+        ({"expiresAt": "0000-01-01T00:00:00Z"}, 400, "expiresAt"),
     ],
 )
 async def test_what_cannot_be_made_is_refused(

@@ -14,6 +14,7 @@ from rest.auth import Principal
 from rest.endpoint import Endpoint, EndpointOptions
 from rest.errors import RateLimited, Unauthenticated
 from rest.operation import Answer, Operation, Request
+from rest.uploads import Upload
 from tests.rest.api_app import Listed, ask, serving
 
 
@@ -45,7 +46,7 @@ class Inbox:
     async def receive(self, http: web.Request) -> AsyncIterator[Any]:
         self.path.write_bytes(await http.read())
         try:
-            yield SimpleNamespace(path=self.path, digest=b"d" * 32)
+            yield Upload(self.path, "a.wav", 5, b"d" * 32, label="x", ignored=("diarize",))
         finally:
             self.path.unlink()
 
@@ -121,11 +122,13 @@ async def test_a_file_is_there_for_the_handler_and_gone_afterwards(tmp_path: Pat
     async def handler(request: Request) -> Answer:
         return Answer({"size": request.file.path.stat().st_size})
 
-    operation = Operation("POST", "/up", "T", "", handler, upload=True)
+    operation = Operation("POST", "/up", "T", "", handler, upload=True, unused_form=("label",))
     inbox = Inbox(tmp_path)
     options = EndpointOptions(uploads=inbox)
     async with serving([Listed([operation])], authenticate, options) as client:
-        assert (await ask(client, "POST", "/up", "key", data=b"12345")).data == {"size": 5}
+        answer = await ask(client, "POST", "/up", "key", data=b"12345")
+        assert answer.data == {"size": 5}
+        assert [one["path"] for one in answer.body["meta"]["warnings"]] == ["diarize", "label"]
         assert not inbox.path.exists()
         assert (await ask(client, "POST", "/up", data=b"12345")).status == 401
     with pytest.raises(ValueError, match="POST /up"):

@@ -62,6 +62,10 @@ async def test_pages_and_filters(database: Database) -> None:
     assert [job["id"] for job in failed["data"]] == [made[0].id]
     assert [job["id"] for job in heard["data"]] == [other.id]
     assert none["data"] == []
+    (warning,) = none["meta"]["warnings"]
+    assert (warning["code"], warning["path"]) == ("unknown_value", "status")
+    assert "queued, running, completed, failed, cancelled" in warning["message"]
+    assert "warnings" not in failed["meta"]
     assert [status for status, _ in refused] == [400, 400]
 
 
@@ -85,15 +89,15 @@ async def test_cancel_and_retry(database: Database) -> None:
     job = await submit(database, ours)
     path = f"/api/jobs/{job.id}"
     async with jobs_client(database, ours) as client:
-        assert (await ask(client, "POST", f"{path}/retry"))[0] == 400
+        assert (await ask(client, "POST", f"{path}/retry"))[0] == 409
         status, body = await ask(client, "POST", f"{path}/cancel")
         assert (status, body["data"]["status"]) == (200, "cancelled")
         assert (await ask(client, "POST", f"{path}/cancel"))[0] == 200
         status, body = await ask(client, "POST", f"{path}/retry")
         assert (status, body["data"]) == (202, {"jobId": job.id, "status": "queued"})
         await end(database, job, JobStatus.COMPLETED, output={})
-        assert (await ask(client, "POST", f"{path}/cancel"))[0] == 400
-        assert (await ask(client, "POST", f"{path}/retry"))[0] == 400
+        assert (await ask(client, "POST", f"{path}/cancel"))[0] == 409
+        assert (await ask(client, "POST", f"{path}/retry"))[0] == 409
 
 
 async def test_anothers_job_is_as_absent(database: Database) -> None:

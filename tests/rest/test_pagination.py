@@ -37,7 +37,7 @@ def test_nothing_may_be_added(more: str) -> None:
 def test_anothers_cursor_is_refused() -> None:
     with pytest.raises(ValidationFailed) as caught:
         OURS.decode(Cursors(b"b" * 32).encode(new_id("job")))
-    assert (caught.value.status, caught.value.param) == (404, "cursor")
+    assert (caught.value.status, caught.value.param) == (400, "cursor")
     with pytest.raises(ValidationFailed):
         OURS.decode(OURS.encode("no id"))
 

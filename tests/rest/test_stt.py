@@ -218,7 +218,7 @@ async def test_no_export_before_the_end(platform: Platform) -> None:
     _, body = await platform.send()
     job_id = body["data"]["jobId"]
     status, body = await platform.get(f"/api/stt/{job_id}/export")
-    assert (status, body["error"]["details"]["reason"]) == (400, "not_completed")
+    assert (status, body["error"]["details"]["reason"]) == (409, "not_completed")
     status, body = await platform.get(f"/api/stt/{job_id}/export?format=doc")
     assert (status, body["error"]["details"]["path"]) == (400, "format")
 

@@ -160,7 +160,7 @@ async def test_a_workspace_has_so_many(database: Database) -> None:
         await make(client)
         body = {"url": URL, "events": ["*"]}
         status, error = await ask(client, "POST", "/api/webhooks", body)
-        assert (status, error["details"]) == (403, {"reason": "too_many_webhooks"})
+        assert (status, error["details"]) == (409, {"reason": "too_many_webhooks"})
         assert (await ask(client, "POST", "/api/webhooks", body, as_workspace=theirs))[0] == 200
 
 

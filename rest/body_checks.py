@@ -1,0 +1,220 @@
+"""What is wrong with a decoded body, all of it at once, and what in it nobody reads.
+
+The common way is one ``msgspec.convert``, which stops at the first fault. Only a body that it
+refused is gone through here member by member, so that whoever sent it can mend it in one go.
+Only what has a declared shape is looked into: free objects (``dict[str, Any]``) are their
+owner's.
+"""
+
+import difflib
+import functools
+import operator
+import re
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from pipelines.jobs import MAX_WARNINGS, ApiWarning
+
+from .errors import Fault
+
+MAX_FAULTS = 500
+"""Of one answer: the texts of a batch (200) may each have two."""
+_MAX_LIST = 2048
+"""A longer list is checked as a whole, up to its first fault."""
+_MAX_NAME = 100
+"""Characters of a sender's own name in a message."""
+_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
+_JSON_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+_JSON_NAMES |= {name: name for name in ("null", "array", "object")}
+"""Of what msgspec names as Python does; other names are quoted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What a value may be. ``struct``/``item``: what an object or the items of a list are, where
+    that is declared; ``choices``: the only values accepted, if they are listed."""
+
+    type: Any
+    struct: type[Struct] | None = None
+    item: "_Shape | None" = None
+    choices: tuple[Any, ...] = ()
+    meta: Meta | None = None
+
+    @property
+    def nested(self) -> bool:
+        """Whether there can be fields in it."""
+        return self.struct is not None or (self.item is not None and self.item.nested)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    required: bool
+    shape: _Shape
+
+
+def faults_in(tree: Any, kind: type[Struct], path: str = "") -> list[Fault]:
+    """Everything that keeps ``tree`` from being a ``kind``, at most ``MAX_FAULTS``."""
+    found: list[Fault] = []
+    for fault in _faults(tree, _Shape(kind, struct=kind), path):
+        found.append(fault)
+        if len(found) == MAX_FAULTS:
+            break
+    return found
+
+
+def unknown_in(tree: Any, kind: type[Struct], path: str = "") -> list[ApiWarning]:
+    """A warning for each field of ``tree`` that ``kind`` does not have, at every depth; one more
+    than ``MAX_WARNINGS`` at most."""
+    found: list[ApiWarning] = []
+    for place, known in _unknown(tree, _Shape(kind, struct=kind), path):
+        found.append(unknown_field(place, known))
+        if len(found) > MAX_WARNINGS:
+            break
+    return found
+
+
+def unknown_field(path: str, known: Sequence[str], what: str = "field") -> ApiWarning:
+    """That a field, a parameter … is not one of those that are read."""
+    name = path.rpartition(".")[2]
+    message = f"{path} is not a {what} of this request and was ignored."
+    if meant := difflib.get_close_matches(name, known, n=1):
+        message += f" Did you mean {meant[0]!r}?"
+    return ApiWarning("unknown_field", message, path)
+
+
+def told(error: msgspec.ValidationError, path: str = "") -> Fault:
+    """msgspec's error as a fault; ``path``: where what it looked at stands."""
+    found = _PLACE.match(str(error))
+    what = found["what"] if found else str(error)
+    place = _joined(path, (found["path"] or "").lstrip(".") if found else "")
+    if missing := _MISSING.search(what):  # the path is that of its owner
+        return Fault(_joined(place, missing["name"]), f"{missing['name']} is required")
+    message = re.sub(r"`([^`]*)`", lambda name: _JSON_NAMES.get(name[1], f"'{name[1]}'"), what)
+    return Fault(place, message.rstrip("."))
+
+
+def shown(value: Any) -> str:
+    """A sender's value as a message quotes it."""
+    text = repr(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= _MAX_NAME else f"{text[:_MAX_NAME]}…"
+
+
+# ---------------------------------------------------------------------- faults
+
+
+def _faults(tree: Any, shape: _Shape, path: str) -> Iterator[Fault]:
+    if shape.struct is not None and isinstance(tree, dict):
+        for field in _fields(shape.struct):
+            place = _joined(path, field.name)
+            if field.name in tree:
+                yield from _faults(tree[field.name], field.shape, place)
+            elif field.required:
+                yield Fault(place, f"{field.name} is required")
+    elif shape.item is not None and isinstance(tree, list) and _fits(tree, shape.meta):
+        for index, value in enumerate(tree):
+            yield from _faults(value, shape.item, f"{path}[{index}]")
+    else:
+        try:
+            msgspec.convert(tree, shape.type)
+        except msgspec.ValidationError as error:
+            fault = told(error, path)
+            yield fault if fault.path != path else Fault(path, _in_words(tree, shape, fault))
+
+
+def _fits(tree: list[Any], meta: Meta | None) -> bool:
+    least = meta.min_length if meta is not None and meta.min_length is not None else 0
+    most = meta.max_length if meta is not None and meta.max_length is not None else _MAX_LIST
+    return least <= len(tree) <= min(most, _MAX_LIST)
+
+
+def _in_words(tree: Any, shape: _Shape, fault: Fault) -> str:
+    """The fault with what would have been accepted."""
+    if shape.choices:
+        listed = ", ".join(str(choice) for choice in shape.choices)
+        return f"{shown(tree)} is not accepted: send one of {listed}"
+    meta = shape.meta
+    low = meta.ge if meta is not None else None
+    if isinstance(tree, int | float) and not isinstance(tree, bool) and low is not None:
+        high = meta.le if meta is not None else None
+        span = f"of at least {low}" if high is None else f"from {low} to {high}"
+        if low <= tree and (high is None or tree <= high):
+            return fault.message  # a fraction where a whole number is asked for
+        return f"{shown(tree)} is out of range: send a number {span}"
+    return fault.message
+
+
+# ---------------------------------------------------------------------- what nobody reads
+
+
+def _unknown(tree: Any, shape: _Shape, path: str) -> Iterator[tuple[str, list[str]]]:
+    if shape.struct is not None and isinstance(tree, dict):
+        fields = {field.name: field.shape for field in _fields(shape.struct)}
+        for name, value in tree.items():
+            if name not in fields:
+                yield _joined(path, named(name)), list(fields)
+            elif fields[name].nested:
+                yield from _unknown(value, fields[name], _joined(path, name))
+    elif shape.item is not None and shape.item.nested and isinstance(tree, list):
+        for place, value in enumerate(tree):
+            yield from _unknown(value, shape.item, f"{path}[{place}]")
+
+
+def named(name: str) -> str:
+    """A sender's name in a path, where it can be stored and shown."""
+    cut = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in cut)
+
+
+def _joined(path: str, name: str) -> str:
+    return path + name if not path or not name or name.startswith("[") else f"{path}.{name}"
+
+
+# ---------------------------------------------------------------------- shapes
+
+
+@functools.cache
+def _fields(kind: type[Struct]) -> tuple[_Field, ...]:
+    return tuple(
+        _Field(field.encode_name, field.required, _shape(field.type))
+        for field in msgspec.structs.fields(kind)
+    )
+
+
+def _shape(declared: Any) -> _Shape:
+    """The shape of a declared type; what cannot be sent (UnsetType) is left out of it."""
+    origin = typing.get_origin(declared)
+    if origin is typing.Annotated:
+        base, *extras = typing.get_args(declared)
+        inner = _shape(base)
+        meta = next((extra for extra in extras if isinstance(extra, Meta)), inner.meta)
+        kept: Any = inner.type
+        for extra in extras:
+            kept = typing.Annotated[kept, extra]
+        return _Shape(kept, inner.struct, inner.item, inner.choices, meta)
+    if origin in (typing.Union, types.UnionType):
+        parts = [part for part in typing.get_args(declared) if part is not msgspec.UnsetType]
+        shapes = [_shape(part) for part in parts]
+        whole: Any = functools.reduce(operator.or_, (shape.type for shape in shapes))
+        structs = [shape.struct for shape in shapes if shape.struct is not None]
+        return _Shape(
+            whole,
+            struct=structs[0] if len(structs) == 1 else None,
+            item=next((shape.item for shape in shapes if shape.item is not None), None),
+            choices=next((shape.choices for shape in shapes if shape.choices), ()),
+            meta=next((shape.meta for shape in shapes if shape.meta is not None), None),
+        )
+    if origin is Literal:
+        return _Shape(declared, choices=typing.get_args(declared))
+    if origin is list:
+        return _Shape(declared, item=_shape(typing.get_args(declared)[0]))
+    if isinstance(declared, type) and issubclass(declared, Struct):
+        return _Shape(declared, struct=declared)
+    return _Shape(declared)
