@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines, SpeechChoice
-from pipelines.speech_language import language_of
+from pipelines.speech_language import LANGUAGES, language_of
 from pipelines.speech_order import (
     DEFAULT_VOICE,
     ClonedVoices,
@@ -114,8 +114,9 @@ class SpeechChecks:
         """The order; ``where`` is put before the names of fields. Raises ApiError."""
         if not says_something(asked.input):
             raise ValidationFailed("There is nothing to say in it.", param=f"{where}input")
+        guessed = asked.language is UNSET
         if asked.language is UNSET:
-            language = await asyncio.to_thread(language_of, asked.input)
+            language = await self.guess(asked.model, asked.voice, asked.input)
         else:
             language = asked.language
         order = SpeechOrder(
@@ -124,13 +125,20 @@ class SpeechChecks:
             delivery=asked.delivery, polish=asked.polish,
             emotion=None if asked.emotion is UNSET else asked.emotion,
         )  # fmt: skip
-        await self.choice(workspace_id, order, where=where)
+        await self.choice(workspace_id, order, where=where, guessed=guessed)
         return order
 
+    async def guess(self, model: str, voice: str, text: str) -> str:
+        """The language of a text for which none was sent, as ``voice`` can speak it."""
+        known = self._engines.voice_languages(model, voice or DEFAULT_VOICE)
+        return await asyncio.to_thread(language_of, text, known.spoken or LANGUAGES, known.own)
+
     async def choice(
-        self, workspace_id: str, order: SpeechOrder, *, streaming: bool = False, where: str = ""
-    ) -> SpeechChoice:
-        """Who speaks the order; raises NotFound and NoSuchModel."""
+        self, workspace_id: str, order: SpeechOrder, *, streaming: bool = False, where: str = "",
+        guessed: bool = False,
+    ) -> SpeechChoice:  # fmt: skip
+        """Who speaks the order; raises NotFound and NoSuchModel. ``guessed``: its language is that
+        of ``guess``, which a refusal says."""
         try:
             check_limits(order, streaming=streaming)
             return await choose(workspace_id, order, self._engines, self._cloned)
@@ -139,4 +147,11 @@ class SpeechChecks:
         except Unspeakable as error:
             raise NoSuchModel(str(error), param=error.param) from error
         except ModelUnavailable as error:
+            spoken = self._engines.voice_languages(order.model, order.voice).spoken
+            if guessed and spoken and order.language not in spoken:
+                raise NoSuchModel(
+                    f"{error}. The language {order.language!r} was guessed from the text:"
+                    " send language where it is another.",
+                    param=f"{where}language",
+                ) from error
             raise NoSuchModel(str(error), param="model") from error

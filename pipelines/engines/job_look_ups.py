@@ -22,6 +22,7 @@ from .jobs import (
     SpeechEngine,
     Translator,
     VoiceInfo,
+    VoiceLanguages,
 )
 from .kokoro_voices import ENGINE as KOKORO
 from .kokoro_voices import quality
@@ -77,6 +78,10 @@ class JobLookUps(LookUps):
     def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
         """See JobEngines."""
         return self._routes.voices(model_id)
+
+    def voice_languages(self, model_id: str, voice: str) -> VoiceLanguages:
+        """See JobEngines."""
+        return self._routes.voice_languages(model_id, voice)
 
     # ------------------------------------------------------------------------------ hearing
 

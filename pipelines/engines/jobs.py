@@ -46,6 +46,15 @@ class SpeechEngine:
 
 
 @dataclass(frozen=True, slots=True)
+class VoiceLanguages:
+    """First subtags of what a voice speaks now. ``own``: the language that it was made for;
+    ``spoken`` empty: unknown, whatever an upstream's voice speaks."""
+
+    own: str
+    spoken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of a recording that was transcribed; ``start`` and ``end`` are sample positions
     at HEARING_RATE, as are those of its words."""
@@ -127,6 +136,10 @@ class JobEngines(Protocol):
 
     def speech_engine(self, choice: SpeechChoice) -> SpeechEngine:
         """Who would speak, and how well; raises what ``check_speech`` would."""
+        ...
+
+    def voice_languages(self, model_id: str, voice: str) -> VoiceLanguages:
+        """What ``voice`` (a builtin's id, ``default``, or a cloned one's) speaks with the model."""
         ...
 
     async def file_transcriber(

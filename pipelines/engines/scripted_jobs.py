@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES, samples_of
+from pipelines.speech_language import LANGUAGES
 
 from .base import ModelUnavailable, Word
-from .jobs import Hearing, Segment, SpeechChoice, SpeechEngine, VoiceInfo, VoiceMatch
+from .jobs import (
+    Hearing,
+    Segment,
+    SpeechChoice,
+    SpeechEngine,
+    VoiceInfo,
+    VoiceLanguages,
+    VoiceMatch,
+)
 from .scripted import WORD_MS, Delay, Fault, ScriptedChatModel, ScriptedSpeaker
 from .status import EngineStatus, Role
 
@@ -194,6 +203,10 @@ class ScriptedJobEngines:
         """The scripted voice."""
         self.check_speech(choice)
         return SpeechEngine(self.voice.model_id)
+
+    def voice_languages(self, model_id: str, voice: str) -> VoiceLanguages:  # noqa: ARG002
+        """Every language but those that are absent."""
+        return VoiceLanguages("en", frozenset(LANGUAGES) - self.absent)
 
     async def file_transcriber(
         self, model_id: str = "default", language: str | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from .base import ModelUnavailable
 from .engine_settings import EngineSettings
-from .jobs import SpeechChoice, VoiceInfo
+from .jobs import SpeechChoice, VoiceInfo, VoiceLanguages
 from .kokoro_phonemes import Phonemizer
 from .kokoro_voices import ENGINE as KOKORO
 from .kokoro_voices import catalogue
@@ -84,6 +84,23 @@ class SpeechRoutes:
         configured = self._settings.speech_model
         first = () if configured in (None, HIBARI, PICO, KOKORO) else self._live(str(configured))
         return first + self._live(HIBARI) + self._live(PICO) + self._live(KOKORO)
+
+    def voice_languages(self, model_id: str, voice: str) -> VoiceLanguages:
+        """See JobEngines."""
+        info = next((info for info in self.voices(model_id) if info.id == voice), None)
+        own = "en" if info is None or info.language == MANY else _base(info.language)
+        if info is not None:
+            engine = info.engine
+        elif own_voice(voice) != DEFAULT:
+            engine = KOKORO  # which speaks with cloned voices
+        else:
+            engine = self.engine_of(model_id)
+            engine = self._settings.speech_model or DEFAULT if engine == DEFAULT else engine
+        if engine == DEFAULT:
+            return VoiceLanguages(own, self.languages())
+        if info is not None and engine == PICO:
+            return VoiceLanguages(own, frozenset((own,)))
+        return VoiceLanguages(own, frozenset(self._status(Role.SPEECH, engine).languages))
 
     def _live(self, engine: str) -> tuple[VoiceInfo, ...]:
         return self._own(engine) if self._status(Role.SPEECH, engine).live else ()

@@ -17,12 +17,12 @@ class ModelNames:
     def __init__(self, engines: JobEngines) -> None:
         self._engines = engines
 
-    def speech(self, model_id: str, language: str) -> str:
+    def speech(self, model_id: str) -> str:
         """The model that speaks."""
         if stock_names.SPEECH.fullmatch(model_id) is None:
             return model_id
         try:
-            self._engines.check_speech(SpeechChoice(model_id, language))
+            self._engines.check_speech(SpeechChoice(model_id))
         except ModelUnavailable:
             return STABLE
         return model_id

@@ -1,19 +1,18 @@
 """OpenAI's ``POST /v1/audio/speech``: a text as audio, sent while it is being spoken.
 
 OpenAI's names of voices mean the voice that suits the text's language; a builtin or a cloned voice
-is named by its id. ``instructions`` and other fields are accepted and have no effect.
+is named by its id. ``language``, which OpenAI does not have, says what the text is in; otherwise it
+is guessed. ``instructions`` and other fields are accepted and have no effect.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipelines.engines.jobs import JobEngines
 from pipelines.engines.voices import OPENAI_VOICES
-from pipelines.speech_language import language_of
 from pipelines.speech_order import DEFAULT_VOICE, SpeechOrder
 from pipelines.speech_script import says_something
 from rest.departure import unless_gone
@@ -21,7 +20,7 @@ from rest.errors import ValidationFailed
 from rest.fields import ModelId, VoiceId
 from rest.operation import Operation, Request
 from rest.slot import Slots, slot
-from rest.speech_requests import MAX_SPEED, MIN_SPEED, SpeechChecks
+from rest.speech_requests import MAX_SPEED, MIN_SPEED, Language, SpeechChecks
 from rest.tts import WRITE
 
 from .model_names import ModelNames
@@ -47,6 +46,7 @@ class SpeechCreate(Struct, kw_only=True):
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
     speed: Annotated[float, Meta(ge=MIN_SPEED, le=MAX_SPEED)] = 1.0
     stream_format: Literal["audio", "sse"] = "audio"
+    language: Language | UnsetType = UNSET
 
 
 class CompatSpeech:
@@ -78,13 +78,20 @@ class CompatSpeech:
         if not says_something(asked.input):
             raise ValidationFailed("There is nothing to say in it.", param="input")
         events = asked.stream_format == "sse"
-        language = await asyncio.to_thread(language_of, asked.input)
-        model = self._names.speech(asked.model, language)
+        model = self._names.speech(asked.model)
+        voice = self._voice(asked, model)
+        guessed = asked.language is UNSET
+        if asked.language is UNSET:
+            language = await self._checks.guess(model, voice, asked.input)
+        else:
+            language = asked.language
         order = SpeechOrder(
-            model=model, input=asked.input, language=language, voice=self._voice(asked, model),
+            model=model, input=asked.input, language=language, voice=voice,
             format=asked.response_format, speed=asked.speed,
         )  # fmt: skip
-        choice = await self._checks.choice(request.workspace_id, order, streaming=events)
+        choice = await self._checks.choice(
+            request.workspace_id, order, streaming=events, guessed=guessed
+        )
         with slot(self._slots):
             return await self._answer.answer(request, order, choice, events=events)
 

@@ -10,7 +10,7 @@ import pytest_asyncio
 from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
 from pipelines.engines.chat_translator import ChatTranslator
 from pipelines.engines.engine_settings import EngineSettings
-from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.engines.jobs import JobEngines, SpeechChoice, VoiceLanguages
 from pipelines.engines.lazy_chat import LazyChat
 from pipelines.engines.openai_compatible import UpstreamFileTranscriber
 from pipelines.engines.plan import Plan
@@ -140,6 +140,26 @@ async def test_named_cloned_and_feeling_voices_are_kokoros(
     assert (await engines.speech(choice)).model_id == bound
     await engines.speech(choice)
     assert house.loads == ["kokoro"]
+
+
+@pytest.mark.parametrize(
+    ("model", "voice", "own", "spoken"),
+    [
+        ("blab-stable", "default", "en", "de en es fr it pt"),
+        ("blab-stable", "nova", "en", "de en es fr it pt"),
+        ("blab-stable", "heart", "en", "en"),
+        ("blab-stable", "fr-FR", "fr", "fr"),
+        ("blab-stable", "pf_dora", "pt", "en pt"),
+        ("blab-stable", "voice_x", "en", "en pt"),
+        ("blab-expressive", "default", "en", "en pt"),
+        ("nobody", "default", "en", ""),
+    ],
+)
+async def test_a_voice_has_a_language_of_its_own_and_others_that_it_speaks(
+    engines: Engines, model: str, voice: str, own: str, spoken: str
+) -> None:
+    found = VoiceLanguages(own, frozenset(spoken.split()))
+    assert engines.voice_languages(model, voice) == found
 
 
 @pytest.mark.parametrize(

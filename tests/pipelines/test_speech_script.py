@@ -1,11 +1,9 @@
-"""Clauses, tags and languages of texts to be spoken."""
+"""Clauses and tags of texts to be spoken."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.speech_clauses import MAXIMUM_CHARACTERS, clauses
-from pipelines.speech_language import language_of
 from pipelines.speech_script import Pause, steps
 
 
@@ -19,17 +17,3 @@ def test_clauses_are_the_text(text: str) -> None:
 def test_tags_are_pauses_and_never_words() -> None:
     said = list(steps("Well. <sigh> I *see*. <LAUGH>"))
     assert said == ["Well.", Pause(500), "I see .", Pause(500)]
-
-
-@pytest.mark.parametrize(
-    ("text", "language"),
-    [
-        ("Guten Morgen, wie geht es Ihnen heute?", "de"),
-        ("Merhaba nasılsın bugün", "tr"),
-        ("Привіт, як справи?", "uk"),
-        ("Ja", "en"),
-        ("1234", "en"),
-    ],
-)
-def test_languages(text: str, language: str) -> None:
-    assert language_of(text) == language

@@ -200,6 +200,23 @@ async def test_what_is_wrong_is_named(tmp_path: Path, asked: dict[str, Any], par
         assert not node.booked
 
 
+async def test_the_language_is_guessed_unless_it_is_sent(tmp_path: Path) -> None:
+    node = CompatNode(tmp_path)
+    node.engines.absent |= {"ja"}
+    async with node.running(), node.client() as client:
+        await spoken(client, input="Guten Morgen, wie geht es Ihnen?")
+        await spoken(client, input="Hotel Restaurant Taxi")
+        await spoken(client, input="Hotel Restaurant Taxi", extra_body={"language": "fr"})
+        assert [choice.language for choice in node.engines.choices] == ["de", "en", "fr"]
+        with pytest.raises(openai.NotFoundError) as refused:
+            await spoken(client, input="こんにちは世界、元気ですか")
+        assert refused.value.param == "language"
+        assert "guessed" in refused.value.message
+        with pytest.raises(openai.NotFoundError) as refused:
+            await spoken(client, model="no-such-model")
+        assert "guessed" not in refused.value.message
+
+
 async def test_what_the_model_cannot_do(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         for asked in ({"model": "no-such-model"}, {"model": "blab-expressive"}):

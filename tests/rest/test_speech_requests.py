@@ -48,6 +48,18 @@ async def test_what_is_left_out_is_found_out_or_the_default() -> None:
     assert (order.language, order.emotion, order.format) == ("fr", 0, "wav")
 
 
+async def test_a_guess_is_called_one_where_it_is_refused() -> None:
+    with pytest.raises(NoSuchModel) as refused:
+        await CHECKS.order("wsp_x", asked(input="こんにちは世界"), "items[3].")
+    assert refused.value.param == "items[3].language"
+    assert "'ja' was guessed from the text" in refused.value.message
+    with pytest.raises(NoSuchModel) as refused:
+        await CHECKS.order("wsp_x", asked(language="ja"))
+    assert "guessed" not in refused.value.message
+    order = await CHECKS.order("wsp_x", asked(input="The Japanese say こんにちは to you."))
+    assert order.language == "en"
+
+
 async def test_what_cannot_be_spoken_is_refused() -> None:
     cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
         (ValidationFailed, "input", {"input": " ... "}),
