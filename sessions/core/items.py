@@ -48,6 +48,8 @@ class ToolCall:
     label: str = ""
     approval: str | None = None
     """Item id of the request by which it was approved."""
+    reply: int = 0
+    """Number of the reply that made it; 0: one of an earlier conversation."""
 
 
 class CallState(StrEnum):

@@ -50,7 +50,7 @@ class Preparation:
 
     def _order(self, extra: tuple[Message, ...]) -> None:
         call = self._call
-        history = call.transcript.messages(call.config.instructions, extra)
+        history = call.transcript.beginning(call.config.instructions, extra)
         if history:
             call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
 

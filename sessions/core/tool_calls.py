@@ -141,7 +141,7 @@ class ToolCalls:
             tool = _named(reply.tools, name)
             label = _UNKNOWN_LABEL if tool is None else tool.label
             state = CallState.ASKED if tool and tool.ask else CallState.MADE
-            made = ToolCall(call_id, name, arguments, label)
+            made = ToolCall(call_id, name, arguments, label, reply=reply.number)
             item = Item(self._call.next_item_id(), "assistant", "", call=made, state=state)
             previous = self._call.transcript.add(item)
             told.append(ReplyCall(item, previous, first_index + number))

@@ -5,12 +5,12 @@ The chat model's history is made of them; in it an assistant's item is what the 
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 
+from .history import ANSWER_NOW, History, history, joined, words_of_item
 from .items import CallState, Item, Message, PromptLine
 
 MAXIMUM_ITEMS = 1_000
-_MAXIMUM_MESSAGES = 24
-_MAXIMUM_CHARACTERS = 6_000
 
 
 class DuplicateItem(Exception):
@@ -27,6 +27,8 @@ class Transcript:
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
         self._order: list[str] = []
+        self._since = ""
+        """The first item of the last history: the next one begins there too, if it can."""
 
     def __len__(self) -> int:
         return len(self._order)
@@ -122,55 +124,41 @@ class Transcript:
         self._order.remove(item_id)
 
     def messages(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
-        """The history for the chat model: instructions, then the newest messages that fit.
+        """The prompt of the next reply: instructions, then the newest of what was said that fits.
 
-        A tool call stands with its output, where that came; without one it does not.
-        Bounds: 24 messages, 6,000 characters; whole messages are left out, oldest first, a call
-        and its output together."""
-        said: list[tuple[Message, ...]] = []
-        for item in self:
-            if item.output is not None:
-                said.append(self._answered(item.output))
-            elif message := _message(item):
-                said.append((message,))
-        said.extend((message,) for message in extra)
-        groups: list[tuple[Message, ...]] = []
-        count, room = 0, _MAXIMUM_CHARACTERS
-        for group in reversed(said):
-            count += len(group)
-            room -= sum(map(_length, group))
-            if groups and (room < 0 or count > _MAXIMUM_MESSAGES):
-                break
-            groups.append(group)
-        kept = [message for group in reversed(groups) for message in group]
-        system = (Message("system", instructions),) if instructions else ()
-        return (*system, *kept)
+        ``extra``: messages that are not in the transcript yet. Rules as in ``history``."""
+        system, said = self._history(instructions, extra)
+        return (*system, *said.closed())
+
+    def beginning(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
+        """How ``messages`` is going to begin, whatever is said next."""
+        system, said = self._history(instructions, extra)
+        return (*system, *said.messages)
 
     def prompt(self, instructions: str, lines: Iterable[PromptLine]) -> tuple[Message, ...]:
         """A prompt of a reply's own; items that have been deleted since are left out."""
-        said: list[Message] = [Message("system", instructions)] if instructions else []
+        said: list[Message] = []
         for line in lines:
-            if line.item_id is None:
-                said.append(Message(line.role, line.text))
-            elif (item := self._items.get(line.item_id)) and (message := _message(item)):
+            item = Item("", line.role, line.text) if line.item_id is None else None
+            item = item or self._items.get(line.item_id or "")
+            if item is not None and (message := words_of_item(item)):
                 said.append(message)
-        return tuple(said)
+        lead = list(takewhile(lambda message: message.role == "system", said))
+        system = _system(instructions, [message.content for message in lead])
+        rest = History(joined(said[len(lead) :], ANSWER_NOW), "", ())
+        return (*system, *rest.closed(ANSWER_NOW, ANSWER_NOW))
 
-    def _answered(self, output: tuple[str, str]) -> tuple[Message, ...]:
-        """A call and its output; nothing where the call has been deleted."""
-        call_id, text = output
-        for item in self:
-            if item.call is not None and item.call.call_id == call_id:
-                called = Message("assistant", "", (item.call,))
-                return called, Message("tool", text, call_id=call_id)
-        return ()
+    def _history(
+        self, instructions: str, extra: Iterable[Message]
+    ) -> tuple[tuple[Message, ...], History]:
+        items = list(self)
+        lead = list(takewhile(lambda item: item.role == "system" and item.says, items))
+        said = history(items[len(lead) :], extra, self._since)
+        self._since = said.first
+        return _system(instructions, [item.text for item in lead]), said
 
 
-def _length(message: Message) -> int:
-    return len(message.content) + sum(len(call.arguments) for call in message.calls)
-
-
-def _message(item: Item) -> Message | None:
-    """The item as the chat model reads it: of a reply, what was heard; None where nothing is."""
-    content = item.text if item.heard is None else item.heard
-    return Message(item.role, content) if content.strip() else None
+def _system(instructions: str, added: list[str]) -> tuple[Message, ...]:
+    """One system message: the instructions, and what the client put before all that was said."""
+    parts = [part for part in (instructions, *added) if part.strip()]
+    return (Message("system", "\n\n".join(parts)),) if parts else ()

@@ -150,7 +150,7 @@ async def test_a_long_recording_is_one_turn(
     assert record is not None
     assert record.reply_text == "Fine."
     assert [m.content for m in engines.chat_model.asked[0] if m.role == "user"] == [
-        text for text in (first, "and the rest") if text
+        f"{first}\nand the rest".strip()
     ]
     assert len(engines.chat_model.asked) == 1
 

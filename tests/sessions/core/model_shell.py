@@ -6,6 +6,7 @@ is carried out, so that every test that uses the model tests the invariants too.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -51,7 +52,7 @@ from sessions.core.events import (
     TurnScored,
     VoiceWindow,
 )
-from sessions.core.items import ReplyStatus
+from sessions.core.items import Message, ReplyStatus
 from sessions.core.notices import (
     ItemTruncated,
     Notice,
@@ -71,6 +72,28 @@ RATE = 24_000
 T = TypeVar("T")
 
 _AFTER_CLOSE = (ItemTruncated, PlayoutCleared, ReplyDone)
+
+
+def check_template(history: Sequence[Message]) -> None:
+    """What the chat templates of Gemma and Mistral demand, as far as they can agree.
+
+    One system message, in front; user and assistant in turns, the user first and nobody but the
+    user or a tool last; calls directly followed by their outputs, which do not count as a turn."""
+    said = history[history[:1] != () and history[0].role == "system" :]
+    assert said, "a template needs a user message"
+    roles = [m.role for m in said if m.role != "tool" and not m.calls]
+    assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"] * (len(roles) % 2)
+    assert said[0].role == "user"
+    assert said[-1].role in ("user", "tool")
+    awaited: list[str] = []
+    for message in said:
+        assert message.content.strip() or message.calls
+        if message.role == "tool":
+            assert awaited.pop(0) == message.call_id
+        else:
+            assert not awaited
+        awaited += [call.call_id for call in message.calls]
+    assert not awaited
 
 
 @dataclass
@@ -363,15 +386,7 @@ class ModelShell:
             reply.stopped = reply.stopped or not reply.released
 
     def _check_history(self, order: StartReply) -> None:
-        """A call stands with its output behind it, an output behind its call."""
-        open_call = ""
-        for message in order.history:
-            if open_call:
-                assert (message.role, message.call_id) == ("tool", open_call)
-            else:
-                assert message.role != "tool"
-            open_call = message.calls[0].call_id if message.calls else ""
-        assert not open_call
+        check_template(order.history)
 
     def _carry_out_playout(self, command: PausePlayout | ResumePlayout | StopPlayout) -> None:
         reply = self.replies[command.reply]

@@ -170,7 +170,7 @@ def test_input_that_ends_in_mid_overlap_is_decided_by_its_text(shell: ModelShell
     shell.feed(InputEnded())
     shell.final("Stop it now.")
     assert shell.stands(State.THINKING)
-    assert shell.reply.order.history[-1].content == "Stop it now."
+    assert shell.reply.order.history[-1].content.endswith("\nStop it now.")
 
 
 def test_a_reply_that_ends_meanwhile_leaves_the_caller_the_floor(shell: ModelShell) -> None:

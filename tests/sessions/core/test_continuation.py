@@ -32,8 +32,8 @@ def test_a_filler_is_spoken_once_where_a_tool_takes_long() -> None:
     assert len(scripts(shell)) == 1
     shell.tool_returns("sunny")
     history = shell.ordered(StartReply)[-1].history
-    assert [message.role for message in history[-3:]] == ["assistant", "assistant", "tool"]
-    assert history[-3].content == FILLERS["en"]
+    assert [message.role for message in history[-2:]] == ["assistant", "tool"]
+    assert history[-2].content == FILLERS["en"]
 
 
 def test_a_tool_that_returns_during_the_filler_is_answered_behind_it() -> None:

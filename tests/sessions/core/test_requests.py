@@ -301,7 +301,7 @@ def test_a_deleted_reply_is_spoken_on_but_not_remembered(call: ShellFactory) -> 
     shell.silence(600)
     assert shell.told(ReplyDone)
     shell.ask("And Spain?")
-    assert [m.role for m in shell.reply.order.history] == ["user", "user"]
+    assert [m.role for m in shell.reply.order.history] == ["user"]
 
 
 def test_speech_in_an_item_is_transcribed_and_answered_once_its_words_are_there(

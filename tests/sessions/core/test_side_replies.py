@@ -54,8 +54,7 @@ def test_its_prompt_may_stand_in_for_the_conversation(call: ShellFactory) -> Non
     shell.feed(RequestResponse(output_audio=False, out_of_band=True, prompt=lines))
     assert written(shell).order.history == (
         Message("system", "Be brief."),
-        Message("user", "Hello"),
-        Message("user", "Sum up."),
+        Message("user", "Hello\nSum up."),
     )
     assert list(shell.core._call.transcript) == [Item("x", "user", "Hello")]
 

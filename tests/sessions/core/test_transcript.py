@@ -64,12 +64,3 @@ def test_history_holds_what_was_heard() -> None:
         Message("user", "more"),
     )
     assert transcript.update("a", text="Hello", heard="Hello").status == "completed"
-
-
-def test_history_is_bounded_in_messages_and_characters() -> None:
-    transcript = filled(*map(str, range(30)))
-    assert len(transcript.messages("")) == 24
-    transcript.add(item("long", "y" * 5_999))
-    assert [len(m.content) for m in transcript.messages("")] == [1, 5_999]
-    transcript.add(item("longer", "z" * 9_000))
-    assert [len(m.content) for m in transcript.messages("")] == [9_000]

@@ -261,8 +261,7 @@ def test_what_is_added_while_the_agent_thinks_is_answered_with_the_rest(call: Sh
     shell.ask("What is the capital of France?")
     shell.ask("And of Spain?")
     assert [m.content for m in shell.reply.order.history] == [
-        "What is the capital of France?",
-        "And of Spain?",
+        "What is the capital of France?\nAnd of Spain?"
     ]
     assert [n.response_id for n in shell.told(ReplyCreated)] == ["resp_c_1", "resp_c_2"]
 

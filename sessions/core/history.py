@@ -1,0 +1,188 @@
+"""What the chat model reads of a conversation: a history that every chat template accepts.
+
+Rules
+- After the instructions comes a user message, then the roles alternate: neighbours of one role are
+  joined, and where the agent spoke first, or nobody has spoken since it did, a line in brackets
+  stands for the caller. Instructions that the client added in mid-conversation are lines of the
+  user's role, because strict templates (Gemma's, Mistral's) allow one system message, in front.
+- A tool call is directly followed by its output, wherever that arrived; the calls of one reply
+  stand together. A call without an output has one that says so, or the model would call again.
+- Strict templates leave tool messages out when they count roles, so an assistant's line follows the
+  outputs before the caller speaks again.
+- The beginning is cut only before a user message, and then by more than necessary, so that
+  it stays the same for several turns: the model has to read a changed beginning anew.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .items import CallState, Item, Message
+
+MAXIMUM_MESSAGES = 24
+MAXIMUM_CHARACTERS = 6_000
+_KEPT_OF_THREE = 2
+"""Thirds of the bounds that are left after a cut."""
+
+PENDING = "In progress: the result has not arrived yet. Do not call this again."
+UNAPPROVED = "In progress: the user has not approved this call yet. Do not call this again."
+CALL_BEGINS = "(The call begins. The caller has not spoken yet.)"
+NOTHING_SAID = "(The caller says nothing.)"
+ANSWER_NOW = "(Answer now.)"
+BRIDGE = "One moment."
+"""The assistant's line between outputs that it has not spoken about and the caller's next words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Messages that stand or fall together: one that says something, or a call and its output."""
+
+    item_id: str
+    messages: tuple[Message, ...]
+
+    @property
+    def role(self) -> str:
+        return self.messages[0].role
+
+    @property
+    def size(self) -> int:
+        return sum(
+            len(message.content) + sum(len(call.arguments) for call in message.calls)
+            for message in self.messages
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The messages after the instructions, oldest first."""
+
+    messages: tuple[Message, ...]
+    first: str
+    """Item id of the first line kept after a cut, else "": pass it to the next ``history`` as
+    ``since``."""
+    arrived: tuple[str, ...]
+    """Tools whose output arrived after the last thing that was said."""
+
+    def closed(
+        self, opening: str = CALL_BEGINS, silence: str = NOTHING_SAID
+    ) -> tuple[Message, ...]:
+        """The same as a prompt: it ends where it is the assistant's turn.
+
+        ``opening`` and ``silence`` stand for the caller's words where there are none."""
+        if not self.messages:
+            return (Message("user", opening),)
+        if not _speaks(self.messages[-1], "assistant"):
+            return self.messages
+        if self.arrived:
+            silence = f"(The result of {', '.join(self.arrived)} has arrived.)"
+        return (*self.messages, Message("user", silence))
+
+
+def history(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "") -> History:
+    """The newest of ``items`` and then ``extra``, at most 24 messages and 6,000 characters.
+
+    ``since``: the ``first`` of the history before; where all from there on fits, nothing is cut.
+    The newest line is always kept whole."""
+    lines, arrived = _lines(items)
+    lines += [_Line("", (message,)) for message in extra]
+    kept = _cut(lines, since)
+    return History(
+        joined(message for line in kept for message in line.messages),
+        kept[0].item_id if len(kept) < len(lines) else "",
+        arrived,
+    )
+
+
+def words_of_item(item: Item) -> Message | None:
+    """The item as the model reads it: of a reply, what was heard; None where nothing was."""
+    content = item.text if item.heard is None else item.heard
+    return Message(item.role, content) if content.strip() else None
+
+
+def joined(messages: Iterable[Message], opening: str = CALL_BEGINS) -> tuple[Message, ...]:
+    """``messages`` with neighbours of one role joined, beginning with one of the user's."""
+    made: list[Message] = []
+    for message in messages:
+        if message.role == "system":
+            message = Message("user", f"(Instruction: {message.content})")
+        last = made[-1] if made else None
+        if last is None and message.role != "user":
+            made.append(Message("user", opening))
+            made.append(message)
+        elif last is not None and message.role == "user" and last.role == "tool":
+            made += (Message("assistant", BRIDGE), message)
+        elif last is not None and _speaks(last, message.role) and message.role != "tool":
+            between = "\n" if message.role == "user" else " "
+            content = between.join(part for part in (last.content, message.content) if part)
+            made[-1] = replace(message, content=content)
+        else:
+            made.append(message)
+    return tuple(made)
+
+
+def _speaks(message: Message, role: str) -> bool:
+    return message.role == role and not message.calls
+
+
+def _lines(items: Sequence[Item]) -> tuple[list[_Line], tuple[str, ...]]:
+    """The lines of ``items``, and the tools whose output arrived after the last of them."""
+    outputs = {item.output[0]: item.output[1] for item in items if item.output is not None}
+    made = {i.call.call_id for i in items if i.call and i.state is not CallState.ASKED}
+    names: dict[str, str] = {}
+    lines: list[_Line] = []
+    arrived: list[str] = []
+    apart = True
+    for item in items:
+        if item.call is not None:
+            call_id = item.call.call_id
+            asked = item.state is CallState.ASKED
+            if asked and call_id in made:
+                continue
+            output = outputs.get(call_id, UNAPPROVED if asked else PENDING)
+            said = Message("assistant", "", (item.call,)), Message("tool", output, call_id=call_id)
+            _append_call(lines, item.item_id, said, apart=apart)
+            names[call_id], apart = item.call.name, False
+        elif item.output is not None:
+            apart = True
+            if name := names.get(item.output[0]):
+                arrived.append(name)
+        elif message := words_of_item(item):
+            lines.append(_Line(item.item_id, (message,)))
+            arrived = [] if message.role == "assistant" else arrived
+    return lines, tuple(arrived)
+
+
+def _append_call(
+    lines: list[_Line], item_id: str, said: tuple[Message, Message], *, apart: bool
+) -> None:
+    """Add a call and its output, beside the calls of the same reply that directly precede it.
+
+    ``apart``: it follows an output, which says of a call of an earlier conversation that another
+    reply made it."""
+    called, output = said
+    before = lines[-1].messages[0].calls if lines else ()
+    reply = called.calls[0].reply
+    if not before or before[-1].reply != reply or (apart and not reply):
+        lines.append(_Line(item_id, said))
+        return
+    first, *outputs = lines[-1].messages
+    first = replace(first, calls=(*before, *called.calls))
+    lines[-1] = _Line(lines[-1].item_id, (first, *outputs, output))
+
+
+def _cut(lines: list[_Line], since: str) -> list[_Line]:
+    """The lines that fit. See the module's last rule."""
+    began = next((n for n, line in enumerate(lines) if since and line.item_id == since), 0)
+    if _fits(lines[began:], 3):
+        return lines[began:]
+    borders = [n for n, line in enumerate(lines) if line.role == "user"] or list(range(len(lines)))
+    border = next((n for n in borders if _fits(lines[n:], _KEPT_OF_THREE)), borders[-1])
+    kept = lines[border:]
+    while len(kept) > 2 and not _fits(kept, 3):  # a turn that is too long: its oldest answers go
+        del kept[1]
+    return kept
+
+
+def _fits(lines: list[_Line], thirds: int) -> bool:
+    count = sum(len(line.messages) for line in lines)
+    size = sum(line.size for line in lines)
+    return 3 * count <= thirds * MAXIMUM_MESSAGES and 3 * size <= thirds * MAXIMUM_CHARACTERS

@@ -1,0 +1,207 @@
+"""What the chat model reads of a conversation."""
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sessions.core.history import (
+    BRIDGE,
+    CALL_BEGINS,
+    MAXIMUM_CHARACTERS,
+    MAXIMUM_MESSAGES,
+    NOTHING_SAID,
+    PENDING,
+    UNAPPROVED,
+)
+from sessions.core.items import CallState, Item, Message, PromptLine, ToolCall
+from sessions.core.transcript import Transcript
+
+from .model_shell import check_template
+
+
+def transcript_of(*items: Item) -> Transcript:
+    transcript = Transcript()
+    for item in items:
+        transcript.add(item)
+    return transcript
+
+
+def user(number: int, text: str = "And then?") -> Item:
+    return Item(f"u{number}", "user", text)
+
+
+def agent(number: int, text: str = "Then that.", heard: str | None = None) -> Item:
+    return Item(f"a{number}", "assistant", text, heard=heard)
+
+
+def tool_call(name: str, reply: int = 1, state: CallState = CallState.MADE) -> Item:
+    made = ToolCall(f"call_{name}", name, "{}", reply=reply)
+    return Item(f"i_{name}_{state}", "assistant", "", call=made, state=state)
+
+
+def output(name: str, text: str = "sunny") -> Item:
+    return Item(f"o_{name}", "user", "", output=(f"call_{name}", text))
+
+
+def roles(messages: tuple[Message, ...]) -> list[str]:
+    return [message.role for message in messages]
+
+
+# ---------------------------------------------------------------------------- roles
+
+
+def test_neighbours_of_one_role_are_joined() -> None:
+    unheard = agent(1, heard="")
+    transcript = transcript_of(user(1, "Are you open"), unheard, user(2, "on Sunday?"))
+    assert transcript.messages("") == (Message("user", "Are you open\non Sunday?"),)
+
+
+def test_the_agents_greeting_is_kept_behind_a_line_for_the_caller() -> None:
+    transcript = transcript_of(agent(1, "Good morning."), user(1, "Hello."))
+    assert transcript.messages("Be kind.") == (
+        Message("system", "Be kind."),
+        Message("user", CALL_BEGINS),
+        Message("assistant", "Good morning."),
+        Message("user", "Hello."),
+    )
+
+
+def test_a_prompt_ends_with_the_caller_even_when_the_caller_is_silent() -> None:
+    assert Transcript().messages("Greet.") == (
+        Message("system", "Greet."),
+        Message("user", CALL_BEGINS),
+    )
+    transcript = transcript_of(user(1), agent(1))
+    assert transcript.messages("")[-1] == Message("user", NOTHING_SAID)
+    assert transcript.beginning("")[-1] == Message("assistant", "Then that.")
+
+
+def test_instructions_put_in_front_are_the_systems_and_later_ones_are_lines() -> None:
+    transcript = transcript_of(
+        Item("s", "system", "The caller is Ann."), user(1), Item("t", "system", "It rains.")
+    )
+    assert transcript.messages("Be kind.") == (
+        Message("system", "Be kind.\n\nThe caller is Ann."),
+        Message("user", "And then?\n(Instruction: It rains.)"),
+    )
+
+
+def test_a_prompt_of_the_clients_own_fits_a_strict_template_too() -> None:
+    lines = (PromptLine("assistant", "Hi."), PromptLine("assistant", "Yes?"), PromptLine("user"))
+    check_template(Transcript().prompt("Sum up.", lines))
+    check_template(Transcript().prompt("", ()))
+
+
+# ---------------------------------------------------------------------------- calls
+
+
+def test_three_pending_calls_and_one_output() -> None:
+    names = ("hours", "weather", "prices")
+    transcript = transcript_of(user(1), *map(tool_call, names), output("weather"))
+    _, called, *outputs = transcript.messages("")
+    assert [call.name for call in called.calls] == list(names)
+    assert [message.content for message in outputs] == [PENDING, "sunny", PENDING]
+
+
+def test_a_late_output_stands_where_the_call_was_and_is_announced() -> None:
+    transcript = transcript_of(
+        user(1), tool_call("weather"), user(2), agent(2, "It takes a while."), output("weather")
+    )
+    question, called, answer, bridge, more, told, news = transcript.messages("")
+    assert (question.role, more.role, told.role) == ("user", "user", "assistant")
+    assert called.calls[0].name == "weather"
+    assert answer == Message("tool", "sunny", call_id="call_weather")
+    assert bridge == Message("assistant", BRIDGE)
+    assert news == Message("user", "(The result of weather has arrived.)")
+
+
+def test_a_call_that_waits_for_approval_is_shown_once() -> None:
+    asked, made = tool_call("buy", state=CallState.ASKED), tool_call("buy")
+    assert transcript_of(user(1), asked).messages("")[-1].content == UNAPPROVED
+    messages = transcript_of(user(1), asked, made).messages("")
+    assert roles(messages) == ["user", "assistant", "tool"]
+
+
+def test_calls_of_two_replies_stand_apart() -> None:
+    first, second = tool_call("weather", 1), tool_call("hours", 2)
+    ours = transcript_of(user(1), first, output("weather"), second, output("hours"))
+    messages = ours.messages("")
+    assert roles(messages) == ["user", "assistant", "tool", "assistant", "tool"]
+    old = tool_call("weather", 0), output("weather"), tool_call("hours", 0), output("hours")
+    assert roles(transcript_of(user(1), *old).messages("")) == roles(messages)
+    old = tool_call("weather", 0), tool_call("hours", 0), output("weather"), output("hours")
+    assert roles(transcript_of(user(1), *old).messages("")) == ["user", "assistant", "tool", "tool"]
+
+
+# ---------------------------------------------------------------------------- the cut
+
+
+def test_a_long_call_is_cut_before_the_caller_and_the_beginning_stays_for_several_turns() -> None:
+    transcript = Transcript()
+    beginnings: list[Message] = []
+    for turn in range(60):
+        transcript.add(user(turn, f"question {turn}"))
+        messages = transcript.messages("Be brief.")
+        check_template(messages)
+        assert len(messages) <= 1 + MAXIMUM_MESSAGES
+        beginnings.append(messages[1])
+        transcript.add(agent(turn, f"answer {turn}"))
+    changes = sum(a != b for a, b in pairwise(beginnings))
+    assert changes <= 60 // 4
+
+
+def test_a_turn_longer_than_the_bounds_keeps_its_question_and_its_newest_answers() -> None:
+    calls = [item for n in range(40) for item in (tool_call(f"t{n}", n + 1), output(f"t{n}"))]
+    messages = transcript_of(user(1), agent(1), user(2, "Find it."), *calls).messages("")
+    assert messages[0] == Message("user", "Find it.")
+    assert messages[-1].call_id == "call_t39"
+    assert len(messages) <= MAXIMUM_MESSAGES
+
+
+def test_a_single_long_message_stays_whole() -> None:
+    transcript = transcript_of(*map(user, range(30)))
+    transcript.add(user(30, "z" * 9_000))
+    assert [len(message.content) for message in transcript.messages("")] == [9_000]
+
+
+def test_a_deleted_beginning_is_none() -> None:
+    transcript = Transcript()
+    for turn in range(20):
+        transcript.add(user(turn))
+        transcript.add(agent(turn))
+        transcript.messages("")
+    transcript.delete(transcript._since)
+    check_template(transcript.messages(""))
+
+
+TEXTS = st.sampled_from(["", " ", "Hello.", "x" * 700])
+NAMES = st.sampled_from("abcd")
+ITEMS = st.one_of(
+    st.builds(lambda text: Item("", "user", text), TEXTS),
+    st.builds(lambda text, heard: Item("", "assistant", text, heard=heard), TEXTS, TEXTS),
+    st.builds(lambda text: Item("", "system", text), TEXTS),
+    st.builds(tool_call, NAMES, st.integers(0, 2), st.sampled_from(CallState)),
+    st.builds(output, NAMES),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(ITEMS, st.booleans()), max_size=80), st.sampled_from(["", "Be kind."]))
+def test_every_conversation_fits_a_strict_template(
+    items: list[tuple[Item, bool]], instructions: str
+) -> None:
+    transcript, said = Transcript(), set[Any]()
+    for number, (item, looked_at) in enumerate(items):
+        if item.call is not None and item.call.call_id in said:
+            continue
+        said.add(item.call and item.call.call_id)
+        transcript.add(item.named(str(number)))
+        if looked_at:
+            messages = transcript.messages(instructions, [Message("user", "More.")])
+            check_template(messages)
+            size = sum(len(m.content) for m in messages if m.role != "system")
+            assert size <= MAXIMUM_CHARACTERS + 2_000
+            assert len(messages) <= MAXIMUM_MESSAGES + 12
+    check_template(transcript.messages(instructions))
