@@ -20,6 +20,16 @@ AGENT = "agent"
 """Type of the units that are an agent's turns."""
 
 
+HEARD_TOKEN_MS, SPOKEN_TOKEN_MS = 100, 50
+"""Audio that is one token in OpenAI's usage: of a user's speech, and of the assistant's
+(platform.openai.com/docs/guides/realtime-costs)."""
+
+
+def audio_tokens(milliseconds: int, token_ms: int) -> int:
+    """Tokens of so much audio, the last one begun."""
+    return -(-milliseconds // token_ms)
+
+
 class Usage:
     """Books units; may be shared. All methods raise StoreError."""
 

@@ -73,7 +73,8 @@ class Docs:
 
     def _serve(self, name: str) -> web.StreamResponse:
         path, kind = self._files[name]
-        return web.FileResponse(path, headers={**_HEADERS, "Content-Type": kind})
+        charset = "; charset=utf-8" if kind.startswith("text/") else ""
+        return web.FileResponse(path, headers={**_HEADERS, "Content-Type": kind + charset})
 
 
 def _library() -> Path:

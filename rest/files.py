@@ -38,7 +38,8 @@ WRITE_SECONDS = 30.0
 LOOK_UP_SECONDS = 30.0
 """For finding the object and opening it."""
 _SHOWN = ("audio/", "video/")
-_SHOWN_TEXTS = ("text/plain", "text/vtt", "application/json", "application/x-subrip")
+_SUBTITLES = ("text/plain", "text/vtt", "application/x-subrip")
+_SHOWN_TEXTS = (*_SUBTITLES, "application/json")
 
 
 class FilesResource:
@@ -151,11 +152,17 @@ def _response(
     found: StoredObject, headers: dict[str, str], part: ByteRange | None
 ) -> web.StreamResponse:
     response = web.StreamResponse(status=200 if part is None else 206, headers=headers)
-    response.headers[hdrs.CONTENT_TYPE] = found.content_type
+    response.headers[hdrs.CONTENT_TYPE] = _with_charset(found.content_type)
     if part is not None:
         response.headers[hdrs.CONTENT_RANGE] = part.content_range
     response.content_length = found.size_bytes if part is None else part.length
     return response
+
+
+def _with_charset(content_type: str) -> str:
+    """What jobs write as text is UTF-8; a browser would guess otherwise."""
+    kind = content_type.strip().lower()
+    return f"{kind}; charset=utf-8" if kind in _SUBTITLES else content_type
 
 
 def _unchanged(http: web.Request, found: StoredObject, headers: dict[str, str]) -> bool:

@@ -22,6 +22,7 @@ from pipelines.jobs import Unit
 from pipelines.recital import Sound, recite
 from pipelines.speech_order import SpeechOrder
 from pipelines.tts import CONTENT_TYPES, AudioEncoder, EncoderMaker
+from pipelines.usage import SPOKEN_TOKEN_MS, audio_tokens
 from rest.engine_refusals import refusal
 from rest.errors import ProviderFailed
 from rest.operation import EVENT_STREAM, Request
@@ -35,8 +36,13 @@ _TYPES = {**CONTENT_TYPES, PCM: "audio/pcm"}
 
 @dataclass(slots=True)
 class _Spoken:
+    rate: int = 0
     samples: int = 0
     characters: int = 0
+
+    @property
+    def milliseconds(self) -> int:
+        return milliseconds_of(self.samples, self.rate)
 
 
 class SpokenAnswer:
@@ -51,10 +57,10 @@ class SpokenAnswer:
         self, request: Request, order: SpeechOrder, choice: SpeechChoice, *, events: bool
     ) -> web.StreamResponse:
         """The answer, at its end; raises ApiError where it could not begin."""
-        spoken, rate = _Spoken(), 0
+        spoken = _Spoken()
         try:
             speaker = await self._engines.speech(choice)
-            rate = speaker.sample_rate
+            spoken.rate = speaker.sample_rate
             sounds = recite(speaker, order.input, speed=order.speed, language=order.language)
             async with contextlib.aclosing(sounds):
                 first = await anext(sounds, None)
@@ -63,15 +69,15 @@ class SpokenAnswer:
                 stream = ClientStream(
                     request.http, EVENT_STREAM if events else _TYPES[order.format]
                 )
-                encoder = self._encoder(order.format, rate)
+                encoder = self._encoder(order.format, spoken.rate)
                 await _send(stream, order, encoder, first, sounds, spoken, events=events)
                 return stream.response
         except EngineError as error:
             raise refusal(error) from error
         finally:
             if spoken.samples:
-                duration = milliseconds_of(spoken.samples, rate)
                 name = f"{request.id}:speech"
+                duration = spoken.milliseconds
                 unit = Unit(name, "tts", order.model, spoken.characters, duration)
                 await asyncio.shield(self._book(request.workspace_id, [unit]))
 
@@ -92,7 +98,7 @@ async def _send(
         spoken.characters = len(order.input)
         await _piece(stream, await asyncio.to_thread(encoder.finish), events=events)
         if events:
-            await stream.event(_done(spoken.characters))
+            await stream.event(_done(spoken.characters, spoken.milliseconds))
     except EngineError as error:
         await stream.fail(refusal(error))
     except ClientGone:
@@ -109,7 +115,12 @@ async def _piece(stream: ClientStream, data: bytes, *, events: bool) -> None:
         await stream.event({"type": "speech.audio.delta", "audio": audio})
 
 
-def _done(characters: int) -> dict[str, Any]:
-    """Of tokens, only the characters that were spoken are counted: they are what is billed."""
-    usage = {"input_tokens": characters, "output_tokens": 0, "total_tokens": characters}
+def _done(characters: int, milliseconds: int) -> dict[str, Any]:
+    """The tokens of the text are its characters, which are what is billed."""
+    spoken = audio_tokens(milliseconds, SPOKEN_TOKEN_MS)
+    usage = {
+        "input_tokens": characters,
+        "output_tokens": spoken,
+        "total_tokens": characters + spoken,
+    }
     return {"type": "speech.audio.done", "usage": usage}

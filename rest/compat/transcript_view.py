@@ -12,6 +12,7 @@ from aiohttp import web
 from pipelines.engines.chat_translator import LANGUAGES
 from pipelines.subtitles import render
 from pipelines.timed_text import TimedSegment, TimedWord
+from pipelines.usage import HEARD_TOKEN_MS, audio_tokens
 
 from .models import json_answer
 from .transcription_form import TranscriptionForm
@@ -65,15 +66,26 @@ def logprobs_of(segments: Sequence[TimedSegment]) -> list[dict[str, Any]]:
     ]
 
 
-def usage_of(duration_ms: int) -> dict[str, Any]:
-    """Billed by the recording's length, in whole seconds begun."""
-    return {"type": "duration", "seconds": math.ceil(duration_ms / 1000)}
+def usage_of(text: str, duration_ms: int, model: str) -> dict[str, Any]:
+    """As OpenAI counts for the model that was named: whole seconds begun for ``whisper-1`` and our
+    own, tokens for ``gpt-4o-transcribe`` and its kin. The tokens of the text are its words."""
+    if not model.startswith("gpt-"):
+        return {"type": "duration", "seconds": math.ceil(duration_ms / 1000)}
+    heard = audio_tokens(duration_ms, HEARD_TOKEN_MS)
+    written = len(text.split())
+    return {
+        "type": "tokens",
+        "input_tokens": heard,
+        "input_token_details": {"audio_tokens": heard, "text_tokens": 0},
+        "output_tokens": written,
+        "total_tokens": heard + written,
+    }
 
 
 def _json(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
     told: dict[str, Any] = {"text": transcript.text}
     if transcript.task == "transcribe":
-        told["usage"] = usage_of(transcript.duration_ms)
+        told["usage"] = usage_of(transcript.text, transcript.duration_ms, form.model)
     if form.logprobs:
         told["logprobs"] = logprobs_of(transcript.segments)
     return told
@@ -86,7 +98,7 @@ def _verbose(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
         "language": LANGUAGES.get(tag.partition("-")[0].lower(), tag).lower(),
         "duration": transcript.duration_ms / 1000,
         "text": transcript.text,
-        "usage": usage_of(transcript.duration_ms),
+        "usage": usage_of(transcript.text, transcript.duration_ms, form.model),
     }
     if form.segments:
         told["segments"] = [

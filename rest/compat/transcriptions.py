@@ -16,7 +16,7 @@ from rest.stt import WRITE
 from .client_stream import ClientGone, ClientStream
 from .listener import Heard, Listener
 from .models import TAG
-from .transcript_view import Transcript, logprobs_of, shown
+from .transcript_view import Transcript, logprobs_of, shown, usage_of
 from .transcription_form import TranscriptionForm, read_form
 
 HEARING_SECONDS = 15 * 60.0
@@ -98,6 +98,9 @@ def _delta(segment: TimedSegment, form: TranscriptionForm, *, first: bool) -> di
 
 def _done(heard: Heard, form: TranscriptionForm) -> dict[str, Any]:
     told: dict[str, Any] = {"type": "transcript.text.done", "text": heard.text}
+    usage = usage_of(heard.text, heard.duration_ms, form.model)
+    if usage["type"] == "tokens":  # the event has no other
+        told["usage"] = usage
     if form.logprobs:
         told["logprobs"] = logprobs_of(heard.segments)
     return told

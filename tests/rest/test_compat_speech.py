@@ -132,7 +132,7 @@ async def test_events(tmp_path: Path) -> None:
         pcm = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
         assert len(pcm) == 2 * PCM_RATE * SECONDS
         assert events[-1]["usage"] == {
-            "input_tokens": len(TEXT), "output_tokens": 0, "total_tokens": len(TEXT),
+            "input_tokens": len(TEXT), "output_tokens": 20, "total_tokens": len(TEXT) + 20,
         }  # fmt: skip
         await node.units(1)
 

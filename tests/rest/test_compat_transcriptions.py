@@ -50,6 +50,20 @@ async def test_json(tmp_path: Path) -> None:
         assert unit.audio_ms == 2000
 
 
+async def test_audio_tokens_are_counted_where_openai_counts_them(tmp_path: Path) -> None:
+    async with node_of(tmp_path).running() as node, node.client() as client:
+        heard = await transcribed(client, model="gpt-4o-transcribe")
+        expected = {
+            "type": "tokens", "input_tokens": 20, "output_tokens": 5, "total_tokens": 25,
+            "input_token_details": {"audio_tokens": 20, "text_tokens": 0},
+        }  # fmt: skip
+        assert heard.usage.model_dump() == expected
+        events = [
+            one async for one in await transcribed(client, model="gpt-4o-transcribe", stream=True)
+        ]
+        assert events[-1].usage.model_dump() == expected
+
+
 async def test_how_sure_the_engine_is_of_each_word(tmp_path: Path) -> None:
     words = (Word("Hé", 0, 4000, 0.5), Word("you", 4000, 8000, 0.0))
     node = node_of(tmp_path, Segment(0, 8000, "Hé you", words))

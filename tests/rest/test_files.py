@@ -107,10 +107,15 @@ async def test_a_file_is_served_as_its_record_says(downloads: Downloads):
     assert (status, headers["allow"]) == (405, "GET,HEAD")
 
 
-async def test_what_a_job_made_is_served_and_an_empty_file_too(downloads: Downloads):
+@pytest.mark.parametrize(
+    "content_type", ["application/x-subrip", "application/x-subrip; charset=utf-8"]
+)
+async def test_what_a_job_made_is_served_and_an_empty_file_too(
+    downloads: Downloads, content_type: str
+):
     job = await submit(downloads.database, downloads.workspace_id)
     key = await downloads.artifacts.store(
-        downloads.workspace_id, job.id, "text.srt", b"", "application/x-subrip; charset=utf-8"
+        downloads.workspace_id, job.id, "text.srt", b"", content_type
     )
     status, body, headers = await downloads.ask(downloads.address(key))
     assert (status, body) == (200, b"")
