@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from pipelines.jobs import MAX_WARNING_CHARACTERS, MAX_WARNINGS, ApiWarning
 
-from .body_checks import faults_in, named, told, unknown_field, unknown_in
+from .body_checks import faults_in, named, shown, told, unknown_field, unknown_in
 from .envelope import OPENAI_PREFIX
 from .errors import Fault, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
 
@@ -31,6 +31,8 @@ S = TypeVar("S", bound=Struct)
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A batch of 200 texts with some room; a single text of 100,000 characters is far below."""
 JSON = "application/json"
+CHECKED_LATER = "CHECKED_LATER"
+"""Class variable of a body: names of fields that its handler checks itself (``part``)."""
 _MAX_HEADERS = 8
 """Clients take about 8 kB of headers."""
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
@@ -51,7 +53,10 @@ async def read_json(request: web.Request, kind: type[S]) -> S:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValidationFailed(f"The body is not valid JSON: {error}.", param="body") from error
     body = convert(tree, kind, "body")
-    refuse_unstorable(msgspec.to_builtins(body))
+    whole = msgspec.to_builtins(body)
+    for name in getattr(kind, CHECKED_LATER, ()):
+        whole.pop(name, None)
+    refuse_unstorable(whole)
     warn(request, unknown_in(tree, kind))
     return body
 
@@ -118,16 +123,27 @@ def convert(tree: Any, kind: type[S], where: str) -> S:
         raise ValidationFailed("The body is nested too deeply.", param=where) from error
 
 
+def part(tree: Any, kind: type[S], path: str) -> S:
+    """A part of a body that was left unchecked, as ``kind``; ``path``: where it stands.
+
+    Raises ValidationFailed with everything that is wrong."""
+    if not isinstance(tree, dict):
+        raise ValidationFailed(f"{path}: Expected object, got {shown(tree)}.", param=path)
+    faults = faults_in(tree, kind, path)
+    if faults:
+        raise refusal(faults, path)
+    made = msgspec.convert(tree, kind)
+    refuse_unstorable(msgspec.to_builtins(made), path)
+    return made
+
+
 def refusal(faults: Sequence[Fault], where: str) -> ValidationFailed:
     """The first of ``faults``, and where there are more all of them in ``details.errors``."""
     first = faults[0]
     message = f"{first.path or where}: {first.message}."
     if len(faults) > 1:
-        message += f" There are {len(faults) - 1} more faults: see details.errors."
-    return ValidationFailed(
-        message, param=first.path or where, reason=first.reason,
-        faults=faults if len(faults) > 1 else (),
-    )  # fmt: skip
+        message += f" (1 of {len(faults)} faults: see details.errors)"
+    return ValidationFailed(message, param=first.path or where, reason=first.reason, faults=faults)
 
 
 def warn(http: web.Request, warnings: Iterable[ApiWarning]) -> None:
@@ -141,20 +157,21 @@ def warn(http: web.Request, warnings: Iterable[ApiWarning]) -> None:
             kept.append(warning)
 
 
-def refuse_unstorable(tree: Any) -> None:
-    """Raise ValidationFailed for NUL, lone surrogates and numbers that are none, with the path."""
-    for path, leaf in _leaves(tree, ""):
+def refuse_unstorable(tree: Any, path: str = "") -> None:
+    """Raise ValidationFailed for NUL, lone surrogates and numbers that are none, with the path;
+    ``path``: where ``tree`` stands."""
+    for place, leaf in _leaves(tree, path):
         if isinstance(leaf, str):
             if "\0" in leaf:
-                raise ValidationFailed("NUL characters are not accepted.", param=path or "body")
+                raise ValidationFailed("NUL characters are not accepted.", param=place or "body")
             try:
                 leaf.encode()
             except UnicodeEncodeError as error:
                 raise ValidationFailed(
-                    "The text is not valid Unicode.", param=path or "body"
+                    "The text is not valid Unicode.", param=place or "body"
                 ) from error
         elif isinstance(leaf, float) and not math.isfinite(leaf):
-            raise ValidationFailed("The number is not finite.", param=path or "body")
+            raise ValidationFailed("The number is not finite.", param=place or "body")
 
 
 @cache

@@ -6,6 +6,7 @@ Paths under ``/v1/`` are OpenAI's and answer as OpenAI does; all others use the 
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from pipelines.jobs import ApiWarning
@@ -41,7 +42,7 @@ def failure(error: ApiError, request_id: str) -> dict[str, Any]:
         "path": error.param,
         "reason": error.reason,
         "retryAfter": error.retry_after,
-        "errors": error.faults or None,
+        "errors": msgspec.to_builtins(error.faults) if len(error.faults) > 1 else None,
     }
     details = {name: value for name, value in told.items() if value is not None}
     body: dict[str, Any] = {

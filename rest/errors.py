@@ -43,7 +43,7 @@ class Fault(Struct, frozen=True, omit_defaults=True):
 class ApiError(Exception):
     """A request that is refused. ``param``: path of the field at fault; ``retry_after``: s;
     ``reason``: a short constant for programs, where the contract's code is too coarse;
-    ``faults``: all that is wrong, where that is more than one thing."""
+    ``faults``: all that is wrong, where that may be more than one thing."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL"
@@ -66,6 +66,11 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.reason = reason
         self.faults = tuple(faults)
+
+
+def faults_of(error: ApiError) -> list[Fault]:
+    """All that an error says is wrong."""
+    return list(error.faults) or [Fault(error.param or "", error.message.rstrip("."), error.reason)]
 
 
 class ValidationFailed(ApiError):

@@ -1,8 +1,9 @@
 """What a request asks to have spoken, checked before anything is begun."""
 
 import asyncio
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from pipelines.engines.base import ModelUnavailable
@@ -19,6 +20,7 @@ from pipelines.speech_order import (
 )
 from pipelines.speech_script import says_something
 
+from .body_checks import shown
 from .errors import NoSuchModel, NotFound, ValidationFailed
 from .fields import AudioFormat, ModelId, SpokenLanguage, Text, VoiceId
 
@@ -26,6 +28,8 @@ MIN_SPEED, MAX_SPEED = 0.25, 4
 """1 is the voice's own."""
 MAX_ITEMS = 200
 """Of a batch."""
+MAX_LISTED = 60
+"""Voices that a refusal lists."""
 
 
 SpeechModel = Annotated[
@@ -93,10 +97,21 @@ class BatchItem(Struct):
 
 
 class BatchCreate(Struct, kw_only=True):
-    """The contract's BatchCreate."""
+    """The contract's BatchCreate, and ``partial``: run what can be run and list what is refused,
+    instead of refusing all. ``items`` are checked one by one by who takes them (``BatchItem``)."""
+
+    CHECKED_LATER: ClassVar[tuple[str, ...]] = ("items",)
 
     model: ModelId
-    items: Annotated[list[BatchItem], Meta(min_length=1, max_length=MAX_ITEMS)]
+    items: Annotated[
+        list[Any],
+        Meta(
+            min_length=1,
+            max_length=MAX_ITEMS,
+            extra_json_schema={"items": msgspec.json.schema(BatchItem)["$defs"]["BatchItem"]},
+        ),
+    ]
+    partial: bool = False
     voice: VoiceId = DEFAULT_VOICE
     language: SpokenLanguage | UnsetType = UNSET
     format: AudioFormat = field(default="mp3", name="response_format")
@@ -143,7 +158,7 @@ class SpeechChecks:
             check_limits(order, streaming=streaming)
             return await choose(workspace_id, order, self._engines, self._cloned)
         except UnknownVoice as error:
-            raise NotFound("There is no such voice.", param=f"{where}voice") from error
+            raise NotFound(self._no_voice(order), param=f"{where}voice") from error
         except Unspeakable as error:
             raise NoSuchModel(str(error), param=error.param) from error
         except ModelUnavailable as error:
@@ -155,3 +170,12 @@ class SpeechChecks:
                     param=f"{where}language",
                 ) from error
             raise NoSuchModel(str(error), param="model") from error
+
+    def _no_voice(self, order: SpeechOrder) -> str:
+        """That the voice is not there, and which are."""
+        known = [DEFAULT_VOICE, *(info.id for info in self._engines.voices(order.model))]
+        listed = ", ".join(known[:MAX_LISTED]) + (" …" if len(known) > MAX_LISTED else "")
+        return (
+            f"There is no voice {shown(order.voice)}: send one of {listed}, or the id of a voice of"
+            " this workspace. GET /api/voices/catalog has them all."
+        )

@@ -69,7 +69,13 @@ async def test_a_batch_tells_what_became_of_each_item(database: Database) -> Non
     async with working(database, kind, batch_kind):
         batch = await submit_batch(database, ours, {}, items)
         done = await until(database, batch, JobStatus.COMPLETED)
-    assert done.output == {"total": 2, "completed": 1, "failed": 1, "cancelled": 0}
+    assert done.output == {
+        "total": 2,
+        "completed": 1,
+        "failed": 1,
+        "cancelled": 0,
+        "refused": 0,
+    }
     good, bad = await Jobs(database).children(ours, batch.id)
     assert good.output is not None
     assert good.output["durationMs"] == 500

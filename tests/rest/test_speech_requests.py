@@ -7,7 +7,7 @@ import pytest
 from pipelines.engines.scripted_jobs import ScriptedJobEngines
 from rest.decoding import convert
 from rest.errors import NoSuchModel, NotFound, ValidationFailed
-from rest.speech_requests import BatchCreate, SpeechChecks, TtsCreate
+from rest.speech_requests import SpeechChecks, TtsCreate
 
 
 class NoVoices:
@@ -27,16 +27,6 @@ def test_null_is_nothing_that_can_be_asked_for(name: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         asked(**{name: None})
     assert refused.value.param == name
-
-
-def test_null_in_a_batch() -> None:
-    for where, body in (
-        ("items[0].voice", {"items": [{"input": "a", "voice": None}]}),
-        ("language", {"items": [{"input": "a"}], "language": None}),
-    ):
-        with pytest.raises(ValidationFailed) as refused:
-            convert({"model": "blab-stable", **body}, BatchCreate, "body")
-        assert refused.value.param == where
 
 
 async def test_what_is_left_out_is_found_out_or_the_default() -> None:
@@ -72,3 +62,5 @@ async def test_what_cannot_be_spoken_is_refused() -> None:
         with pytest.raises(kind) as refused:
             await CHECKS.order("wsp_x", asked(**more), "items[3].")
         assert getattr(refused.value, "param", "").removeprefix("items[3].") == param
+        if param == "voice":
+            assert "There is no voice 'nobody': send one of default, " in str(refused.value)
