@@ -45,6 +45,7 @@ async def time_engines(engines: Engines) -> list[Finding]:
     """A finding for each engine of ``engines``, which are loaded here and closed."""
     try:
         await engines.load()
+        await engines.choose_chat()
         pcm = await _probe(engines)
         seconds = {role: await _timed(role, engines, pcm) for role in LIMITS}
         return _findings(engines, seconds)
@@ -75,6 +76,8 @@ def _findings(engines: Engines, seconds: dict[Role, float | None]) -> list[Findi
             verdict = Verdict.SLOW if taken > LIMITS[status.role] else Verdict.OK
         if status.load_seconds:
             detail += f", loaded in {status.load_seconds:.1f} s"
+        if status.note:
+            detail += f". {status.note}"
         findings.append(Finding(subject, verdict, detail))
     return findings
 

@@ -7,7 +7,7 @@ are stopped last, so that what calls leave behind can still be written.
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from gateway.app import HOST, build_app
 from gateway.attached import present_services
@@ -19,6 +19,7 @@ from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT, Settings
 from gateway.staged_engines import StagedEngines, Stop, call_models, engine_settings
 from pipelines.cleanup_schedule import CleanupSchedule
+from pipelines.engines.chat_choice import LARGER, ChatChoice
 from pipelines.engines.registry import Engines
 from pipelines.weights.manifest import MODELS
 from pipelines.weights.store import ModelStore
@@ -48,7 +49,13 @@ class Server:
         Raises ServiceError, StoreError or OSError where it cannot even begin."""
         settings = self._settings
         async with self._services() as urls, self._housekeeping(urls), self._working():
-            engines = StagedEngines(self._fetch, Engines(engine_settings(settings)), self._on_stage)
+            engines = StagedEngines(
+                self._fetch,
+                Engines(engine_settings(settings)),
+                self._on_stage,
+                fetch_larger=self._fetch_larger,
+                on_grown=self._on_grown,
+            )
             self._waiting_for = engines.waiting_for
             app = await build_app(settings, urls, engines)
             await serve(
@@ -108,8 +115,14 @@ class Server:
     # ------------------------------------------------------------------ engines
 
     def _fetch(self, stop: Stop) -> None:
+        self._fetch_models(call_models(self._settings), stop)
+
+    def _fetch_larger(self, stop: Stop) -> None:
+        self._fetch_models([LARGER], stop)
+
+    def _fetch_models(self, names: Sequence[str], stop: Stop) -> None:
         store = ModelStore(self._settings.models_dir)
-        missing = [name for name in call_models(self._settings) if not store.ready(name)]
+        missing = [name for name in names if not store.ready(name)]
         if not missing:
             return
         size = sum(MODELS[name].size for name in missing)
@@ -141,6 +154,9 @@ class Server:
         else:
             return
         self._workers.start()
+
+    def _on_grown(self, choice: ChatChoice) -> None:
+        self._steps.tell(f"{choice.model_id} answers. {choice.reason}")
 
     def _tell_ready(self) -> None:
         blab = "./blab" if (CHECKOUT / "blab").is_file() else "blab"

@@ -18,7 +18,7 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
-from pipelines.engines.embedded import CHAT_MODELS
+from pipelines.engines.chat_choice import CHAT_MODELS, ChatChoice
 from pipelines.engines.engine_settings import EngineSettings
 from pipelines.engines.jobs import JobEngines
 from pipelines.engines.registry import Engines
@@ -67,12 +67,26 @@ def wanted_models(settings: Settings) -> list[str]:
 class StagedEngines:
     """Owner of this process's engines from before they are loaded until they are closed."""
 
-    def __init__(self, fetch: Fetch, engines: Engines, on_stage: Callable[[str], None]) -> None:
-        """``on_stage`` is told each stage as it begins: "fetching", "loading", then "ready" or
-        "incomplete"."""
+    def __init__(
+        self,
+        fetch: Fetch,
+        engines: Engines,
+        on_stage: Callable[[str], None],
+        *,
+        fetch_larger: Fetch | None = None,
+        on_grown: Callable[[ChatChoice], None] = lambda _: None,
+    ) -> None:
+        """``on_stage`` is called with each stage as it begins: "fetching", "loading", then "ready"
+        or "incomplete".
+
+        ``fetch_larger`` fetches the weights of the larger chat model, which is then tried in the
+        background; ``on_grown`` is called with what came of it."""
         self._fetch = fetch
         self._engines = engines
         self._on_stage = on_stage
+        self._fetch_larger = fetch_larger
+        self._on_grown = on_grown
+        self._growth: asyncio.Task[None] | None = None
         self._waiting: str | None = "The server is starting."
 
     async def start(self) -> None:
@@ -89,11 +103,31 @@ class StagedEngines:
             stop.set()
         self._begin("loading", "The models are being loaded.")
         await self._engines.load()
+        if self._fetch_larger is not None:
+            await self._engines.choose_chat()
+            self._growth = asyncio.create_task(self._grow(), name="larger chat model")
         self._begin("ready" if self._engines.ready() else "incomplete", None)
+
+    async def _grow(self) -> None:
+        stop = threading.Event()
+
+        async def fetch() -> None:
+            if self._fetch_larger is not None:
+                await asyncio.to_thread(self._fetch_larger, stop.is_set)
+
+        try:
+            choice = await self._engines.grow(fetch)
+        finally:
+            stop.set()
+        if choice is not None:
+            self._on_grown(choice)
 
     async def close(self) -> None:
         """End the engines."""
         self._waiting = "The server is shutting down."
+        if self._growth is not None:
+            self._growth.cancel()
+            await asyncio.gather(self._growth, return_exceptions=True)
         await self._engines.close()
 
     def waiting_for(self) -> str | None:

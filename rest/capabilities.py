@@ -132,7 +132,13 @@ class Capabilities:
             model = self._engines.chat(CHAT).model_id
         except ModelUnavailable as error:
             return Chat(available=False, reason=str(error), name=CHAT, model=None)
-        return Chat(available=True, reason=None, name=CHAT, model=model)
+        notes = [
+            status.note
+            for status in self._engines.statuses()
+            if (status.role, status.model_id) == (Role.CHAT, model)
+        ]
+        note = next(iter(notes), "") or None
+        return Chat(available=True, reason=None, name=CHAT, model=model, note=note)
 
     def _cloning(self, surveyed: Surveyed) -> VoiceCloning:
         reason = _lack(self._engines.check_cloning)

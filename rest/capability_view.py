@@ -56,12 +56,13 @@ class Hearing(Struct, rename="camel"):
 
 
 class Chat(Struct, rename="camel"):
-    """The chat model that ``name`` stands for."""
+    """The chat model that ``name`` stands for; ``note``: why it is that one."""
 
     available: bool
     reason: str | None
     name: str
     model: str | None
+    note: str | None = None
 
 
 class VoiceCloning(Struct, rename="camel"):

@@ -14,6 +14,7 @@ from media.silero import SileroModel
 from pipelines.weights.manifest import MODELS, PROFILES
 
 from .base import EngineFailed
+from .chat_choice import CHAT_MODELS, LARGER, Verdicts, too_little_memory
 from .engine_settings import EngineSettings
 from .executor import EngineExecutor
 from .fast_translator import LANGUAGES as TRANSLATED
@@ -39,9 +40,6 @@ from .whisper import LANGUAGES as WHISPER_LANGUAGES
 from .whisper import MODEL_ID as WHISPER
 from .whisper import WhisperTranscriber
 
-CHAT_MODELS = ("qwen2.5-1.5b", "qwen2.5-0.5b")
-"""Best first."""
-
 ENCODER = "speaker-encoder"
 VAD_DEADLINE = 30.0
 
@@ -63,8 +61,7 @@ def plans(settings: EngineSettings) -> list[Plan]:
     ]
     chat = chat_model(settings)
     if chat is not None:
-        load = partial(LlamaChat.load, chat, llama(settings, chat))
-        found.append(Plan(chat, Role.CHAT, load, (chat,), languages=()))
+        found.append(chat_plan(settings, chat))
     return [*found, *_job_plans(settings)]
 
 
@@ -105,14 +102,25 @@ def silero_file(models_dir: Path) -> Path:
 def chat_model(settings: EngineSettings) -> str | None:
     """The embedded chat model to load; None where an upstream's is configured.
 
-    One only, for its memory: the configured one, else the best of the profile that is there."""
+    One only, for its memory: the configured one, else the larger one where it has proven fast
+    enough here, else the best of the profile that is there."""
     if settings.chat_model in CHAT_MODELS:
         return settings.chat_model
     if settings.chat_model is not None:
         return None
+    if not missing_files(settings.models_dir, LARGER) and too_little_memory() is None:
+        verdict = Verdicts(settings.models_dir).read()
+        if verdict is not None and not verdict.estimated and verdict.hopeful:
+            return LARGER
     wanted = [m for m in CHAT_MODELS if m in PROFILES.get(settings.profile, ())]
     there = [m for m in wanted if not missing_files(settings.models_dir, m)]
     return (there or wanted or [CHAT_MODELS[-1]])[0]
+
+
+def chat_plan(settings: EngineSettings, model_id: str) -> Plan:
+    """How an embedded chat model is loaded."""
+    load = partial(LlamaChat.load, model_id, llama(settings, model_id))
+    return Plan(model_id, Role.CHAT, load, (model_id,), languages=())
 
 
 def llama(settings: EngineSettings, model_id: str) -> LlamaSettings:

@@ -152,6 +152,10 @@ class LlamaChat:
         finally:
             self._prefills -= 1
 
+    async def idle(self) -> None:
+        """Wait until no answer is being generated."""
+        await self._idle.wait()
+
     async def close(self) -> None:
         """Stop every answer and free the model."""
         for run in self._runs:

@@ -10,19 +10,41 @@ Rules
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import cast
 
 from media.silero import SileroModel
+from pipelines.weights.errors import WeightsError
 
-from .base import ModelUnavailable, Speaker, StreamingTranscriber, Transcriber, TurnDetector
-from .embedded import lacking, plans, silero_file
+from .base import (
+    ChatModel,
+    EngineError,
+    ModelUnavailable,
+    Speaker,
+    StreamingTranscriber,
+    Transcriber,
+    TurnDetector,
+)
+from .chat_choice import (
+    COMING,
+    GIVEN,
+    LARGER,
+    SMALLER,
+    ChatChoice,
+    Verdict,
+    Verdicts,
+    estimated,
+    measured,
+    too_little_memory,
+)
+from .embedded import chat_plan, lacking, plans, silero_file
 from .engine_settings import EngineSettings
 from .job_look_ups import JobLookUps
 from .plan import Plan
 from .shelf import Progress, Shelf
 from .speech_routes import HIBARI, PICO
-from .status import NEEDED, Role
+from .status import NEEDED, EngineStatus, Role
 from .upstream_models import DEFAULT, DISCOVERY_PERIOD, UpstreamModels
 
 
@@ -38,6 +60,9 @@ class Engines(JobLookUps):
     ) -> None:
         shelf = Shelf(lambda: plans(settings), lambda plan: lacking(settings.models_dir, plan))
         vad = silero_file(settings.models_dir)
+        self._verdicts = Verdicts(settings.models_dir)
+        self._choice: ChatChoice | None = None
+        """What ``choose_chat`` and ``grow`` have decided."""
         super().__init__(settings, shelf, UpstreamModels(settings, vad, period=discovery_period))
 
     # ------------------------------------------------------------------------------ life
@@ -46,6 +71,67 @@ class Engines(JobLookUps):
         """Load and warm every engine that calls use; see ``statuses`` for how it went."""
         await asyncio.gather(self._shelf.load(progress), self._upstream.refresh())
         self._upstream.watch()
+
+    async def choose_chat(self) -> None:
+        """Decide whether the larger chat model is worth having here; ``grow`` acts on it.
+
+        Once for a machine this takes a few seconds of it: call it while nobody speaks."""
+        if self._settings.chat_model is not None:
+            return
+        lack = await asyncio.to_thread(too_little_memory)
+        verdict = await asyncio.to_thread(self._verdicts.read)
+        if self._shelf.loaded(Role.CHAT, LARGER) is not None:
+            self._choice = ChatChoice(LARGER, verdict.reason if verdict else GIVEN)
+        small = self._shelf.loaded(Role.CHAT, SMALLER)
+        if small is None:
+            return
+        if verdict is None and lack is None:
+            verdict = await estimated(small)
+            await asyncio.to_thread(self._verdicts.write, verdict)
+        if lack is None and verdict is not None and verdict.hopeful:
+            self._choice = ChatChoice(SMALLER, COMING, final=False)
+        else:
+            self._choice = ChatChoice(SMALLER, lack or (verdict.reason if verdict else GIVEN))
+
+    async def grow(self, fetch: Callable[[], Awaitable[None]]) -> ChatChoice | None:
+        """Load the larger chat model and have it answer from then on, where ``choose_chat`` found
+        it worth having and it proves fast enough.
+
+        ``fetch`` brings its weights or raises WeightsError. Returns what answers now, and why; None
+        where nothing was tried."""
+        if self._choice is None or self._choice.final:
+            return None
+        try:
+            await fetch()
+            plan = chat_plan(self._settings, LARGER)
+            engine = await plan.load()
+            try:
+                self._choice = await self._tried(plan, engine)
+            finally:
+                if self._shelf.loaded(Role.CHAT, LARGER) is not engine:
+                    await engine.close()
+        except (WeightsError, EngineError) as error:
+            self._choice = ChatChoice(SMALLER, f"{LARGER} could not be had: {error}")
+        return self._choice
+
+    async def _tried(self, plan: Plan, engine: ChatModel) -> ChatChoice:
+        verdict = Verdict(await measured(engine), estimated=False)
+        await asyncio.to_thread(self._verdicts.write, verdict)
+        if not verdict.hopeful:
+            return ChatChoice(SMALLER, verdict.reason)
+        self._shelf.adopt(plan, engine)
+        await self._shelf.retire(Role.CHAT, SMALLER)
+        return ChatChoice(LARGER, verdict.reason)
+
+    def statuses(self) -> tuple[EngineStatus, ...]:
+        """Every engine; that of the chat model that answers says why it is that one."""
+        choice = self._choice
+        return tuple(
+            replace(status, note=choice.reason)
+            if choice and (status.role, status.model_id) == (Role.CHAT, choice.model_id)
+            else status
+            for status in super().statuses()
+        )
 
     async def close(self) -> None:
         """Close every engine and the connection to the upstream."""

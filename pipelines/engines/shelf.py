@@ -16,6 +16,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from .base import EngineError, ModelUnavailable
@@ -108,6 +109,21 @@ class Shelf:
         if key not in self._engines:
             raise ModelUnavailable(f"{model_id} cannot be used: {self._status(plan).reason}")
         return self._engines[key]
+
+    def adopt(self, plan: Plan, engine: Any) -> None:
+        """Take an engine in that was loaded elsewhere, as the best of its role."""
+        key = (plan.role, plan.model_id)
+        self._plans = {key: plan} | {k: p for k, p in self._planned().items() if k != key}
+        self._engines[key] = engine
+
+    async def retire(self, role: Role, model_id: str) -> None:
+        """Close an engine as soon as it is idle; whoever names it later has it loaded again."""
+        key = (role, model_id)
+        plan, engine = self._planned()[key], self._engines.pop(key)
+        self._planned()[key] = replace(plan, lazy=True)
+        if hasattr(engine, "idle"):
+            await engine.idle()
+        await engine.close()
 
     async def close(self) -> None:
         """Close every engine. Harmless when repeated."""

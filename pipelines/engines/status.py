@@ -38,3 +38,5 @@ class EngineStatus:
     upstream: bool = False
     loaded: bool = True
     """Whether it is in this process's memory (or is an upstream's)."""
+    note: str = ""
+    """What else is to be known of it: why this chat model answers, and not a larger one."""

@@ -39,6 +39,7 @@ def start(data_dir: Path, models_dir: Path, port: int, **variables: str) -> subp
         "BLAB_DATA_DIR": str(data_dir),
         "BLAB_MODELS_DIR": str(models_dir),
         "BLAB_PROFILE": "small",
+        "BLAB_CHAT_MODEL": "qwen2.5-0.5b",
         **variables,
     }
     with (data_dir / "serve.log").open("ab") as log:

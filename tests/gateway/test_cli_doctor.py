@@ -18,6 +18,7 @@ def data_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = open_directory()
     monkeypatch.setenv("BLAB_DATA_DIR", str(directory / "data"))
     monkeypatch.setenv("BLAB_PROFILE", "small")
+    monkeypatch.setenv("BLAB_CHAT_MODEL", "qwen2.5-0.5b")
     monkeypatch.delenv("BLAB_MODELS_DIR", raising=False)
     yield directory / "data"
     shutil.rmtree(directory)

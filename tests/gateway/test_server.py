@@ -66,6 +66,7 @@ async def blab(
         "BLAB_DATA_DIR": str(data_dir),
         "BLAB_MODELS_DIR": str(models_dir),
         "BLAB_PORT": "0",
+        "BLAB_CHAT_MODEL": "qwen2.5-0.5b",
         **more,
     }
     child = await asyncio.create_subprocess_exec(
