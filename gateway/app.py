@@ -110,6 +110,7 @@ class Blab:
             self._registry,
             record_to=settings.record_calls,
             on_ended=self._metrics.call_ended,
+            on_empty_answer=self._metrics.empty_answer,
             tools=ToolRunner(self._tool_http),
         )
         self._metrics.watch_active(lambda: self.host.active)

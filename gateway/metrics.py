@@ -27,6 +27,12 @@ class Metrics:
         self._refusals = Counter(
             "blab_calls_refused", "Calls refused", ["reason"], registry=self._registry
         )
+        self._empty_answers = Counter(
+            "blab_empty_answers",
+            "Replies whose chat model had nothing to say: answered when asked again, or failed",
+            ["outcome"],
+            registry=self._registry,
+        )
         self._active = Gauge("blab_calls_active", "Calls in progress", registry=self._registry)
         self._requests = Counter(
             "blab_http_requests",
@@ -53,6 +59,10 @@ class Metrics:
     def call_refused(self, reason: str) -> None:
         """A call was refused before it began; ``reason`` is one of our own words."""
         self._refusals.labels(reason).inc()
+
+    def empty_answer(self, outcome: str) -> None:
+        """A chat model had nothing to say; ``outcome``: "retried" (and answered), or "failed"."""
+        self._empty_answers.labels(outcome).inc()
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; ``route`` is the pattern, not the path."""

@@ -18,7 +18,7 @@ from .admission import Admission, Ticket
 from .channel import Channel, Vocabulary
 from .core.commands import Command, RecordTurn
 from .core.config import SessionConfig
-from .core.events import Event
+from .core.events import Event, ReplyFailed, ReplyGenerated
 from .engines import LiveEngines
 from .event_log import EventLogWriter
 from .fanout import Fanout
@@ -61,7 +61,9 @@ class _CallObserver:
         journal: Journal,
         fanout: Fanout,
         event_log: EventLogWriter | None,
+        on_empty_answer: Callable[[str], None] | None,
     ) -> None:
+        self._on_empty_answer = on_empty_answer
         self._request = request
         self._journal = journal
         self._fanout = fanout
@@ -77,6 +79,12 @@ class _CallObserver:
     def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
         if self._event_log is not None:
             self._event_log.append(event, now, commands)
+        if (
+            self._on_empty_answer is not None
+            and isinstance(event, ReplyGenerated | ReplyFailed)
+            and event.empty
+        ):
+            self._on_empty_answer("failed" if isinstance(event, ReplyFailed) else "retried")
 
 
 class SessionHost:
@@ -92,7 +100,10 @@ class SessionHost:
         record_to: Path | None = None,
         on_ended: Callable[[str, str], None] | None = None,
         tools: ToolRunner | None = None,
+        on_empty_answer: Callable[[str], None] | None = None,
     ) -> None:
+        """``on_ended``: told the channel and the reason; ``on_empty_answer``: told what became of
+        a reply whose chat model had nothing to say, "retried" or "failed"."""
         self._engines = engines
         self._admission = admission
         self._journal = journal
@@ -100,6 +111,7 @@ class SessionHost:
         self._registry = registry
         self._record_to = record_to
         self._on_ended = on_ended
+        self._on_empty_answer = on_empty_answer
         self._tools = tools
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
@@ -144,7 +156,9 @@ class SessionHost:
         self._begin(request, channel.name, journal)
         reason = INTERNAL_ERROR
         try:
-            observer = _CallObserver(request, journal, self._fanout, event_log)
+            observer = _CallObserver(
+                request, journal, self._fanout, event_log, self._on_empty_answer
+            )
             session = LiveSession(
                 call_id,
                 request.config,

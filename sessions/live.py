@@ -45,6 +45,7 @@ from .core.commands import (
     ResumePlayout,
     RunTool,
     ScoreTurn,
+    SpeakFiller,
     StartReply,
     StartTranscription,
     StopPlayout,
@@ -132,6 +133,9 @@ class LiveSession:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._reply: tuple[StartReply, asyncio.Task[None]] | None = None
+        self._reply_task: ReplyTask | None = None
+        self._thinkers: set[str] = set()
+        """Chat models that were found to begin an answer within a thought."""
         self._side_replies: dict[int, asyncio.Task[None]] = {}
         self._hint: asyncio.Task[None] | None = None
 
@@ -237,6 +241,9 @@ class LiveSession:
                 self._listening.drop(turn)
             case StartReply():
                 self._start_reply(command)
+            case SpeakFiller(reply, text):
+                if self._reply_task is not None and self._reply and self._reply[0].reply == reply:
+                    self._reply_task.speak_filler(text)
             case PrepareReply():
                 self._prepare_reply(command)
             case ListTools(server):
@@ -295,13 +302,14 @@ class LiveSession:
             self._channel.output_rate,
             self.dispatch,
             self._advance,
+            self._thinkers,
         )
         running = self._spawn(task.run())
         if order.side:
             self._side_replies[order.reply] = running
             running.add_done_callback(lambda _: self._side_replies.pop(order.reply, None))
         else:
-            self._reply = order, running
+            self._reply, self._reply_task = (order, running), task
 
     def _prepare_reply(self, hint: PrepareReply) -> None:
         """Pass a hint on to the chat model, one at a time; later ones meanwhile are dropped."""

@@ -94,6 +94,16 @@ class Playout:
             return False
         return not ledger.complete or ledger.heard < ledger.generated
 
+    def unheard_seconds(self, reply: int, now: float) -> float:
+        """Length of the reply's audio that is still to be heard; all of it while it stands
+        still."""
+        ledger = self._of(reply)
+        if ledger is None:
+            return 0.0
+        if ledger.released and not ledger.paused:
+            self._listen(ledger, now)
+        return (ledger.generated - ledger.heard) / ledger.rate
+
     async def room(self, reply: int) -> None:
         """Wait until the reply may be generated further: not too much is buffered unsent."""
         while (ledger := self._of(reply)) is not None:

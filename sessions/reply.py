@@ -1,17 +1,22 @@
-"""One reply being made: chat model → clauses → TTS → playout.
+"""One reply being made: chat model → answer → spoken form → clauses → TTS → playout.
 
 Two tasks per reply, joined by a queue of at most four clauses: one reads the chat model, one
 speaks. The queue and the playout's buffer hold the chat model back; a speculative reply goes no
 further than a few seconds of audio before it is released.
 
-Rules: every outcome is an event for the core (``ReplyPiece`` … then exactly one of
-``ReplyGenerated`` and ``ReplyFailed``, or neither when cancelled). Cancelling ``run`` stops the
-engines; the generators are closed before it returns.
+Rules
+- Every outcome is an event for the core (``ReplyPiece`` … then exactly one of ``ReplyGenerated``
+  and ``ReplyFailed``, or neither when cancelled). Cancelling ``run`` stops the engines; the
+  generators are closed before it returns.
+- Thoughts are no part of a reply; of a spoken one markup is neither (``spoken_form``).
+- Text does not wait for the end of its clause for long: what is there is spoken after about a
+  second, unless audio is still to be heard.
+- An answer without a word and without a tool call is asked for once more; the second one fails.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from media.formats import SAMPLE_BYTES
@@ -21,9 +26,11 @@ from pipelines.engines.base import (
     ChatMessage,
     ChatToolCall,
     EngineError,
+    EngineFailed,
     ToolDefinition,
     ToolOffer,
 )
+from pipelines.engines.thoughts import answers
 
 from .clauses import ClauseSplitter, speakable
 from .core.commands import StartReply
@@ -39,17 +46,29 @@ from .core.items import Message
 from .core.tools import AUTO, REQUIRED, Tool
 from .engines import LiveEngines
 from .playout import Playout
+from .spoken_form import SpokenForm
 
 log = logging.getLogger(__name__)
 
 _CLAUSES = 4
+_ATTEMPTS = 2
+"""Answers that are asked for before the reply fails for want of one."""
+_EARLY_SECONDS = 0.15
+"""Words are taken so long before the audio runs dry; a voice needs about that for them."""
 _CALLS = 32
 _ARGUMENTS = 65_536
 """Characters of one call's arguments."""
 
 
+class EmptyAnswer(EngineFailed):
+    """The chat model had nothing to say, twice."""
+
+
 class ReplyTask:
-    """Generates one reply."""
+    """Generates one reply.
+
+    ``thinkers``: ids of the chat models that begin an answer within a thought; a model that is
+    found to do so is added."""
 
     def __init__(
         self,
@@ -59,6 +78,7 @@ class ReplyTask:
         rate: int,
         dispatch: Callable[[Event], None],
         advance: Callable[[], None],
+        thinkers: set[str] | None = None,
     ) -> None:
         self._order = order
         self._engines = engines
@@ -66,8 +86,20 @@ class ReplyTask:
         self._rate = rate
         self._dispatch = dispatch
         self._advance = advance
+        self._thinkers = set() if thinkers is None else thinkers
+        self._splitter = ClauseSplitter()
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue(_CLAUSES)
+        self._news = asyncio.Event()
+        """There is more text, a clause, or a filler."""
+        self._filler: str | None = None
+        self._form = SpokenForm()
+        self._begun = False
+        """A clause of the answer has been taken to be spoken."""
+        self._said = False
+        """The answer has a word."""
         self._usage = (0, 0)
+        self._empty = 0
+        """Answers without a word that were thrown away."""
         self._truncated = False
         self._calls: dict[int, list[str]] = {}
         """Name and arguments of each call, as far as they have come."""
@@ -79,42 +111,81 @@ class ReplyTask:
             if self._order.config.output_audio:
                 await self._speak_as_written()
             else:
-                await self._write_text()
+                await self._answered(self._write_text)
         except* EngineError as group:
             error = _first(group)
             log.warning("a reply failed: %s", type(error).__name__)
             self._playout.complete(reply)
-            self._dispatch(ReplyFailed(reply, error.code, str(error)))
+            self._dispatch(ReplyFailed(reply, error.code, str(error), self._empty))
         else:
             self._playout.complete(reply)
             for _, (name, arguments) in sorted(self._calls.items()):
                 self._dispatch(ToolCalled(reply, name, arguments or "{}"))
-            self._dispatch(ReplyGenerated(reply, *self._usage, truncated=self._truncated))
+            self._dispatch(
+                ReplyGenerated(reply, *self._usage, truncated=self._truncated, empty=self._empty)
+            )
         self._advance()
+
+    def speak_filler(self, text: str) -> None:
+        """Say ``text`` first, unless the answer has begun meanwhile."""
+        self._filler = text
+        self._news.set()
+
+    # ------------------------------------------------------------------ writing
 
     async def _speak_as_written(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write_clauses())
+            tasks.create_task(self._write_to_the_end())
             tasks.create_task(self._speak_clauses())
 
+    async def _write_to_the_end(self) -> None:
+        await self._answered(self._write_clauses)
+        await self._clauses.put(None)
+        self._news.set()
+
+    async def _answered(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Have an answer written, once more where it says nothing; raises EmptyAnswer."""
+        for _ in range(_ATTEMPTS):
+            self._truncated = False
+            await write()
+            if self._said or self._calls or self._order.script is not None:
+                return
+            self._empty += 1
+        raise EmptyAnswer("The chat model had nothing to say.")
+
     async def _write_text(self) -> None:
+        """A written reply is passed on as it comes, markup and all, from its first sign on."""
+        blanks = ""
         async for text in self._texts():
-            self._dispatch(ReplyPiece(self._order.reply, text, 0, self._rate))
+            blanks += text
+            if self._said or blanks.strip():
+                text = blanks if self._said else blanks.lstrip()
+                self._said, blanks = True, ""
+                self._dispatch(ReplyPiece(self._order.reply, text, 0, self._rate))
 
     async def _write_clauses(self) -> None:
-        splitter = ClauseSplitter()
+        self._form = SpokenForm()
         async for text in self._texts():
-            for clause in splitter.feed(text):
+            await self._split(self._form.feed(text) if self._order.script is None else text)
+        await self._split(self._form.flush())
+        rest = self._splitter.flush()
+        if self._said or any(map(speakable, rest)):
+            for clause in rest:
                 await self._hand_over(clause)
-        for clause in splitter.flush():
+
+    async def _split(self, text: str) -> None:
+        for clause in self._splitter.feed(text, self._now):
             await self._hand_over(clause)
-        await self._clauses.put(None)
+        self._news.set()
 
     async def _hand_over(self, clause: str) -> None:
+        self._said = True
         self._dispatch(ClauseReady(self._order.reply))
         await self._clauses.put(clause)
+        self._news.set()
 
     async def _texts(self) -> AsyncIterator[str]:
+        """The answer's text, without thoughts."""
         order = self._order
         if order.script is not None:
             yield order.script
@@ -127,15 +198,27 @@ class ReplyTask:
             temperature=order.config.temperature,
             offer=offer_of(order.tools, order.config.tool_choice),
         )
-        async with aclosing(stream):
-            async for delta in stream:
-                self._account(delta)
+        before = self._usage
+        async with aclosing(answers(stream, thinking=model.model_id in self._thinkers)) as deltas:
+            async for delta in deltas:
+                self._account(delta, before)
+                if delta.retracts:
+                    self._thinkers.add(model.model_id)
+                    self._retract()
                 if delta.text:
                     yield delta.text
 
-    def _account(self, delta: ChatDelta) -> None:
+    def _retract(self) -> None:
+        """What has been written so far was a thought: drop what has not been spoken of it."""
+        self._form, self._said = SpokenForm(), self._begun
+        self._splitter.flush()
+        while not self._clauses.empty():
+            self._clauses.get_nowait()
+
+    def _account(self, delta: ChatDelta, before: tuple[int, int]) -> None:
         if delta.prompt_tokens or delta.completion_tokens:
-            self._usage = (delta.prompt_tokens, delta.completion_tokens)
+            prompt, completion = before
+            self._usage = (prompt + delta.prompt_tokens, completion + delta.completion_tokens)
         for piece in delta.calls:
             call = self._calls.setdefault(piece.index, ["", ""])
             call[0] = call[0] or piece.name
@@ -144,11 +227,44 @@ class ReplyTask:
                 raise EngineError("The chat model's tool calls have no end.")
         self._truncated = self._truncated or delta.finish_reason == "length"
 
+    # ------------------------------------------------------------------ speaking
+
     async def _speak_clauses(self) -> None:
-        while (clause := await self._clauses.get()) is not None:
+        while (clause := await self._next_clause()) is not None:
             await self._speak(clause)
 
-    async def _speak(self, clause: str) -> None:
+    async def _next_clause(self) -> str | None:
+        """The next clause; the filler, or words whose clause has not ended, where they are due."""
+        while self._clauses.empty():
+            if self._filler is not None and not self._begun:
+                filler, self._filler = self._filler, None
+                await self._speak(filler, filler=True)
+                continue
+            self._news.clear()
+            try:
+                async with asyncio.timeout_at(self._due()):
+                    await self._news.wait()
+            except TimeoutError:
+                if words := self._splitter.take(self._now):
+                    self._begun = self._said = True
+                    self._dispatch(ClauseReady(self._order.reply))
+                    return words
+        self._begun = True
+        return self._clauses.get_nowait()
+
+    def _due(self) -> float | None:
+        """When to speak what is held, although its clause has not ended."""
+        due = self._splitter.due()
+        if due is None:
+            return None
+        unheard = self._playout.unheard_seconds(self._order.reply, self._now)
+        return max(due, self._now + unheard - _EARLY_SECONDS)
+
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def _speak(self, clause: str, *, filler: bool = False) -> None:
         order, config = self._order, self._order.config
         speech = speakable(clause)
         if not speech:
@@ -163,16 +279,17 @@ class ReplyTask:
         async with aclosing(audio):
             async for pcm in audio:
                 await self._playout.room(order.reply)
-                self._put(text, resampler.push(pcm))
+                self._put(text, resampler.push(pcm), filler=filler)
                 text = ""
-        self._put(text, resampler.flush())
+        self._put(text, resampler.flush(), filler=filler)
 
-    def _put(self, text: str, pcm: bytes) -> None:
+    def _put(self, text: str, pcm: bytes, *, filler: bool = False) -> None:
         if not text and not pcm:
             return
         order = self._order
         self._playout.append(order.reply, pcm)
-        self._dispatch(ReplyPiece(order.reply, text, len(pcm) // SAMPLE_BYTES, self._rate))
+        samples = len(pcm) // SAMPLE_BYTES
+        self._dispatch(ReplyPiece(order.reply, text, samples, self._rate, filler))
         self._advance()
 
 

@@ -73,6 +73,14 @@ class StartReply:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakFiller:
+    """The answer is slow: say ``text`` at the reply's beginning, unless the answer has begun."""
+
+    reply: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrepareReply:
     """A hint: the next prompt will begin like this; have the chat model read it ahead."""
 
@@ -176,6 +184,7 @@ Command = (
     | DropTranscription
     | ScoreTurn
     | StartReply
+    | SpeakFiller
     | PrepareReply
     | ListTools
     | RunTool

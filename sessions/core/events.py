@@ -84,6 +84,8 @@ class ReplyPiece:
     text: str
     samples: int
     rate: int
+    filler: bool = False
+    """It was ordered by SpeakFiller and is no part of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class ReplyGenerated:
     completion_tokens: int = 0
     truncated: bool = False
     """True where the token limit cut it."""
+    empty: int = 0
+    """Answers that said nothing and were asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +117,8 @@ class ReplyFailed:
     reply: int
     code: str
     message: str
+    empty: int = 0
+    """As in ReplyGenerated: what it failed for, where the last one said nothing too."""
 
 
 @dataclass(frozen=True, slots=True)

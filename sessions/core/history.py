@@ -93,8 +93,9 @@ def history(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "
 
 
 def words_of_item(item: Item) -> Message | None:
-    """The item as the model reads it: of a reply, what was heard; None where nothing was."""
-    content = item.text if item.heard is None else item.heard
+    """The item as the model reads it: of a reply, what was heard behind its filler; None where
+    nothing was."""
+    content = (item.text if item.heard is None else item.heard)[item.filler :]
     return Message(item.role, content) if content.strip() else None
 
 

@@ -74,6 +74,9 @@ class Item:
     """True where the content is audio with a transcript, False where it is text."""
     heard: str | None = None
     """For an assistant item: the prefix of ``text`` that the caller heard; None: all of it."""
+    filler: int = 0
+    """Characters at the beginning of ``text`` that are a filler: heard, and no part of the
+    answer."""
     call: ToolCall | None = None
     """The item is this call."""
     state: CallState = CallState.MADE

@@ -274,7 +274,7 @@ class Latency:
     stt_ms: int
     """Until the final transcript was there."""
     llm_ms: int
-    """Until the chat model had finished the first clause."""
+    """Until the chat model had finished the first clause, or a filler was spoken in its place."""
     tts_ms: int
     """Until the first samples of that clause were there."""
     gateway_ms: int

@@ -178,6 +178,7 @@ class Replies:
             reply.moments.audio = self._call.now
         reply.progress = self._call.now
         reply.spoken.add(event.text, event.samples, event.rate)
+        reply.begins_with_filler = reply.begins_with_filler or event.filler
         reply.pieces.append(event.text)
         if reply.released:
             self._announce(reply)
@@ -352,9 +353,10 @@ class Replies:
         if reply.announced:
             return
         reply.announced, previous = True, None
+        filler = len(reply.pieces[0]) if reply.begins_with_filler else 0
         if reply.in_conversation:
             spoken = reply.config.output_audio
-            item = Item(reply.item_id, "assistant", "", "in_progress", spoken)
+            item = Item(reply.item_id, "assistant", "", "in_progress", spoken, filler=filler)
             previous = self._call.transcript.add(item)
         self._call.tell(announcement(reply, previous))
 

@@ -45,6 +45,8 @@ class Reply:
     generated: bool = False
     """Nothing more will be generated: all of it was, or an engine failed."""
     truncated: bool = False
+    begins_with_filler: bool = False
+    """Its first piece was said because the answer was slow."""
     told: int = 0
     """Pieces whose text ReplyText has told."""
     pieces: list[str] = field(default_factory=list)

@@ -65,8 +65,10 @@ def test_nothing_is_lost_and_little_is_held(text: str, width: int) -> None:
     ("clause", "speech"),
     [
         ("**Bold** and `code`", "Bold and code"),
-        ("- an item", "an item"),
-        ("[the page](https://example.org/x)", "the page"),
+        ("High usage\n", "High usage."),
+        ("High usage:\n", "High usage:"),
+        ("Great 👍🏽 then ❤️", "Great then"),
+        ("👍", ""),
         (" -- ", ""),
         ("", ""),
     ],

@@ -62,6 +62,7 @@ class Node:
         shared: Any = self.shared
         self.admission = Admission(10)
         self.ended: list[tuple[str, str]] = []
+        self.empty: list[str] = []
         self.host = SessionHost(
             engines or scripted_engines(answers=("Fine.",)),
             self.admission,
@@ -70,6 +71,7 @@ class Node:
             shared,
             record_to=to,
             on_ended=lambda carrier, reason: self.ended.append((carrier, reason)),
+            on_empty_answer=self.empty.append,
         )
         self.tasks: list[asyncio.Task[str]] = []
 
@@ -93,6 +95,24 @@ async def node() -> AsyncIterator[Node]:
         task.cancel()
     await asyncio.gather(*made.tasks, return_exceptions=True)
     assert made.host.active == 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcomes"),
+    [(("...", "Fine."), ["retried"]), (("...",), ["failed"]), (("Fine.",), [])],
+)
+async def test_answers_that_say_nothing_are_counted(
+    node: Node, answers: tuple[str, ...], outcomes: list[str]
+) -> None:
+    node.host._engines = scripted_engines(answers=answers)
+    channel, task = await node.call()
+    await channel.inbox.put({"type": "response.create"})
+    async with asyncio.timeout(5):
+        while not node.shared.turns:
+            await asyncio.sleep(0.01)
+    await channel.inbox.put(None)
+    await asyncio.wait_for(task, 5)
+    assert node.empty == outcomes
 
 
 async def test_a_call_is_told_to_everybody_from_first_to_last(node: Node) -> None:

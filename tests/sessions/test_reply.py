@@ -1,6 +1,7 @@
 """One reply being made: its pieces in order, one outcome, and nothing left when it is cancelled."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 
 from pipelines.engines.base import ChatMessage, EngineFailed, EngineTimeout
 from pipelines.engines.scripted import Fault, ScriptedEngines, scripted_engines, tone_of
+from sessions.clauses import ClauseSplitter
 from sessions.core.commands import StartReply
 from sessions.core.config import SessionConfig
 from sessions.core.events import (
@@ -18,11 +20,14 @@ from sessions.core.events import (
     ReplyFailed,
     ReplyGenerated,
     ReplyPiece,
+    ToolCalled,
 )
 from sessions.core.items import Message
+from sessions.core.tools import Tool
 from sessions.playout import Playout
 from sessions.reply import ReplyTask
 
+from . import virtual_clock
 from .fake_channel import FakeChannel
 
 RATE = 16_000
@@ -96,11 +101,18 @@ async def test_text_only_speaks_nothing() -> None:
     assert not maker.engines.voice.spoken
 
 
-async def test_what_cannot_be_spoken_is_text_without_samples() -> None:
-    maker = Maker(scripted_engines(answers=("Look here: \n\n***\n\nDone it is.",)))
+async def test_markup_is_neither_text_nor_speech() -> None:
+    maker = Maker(scripted_engines(answers=("Look here:\n\n***\n\n1. **Done** it is.",)))
     events = await maker.made()
-    assert text_of(events) == "Look here: \n\n***\n\nDone it is."
-    assert not any("*" in said for said in maker.engines.voice.spoken)
+    assert text_of(events) == "Look here:\nDone it is."
+    assert maker.engines.voice.spoken == ["Look here:", "Done it is."]
+
+
+async def test_what_cannot_be_spoken_is_text_without_samples() -> None:
+    maker = Maker(scripted_engines(answers=("Done it is. 👍",)))
+    events = await maker.made()
+    assert text_of(events) == "Done it is. 👍"
+    assert maker.engines.voice.spoken == ["Done it is."]
 
 
 async def test_the_token_limit_is_told() -> None:
@@ -189,3 +201,170 @@ async def test_each_piece_is_sent_as_it_comes(endless: Maker) -> None:
     await settle()
     assert endless.channel.pieces
     assert endless.moves > 10
+
+
+# ---------------------------------------------------------------------------- not an answer
+
+THOUGHT = "<think>The user wants a greeting.</think>Good morning to you."
+
+
+@pytest.mark.parametrize("spoken", [True, False])
+async def test_thoughts_are_no_part_of_a_reply(spoken: bool) -> None:
+    order = replace(ORDER, config=SessionConfig(output_audio=spoken))
+    maker = Maker(scripted_engines(answers=(THOUGHT,)), order)
+    events = await maker.made()
+    assert text_of(events) == "Good morning to you."
+    assert maker.engines.voice.spoken == (["Good morning to you."] if spoken else [])
+
+
+async def test_a_model_that_begins_within_a_thought_is_known_from_then_on() -> None:
+    engines = scripted_engines(answers=("A greeting, I think. So: </think> Good morning.",))
+    thinkers: set[str] = set()
+    texts = []
+    for _ in range(2):
+        maker = Maker(engines)
+        maker.task = ReplyTask(
+            ORDER, engines, maker.playout, RATE, maker.events.append, maker._advance, thinkers
+        )
+        texts.append(text_of(await maker.made()))
+    assert thinkers == {engines.chat_model.model_id}
+    assert texts[0].endswith("Good morning.")
+    assert texts[1] == "Good morning."
+
+
+EMPTY = [
+    "",
+    "  \n",
+    "...",
+    "👍🎉",
+    "<think>Nothing to say.</think>",
+    "<think>never closed",
+    "**",
+    "[laughs]",
+]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+async def test_an_answer_that_says_nothing_is_asked_for_once_more(empty: str) -> None:
+    maker = Maker(scripted_engines(answers=(empty, "Good morning.")))
+    events = await maker.made()
+    assert text_of(events) == "Good morning."
+    generated = events[-1]
+    assert isinstance(generated, ReplyGenerated)
+    assert generated.empty == 1
+    assert generated.completion_tokens == len(empty.split(" ")) + 2, "both answers are counted"
+    assert len(maker.engines.chat_model.asked) == 2
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+async def test_one_that_says_nothing_twice_fails(empty: str) -> None:
+    maker = Maker(scripted_engines(answers=(empty,)))
+    events = await maker.made()
+    message = "The chat model had nothing to say."
+    assert events == [ReplyFailed(1, "PROVIDER_ERROR", message, empty=2)]
+    assert len(maker.engines.chat_model.asked) == 2
+
+
+async def test_in_writing_a_sign_is_an_answer_and_blanks_are_none() -> None:
+    order = replace(ORDER, config=SessionConfig(output_audio=False))
+    assert text_of(await Maker(scripted_engines(answers=("\n 👍",)), order).made()) == "👍"
+    events = await Maker(scripted_engines(answers=(" \n ",)), order).made()
+    assert isinstance(events[-1], ReplyFailed)
+    assert text_of(events) == ""
+
+
+async def test_a_tool_call_alone_is_not_empty() -> None:
+    order = replace(ORDER, tools=(Tool("look_up"),))
+    maker = Maker(scripted_engines(answers=('...\nCALL look_up {"a": 1}',)), order)
+    events = await maker.made()
+    assert events == [ToolCalled(1, "look_up", '{"a": 1}'), ReplyGenerated(1, 1, 1)]
+
+
+# ---------------------------------------------------------------------------- the clock
+
+NEVER = 3600.0
+
+
+class Listener:
+    """Hears a released reply on a virtual clock: each text and the seconds it came after."""
+
+    def __init__(self, engines: ScriptedEngines, *waits: float) -> None:
+        """``waits``: seconds before each delta of the chat model, the last one for ever."""
+        steps = itertools.chain(waits, itertools.repeat(waits[-1]))
+
+        async def delay(_: float) -> None:
+            await asyncio.sleep(next(steps))
+
+        engines.chat_model.delay = delay
+        self.maker = Maker(engines)
+        self.heard: list[tuple[float, str]] = []
+        self.task = ReplyTask(
+            ORDER, engines, self.maker.playout, RATE, self._note, self.maker._advance
+        )
+
+    def _note(self, event: Event) -> None:
+        if isinstance(event, ReplyPiece) and event.text:
+            self.heard.append(
+                (round(asyncio.get_running_loop().time() - self._start, 1), event.text)
+            )
+
+    async def listen(self, seconds: float = 60.0, filler_after: float | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self._start = loop.time()
+        self.maker.playout.release(1)
+        running = asyncio.create_task(self.task.run())
+        if filler_after is not None:
+            loop.call_later(filler_after, self.task.speak_filler, "One moment. ")
+        while loop.time() < self._start + seconds and not running.done():
+            self.maker.playout.advance(loop.time())
+            await asyncio.sleep(0.02)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        self.maker.assert_free()
+
+
+def heard(answer: str, *waits: float, filler_after: float | None = None) -> list[tuple[float, str]]:
+    async def listened() -> list[tuple[float, str]]:
+        listener = Listener(scripted_engines(answers=(answer,)), *waits)
+        await listener.listen(filler_after=filler_after)
+        return listener.heard
+
+    return virtual_clock.run(listened())
+
+
+def test_a_word_a_second_is_heard_from_the_first_second_on_in_groups() -> None:
+    text = "We are open from nine in the morning until five in the evening"
+    pieces = heard(text, 0.0, 1.0)
+    assert pieces[0][0] <= 1.0
+    assert "".join(words for _, words in pieces) == text
+    moments = [moment for moment, _ in pieces]
+    assert max(later - sooner for sooner, later in itertools.pairwise(moments)) <= 2.1
+    assert all(len(words.split()) >= 2 for _, words in pieces[1:-1])
+
+
+def test_words_are_heard_though_the_model_stalls_behind_them() -> None:
+    assert heard("We are open today", 0.3, 0.05, 0.05, NEVER) == [(1.3, "We are open")]
+
+
+def test_a_word_is_not_cut_in_two_where_its_half_is_late() -> None:
+    splitter = ClauseSplitter()
+    for moment, token in enumerate(("We", " will", " re", "sched", "ule", " it")):
+        splitter.feed(token, float(moment))
+        assert not splitter.take(moment + 0.4).endswith(("re", "sched"))
+
+
+def test_words_wait_for_their_clause_while_there_is_audio_to_hear() -> None:
+    """Two seconds of audio hide a model that needs as long for its second sentence."""
+    first = "Here is a sentence that lasts two seconds."
+    pieces = heard(f"{first} And one more that comes slowly.", *[0.0] * 8, 0.3)
+    assert [text for _, text in pieces] == [first, " And one more that comes slowly."]
+
+
+def test_a_filler_is_heard_before_an_answer_that_is_slow() -> None:
+    pieces = heard("Good morning.", 5.0, 0.0, filler_after=2.5)
+    assert pieces == [(2.5, "One moment. "), (5.0, "Good morning.")]
+
+
+def test_a_filler_that_comes_too_late_is_not_spoken() -> None:
+    assert heard("Good morning.", 1.0, 0.0, filler_after=2.5) == [(1.0, "Good morning.")]
+    assert heard("Well, I am here.", 0.0, 2.0, filler_after=1.5)[0] == (1.0, "Well,")

@@ -25,6 +25,7 @@ from sessions.core.commands import (
     ResumePlayout,
     RunTool,
     ScoreTurn,
+    SpeakFiller,
     StartReply,
     StartTranscription,
     StopPlayout,
@@ -340,6 +341,12 @@ class ModelShell:
                 self.transcriptions.remove(turn)
             case StartReply() | ReleaseReply() | CancelReply():
                 self._carry_out_reply(command)
+            case SpeakFiller(number):
+                covered = self.replies[number]
+                assert covered.released
+                assert covered.order.config.output_audio
+                assert not covered.pieces
+                assert self._lives(covered)
             case ListTools():
                 self.listings.append(command)
             case RunTool(call_id):

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from sessions.core.commands import StartReply
-from sessions.core.continuation import FILLERS, PATIENCE
-from sessions.core.events import RequestResponse
+from sessions.core.commands import SpeakFiller, StartReply
+from sessions.core.config import SessionConfig
+from sessions.core.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE, filler_in
+from sessions.core.events import CancelResponse, ClauseReady, ReplyPiece, RequestResponse
+from sessions.core.notices import ReplyDone
 from sessions.core.turns import State
 
+from .conftest import ShellFactory
 from .model_shell import ModelShell
 from .test_tool_calls import CONFIG, calling
 
@@ -58,3 +61,98 @@ def test_where_there_are_no_words_or_no_voice_there_is_none(change: dict[str, ob
     shell.pass_time(PATIENCE + 2)
     assert shell.stands(State.CALLING)
     assert not scripts(shell)
+
+
+# ---------------------------------------------------------------------------- a slow answer
+
+
+def fillers(shell: ModelShell) -> list[SpeakFiller]:
+    return shell.ordered(SpeakFiller)
+
+
+def asked(**changes: object) -> ModelShell:
+    """A call that waits for its answer."""
+    shell = ModelShell(replace(SessionConfig(), **changes))  # type: ignore[arg-type]
+    shell.feed(RequestResponse())
+    return shell
+
+
+def test_a_slow_answer_is_covered_by_a_filler_in_the_same_reply() -> None:
+    shell = asked()
+    shell.pass_time(ANSWER_PATIENCE - 0.1)
+    assert not fillers(shell)
+    shell.pass_time(0.2)
+    assert fillers(shell) == [SpeakFiller(shell.reply.number, "One moment. ")]
+    shell.pass_time(5.0)
+    assert len(fillers(shell)) == 1
+    assert not scripts(shell)
+
+
+def test_the_filler_is_heard_and_told_and_no_part_of_the_history() -> None:
+    shell = asked()
+    shell.pass_time(ANSWER_PATIENCE)
+    shell.reply.pieces.append(("One moment. ", 12_000))
+    shell.feed(ReplyPiece(shell.reply.number, "One moment. ", 12_000, 24_000, filler=True))
+    shell.play(0.0)
+    assert shell.stands(State.SPEAKING)
+    shell.piece("It is noon.", 500)
+    shell.generated()
+    shell.play(2.0)
+    assert shell.told(ReplyDone)[-1].heard == "One moment. It is noon."
+    shell.feed(RequestResponse())
+    assert [m.content for m in shell.reply.order.history if m.role == "assistant"] == [
+        "It is noon."
+    ]
+
+
+def test_a_filler_that_was_cut_leaves_nothing_in_the_history() -> None:
+    shell = asked()
+    shell.pass_time(ANSWER_PATIENCE)
+    shell.reply.pieces.append(("One moment. ", 24_000))
+    shell.feed(ReplyPiece(shell.reply.number, "One moment. ", 24_000, 24_000, filler=True))
+    shell.play(0.7)
+    shell.feed(CancelResponse())
+    assert shell.told(ReplyDone)[-1].heard == "One"
+    shell.feed(RequestResponse())
+    assert not [m for m in shell.reply.order.history if m.role == "assistant"]
+
+
+@pytest.mark.parametrize("change", [{"language": "fi"}, {"output_audio": False}])
+def test_no_filler_without_words_or_without_a_voice(change: dict[str, object]) -> None:
+    shell = asked(**change)
+    shell.pass_time(10)
+    assert not fillers(shell)
+
+
+def test_a_region_of_a_language_has_its_filler() -> None:
+    assert filler_in("de-AT") == filler_in("de") == "Einen Moment."
+
+
+def test_an_answer_that_has_begun_needs_no_filler() -> None:
+    shell = asked()
+    shell.feed(ClauseReady(shell.reply.number))
+    shell.pass_time(10)
+    assert not fillers(shell)
+
+
+def test_a_speculation_gets_none_before_it_is_let_out(call: ShellFactory) -> None:
+    shell = call(eagerness="low")
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is the capital of France?", 0.9)
+    assert not shell.reply.released
+    shell.silence(200)
+    assert not fillers(shell)
+
+
+def test_a_turn_that_had_a_filler_for_its_tool_gets_no_other() -> None:
+    shell = calling("look_up")
+    shell.pass_time(PATIENCE)
+    shell.piece(FILLERS["en"], 400)
+    shell.generated()
+    shell.play(0.0)
+    shell.play(1.0)
+    shell.tool_returns("sunny")
+    assert shell.stands(State.THINKING)
+    shell.pass_time(10)
+    assert not fillers(shell)
