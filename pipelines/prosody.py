@@ -2,9 +2,10 @@
 
 ``natural`` may change punctuation, ``expressive`` may add the tags of the text's language too. The
 guard proves that the words are the same, in the same order; where they are not, where the model
-is not there, too slow or fails, the verbatim text is spoken and the outcome says why.
+is not there, too slow or fails, the text gets its punctuation by rule (pipelines.punctuation) and
+the outcome says why.
 
-Long texts go through in passages of whole clauses; one that fails makes the whole verbatim, so
+Long texts go through in passages of whole clauses; one that fails leaves the whole to the rules, so
 that a take has one manner.
 """
 
@@ -16,6 +17,7 @@ from typing import Literal
 
 from .engines.base import ChatMessage, ChatModel, EngineError
 from .engines.thoughts import answers
+from .punctuation import punctuated
 from .speech_clauses import clauses
 from .speech_script import TAG, TAGS
 
@@ -25,6 +27,13 @@ PASSAGE_SECONDS = 60.0
 MAX_CHARACTERS = 20_000
 """Longer texts are spoken verbatim: a local model would need an hour for them."""
 _PUNCTUATION = frozenset(",.;:!?…—–-\"'“”‘’«»()。、，！？；：¿¡\n ")
+_REASONS = {
+    "model_unavailable": " (no chat model is there to prepare it)",
+    "text_too_long": f" (the chat model prepares texts of up to {MAX_CHARACTERS} characters)",
+    "timeout": " (the chat model took too long)",
+    "model_failed": " (the chat model failed)",
+    "words_changed": " (the chat model changed words, which is not let through)",
+}
 _RULES = (
     "You prepare text for a speech synthesizer. Repeat the user's text with better punctuation for"
     " reading aloud. Never add, remove, replace, reorder, translate or respell a word or number."
@@ -34,11 +43,12 @@ _RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The script to speak. ``applied``: the delivery it has; ``reason`` why it is verbatim though
-    another was asked for."""
+    """The script to speak. ``applied``: the delivery it has, verbatim where nothing was changed;
+    ``by``: who changed it; ``reason``: why that was not the model."""
 
     script: str
     applied: Delivery
+    by: Literal["model", "rules"] | None = None
     reason: str | None = None
 
 
@@ -46,28 +56,48 @@ async def prepare(text: str, language: str, delivery: Delivery, chat: ChatModel 
     """``text`` prepared for ``delivery``; never raises but when cancelled."""
     if delivery == "verbatim":
         return Prepared(text, "verbatim")
-    if chat is None:
-        return Prepared(text, "verbatim", "model_unavailable")
-    if len(text) > MAX_CHARACTERS:
-        return Prepared(text, "verbatim", "text_too_long")
     tags = TAGS.get(language, ()) if delivery == "expressive" else ()
+    made = await _by_model(text, tags, chat)
+    if made.by == "model" and made.script != text:
+        return made
+    script = punctuated(text, language)
+    if script == text or not unchanged(text, script):
+        return Prepared(text, "verbatim", None, made.reason)
+    return Prepared(script, "natural", "rules", made.reason)
+
+
+def reported(asked: Delivery, prepared: Prepared) -> str | None:
+    """What a user is to know of a delivery that had not its full effect; None: it had."""
+    why = _REASONS.get(prepared.reason or "", "")
+    if asked == prepared.applied:
+        return None
+    if prepared.applied == "verbatim":
+        return f"delivery {asked!r} changed nothing: the text is spoken as it was sent{why}."
+    return f"Only punctuation was changed: there are no expression tags{why}."
+
+
+async def _by_model(text: str, tags: tuple[str, ...], chat: ChatModel | None) -> Prepared:
+    if chat is None:
+        return Prepared(text, "verbatim", None, "model_unavailable")
+    if len(text) > MAX_CHARACTERS:
+        return Prepared(text, "verbatim", None, "text_too_long")
     passages: list[str] = []
     for passage in _passages(text):
         try:
             async with asyncio.timeout(PASSAGE_SECONDS):
                 answer = await _ask(chat, passage, tags)
         except TimeoutError:
-            return Prepared(text, "verbatim", "timeout")
+            return Prepared(text, "verbatim", None, "timeout")
         except EngineError:
-            return Prepared(text, "verbatim", "model_failed")
+            return Prepared(text, "verbatim", None, "model_failed")
         if not unchanged(passage, answer, tags):
-            return Prepared(text, "verbatim", "words_changed")
+            return Prepared(text, "verbatim", None, "words_changed")
         passages.append(answer)
-    applied: Delivery = "expressive" if tags else "natural"
     script = " ".join(passages)
     if not unchanged(text, script, tags):  # a passage may have been cut within a word
-        return Prepared(text, "verbatim", "words_changed")
-    return Prepared(script, applied)
+        return Prepared(text, "verbatim", None, "words_changed")
+    tagged = any(tag.lower() in tags for tag in TAG.findall(script))
+    return Prepared(script, "expressive" if tagged else "natural", "model")
 
 
 def unchanged(original: str, script: str, tags: tuple[str, ...] = ()) -> bool:

@@ -18,7 +18,7 @@ from media.formats import SAMPLE_BYTES, milliseconds_of
 from .engines.base import ChatModel, ModelUnavailable, Speaker
 from .engines.jobs import JobEngines, SpeechChoice
 from .jobs import JobFailed, JobResult, JobRun, JobType, Unit
-from .prosody import Delivery, Prepared, prepare
+from .prosody import Delivery, Prepared, prepare, reported
 from .recital import recite
 from .speech_order import (
     ClonedVoices,
@@ -97,6 +97,8 @@ class TtsKind:
         choice = await self._choice(run, order)
         speaker = await self._engines.speech(choice)
         prepared = await self._prepare(order)
+        if missed := reported(cast(Delivery, order.delivery), prepared):
+            run.warn("delivery_not_applied", missed, "delivery")
         await run.progress(_PREPARED_PERCENT)
         with tempfile.TemporaryDirectory(prefix="blab-tts-") as folder:
             raw = Path(folder) / "raw.pcm"
@@ -164,6 +166,8 @@ def _take(order: SpeechOrder, speaker: Speaker, prepared: Prepared) -> dict[str,
         "delivery": prepared.applied,
         "polished": order.polish,
     }
+    if prepared.by is not None:
+        take["deliveryBy"] = prepared.by
     if prepared.reason is not None:
         take["deliveryFallback"] = prepared.reason
     return take

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.engines.scripted import ScriptedChatModel
-from pipelines.prosody import prepare, unchanged
+from pipelines.prosody import Prepared, prepare, reported, unchanged
 
 TEXT = "Hello there I am fine it costs 3.50 and not -5 don't you see"
 
@@ -38,16 +38,32 @@ def test_every_text_is_itself(text: str) -> None:
     assert unchanged(text, text)
 
 
-async def test_delivery_is_applied_or_says_why_not() -> None:
+async def test_delivery_is_applied_or_left_to_the_rules() -> None:
     chat = ScriptedChatModel(("Hello, there. <laugh>",))
     done = await prepare("hello there", "en", "expressive", chat)
-    assert (done.script, done.applied, done.reason) == ("Hello, there. <laugh>", "expressive", None)
+    assert done == Prepared("Hello, there. <laugh>", "expressive", "model")
+    assert reported("expressive", done) is None
     chat = ScriptedChatModel(("Hello, there. <laugh>",))
     done = await prepare("hello there", "de", "expressive", chat)
-    assert (done.script, done.applied) == ("hello there", "verbatim")
-    assert done.reason == "words_changed"
+    assert done == Prepared("hello there.", "natural", "rules", "words_changed")
+    said = reported("expressive", done)
+    assert said is not None
+    assert said.startswith("Only punctuation was changed")
     chat = ScriptedChatModel(("<think>A comma.</think>Hello, there.",))
     done = await prepare("hello there", "en", "natural", chat)
-    assert (done.script, done.applied) == ("Hello, there.", "natural")
+    assert done == Prepared("Hello, there.", "natural", "model")
     done = await prepare("hello there", "en", "natural", None)
-    assert (done.script, done.reason) == ("hello there", "model_unavailable")
+    assert done == Prepared("hello there.", "natural", "rules", "model_unavailable")
+    assert reported("natural", done) is None
+
+
+async def test_a_delivery_that_changed_nothing_says_so() -> None:
+    chat = ScriptedChatModel(("Hello there.",))
+    done = await prepare("Hello there.", "en", "natural", chat)
+    assert done == Prepared("Hello there.", "verbatim")
+    said = reported("natural", done)
+    assert said == "delivery 'natural' changed nothing: the text is spoken as it was sent."
+    assert reported("verbatim", Prepared("Hello there.", "verbatim")) is None
+    said = reported("natural", await prepare("x" * 30_000 + ".", "en", "natural", chat))
+    assert said is not None
+    assert "up to 20000 characters" in said
