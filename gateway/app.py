@@ -239,6 +239,7 @@ class Blab:
         checks: dict[str, Check] = {
             "engines": _sync(self._engines_waiting),
             "admission": _sync(self._no_slot),
+            "draining": _sync(self._draining),
             "database": self._database_away,
         }
         if self._embedded:
@@ -253,11 +254,12 @@ class Blab:
         return self._engines.waiting_for()
 
     def _no_slot(self) -> str | None:
-        if self._admission.draining:
-            return "The server is shutting down."
         if self._admission.active >= self._admission.capacity:
             return f"Every line is in use ({self._admission.capacity})."
         return None
+
+    def _draining(self) -> str | None:
+        return "The server is shutting down." if self._admission.draining else None
 
     async def _database_away(self) -> str | None:
         await self._database.fetchval("SELECT 1")

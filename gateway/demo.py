@@ -1,16 +1,18 @@
 """The demo page, and the key it may have without an account.
 
-``GET /`` and ``/demo/…`` serve static/demo: the files found there at start, nothing else, under a
-policy that allows no inline script and no foreign source. ``POST /demo/session`` mints an
-ephemeral key for the local workspace: only in embedded mode, only for this machine under a
-loopback name, only for the page itself or a program (no foreign Origin).
+``GET /`` and ``/demo/…`` serve static/demo: the files as they were at start, packed once and named
+by their content, nothing else, under a policy that allows no inline script and no foreign source.
+``POST /demo/session`` mints an ephemeral key for the local workspace: only in embedded mode, only
+for this machine under a loopback name, only for the page itself or a program (no foreign Origin).
 """
 
-import asyncio
+import gzip
+import hashlib
 import mimetypes
+from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from rest.ephemeral import EphemeralKeys, Grant
 from rest.errors import Forbidden, NotFound
@@ -52,7 +54,7 @@ class Demo:
 
     def __init__(self, folder: Path, ephemeral: EphemeralKeys, workspace_id: str | None) -> None:
         self._files = {
-            path.relative_to(folder).as_posix(): path
+            path.relative_to(folder).as_posix(): _File.read(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not path.is_symlink()
         }
@@ -67,13 +69,13 @@ class Demo:
             web.post("/demo/session", self.session),
         ]
 
-    async def index(self, _request: web.Request) -> web.StreamResponse:
+    async def index(self, request: web.Request) -> web.StreamResponse:
         """GET /."""
-        return await self._serve(_INDEX)
+        return self._serve(_INDEX, request)
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         """GET /demo/NAME."""
-        return await self._serve(request.match_info["name"])
+        return self._serve(request.match_info["name"], request)
 
     async def session(self, request: web.Request) -> web.Response:
         """POST /demo/session → ``{value, expires_at}``."""
@@ -96,18 +98,49 @@ class Demo:
         key = await self._ephemeral.mint(Grant(self._workspace_id))
         return json_response({"value": key.value, "expires_at": key.expires_at})
 
-    async def _serve(self, name: str) -> web.Response:
-        path = self._files.get(name)
-        if path is None:
+    def _serve(self, name: str, request: web.Request) -> web.Response:
+        file = self._files.get(name)
+        if file is None:
             raise NotFound("There is no such file.")
-        kind = _TYPES.get(path.suffix) or mimetypes.guess_type(name)[0]
-        body = await asyncio.get_running_loop().run_in_executor(None, path.read_bytes)
-        textual = kind is not None and (kind.startswith("text/") or kind == "image/svg+xml")
+        headers = {**_HEADERS, hdrs.ETAG: file.etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+        if any(tag.value == file.tag for tag in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        body = file.body
+        if file.packed is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            body, headers[hdrs.CONTENT_ENCODING] = file.packed, "gzip"
         return web.Response(
             body=body,
-            headers=_HEADERS,
-            content_type=kind or "application/octet-stream",
-            charset="utf-8" if textual else None,
+            headers=headers,
+            content_type=file.content_type,
+            charset="utf-8" if file.textual else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file of the page, as it was at start. ``packed``: by gzip, where that makes it smaller."""
+
+    body: bytes
+    packed: bytes | None
+    tag: str
+    content_type: str
+    textual: bool
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.tag}"'
+
+    @classmethod
+    def read(cls, path: Path) -> "_File":
+        kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or ""
+        body = path.read_bytes()
+        packed = gzip.compress(body, 9, mtime=0)
+        return cls(
+            body,
+            packed if len(packed) < len(body) else None,
+            hashlib.sha256(body).hexdigest()[:32],
+            kind or "application/octet-stream",
+            kind.startswith("text/") or kind == "image/svg+xml",
         )
 
 

@@ -62,7 +62,7 @@ from .core.events import (
     PlayoutStopped,
     Tick,
 )
-from .core.notices import Fault, Notice, SessionChanged, SessionOpened
+from .core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
 from .engines import LiveEngines
 from .listening import Listening
 from .playout import Playout
@@ -71,6 +71,7 @@ from .tools import ToolRunner, Tools
 
 log = logging.getLogger(__name__)
 
+PING = "blab.ping"
 INTERNAL_ERROR = "internal_error"
 SERVER_SHUTDOWN = "server_shutdown"
 
@@ -176,6 +177,9 @@ class LiveSession:
         """Carry out a client message, whoever sent it; a faulty one is answered as an error.
 
         ``answer``: who is told of such an error in the caller's place."""
+        if message.get("type") == PING:
+            self._pong(message, answer)
+            return
         if answer is not None:
             message = self._asides.mark(message, answer)
         try:
@@ -186,6 +190,17 @@ class LiveSession:
             if isinstance(event, SpokenItem):
                 event = replace(event.event, clip=self._listening.keep(event.pcm, event.rate))
             self.dispatch(event)
+
+    def _pong(self, ping: Mapping[str, Any], answer: Answer | None) -> None:
+        """Answer a ping to whoever sent it: a sign of life, no part of the conversation."""
+        ping_id = ping.get("event_id")
+        known = ping_id if isinstance(ping_id, str) else None
+        events = list(self._vocabulary.render(Pong(known)))
+        if answer is not None:
+            answer(events)
+            return
+        for event in events:
+            self._channel.send(event)
 
     def describe(self, answer: Answer) -> None:
         """Tell somebody who came late the session as it is, as it is told at a call's beginning."""

@@ -295,6 +295,13 @@ class Fault:
     """True where the fault is ours (an engine), False where it is the client's."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A client's ping came; for that client alone. ``ping_id``: its ``event_id``, if it had one."""
+
+    ping_id: str | None
+
+
 Notice = (
     SessionOpened
     | SessionChanged
@@ -324,5 +331,6 @@ Notice = (
     | KeyReceived
     | IdleTimeout
     | Latency
+    | Pong
     | Fault
 )

@@ -89,3 +89,26 @@ async def test_the_page_comes_with_a_strict_policy(
     for path in ("/demo/../secret", "/demo/%2e%2e/secret", "/demo/absent.js"):
         async with http.get(f"{server.url}{path}") as answer:
             assert answer.status == 404
+
+
+async def test_a_file_is_sent_once_and_packed(
+    server: TestServer, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    (tmp_path / "long.js").write_text("let a = 1;\n" * 200)
+    made = TestServer()
+    made.app.add_routes(Demo(tmp_path, made.ephemeral, None).routes())
+    async with made.running():
+        url = f"{made.url}/demo/long.js"
+        async with http.get(url, headers={"Accept-Encoding": "gzip"}) as packed:
+            assert packed.headers["Content-Encoding"] == "gzip"
+            assert int(packed.headers["Content-Length"]) < 200
+            assert await packed.text() == "let a = 1;\n" * 200
+            tag = packed.headers["ETag"]
+        async with http.get(url, headers={"Accept-Encoding": "identity"}) as plain:
+            assert "Content-Encoding" not in plain.headers
+            assert (plain.headers["ETag"], plain.headers["Vary"]) == (tag, "Accept-Encoding")
+        async with http.get(url, headers={"If-None-Match": tag}) as again:
+            assert (again.status, await again.read()) == (304, b"")
+            assert "Content-Security-Policy" in again.headers
+        async with http.get(url, headers={"If-None-Match": '"other"'}) as changed:
+            assert changed.status == 200

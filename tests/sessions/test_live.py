@@ -177,6 +177,18 @@ async def test_a_typed_message_is_answered() -> None:
         assert engines.chat_model.asked[0][-1] == ChatMessage("user", "hello")
 
 
+async def test_a_ping_is_answered_to_its_sender_alone() -> None:
+    async with ScriptedCall(scripted_engines()) as call:
+        await call.send({"type": "blab.ping", "event_id": "mine"})
+        pong = await call.event("blab.pong")
+        assert pong["ping_id"] == "mine"
+        answers: list[list[dict[str, Any]]] = []
+        call.session.inject({"type": "blab.ping", "event_id": 7}, answers.append)
+        ((answer,),) = answers
+        assert (answer["type"], answer["ping_id"]) == ("blab.pong", None)
+        assert len([e for e in call.channel.events if e["type"] == "blab.pong"]) == 1
+
+
 async def test_push_to_talk_ends_a_turn_by_hand() -> None:
     engines = scripted_engines(hears=("by hand",), answers=("Yes.",))
     manual = TurnDetection(mode=TurnMode.NONE)

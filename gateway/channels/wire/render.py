@@ -28,6 +28,7 @@ from sessions.core.notices import (
     PlayoutEnded,
     PlayoutHeld,
     PlayoutResumed,
+    Pong,
     ReplyCreated,
     ReplyDone,
     ReplyItemAdded,
@@ -105,6 +106,7 @@ class Renderer:
             KeyReceived: self._key_received,
             IdleTimeout: self._idle_timeout,
             Latency: self._latency,
+            Pong: self._pong,
             Fault: self._fault,
         }
 
@@ -271,6 +273,9 @@ class Renderer:
                 "item_id": f"item_idle_{self._idle_timeouts}",
             }
         ]
+
+    def _pong(self, notice: Pong) -> list[Body]:
+        return [{"type": "blab.pong", "ping_id": notice.ping_id}]
 
     def _latency(self, notice: Latency) -> list[Body]:
         return self._if_asked("latency", {"type": "blab.latency"} | asdict(notice))
