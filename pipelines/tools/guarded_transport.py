@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 import httpx2
-from aiohttp import ClientResponse
+from aiohttp import ClientError, ClientResponse
 
 from pipelines.ssrf import CustomerHttp, Undelivered, UrlRefused
 
@@ -56,7 +56,7 @@ class _Body(httpx2.AsyncByteStream):
                 if size > MAX_BYTES:
                     raise httpx2.ReadError(f"the answer has more than {MAX_BYTES} bytes")
                 yield piece
-        except (Undelivered, OSError, TimeoutError) as error:
+        except (Undelivered, ClientError, OSError, TimeoutError) as error:
             raise httpx2.ReadError("the connection broke") from error
 
     async def aclose(self) -> None:

@@ -14,7 +14,7 @@ from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 from pipelines.engines.base import EngineFailed
-from pipelines.ssrf import CustomerHttp
+from pipelines.ssrf import CustomerHttp, UrlRefused
 
 from .guarded_transport import GuardedTransport
 from .http_tool import MAX_OUTPUT, call_http
@@ -75,18 +75,27 @@ class ToolRunner:
 
     @asynccontextmanager
     async def _server(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Client]:
-        """A connection to an MCP server; what fails behind it is told as EngineFailed."""
+        """A connection to an MCP server; whatever fails behind it is an EngineFailed.
+
+        The MCP client and httpx check addresses in their own ways, and raise InvalidURL outside of
+        HTTPError: the address goes to them as our own check has it."""
+        try:
+            address = str(self._http.check(url))
+        except UrlRefused as refusal:
+            raise EngineFailed(str(refusal)) from refusal
         try:
             async with httpx2.AsyncClient(
                 transport=GuardedTransport(self._http), headers=dict(headers), timeout=None
             ) as http:
-                carrier = streamable_http_client(url, http_client=http)
+                carrier = streamable_http_client(address, http_client=http)
                 async with Client(carrier, cache=None) as client:
                     yield client
         except* EngineFailed as group:
             raise _first(group) from None
         except* MCPError as group:
             raise EngineFailed(f"The MCP server refused: {_first(group)}"[:500]) from None
+        except* httpx2.InvalidURL as group:
+            raise EngineFailed("The MCP server's URL is not well-formed.") from group
         except* (httpx2.HTTPError, OSError, ValueError, RuntimeError) as group:
             raise EngineFailed("The MCP server could not be reached or understood.") from group
 

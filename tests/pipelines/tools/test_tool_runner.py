@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from pipelines.engines.base import EngineFailed
 from pipelines.ssrf import CustomerHttp
+from pipelines.tools.guarded_transport import MAX_BYTES
 from pipelines.tools.tool_runner import ToolRunner
 from tests.gateway.tool_hosts import http_tool, mcp_server
 
@@ -40,6 +43,75 @@ async def test_what_cannot_or_may_not_be_reached_fails(allowed: bool) -> None:
             await ToolRunner(http).call_http("POST", "http://127.0.0.1:9/", {}, "{}")
     finally:
         await http.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://0177.0.0.1/",
+        "http://256.1.1.1/",
+        "http://[1::2::3]/",
+        "http://[v1.x]/",
+        "http://a:x/",
+        "http://ex\u00e4mple..com/",
+        "http://" + "\u00fc" * 70 + ".com/",
+        "http://\u2603.net/",
+        "http://\uff11\uff12\uff17.0.0.1/",
+        "http://\ud800.com/",
+        "http://a.com/\n",
+        "",
+    ],
+)
+async def test_an_address_that_a_client_library_refuses_is_a_failure_like_any(url: str) -> None:
+    http = CustomerHttp(look_up=lambda _: [])
+    try:
+        for work in (
+            ToolRunner(http).list_tools(url, {}),
+            ToolRunner(http).call_mcp(url, {}, "find", "{}"),
+            ToolRunner(http).call_http("POST", url, {}, '{"a": "\\ud800"}'),
+        ):
+            with pytest.raises(EngineFailed):
+                await work
+    finally:
+        await http.close()
+
+
+ODD = [
+    (200, "text/html", b"<html>"),
+    (200, "application/json", b"{"),
+    (200, "application/json", b'{"a":"\xff"}'),
+    (200, "application/json", b"[" * 100_000),
+    (200, "application/json", b" " * (MAX_BYTES + 1)),
+    (200, "text/event-stream", b"data: \xff\n\n"),
+    (200, "text/event-stream", b"data: " + b"[" * 100_000 + b"\n\n"),
+    (302, "text/plain", b""),
+    (404, "text/plain", b""),
+    (200, "application/json", None),
+]
+"""What an MCP server may answer; None: it breaks off in the middle."""
+
+
+async def test_a_server_that_speaks_no_mcp_is_a_failure_like_any(runner: ToolRunner) -> None:
+    answers = iter(ODD)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        status, kind, body = next(answers)
+        headers = {"Content-Type": kind, "Location": "http://127.0.0.1:9/"}
+        if body is not None:
+            return web.Response(status=status, body=body, headers=headers)
+        broken = web.StreamResponse(headers=headers | {"Content-Length": "100"})
+        await broken.prepare(request)
+        await broken.write(b"{")
+        assert request.transport is not None
+        request.transport.abort()
+        return broken
+
+    app = web.Application()
+    app.router.add_route("*", "/mcp", answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        for _ in ODD:
+            with pytest.raises(EngineFailed):
+                await runner.list_tools(str(server.make_url("/mcp")), {})
 
 
 async def test_an_http_tool_answers_or_fails(runner: ToolRunner) -> None:
