@@ -18,6 +18,7 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
+from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.chat_choice import CHAT_MODELS, ChatChoice
 from pipelines.engines.engine_settings import EngineSettings
 from pipelines.engines.jobs import JobEngines
@@ -167,6 +168,10 @@ class StagedEngines:
     def speaker(self, model_id: str, language: str) -> Speaker:
         """Text-to-speech."""
         return self._engines.speaker(model_id, language)
+
+    def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
+        """Every name that is not served in calls."""
+        return self._engines.name_faults(names)
 
     @property
     def turn_detector(self) -> TurnDetector:

@@ -1,12 +1,13 @@
 """Model ids that stock clients bring along, served by whatever this server has.
 
-A client of OpenAI's Realtime API names OpenAI's own models (``?model=gpt-realtime``,
-transcription by ``whisper-1``). An engine that really serves the id goes first; where none
-does, such an id means the default. Any other unknown id stays an error.
+A client of OpenAI's API names OpenAI's own models (``?model=gpt-realtime``, ``gpt-4o-mini``,
+transcription by ``whisper-1``, speech by ``tts-1``). An engine that really serves the id goes
+first; where none does, such an id means the default. Any other unknown id stays an error.
 """
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from media.silero import SileroModel
@@ -18,10 +19,12 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
-from rest.compat.stock_names import REALTIME, TRANSCRIPTION
+from pipelines.engines.call_names import CallNames, NameFault, NameField
+from rest.compat.stock_names import CHAT, REALTIME, SPEECH, TRANSCRIPTION
 from sessions.engines import LiveEngines
 
 DEFAULT = "default"
+_TALKS = re.compile(f"{REALTIME.pattern}|{CHAT.pattern}")
 
 _Engine = TypeVar("_Engine")
 
@@ -42,11 +45,24 @@ class StockModels:
 
     def chat(self, model_id: str) -> ChatModel:
         """The chat model."""
-        return _find(self._engines.chat, model_id, REALTIME)
+        return _find(self._engines.chat, model_id, _TALKS)
 
     def speaker(self, model_id: str, language: str) -> Speaker:
-        """Text-to-speech: a realtime session names voices, not models."""
-        return self._engines.speaker(model_id, language)
+        """Text-to-speech."""
+        return _find(lambda known: self._engines.speaker(known, language), model_id, SPEECH)
+
+    def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
+        """Every name that is not served in calls, by itself or as the default."""
+        stock: tuple[tuple[NameField, re.Pattern[str]], ...] = (
+            ("model", _TALKS),
+            ("transcription_model", TRANSCRIPTION),
+            ("speech_model", SPEECH),
+        )
+        faulty = {fault.field for fault in self._engines.name_faults(names)}
+        for field, pattern in stock:
+            if field in faulty and pattern.fullmatch(getattr(names, field)):
+                names = replace(names, **{field: DEFAULT})  # type: ignore[arg-type]
+        return self._engines.name_faults(names)
 
     @property
     def turn_detector(self) -> TurnDetector:

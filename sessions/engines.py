@@ -14,6 +14,9 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
+from pipelines.engines.call_names import CallNames, NameFault
+
+from .core.config import SessionConfig, SessionKind
 
 
 class LiveEngines(Protocol):
@@ -27,8 +30,27 @@ class LiveEngines(Protocol):
 
     def speaker(self, model_id: str, language: str) -> Speaker: ...
 
+    def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
+        """Every name that is not served in calls; loads nothing."""
+        ...
+
     @property
     def turn_detector(self) -> TurnDetector: ...
 
     @property
     def vad_model(self) -> SileroModel: ...
+
+
+def names_of(config: SessionConfig) -> CallNames:
+    """The names that a configuration gives; live captions are neither answered nor spoken."""
+    if config.kind is SessionKind.TRANSCRIPTION:
+        return CallNames(
+            transcription_model=config.transcription_model, language=config.language, speaks=False
+        )
+    return CallNames(
+        config.model,
+        config.transcription_model,
+        config.speech_model,
+        config.voice,
+        config.language,
+    )

@@ -26,6 +26,7 @@ from .base import (
     Transcriber,
     TurnDetector,
 )
+from .call_names import CallNames, NameFault, base_language, name_faults
 from .chat_choice import (
     COMING,
     GIVEN,
@@ -41,8 +42,9 @@ from .chat_choice import (
 from .embedded import chat_plan, lacking, plans, silero_file
 from .engine_settings import EngineSettings
 from .job_look_ups import JobLookUps
+from .jobs import VoiceInfo
 from .plan import Plan
-from .shelf import Progress, Shelf
+from .shelf import LOADING, Progress, Shelf
 from .speech_routes import HIBARI, PICO
 from .status import NEEDED, EngineStatus, Role
 from .upstream_models import DEFAULT, DISCOVERY_PERIOD, UpstreamModels
@@ -151,22 +153,21 @@ class Engines(JobLookUps):
     def transcriber(self, model_id: str) -> Transcriber:
         """The engine of final transcripts. The recogniser of partials may be named too: its
         sessions get the default transcriber."""
+        return cast(Transcriber, self.find(Role.TRANSCRIPTION, self.transcription_id(model_id)))
+
+    def transcription_id(self, model_id: str) -> str:
+        """The engine of final transcripts that ``model_id`` stands for."""
         model_id = self._settings.transcription_names.get(model_id, model_id)
         if self._shelf.plan(Role.HEARING, model_id) is not None:
             model_id = DEFAULT
         if model_id == DEFAULT:
             model_id = self._settings.transcription_model or DEFAULT
-        engine = self.find(Role.TRANSCRIPTION, self.best(Role.TRANSCRIPTION, model_id))
-        return cast(Transcriber, engine)
+        return self.best(Role.TRANSCRIPTION, model_id)
 
     def speaker(self, model_id: str, language: str) -> Speaker:
         """The voice for ``language`` (``en``, ``de-AT``, …)."""
-        model_id = self._settings.speech_names.get(model_id, model_id)
-        if model_id == DEFAULT:
-            model_id = self._settings.speech_model or DEFAULT
-        base = language.lower().partition("-")[0]
-        if model_id == DEFAULT:
-            model_id = HIBARI if base == "en" else PICO
+        base = base_language(language)
+        model_id = self.speech_id(model_id, language)
         engine = self.find(Role.SPEECH, model_id)
         status = self.status(Role.SPEECH, model_id)
         if status.languages and base not in status.languages:
@@ -176,6 +177,50 @@ class Engines(JobLookUps):
                 f"{model_id} does not speak {language!r}; live voices speak: {', '.join(spoken)}"
             )
         return cast(Speaker, engine)
+
+    def speech_id(self, model_id: str, language: str) -> str:
+        """The voice engine that ``model_id`` stands for in a call."""
+        model_id = self._routes.engine_of(model_id)
+        if model_id == DEFAULT:
+            model_id = self._settings.speech_model or DEFAULT
+        if model_id == DEFAULT:
+            return HIBARI if base_language(language) == "en" else PICO
+        return model_id
+
+    def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
+        """See ``call_names``."""
+        return name_faults(names, self)
+
+    def in_calls(self, role: Role, model_id: str) -> bool:
+        """Whether a call can use the engine, or will when it is loaded. One that only jobs load
+        does not count, a chat model excepted."""
+        status, plan = self.status(role, model_id), self._shelf.plan(role, model_id)
+        for_jobs = plan is not None and plan.lazy and not status.loaded and role is not Role.CHAT
+        return (status.live or status.reason == LOADING) and not for_jobs
+
+    def names_in_calls(self, role: Role) -> list[str]:
+        """The model ids of a role that calls can use; a recogniser of partials may be named as a
+        transcription model."""
+        roles = {role, Role.HEARING} if role is Role.TRANSCRIPTION else {role}
+        contract = {
+            Role.CHAT: self._settings.chat_names,
+            Role.SPEECH: self._settings.speech_names,
+            Role.TRANSCRIPTION: self._settings.transcription_names,
+        }[role]
+        found = [s for s in self.statuses() if s.role in roles]
+        return [*contract, *(s.model_id for s in found if self.in_calls(s.role, s.model_id))]
+
+    def spoken_in_calls(self) -> tuple[str, ...]:
+        """The languages of all voices that calls can use."""
+        voices = [s for s in self.statuses() if s.role is Role.SPEECH]
+        usable = [s for s in voices if self.in_calls(Role.SPEECH, s.model_id)]
+        return tuple({language for status in usable for language in status.languages})
+
+    def voices_in_calls(self, model_id: str) -> tuple[VoiceInfo, ...] | None:
+        """The voices of an engine; None where only an upstream knows them."""
+        if self.status(Role.SPEECH, model_id).upstream:
+            return None
+        return self._routes.own(model_id)
 
     @property
     def turn_detector(self) -> TurnDetector:

@@ -13,6 +13,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from .base import (
     Transcription,
     Word,
 )
+from .call_names import CallNames, NameFault, NameField
 from .status import EngineStatus, Role
 
 Delay = Callable[[float], Awaitable[None]]
@@ -312,7 +314,8 @@ class LoudnessModel(SileroModel):
 
 @dataclass
 class ScriptedEngines:
-    """The look-ups of ``Engines`` over scripted ones; any id but those in ``absent`` is served."""
+    """The look-ups of ``Engines`` over scripted ones; all names are served but those in
+    ``absent``."""
 
     ears: ScriptedTranscriber = field(default_factory=ScriptedTranscriber)
     chat_model: ScriptedChatModel = field(default_factory=ScriptedChatModel)
@@ -340,6 +343,22 @@ class ScriptedEngines:
         """The scripted voice."""
         self._check(Role.SPEECH, model_id)
         return self.voice
+
+    def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
+        """Those in ``absent``."""
+        known = {status.model_id for status in self.statuses()}
+        fields: tuple[NameField, ...] = get_args(NameField)
+        given = [(field, getattr(names, field)) for field in fields]
+        return tuple(
+            NameFault(
+                field,
+                name,
+                f"No {field} {name!r} is served here. Accepted: 'default'.",
+                name in known,
+            )
+            for field, name in given
+            if name in self.absent
+        )
 
     def statuses(self) -> tuple[EngineStatus, ...]:
         """All live."""

@@ -65,7 +65,7 @@ class SpeechRoutes:
         if status.upstream:
             return Route(model_id, voice)
         voice = own_voice(voice)
-        if voice != DEFAULT and voice not in {info.id for info in self._own(model_id)}:
+        if voice != DEFAULT and voice not in {info.id for info in self.own(model_id)}:
             raise ModelUnavailable(f"{choice.model} has no voice {choice.voice!r}")
         return Route(model_id, voice)
 
@@ -103,9 +103,10 @@ class SpeechRoutes:
         return VoiceLanguages(own, frozenset(self._status(Role.SPEECH, engine).languages))
 
     def _live(self, engine: str) -> tuple[VoiceInfo, ...]:
-        return self._own(engine) if self._status(Role.SPEECH, engine).live else ()
+        return self.own(engine) if self._status(Role.SPEECH, engine).live else ()
 
-    def _own(self, engine: str) -> tuple[VoiceInfo, ...]:
+    def own(self, engine: str) -> tuple[VoiceInfo, ...]:
+        """The voices of an engine, whether it can be used now or not."""
         status = self._status(Role.SPEECH, engine)
         if status.upstream:
             names = sorted(OPENAI_VOICES)
@@ -126,7 +127,7 @@ class SpeechRoutes:
         """The engine for a choice that names none."""
         configured = self._settings.speech_model
         for engine in (HIBARI, PICO, KOKORO):
-            if choice.voice in {info.id for info in self._own(engine)}:
+            if choice.voice in {info.id for info in self.own(engine)}:
                 return engine
         if configured is not None:
             return configured
