@@ -1,29 +1,43 @@
 """What stands before a call: who asks, from which page, for which agent, with which session.
 
-Rules: a key is needed; a long-lived key from a foreign web page is refused (it should never have
-been there); an agent of another workspace is as absent as one that never was; the session that an
-ephemeral key brings was validated when the key was minted.
+Rules
+- A key is needed. A live call spends, so an API key needs a scope that may spend
+  (``CALL_SCOPES``); ``agents:read`` observes at most. A long-lived key from a foreign web page is
+  refused (it should never have been there).
+- An agent of another workspace is as absent as one that never was.
+- Models, voice and language are served here, or the call is refused before it begins, with the
+  place where the wrong name was given. An agent's own are checked too: what served them may have
+  gone since.
+- A locked ephemeral key's session is what it was when the key was minted. An id of OpenAI's
+  realtime models in ``?model=`` is no change: stock clients cannot leave it out.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from aiohttp import hdrs, web
 
+from pipelines.engines.call_names import NameFault
 from rest.auth import Authenticator, Principal, bearer_token
-from rest.errors import Forbidden, NotFound, ValidationFailed
+from rest.compat.stock_names import REALTIME
+from rest.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
 from sessions.agent_config import session_config
+from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig, SessionKind
+from sessions.engines import names_of
 from store.tenants.agents import Agent
 
 from .channels.subprotocols import Offer, UnknownSubprotocol, read_offer
+from .channels.wire.checks import UNCHECKED, SessionChecks, place_at_fault
 from .channels.wire.fields import Fields
 from .channels.wire.session_object import merge_session
 from .origins import is_allowed_origin
 
-CALL_SCOPES = frozenset({"agents:read", "agents:write", "*"})
+CALL_SCOPES = frozenset({"agents:write", "*"})
 """An API key needs one of them to make calls."""
+OBSERVER_SCOPES = CALL_SCOPES | {"agents:read"}
+"""An API key needs one of them to observe calls."""
 _MAX_QUERY_CHARS = 256
 
 
@@ -53,17 +67,24 @@ class Admittance:
         authenticator: Authenticator,
         agents: AgentDirectory,
         allowed_origins: Collection[str] = (),
+        checks: SessionChecks = UNCHECKED,
     ) -> None:
         self._authenticator = authenticator
         self._agents = agents
         self._allowed_origins = frozenset(allowed_origins)
+        self._checks = checks
 
-    async def principal(self, request: web.Request, key: str | None = None) -> Principal:
+    async def principal(
+        self,
+        request: web.Request,
+        key: str | None = None,
+        scopes: Collection[str] = CALL_SCOPES,
+    ) -> Principal:
         """Who asks: by Authorization, else by ``key``; raises Unauthenticated or Forbidden."""
         token = bearer_token(request.headers.get(hdrs.AUTHORIZATION)) or key
         principal = await self._authenticator.authenticate(token)
         if principal.kind == "api_key":
-            if not CALL_SCOPES.intersection(principal.scopes):
+            if not set(scopes).intersection(principal.scopes):
                 raise Forbidden(
                     "The API key may not make calls: make one with the scope 'agents:write'.",
                     openai_code="insufficient_permissions",
@@ -77,7 +98,9 @@ class Admittance:
                 )
         return principal
 
-    async def asker(self, request: web.Request) -> tuple[Principal, Offer]:
+    async def asker(
+        self, request: web.Request, scopes: Collection[str] = CALL_SCOPES
+    ) -> tuple[Principal, Offer]:
         """Who asks for a WebSocket, and what it offers; raises ApiError."""
         try:
             offer = read_offer(
@@ -85,7 +108,7 @@ class Admittance:
             )
         except UnknownSubprotocol as error:
             raise ValidationFailed(str(error), openai_code="unknown_subprotocol") from error
-        return await self.principal(request, offer.key), offer
+        return await self.principal(request, offer.key, scopes), offer
 
     async def caller(self, request: web.Request, session: dict[str, Any] | None = None) -> Admitted:
         """Everything that a call needs to know before it begins; raises ApiError or ClientFault.
@@ -95,28 +118,87 @@ class Admittance:
         agent_id = _query(request, "agent_id") or principal.agent_id
         if principal.agent_id is not None and agent_id != principal.agent_id:
             raise no_such_agent()
-        agent, config = await self.configuration(principal.workspace_id, agent_id)
-        if model := _query(request, "model"):
-            config = replace(config, model=model)
-        if _query(request, "intent") == SessionKind.TRANSCRIPTION:
-            config = replace(config, kind=SessionKind.TRANSCRIPTION)
-        for changes in (principal.session, session):
-            if changes is not None:
-                config = merge_session(Fields(changes, "session", None), config)
-        return Admitted(principal, agent.id, config, offer)
+        agent = await self.agent(principal.workspace_id, agent_id)
+        asked = {name: _query(request, name) for name in ("model", "intent")}
+        given = None if session is None else Fields(session, "session", None)
+        return Admitted(principal, agent.id, self.configure(principal, agent, asked, given), offer)
 
-    async def configuration(
-        self, workspace_id: str, agent_id: str | None
-    ) -> tuple[Agent, SessionConfig]:
+    def checks(self, principal: Principal) -> SessionChecks:
+        """What the messages of a caller's session must keep to."""
+        return replace(self._checks, locked=principal.locked)
+
+    async def agent(self, workspace_id: str, agent_id: str | None) -> Agent:
         """The agent that answers (the workspace's default one where none is named)."""
         if agent_id is None:
-            agent = await self._agents.ensure_default_agent(workspace_id)
-        else:
-            found = await self._agents.get(workspace_id, agent_id)
-            if found is None:
-                raise no_such_agent()
-            agent = found
-        return agent, session_config(agent)
+            return await self._agents.ensure_default_agent(workspace_id)
+        found = await self._agents.get(workspace_id, agent_id)
+        if found is None:
+            raise no_such_agent()
+        return found
+
+    def configure(
+        self,
+        principal: Principal,
+        agent: Agent,
+        query: Mapping[str, str | None] | None = None,
+        given: Fields | None = None,
+    ) -> SessionConfig:
+        """The configuration of a call with ``agent``: the agent's, then what the address asks for
+        (``model``, ``intent``), then the key's session, then ``given``. Raises ApiError or
+        ClientFault."""
+        model, intent = ((query or {}).get(name) for name in ("model", "intent"))
+        config = session_config(agent)
+        if not principal.locked:
+            config = _as_asked(config, model, intent)
+        sources = []
+        if principal.session is not None:
+            sources.append(Fields(principal.session, "session", None))
+            config = merge_session(sources[0], config)
+        if principal.locked:
+            _refuse_other(config, model, intent)
+        if given is not None:
+            before, config = config, merge_session(given, config)
+            self.checks(principal).session(given, before, config)
+            sources.append(given)
+        for fault in self._checks.name_faults(names_of(config)):
+            raise _where_given(fault, sources, model, agent)
+        return config
+
+
+def _as_asked(config: SessionConfig, model: str | None, intent: str | None) -> SessionConfig:
+    if model:
+        config = replace(config, model=model)
+    if intent == SessionKind.TRANSCRIPTION:
+        config = replace(config, kind=SessionKind.TRANSCRIPTION)
+    return config
+
+
+def _refuse_other(config: SessionConfig, model: str | None, intent: str | None) -> None:
+    """What the address asks of a locked key: nothing else than the key's session has."""
+    asked = _as_asked(config, model if model and not REALTIME.fullmatch(model) else None, intent)
+    for param in ("model", "kind"):
+        if getattr(asked, param) != getattr(config, param):
+            raise ClientFault(
+                "session_locked",
+                "The ephemeral key was made with 'locked': its session cannot be changed.",
+                param="model" if param == "model" else "intent",
+            )
+
+
+def _where_given(
+    fault: NameFault, sources: list[Fields], model: str | None, agent: Agent
+) -> Exception:
+    """The refusal of a name, at the place that counted."""
+    for given in reversed(sources):
+        if (place := place_at_fault(given, fault)) is not None:
+            return given.fault("invalid_value", fault.message, place)
+    if fault.field == "model" and model:
+        return ClientFault("invalid_value", fault.message, param="model")
+    return AgentNotUsable(
+        f"The agent {agent.id} cannot take calls as it is set up. {fault.message} Change it: PATCH "
+        f"/api/agents/{agent.id}.",
+        param=fault.field,
+    )
 
 
 def _query(request: web.Request, name: str) -> str | None:

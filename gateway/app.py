@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -39,6 +40,7 @@ from .channels.telephony.signature import TwilioSignature
 from .channels.webrtc import calls as webrtc
 from .channels.webrtc.ice import IceSettings, TurnServer
 from .channels.webrtc.whip import setup_whip
+from .channels.wire.checks import SessionChecks
 from .demo import Demo
 from .health import Check, Health
 from .ice_servers import IceServers
@@ -116,7 +118,7 @@ class Blab:
         self._metrics.watch_active(lambda: self.host.active)
         self._ephemeral = EphemeralKeys(self._bus)
         tokens = Tokens(stores.secrets.tokens)
-        authenticator = Authenticator(
+        self._authenticator = authenticator = Authenticator(
             ApiKeys(self._database),
             self._ephemeral,
             users=SignedIn(tokens, Workspaces(self._database)),
@@ -131,11 +133,15 @@ class Blab:
                 authenticator=authenticator,
                 tokens=tokens,
                 usage=usage,
+                tool_http=self._tool_http,
                 waiting_for=engines.waiting_for,
             )
         )
         self._admittance = Admittance(
-            authenticator, Agents(self._database), settings.allowed_origins
+            authenticator,
+            Agents(self._database),
+            settings.allowed_origins,
+            SessionChecks(live.name_faults, self._tool_http.check),
         )
         self._commands = RemoteCommands(
             self._bus, self._fanout, self._registry.node_id, self.host.find, self.host.call_ids
@@ -168,12 +174,13 @@ class Blab:
         app[HOST] = self.host
         app[SIDEBANDS] = self._sidebands
         health = Health(self._checks())
-        local = LOCAL_WORKSPACE if self._embedded else None
+        alone = self._embedded and serves_this_machine_only(self._settings)
+        local = LOCAL_WORKSPACE if alone else None
         app.add_routes(
             [
                 web.get("/healthz", health.live),
                 web.get("/readyz", health.ready),
-                web.get("/metrics", self._metrics.handle),
+                web.get("/metrics", self._metrics.handler(self._authenticator.of_request)),
                 *self._calls.routes(),
                 *self._telephony.routes(),
                 *Demo(demo, self._ephemeral, local).routes(),
@@ -307,6 +314,12 @@ def _turn_server(server: IceServer, secret: str | None) -> TurnServer:
     if server.username is None:
         return TurnServer(server.url, secret=secret or "")
     return TurnServer(server.url, server.username, server.credential or "")
+
+
+def serves_this_machine_only(settings: Settings) -> bool:
+    """Whether the server listens on a loopback address and is not announced under another."""
+    announced = urlsplit(settings.public_url).hostname if settings.public_url else settings.host
+    return is_loopback(settings.host) and is_loopback(announced or "")
 
 
 def twilio_signature(settings: Settings) -> TwilioSignature | None:

@@ -3,11 +3,19 @@
 Labels are closed sets (channels, end reasons, route patterns): nothing a client sends becomes one.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from rest.auth import Principal
+from rest.errors import Forbidden
+from store.tenants.workspaces import LOCAL_WORKSPACE
+
+from .origins import is_loopback_request
+
+SCOPE = "usage:read"
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _REASONS = frozenset(
@@ -70,8 +78,24 @@ class Metrics:
         if status != 101:
             self._seconds.labels(route).observe(seconds)
 
-    async def handle(self, _request: web.Request) -> web.Response:
-        """GET /metrics."""
-        return web.Response(
-            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE}
-        )
+    def handler(self, principal_of: Callable[[web.Request], Awaitable[Principal]]) -> Handler:
+        """GET /metrics: for this machine, and for the operator's keys.
+
+        The figures are those of all workspaces: a key of any other than the local one, where only
+        ``blab key`` makes keys, is refused."""
+
+        async def handle(request: web.Request) -> web.Response:
+            if not is_loopback_request(request):
+                principal = await principal_of(request)
+                local = principal.workspace_id == LOCAL_WORKSPACE and principal.kind == "api_key"
+                if not local or not {SCOPE, "*"}.intersection(principal.scopes):
+                    raise Forbidden(
+                        f"Metrics are for the server's own machine and for keys that 'blab key' "
+                        f"made with the scope '{SCOPE}'.",
+                        openai_code="insufficient_permissions",
+                    )
+            return web.Response(
+                body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE}
+            )
+
+        return handle

@@ -11,6 +11,15 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 ANY = "*"
+_OF_PROXIES = (
+    hdrs.FORWARDED,
+    hdrs.X_FORWARDED_FOR,
+    hdrs.X_FORWARDED_HOST,
+    hdrs.X_FORWARDED_PROTO,
+    hdrs.VIA,
+    "X-Real-IP",
+)
+"""Headers that a proxy adds."""
 
 
 def is_same_origin(request: web.Request) -> bool:
@@ -33,7 +42,7 @@ def is_loopback_request(request: web.Request) -> bool:
     The name matters: a page whose own name was made to point here (DNS rebinding) still sends
     its own name as Host."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    proxied = any(name in request.headers for name in (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR))
+    proxied = any(name in request.headers for name in _OF_PROXIES)
     if not isinstance(peer, tuple) or proxied:
         return False
     return _is_loopback(str(peer[0])) and _is_loopback(_host(request))

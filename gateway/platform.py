@@ -81,7 +81,8 @@ WAITED_UPLOADS = 8
 
 @dataclass(frozen=True, slots=True)
 class PlatformParts:
-    """What the platform is built of. ``live`` answers turns of agents, ``engines`` all else."""
+    """What the platform is built of. ``live`` answers turns of agents, ``engines`` all else;
+    ``tool_http`` decides which URLs tools may have."""
 
     settings: Settings
     stores: Stores
@@ -91,6 +92,7 @@ class PlatformParts:
     authenticator: Authenticator
     tokens: Tokens
     usage: Usage
+    tool_http: CustomerHttp
     waiting_for: Callable[[], str | None]
 
 
@@ -209,7 +211,7 @@ class Platform:
             self._engines, survey, self._limits, lambda: parts.waiting_for() is None
         )
         return [
-            AgentResource(turns, self._engines.statuses),
+            AgentResource(turns, parts.tool_http),
             ModelResource(self._engines, survey, capabilities, self._limits),
         ]
 

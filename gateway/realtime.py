@@ -1,48 +1,47 @@
-"""The handlers of live calls: WebSocket, WebRTC's door, hang-up, and ephemeral keys.
+"""The handlers of live calls: WebSocket, WebRTC's door, hang-up.
 
 Order of a call: key and agent (401, 403, 404), then a slot (503), and only then the upgrade or
-the answer; nothing is spent on a caller who will be refused. A web page cannot read why an
-upgrade was refused: where there is no slot for it (it sends Origin), it is upgraded, told by an
-``error`` event, and closed with 1013.
+the answer; nothing is spent on a caller who will be refused. A web page (it sends Origin) cannot
+read why an upgrade was refused: it is upgraded, sent an ``error`` event, and closed with 1008 or,
+where it may try again, 1013.
 
-Rules: a WebSocket call is carried by its request's task; a WebRTC call by a task of this object,
-which ends them all in ``close``. A slot is given back when the call's task ends.
+Rules
+- A WebSocket call is carried by its request's task; a WebRTC call by a task of this object, which
+  ends them all in ``close``. A slot is given back when the call's task ends.
+- An ephemeral key owns the calls that it began; others of its workspace are absent to it.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from aiohttp import hdrs, web
 
-from rest.ephemeral import DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, EphemeralKeys, Grant
-from rest.errors import ApiError, Forbidden, Unavailable, ValidationFailed
+from rest.auth import Principal
+from rest.ephemeral import EphemeralKeys
+from rest.errors import ApiError, Unavailable, ValidationFailed
 from sessions.admission import ServerFull, Ticket
 from sessions.channel import Channel, ClientFault, Vocabulary
-from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
 from sessions.host import CallRequest
 from store.ids import new_id
 
 from .admittance import Admittance, Admitted
-from .channels.subprotocols import Offer
-from .channels.webrtc.calls import ALLOWED_HEADERS
+from .channels.subprotocols import Offer, UnknownSubprotocol, read_offer
+from .channels.webrtc.calls import BETA_CALLS
 from .channels.websocket import WebSocketChannel, make_socket
-from .channels.wire.fields import Fields
 from .channels.wire.ids import EventIds
-from .channels.wire.parse import read_message
 from .channels.wire.render import fault_body
-from .channels.wire.session_object import merge_session, render_session
 from .channels.wire.vocabulary import RealtimeVocabulary
-from .http_errors import as_api_error, json_response
+from .http_errors import as_api_error
 from .metrics import Metrics
 from .middleware import is_upgrade
+from .realtime_keys import RealtimeKeys
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 256 * 1024
-BODY_SECONDS = 10.0
 _GOODBYE_SECONDS = 5.0
 
 
@@ -67,7 +66,7 @@ class Elsewhere(Protocol):
 
     async def join(self, request: web.Request) -> web.StreamResponse: ...
 
-    async def hang_up(self, workspace_id: str, call_id: str) -> bool: ...
+    async def hang_up(self, principal: Principal, call_id: str) -> bool: ...
 
 
 class RealtimeCalls:
@@ -86,21 +85,20 @@ class RealtimeCalls:
         """``elsewhere``: joins and ends calls of any node; ``waiting_for``: why no call can be
         answered yet, None when one can."""
         self._admittance = admittance
-        self._ephemeral = ephemeral
+        self._keys = RealtimeKeys(admittance, ephemeral)
         self._host = host
         self._metrics = metrics
         self._elsewhere = elsewhere
         self._waiting_for = waiting_for
-        self._workspaces: dict[str, str] = {}
-        """call id -> workspace id, of the calls here."""
+        self._callers: dict[str, Principal] = {}
+        """By call id: who began each of the calls here."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
         return [
             web.get("/v1/realtime", self.websocket),
-            web.post("/v1/realtime/client_secrets", self.client_secrets),
-            web.options("/v1/realtime/client_secrets", self.preflight),
+            *self._keys.routes(),
             web.post("/v1/realtime/calls/{call_id}/{verb:accept|reject|refer}", self.sip_only),
         ]
 
@@ -113,13 +111,13 @@ class RealtimeCalls:
             )
         if "call_id" in request.query:
             return await self._elsewhere.join(request)
-        admitted = await self._admittance.caller(request)
         try:
+            admitted = await self._admittance.caller(request)
             ticket = self.slot()
-        except (ServerFull, Unavailable) as refusal:
+        except (ApiError, ClientFault, ServerFull) as refusal:
             if hdrs.ORIGIN not in request.headers:
                 raise
-            return await _turn_away(request, admitted.offer, refusal)
+            return await _turn_away(request, refusal)
         with ticket:
             ws = make_socket(admitted.offer.chosen)
             await ws.prepare(request)
@@ -130,7 +128,11 @@ class RealtimeCalls:
             )
             async with channel:
                 vocabulary = RealtimeVocabulary(
-                    call_id, event_ids=event_ids, rate_limits=channel.rate_limits, beta=beta
+                    call_id,
+                    event_ids=event_ids,
+                    rate_limits=channel.rate_limits,
+                    beta=beta,
+                    checks=self._admittance.checks(admitted.principal),
                 )
                 await self.carry(call_id, admitted, channel, vocabulary)
         return ws
@@ -142,7 +144,12 @@ class RealtimeCalls:
         admitted = await self._admittance.caller(request, session)
         ticket = self.slot()
         call_id = new_id("call")
-        vocabulary = RealtimeVocabulary(call_id, playout_events=True)
+        vocabulary = RealtimeVocabulary(
+            call_id,
+            playout_events=True,
+            beta=admitted.offer.beta or request.path == BETA_CALLS,
+            checks=self._admittance.checks(admitted.principal),
+        )
         task = asyncio.create_task(
             self._run_in_slot(ticket, call_id, admitted, channel, vocabulary), name=call_id
         )
@@ -156,8 +163,8 @@ class RealtimeCalls:
         principal = await self._admittance.principal(request)
         call = self._host.find(call_id)
         if call is None:
-            return await self._elsewhere.hang_up(principal.workspace_id, call_id)
-        if self._workspaces.get(call_id) != principal.workspace_id:
+            return await self._elsewhere.hang_up(principal, call_id)
+        if not self._owns(principal, call_id):
             return False
         call.hang_up("client_hangup")
         return True
@@ -165,7 +172,7 @@ class RealtimeCalls:
     async def carries(self, request: web.Request, call_id: str) -> bool:
         """Whether a call of the caller's workspace is on this node."""
         principal = await self._admittance.principal(request)
-        return self._workspaces.get(call_id) == principal.workspace_id
+        return self._owns(principal, call_id)
 
     async def sip_only(self, request: web.Request) -> web.Response:
         """POST /v1/realtime/calls/{id}/accept, reject, refer: there are no SIP calls here."""
@@ -176,38 +183,6 @@ class RealtimeCalls:
             "a call, POST to its 'hangup'.",
             openai_code="sip_only",
         )
-
-    async def client_secrets(self, request: web.Request) -> web.Response:
-        """POST /v1/realtime/client_secrets → ``{value, expires_at, session}``.
-
-        Our extension: ``agent_id`` in the body binds the key to an agent."""
-        principal = await self._admittance.principal(request)
-        if principal.kind != "api_key":
-            raise Forbidden(
-                "An ephemeral key cannot mint others: use an API key.",
-                openai_code="insufficient_permissions",
-            )
-        body = Fields(await _read_json(request), "", None)
-        body.only(("expires_after", "session", "agent_id"))
-        seconds = _lifetime(body)
-        agent_id = body.text("agent_id", max_chars=64) or None
-        _, config = await self._admittance.configuration(principal.workspace_id, agent_id)
-        session: dict[str, Any] | None = None
-        if (wanted := body.child("session")) is not None:
-            config = merge_session(wanted, config)
-            session = body.raw("session")
-        key = await self._ephemeral.mint(Grant(principal.workspace_id, agent_id, session), seconds)
-        told = _told_session(config, key.expires_at)
-        return json_response({"value": key.value, "expires_at": key.expires_at, "session": told})
-
-    async def preflight(self, request: web.Request) -> web.Response:  # noqa: ARG002
-        """Tell a browser what it may send from another origin."""
-        headers = {
-            "Access-Control-Allow-Methods": "POST, OPTIONS",
-            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
-            "Access-Control-Max-Age": "600",
-        }
-        return web.Response(status=204, headers=headers)
 
     async def close(self) -> None:
         """End the WebRTC calls that are left."""
@@ -232,17 +207,30 @@ class RealtimeCalls:
         self, call_id: str, admitted: Admitted, channel: Channel, vocabulary: Vocabulary
     ) -> None:
         """Run an admitted call, in its slot, to its end."""
-        workspace_id = admitted.principal.workspace_id
-        self._workspaces[call_id] = workspace_id
+        principal = admitted.principal
+        self._callers[call_id] = principal
         log.info("call %s begins over %s", call_id, channel.name)
-        request = CallRequest(call_id, workspace_id, admitted.agent_id, admitted.config)
+        request = CallRequest(
+            call_id,
+            principal.workspace_id,
+            admitted.agent_id,
+            admitted.config,
+            principal.ephemeral_id,
+        )
         try:
             reason = await self._host.run(request, channel, vocabulary)
         finally:
-            del self._workspaces[call_id]
+            del self._callers[call_id]
         log.info("call %s ended: %s", call_id, reason)
 
     # ------------------------------------------------------------------ within
+
+    def _owns(self, principal: Principal, call_id: str) -> bool:
+        """Whether a call is here, and the caller's to see and to end."""
+        begun_by = self._callers.get(call_id)
+        if begun_by is None or begun_by.workspace_id != principal.workspace_id:
+            return False
+        return principal.ephemeral_id in (None, begun_by.ephemeral_id)
 
     async def _run_in_slot(
         self,
@@ -257,52 +245,19 @@ class RealtimeCalls:
 
 
 async def _turn_away(
-    request: web.Request, offer: Offer, refusal: ServerFull | Unavailable
+    request: web.Request, refusal: ServerFull | ApiError | ClientFault
 ) -> web.StreamResponse:
     """Tell a web page over its WebSocket why it has no call."""
-    error, event_ids = as_api_error(refusal), EventIds()
+    error, event_ids, offer = as_api_error(refusal), EventIds(), Offer()
+    with contextlib.suppress(UnknownSubprotocol):
+        offer = read_offer(request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL))
     ws = make_socket(offer.chosen)
     await ws.prepare(request)
     async with WebSocketChannel(ws, request.transport, event_ids) as channel:
-        fault = Fault(error.openai_code, error.message, server=True)
+        fault = Fault(error.openai_code, error.message, error.param, server=error.status >= 500)
         channel.send({"event_id": event_ids.next(), **fault_body(fault)})
         await channel.close(error.openai_code, error.message)
     return ws
-
-
-def _lifetime(body: Fields) -> int:
-    expires = body.child("expires_after")
-    if expires is None:
-        return DEFAULT_SECONDS
-    expires.only(("anchor", "seconds"))
-    expires.choice("anchor", ("created_at",))
-    return expires.integer("seconds", MIN_SECONDS, MAX_SECONDS) or DEFAULT_SECONDS
-
-
-def _told_session(config: SessionConfig, expires_at: int) -> dict[str, Any]:
-    return render_session(config, new_id("sess")) | {"expires_at": expires_at}
-
-
-async def _read_json(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object; an empty body is an empty object."""
-    data = bytearray()
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for chunk in request.content.iter_any():
-                data += chunk
-                if len(data) > MAX_BODY_BYTES:
-                    raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, len(data))
-    except TimeoutError as error:
-        raise Unavailable(
-            f"The body did not arrive within {BODY_SECONDS:g} s.", openai_code="timeout"
-        ) from error
-    try:
-        return read_message(bytes(data) or b"{}")
-    except ClientFault as fault:
-        raise ValidationFailed(
-            "The body must be a JSON object in valid UTF-8, without unpaired surrogates.",
-            openai_code="invalid_json",
-        ) from fault
 
 
 class UpgradeRequired(ApiError):

@@ -1,8 +1,9 @@
 """The door of sidebands: ``/v1/realtime?call_id=…``, and the hang-up of a call on another node.
 
 Rules: an API key or a signed-in user, never an ephemeral key (it was made for a browser, which has
-its own call); a call of another workspace is as absent as one that never was. At most ``MOST`` at
-once on a node, ``MOST_OF_ONE`` of them of one workspace.
+its own call); a key whose scope is ``agents:read`` observes only; a call of another workspace is as
+absent as one that never was. At most ``MOST`` at once on a node, ``MOST_OF_ONE`` of them of one
+workspace.
 """
 
 import asyncio
@@ -13,12 +14,13 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from rest.auth import Principal
 from rest.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from sessions.fanout import Fanout
 from sessions.registry import CallRegistry
 from sessions.remote_commands import Command, RemoteCommands
 
-from .admittance import Admittance
+from .admittance import CALL_SCOPES, OBSERVER_SCOPES, Admittance
 from .channels.sideband import JoinedCall, Sideband, make_sideband_socket
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Sidebands:
 
     async def join(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/realtime?call_id=…[&after=…], a WebSocket request."""
-        principal, offer = await self._admittance.asker(request)
+        principal, offer = await self._admittance.asker(request, OBSERVER_SCOPES)
         if principal.kind == "ephemeral":
             raise Forbidden(
                 "An ephemeral key cannot join a running call: use an API key.",
@@ -68,7 +70,8 @@ class Sidebands:
             ws = make_sideband_socket(offer.chosen)
             await ws.prepare(request)
             call = JoinedCall(call_id, node_id, look)
-            sideband = Sideband(ws, call, self._fanout, self._commands)
+            controls = principal.kind != "api_key" or CALL_SCOPES.intersection(principal.scopes)
+            sideband = Sideband(ws, call, self._fanout, self._commands, controls=bool(controls))
             log.info("a sideband joins call %s", call_id)
             task = asyncio.create_task(sideband.attend(after), name=f"sideband {call_id}")
             self._tasks.add(task)
@@ -84,9 +87,9 @@ class Sidebands:
             log.info("a sideband left call %s: %s", call_id, reason)
         return ws
 
-    async def hang_up(self, workspace_id: str, call_id: str) -> bool:
-        """End a call of another node; False where the workspace has none of that id."""
-        node_id = await self._registry.find(workspace_id, call_id)
+    async def hang_up(self, principal: Principal, call_id: str) -> bool:
+        """End a call of another node; False where the caller has none of that id."""
+        node_id = await self._registry.find(principal.workspace_id, call_id, principal.ephemeral_id)
         if node_id is None:
             return False
         if not await self._commands.send(node_id, call_id, Command("")):

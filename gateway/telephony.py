@@ -2,7 +2,8 @@
 
 Who may call is proven by one of
 - Twilio's signature of the opening request, where the operator's auth token is set; the agent
-  then decides the workspace;
+  then decides the workspace. One that does not match proves nothing (it may be another
+  account's), and is named as the reason where no key follows;
 - a key in ``Authorization``, as the path's last segment, or as ``?key=`` (401, 403, 404 before
   the upgrade);
 - a key in the parameters of ``start``; until then the stream has no slot, ``MOST_UNPROVEN`` may
@@ -21,9 +22,8 @@ from typing import Protocol
 from aiohttp import hdrs, web
 
 from rest.auth import Principal, bearer_token
-from rest.errors import ApiError, Unavailable
+from rest.errors import ApiError, Forbidden, Unavailable
 from sessions.admission import ServerFull, Ticket
-from sessions.agent_config import session_config
 from sessions.channel import Channel, ClientFault, Vocabulary
 from store.errors import StoreError
 from store.ids import is_id, new_id
@@ -39,8 +39,6 @@ from .channels.telephony.signature import HEADER, TwilioSignature
 from .channels.telephony.telnyx import TELNYX
 from .channels.telephony.twilio import SIGNALWIRE, TWILIO
 from .channels.telephony.vocabulary import TelephonyVocabulary
-from .channels.wire.fields import Fields
-from .channels.wire.session_object import merge_session
 from .http_errors import as_api_error
 from .middleware import is_upgrade
 from .realtime import UpgradeRequired
@@ -116,15 +114,19 @@ class TelephonyCalls:
                     started = await channel.started()
                     if admitted is None:
                         key = key_of(started.parameters)
+                        if key is None:
+                            self._refuse_signature(request, dialect)
                         admitted = await self._by_key(request, key)
                         held.close()
                         held.enter_context(self._calls.slot())
                 except NeverStarted as error:
                     await channel.close(error.reason)
-                except (ApiError, ClientFault, ServerFull, StoreError) as refusal:
-                    reason = as_api_error(refusal).openai_code
+                except (ApiError, ClientFault, ServerFull, StoreError) as fault:
+                    refusal = as_api_error(fault)
+                    reason = refusal.openai_code
                     log.info("a %s stream is refused: %s", dialect.name, reason)
-                    await channel.close(reason)
+                    words = refusal.message if reason == "invalid_signature" else None
+                    await channel.close(reason, words)
                 else:
                     await self._carry(_told(admitted, started, channel), started, channel)
         return ws
@@ -132,7 +134,8 @@ class TelephonyCalls:
     async def _carry(self, admitted: Admitted, started: Started, channel: TelephonyChannel) -> None:
         call_id = new_id("call")
         log.info("call %s is %s of %s", call_id, started.call_id or "unnamed", channel.name)
-        vocabulary = TelephonyVocabulary(call_id, channel.name, started)
+        checks = self._admittance.checks(admitted.principal)
+        vocabulary = TelephonyVocabulary(call_id, channel.name, started, checks)
         await self._calls.carry(call_id, admitted, channel, vocabulary)
 
     # ------------------------------------------------------------------ who calls
@@ -148,7 +151,7 @@ class TelephonyCalls:
             if agent is None:
                 raise no_such_agent()
             principal = Principal(agent.workspace_id, "carrier")
-            return Admitted(principal, agent.id, session_config(agent))
+            return Admitted(principal, agent.id, self._admittance.configure(principal, agent))
         return None
 
     def _is_signed(self, request: web.Request) -> bool:
@@ -157,16 +160,29 @@ class TelephonyCalls:
             signature, request.host, request.raw_path
         )
 
+    def _refuse_signature(self, request: web.Request, dialect: Dialect) -> None:
+        """Raise Forbidden for a stream without a key that was signed, but not as it should be."""
+        if dialect is not TWILIO or self._signature is None or HEADER not in request.headers:
+            return
+        log.warning(
+            "a twilio stream is refused: its signature does not match. Twilio signs the address in "
+            "the <Stream> with the account's auth token: compare BLAB_TWILIO_AUTH_TOKEN and, "
+            "behind a proxy, BLAB_PUBLIC_URL (the stream came for host %r)",
+            request.host[:128],
+        )
+        raise Forbidden(
+            "invalid_signature: check BLAB_TWILIO_AUTH_TOKEN and BLAB_PUBLIC_URL",
+            openai_code="invalid_signature",
+        )
+
     async def _by_key(self, request: web.Request, key: str | None) -> Admitted:
         """The call as a key proves it; raises ApiError."""
         principal = await self._admittance.principal(request, key)
         agent_id = request.match_info["id"]
         if not is_id(agent_id) or principal.agent_id not in (None, agent_id):
             raise no_such_agent()
-        agent, config = await self._admittance.configuration(principal.workspace_id, agent_id)
-        if principal.session is not None:
-            config = merge_session(Fields(principal.session, "session", None), config)
-        return Admitted(principal, agent.id, config)
+        agent = await self._admittance.agent(principal.workspace_id, agent_id)
+        return Admitted(principal, agent.id, self._admittance.configure(principal, agent))
 
     @contextmanager
     def _unproven_place(self) -> Iterator[None]:

@@ -24,7 +24,7 @@ from sessions.agent_config import session_config
 from sessions.channel import Channel, Vocabulary
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus
-from sessions.engines import LiveEngines
+from sessions.engines import LiveEngines, names_of
 from sessions.host import CallRequest, Journal
 from sessions.live import INTERNAL_ERROR, SERVER_SHUTDOWN
 from sessions.persistence import stored_turn
@@ -38,7 +38,7 @@ from store.tenants.turns import NewTurn, Turns
 from .agent_view import AgentTurnResult, shown_turn
 from .conversations import Conversation, Conversations
 from .departure import unless_gone
-from .errors import ApiError, Internal, NoSuchModel, ProviderFailed, Unavailable
+from .errors import AgentNotUsable, ApiError, Internal, NoSuchModel, ProviderFailed, Unavailable
 from .fields import DEFAULT_LIMIT, Cursor, Limit
 from .job_view import JobViews
 from .jobs import Cursors
@@ -157,15 +157,16 @@ class AgentTurns:
         config = replace(config, model=model or config.model, language=language or config.language)
         if _TAG.fullmatch(config.language) is None:
             raise NoSuchModel("The language is none: send a tag such as 'en'.", param="language")
-        engines = self._parts.engines
-        try:
-            engines.chat(config.model)
-        except ModelUnavailable as error:
-            raise NoSuchModel(str(error), param="model") from error
-        try:
-            engines.speaker(config.speech_model, config.language)
-        except ModelUnavailable as error:
-            raise NoSuchModel(str(error), param="language") from error
+        given = {"model": model, "language": language}
+        for fault in self._parts.engines.name_faults(names_of(config)):
+            field = fault.field if fault.field == "model" else "language"
+            if given[field]:
+                raise NoSuchModel(fault.message, param=field)
+            raise AgentNotUsable(
+                f"The agent cannot answer as it is set up. {fault.message} Change it: PATCH "
+                f"/api/agents/{agent.id}.",
+                param=fault.field,
+            )
         return config
 
     # ------------------------------------------------------------------ the turn

@@ -1,14 +1,13 @@
 """Agents as a resource: what conversations are held with, and the conversations held."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct
 
-from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.status import EngineStatus, Role
-from pipelines.speech_order import EXPRESSIVE, STABLE
+from pipelines.engines.call_names import CallNames, NameField
+from pipelines.ssrf import CustomerHttp, UrlRefused
 from sessions.agent_tools import InvalidTools, check_tools
 from sessions.core.config import SessionConfig
 from sessions.engines import LiveEngines
@@ -32,13 +31,16 @@ from .uploads import CONVERSATION
 READ, WRITE = "agents:read", "agents:write"
 MAX_AGENTS = 500
 """Of one answer."""
-CHAT_NAMES = frozenset({"verinova-stable", "default"})
-SPEECH_NAMES = frozenset({STABLE, EXPRESSIVE, "default"})
-"""Names of the contract: they stand for whatever is live."""
 
 _DEFAULTS = dataclasses.asdict(NewAgent(name=""))
-
-Statuses = Callable[[], Sequence[EngineStatus]]
+_AT_FAULT: dict[NameField, tuple[str, ...]] = {
+    "model": ("model",),
+    "speech_model": ("tts_model",),
+    "voice": ("voice", "language", "tts_model"),
+    "language": ("language", "tts_model"),
+}
+"""The fields of an agent that may be why a name of its calls is not served."""
+_WIRE_NAMES = {"tts_model": "ttsModel"}
 
 
 class AgentsQuery(Struct):
@@ -49,13 +51,13 @@ class AgentsQuery(Struct):
 
 
 class AgentResource:
-    """The contract's tag Agents. ``statuses``: every engine that is, should be or could be live."""
+    """The contract's tag Agents. ``guard``: decides which URLs tools may have."""
 
-    def __init__(self, parts: TurnParts, statuses: Statuses) -> None:
+    def __init__(self, parts: TurnParts, guard: CustomerHttp) -> None:
         self._agents = Agents(parts.database)
         self._cursors = parts.cursors
         self._engines: LiveEngines = parts.engines
-        self._statuses = statuses
+        self._guard = guard
         self._turns = AgentTurns(parts)
 
     def operations(self) -> Sequence[Operation]:
@@ -112,7 +114,7 @@ class AgentResource:
 
     async def _create(self, request: Request) -> Answer:
         given = _given(request.body)
-        self._check(given)
+        await self._check(given, _DEFAULTS | given)
         made = await self._agents.create(request.workspace_id, NewAgent(**given))
         return Answer(shown_agent(made))
 
@@ -124,7 +126,7 @@ class AgentResource:
         changes = _given(request.body)
         if not changes:
             return Answer(shown_agent(agent))
-        self._check(changes)
+        await self._check(changes, dataclasses.asdict(agent) | changes)
         changed = await self._agents.update(request.workspace_id, agent.id, changes)
         if changed is None:
             raise _absent()
@@ -142,29 +144,40 @@ class AgentResource:
     async def _history(self, request: Request) -> Answer:
         return await self._turns.list(request, await self._agent(request))
 
-    def _check(self, given: dict[str, Any]) -> None:
-        """Raise NoSuchModel for a model that nobody knows (one that is known and not live just
-        now will do), ValidationFailed for tools that cannot be."""
+    async def _check(self, given: dict[str, Any], whole: dict[str, Any]) -> None:
+        """Check what is given of an agent that will be as ``whole``: NoSuchModel for a model that
+        calls cannot use (one that is known and not live just now will do), ValidationFailed for a
+        voice or language, and for tools that cannot be."""
         if "tools" in given:
             try:
                 given["tools"] = check_tools(given["tools"])
             except InvalidTools as error:
                 raise ValidationFailed(str(error), param="tools") from error
-        language = given.get("language") or SessionConfig().language
-        try:
-            if self._unknown(given.get("model"), Role.CHAT, CHAT_NAMES):
-                self._engines.chat(given["model"])
-        except ModelUnavailable as error:
-            raise NoSuchModel(str(error), param="model") from error
-        try:
-            if self._unknown(given.get("tts_model"), Role.SPEECH, SPEECH_NAMES):
-                self._engines.speaker(given["tts_model"], language)
-        except ModelUnavailable as error:
-            raise NoSuchModel(str(error), param="ttsModel") from error
+            await self._admit_tools(given["tools"])
+        names = CallNames(
+            model=whole["model"],
+            speech_model=whole["tts_model"],
+            voice=whole["voice"],
+            language=whole["language"] or SessionConfig().language,
+        )
+        for fault in self._engines.name_faults(names):
+            field = next((f for f in _AT_FAULT.get(fault.field, ()) if f in given), None)
+            if field is None or fault.known:
+                continue
+            if fault.field in ("model", "speech_model"):
+                raise NoSuchModel(fault.message, param=_WIRE_NAMES.get(field, field))
+            raise ValidationFailed(fault.message, param=_WIRE_NAMES.get(field, field))
 
-    def _unknown(self, model: str | None, role: Role, names: frozenset[str]) -> bool:
-        listed = {status.model_id for status in self._statuses() if status.role is role}
-        return model is not None and model not in names | listed
+    async def _admit_tools(self, tools: list[dict[str, Any]]) -> None:
+        """Raise ValidationFailed for the URL of a tool that may not be called."""
+        for index, tool in enumerate(tools):
+            name = "url" if "url" in tool else "server_url"
+            try:
+                await self._guard.admit(tool[name])
+            except UrlRefused as refusal:
+                raise ValidationFailed(
+                    str(refusal), param=f"tools[{index}].{name}", reason="url_refused"
+                ) from refusal
 
     async def _agent(self, request: Request) -> Agent:
         agent_id = request.path()

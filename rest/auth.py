@@ -26,7 +26,7 @@ from store.tenants.api_keys import ApiKey
 
 from . import keys
 from .ephemeral import PREFIX as EPHEMERAL_PREFIX
-from .ephemeral import EphemeralKeys
+from .ephemeral import EphemeralKeys, key_id
 from .errors import Forbidden, Unauthenticated
 from .tokens import is_token
 
@@ -40,7 +40,8 @@ _BEARER = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking, and for which workspace. An ephemeral key brings its own session; a user
+    """Who is asking, and for which workspace. An ephemeral key brings its own session, ``locked``
+    or not, and owns the calls that it began (``ephemeral_id``); a user
     may do everything in a workspace of which they are a member; a carrier (telephony) has proven
     itself by its signature and brings calls to the workspace of the agent that it asks for."""
 
@@ -51,6 +52,8 @@ class Principal:
     scopes: tuple[str, ...] = ()
     agent_id: str | None = None
     session: dict[str, Any] | None = None
+    locked: bool = False
+    ephemeral_id: str | None = None
 
 
 class KeyDirectory(Protocol):
@@ -132,7 +135,12 @@ class Authenticator:
                 openai_code="invalid_api_key",
             )
         return Principal(
-            grant.workspace_id, "ephemeral", agent_id=grant.agent_id, session=grant.session
+            grant.workspace_id,
+            "ephemeral",
+            agent_id=grant.agent_id,
+            session=grant.session,
+            locked=grant.locked,
+            ephemeral_id=key_id(token),
         )
 
     async def _by_digest(self, digest: bytes) -> Principal | None:

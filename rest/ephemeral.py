@@ -35,11 +35,13 @@ class ExpiringValues(Protocol):
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What an ephemeral key opens. ``session``: OpenAI session JSON, validated before."""
+    """What an ephemeral key opens. ``session``: OpenAI session JSON, validated before; ``locked``:
+    whoever holds the key cannot change what the agent is."""
 
     workspace_id: str
     agent_id: str | None = None
     session: dict[str, Any] | None = None
+    locked: bool = False
 
 
 class MintedKey(msgspec.Struct, frozen=True):
@@ -88,6 +90,11 @@ class EphemeralKeys:
 
 def _bytes(value: str) -> bytes:
     return value.encode("utf-8", "replace")
+
+
+def key_id(value: str) -> str:
+    """An id of an ephemeral key, which tells nothing of the key."""
+    return hashlib.sha256(b"id of " + _bytes(value)).hexdigest()[:32]
 
 
 def _place(value: str) -> str:

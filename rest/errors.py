@@ -12,6 +12,7 @@ Tree::
     ├── NoSuchModel        404  MODEL_UNAVAILABLE     no live engine can do what was asked
     ├── RequestTimeout     408  VALIDATION_ERROR      the body did not come in time
     ├── WrongState         409  VALIDATION_ERROR      not in the state it is in
+    ├── AgentNotUsable     409  MODEL_UNAVAILABLE     it names what is not served here (any more)
     ├── IdempotencyClash   409  IDEMPOTENCY_CONFLICT
     ├── PayloadTooLarge    413  PAYLOAD_TOO_LARGE
     ├── UnsupportedMediaType 415  VALIDATION_ERROR    a body in a form that is not read here
@@ -145,6 +146,14 @@ class WrongState(ApiError):
     status = 409
     code = "VALIDATION_ERROR"
     default_openai_code = "invalid_state"
+
+
+class AgentNotUsable(ApiError):
+    """An agent names a model, voice or language that this server does not have (any more)."""
+
+    status = 409
+    code = "MODEL_UNAVAILABLE"
+    default_openai_code = "agent_not_usable"
 
 
 class IdempotencyClash(ApiError):

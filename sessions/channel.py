@@ -53,12 +53,27 @@ class ClientFault(Exception):
         self.event_id = event_id
 
 
+@dataclass(frozen=True, slots=True)
+class Partly:
+    """A client message that is carried out but for a part of it, which ``fault`` names."""
+
+    event: Event
+    fault: ClientFault
+
+
+Parsed = Event | SpokenItem | Partly
+"""What a client message means."""
+
+
 class Vocabulary(Protocol):
     """Client messages to core events, notices to server events; one per session, stateful."""
 
-    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event | SpokenItem:
+    def parse(
+        self, message: Mapping[str, Any], config: SessionConfig, *, by_caller: bool = True
+    ) -> Parsed:
         """The core event that a client message means, given the present configuration.
 
+        ``by_caller``: False for what somebody beside the caller sends into the call.
         Raises ClientFault where the message is malformed, unknown or out of range."""
         ...
 

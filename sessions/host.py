@@ -34,12 +34,13 @@ _GOODBYE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A call to be run."""
+    """A call to be run. ``owner``: the ephemeral key that began it, by its id."""
 
     call_id: str
     workspace_id: str
     agent_id: str | None
     config: SessionConfig
+    owner: str | None = None
 
 
 class Journal(Protocol):
@@ -185,7 +186,7 @@ class SessionHost:
     def _begin(self, request: CallRequest, carrier: str, journal: Journal) -> None:
         self._running += 1
         self._empty.clear()
-        self._registry.register(request.call_id, request.workspace_id)
+        self._registry.register(request.call_id, request.workspace_id, request.owner)
         journal.opened(
             OpenedCall(
                 request.call_id, request.workspace_id, request.agent_id, carrier, request.config

@@ -28,7 +28,7 @@ from media.formats import SAMPLE_BYTES
 from pipelines.engines.base import EngineError
 
 from .asides import Answer, Asides
-from .channel import Channel, ClientFault, SpokenItem, Vocabulary
+from .channel import Channel, ClientFault, Partly, SpokenItem, Vocabulary
 from .core.commands import (
     CancelReply,
     CancelTool,
@@ -183,10 +183,15 @@ class LiveSession:
         if answer is not None:
             message = self._asides.mark(message, answer)
         try:
-            event = self._vocabulary.parse(message, self._config)
+            event = self._vocabulary.parse(message, self._config, by_caller=answer is None)
         except ClientFault as fault:
             self._publish(Fault(fault.code, fault.message, fault.param, fault.event_id))
         else:
+            if isinstance(event, Partly):
+                left_out, event = event.fault, event.event
+                self._publish(
+                    Fault(left_out.code, left_out.message, left_out.param, left_out.event_id)
+                )
             if isinstance(event, SpokenItem):
                 event = replace(event.event, clip=self._listening.keep(event.pcm, event.rate))
             self.dispatch(event)

@@ -59,7 +59,13 @@ class RecordedTurn:
 
     # ------------------------------------------------------------------ channel.Vocabulary
 
-    def parse(self, message: Mapping[str, Any], _config: SessionConfig) -> Event:
+    def parse(
+        self,
+        message: Mapping[str, Any],
+        _config: SessionConfig,
+        *,
+        by_caller: bool = True,  # noqa: ARG002
+    ) -> Event:
         """The event that the message holds."""
         event: Event = message[EVENT]
         self._ended = isinstance(event, RequestResponse)

@@ -36,7 +36,7 @@ class CallRegistry:
         self._bus = bus
         self._lease = lease_seconds
         self._calls: dict[str, str] = {}
-        """call id -> workspace id, of the calls here."""
+        """call id -> whose it is (``_whose``), of the calls here."""
         self._released: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -63,26 +63,32 @@ class CallRegistry:
             logger.info("leases are left to expire: %s", error)
         self._calls.clear()
 
-    def register(self, call_id: str, workspace_id: str) -> None:
-        """The call lives here from now on."""
-        self._calls[call_id] = workspace_id
+    def register(self, call_id: str, workspace_id: str, owner: str | None = None) -> None:
+        """The call lives here from now on. ``owner``: id of the ephemeral key that began it."""
+        self._calls[call_id] = _whose(workspace_id, owner)
         self._released.pop(call_id, None)
         self._wake.set()
 
     def unregister(self, call_id: str) -> None:
         """The call is over. Harmless for unknown calls."""
-        if workspace_id := self._calls.pop(call_id, None):
-            self._released[call_id] = workspace_id
+        if whose := self._calls.pop(call_id, None):
+            self._released[call_id] = whose
             self._wake.set()
 
-    async def find(self, workspace_id: str, call_id: str) -> str | None:
+    async def find(self, workspace_id: str, call_id: str, owner: str | None = None) -> str | None:
         """The node that carries the workspace's call, or None. Raises BusUnavailable, never for
-        the calls of this node."""
-        if call_id in self._calls:
-            return self.node_id if self._calls[call_id] == workspace_id else None
-        value = await self._bus.get(_call_key(call_id))
-        node_id, _, owner = (value or b"").decode().partition(_SEPARATOR)
-        return node_id if owner == workspace_id and node_id else None
+        the calls of this node.
+
+        ``owner``: the ephemeral key that asks; it finds only the calls that it began."""
+        node_id, whose = self.node_id, self._calls.get(call_id)
+        if whose is None:
+            value = await self._bus.get(_call_key(call_id))
+            node_id, _, whose = (value or b"").decode().partition(_SEPARATOR)
+        if owner is None:
+            found = whose.partition(_SEPARATOR)[0] == workspace_id
+        else:
+            found = whose == _whose(workspace_id, owner)
+        return node_id if found and node_id else None
 
     async def is_alive(self, node_id: str) -> bool:
         """True where the node holds its lease. Raises BusUnavailable."""
@@ -111,10 +117,10 @@ class CallRegistry:
 
     async def _hold_all(self) -> None:
         await self._hold(_node_key(self.node_id), self.node_id)
-        for call_id, workspace_id in tuple(self._calls.items()):
-            if self._calls.get(call_id) != workspace_id:
+        for call_id, whose in tuple(self._calls.items()):
+            if self._calls.get(call_id) != whose:
                 continue
-            holder = self._holder(workspace_id)
+            holder = self._holder(whose)
             if not await self._hold(_call_key(call_id), holder):
                 logger.error("call %s is also registered by another node", call_id)
 
@@ -127,8 +133,13 @@ class CallRegistry:
     async def _release(self) -> None:
         """Give the leases of ended calls back; what fails is left to expire."""
         while self._released:
-            call_id, workspace_id = self._released.popitem()
-            await self._bus.lease_release(_call_key(call_id), self._holder(workspace_id))
+            call_id, whose = self._released.popitem()
+            await self._bus.lease_release(_call_key(call_id), self._holder(whose))
 
-    def _holder(self, workspace_id: str) -> str:
-        return f"{self.node_id}{_SEPARATOR}{workspace_id}"
+    def _holder(self, whose: str) -> str:
+        return f"{self.node_id}{_SEPARATOR}{whose}"
+
+
+def _whose(workspace_id: str, owner: str | None) -> str:
+    """A workspace's call, and the ephemeral key's that began it, if one did."""
+    return f"{workspace_id}{_SEPARATOR}{owner}" if owner else workspace_id

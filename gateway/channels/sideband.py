@@ -98,7 +98,11 @@ class Sideband:
         call: JoinedCall,
         events: Events,
         commands: Commands,
+        *,
+        controls: bool = True,
     ) -> None:
+        """``controls``: whether it may send commands, not only observe."""
+        self._controls = controls
         self._ws = ws
         self._call = call
         self._node_id = call.node_id
@@ -212,6 +216,12 @@ class Sideband:
         except ClientFault as fault:
             return Fault(fault.code, fault.message)
         event_id, kind = event_id_of(message), message.get("type")
+        if not self._controls:
+            return Fault(
+                "insufficient_permissions",
+                "The API key may only observe calls: commands need the scope 'agents:write'.",
+                event_id=event_id,
+            )
         if isinstance(kind, str) and kind.startswith(_AUDIO):
             return Fault("unsupported_value", _NO_AUDIO, "type", event_id)
         return await self._post(event_id, None if kind == HANG_UP else message)

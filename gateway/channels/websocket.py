@@ -62,6 +62,24 @@ _CLOSE_CODES = {
     "slow_reader": 1013,
     "server_full": 1013,
     "warming_up": 1013,
+    "storage_unavailable": 1013,
+    **dict.fromkeys(
+        (
+            "missing_api_key",
+            "invalid_api_key",
+            "insufficient_permissions",
+            "foreign_origin",
+            "agent_not_found",
+            "agent_not_usable",
+            "session_locked",
+            "invalid_value",
+            "invalid_type",
+            "unknown_parameter",
+            "unknown_subprotocol",
+            "not_found",
+        ),
+        1008,
+    ),
 }
 
 

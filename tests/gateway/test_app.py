@@ -16,6 +16,7 @@ from gateway.parsers import IceServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.scripted_jobs import ScriptedJobEngines
 from store.database import Database
 from store.tenants.calls import Calls
@@ -49,6 +50,9 @@ class NoEngines:
         raise ModelUnavailable(f"no live engine serves {model_id}")
 
     hearing = transcriber = chat = speaker = _none
+
+    def name_faults(self, _names: CallNames) -> tuple[NameFault, ...]:
+        return ()
 
 
 class Running:

@@ -333,7 +333,10 @@ async def test_keys_and_agents_that_open_nothing(
         other = own | {"Sec-WebSocket-Protocol": "chat, superchat"}
         assert await refused(server, headers=other) == (400, "unknown_subprotocol")
         page = own | {"Origin": "https://evil.example"}
-        assert await refused(server, headers=page) == (403, "foreign_origin")
+        async with server.client(headers=page, key=None, checked=False) as readable:
+            error = (await readable.wait_for("error"))["error"]
+            assert error["code"] == "foreign_origin"
+            assert (await readable.wait_closed())[0] == 1008
         async with aiohttp.ClientSession() as http, http.get(f"{server.url}/v1/realtime") as plain:
             assert plain.status == 426
         assert server.slots_taken == 1

@@ -123,7 +123,11 @@ async def test_twilios_signature_opens_the_call_in_the_agents_workspace(
 
 async def test_a_wrong_signature_proves_nothing(server: TelephonyServer) -> None:
     wrong = server.signature(token="guess")
-    assert await turned_away(server, headers=wrong) == (1008, "missing_api_key")
+    code, reason = await turned_away(server, headers=wrong)
+    assert (code, reason.partition(":")[0]) == (1008, "invalid_signature")
+    assert "BLAB_TWILIO_AUTH_TOKEN" in reason
+    assert "BLAB_PUBLIC_URL" in reason
+    assert await turned_away(server) == (1008, "missing_api_key")
     key = server.keys.add()
     assert await admitted(server, headers=wrong, parameters={"blab_key": key})
 

@@ -17,6 +17,7 @@ from media.encode import Encoder
 from media.formats import HEARING_RATE
 from pipelines.artifacts import Artifacts
 from pipelines.engines.scripted import ScriptedEngines, scripted_engines, tone
+from pipelines.ssrf import CustomerHttp
 from rest.agent_turns import TurnParts
 from rest.agents import READ, WRITE, AgentResource
 from rest.auth import Principal
@@ -90,7 +91,7 @@ class AgentNode:
             cursors=PlainCursors(),
             waiting_for=lambda: self.waiting,
         )
-        return AgentResource(parts, self.engines.statuses)
+        return AgentResource(parts, CustomerHttp(look_up=lambda _: []))
 
     @asynccontextmanager
     async def client(self, workspace_id: str) -> AsyncIterator[Client]:

@@ -326,7 +326,11 @@ async def test_models_and_languages_of_one_turn(node: AgentNode) -> None:
         await Agents(node.database).update(
             caller.workspace_id, caller.agent.id, {"tts_model": "nobody"}
         )
-        assert (await caller.turn())[0] == 404
+        status, error = await caller.turn()
+        assert (status, error["code"], error["details"]) == (
+            409, "MODEL_UNAVAILABLE", {"path": "speech_model"},
+        )  # fmt: skip
+        assert "nobody" in error["message"]
     assert languages == ["fr"]
 
 

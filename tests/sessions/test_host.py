@@ -47,7 +47,7 @@ class Shared:
     def end(self, call_id: str) -> None:
         self.log.append(("ended", call_id))
 
-    def register(self, call_id: str, workspace_id: str) -> None:
+    def register(self, call_id: str, workspace_id: str, owner: str | None) -> None:
         self.log.append(("registered", call_id))
 
     def unregister(self, call_id: str) -> None:

@@ -74,6 +74,9 @@ _CLOSE_CODES = {
     "insufficient_permissions": 1008,
     "foreign_origin": 1008,
     "agent_not_found": 1008,
+    "agent_not_usable": 1008,
+    "invalid_signature": 1008,
+    "invalid_value": 1008,
     "storage_unavailable": 1013,
 }
 
@@ -217,12 +220,14 @@ class TelephonyChannel:
     def send(self, event: ServerEvent) -> None:
         """Observers have it from the fan-out."""
 
-    async def close(self, reason: str) -> None:
-        """Send what is queued, then close with ``reason``; cut the peer off if it lingers."""
+    async def close(self, reason: str, words: str | None = None) -> None:
+        """Send what is queued, then close with ``reason``; cut the peer off if it lingers.
+
+        ``words``: to be sent in the reason's place."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        self._outbox.put(Close(_CLOSE_CODES.get(reason, 1000), reason.encode()[:120]))
+        self._outbox.put(Close(_CLOSE_CODES.get(reason, 1000), (words or reason).encode()[:120]))
         try:
             await asyncio.wait_for(writer, 2 * _GRACE_SECONDS)
         except TimeoutError:

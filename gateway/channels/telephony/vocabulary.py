@@ -7,9 +7,10 @@ asks for the events ``call`` is told once, as ``blab.call``, what the carrier to
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.channels.wire.checks import UNCHECKED, SessionChecks
 from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
-from sessions.channel import ServerEvent, SpokenItem
+from sessions.channel import Parsed, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.events import Event
 from sessions.core.notices import Notice, SessionChanged, SessionOpened
@@ -26,9 +27,13 @@ EXTENSION = "call"
 class TelephonyVocabulary:
     """Implements channel.Vocabulary for one call of a carrier."""
 
-    def __init__(self, call_id: str, carrier: str, started: Started) -> None:
+    def __init__(
+        self, call_id: str, carrier: str, started: Started, checks: SessionChecks = UNCHECKED
+    ) -> None:
         self._event_ids = EventIds()
-        self._realtime = RealtimeVocabulary(call_id, playout_events=True, event_ids=self._event_ids)
+        self._realtime = RealtimeVocabulary(
+            call_id, playout_events=True, event_ids=self._event_ids, checks=checks
+        )
         self._call = {
             "type": "blab.call",
             "carrier": carrier,
@@ -39,12 +44,14 @@ class TelephonyVocabulary:
         }
         self._told = False
 
-    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event | SpokenItem:
+    def parse(
+        self, message: Mapping[str, Any], config: SessionConfig, *, by_caller: bool = True
+    ) -> Parsed:
         """The core event that ``message`` means; raises ClientFault."""
         if EVENT in message:
             event: Event = message[EVENT]
             return event
-        return self._realtime.parse(message, config)
+        return self._realtime.parse(message, config, by_caller=by_caller)
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:
         """The server events that tell ``notice``, in protocol order."""

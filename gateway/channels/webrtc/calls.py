@@ -2,7 +2,8 @@
 
 ``POST /v1/realtime/calls`` takes the SDP offer (``application/sdp``, or multipart fields ``sdp``
 and ``session``) and answers 201 with the SDP answer and ``Location: …/calls/{id}``;
-``POST /v1/realtime/calls/{id}/hangup`` ends the call. Who may call, whether there is room and what
+``POST /v1/realtime/calls/{id}/hangup`` ends the call. ``POST /v1/realtime?model=…`` is the beta's
+address of the first. Who may call, whether there is room and what
 runs the conversation is decided by two functions that the gateway hands in.
 
 Bounds: a body of ``MAX_BODY_BYTES`` that arrives within ``BODY_TIMEOUT`` seconds.
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 MAX_SESSION_BYTES = 256 * 1024
 MAX_BODY_BYTES = MAX_OFFER_BYTES + MAX_SESSION_BYTES + 4096
 BODY_TIMEOUT = 10.0
+BETA_CALLS = "/v1/realtime"
+"""Where the beta took offers; its calls are told by the beta's names."""
 ALLOWED_HEADERS = "Authorization, Content-Type, X-OpenAI-Agents-SDK, OpenAI-Beta"
 
 T = TypeVar("T")
@@ -87,6 +90,8 @@ class WebRTCCalls:
         return [
             web.post(calls, self.create),
             web.options(calls, self.preflight),
+            web.post(BETA_CALLS, self.create),
+            web.options(BETA_CALLS, self.preflight),
             web.post(hangup, self.hang_up),
             web.options(hangup, self.preflight),
         ]

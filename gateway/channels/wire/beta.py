@@ -31,7 +31,7 @@ def beta_event(event: Body) -> Body | None:
     elif kind.startswith(_PREFIX) and kind[len(_PREFIX) :].rpartition(".")[0] in _RENAMED:
         told["type"] = "response." + kind[len(_PREFIX) :]
     if "session" in told:
-        told["session"] = _session(told["session"])
+        told["session"] = beta_session(told["session"])
     if "response" in told:
         told["response"] = _response(told["response"])
     if "item" in told:
@@ -39,7 +39,8 @@ def beta_event(event: Body) -> Body | None:
     return told
 
 
-def _session(session: Body) -> Body:
+def beta_session(session: Body) -> Body:
+    """The session object in the beta's flat shape."""
     heard = session["audio"]["input"]
     flat: Body = {
         "id": session["id"],

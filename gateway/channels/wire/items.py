@@ -3,7 +3,7 @@
 from typing import Any, cast
 
 from media.formats import SAMPLE_BYTES
-from sessions.channel import ClientFault, SpokenItem
+from sessions.channel import ClientFault, Partly, SpokenItem
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem
 from sessions.core.items import Item, Role
@@ -15,6 +15,7 @@ from .tool_items import TOOL_ITEMS, ToolItemEvent, parse_tool_item, render_tool_
 ROLES = ("user", "assistant", "system")
 _TEXT_PARTS = ("input_text", "output_text", "text")
 _SPOKEN_PARTS = ("input_audio", "output_audio", "audio")
+_IMAGE = "input_image"
 MAX_PARTS = 64
 MAX_AUDIO_CHARS = 2_000_000
 """Base64 of the speech in an item: half a minute at 24 kHz, decoded below 5 ms."""
@@ -22,8 +23,9 @@ MAX_AUDIO_CHARS = 2_000_000
 
 def parse_item(
     event: Fields, event_id: str | None, config: SessionConfig
-) -> AddItem | SpokenItem | ToolItemEvent:
-    """conversation.item.create: a message of text, or of speech with its words or without."""
+) -> AddItem | SpokenItem | ToolItemEvent | Partly:
+    """conversation.item.create: a message of text, or of speech with its words or without. Images
+    beside text are left out and reported."""
     item = event.need_child("item")
     item.need("type")
     kind = item.text("type", max_chars=64)
@@ -41,16 +43,33 @@ def parse_item(
         told = AddItem("user", "", item_id, after, event_id, seconds=seconds)
         return SpokenItem(told, pcm, rate)
     role, text = message_text(item)
-    return AddItem(role, text, item_id, after, event_id)
+    made = AddItem(role, text, item_id, after, event_id)
+    fault = image_fault(item)
+    return made if fault is None else Partly(made, fault)
+
+
+def image_fault(item: Fields) -> ClientFault | None:
+    """What is to be said of the first image in a message, if there is one."""
+    for index, part in enumerate(item.children("content", max_items=MAX_PARTS) or []):
+        if part.raw("type") == _IMAGE:
+            return item.fault(
+                "unsupported_content",
+                "Images are not looked at here: the image is left out, the message's text is kept.",
+                f"content[{index}].type",
+            )
+    return None
 
 
 def message_text(item: Fields) -> tuple[Role, str]:
-    """Role and words of a message; raises ClientFault where there are none."""
+    """Role and words of a message, its images left out; raises ClientFault where there are none."""
     item.need("role")
     role = cast(Role, item.choice("role", ROLES))
     item.need("content")
     parts = item.children("content", max_items=MAX_PARTS) or []
     text = "\n".join(filter(None, map(_part_text, parts)))
+    if not text and (fault := image_fault(item)) is not None:
+        fault.message = "Images are not looked at here: send text or speech."
+        raise fault
     if not text:
         raise item.fault(
             "invalid_value",
@@ -66,6 +85,8 @@ def _part_text(part: Fields) -> str:
     if kind in _TEXT_PARTS:
         part.only(("type", "text"))
         return part.need_text("text")
+    if kind == _IMAGE:
+        return ""
     if kind in _SPOKEN_PARTS:
         part.only(("type", "transcript", "audio"))
         if transcript := part.text("transcript"):

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from sessions.channel import ClientFault, SpokenItem
+from sessions.channel import ClientFault, Parsed, Partly
 from sessions.core.config import SessionConfig, SessionKind
 from sessions.core.events import (
+    AddItem,
     CancelResponse,
     ClearInput,
     ClearOutput,
@@ -20,10 +21,12 @@ from sessions.core.events import (
     ConfigureSession,
     DeleteItem,
     Event,
+    RequestResponse,
     RetrieveItem,
     TruncateItem,
 )
 
+from .checks import UNCHECKED, SessionChecks
 from .fields import Fields
 from .items import parse_item
 from .response_request import parse_response
@@ -33,7 +36,7 @@ MAX_ID_CHARS = 512
 _LATEST_MS = 86_400_000
 _ENVELOPE = ("type", "event_id")
 
-_Parser = Callable[[Fields, str | None, SessionConfig], Event | SpokenItem]
+_Parser = Callable[[Fields, str | None, SessionConfig], Parsed]
 
 
 def read_message(data: str | bytes) -> dict[str, Any]:
@@ -52,8 +55,8 @@ def read_message(data: str | bytes) -> dict[str, Any]:
     return message
 
 
-def parse_event(message: Any, config: SessionConfig) -> Event | SpokenItem:
-    """The core event a client event means; raises ClientFault."""
+def parse_event(message: Any, config: SessionConfig, checks: SessionChecks = UNCHECKED) -> Parsed:
+    """The core event a client event means, once it has been checked; raises ClientFault."""
     if not isinstance(message, Mapping):
         raise ClientFault("invalid_event", "A client event must be a JSON object.")
     event_id = event_id_of(message)
@@ -67,7 +70,19 @@ def parse_event(message: Any, config: SessionConfig) -> Event | SpokenItem:
         raise fields.fault(
             "unknown_event", f"Unknown event type '{kind[:64]}'. Known: {known}.", "type"
         )
-    return parser(fields, event_id, config)
+    parsed = parser(fields, event_id, config)
+    _check(fields, config, parsed, checks)
+    return parsed
+
+
+def _check(fields: Fields, config: SessionConfig, parsed: Parsed, checks: SessionChecks) -> None:
+    match parsed.event if isinstance(parsed, Partly) else parsed:
+        case ConfigureSession(config=after):
+            checks.session(fields.need_child("session"), config, after)
+        case RequestResponse() as asked if (given := fields.child("response")) is not None:
+            checks.response(given, config, asked)
+        case AddItem() as item:
+            checks.item(fields.need_child("item"), item)
 
 
 def event_id_of(message: Mapping[str, Any]) -> str | None:
@@ -105,7 +120,7 @@ def _clear_output(fields: Fields, event_id: str | None, _config: SessionConfig) 
     return ClearOutput(event_id)
 
 
-def _item_create(fields: Fields, event_id: str | None, config: SessionConfig) -> Event | SpokenItem:
+def _item_create(fields: Fields, event_id: str | None, config: SessionConfig) -> Parsed:
     fields.only((*_ENVELOPE, "item", "previous_item_id"))
     return parse_item(fields, event_id, config)
 
@@ -130,7 +145,7 @@ def _item_truncate(fields: Fields, event_id: str | None, _config: SessionConfig)
     return TruncateItem(fields.need_text("item_id", max_chars=64), clamped, event_id)
 
 
-def _response_create(fields: Fields, event_id: str | None, config: SessionConfig) -> Event:
+def _response_create(fields: Fields, event_id: str | None, config: SessionConfig) -> Parsed:
     fields.only((*_ENVELOPE, "response"))
     return parse_response(fields.child("response"), event_id, config)
 

@@ -8,13 +8,14 @@ Rules
 - What OpenAI knows and Blab does not do (prompt, reasoning) is taken and not kept.
 """
 
+from sessions.channel import Partly
 from sessions.core.config import SessionConfig
 from sessions.core.events import RequestResponse
 from sessions.core.items import PromptLine
 from sessions.core.tools import Tool
 
 from .fields import Fields
-from .items import message_text
+from .items import image_fault, message_text
 from .session_object import merge_max_tokens, merge_modalities, read_format, read_voice
 from .tools import read_choice, read_labels, read_reply_tools
 
@@ -31,12 +32,13 @@ _MAX_VALUE_CHARS = 512
 
 def parse_response(
     response: Fields | None, event_id: str | None, config: SessionConfig
-) -> RequestResponse:
-    """The reply that ``response`` asks for; raises ClientFault."""
+) -> RequestResponse | Partly:
+    """The reply that ``response`` asks for; raises ClientFault. Images in its input are left out
+    and reported."""
     if response is None:
         return RequestResponse(event_id=event_id)
     response.only(_KNOWN)
-    return RequestResponse(
+    asked = RequestResponse(
         instructions=response.text("instructions"),
         output_audio=merge_modalities(response),
         max_output_tokens=merge_max_tokens(response),
@@ -49,6 +51,9 @@ def parse_response(
         servers=read_labels(response) if response.raw("tools") is not None else None,
         tool_choice=read_choice(response),
     )
+    images = map(image_fault, response.children("input", max_items=_MAX_LINES) or [])
+    fault = next(filter(None, images), None)
+    return asked if fault is None else Partly(asked, fault)
 
 
 def _tools(response: Fields, config: SessionConfig) -> tuple[Tool, ...] | None:

@@ -1,14 +1,15 @@
 """The Vocabulary of one call (sessions.channel): OpenAI Realtime GA both ways."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sessions.channel import ServerEvent, SpokenItem
+from sessions.channel import Parsed, ServerEvent
 from sessions.core.config import SessionConfig
-from sessions.core.events import Event
 from sessions.core.notices import Notice
 
 from .beta import beta_event
+from .checks import UNCHECKED, SessionChecks
 from .ids import EventIds
 from .parse import parse_event
 from .render import Renderer
@@ -21,7 +22,8 @@ class RealtimeVocabulary:
     ``session_id``: the call's id. ``playout_events``: tell ``output_audio_buffer.*``, which
     OpenAI's clients expect over WebRTC only. ``event_ids``: shared with the channel where it
     writes events of its own. ``rate_limits``: the call's at the moment, none by default.
-    ``beta``: tell events by the beta's names (``beta``)."""
+    ``beta``: tell events by the beta's names (``beta``). ``checks``: what is looked at beyond the
+    form of what the client sends."""
 
     def __init__(
         self,
@@ -31,16 +33,22 @@ class RealtimeVocabulary:
         event_ids: EventIds | None = None,
         rate_limits: Callable[[], list[Body]] = list,
         beta: bool = False,
+        checks: SessionChecks = UNCHECKED,
     ) -> None:
+        self._checks = checks
         self._renderer = Renderer(
             session_id, playout_events=playout_events, rate_limits=rate_limits
         )
         self._beta = beta
         self._event_ids = event_ids or EventIds()
 
-    def parse(self, message: Mapping[str, Any], config: SessionConfig) -> Event | SpokenItem:
-        """The core event that ``message`` means; raises ClientFault."""
-        return parse_event(message, config)
+    def parse(
+        self, message: Mapping[str, Any], config: SessionConfig, *, by_caller: bool = True
+    ) -> Parsed:
+        """The core event that ``message`` means; raises ClientFault. A locked session is locked to
+        its caller only."""
+        checks = self._checks if by_caller else replace(self._checks, locked=False)
+        return parse_event(message, config, checks)
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:
         """The server events that tell ``notice``, in protocol order."""
