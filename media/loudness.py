@@ -10,7 +10,7 @@ generators, so that whoever runs them can stop after any second.
 """
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -72,21 +72,47 @@ class LoudnessMeter:
             self._peak = float(told["lavfi.r128.true_peak"])
 
 
-def normalise(source: Path, target: Path, rate: int) -> Generator[None, None, Loudness]:
-    """Bring ``source`` to ``TARGET_LUFS`` in ``target``, as long to the sample; pauses every
-    second of audio, returns what the target measures. Blocking; raises OSError.
+def measure(
+    pieces: Iterable[bytes], spans: Iterable[tuple[int, int]], rate: int
+) -> Generator[None, None, Loudness]:
+    """How loud PCM16 mono is within ``spans`` (samples), as if there were silence around them;
+    pauses after each piece. Blocking; raises what ``pieces`` raises."""
+    meter = LoudnessMeter(rate)
+    places = sorted(spans)
+    start = 0
+    for piece in pieces:
+        heard = bytearray(len(piece))
+        end = start + len(piece) // SAMPLE_BYTES
+        for first, last in places:
+            if first < end and last > start:
+                begin, over = max(first, start) - start, min(last, end) - start
+                here = slice(begin * SAMPLE_BYTES, over * SAMPLE_BYTES)
+                heard[here] = piece[here]
+        meter.push(bytes(heard))
+        start = end
+        yield
+    return meter.result()
 
-    What is too short or too quiet to measure goes through the chain without a gain."""
-    meter = LoudnessMeter(rate, _DYNAMICS)
+
+def normalise(
+    source: Path, target: Path, rate: int, lufs: float = TARGET_LUFS,
+    dynamics: Sequence[Step] = _DYNAMICS,
+) -> Generator[None, None, Loudness]:  # fmt: skip
+    """Bring ``source`` to ``lufs`` in ``target``, as long to the sample; pauses every second of
+    audio, returns what the target measures. Blocking; raises OSError.
+
+    ``dynamics``: the steps before the gain. What is too short or too quiet to measure goes through
+    the chain without a gain."""
+    meter = LoudnessMeter(rate, dynamics)
     for pcm in _seconds(source, rate):
         meter.push(pcm)
         yield
     before = meter.result()
-    gain, limit = 0.0 if before.lufs is None else TARGET_LUFS - before.lufs, _LIMIT_DB
+    gain, limit = 0.0 if before.lufs is None else lufs - before.lufs, _LIMIT_DB
     for _ in range(_MAX_PASSES):
         gain = min(max(gain, _GAIN_DB[0]), _GAIN_DB[1])
-        made = yield from _write(source, target, rate, gain, limit)
-        missing = TARGET_LUFS - made.lufs if made.lufs and before.lufs else 0.0
+        made = yield from _write(source, target, rate, gain, limit, dynamics)
+        missing = lufs - made.lufs if made.lufs and before.lufs else 0.0
         beyond = max(0.0, made.peak_dbtp - PEAK_DBTP)
         if abs(missing) <= TOLERANCE_LU and not beyond:
             break
@@ -96,14 +122,14 @@ def normalise(source: Path, target: Path, rate: int) -> Generator[None, None, Lo
 
 
 def _write(
-    source: Path, target: Path, rate: int, gain: float, limit: float
+    source: Path, target: Path, rate: int, gain: float, limit: float, dynamics: Sequence[Step]
 ) -> Generator[None, None, Loudness]:
     """One pass of the whole chain; ``gain`` and ``limit`` in dB."""
     held = 10 ** (limit / 20)
     graph = FilterGraph(
         rate,
         (
-            *_DYNAMICS,
+            *dynamics,
             ("volume", f"volume={gain:.3f}dB:precision=double"),
             ("aresample", str(_LIMITER_RATE)),
             ("alimiter", f"limit={held:.5f}:attack=5:release=50:level=disabled:latency=1"),

@@ -25,7 +25,7 @@ from .dubbing_files import DubbingFiles
 from .dubbing_hearing import Recording, hear
 from .dubbing_lines import lines_of
 from .dubbing_track import SpeechTrack, SpokenLine
-from .engines.base import EngineFailed
+from .engines.base import EngineFailed, ModelUnavailable
 from .engines.jobs import JobEngines, SpeechChoice, Translator
 from .jobs import JobFailed, JobResult, JobRun, JobType, Progress, Unit
 from .speech_order import (
@@ -39,11 +39,14 @@ from .speech_order import (
     choose,
 )
 from .timed_text import TimedSegment
+from .translation_check import fault
 
 CONCURRENCY = 1
 DEADLINE_SECONDS = 12 * 3600.0
 HEARING_MODEL = "default"
 TRANSLATE_MODEL = "verinova-stable"
+_SHOWN = 80
+"""Characters of a line that are shown in a warning."""
 _FAILURES_IN_A_ROW = 5
 """Of the translator, before it is taken for broken."""
 _HEARD, _TRANSLATED, _SPOKEN, _MIXED, _STORED = 35, 50, 85, 92, 99
@@ -62,6 +65,8 @@ class DubbingOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     model: str = STABLE
     translate_model: str = TRANSLATE_MODEL
     format: str = "mp3"
+    allow_draft: bool = False
+    """Whether a translation by a chat model will do."""
 
     def speech(self) -> SpeechOrder:
         """Its speech, as far as it is known beforehand."""
@@ -74,7 +79,7 @@ class DubbingOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line: the original, what it became, and where that is heard (None: nowhere, and the
-    original is left as it is). ``problem``: why it was not translated."""
+    original is left as it is). ``problem``: why."""
 
     original: TimedSegment
     text: str
@@ -134,12 +139,13 @@ class DubbingKind:
             *(source, transcriber, order.source_language, self._limits, info.duration_ms),
             _part(run, 0, _HEARD),
         )
-        translator = await self._translator(order, heard)
+        translator = await self._translator(run, order, heard)
         lines = await _translated(run, translator, heard, order.target_language)
         speaker = await self._engines.speech(choice)
         speech = source.with_name("speech.pcm")
         track = SpeechTrack(speech, speaker, order.target_language)
         lines = await _spoken(run, track, lines, heard.duration_ms)
+        _warn_of_lines(run, lines)
         files = DubbingFiles(run, self._artifacts, source, speech, self._limits)
         await files.mix(_covered(lines), heard.duration_ms, _part(run, _SPOKEN, _MIXED))
         made = await files.audio(order.format)
@@ -151,16 +157,53 @@ class DubbingKind:
         made |= await files.lines([_told(line, draft=translator.draft) for line in lines])
         return _result(run, order, heard, translator, lines, track.spoken_ms, made)
 
-    async def _translator(self, order: DubbingOrder, heard: Recording) -> Translator:
+    async def _translator(self, run: JobRun, order: DubbingOrder, heard: Recording) -> Translator:
+        pair = heard.language, order.target_language
+        guessed = order.source_language is None
         if heard.language == order.target_language:
+            seems = "seems to be" if guessed else "is"
             raise JobFailed(
                 "VALIDATION_ERROR",
-                f"The recording is in {heard.language!r} already: choose another target language.",
+                f"The recording {seems} in {heard.language!r} already: choose another"
+                " targetLanguage" + (", or send sourceLanguage." if guessed else "."),
                 {"path": "targetLanguage"},
             )
-        return await self._engines.translator(
-            order.translate_model, heard.language, order.target_language
-        )
+        try:
+            if (reason := draft_reason(self._engines, order, *pair)) is not None:
+                raise ModelUnavailable(reason)
+            translator = await self._engines.translator(order.translate_model, *pair)
+        except ModelUnavailable as error:
+            note = ". The language was found out: send sourceLanguage where it is another."
+            raise JobFailed(
+                error.code, f"{error}{note if guessed else ''}", {"path": "targetLanguage"}
+            ) from error
+        if translator.draft:
+            run.warn(
+                "draft_translation",
+                f"Translated from {pair[0]!r} to {pair[1]!r} by the chat model"
+                f" {translator.model_id}: a draft, which may say something else.",
+                "allowDraft",
+            )
+        return translator
+
+
+def draft_reason(engines: JobEngines, order: DubbingOrder, source: str, target: str) -> str | None:
+    """Why ``order`` is not carried out for this pair, whose translation is a draft; None where it
+    is none, or one will do. Raises ModelUnavailable."""
+    engine = engines.translation_engine(order.translate_model, source, target)
+    if not engine.draft or order.allow_draft:
+        return None
+    return no_translator(f"from {source!r} to {target!r}", engines.translated_pairs())
+
+
+def no_translator(what: str, pairs: Sequence[tuple[str, str]], consent: str = "allowDraft") -> str:
+    """Why a draft is refused, and what is none; ``what``: "from 'en' to 'es'", ``consent``: the
+    field that accepts one."""
+    known = ", ".join(f"{source} to {target}" for source, target in pairs) or "none"
+    return (
+        f"no translator is there {what}, only a chat model, which may say something else: send"
+        f" {consent} true to accept that; pairs with a translator: {known}"
+    )
 
 
 async def _translated(
@@ -174,8 +217,8 @@ async def _translated(
     in_a_row = 0
     for original in originals:
         try:
-            text = await translator.translate(original.text, heard.language, target)
-            lines.append(Line(original, storable(text).strip()))
+            text, wrong = await _line(translator, original.text, heard.language, target)
+            lines.append(Line(original, text, problem=wrong))
             in_a_row = 0
         except EngineFailed as error:
             in_a_row += 1
@@ -186,6 +229,35 @@ async def _translated(
     return lines
 
 
+async def _line(
+    translator: Translator, text: str, source: str, target: str
+) -> tuple[str, str | None]:
+    """The translation and what is wrong with it: the second one where the first will not do, and
+    nothing where neither does. Raises EngineError."""
+    wrong: str | None = None
+    for again in (False, True):
+        try:
+            made = await translator.translate(text, source, target, again=again)
+        except EngineFailed:
+            if again and wrong is None:
+                raise
+            continue
+        made = storable(made).strip()
+        wrong = fault(text, made, source, target)
+        if wrong is None:
+            return made, None
+    return "", wrong
+
+
+def _warn_of_lines(run: JobRun, lines: Sequence[Line]) -> None:
+    for line in lines:
+        if line.spoken is None:
+            at = line.original.start_ms / 1000
+            text = line.original.text
+            short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+            run.warn("not_dubbed", f"At {at:.1f} s the original is left ({line.problem}): {short}")
+
+
 async def _spoken(
     run: JobRun, track: SpeechTrack, lines: Sequence[Line], duration_ms: int
 ) -> list[Line]:
@@ -194,10 +266,13 @@ async def _spoken(
     made: list[Line] = []
     for line, until_ms in zip(lines, ends, strict=True):
         place = await track.speak(line.text, line.original, until_ms) if line.text else None
-        made.append(replace(line, spoken=place))
+        if isinstance(place, str):
+            made.append(replace(line, problem=place))
+        else:
+            made.append(replace(line, spoken=place))
         await progress(100 * len(made) // len(lines))
     if all(line.spoken is None for line in made):
-        raise JobFailed("PROVIDER_ERROR", "The engine made no sound of the translation.")
+        raise JobFailed("PROVIDER_ERROR", f"Nothing could be dubbed: {made[0].problem}.")
     return made
 
 
@@ -251,8 +326,8 @@ def _result(
     run: JobRun, order: DubbingOrder, heard: Recording, translator: Translator,
     lines: Sequence[Line], spoken_ms: int, made: dict[str, Any],
 ) -> JobResult:  # fmt: skip
-    read = sum(len(line.original.text) for line in lines if line.problem is None)
-    characters = sum(len(line.text) for line in lines)
+    read = sum(len(line.original.text) for line in lines if line.text)
+    characters = sum(len(line.text) for line in lines if line.spoken is not None)
     output = {
         "sourceLanguage": heard.language,
         "targetLanguage": order.target_language,
@@ -265,7 +340,7 @@ def _result(
         "translation": {
             "model": translator.model_id,
             "draft": translator.draft,
-            "failed": sum(line.problem is not None for line in lines),
+            "failed": sum(line.spoken is None for line in lines),
         },
         **made,
     }

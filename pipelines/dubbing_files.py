@@ -16,6 +16,7 @@ from media.errors import MediaError
 from media.formats import milliseconds_of, samples_of
 from media.isolated import decode, replace_audio
 from media.limits import MediaLimits
+from media.loudness import measure, normalise
 from media.mix import Ducking, Span, mix_files
 
 from .artifacts import Artifacts
@@ -53,9 +54,11 @@ class DubbingFiles:
     async def mix(
         self, spoken: Sequence[tuple[int, int]], long_ms: int, progress: Progress
     ) -> None:
-        """Lay the speech over the recording of ``long_ms``, which is lowered in the times of
-        ``spoken`` (ms); ``progress`` is told 0 to 100. Raises MediaError."""
+        """Lay the speech, as loud as the recording is in the times of ``spoken`` (ms), over the
+        recording of ``long_ms``, which is lowered in them; ``progress`` is told 0 to 100. Raises
+        MediaError."""
         spans: list[Span] = [(samples_of(a, RATE), samples_of(b, RATE)) for a, b in spoken]
+        await self._as_loud(spans)
         ducking = Ducking(spans, RATE)
         steps = pulled(
             lambda: mix_files(
@@ -66,6 +69,17 @@ class DubbingFiles:
             async for samples in steps:
                 self.duration_ms = milliseconds_of(samples, RATE)
                 await progress(min(100, 100 * self.duration_ms // max(1, long_ms)))
+
+    async def _as_loud(self, spans: Sequence[Span]) -> None:
+        """Bring the speech to the loudness that the recording has within ``spans``."""
+        measured = await carried_out(
+            lambda: measure(decode(self._source, RATE, self._limits), spans, RATE)
+        )
+        if measured.lufs is None:
+            return
+        lufs, made = measured.lufs, self._speech.with_name("loud.pcm")
+        await carried_out(lambda: normalise(self._speech, made, RATE, lufs, ()))
+        self._speech = made
 
     async def audio(self, format: str) -> dict[str, Any]:
         """The mix as a file of ``format``."""

@@ -55,6 +55,12 @@ def language_of(text: str, speakable: Collection[str] = LANGUAGES, own: str = DE
     return found if spoken and spoken[found] >= LIKELY * sum(spoken.values()) else own
 
 
+def likelier(text: str, one: str, other: str) -> str:
+    """Which of two of LANGUAGES ``text`` is in, rather; ``one`` of two that are none of them."""
+    chances = _chances(text[:_READ_CHARACTERS], (one, other))
+    return other if chances.get(other, 0.0) > chances.get(one, 0.0) else one
+
+
 def _of_other_script(text: str, speakable: Collection[str], own: str) -> str:
     """The language of a text whose letters are not Latin; no voice for Latin letters reads it, so
     that it is never left to ``own`` but where that is written so, too."""

@@ -152,27 +152,24 @@ class Capabilities:
 
 def _dubbing(surveyed: Surveyed, hearing: Hearing) -> Dubbing:
     spoken = set(surveyed.live(STABLE))
-    targets = {
-        source: [target for target in translated if target in spoken]
-        for source, translated in surveyed.translated.items()
-        if not hearing.languages or source in hearing.languages
-    }
-    targets = {source: there for source, there in targets.items() if there}
-    reason = None if targets else "No language is translated and spoken."
+
+    def dubbed(pairs: dict[str, list[str]]) -> dict[str, list[str]]:
+        found = {
+            source: [target for target in targets if target in spoken]
+            for source, targets in pairs.items()
+            if not hearing.languages or source in hearing.languages
+        }
+        return {source: targets for source, targets in found.items() if targets}
+
     if not hearing.available:
-        reason, targets = hearing.reason, {}
-    assured = sorted(surveyed.assured & targets.keys())
-    return Dubbing(
-        available=reason is None,
-        reason=reason,
-        targets=targets,
-        assured=assured,
-        draft=any(
-            source not in assured or target not in assured
-            for source, there in targets.items()
-            for target in there
-        ),
-    )
+        return Dubbing(available=False, reason=hearing.reason, targets={}, drafts={})
+    targets, drafts = dubbed(surveyed.translated), dubbed(surveyed.drafts)
+    reason = None
+    if not targets:
+        reason = "No language is translated and spoken" + (
+            ", but as a draft: send allowDraft." if drafts else "."
+        )
+    return Dubbing(available=reason is None, reason=reason, targets=targets, drafts=drafts)
 
 
 def _languages(statuses: list[EngineStatus]) -> list[str]:

@@ -75,14 +75,14 @@ class VoiceCloning(Struct, rename="camel"):
 
 
 class Dubbing(Struct, rename="camel"):
-    """``targets``: languages into which each source language is dubbed, being translated and
-    spoken. Translation is a draft, but among the languages of ``assured``."""
+    """``targets``: languages into which each source language is dubbed, being translated by a
+    translator, and spoken. ``drafts``: those that a chat model would translate, which may say
+    something else; they need ``allowDraft``."""
 
     available: bool
     reason: str | None
     targets: dict[str, list[str]]
-    assured: list[str]
-    draft: bool
+    drafts: dict[str, list[str]]
 
 
 class Batch(Struct, rename="camel"):

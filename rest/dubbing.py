@@ -2,13 +2,20 @@
 
 import re
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from media.limits import DEFAULT_LIMITS, MediaLimits
 from pipelines.artifacts import Artifacts
-from pipelines.dubbing import HEARING_MODEL, TRANSLATE_MODEL, DubbingOrder
+from pipelines.dubbing import (
+    HEARING_MODEL,
+    TRANSLATE_MODEL,
+    DubbingOrder,
+    draft_reason,
+    no_translator,
+)
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.jobs import JobType, NewJob
@@ -46,6 +53,13 @@ class DubbingCreate(Struct, kw_only=True, rename="camel"):
     model: ModelId = STABLE
     translate_model: ModelId = TRANSLATE_MODEL
     format: AudioFormat = "mp3"
+    allow_draft: Annotated[
+        bool,
+        Meta(
+            description="Accept a translation by a chat model, which may say something else than"
+            " the recording, where there is no translator for the pair. The job warns of it."
+        ),
+    ] = False
 
 
 class DubbingSource(Struct, rename="camel"):
@@ -90,7 +104,10 @@ class DubbingResource:
                 data=JobRef, scope=WRITE, body=DubbingCreate, status=202, outcome="Job accepted",
                 idempotent=True,
                 description="Languages are BCP 47 tags; without `sourceLanguage` it is found out."
-                " `translation.draft` in the output says that the translation is not assured.",
+                " A pair without a translator is refused, unless `allowDraft` is true: then a chat"
+                " model translates, `translation.draft` in the output says so, and the job warns."
+                " Capabilities name the pairs. Each translated line is checked; one that cannot be"
+                " right, or has no time to be said, keeps its own voice, and the job warns of it.",
             ),
             Operation(
                 "GET", "/api/dubbing/{id}", "Dubbing", "Get a dubbing job + signed outputs",
@@ -147,12 +164,23 @@ class DubbingResource:
             self._engines.check_transcription(HEARING_MODEL, source)
         except ModelUnavailable as error:
             raise NoSuchModel(str(error), param="sourceLanguage") from error
-        if source is None:
-            return
         try:
-            self._engines.check_translation(order.translate_model, source, order.target_language)
+            reason = self._draft_reason(order)
         except ModelUnavailable as error:
             raise NoSuchModel(str(error), param="translateModel") from error
+        if reason is not None:
+            raise NoSuchModel(f"{reason[0].upper()}{reason[1:]}", param="targetLanguage")
+
+    def _draft_reason(self, order: DubbingOrder) -> str | None:
+        """Why a draft is refused; None where none is made, or it is accepted, or nobody knows
+        before the recording's language is found out. Raises ModelUnavailable."""
+        target = order.target_language
+        if order.source_language is not None:
+            return draft_reason(self._engines, order, order.source_language, target)
+        pairs = self._engines.translated_pairs()
+        if order.allow_draft or any(into == target for _, into in pairs):
+            return None
+        return no_translator(f"into {target!r}", pairs)
 
     async def _get(self, request: Request) -> Answer:
         return Answer(self._views.view(request, await self._job(request)))
@@ -177,7 +205,7 @@ def _order(asked: DubbingCreate, source: StoredObject) -> DubbingOrder:
     return DubbingOrder(
         source_key=source.key, file_name=source.filename, target_language=target,
         source_language=spoken, voice=asked.voice or DEFAULT_VOICE, model=asked.model,
-        translate_model=asked.translate_model, format=asked.format,
+        translate_model=asked.translate_model, format=asked.format, allow_draft=asked.allow_draft,
     )  # fmt: skip
 
 

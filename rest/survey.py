@@ -15,7 +15,6 @@ from msgspec import Struct
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines, SpeechChoice
 from pipelines.engines.kokoro_voices import ENGINE as CLONING_ENGINE
-from pipelines.engines.status import Role
 from pipelines.speech_language import LANGUAGES
 from pipelines.speech_order import EXPRESSIVE, STABLE
 
@@ -43,9 +42,9 @@ class Surveyed:
     cloned: list[str]
     """Languages that cloned voices speak."""
     translated: dict[str, list[str]]
-    """Target languages by source language."""
-    assured: frozenset[str]
-    """Languages among which translation is no draft."""
+    """Target languages by source language, of a translator."""
+    drafts: dict[str, list[str]]
+    """Those of a chat model."""
 
     def live(self, model: str) -> list[str]:
         """Languages that ``model`` speaks now."""
@@ -79,7 +78,7 @@ class Survey:
 
     async def _take(self) -> Surveyed:
         spoken: dict[str, dict[str, SpokenLanguage]] = {model: {} for model in SPEECH_MODELS}
-        cloned, translated = [], {}
+        cloned, translated, drafts = [], {}, {}
         for tag in LANGUAGES:
             for model in SPEECH_MODELS:
                 spoken[model][tag] = self._spoken(SpeechChoice(model, tag))
@@ -89,17 +88,11 @@ class Survey:
                 cloned.append(tag)
             await asyncio.sleep(0)
         for source in LANGUAGES:
-            translated[source] = [
-                target for target in LANGUAGES if self._translated(source, target)
-            ]
+            found = {target: self._draft(source, target) for target in LANGUAGES}
+            translated[source] = [target for target, draft in found.items() if draft is False]
+            drafts[source] = [target for target, draft in found.items() if draft]
             await asyncio.sleep(0)
-        assured = frozenset(
-            tag
-            for status in self._engines.statuses()
-            if status.live and status.role is Role.TRANSLATION
-            for tag in status.languages
-        )
-        return Surveyed(spoken, cloned, translated, assured)
+        return Surveyed(spoken, cloned, translated, drafts)
 
     def _spoken(self, choice: SpeechChoice) -> SpokenLanguage:
         try:
@@ -108,11 +101,11 @@ class Survey:
             return SpokenLanguage("none", reason=str(error))
         return SpokenLanguage(cast(Quality, engine.quality), engine.model_id)
 
-    def _translated(self, source: str, target: str) -> bool:
+    def _draft(self, source: str, target: str) -> bool | None:
+        """Whether the translation is a draft; None where there is none."""
         if source == target:
-            return False
+            return None
         try:
-            self._engines.check_translation("default", source, target)
+            return self._engines.translation_engine("default", source, target).draft
         except ModelUnavailable:
-            return False
-        return True
+            return None

@@ -51,16 +51,17 @@ class FastTranslator:
             await loader.close()
         return cls(engine, model_id=model_id)
 
-    async def translate(self, text: str, source: str, target: str) -> str:
-        """``text``, sentence by sentence. Raises ModelUnavailable, EngineBusy, EngineTimeout,
-        EngineFailed."""
+    async def translate(self, text: str, source: str, target: str, *, again: bool = False) -> str:
+        """``text``, sentence by sentence; ``again``: as one.
+
+        Raises ModelUnavailable, EngineBusy, EngineTimeout, EngineFailed."""
         source, target = (tag.partition("-")[0].lower() for tag in (source, target))
         if not speaks(source, target):
             raise ModelUnavailable(
                 f"{self.model_id} translates between English and Portuguese only"
             )
         translated = []
-        for sentence in sentences(text):
+        for sentence in (text,) if again else sentences(text):
             found = await self._executor.run(
                 self._engine.translate, sentence, f"{source}-{target}", deadline=SENTENCE_DEADLINE
             )

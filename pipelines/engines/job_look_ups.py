@@ -6,6 +6,7 @@ Rules
   weights lie on this disk. An engine that is loading counts as there.
 """
 
+from itertools import permutations
 from typing import cast
 
 from .base import EngineFailed, ModelUnavailable, Speaker
@@ -13,6 +14,7 @@ from .bound_speaker import EMBEDDED_SPEEDS, BoundSpeaker
 from .chat_translator import LANGUAGES as CHAT_LANGUAGES
 from .chat_translator import ChatTranslator
 from .engine_settings import EngineSettings
+from .fast_translator import LANGUAGES as FAST_LANGUAGES
 from .fast_translator import MODEL_ID as FAST_TRANSLATE
 from .fast_translator import speaks
 from .jobs import (
@@ -20,6 +22,7 @@ from .jobs import (
     FileTranscriber,
     SpeechChoice,
     SpeechEngine,
+    TranslationEngine,
     Translator,
     VoiceInfo,
     VoiceLanguages,
@@ -120,9 +123,15 @@ class JobLookUps(LookUps):
             return cast(Translator, await self.fetch(Role.TRANSLATION, model_id))
         return ChatTranslator(await self.fetch(Role.CHAT, model_id))
 
-    def check_translation(self, model_id: str, source: str, target: str) -> None:
+    def translation_engine(self, model_id: str, source: str, target: str) -> TranslationEngine:
         """See JobEngines."""
-        self._check_translation(model_id, source, target)
+        found = self._check_translation(model_id, source, target)
+        return TranslationEngine(found, draft=found != FAST_TRANSLATE)
+
+    def translated_pairs(self) -> tuple[tuple[str, str], ...]:
+        """See JobEngines."""
+        live = self._expected(Role.TRANSLATION, FAST_TRANSLATE).live
+        return tuple(permutations(FAST_LANGUAGES, 2)) if live else ()
 
     def _check_translation(self, model_id: str, source: str, target: str) -> str:
         """The id of the engine: the embedded translator for its pair, else a chat model."""

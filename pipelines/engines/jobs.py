@@ -80,13 +80,25 @@ class FileTranscriber(Protocol):
 
     model_id: str
     languages: tuple[str, ...]
+    translates: bool
+    """Whether it can write in English what it hears in another language."""
 
     def transcribe_file(
-        self, pcm: AsyncIterator[bytes], language: str | None = None
+        self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
     ) -> AsyncGenerator[Hearing, None]:
         """Segments as they are understood, in constant memory. ``pcm``: HEARING_RATE mono, in
-        pieces of any size; ``language`` None: found out from the recording."""
+        pieces of any size; ``language`` None: found out from the recording; ``english``: in
+        English, where it ``translates``."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationEngine:
+    """Who translates a pair of languages. ``draft``: a chat model, whose quality nobody has
+    measured and which may say something else."""
+
+    model_id: str
+    draft: bool
 
 
 class Translator(Protocol):
@@ -95,7 +107,9 @@ class Translator(Protocol):
     model_id: str
     draft: bool
 
-    async def translate(self, text: str, source: str, target: str) -> str: ...
+    async def translate(self, text: str, source: str, target: str, *, again: bool = False) -> str:
+        """``again``: in another way than at first, where that did not do."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +166,12 @@ class JobEngines(Protocol):
 
     async def translator(self, model_id: str, source: str, target: str) -> Translator: ...
 
-    def check_translation(self, model_id: str, source: str, target: str) -> None:
-        """Raise what ``translator`` would, without loading anything."""
+    def translation_engine(self, model_id: str, source: str, target: str) -> TranslationEngine:
+        """Who would translate; raises what ``translator`` would, without loading anything."""
+        ...
+
+    def translated_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs (source, target) whose translation is no draft now."""
         ...
 
     async def cloner(self) -> Cloner: ...

@@ -20,6 +20,7 @@ from .jobs import (
     Segment,
     SpeechChoice,
     SpeechEngine,
+    TranslationEngine,
     VoiceInfo,
     VoiceLanguages,
     VoiceMatch,
@@ -65,12 +66,20 @@ class ScriptedFileTranscriber:
     heard: list[int] = field(default_factory=list)
     """Samples of each recording that was heard to its end."""
     running: int = 0
+    english: Sequence[Segment] = ()
+    """What it says in English."""
+
+    @property
+    def translates(self) -> bool:
+        """Whether there is an English version."""
+        return bool(self.english)
 
     async def transcribe_file(
-        self, pcm: AsyncIterator[bytes], language: str | None = None
+        self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
     ) -> AsyncGenerator[Hearing, None]:
         """The segments, and a Hearing without one for every other piece of audio."""
         told, size = 0, 0
+        segments = self.english if english else self.segments
         language = language or self.language
         self.running += 1
         try:
@@ -78,24 +87,23 @@ class ScriptedFileTranscriber:
                 size += len(piece)
                 done = size // SAMPLE_BYTES
                 before = told
-                while told < len(self.segments) and self.segments[told].end <= done:
-                    yield await self._hearing(told, done, language)
+                while told < len(segments) and segments[told].end <= done:
+                    yield await self._hearing(told, segments[told], done, language)
                     told += 1
                 if told == before:
                     yield Hearing(done, None, language)
             done = size // SAMPLE_BYTES
-            while told < len(self.segments) and self.segments[told].start < done:
-                yield await self._hearing(told, done, language)
+            while told < len(segments) and segments[told].start < done:
+                yield await self._hearing(told, segments[told], done, language)
                 told += 1
             self.heard.append(done)
         finally:
             self.running -= 1
 
-    async def _hearing(self, number: int, done: int, language: str) -> Hearing:
+    async def _hearing(self, number: int, segment: Segment, done: int, language: str) -> Hearing:
         await self.delay(self.segment_delay)
         if self.fault is not None:
             self.fault.strike(number)
-        segment = self.segments[number]
         words = tuple(
             dataclasses.replace(word, end=min(word.end, done))
             for word in segment.words
@@ -118,14 +126,17 @@ class ScriptedTranslator:
     delay: Delay = asyncio.sleep
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     """Text, source and target of each call."""
+    second: Mapping[str, str] = field(default_factory=dict)
 
-    async def translate(self, text: str, source: str, target: str) -> str:
-        """The translation; the fault's step is the number of the call."""
+    async def translate(self, text: str, source: str, target: str, *, again: bool = False) -> str:
+        """The translation, when asked again that of ``second``; the fault's step is the number of
+        the call."""
         self.asked.append((text, source, target))
         await self.delay(self.delay_seconds)
         if self.fault is not None:
             self.fault.strike(len(self.asked) - 1)
-        return self.dictionary.get(text, text.upper())
+        words = {**self.dictionary, **self.second} if again else self.dictionary
+        return words.get(text, text.upper())
 
 
 @dataclass
@@ -221,12 +232,17 @@ class ScriptedJobEngines:
 
     async def translator(self, model_id: str, source: str, target: str) -> ScriptedTranslator:
         """The scripted translator."""
-        self.check_translation(model_id, source, target)
+        self.translation_engine(model_id, source, target)
         return self.words
 
-    def check_translation(self, model_id: str, source: str, target: str) -> None:
-        """ModelUnavailable for what is absent."""
+    def translation_engine(self, model_id: str, source: str, target: str) -> TranslationEngine:
+        """The scripted translator; ModelUnavailable for what is absent."""
         self._check(model_id, f"{source}-{target}")
+        return TranslationEngine(self.words.model_id, self.words.draft)
+
+    def translated_pairs(self) -> tuple[tuple[str, str], ...]:
+        """English into German and Portuguese, unless all are drafts."""
+        return () if self.words.draft else (("en", "de"), ("en", "pt"))
 
     async def cloner(self) -> ScriptedCloner:
         """The scripted cloner."""

@@ -20,6 +20,7 @@ import os
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class WhisperTranscriber:
     """A FileTranscriber; see ``load``."""
 
     languages = LANGUAGES
+    translates = True
 
     def __init__(
         self, model: Any, vad: SileroModel, *, model_id: str = MODEL_ID, workers: int = 2
@@ -111,7 +113,7 @@ class WhisperTranscriber:
         return cls(model, silero, model_id=model_id, workers=workers)
 
     async def transcribe_file(
-        self, pcm: AsyncIterator[bytes], language: str | None = None
+        self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
     ) -> AsyncGenerator[Hearing, None]:
         """See FileTranscriber. Raises ModelUnavailable (language), EngineBusy, EngineTimeout,
         EngineFailed."""
@@ -119,7 +121,9 @@ class WhisperTranscriber:
             language = language.partition("-")[0].lower()
             if language not in self.languages:
                 raise ModelUnavailable(f"{self.model_id} does not hear {language!r}")
-        async with aclosing(hear_windows(pcm, language, self._vad, self._understand)) as hearings:
+        task = "translate" if english else "transcribe"
+        understand = partial(self._understand, task)
+        async with aclosing(hear_windows(pcm, language, self._vad, understand)) as hearings:
             async for hearing in hearings:
                 yield hearing
 
@@ -128,17 +132,19 @@ class WhisperTranscriber:
         await self._executor.close()
         self._model = None
 
-    async def _understand(self, window: Window, language: str | None) -> Understood:
+    async def _understand(self, task: str, window: Window, language: str | None) -> Understood:
         return await self._executor.run(
-            self._hear, self._model, window, language, deadline=WINDOW_DEADLINE
+            self._hear, self._model, window, language, task, deadline=WINDOW_DEADLINE
         )
 
-    def _hear(self, model: Any, window: Window, language: str | None) -> Understood:
+    def _hear(self, model: Any, window: Window, language: str | None, task: str) -> Understood:
         """What the window says; runs on a thread."""
         samples = window.samples.astype(np.float32) * np.float32(1 / 32768)
-        found, info = _decoded(model, samples, language)
+        found, info = _decoded(model, samples, language, task=task)
         if _looping(found, len(samples)):
-            again, _ = _decoded(model, samples, str(info.language), no_repeat_ngram_size=NGRAM)
+            again, _ = _decoded(
+                model, samples, str(info.language), task=task, no_repeat_ngram_size=NGRAM
+            )
             found = min(
                 (again, found), key=lambda one: (_looping(one, len(samples)), len(_text(one)))
             )
@@ -147,7 +153,7 @@ class WhisperTranscriber:
 
 
 def _decoded(
-    model: Any, samples: Floats, language: str | None, **guard: int
+    model: Any, samples: Floats, language: str | None, **options: Any
 ) -> tuple[list[Any], Any]:
     """The vendor's segments and what it says of the language."""
     seconds = len(samples) / HEARING_RATE
@@ -159,7 +165,7 @@ def _decoded(
         condition_on_previous_text=False,
         word_timestamps=True,
         max_new_tokens=min(MOST_TOKENS, TOKENS + int(TOKENS_PER_SECOND * seconds)),
-        **guard,
+        **options,
     )
     found = []
     for segment in stream:

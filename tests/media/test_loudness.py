@@ -8,7 +8,7 @@ import numpy as np
 import pyloudnorm
 import pytest
 
-from media.loudness import Loudness, LoudnessMeter, normalise
+from media.loudness import Loudness, LoudnessMeter, measure, normalise
 from tests.media.files import tone
 
 RATE = 16_000
@@ -102,3 +102,23 @@ def test_the_meter_agrees_with_another() -> None:
     told = meter.result()
     assert told.lufs == pytest.approx(lufs(noise, 48_000), abs=0.2)
     assert told.peak_dbtp == pytest.approx(true_peak(noise), abs=0.3)
+
+
+def test_only_what_lies_within_the_spans_is_measured() -> None:
+    quiet, loud = tone(2, rate=RATE, level=0.02), tone(2, rate=RATE, level=0.5)
+    pcm = np.concatenate((loud, quiet, loud)).astype("<i2").tobytes()
+    pieces = [pcm[at : at + 20_001 * 2] for at in range(0, len(pcm), 20_001 * 2)]
+    found, pauses = run(measure(pieces, [(2 * RATE, 4 * RATE)], RATE))
+    assert found.lufs == pytest.approx(lufs(quiet, RATE), abs=0.7)
+    assert pauses == len(pieces)
+    assert run(measure(pieces, [], RATE))[0].lufs is None
+
+
+def test_speech_comes_to_a_given_loudness_as_it_is(tmp_path: Path) -> None:
+    source, target = tmp_path / "raw.pcm", tmp_path / "made.pcm"
+    raw = tone(2, rate=RATE, level=0.5).astype("<i2")
+    source.write_bytes(raw.tobytes())
+    run(normalise(source, target, RATE, -30.0, ()))
+    made = np.frombuffer(target.read_bytes(), "<i2")
+    assert lufs(made, RATE) == pytest.approx(-30, abs=0.2)
+    assert np.corrcoef(raw, made)[0, 1] > 0.999

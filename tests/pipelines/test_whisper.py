@@ -76,6 +76,15 @@ async def test_languages_are_checked_before_anything_is_heard() -> None:
     await ears.close()
 
 
+async def test_what_is_heard_may_be_written_in_english() -> None:
+    vendor = Vendor()
+    ears = WhisperTranscriber(vendor, LoudnessModel())
+    assert ears.translates
+    assert [h async for h in ears.transcribe_file(pieces(loud(1)), "pt", english=True)]
+    assert [(one["task"], one["language"]) for one in vendor.asked] == [("translate", "pt")]
+    await ears.close()
+
+
 async def test_the_vendors_failures_are_told_without_its_words() -> None:
     class Broken(Vendor):
         def transcribe(self, samples: Any, **options: Any) -> tuple[list[Any], Any]:

@@ -1,6 +1,5 @@
 """Capabilities: nothing is claimed that is not live."""
 
-from pipelines.engines.status import EngineStatus, Role
 from tests.rest.catalogue_app import Engines, capabilities
 
 
@@ -31,7 +30,7 @@ async def test_capabilities_of_a_whole_installation() -> None:
     assert (cloning["available"], cloning["method"]) == (True, "style_match")
     assert len(cloning["languages"]) == 30
     assert set(told["dubbing"]["targets"]) == {"de", "en", "pt"}  # those that are heard
-    assert told["dubbing"]["draft"]
+    assert told["dubbing"]["drafts"] == {}
     assert told["batch"] == {"maxItems": 200}
     assert told["realtime"]["available"]
     assert told["limits"] == {
@@ -51,6 +50,7 @@ async def test_what_is_not_live_is_not_claimed() -> None:
         "reason": "no live engine serves 'verinova-stable'",
         "name": "verinova-stable",
         "model": None,
+        "note": None,
     }
     assert told["tts"]["delivery"] == ["verbatim"]
     assert told["tts"]["languages"]["ja"] == {
@@ -70,12 +70,17 @@ async def test_what_is_not_live_is_not_claimed() -> None:
 
 
 async def test_dubbing_needs_a_translation_and_a_voice() -> None:
-    fast = EngineStatus("fast", Role.TRANSLATION, live=True, languages=("en", "pt"))
-    told = await capabilities(Engines(absent=frozenset({"en-fr", "ja"}), more=(fast,)))
-    targets = told["dubbing"]["targets"]
-    assert "fr" in targets["de"]
-    assert not {"fr", "ja", "en"} & set(targets["en"])
-    assert (told["dubbing"]["assured"], told["dubbing"]["draft"]) == (["en", "pt"], True)
+    engines = Engines(absent=frozenset({"en-fr", "ja"}))
+    dubbing = (await capabilities(engines))["dubbing"]
+    assert "fr" in dubbing["targets"]["de"]
+    assert not {"fr", "ja", "en"} & set(dubbing["targets"]["en"])
+    assert (dubbing["available"], dubbing["drafts"]) == (True, {})
+    engines.words.draft = True
+    dubbing = (await capabilities(engines))["dubbing"]
+    assert "fr" in dubbing["drafts"]["de"]
+    assert not {"fr", "ja", "en"} & set(dubbing["drafts"]["en"])
+    assert (dubbing["available"], dubbing["targets"]) == (False, {})
+    assert "allowDraft" in dubbing["reason"]
 
 
 async def test_cloned_voices_need_an_engine_that_speaks_with_them() -> None:

@@ -178,6 +178,24 @@ async def test_orders_that_cannot_be_carried_out(platform: Platform) -> None:
     assert found.job_id is None
 
 
+async def test_a_draft_is_refused_with_the_pairs_that_have_a_translator(
+    platform: Platform,
+) -> None:
+    key = await platform.source()
+    for asked in ({"targetLanguage": "fr"}, {"sourceLanguage": "en", "targetLanguage": "fr"}):
+        platform.engines.words.draft = "sourceLanguage" in asked
+        status, error = await platform.order(sourceStorageKey=key, **asked)
+        assert (status, error["code"]) == (404, "MODEL_UNAVAILABLE")
+        assert error["details"]["path"] == "targetLanguage"
+        assert "allowDraft" in error["message"]
+        assert (await platform.order(sourceStorageKey=key, allowDraft=True, **asked))[0] == 202
+    platform.engines.words.draft = False
+    _, error = await platform.order(sourceStorageKey=key, targetLanguage="fr")
+    assert "pairs with a translator: en to de, en to pt" in error["message"]
+    status, error = await platform.order(sourceStorageKey=key, allowDraft="yes")
+    assert (status, error["details"]["path"]) == (400, "allowDraft")
+
+
 async def test_one_source_into_two_languages(platform: Platform) -> None:
     key = await platform.source()
     first = await platform.order(sourceStorageKey=key, targetLanguage="de")

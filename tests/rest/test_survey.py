@@ -56,5 +56,5 @@ async def test_the_real_engines_without_any_weights(tmp_path: Path) -> None:
     assert expressive.reason is not None
     assert "weights missing" in expressive.reason
     assert (surveyed.cloned, surveyed.live("blab-expressive")) == ([], [])
-    assert surveyed.translated["en"] == ["pt"]
-    assert surveyed.assured == {"en", "pt"}
+    assert (surveyed.translated["en"], surveyed.translated["de"]) == (["pt"], [])
+    assert surveyed.drafts["de"] == []

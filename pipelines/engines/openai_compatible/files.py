@@ -41,6 +41,7 @@ class UpstreamFileTranscriber:
     """A FileTranscriber of whatever languages the upstream hears."""
 
     languages: tuple[str, ...] = ()
+    translates = False
 
     def __init__(self, model_id: str, client: UpstreamClient, vad: Path) -> None:
         """``vad`` is Silero's ONNX file."""
@@ -52,9 +53,11 @@ class UpstreamFileTranscriber:
         """Whether the upstream gives no times."""
 
     async def transcribe_file(
-        self, pcm: AsyncIterator[bytes], language: str | None = None
+        self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
     ) -> AsyncGenerator[Hearing, None]:
         """See FileTranscriber. Raises EngineError."""
+        if english:
+            raise EngineFailed(f"{self.model_id} does not translate")
         if language is not None:
             language = language.partition("-")[0].lower()
         hearings = hear_windows(pcm, language, await self._silero(), self._understand)
