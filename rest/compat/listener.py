@@ -73,12 +73,30 @@ class Listener:
 
     async def segments(self, request: Request, heard: Heard) -> AsyncGenerator[TimedSegment, None]:
         """What is said, as it is understood, while ``heard`` fills; raises ApiError."""
+        try:
+            async with contextlib.aclosing(self._segments(request, heard)) as segments:
+                async for segment in segments:
+                    yield segment
+        finally:
+            await self._booked(request, heard)
+
+    async def in_english(self, request: Request, heard: Heard) -> list[TimedSegment]:
+        """What is said in English, by a transcriber that ``translates``, where ``heard`` has been
+        heard; raises ApiError."""
+        again = Heard(heard.transcriber, heard.language)
+        async with contextlib.aclosing(self._segments(request, again, english=True)) as segments:
+            return [segment async for segment in segments]
+
+    async def _segments(
+        self, request: Request, heard: Heard, *, english: bool = False
+    ) -> AsyncGenerator[TimedSegment, None]:
         pieces = decoded(request.file.path, limits=self._limits)
+        transcriber = heard.transcriber
         try:
             async with (
                 contextlib.aclosing(_counted(pieces, heard)) as pcm,
                 contextlib.aclosing(
-                    heard.transcriber.transcribe_file(pcm, heard.language)
+                    transcriber.transcribe_file(pcm, heard.language, english=english)
                 ) as hearings,
             ):
                 async for hearing in hearings:
@@ -91,8 +109,6 @@ class Listener:
             raise ValidationFailed(str(error), param="file") from error
         except EngineError as error:
             raise refusal(error) from error
-        finally:
-            await self._booked(request, heard)
 
     async def hear(self, request: Request, heard: Heard) -> None:
         """Hear all of it; raises ApiError."""

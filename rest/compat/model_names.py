@@ -32,6 +32,10 @@ class ModelNames:
         try:
             self._engines.check_transcription(model_id, language)
         except ModelUnavailable:
+            if "diarize" in model_id:
+                raise ModelUnavailable(
+                    f"{model_id!r} is not served: speakers are not told apart here"
+                ) from None
             if stock_names.TRANSCRIPTION.fullmatch(model_id) is None:
                 raise
             self._engines.check_transcription(HEARING, language)

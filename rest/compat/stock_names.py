@@ -10,7 +10,7 @@ _DATED = r"(-\d{4}(-\d{2}-\d{2})?|-latest|-preview)?"
 
 REALTIME = re.compile(r"gpt-(4o-|4o-mini-)?realtime(-[\w.\-]+)?|gpt-audio(-[\w.\-]+)?")
 TRANSCRIPTION = re.compile(
-    r"whisper-1|gpt-(4o-|4o-mini-|live-)?transcribe(-[\w.\-]+)?|gpt-realtime-whisper"
+    r"whisper-1|(?!.*diarize)gpt-(4o-|4o-mini-|live-)?transcribe(-[\w.\-]+)?|gpt-realtime-whisper"
 )
 SPEECH = re.compile(rf"tts-1(-hd)?{_DATED}|gpt-4o-mini-tts{_DATED}")
 CHAT = re.compile(

@@ -43,7 +43,7 @@ class CompatTranscriptions:
         return await unless_gone(request.http, self._answer(request))
 
     async def _answer(self, request: Request) -> web.StreamResponse:
-        form = read_form(request.file, streams=True)
+        form = read_form(request.file)
         heard = await self._listener.open(request, form)
         if form.stream:
             return await self._stream(request, form, heard)

@@ -1,22 +1,25 @@
 """OpenAI's ``POST /v1/audio/translations``: what a recording says, in English.
 
 The recording is heard in its own language and translated sentence by sentence; each keeps its
-time. One that is in English already is only heard.
+time. Where there is no translator for that language it is heard once more by a transcriber that
+writes in English what it hears. One that is in English already is only heard.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from aiohttp import web
 
+from pipelines.dubbing import no_translator
 from pipelines.dubbing_lines import lines_of
-from pipelines.engines.base import EngineError
-from pipelines.engines.jobs import JobEngines, Translator
+from pipelines.engines.base import EngineError, ModelUnavailable
+from pipelines.engines.jobs import JobEngines
 from pipelines.jobs import Unit
 from pipelines.timed_text import TimedSegment
 from rest.departure import unless_gone
 from rest.engine_refusals import refusal
-from rest.errors import ValidationFailed
+from rest.errors import NoSuchModel, ValidationFailed
 from rest.operation import Operation, Request
 from rest.stt import WRITE
 from rest.tts_stream import Book
@@ -56,15 +59,17 @@ class CompatTranslations:
         return await unless_gone(request.http, self._answer(request))
 
     async def _answer(self, request: Request) -> web.Response:
-        form = read_form(request.file, streams=False)
+        form = read_form(request.file, translates=True)
         heard = await self._listener.open(request, form)
         async with in_time(self._seconds):
             await self._listener.hear(request, heard)
-            segments = await self._in_english(request, heard)
+            segments = await self._in_english(request, heard, allow_draft=form.allow_draft)
             transcript = Transcript(segments, ENGLISH, heard.duration_ms, "translate")
             return await shown(transcript, form)
 
-    async def _in_english(self, request: Request, heard: Heard) -> Sequence[TimedSegment]:
+    async def _in_english(
+        self, request: Request, heard: Heard, *, allow_draft: bool
+    ) -> Sequence[TimedSegment]:
         """The lines of the transcript in English; raises ApiError."""
         if not heard.segments:
             return ()
@@ -73,6 +78,26 @@ class CompatTranslations:
         source = heard.language.partition("-")[0].lower()
         if source == ENGLISH:
             return heard.segments
+        draft = True
+        with contextlib.suppress(ModelUnavailable):
+            draft = self._engines.translation_engine(TRANSLATOR, source, ENGLISH).draft
+        if draft and heard.transcriber.translates:
+            return await self._heard_in_english(request, heard)
+        if draft and not allow_draft:
+            pairs = self._engines.translated_pairs()
+            reason = no_translator(f"from {source!r} to {ENGLISH!r}", pairs, "allow_draft")
+            raise NoSuchModel(f"{reason[0].upper()}{reason[1:]}.", param="file")
+        return await self._translated(request, heard, source)
+
+    async def _heard_in_english(self, request: Request, heard: Heard) -> Sequence[TimedSegment]:
+        segments = await self._listener.in_english(request, heard)
+        read = sum(len(segment.text) for segment in heard.segments)
+        await self._booked(request, heard.transcriber.model_id, read)
+        return segments
+
+    async def _translated(
+        self, request: Request, heard: Heard, source: str
+    ) -> Sequence[TimedSegment]:
         lines = await asyncio.to_thread(lambda: list(lines_of(heard.segments)))
         read = 0
         try:
@@ -84,13 +109,12 @@ class CompatTranslations:
                     read += len(line.text)
                     made.append(TimedSegment(line.start_ms, line.end_ms, text.strip()))
             finally:
-                await self._booked(request, translator, read)
+                await self._booked(request, translator.model_id, read)
         except EngineError as error:
             raise refusal(error) from error
         return made
 
-    async def _booked(self, request: Request, translator: Translator, characters: int) -> None:
+    async def _booked(self, request: Request, model_id: str, characters: int) -> None:
         if characters:
-            name = f"{request.id}:translation"
-            unit = Unit(name, "translation", translator.model_id, characters)
+            unit = Unit(f"{request.id}:translation", "translation", model_id, characters)
             await asyncio.shield(self._book(request.workspace_id, [unit]))

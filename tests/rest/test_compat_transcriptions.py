@@ -115,6 +115,15 @@ async def test_verbose_json_has_the_times_of_words(tmp_path: Path, both: bool) -
         assert (heard.segments is not None) is both
 
 
+async def test_segments_may_be_asked_for_in_any_format(tmp_path: Path) -> None:
+    async with node_of(tmp_path).running() as node, node.client() as client:
+        for format in ("json", "verbose_json"):
+            heard = await transcribed(
+                client, response_format=format, timestamp_granularities=["segment"]
+            )
+            assert heard.text == TEXT
+
+
 async def test_a_stream_tells_each_segment_when_it_is_understood(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     more = asyncio.Semaphore(1)
@@ -230,6 +239,10 @@ async def test_so_many_at_once(tmp_path: Path) -> None:
             "timestamp_granularities",
         ),
         ({"include": ["everything"]}, "include"), ({"language": "!"}, "language"),
+        ({"include": ["logprobs"], "response_format": "verbose_json"}, "include"),
+        ({"include": ["logprobs"], "response_format": "text", "stream": True}, "include"),
+        ({"known_speaker_names": ["Ann", "Bob"]}, "known_speaker_names"),
+        ({"known_speaker_references": ["data:audio/wav;base64,"]}, "known_speaker_references"),
         ({"model": ""}, "model"), ({"file": ("a.wav", b"no sound", "audio/wav")}, "file"),
         ({"file": ("a.wav", b"", "audio/wav")}, "file"),
     ],
@@ -249,6 +262,15 @@ async def test_a_recording_that_is_too_long_is_for_a_job(tmp_path: Path) -> None
             await transcribed(client)
         assert refused.value.param == "file"
         assert not node.booked
+
+
+async def test_speakers_are_not_told_apart(tmp_path: Path) -> None:
+    model = "gpt-4o-transcribe-diarize"
+    node = node_of(tmp_path)
+    node.engines.absent |= {model}
+    async with node.running(), node.client() as client:
+        with pytest.raises(openai.NotFoundError, match="speakers are not told apart"):
+            await transcribed(client, model=model)
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "gpt-5"])

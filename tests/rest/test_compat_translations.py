@@ -55,6 +55,51 @@ async def test_english_is_only_heard(tmp_path: Path) -> None:
         assert [unit.type for unit in await node.units(1)] == ["stt"]
 
 
+async def test_without_a_translator_the_recording_is_heard_in_english(tmp_path: Path) -> None:
+    node = node_of(tmp_path)
+    node.engines.words.draft = True
+    node.engines.ears.english = [spoken("Good day to you.", 250)]
+    async with node.running(), node.client() as client:
+        create = client.audio.translations.create
+        heard = await create(model="whisper-1", file=FILE, response_format="verbose_json")
+        assert (heard.text, heard.segments[0].start) == ("Good day to you.", 0.25)
+        assert node.engines.words.asked == []
+        units = await node.units(2)
+        assert [(unit.type, unit.model) for unit in units] == [
+            ("stt", "scripted-file-ears"), ("translation", "scripted-file-ears"),
+        ]  # fmt: skip
+        assert units[1].tokens == sum(len(line) for line in ENGLISH)
+
+
+async def test_a_draft_has_to_be_accepted(tmp_path: Path) -> None:
+    node = node_of(tmp_path)
+    node.engines.words.draft = True
+    async with node.running(), node.client() as client:
+        create = client.audio.translations.create
+        with pytest.raises(openai.NotFoundError, match="send allow_draft true"):
+            await create(model="whisper-1", file=FILE)
+        made = await create(model="whisper-1", file=FILE, extra_body={"allow_draft": "true"})
+        assert made.text == TEXT
+
+
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"stream": "true"}, "stream"),
+        ({"include[]": "logprobs"}, "include"),
+        ({"timestamp_granularities[]": "word"}, "timestamp_granularities"),
+        ({"allow_draft": "maybe"}, "allow_draft"),
+    ],
+)
+async def test_what_a_translation_does_not_have(
+    tmp_path: Path, asked: dict[str, str], param: str
+) -> None:
+    async with node_of(tmp_path).running() as node, node.client() as client:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.audio.translations.create(model="whisper-1", file=FILE, extra_body=asked)
+        assert refused.value.param == param
+
+
 async def test_what_nobody_translates(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     node.engines.absent |= {"de-en"}
