@@ -24,7 +24,8 @@ from .errors import (
     WrongState,
     faults_of,
 )
-from .job_view import JobView, JobViews
+from .job_outputs import JOBS
+from .job_view import JobViews
 from .operation import Answer, Operation, Request
 from .speech_requests import BatchCreate, BatchItem, SpeechChecks, TtsCreate
 
@@ -79,7 +80,7 @@ class BatchResource:
             ),
             Operation(
                 "GET", "/api/batch/{id}", "Batch", "Get a batch job + per-item results", self._get,
-                data=JobView, scope=READ,
+                data=JOBS[JobType.BATCH], scope=READ,
             ),
             Operation(
                 "DELETE", "/api/batch/{id}/items/{index}", "Batch",

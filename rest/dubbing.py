@@ -29,7 +29,8 @@ from store.tenants.objects import StoredObject
 
 from .errors import NoSuchModel, NotFound, ValidationFailed
 from .fields import AudioFormat, LanguageTag, ModelId, StorageKey, VoiceId
-from .job_view import JobRef, JobView, JobViews
+from .job_outputs import JOBS
+from .job_view import JobRef, JobViews
 from .media_checks import checked_media
 from .operation import Answer, Operation, Request
 from .speech_requests import SpeechChecks
@@ -111,7 +112,7 @@ class DubbingResource:
             ),
             Operation(
                 "GET", "/api/dubbing/{id}", "Dubbing", "Get a dubbing job + signed outputs",
-                self._get, data=JobView, scope=READ,
+                self._get, data=JOBS[JobType.DUBBING], scope=READ,
             ),
         ]  # fmt: skip
 

@@ -13,9 +13,13 @@ from aiohttp import web
 
 from pipelines.jobs import ApiWarning
 
+from . import openapi_examples
 from .auth import WORKSPACE_HEADER
+from .errors import Fault
 from .idempotency import HEADER, MAX_KEY
-from .openapi_schemas import Schema, fields_of, schemas_of
+from .job_outputs import JOBS, OUTPUTS
+from .job_view import JobView
+from .openapi_schemas import Schema, bounded, discriminated, fields_of, schemas_of
 from .operation import EVENT_STREAM, Operation
 from .uploads import FILE, MAX_TEXT, TEXTS
 
@@ -50,6 +54,8 @@ _ERRORS = {
 _ALWAYS = (400, 401, 403, 404, 429, 500, 503)
 _WHOLE_NUMBERS = frozenset({"index"})
 """Parameters of paths that are numbers; the others are text."""
+PRINTABLE = r"^[\x20-\x7e]+$"
+"""Of a header's value."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _META: Schema = {
     "type": "object",
@@ -80,6 +86,11 @@ _ERROR_RESPONSE: Schema = {
                         "path": {"type": "string", "description": "The field at fault."},
                         "reason": {"type": "string", "description": "A constant for programs."},
                         "retryAfter": {"type": "integer", "description": "Seconds."},
+                        "errors": {
+                            "type": "array",
+                            "description": "All that is wrong, where it is more than one thing.",
+                            "items": {"$ref": "#/components/schemas/Fault"},
+                        },
                     },
                 },
             },
@@ -95,8 +106,14 @@ def document(operations: Sequence[Operation]) -> Schema:
     """The OpenAPI 3.0.3 document of ``operations``."""
     bodies = [operation.body for operation in operations if operation.body is not None]
     data = [operation.data for operation in operations]
-    schemas, components = schemas_of([*data, *bodies, ApiWarning])
-    of_data, of_bodies = schemas[: len(data)], iter(schemas[len(data) : -1])
+    schemas, components = schemas_of([*data, *bodies, ApiWarning, Fault, JobView, *JOBS.values()])
+    for name, example in openapi_examples.COMPONENTS.items():
+        if name in components:
+            components[name]["example"] = example
+    kinds = {str(type): job.__name__ for type, job in JOBS.items()}
+    discriminated(components["Job"], kinds, [output.__name__ for output in OUTPUTS.values()])
+    of_data, of_bodies = schemas[: len(data)], iter(schemas[len(data) : len(data) + len(bodies)])
+    bounded(schemas[len(data) : len(data) + len(bodies)], components)
     paths: dict[str, Schema] = {}
     for operation, answer in zip(operations, of_data, strict=True):
         body = next(of_bodies) if operation.body is not None else None
@@ -157,6 +174,9 @@ def _operation(operation: Operation, answer: Schema, body: Schema | None) -> Sch
         made["requestBody"] = _body("multipart/form-data", _form(operation))
     elif body is not None:
         made["requestBody"] = _body("application/json", body)
+        example = openapi_examples.REQUESTS.get(f"{operation.method} {operation.path}")
+        if example is not None:
+            made["requestBody"]["content"]["application/json"]["example"] = example
     made["responses"] = {str(operation.status): _answer(operation, answer)} | {
         str(status): {"$ref": f"#/components/responses/Error{status}"}
         for status in _refusals(operation)
@@ -181,6 +201,7 @@ def _parameters(operation: Operation) -> list[Schema]:
     ]
     if operation.query is not None:
         for name, schema, required in fields_of(operation.query):
+            bounded(schema, {})
             made.append({"name": name, "in": "query", "required": required, "schema": schema})
     if operation.idempotent:
         made.append(_header(HEADER, "Do it once, however often it is sent.", MAX_KEY))
@@ -190,13 +211,14 @@ def _parameters(operation: Operation) -> list[Schema]:
 
 
 def _header(name: str, about: str, length: int) -> Schema:
-    schema = {"type": "string", "minLength": 1, "maxLength": length}
+    schema = {"type": "string", "minLength": 1, "maxLength": length, "pattern": PRINTABLE}
     return {"name": name, "in": "header", "required": False, "description": about, "schema": schema}
 
 
 def _form(operation: Operation) -> Schema:
     names = (*TEXTS, *operation.form)
-    texts = {name: {"type": "string", "maxLength": MAX_TEXT} for name in names}
+    texts: Schema = {name: {"type": "string", "maxLength": MAX_TEXT} for name in names}
+    bounded(list(texts.values()), {})
     file = {"type": "string", "format": "binary"}
     return {"type": "object", "properties": {FILE: file, **texts}, "required": [FILE]}
 
@@ -225,4 +247,5 @@ def _refusals(operation: Operation) -> list[int]:
 
 def _error(about: str) -> Schema:
     schema = {"$ref": "#/components/schemas/ErrorResponse"}
-    return {"description": about, "content": {"application/json": {"schema": schema}}}
+    content = {"schema": schema, "example": openapi_examples.ERROR}
+    return {"description": about, "content": {"application/json": content}}

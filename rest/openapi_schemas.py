@@ -53,6 +53,41 @@ def fields_of(struct: type[msgspec.Struct]) -> list[tuple[str, Schema, bool]]:
     return fields
 
 
+STORABLE = "^[^\\u0000]*$"
+"""Any text without NUL, which no body and no query may hold."""
+
+
+def bounded(schema: Any, components: dict[str, Schema], seen: set[str] | None = None) -> None:
+    """Say of every text in a request's schema what is true of all: no NUL. In place."""
+    seen = set() if seen is None else seen
+    if isinstance(schema, list):
+        for one in schema:
+            bounded(one, components, seen)
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "string" and not {"enum", "pattern", "format"} & set(schema):
+        schema["pattern"] = STORABLE
+    name = schema.get("$ref", "").removeprefix(PREFIX)
+    if name and name not in seen:
+        seen.add(name)
+        bounded(components[name], components, seen)
+    for member in ("items", "additionalProperties", "allOf", "anyOf", "oneOf"):
+        bounded(schema.get(member), components, seen)
+    for one in schema.get("properties", {}).values():
+        bounded(one, components, seen)
+
+
+def discriminated(job: Schema, kinds: dict[str, str], outputs: Iterable[str]) -> None:
+    """Say that ``job`` is one of ``kinds`` (component by value of ``type``), and its output one of
+    ``outputs``. In place."""
+    job["discriminator"] = {
+        "propertyName": "type",
+        "mapping": {value: PREFIX + name for value, name in kinds.items()},
+    }
+    output = job["properties"]["output"]
+    output["oneOf"] = [{"$ref": PREFIX + name} for name in outputs]
+
+
 def _named(name: str) -> str:
     return _NAMES.get(name, name.removesuffix("View"))
 

@@ -27,7 +27,8 @@ from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
 
 from .errors import NoSuchModel, NotFound, WrongState
-from .job_view import JobRef, JobView, JobViews
+from .job_outputs import JOBS
+from .job_view import JobRef, JobViews
 from .language_tag import language_named
 from .media_checks import checked_media
 from .operation import Answer, Operation, Request
@@ -74,7 +75,7 @@ class SttResource:
             ),
             Operation(
                 *("GET", one, "STT", "Get a transcription job", self._get),
-                data=JobView, scope=READ,
+                data=JOBS[JobType.STT], scope=READ,
                 description="`output` has `text`, `segments` with the times of their words, and"
                 " `transcriptUrl` in place of `segments` where they are many.",
             ),

@@ -6,14 +6,16 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from pipelines.jobs import JobType, NewJob
+from pipelines.jobs import ApiWarning, JobType, NewJob
 from pipelines.queue import JobQueue
 from pipelines.speech_order import SpeechOrder
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
 
+from .decoding import warn
 from .errors import NotFound
-from .job_view import JobRef, JobView, JobViews
+from .job_outputs import JOBS
+from .job_view import JobRef, JobViews
 from .operation import EVENT_STREAM, Answer, Operation, Request
 from .speech_requests import SpeechChecks, TtsCreate
 from .tts_stream import TtsStream
@@ -49,7 +51,7 @@ class TtsResource:
             ),
             Operation(
                 *("GET", one, "TTS", "Get a TTS job (+ signed audioUrl)", self._get),
-                data=JobView, scope=READ,
+                data=JOBS[JobType.TTS], scope=READ,
             ),
             Operation(
                 *("POST", f"{one}/regenerate", "TTS", "Re-run a TTS job", self._regenerate),
@@ -78,7 +80,17 @@ class TtsResource:
 
     async def _speak(self, request: Request) -> web.StreamResponse:
         workspace_id = request.workspace_id
-        order = await self._checks.order(workspace_id, request.body)
+        asked: TtsCreate = request.body
+        unused = {"delivery": asked.delivery != "verbatim", "polish": asked.polish}
+        warn(
+            request.http,
+            [
+                ApiWarning("no_effect", f"{name} has no effect on a stream.", name)
+                for name, sent in unused.items()
+                if sent
+            ],
+        )
+        order = await self._checks.order(workspace_id, asked)
         choice = await self._checks.choice(workspace_id, order, streaming=True)
         return await self._stream.answer(request, order, choice)
 

@@ -26,6 +26,7 @@ from pipelines.recital import Sound, recite
 from pipelines.speech_order import SpeechOrder
 from pipelines.tts import AudioEncoder, EncoderMaker
 
+from .decoding import WARNINGS
 from .engine_refusals import refusal
 from .errors import ProviderFailed
 from .operation import EVENT_STREAM, Request
@@ -94,7 +95,7 @@ class TtsStream:
                 await _chunk(response, order, data, totals)
                 sound = await anext(sounds, None)
             totals.said = len(order.input)
-            await self._end(response, order, speaker, encoder, totals)
+            await self._end(request.http, response, order, speaker, encoder, totals)
         except EngineError as error:
             told = refusal(error)
             await _event(response, "error", {"code": told.code, "message": told.message})
@@ -105,8 +106,8 @@ class TtsStream:
         return response
 
     async def _end(
-        self, response: web.StreamResponse, order: SpeechOrder, speaker: Speaker,
-        encoder: AudioEncoder, totals: _Totals,
+        self, http: web.Request, response: web.StreamResponse, order: SpeechOrder,
+        speaker: Speaker, encoder: AudioEncoder, totals: _Totals,
     ) -> None:  # fmt: skip
         data = await asyncio.to_thread(encoder.finish)
         await _chunk(response, order, data, totals)
@@ -121,6 +122,7 @@ class TtsStream:
             "voice": order.voice,
             "language": order.language,
             "polished": False,
+            "warnings": list(http.get(WARNINGS, ())),
         }
         await _event(response, "done", done)
 

@@ -20,7 +20,9 @@ READ, WRITE = "webhooks:read", "webhooks:write"
 MAX_DELIVERIES = 100
 """Of one answer."""
 
-Url = Annotated[str, Meta(max_length=MAX_URL, extra_json_schema={"format": "uri"})]
+Url = Annotated[
+    str, Meta(max_length=MAX_URL, extra_json_schema={"format": "uri", "pattern": "^https?://"})
+]
 EventName = Literal[
     "*",
     "tts.completed", "tts.failed",

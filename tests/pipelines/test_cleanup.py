@@ -4,12 +4,14 @@ import os
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipelines.artifacts import Artifacts
 from pipelines.cleanup import Cleanup
 from pipelines.jobs import JobRun, JobStatus, JobType, NewJob
 from pipelines.queue import JobQueue
+from rest.job_outputs import OUTPUTS
 from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.jobs import Job, Jobs
@@ -35,6 +37,7 @@ async def swept(kind: Cleanup, workspace_id: str) -> dict[str, int]:
     """What a run deleted of each; what it deleted nothing of is left out."""
     result = await kind.run(JobRun("job_x", workspace_id, {}, 1, progress))
     assert result.output.keys() == NOTHING.keys()
+    msgspec.convert(result.output, OUTPUTS[JobType.CLEANUP])  # as the document says
     assert await kind.run(JobRun("job_x", workspace_id, {}, 2, progress)) is not None
     return {name: count for name, count in result.output.items() if count}
 

@@ -28,6 +28,7 @@ from pipelines.queue import JobQueue
 from pipelines.ssrf import CustomerHttp
 from pipelines.usage import Usage
 from pipelines.webhook_events import WebhookEvents
+from rest.job_outputs import OUTPUTS
 from store.database import Database
 from store.tenants.deliveries import Deliveries, Delivery
 from store.tenants.jobs import Job, Jobs
@@ -87,6 +88,7 @@ async def test_taken_at_once_and_told_once(database: Database) -> None:
     sent = endpoint.headers[0]
     assert (sent["webhook-id"], sent["content-type"]) == ("evt_1", "application/json")
     assert sent["user-agent"].startswith("Blab")
+    msgspec.convert(result.output, OUTPUTS[JobType.WEBHOOK])  # as the document says
     assert result.output == {
         "webhookId": webhook.id,
         "eventId": "evt_1",

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from pipelines.batch import BatchKind, submit_batch
 from pipelines.engines.jobs import SpeechChoice
 from pipelines.engines.scripted import ScriptedEngines, ScriptedSpeaker
-from pipelines.jobs import JobStatus
+from pipelines.jobs import JobStatus, JobType
 from pipelines.tts import TtsKind
+from rest.job_outputs import OUTPUTS
 from store.database import Database
 from store.tenants.jobs import Jobs
 from tests.pipelines.job_support import new_workspace, until, working
@@ -78,6 +81,7 @@ async def test_a_batch_tells_what_became_of_each_item(database: Database) -> Non
     }
     good, bad = await Jobs(database).children(ours, batch.id)
     assert good.output is not None
+    msgspec.convert({**good.output, "audioUrl": ""}, OUTPUTS[JobType.TTS])  # as the document says
     assert good.output["durationMs"] == 500
     assert (good.output["script"], good.output["characters"]) == ("one two", 7)
     assert len(artifacts.stored[good.output["audioKey"]]) == 24_000

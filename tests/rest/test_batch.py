@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipelines.engines.scripted_jobs import ScriptedJobEngines
+from pipelines.jobs import JobType
 from rest.batch import READ, WRITE, BatchResource
+from rest.job_outputs import JOBS
 from rest.job_view import JobViews
 from rest.speech_requests import SpeechChecks
 from store.database import Database
@@ -86,6 +89,7 @@ async def test_in_part_what_can_be_run_is_run(client: Client, database: Database
     assert [item["status"] for item in shown["output"]["items"]] == [
         "queued", *["refused"] * 5, "queued",
     ]  # fmt: skip
+    msgspec.convert(shown, JOBS[JobType.BATCH])  # as the document says
     assert shown["output"]["items"][1]["errors"] == made["refused"][0]["errors"]
     assert (shown["output"]["total"], shown["output"]["refused"]) == (7, 5)
 

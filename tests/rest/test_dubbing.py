@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import FormData
 
@@ -12,10 +13,11 @@ from media.limits import MediaLimits
 from pipelines.artifacts import Artifacts
 from pipelines.dubbing import DubbingKind
 from pipelines.engines.scripted_jobs import ScriptedJobEngines, scripted_job_engines, spoken
-from pipelines.jobs import JobStatus
+from pipelines.jobs import JobStatus, JobType
 from rest.dubbing import DubbingResource
 from rest.endpoint import EndpointOptions
 from rest.idempotency import Idempotency
+from rest.job_outputs import JOBS
 from rest.job_view import JobViews
 from rest.speech_requests import SpeechChecks
 from rest.uploads import Uploads
@@ -115,6 +117,7 @@ async def test_from_the_upload_to_signed_outputs(platform: Platform, tmp_path: P
         await until(platform.database, job, JobStatus.COMPLETED)
     status, shown = await platform.get(job.id)
     assert (status, shown["type"], shown["progress"]) == (200, "dubbing", 100)
+    msgspec.convert(shown, JOBS[JobType.DUBBING])  # as the document says
     output = shown["output"]
     names = ["audio", "video", "sourceSrt", "sourceVtt", "targetSrt", "targetVtt"]
     assert all(f"/files/{output[f'{name}Key']}" in output[f"{name}Url"] for name in names)

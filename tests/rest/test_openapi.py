@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from openapi_spec_validator import validate
 
+from rest.body_checks import faults_in, unknown_in
+from rest.fields import MAX_TEXT
 from rest.openapi import OpenApi, document
+from rest.openapi_examples import COMPONENTS, ERROR, REQUESTS
+from rest.openapi_schemas import STORABLE
 from tests.rest.all_resources import all_operations
 from tests.rest.contract_comparison import differences, operation_differences
 
@@ -141,3 +146,59 @@ async def test_it_is_served_to_everybody_and_cached() -> None:
             tag = answer.headers["ETag"]
         async with client.get("/openapi.json", headers={"If-None-Match": tag}) as answer:
             assert (answer.status, await answer.read()) == (304, b"")
+
+
+def test_every_body_has_an_example_that_is_understood_whole() -> None:
+    bodies = {
+        f"{one.method} {one.path}": one.body for one in all_operations() if one.body is not None
+    }
+    assert bodies.keys() == REQUESTS.keys()
+    for name, body in bodies.items():
+        assert faults_in(REQUESTS[name], body) == []
+        assert unknown_in(REQUESTS[name], body) == []
+
+
+def test_examples_fit_their_schemas(served: Schema) -> None:
+    components = served["components"]["schemas"]
+    for name, example in COMPONENTS.items():
+        schema = components[name]
+        assert schema["example"] == example
+        assert set(schema.get("required", ())) <= example.keys() <= schema["properties"].keys()
+    error = served["components"]["responses"]["Error400"]["content"]["application/json"]
+    assert error["example"] == ERROR
+
+
+def test_a_jobs_output_is_that_of_its_type(served: Schema) -> None:
+    components = served["components"]["schemas"]
+    job = components["Job"]
+    kinds = job["properties"]["type"]["enum"]
+    assert job["discriminator"]["mapping"].keys() == set(kinds)
+    outputs = [one["$ref"].rpartition("/")[2] for one in job["properties"]["output"]["oneOf"]]
+    required = [set(components[name]["required"]) for name in outputs]
+    for place, mine in enumerate(required):  # so that no output is two of them
+        others = [components[name]["properties"] for name in outputs if name != outputs[place]]
+        assert all(mine - other.keys() for other in others)
+    for name in job["discriminator"]["mapping"].values():
+        output = components[name.rpartition("/")[2]]["properties"]["output"]
+        assert output["nullable"]
+        assert output["allOf"][0]["$ref"].rpartition("/")[2] in outputs
+
+
+def test_texts_of_requests_hold_no_nul_and_texts_to_speak_a_word(served: Schema) -> None:
+    components = served["components"]["schemas"]
+    text = components["TtsCreate"]["properties"]["input"]
+    assert (text["minLength"], text["maxLength"]) == (1, MAX_TEXT)
+    for said in ("Hello.", "5", "こんにちは", "...x", "two\nlines"):
+        assert re.search(text["pattern"], said), said
+    for nothing in ("", " ", "...", "!?", "a\0"):
+        assert not re.search(text["pattern"], nothing), nothing
+    item = components["BatchCreate"]["properties"]["items"]["items"]
+    assert item["properties"]["input"] == text
+    assert components["ProjectCreate"]["properties"]["name"]["pattern"] == STORABLE
+    assert "pattern" not in components["Project"]["properties"]["name"]
+    (model,) = (
+        one
+        for one in served["paths"]["/api/voices/catalog"]["get"]["parameters"]
+        if one["name"] == "model"
+    )
+    assert model["schema"]["pattern"] == STORABLE

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pysubs2
 import pytest
 from aiohttp import FormData
@@ -16,10 +17,11 @@ from media.limits import MediaLimits
 from pipelines.artifacts import Artifacts
 from pipelines.decoding import decoded
 from pipelines.engines.scripted_jobs import ScriptedJobEngines, scripted_job_engines, spoken
-from pipelines.jobs import JobStatus
+from pipelines.jobs import JobStatus, JobType
 from pipelines.stt import SttKind
 from rest.endpoint import EndpointOptions
 from rest.idempotency import Idempotency
+from rest.job_outputs import JOBS
 from rest.job_view import JobViews
 from rest.stt import SttResource
 from rest.uploads import Uploads
@@ -114,6 +116,7 @@ async def test_from_upload_to_export(platform: Platform) -> None:
     job_id = await platform.transcribed(label="Standup", language="en-GB")
     status, body = await platform.get(f"/api/stt/{job_id}")
     assert status == 200
+    msgspec.convert(body["data"], JOBS[JobType.STT])  # as the document says
     output = body["data"]["output"]
     assert (body["data"]["status"], output["text"]) == (
         "completed",
@@ -145,6 +148,7 @@ async def test_a_long_transcript_is_exported_alike(platform: Platform) -> None:
     short = await platform.transcribed()
     long = await platform.transcribed(max_record_bytes=10)
     _, body = await platform.get(f"/api/stt/{long}")
+    msgspec.convert(body["data"], JOBS[JobType.STT])
     assert body["data"]["output"]["transcriptUrl"].endswith("transcript.json?signed")
     for format in ("txt", "srt", "vtt", "json"):
         exports = [await platform.export(one, f"?format={format}") for one in (short, long)]

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import FormData
 
@@ -20,9 +21,10 @@ from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import VoiceInfo
 from pipelines.engines.scripted_jobs import ScriptedJobEngines, scripted_job_engines
 from pipelines.engines.status import EngineStatus, Role
-from pipelines.jobs import JobStatus
+from pipelines.jobs import JobStatus, JobType
 from rest.endpoint import EndpointOptions
 from rest.idempotency import Idempotency
+from rest.job_outputs import OUTPUTS
 from rest.job_view import JobViews
 from rest.pagination import Cursors
 from rest.uploads import Uploads
@@ -120,6 +122,7 @@ class Platform:
         async with working(self.database, kind):
             done = await until(self.database, job, JobStatus.COMPLETED)
         assert done.output is not None
+        msgspec.convert(done.output, OUTPUTS[JobType.VOICE_CLONE])  # as the document says
         return done, done.output["voiceId"]
 
 
