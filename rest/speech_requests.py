@@ -20,7 +20,6 @@ from pipelines.speech_order import (
 )
 from pipelines.speech_script import says_something
 
-from .body_checks import shown
 from .errors import NoSuchModel, NotFound, ValidationFailed
 from .fields import AudioFormat, ModelId, SpokenLanguage, Text, VoiceId
 
@@ -176,6 +175,6 @@ class SpeechChecks:
         known = [DEFAULT_VOICE, *(info.id for info in self._engines.voices(order.model))]
         listed = ", ".join(known[:MAX_LISTED]) + (" …" if len(known) > MAX_LISTED else "")
         return (
-            f"There is no voice {shown(order.voice)}: send one of {listed}, or the id of a voice of"
+            f"There is no such voice: send one of {listed}, or the id of a voice of"
             " this workspace. GET /api/voices/catalog has them all."
         )

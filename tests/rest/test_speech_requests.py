@@ -63,4 +63,4 @@ async def test_what_cannot_be_spoken_is_refused() -> None:
             await CHECKS.order("wsp_x", asked(**more), "items[3].")
         assert getattr(refused.value, "param", "").removeprefix("items[3].") == param
         if param == "voice":
-            assert "There is no voice 'nobody': send one of default, " in str(refused.value)
+            assert "There is no such voice: send one of default, " in str(refused.value)
