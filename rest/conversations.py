@@ -25,7 +25,7 @@ from store.ids import is_id, new_id
 from store.tenants.calls import Calls, NewCall
 from store.tenants.turns import NewTurn, Turn, Turns
 
-from .errors import NotFound, RateLimited
+from .errors import NotFound, WrongState
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Conversations:
         give_up = loop.time() + self._wait_seconds
         while not await self._bus.lease_acquire(key, holder, LEASE_SECONDS):
             if loop.time() >= give_up:
-                raise RateLimited(
+                raise WrongState(
                     "Another turn of this conversation is not over yet: send this one after it.",
                     reason="conversation_busy", retry_after=1,
                 )  # fmt: skip

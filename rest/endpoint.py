@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from pipelines.jobs import ApiWarning
 
@@ -19,7 +19,7 @@ from .auth import Principal
 from .decoding import WARNINGS, read_json, read_query, warn, warn_of_names
 from .envelope import REQUEST_ID, success
 from .errors import Forbidden, Unauthenticated
-from .idempotency import Asked, Idempotency, fingerprint, key_of
+from .idempotency import HEADER, Asked, Idempotency, fingerprint, key_of
 from .job_view import JobView
 from .operation import Answer, Operation, Request, Resource
 from .uploads import CONVERSATION, Upload
@@ -75,6 +75,9 @@ class Endpoint:
         """Answer one request; raises ApiError and what the handler raises."""
         operation = self._operation
         principal = await self._enter(http)
+        if not operation.idempotent and HEADER in http.headers and http.method != hdrs.METH_GET:
+            message = f"{HEADER} has no effect on this operation."
+            warn(http, [ApiWarning("ignored_header", message, HEADER)])
         query = None
         if operation.query is not None:
             query = read_query(http, operation.query)

@@ -193,7 +193,7 @@ async def test_waiting_for_the_turn_before_has_an_end(node: AgentNode) -> None:
         async with asyncio.timeout(5):
             await asked.wait()
         status, error = await caller.turn(first["conversationId"])
-        assert (status, error["details"]["reason"]) == (429, "conversation_busy")
+        assert (status, error["details"]["reason"]) == (409, "conversation_busy")
         assert not other.done()
         go.set()
         assert (await other)[0] == 200

@@ -122,8 +122,12 @@ async def test_events(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         asked: Any = {"model": "gpt-4o-mini-tts", "voice": "nova", "input": TEXT}
         asked |= {"response_format": "pcm", "stream_format": "sse"}
+        asked |= {"instructions": "Gently."}
         async with client.audio.speech.with_streaming_response.create(**asked) as answer:
             assert answer.headers["Content-Type"] == "text/event-stream"
+            assert answer.headers["Warning"] == (
+                '299 - "instructions is not a field of this request and was ignored."'
+            )
             lines = [line async for line in answer.iter_lines() if line]
         events = [json.loads(line.removeprefix("data: ")) for line in lines]
         assert [event["type"] for event in events] == [

@@ -8,7 +8,7 @@ import pytest
 
 from rest import conversations as module
 from rest.conversations import HISTORY_TURNS, Conversation, Conversations
-from rest.errors import NotFound, RateLimited
+from rest.errors import NotFound, WrongState
 from sessions.core.commands import RecordTurn
 from sessions.core.items import Message, ReplyStatus
 from sessions.persistence import stored_turn
@@ -88,7 +88,7 @@ async def test_one_turn_at_a_time_across_nodes(
     known = await say(conversations, agent)
     other = Conversations(database, redis, "node_b", book, wait_seconds=5)
     async with conversations.turn(agent.workspace_id, agent.id, known):
-        with pytest.raises(RateLimited) as refused:
+        with pytest.raises(WrongState) as refused:
             await say(conversations, agent, known)
         assert (refused.value.reason, refused.value.retry_after) == ("conversation_busy", 1)
         waiting = asyncio.create_task(say(other, agent, known))
@@ -111,7 +111,7 @@ async def test_a_long_turn_keeps_its_lease(
     monkeypatch.setattr(module, "LEASE_SECONDS", 0.15)
     known = await say(conversations, agent)
     async with conversations.turn(agent.workspace_id, agent.id, known):
-        with pytest.raises(RateLimited):  # it waits longer than a lease lives
+        with pytest.raises(WrongState):  # it waits longer than a lease lives
             await say(conversations, agent, known)
 
 
