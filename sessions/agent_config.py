@@ -12,6 +12,7 @@ def session_config(agent: Agent) -> SessionConfig:
     return SessionConfig(
         model=agent.model,
         instructions=agent.system_prompt,
+        agent_name=agent.name,
         voice=agent.voice,
         speech_model=agent.tts_model,
         language=agent.language or SessionConfig().language,

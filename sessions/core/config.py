@@ -61,6 +61,9 @@ class SessionConfig:
     model: str = "default"
     """Chat model id, as the engine registry names it."""
     instructions: str = ""
+    """The client's own; the chat model is given ``prompt.composed``."""
+    agent_name: str = ""
+    """Whom the agent says it is; empty: Blab."""
     voice: str = "default"
     speed: float = 1.0
     language: str = "en"

@@ -12,6 +12,7 @@ from .commands import PrepareReply
 from .config import SessionKind
 from .hearing import Hearing
 from .items import Message
+from .prompt import composed
 from .tool_calls import ToolCalls
 from .utterance import Utterance
 
@@ -28,10 +29,15 @@ class Preparation:
         self._hearing = hearing
         self._read: tuple[int, int] = (0, 0)
         """(turn, words) of the last hint."""
+        self._begins: tuple[str, str] | None = None
+        """Instructions and model of which the beginning was read."""
 
-    def read_instructions(self) -> None:
+    def configured(self) -> None:
         """The prompt's beginning is known: the instructions and what has been said so far."""
-        if self._call.config.kind is SessionKind.REALTIME:
+        config = self._call.config
+        begins = composed(config), config.model
+        if config.kind is SessionKind.REALTIME and begins != self._begins:
+            self._begins = begins
             self._order(())
 
     def read_words(self, utterance: Utterance) -> None:
@@ -50,7 +56,7 @@ class Preparation:
 
     def _order(self, extra: tuple[Message, ...]) -> None:
         call = self._call
-        history = call.transcript.beginning(call.config.instructions, extra)
+        history = call.transcript.beginning(composed(call.config), extra)
         if history:
             call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
 

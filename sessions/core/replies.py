@@ -30,6 +30,7 @@ from .events import (
 from .items import Item, Message, ReplyStatus
 from .latency import Moments
 from .notices import Fault, PlayoutBegan, PlayoutEnded, ReplyText
+from .prompt import composed
 from .reply import Reply, announcement, created, history_for
 from .reply_records import ReplyRecords
 from .tool_calls import ToolCalls
@@ -118,7 +119,7 @@ class Replies:
             and not (request is not None and request.apart)
             and not reply.released
             and reply.config == config
-            and reply.history == self._call.transcript.messages(config.instructions)
+            and reply.history == self._call.transcript.messages(composed(config))
             and reply.tools == self.tools.offered(config)
         )
 

@@ -7,6 +7,7 @@ from .events import RequestResponse
 from .items import Message
 from .latency import Moments
 from .notices import Latency, ReplyCreated, ReplyItemAdded
+from .prompt import composed
 from .spoken_text import SpokenText
 from .tools import Tool
 from .transcript import Transcript
@@ -109,8 +110,12 @@ def announcement(reply: Reply, previous_item_id: str | None) -> ReplyItemAdded:
 
 
 def history_for(reply: Reply, transcript: Transcript) -> tuple[Message, ...]:
-    """What the chat model is given: the client's own prompt, or the conversation."""
-    instructions = reply.config.instructions
+    """What the chat model is given: the client's own prompt, or the conversation.
+
+    A written reply beside the conversation is a task of the client's (a summary, a label) and no
+    speech of the agent's: its instructions are the client's alone."""
+    beside = not reply.in_conversation and not reply.config.output_audio
+    instructions = reply.config.instructions if beside else composed(reply.config)
     if reply.request is not None and reply.request.prompt is not None:
         return transcript.prompt(instructions, reply.request.prompt)
     return transcript.messages(instructions, reply.extra)

@@ -375,8 +375,7 @@ class TurnTaking:
         if manual != (config.turn_detection.mode is TurnMode.NONE):
             self.clear()
         self._call.config = config
-        if (before.instructions, before.model) != (config.instructions, config.model):
-            self._preparation.read_instructions()
+        self._preparation.configured()
 
     def close(self) -> None:
         """The call ends: record what was said, give the recognisers back."""

@@ -208,13 +208,15 @@ async def test_replies_beside_the_conversation(server: ScriptedServer) -> None:
         done = (await client.until("response.done")).response
         assert (done.conversation_id, done.metadata) == (None, {"kind": "summary"})
         assert done.output[0].content[0].text == "Answer 700."
-        assert [line.content for line in asked[-1]] == ["talk 700", "The first.", "Sum up."]
+        assert [line.content for line in asked[-1]] == ["talk 700", "The first.\nSum up."]
         await client.connection.response.create(response={"conversation": "none", "input": []})
         spoken = (await client.until("response.done")).response
         assert spoken.output[0].content[0].transcript == "Answer 300."
         await client.connection.response.create()
         await client.until("response.done")
-        assert [line.content for line in asked[-1]] == ["talk 300", "The first."]
+        system, *said = asked[-1]
+        assert system.content.endswith("\n\ntalk 300")
+        assert [line.content for line in said] == ["The first."]
 
 
 async def test_speech_in_an_item_is_written_down_and_answered(server: ScriptedServer) -> None:

@@ -100,11 +100,14 @@ async def test_a_conversation_goes_on(node: AgentNode) -> None:
         status, second = await caller.turn(first["conversationId"])
         assert (status, second["conversationId"]) == (200, first["conversationId"])
         assert second["turnId"] != first["turnId"]
-        said = [(m.role, m.content) for m in node.engines.chat_model.asked[1]]
-        assert said == [
-            ("system", "Be brief."), ("user", "I am Ann"), ("assistant", "Hello Ann."),
+        system, *said = node.engines.chat_model.asked[1]
+        assert system.content.startswith("You are Ann, an AI voice assistant")
+        assert system.content.endswith("\n\nBe brief.")
+        assert [(message.role, message.content) for message in said] == [
+            ("user", "I am Ann"),
+            ("assistant", "Hello Ann."),
             ("user", "Who am I"),
-        ]  # fmt: skip
+        ]
         assert [turn["number"] for turn in await caller.history()] == [2, 1]
         assert len({turn.id for _, _, turn in node.booked}) == 2
         call = await Calls(node.database).get(caller.workspace_id, first["conversationId"])
@@ -282,20 +285,21 @@ async def test_an_engine_that_fails_is_a_provider_error(node: AgentNode, part: s
         assert (await caller.turn())[0] == 502
 
 
-async def test_an_answer_of_nothing_is_a_provider_error(node: AgentNode) -> None:
-    node.engines.chat_model.answers = ("",)
+@pytest.mark.parametrize("nothing", ["", "…", "<think>What now?</think>"])
+async def test_an_answer_of_nothing_is_a_provider_error(node: AgentNode, nothing: str) -> None:
+    node.engines.chat_model.answers = (nothing,)
     async with called(node) as caller:
         status, error = await caller.turn()
         assert (status, error["code"]) == (502, "PROVIDER_ERROR")
+        assert error["message"] == "The chat model had nothing to say."
+        assert len(node.engines.chat_model.asked) == 2
 
 
-async def test_an_answer_that_cannot_be_said_has_no_audio(node: AgentNode) -> None:
-    node.engines.chat_model.answers = ("…",)
+async def test_a_turn_holds_the_answer_only(node: AgentNode) -> None:
+    node.engines.chat_model.answers = ("<think>A greeting.</think>1. **Hello** [smiles] Ann.",)
     async with called(node) as caller:
         status, turn = await caller.turn()
-        assert (status, turn["assistantText"], turn["durationMs"]) == (200, "…", 0)
-        assert "assistantAudioUrl" not in turn
-        assert (await caller.history())[0]["assistantAudioUrl"] is None
+        assert (status, turn["assistantText"]) == (200, "Hello Ann.")
 
 
 async def test_a_fault_of_ours_is_internal_and_holds_no_slot(node: AgentNode) -> None:

@@ -11,6 +11,7 @@ from pipelines.engines.scripted import Fault, ScriptedEngines, scripted_engines,
 from sessions import live
 from sessions.core.config import SessionConfig
 from sessions.core.items import Message, ReplyStatus
+from sessions.core.prompt import composed
 from sessions.host import CallRequest, SessionHost
 from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel
 from sessions.recorded_turn import RecordedTurn
@@ -84,7 +85,7 @@ async def test_earlier_turns_are_the_history() -> None:
     await Spoken(engines, history=history).run()
     [asked] = engines.chat_model.asked
     assert [(message.role, message.content) for message in asked] == [
-        ("system", "Be brief."),
+        ("system", composed(CONFIG)),
         ("user", "I am Ann."),
         ("assistant", "Hello Ann."),
         ("user", "hello there"),

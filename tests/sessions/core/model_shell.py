@@ -124,6 +124,13 @@ class ModelReply:
         return self.order.reply
 
     @property
+    def said(self) -> tuple[Message, ...]:
+        """The history that it answers, behind the system prompt."""
+        system, *said = self.order.history
+        assert system.role == "system"
+        return tuple(said)
+
+    @property
     def text(self) -> str:
         return "".join(text for text, _ in self.pieces)
 

@@ -64,7 +64,7 @@ def test_words_confirm_it_and_cut_history_at_the_heard_word(shell: ModelShell) -
     shell.speak(320)
     shell.silence(128)
     shell.final("No wait, of Spain.", 0.9)
-    assert shell.reply.order.history == (
+    assert shell.reply.said == (
         Message("user", "what is the capital of france"),
         Message("assistant", "Paris is the"),
         Message("user", "No wait, of Spain."),

@@ -124,7 +124,7 @@ def test_items_are_added_shown_and_deleted(call: ShellFactory) -> None:
     shell.feed(DeleteItem("a"))
     assert shell.told(ItemDeleted) == [ItemDeleted("a")]
     shell.feed(RequestResponse())
-    assert shell.reply.order.history == (Message("user", "Hello"),)
+    assert shell.reply.said == (Message("user", "Hello"),)
 
 
 def test_a_typed_message_is_recorded_with_its_answer(call: ShellFactory) -> None:
@@ -171,7 +171,7 @@ def test_a_commit_over_the_reply_cancels_it(call: ShellFactory) -> None:
     shell.feed(CommitInput())
     assert shell.stands(State.THINKING)
     shell.final("Stop.")
-    assert shell.reply.order.history[1:] == (
+    assert shell.reply.said[1:] == (
         Message("assistant", "Paris is the"),
         Message("user", "Stop."),
     )
@@ -301,7 +301,7 @@ def test_a_deleted_reply_is_spoken_on_but_not_remembered(call: ShellFactory) -> 
     shell.silence(600)
     assert shell.told(ReplyDone)
     shell.ask("And Spain?")
-    assert [m.role for m in shell.reply.order.history] == ["user"]
+    assert [m.role for m in shell.reply.said] == ["user"]
 
 
 def test_speech_in_an_item_is_transcribed_and_answered_once_its_words_are_there(
@@ -315,7 +315,7 @@ def test_speech_in_an_item_is_transcribed_and_answered_once_its_words_are_there(
     assert not shell.ordered(StartReply)
     shell.final("what is it")
     assert shell.told(TranscriptFinal) == [TranscriptFinal("mine", "what is it", 2.0)]
-    assert shell.reply.order.history == (Message("user", "what is it"),)
+    assert shell.reply.said == (Message("user", "what is it"),)
     assert shell.told(ReplyCreated)[0].metadata == (("a", "b"),)
 
 
@@ -329,7 +329,7 @@ def test_words_of_a_deleted_item_are_not_given_to_the_next_of_its_name(call: She
     shell.feed(FinalTranscript(1, "the first", 0))
     shell.final("the second")
     assert shell.told(TranscriptFinal) == [TranscriptFinal("mine", "the second", 2.0)]
-    assert shell.reply.order.history == (Message("user", "the second"),)
+    assert shell.reply.said == (Message("user", "the second"),)
 
 
 def test_too_much_speech_in_items_is_refused(call: ShellFactory) -> None:

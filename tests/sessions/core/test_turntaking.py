@@ -55,7 +55,7 @@ def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
     assert shell.told(InputCommitted) == [InputCommitted("item_c_1", None)]
     assert [n.text for n in shell.told(TranscriptFinal)] == ["What is the capital of France?"]
     assert shell.ordered(DropTranscription) == [DropTranscription(1)]
-    assert shell.reply.order.history == (Message("user", "What is the capital of France?"),)
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
 
 
 @pytest.mark.parametrize(
@@ -253,14 +253,14 @@ def test_a_cough_while_the_agent_thinks_does_not_cost_the_answer(call: ShellFact
     shell.silence(600)
     assert shell.stands(State.THINKING)
     assert shell.ordered(ReleaseReply)[-1].reply == shell.reply.number
-    assert shell.reply.order.history == (Message("user", "What is the capital of France?"),)
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
 
 
 def test_what_is_added_while_the_agent_thinks_is_answered_with_the_rest(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is the capital of France?")
     shell.ask("And of Spain?")
-    assert [m.content for m in shell.reply.order.history] == [
+    assert [m.content for m in shell.reply.said] == [
         "What is the capital of France?\nAnd of Spain?"
     ]
     assert [n.response_id for n in shell.told(ReplyCreated)] == ["resp_c_1", "resp_c_2"]
@@ -302,7 +302,7 @@ def test_a_partial_stands_in_for_a_failed_final(call: ShellFactory) -> None:
     shell.silence(128)
     shell.feed(TranscriptionFailed(1, "PROVIDER_ERROR", "no text"))
     shell.silence(1_500)
-    assert shell.reply.order.history == (Message("user", "what is the capital of france"),)
+    assert shell.reply.said == (Message("user", "what is the capital of france"),)
 
 
 def test_a_slow_text_ends_the_turn_without_it_and_is_answered_when_it_comes(
@@ -314,14 +314,14 @@ def test_a_slow_text_ends_the_turn_without_it_and_is_answered_when_it_comes(
     assert shell.stands(State.THINKING)
     assert not shell.replies
     shell.final("What is the capital of France?")
-    assert shell.reply.order.history == (Message("user", "What is the capital of France?"),)
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
 
 
 def test_a_text_that_never_comes_is_replaced_by_the_partial(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640, "what is it")
     shell.silence(4_300)
-    assert shell.reply.order.history == (Message("user", "what is it"),)
+    assert shell.reply.said == (Message("user", "what is it"),)
 
 
 def test_the_text_of_a_long_turn_is_waited_for_longer(call: ShellFactory) -> None:
@@ -332,7 +332,7 @@ def test_the_text_of_a_long_turn_is_waited_for_longer(call: ShellFactory) -> Non
     shell.pass_time(8.9)
     assert not shell.replies
     shell.pass_time(0.2)
-    assert shell.reply.order.history == (Message("user", "once upon a time"),)
+    assert shell.reply.said == (Message("user", "once upon a time"),)
 
 
 # ---------------------------------------------------------------------------- push to talk
