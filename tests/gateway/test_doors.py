@@ -1,6 +1,7 @@
 """Every door with every kind of wrong name, URL and right: refused at once, in the door's own form,
 with the place and what is accepted. One server for each test, as calls of one would meet it."""
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
@@ -456,3 +457,87 @@ async def test_the_betas_sessions_hold_their_key(
     async with server.client(key=captions["client_secret"]["value"]) as caller:
         created = await caller.wait_for("session.created")
         assert created["session"]["type"] == "transcription"
+
+
+# ---------------------------------------------------------------- bytes that are no text
+
+_WS = (
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+)
+_KEY = b"Authorization: Bearer %s\r\n"
+_JSON = b"Content-Type: application/json\r\n"
+_FORM = b"Content-Type: multipart/form-data; boundary=x\r\n"
+NO_TEXT: list[tuple[bytes, bytes, bytes]] = [
+    (b"GET /v1/realtime", _WS + b"Authorization: Bearer ek_\xff\xfe\r\n", b""),
+    (b"GET /v1/realtime", _WS + b"Authorization: Bearer \xff\xfe\r\n", b""),
+    (b"GET /v1/realtime", _WS + b"Authorization: Bearer a.\xff.b\r\n", b""),
+    (
+        b"GET /v1/realtime",
+        _WS + b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.\xff\r\n",
+        b"",
+    ),
+    (b"GET /v1/realtime", _WS + _KEY + b"Sec-WebSocket-Protocol: \xff\r\n", b""),
+    (b"GET /v1/realtime?model=%ff%fe", _WS + _KEY, b""),
+    (b"GET /v1/realtime?agent_id=%ed%a0%80", _WS + _KEY, b""),
+    (b"GET /v1/realtime?agent_id=%00", _WS + _KEY, b""),
+    (b"GET /v1/realtime?call_id=%ed%a0%80", _WS + _KEY, b""),
+    (b"GET /v1/realtime?call_id=%00&after=%ff", _WS + _KEY, b""),
+    (b"GET /v1/realtime?intent=%ff", _WS + _KEY + b"OpenAI-Beta: \xff\r\n", b""),
+    (b"GET /api/agents/%ff/twilio", _WS + b"X-Twilio-Signature: \xff\xfe\r\n", b""),
+    (b"GET /api/agents/%ed%a0%80/twilio?key=%ff", _WS, b""),
+    (b"GET /api/agents/agt_1/twilio/%ff%fe", _WS, b""),
+    (b"GET /metrics", b"X-Forwarded-For: \xff\r\nAuthorization: Bearer \xff\r\n", b""),
+    (b"POST /demo/session", b"Origin: http://\xff\r\n", b""),
+    (b"POST /v1/realtime/calls/%ff/hangup", _KEY, b""),
+    (b"PATCH /v1/whip/%ed%a0%80", _KEY + b"If-Match: \xff\r\n", b""),
+    (b"DELETE /v1/whip/%ff", _KEY, b""),
+    (b"POST /v1/realtime/client_secrets", _KEY + _JSON, b'{"agent_id": "\xff"}'),
+    (b"POST /v1/realtime/client_secrets", _KEY + _JSON, b'{"agent_id": "\\ud800"}'),
+    (b"POST /v1/realtime/client_secrets", _KEY + _JSON, b'{"session": {"\\ud800": 1}}'),
+    (b"POST /v1/realtime/client_secrets", _KEY + _JSON, b'{"agent_id": "\\u0000"}'),
+    (b"POST /v1/realtime/sessions", _KEY + _JSON, b'{"voice": "\xed\xa0\x80"}'),
+    (b"POST /v1/realtime/calls?model=%ff", _KEY + b"Content-Type: application/sdp\r\n", b"\xff"),
+    (
+        b"POST /v1/realtime/calls",
+        _KEY + _FORM,
+        b'--x\r\nContent-Disposition: form-data; name="sdp"\r\n\r\nv=0\r\n--x\r\n'
+        b'Content-Disposition: form-data; name="session"\r\n\r\n{"a":"\xff"}\r\n--x--\r\n',
+    ),
+    (
+        b"POST /v1/realtime/calls",
+        _KEY + _FORM,
+        b'--x\r\nContent-Disposition: form-data; name="\xff"\r\n\r\nv=0\r\n--x--\r\n',
+    ),
+    (b"POST /api/agents", _KEY + _JSON, b'{"name": "\xff"}'),
+    (b"POST /api/agents", _KEY + _JSON, b'{"name": "A", "systemPrompt": "\\ud800"}'),
+    (
+        b"POST /api/agents",
+        _KEY + _JSON,
+        b'{"name": "A", "tools": [{"type": "blab.http", "name": "a", "url": "http://a.com/",'
+        b' "parameters": {"\\udfff": 1}}]}',
+    ),
+]
+
+
+@pytest.mark.parametrize("origin", [b"", b"Origin: http://127.0.0.1\r\n"])
+async def test_bytes_that_are_no_text_are_refused_like_any_fault(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture, origin: bytes
+) -> None:
+    for request, headers, body in NO_TEXT:
+        if b"Origin" in headers and origin:
+            continue
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.server.port)
+        fields = headers.replace(b"%s", server.key.encode()) + origin
+        length = b"Content-Length: %d\r\n" % len(body)
+        writer.write(
+            request + b" HTTP/1.1\r\nHost: localhost\r\n" + fields + length + b"\r\n" + body
+        )
+        try:
+            answer = await asyncio.wait_for(reader.read(4096), 5)
+        finally:
+            writer.transport.abort()
+        status = int(answer.split(b" ", 2)[1])
+        opened = _WS in headers and status == 101  # to be refused over the WebSocket
+        assert 400 <= status < 500 or opened, (request, headers, answer)
+    assert not [record for record in caplog.records if record.exc_info]
