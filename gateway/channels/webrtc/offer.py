@@ -1,8 +1,16 @@
 """What an SDP offer must hold before anything is spent on it. Pure.
 
-A caller offers one audio section with Opus, bundled with at most one data section
-(``oai-events``); everything else in the offer (video, other codecs, red, extensions) is refused
-by the answer or ignored. Source: RFC 8866, RFC 9429; the shape of a browser's offer.
+Rules
+- A caller offers an audio section with Opus, and perhaps a data section (``oai-events``). The first
+  of each is answered; any other section (video, a second audio, one that the caller itself has
+  switched off) is refused in the answer by its port 0, and the call goes on without it.
+- Other codecs, red and extensions are ignored.
+- Where the section that leads the bundle is refused, the first one that is answered leads it, with
+  what the caller wrote of the transport in the other. Where both share one transport from the
+  start (``max-bundle``), the leader is answered as inactive instead: Chromium tears the transport
+  of a leader with port 0 down, and with it the call ("Failed to setup RTCP mux").
+
+Source: RFC 8866, RFC 8843 (bundles), RFC 9429; the shape of a browser's offer.
 """
 
 from dataclasses import dataclass
@@ -19,6 +27,16 @@ PARSER_FAULTS = (
     StopIteration,
 )
 """What aiortc's SDP parser raises for one broken line or another (found by the fuzz test)."""
+_ANSWERED = ("audio", "application")
+_BUNDLE = "a=group:BUNDLE"
+_TRANSPORT = ("ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup", "candidate")
+"""Attributes that all sections of a bundle share."""
+
+_SHARED = ("c=", "a=rtcp", *(f"a={name}" for name in _TRANSPORT), "a=end-of-candidates")
+"""What the sections of an answer's bundle have in common."""
+
+Section = list[str]
+"""A section's lines, the one that begins with m= first."""
 
 
 class OfferError(ValueError):
@@ -27,7 +45,8 @@ class OfferError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer that can be answered: its SDP without candidates, and the candidates that count.
+    """An offer that can be answered: its SDP without candidates and refused sections, and the
+    candidates that count.
 
     A browser that has gathered lists candidates in every section; only those of the section that
     leads the bundle will ever be used."""
@@ -36,31 +55,163 @@ class Offer:
     candidates: tuple[RTCIceCandidate, ...]
     ufrag: str
     """The caller's ICE user fragment (RFC 8839)."""
+    refused: tuple[tuple[int, str], ...] = ()
+    """Place among the offer's sections, and how the answer refuses it."""
+    inactive: str | None = None
+    """The section that leads the bundle and is not used, as the answer has it but for the
+    transport; its place is the first."""
+
+    def whole_answer(self, answer: str) -> str:
+        """An answer to ``sdp``, with the refused sections in their places."""
+        head, sections = _split(answer.splitlines())
+        if self.inactive is not None:
+            section = self.inactive.splitlines()
+            shared = [line for line in sections[0] if line.startswith(_SHARED)]
+            port = sections[0][0].split(" ")[1]
+            first = section[0].replace(" 0 ", f" {port} ", 1)
+            sections.insert(0, [first, *shared, *section[1:]])
+            lead = f"{_BUNDLE} {_value(section, 'mid')}"
+            head = [line.replace(_BUNDLE, lead, 1) for line in head]
+        for place, section_text in self.refused:
+            sections.insert(place, section_text.splitlines())
+        return _joined(head, sections)
 
 
 def check_offer(text: str) -> Offer:
     """Read an offer; raises OfferError for anything unusable."""
     if not text.lstrip().startswith("v=0"):
         raise OfferError("this is no SDP: an offer begins with v=0")
-    lines = [line.strip() for line in text.strip().splitlines()]
+    whole_head, sections = _split([line.strip() for line in text.strip().splitlines()])
+    refused = _refused(sections)
+    head, kept_sections = _without(whole_head, sections, refused)
+    whole = _joined(head, kept_sections)
     try:
-        description = sdp.SessionDescription.parse("\r\n".join(lines) + "\r\n")
+        description = sdp.SessionDescription.parse(whole)
     except PARSER_FAULTS as fault:
         raise OfferError(f"the SDP cannot be read: {fault or type(fault).__name__}") from fault
     _check_sections(description)
+    lines = whole.splitlines()
     kept = (line for line in lines if not line.startswith(("a=candidate:", "a=end-of-candidates")))
     leader = _leading_section(description)
     ufrag = (leader.ice.usernameFragment if leader.ice else None) or ""
-    return Offer("\r\n".join(kept) + "\r\n", tuple(leader.ice_candidates), ufrag)
+    inactive = _unused_leader(whole_head, sections, refused)
+    return Offer(
+        "\r\n".join(kept) + "\r\n",
+        tuple(leader.ice_candidates),
+        ufrag,
+        tuple((n, _refusal(sections[n])) for n in refused if n or inactive is None),
+        inactive,
+    )
+
+
+# ---------------------------------------------------------------- refused sections
+
+
+def _refused(sections: list[Section]) -> list[int]:
+    """The places of the sections that are not answered."""
+    answered: set[str] = set()
+    refused = []
+    for place, section in enumerate(sections):
+        kind = _kind(section)
+        if kind not in _ANSWERED or kind in answered or _is_off(section):
+            refused.append(place)
+        else:
+            answered.add(kind)
+    return refused
+
+
+def _without(
+    head: Section, sections: list[Section], refused: list[int]
+) -> tuple[Section, list[Section]]:
+    """The offer without its refused sections."""
+    kept = [section for place, section in enumerate(sections) if place not in refused]
+    gone = {_value(sections[place], "mid") for place in refused}
+    bundled = next((line.split()[1:] for line in head if line.startswith(_BUNDLE)), [])
+    left = [mid for mid in bundled if mid not in gone]
+    if bundled and left and bundled[0] != left[0]:
+        leader = next((s for s in sections if _value(s, "mid") == bundled[0]), [])
+        kept = [_leading(s, leader) if _value(s, "mid") == left[0] else s for s in kept]
+    if len(left) < len(bundled):
+        group = [" ".join([_BUNDLE, *left])] if left else []
+        head = [line for line in head if not line.startswith(_BUNDLE)] + group
+    return head, kept
+
+
+def _leading(section: Section, leader: Section) -> Section:
+    """A section that leads the bundle in the place of ``leader``."""
+    own = {name for name in _TRANSPORT if _value(section, name) is not None}
+    lent = tuple(f"a={name}:" for name in _TRANSPORT if name not in own)
+    media = section[0].split(" ")
+    if len(media) > 1 and media[1] == "0":
+        media[1] = "9"
+    rest = [line for line in section[1:] if line != "a=bundle-only"]
+    return [" ".join(media), *rest, *(line for line in leader if line.startswith(lent))]
+
+
+def _refusal(section: Section) -> str:
+    """How the answer refuses a section (RFC 3264, 6)."""
+    kind, _, *rest = section[0].split(" ") if section[0].count(" ") > 1 else (section[0], "", "")
+    mid = _value(section, "mid")
+    lines = [" ".join([kind, "0", *rest]), "c=IN IP4 0.0.0.0", "a=inactive"]
+    return "\r\n".join([*lines, f"a=mid:{mid}"] if mid is not None else lines)
+
+
+def _unused_leader(head: Section, sections: list[Section], refused: list[int]) -> str | None:
+    """How the answer has a refused first section that lends its transport to the others."""
+    bundled = next((line.split()[1:] for line in head if line.startswith(_BUNDLE)), [])
+    if not bundled or not refused or refused[0] or _is_off(sections[0]):
+        return None
+    if _value(sections[0], "mid") != bundled[0] or _kind(sections[0]) not in ("audio", "video"):
+        return None
+    others = [s for place, s in enumerate(sections) if place not in refused]
+    mine, theirs = _value(sections[0], "ice-ufrag"), [_value(s, "ice-ufrag") for s in others]
+    if not theirs or theirs[0] not in (mine, None):
+        return None
+    codecs = [line for line in sections[0] if line.startswith(("a=rtpmap:", "a=fmtp:"))]
+    lines = [line for line in _refusal(sections[0]).splitlines() if not line.startswith("c=")]
+    return "\r\n".join([*lines, *codecs])
+
+
+def _is_off(section: Section) -> bool:
+    """Whether the caller itself does not use the section (and no bundle does it in its place)."""
+    port = section[0].split(" ")[1:2]
+    return port == ["0"] and "a=bundle-only" not in section
+
+
+def _kind(section: Section) -> str:
+    return section[0].removeprefix("m=").partition(" ")[0]
+
+
+def _value(section: Section, name: str) -> str | None:
+    """The value of an attribute's first line."""
+    prefix = f"a={name}:"
+    return next((line[len(prefix) :] for line in section if line.startswith(prefix)), None)
+
+
+def _split(lines: list[str]) -> tuple[Section, list[Section]]:
+    """The lines of the session, and those of each section."""
+    head: Section = []
+    sections: list[Section] = []
+    for line in lines:
+        if line.startswith("m="):
+            sections.append([line])
+        else:
+            (sections[-1] if sections else head).append(line)
+    return head, sections
+
+
+def _joined(head: Section, sections: list[Section]) -> str:
+    lines = [*head, *(line for section in sections for line in section)]
+    return "\r\n".join(lines) + "\r\n"
+
+
+# ---------------------------------------------------------------- what is answered
 
 
 def _check_sections(description: sdp.SessionDescription) -> None:
     kinds = [media.kind for media in description.media]
-    if kinds.count("audio") != 1 or kinds.count("application") > 1 or "video" in kinds:
-        raise OfferError(
-            "the offer needs exactly one audio section, at most one data channel and no video; "
-            f"it has {kinds or 'none'}"
-        )
+    if "audio" not in kinds:
+        raise OfferError("the offer needs an audio section (m=audio) with Opus, and has none")
     for media in description.media:
         if media.ice is None or not media.ice.usernameFragment or not media.ice.password:
             raise OfferError(f"the {media.kind} section lacks a=ice-ufrag or a=ice-pwd")

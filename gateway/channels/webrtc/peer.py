@@ -133,7 +133,7 @@ class AiortcPeer:
             await self._connection.setLocalDescription()
         except (*PARSER_FAULTS, InternalError, InvalidStateError, OperationError) as fault:
             raise OfferError(f"the offer cannot be answered: {fault}") from fault
-        return str(self._connection.localDescription.sdp)
+        return offer.whole_answer(str(self._connection.localDescription.sdp))
 
     @property
     def sends(self) -> bool:
