@@ -1,9 +1,13 @@
 // One call from key to hang-up: opens the transport, follows the agent's state, passes events on.
 
+import { problems } from "./problems.js";
 import { WebRtcCall } from "./webrtc.js";
 import { WebSocketCall } from "./websocket.js";
 
 const TRANSPORTS = { webrtc: WebRtcCall, websocket: WebSocketCall };
+const PING_MS = 1_000;
+const SHAKY_MS = 2_500; // two pings without an answer
+const LOST_MS = 7_000;
 const EXTENSIONS = ["latency", "transcript.partial", "playout"];
 const STEP_BACK = 0.35; // the agent's volume while the caller begins to speak over it
 
@@ -15,20 +19,51 @@ export class Call {
   #responding = null; // id of the response being generated
   #audible = false; // the caller hears the agent
   #tellsPlayout = false;
+  #closed = false;
+  #handlers;
+  #beat = null; // the interval of the pings
+  #pings = new Map(); // ping id → when it was sent
+  #heardAt = 0; // when the server last gave a sign of life
+  #tickedAt = 0;
 
-  constructor(transport, { audio, speaker, onEvent, onState, onInterrupt, onEnd, onShaky }) {
-    Object.assign(this, { onEvent, onState, onInterrupt });
-    this.transport = new TRANSPORTS[transport]({ audio, speaker, onEvent: (event) => this.#receive(event), onEnd, onShaky });
+  /** Handlers: onEvent, onState, onInterrupt, onEnd, onShaky. None is called once the call is closed:
+   *  what still arrives belongs to nobody. */
+  constructor(transport, { audio, speaker, ...handlers }) {
+    this.#handlers = handlers;
+    this.transport = new TRANSPORTS[transport]({
+      audio,
+      speaker,
+      onEvent: (event) => this.#closed || this.#receive(event),
+      onAudio: () => (this.#heardAt = performance.now()),
+      onEnd: (problem) => this.#end(problem),
+      onShaky: (shaky) => this.#emit("onShaky", shaky),
+    });
   }
+
+  /** ms of a round trip of the newest ping; null before the first. */
+  roundTripMs = null;
 
   get name() {
     return this.transport.name;
   }
 
-  async open(key, microphone, signal) {
+  /** `session`: what the caller has set up, as a session object. Throws a Problem. */
+  async open(key, microphone, signal, session = {}) {
     await this.transport.open(key, microphone, signal);
     this.startedAt = Date.now();
-    this.send({ type: "session.update", session: { type: "realtime", blab: { events: EXTENSIONS } } });
+    this.send({ type: "session.update", session: { type: "realtime", blab: { events: EXTENSIONS }, ...session } });
+    this.#heardAt = this.#tickedAt = performance.now();
+    this.#beat = setInterval(() => this.#ping(), PING_MS);
+  }
+
+  /** Changes the session of the running call. */
+  configure(session) {
+    this.send({ type: "session.update", session: { type: "realtime", ...session } });
+  }
+
+  /** ms that the network adds to an answer; null while unknown. */
+  networkMs() {
+    return this.transport.networkMs(this.roundTripMs);
   }
 
   send(event) {
@@ -51,12 +86,47 @@ export class Call {
   }
 
   close() {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#beat);
     this.transport.close();
   }
 
+  #emit(handler, ...values) {
+    if (!this.#closed) this.#handlers[handler](...values);
+  }
+
+  #end(problem) {
+    if (this.#closed) return;
+    this.close();
+    this.#handlers.onEnd(problem);
+  }
+
+  /** The page's own sign of life: a browser shows neither a WebSocket's pings nor a dead network. */
+  #ping() {
+    const now = performance.now();
+    // A timer that came late (a sleeping laptop, a tab in the background) says nothing of the network.
+    if (now - this.#tickedAt > 3 * PING_MS) this.#heardAt = now;
+    this.#tickedAt = now;
+    const silent = now - this.#heardAt;
+    if (silent > LOST_MS) return this.#end(problems.lost());
+    this.#emit("onShaky", silent > SHAKY_MS);
+    const id = `ping_${Math.round(now)}`;
+    this.#pings.set(id, now);
+    if (this.#pings.size > 16) this.#pings.delete(this.#pings.keys().next().value);
+    return this.send({ type: "blab.ping", event_id: id });
+  }
+
   #receive(event) {
+    this.#heardAt = performance.now();
+    if (event.type === "blab.pong") {
+      const sent = this.#pings.get(event.ping_id);
+      this.#pings.delete(event.ping_id);
+      if (sent !== undefined) this.roundTripMs = this.#heardAt - sent;
+      return;
+    }
     this.#follow(event);
-    this.onEvent(event);
+    this.#emit("onEvent", event);
   }
 
   #follow(event) {
@@ -88,7 +158,7 @@ export class Call {
         break;
       case "blab.playout.held":
         this.transport.flush();
-        this.onInterrupt();
+        this.#emit("onInterrupt");
         this.#set("held");
         break;
       case "blab.playout.resumed":
@@ -123,7 +193,7 @@ export class Call {
   #cutShort() {
     if (!this.#audible) return;
     this.transport.flush();
-    if (this.state !== "held") this.onInterrupt();
+    if (this.state !== "held") this.#emit("onInterrupt");
     this.#audible = false;
     if (this.state === "held") this.#set("hearing");
     if (this.state === "speaking") this.#set("listening");
@@ -140,6 +210,6 @@ export class Call {
   #set(state) {
     if (state === this.state) return;
     this.state = state;
-    this.onState(state);
+    this.#emit("onState", state);
   }
 }

@@ -12,14 +12,23 @@ export class EphemeralKeys {
     this.#apiKey = apiKey.trim() || null;
   }
 
-  /** A fresh `ek_…` key; throws a Problem that says what is missing. */
+  /** A fresh `ek_…` key, `{value, options}`; throws a Problem that says what is missing. `options`: the
+   *  voices, languages and chat model of the server, where it tells them. */
   async fresh(signal) {
     const response = await (this.#apiKey ? this.#mint(signal) : post("/demo/session", {}, signal));
     if (!response.ok) {
       if ([401, 403].includes(response.status)) this.#apiKey = null;
       throw response.status === 404 ? problems.key() : await responseProblem(response);
     }
-    return (await response.json()).value;
+    const { value, options } = await response.json();
+    return { value, options: options ?? (this.#apiKey && (await this.#options(signal))) };
+  }
+
+  async #options(signal) {
+    const headers = { Authorization: `Bearer ${this.#apiKey}` };
+    const response = await fetch("/api/voices?limit=100", { headers, signal }).catch(() => null);
+    const voices = response?.ok ? (await response.json()).data : [];
+    return { voices, languages: [...new Set(voices.map(({ language }) => language))].sort() };
   }
 
   #mint(signal) {

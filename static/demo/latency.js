@@ -7,11 +7,14 @@ const STAGES = [
   ["tts", "TTS", "until its first sound was made"],
   ["gateway", "Gateway", "until that sound left the server"],
   ["network", "Network", "round trip and playout buffer, measured by this page"],
+  ["device", "Device", "the rest until you heard it: capture, playout, sound card"],
 ];
 const SCALE_MS = 1200; // a full bar, unless a turn took longer
 
-/** The stages of a `blab.latency` event in ms; `networkMs` null where it is not known. */
-export function stagesOf(event, networkMs = null) {
+/** The stages of a `blab.latency` event in ms. `networkMs` null: not known; `heardMs`: what this page
+ *  measured from the last sound at the microphone to the first at the loudspeaker. That is the total
+ *  where it is known, and what no stage explains is the device's: capture, playout, sound card. */
+export function stagesOf(event, networkMs = null, heardMs = null) {
   const stages = {};
   let sum = 0;
   for (const name of ["endpointing", "stt", "llm", "tts"]) {
@@ -20,7 +23,9 @@ export function stagesOf(event, networkMs = null) {
   }
   stages.gateway = Math.round(event.gateway_ms ?? Math.max(0, (event.total_ms ?? sum) - sum));
   stages.network = networkMs === null ? null : Math.round(networkMs);
-  return { stages, total: sum + stages.gateway + (stages.network ?? 0) };
+  const explained = sum + stages.gateway + (stages.network ?? 0);
+  stages.device = heardMs === null ? null : Math.max(0, Math.round(heardMs) - explained);
+  return { stages, total: heardMs === null ? explained : Math.round(heardMs), measured: heardMs !== null };
 }
 
 /** A <figure> for one turn; give it to `fill` again when the network's share is known. */
@@ -35,7 +40,7 @@ export function latencyFigure() {
   return figure;
 }
 
-export function fill(figure, { stages, total }) {
+export function fill(figure, { stages, total, measured }) {
   const [bar, caption] = figure.children;
   const scale = Math.max(SCALE_MS, total);
   const parts = STAGES.filter(([name]) => stages[name]);
@@ -49,7 +54,7 @@ export function fill(figure, { stages, total }) {
     }),
   );
   const sum = element("strong", "latency-total", `${total} ms`);
-  sum.title = "from your last sound to the first sound of the answer";
+  sum.title = measured ? "measured on this page, from your last sound to the first sound of the answer" : "as far as the server and the network know it";
   const list = element("ul", "latency-list");
   list.append(
     ...parts.map(([name, label, meaning]) => {

@@ -1,5 +1,7 @@
 // Everything that can go wrong, in words a caller can act on.
 
+import { serverState } from "./readiness.js";
+
 /** Something the caller must know. `action`: "retry" | "key" | "none"; `again`: reconnect by itself. */
 export class Problem extends Error {
   constructor(kind, title, advice, { action = "retry", again = false } = {}) {
@@ -20,20 +22,11 @@ export const problems = {
     ),
   unsupported: () =>
     new Problem("unsupported", "This browser cannot make calls", "Use a current Chrome, Edge, Firefox or Safari.", { action: "none" }),
-  full: (message, seconds) =>
-    new Problem(
-      "full",
-      "All lines are busy",
-      `${message ? sentence(message) : "Blab is already in as many calls as it can carry well."} Try again ${seconds ? `in about ${seconds} s` : "in a moment"}.`,
-    ),
-  warming: () => new Problem("warming", "Blab is still getting ready", READY_ADVICE),
-  // A browser does not tell why a WebSocket was refused; with a fresh key this is the likely cause.
+  full: () => new Problem("full", "All lines are busy", "You are connected as soon as one is free.", { again: true }),
+  warming: () => new Problem("warming", "The server is loading", READY_ADVICE, { again: true }),
+  // A browser does not say why a WebSocket was refused, and this server says it by other means.
   closedDoor: () =>
-    new Problem(
-      "full",
-      "All lines seem to be busy",
-      "The server did not take the call. Try again in a moment. Should it only ever fail over WebSocket, something between may not let it through: switch to WebRTC.",
-    ),
+    new Problem("closed", "The call did not get through", "Something between this page and the server may not let WebSocket through: switch to WebRTC."),
   key: (message) =>
     new Problem("key", "This server asks for a key", `${message ? sentence(message) : "Paste an API key."} It stays in this tab and is forgotten with it.`, { action: "key" }),
   refused: (message) => new Problem("refused", "The server refused the call", message ? sentence(message) : "It gave no reason."),
@@ -73,22 +66,30 @@ export function microphoneProblem(error) {
 /** The Problem behind an HTTP answer that is not a success. */
 export async function responseProblem(response) {
   const message = await errorMessage(response);
-  if (response.status === 503 && (await serverState()) === "warming") return problems.warming();
-  if (response.status === 503 || response.status === 429) {
-    return problems.full(message, Number.parseInt(response.headers.get("Retry-After"), 10));
-  }
+  if (response.status === 503) return waitingProblem();
+  if (response.status === 429) return problems.refused(message || "Too many requests were made from here.");
   if (response.status === 401 || response.status === 403) return problems.key(message);
   return problems.refused(message || `HTTP ${response.status}`);
 }
 
-/** The Problem behind a WebSocket's end; null for a call that ended as it should. */
-export async function closeProblem({ code, reason }, wasOpen) {
+/** The Problem behind a WebSocket's end; null for a call that ended as it should. `message`: what the
+ *  server's last `error` event said. */
+export async function closeProblem({ code, reason }, wasOpen, message = "") {
   if (code === 1000) return null;
-  if (code === 1013) return (await serverState()) === "warming" ? problems.warming() : problems.full(reason);
-  if (code === 1008 || code === 4001 || code === 4003) return problems.refused(reason);
+  if (code === 1013) return waitingProblem();
+  if (code === 4001) return problems.key(message || reason);
+  if (code === 1008) return problems.refused(message || reason);
   if (code === 1001 || code === 1012) return problems.restarting();
   if (wasOpen) return problems.lost();
-  return { warming: problems.warming, ready: problems.closedDoor, unreachable: problems.unreachable }[await serverState()]();
+  const { state } = await serverState();
+  return { warming: problems.warming, full: problems.full, ready: problems.closedDoor, unreachable: problems.unreachable }[state]();
+}
+
+/** Why a call has to wait: the server says which of the two by /readyz. */
+async function waitingProblem() {
+  const { state } = await serverState();
+  if (state === "warming") return problems.warming();
+  return state === "unreachable" ? problems.unreachable() : problems.full();
 }
 
 async function errorMessage(response) {
@@ -97,14 +98,5 @@ async function errorMessage(response) {
     return body?.error?.message ?? "";
   } catch {
     return "";
-  }
-}
-
-/** "ready", "warming" (it lives but would not answer a call yet) or "unreachable". */
-async function serverState() {
-  try {
-    return (await fetch("/readyz", { cache: "no-store" })).status === 503 ? "warming" : "ready";
-  } catch {
-    return "unreachable";
   }
 }

@@ -1,37 +1,36 @@
-// Whether a call would be answered: polls /readyz until it says so.
+// Whether a call would be answered, by /readyz. Its 503 has several meanings; the body's reasons tell
+// them apart, never the status alone.
 
 const EVERY_MS = 1000;
 
-/** Calls `onState` with "warming", "unreachable" or "ready" and resolves once it is ready. */
-export async function untilReady(onState, signal) {
+/** Asks once: `{state, detail}`, state "ready", "full" (every line is in use), "warming" (it lives but
+ *  would not answer yet) or "unreachable". */
+export async function serverState() {
+  let response;
+  try {
+    response = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(5000) });
+  } catch {
+    return { state: "unreachable", detail: "" };
+  }
+  // A server without that address has nothing to wait for.
+  if (response.ok || response.status === 404) return { state: "ready", detail: "" };
+  const body = await response.json().catch(() => ({}));
+  const reasons = Object.keys(body.reasons ?? {});
+  const full = reasons.length > 0 && reasons.every((reason) => reason === "admission");
+  return { state: full ? "full" : "warming", detail: typeof body.detail === "string" ? body.detail : "" };
+}
+
+/** Calls `onState` with each state until one of `enough` is met; resolves with it, or with null when
+ *  `signal` is aborted. */
+export async function untilReady(onState, signal, enough = ["ready"]) {
   while (!signal.aborted) {
-    const { state, detail } = await probe();
-    if (signal.aborted) return;
+    const { state, detail } = await serverState();
+    if (signal.aborted) return null;
     onState(state, detail);
-    if (state === "ready") return;
+    if (enough.includes(state)) return state;
     await pause(signal);
   }
-}
-
-async function probe() {
-  try {
-    const response = await fetch("/readyz", { cache: "no-store" });
-    // A server without that address has nothing to wait for.
-    if (response.ok || response.status === 404) return { state: "ready" };
-    return { state: "warming", detail: await detailOf(response) };
-  } catch {
-    return { state: "unreachable" };
-  }
-}
-
-async function detailOf(response) {
-  try {
-    const body = await response.json();
-    const detail = body.detail ?? body.error?.message ?? body.message ?? body.waiting;
-    return Array.isArray(detail) ? detail.join(", ") : typeof detail === "string" ? detail : "";
-  } catch {
-    return "";
-  }
+  return null;
 }
 
 function pause(signal) {

@@ -10,3 +10,4 @@
   }
   if (stored === "light" || stored === "dark") document.documentElement.dataset.theme = stored;
 })();
+document.documentElement.classList.remove("no-js");

@@ -18,18 +18,41 @@ export class Transcript {
   #typed = new Set(); // ids this page made: it shows them itself, whatever call they end up in
   #speaking = null; // the caller's bubble that is growing
 
-  constructor({ list, scroll, empty, announcer, medianText }) {
-    Object.assign(this, { list, scroll, empty, announcer, medianText });
+  #pinned = true; // the newest turn is kept in view, until the reader scrolls away from it
+  #top = 0; // where the reader last was
+
+  /** `announcer`: a live region; `newest`: the button that leads back to the newest turn. */
+  constructor({ list, scroll, empty, announcer, medianText, newest }) {
+    Object.assign(this, { list, scroll, empty, announcer, medianText, newest });
     this.handlers = this.#table();
+    scroll.addEventListener("scroll", () => this.#scrolled());
+    newest.addEventListener("click", () => this.#pin(true));
+    const follow = new ResizeObserver(() => this.#pinned && this.#pin(true));
+    follow.observe(list);
+    follow.observe(scroll);
   }
 
-  /** The item a ping may ask for: any that the server is sure to know. */
-  lastItem = null;
+  /** Whether finished replies are announced to screen readers, which then talk beside the agent. */
+  announces = false;
+  /** The language of what is said, as a tag; empty: not known. */
+  language = "";
 
   /** Takes a server event; unknown ones change nothing. */
   handle(event) {
-    const pinned = this.scroll.scrollHeight - this.scroll.scrollTop - this.scroll.clientHeight < 80;
     this.handlers[BETA_NAMES[event.type] ?? event.type]?.(event);
+  }
+
+  /** Only a movement upwards is the reader's own: what grows moves nothing up. */
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.scroll;
+    if (scrollHeight - scrollTop - clientHeight < 4) this.#pin(true);
+    else if (scrollTop < this.#top) this.#pin(false);
+    this.#top = scrollTop;
+  }
+
+  #pin(pinned) {
+    this.#pinned = pinned;
+    this.newest.hidden = pinned;
     if (pinned) this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
@@ -47,10 +70,11 @@ export class Transcript {
     this.#user(itemId).finish(text);
   }
 
-  /** The network's share of a turn became known. */
-  setNetwork(event, milliseconds) {
+  /** Where the waiting of a turn went: a `blab.latency` event, the network's share of it and the whole,
+   *  in ms, as far as this page knows them. */
+  setLatency(event, networkMs, heardMs) {
     const bubble = this.#responses.get(event.response_id);
-    const turn = stagesOf(event, milliseconds);
+    const turn = stagesOf(event, networkMs, heardMs);
     if (bubble) bubble.latency(turn);
     else this.#waiting.set(event.response_id, turn);
     const index = this.#totals.findIndex(([id]) => id === event.response_id);
@@ -61,12 +85,11 @@ export class Transcript {
 
   /** The call is over: nothing grows any more; ids start afresh. */
   endCall() {
-    for (const bubble of this.#bubbles.values()) bubble.settle();
+    for (const bubble of new Set([...this.#bubbles.values(), ...this.#responses.values()])) bubble.settle();
     this.#bubbles.clear();
     this.#responses.clear();
     this.#waiting.clear();
     this.#speaking = null;
-    this.lastItem = null;
   }
 
   #table() {
@@ -78,7 +101,8 @@ export class Transcript {
     return {
       "input_audio_buffer.speech_started": (event) => this.#speechStarted(event),
       "input_audio_buffer.speech_stopped": (event) => this.#bubbles.get(event.item_id)?.pause(),
-      "input_audio_buffer.committed": (event) => (this.lastItem = event.item_id),
+      "session.created": (event) => this.#session(event.session),
+      "session.updated": (event) => this.#session(event.session),
       "input_audio_buffer.cleared": () => this.#forgetEmpty(),
       "blab.transcript.partial": (event) => user(event).partial(event.text),
       "conversation.item.input_audio_transcription.delta": (event) => user(event).delta(event.delta),
@@ -98,6 +122,10 @@ export class Transcript {
       "blab.playout.held": held(true),
       "blab.playout.resumed": held(false),
     };
+  }
+
+  #session(session) {
+    this.language = session?.audio?.input?.transcription?.language ?? this.language;
   }
 
   #speechStarted(event) {
@@ -163,7 +191,6 @@ export class Transcript {
     const turn = this.#waiting.get(responseId);
     if (turn) bubble.latency(turn);
     this.#waiting.delete(responseId);
-    this.lastItem = itemId;
     return bubble;
   }
 
@@ -174,12 +201,15 @@ export class Transcript {
 
   #append(element) {
     this.empty.hidden = true;
+    const words = element.querySelector(".words");
+    if (words && this.language) words.lang = this.language;
     this.list.append(element);
   }
 
-  /** Says it once to screen readers; the visible bubbles change too often to be read aloud. */
+  /** Says it once to screen readers, where the reader wants that: by default only the call's beginning
+   *  and end and errors are announced, for a voice page is heard already. */
   #announce(text) {
-    this.announcer.replaceChildren(node("p", "", text));
+    if (this.announces) this.announcer.replaceChildren(node("p", "", text));
   }
 }
 
@@ -191,6 +221,7 @@ class Bubble {
     this.element = node("li", `turn ${side}`);
     this.body = node("p", "bubble");
     this.words = node("span", "words");
+    this.words.dir = "auto";
     this.remark = node("p", "remark");
     this.remark.hidden = true;
     this.body.append(node("span", "visually-hidden", `${name}: `), this.words);
@@ -295,6 +326,15 @@ class AgentBubble extends Bubble {
     this.words.textContent = text;
   }
 
+  /** The call ended while it was being spoken: the rest was never heard. */
+  settle() {
+    if (["speaking", "held"].includes(this.element.dataset.state)) {
+      this.mark("cut");
+      this.comment("The call ended here");
+    }
+    super.settle();
+  }
+
   hold(on) {
     if (!["speaking", "held"].includes(this.element.dataset.state)) return;
     this.mark(on ? "held" : "speaking");
@@ -313,6 +353,7 @@ class AgentBubble extends Bubble {
     if (!rest.trim()) return;
     this.text = text;
     const unheard = document.createElement("del");
+    unheard.dir = "auto";
     unheard.append(node("span", "visually-hidden", "not heard: "), rest.trim());
     this.words.replaceChildren(heard.trimEnd(), heard ? " " : "", unheard);
     this.mark("cut");

@@ -65,9 +65,9 @@ export class WebRtcCall {
   }
 
   /** ms the network adds to an answer: round trip plus the jitter buffer; null while unknown. */
-  async networkMs() {
+  async networkMs(pingMs) {
     const quality = this.quality;
-    let roundTrip = null;
+    let roundTrip = pingMs; // Firefox gives no other
     let jitter = 0;
     for (const stat of (await this.#peer.getStats()).values()) {
       if (stat.type === "candidate-pair" && stat.nominated && stat.currentRoundTripTime !== undefined) {

@@ -4,7 +4,7 @@ import { closeProblem, problems } from "./problems.js";
 
 const CONNECT_MS = 10_000;
 const BACKLOG_BYTES = 96_000; // 2 s of audio: beyond it, microphone frames are dropped
-const PING_MS = 2_000;
+const PRIME_MS = 40; // as the player worklet has it
 
 export class WebSocketCall {
   name = "WebSocket";
@@ -14,12 +14,12 @@ export class WebSocketCall {
   #capture = null;
   #source = null;
   #closed = false;
-  #pings = new Map();
-  #pingCount = 0;
+  #begun = () => {}; // to be called when the server has taken the call
+  #complaint = ""; // what the server said last before it closed
 
   /** As WebRtcCall. */
-  constructor({ audio, onEvent, onEnd }) {
-    Object.assign(this, { audio, onEvent, onEnd });
+  constructor({ audio, onEvent, onAudio, onEnd }) {
+    Object.assign(this, { audio, onEvent, onAudio, onEnd });
     this.output = audio.createAnalyser();
     this.playing = false;
   }
@@ -60,19 +60,9 @@ export class WebSocketCall {
     this.#player.port.postMessage("flush");
   }
 
-  /** ms of a round trip, timed with an event that the server answers at once; null without one. */
-  async networkMs(itemId) {
-    if (!itemId) return null;
-    const id = `ping_${++this.#pingCount}`;
-    const sent = performance.now();
-    const answered = new Promise((resolve) => {
-      this.#pings.set(id, { itemId, resolve });
-      setTimeout(() => resolve(false), PING_MS);
-    });
-    this.send({ type: "conversation.item.retrieve", event_id: id, item_id: itemId });
-    const arrived = await answered;
-    this.#pings.delete(id);
-    return arrived ? performance.now() - sent : null;
+  /** ms that the network adds: a round trip, and what the player waits for before it begins. */
+  networkMs(roundTripMs) {
+    return roundTripMs === null ? null : roundTripMs + PRIME_MS;
   }
 
   close() {
@@ -102,14 +92,15 @@ export class WebSocketCall {
       let open = false;
       const timer = setTimeout(() => reject(problems.unreachable()), CONNECT_MS);
       signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      socket.addEventListener("open", () => {
+      // Not the handshake: a refusal, too, comes over an open socket, as an error and a close code.
+      this.#begun = () => {
         open = true;
         clearTimeout(timer);
         resolve();
-      });
+      };
       socket.addEventListener("close", async (event) => {
         clearTimeout(timer);
-        const problem = await closeProblem(event, open);
+        const problem = await closeProblem(event, open, this.#complaint);
         if (!open) reject(problem ?? problems.unreachable());
         else if (!this.#closed) {
           this.close();
@@ -121,24 +112,14 @@ export class WebSocketCall {
 
   #receive(data) {
     if (data instanceof ArrayBuffer) {
+      this.onAudio();
       this.#player.port.postMessage(data, [data]);
       return;
     }
     const event = JSON.parse(data);
-    if (this.#pinged(event)) return;
+    if (event.type === "error") this.#complaint = event.error?.message ?? "";
+    else this.#begun();
     this.onEvent(event);
-  }
-
-  /** Whether the event answers a ping; such answers are nobody else's business. */
-  #pinged(event) {
-    for (const [id, { itemId, resolve }] of this.#pings) {
-      const answer = event.type === "conversation.item.retrieved" && event.item?.id === itemId;
-      const refusal = event.type === "error" && event.error?.event_id === id;
-      if (!answer && !refusal) continue;
-      resolve(true);
-      return true;
-    }
-    return false;
   }
 
   #sendAudio(frame) {

@@ -67,6 +67,8 @@ class MockCall:
         self.heard = bytearray()
         self.offered = ""
         self.held = False
+        self.dead = False
+        """Nothing comes through any more, in either direction."""
         self._ids = itertools.count(1)
         self._residue = b""
         self._loud = self._quiet = 0
@@ -95,21 +97,26 @@ class MockCall:
     # -------------------------------------------------------------- what comes in
 
     def receive(self, text: str) -> None:
+        if self.dead:
+            return
         event = json.loads(text)
-        self.received.append(event)
+        if event["type"] != "blab.ping":
+            self.received.append(event)
         match event["type"]:
             case "session.update":
                 self._send("session.updated", session=event["session"])
             case "conversation.item.create":
                 self._send("conversation.item.added", item=event["item"])
-            case "conversation.item.retrieve":
-                self._send("conversation.item.retrieved", item={"id": event["item_id"]})
+            case "blab.ping":
+                self._send("blab.pong", ping_id=event["event_id"])
             case "response.create":
                 self._answer()
             case "response.cancel":
                 self._cut()
 
     def hear(self, pcm: bytes) -> None:
+        if self.dead:
+            return
         self.heard.extend(pcm)
         data = self._residue + pcm
         size = 2 * FRAME
@@ -223,4 +230,6 @@ class MockCall:
         return self._position * 1000 // (2 * RATE)
 
     def _send(self, kind: str, **fields: Any) -> None:
+        if self.dead:
+            return
         self.carrier.send({"type": kind, "event_id": f"event_{next(self._ids)}"} | fields)

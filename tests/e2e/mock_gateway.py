@@ -40,19 +40,29 @@ POLICY = "; ".join(
 """The real page's (gateway.demo); at least as strict, or the tests here prove little."""
 API_KEY = "blab_sk_mock"
 EPHEMERAL = "ek_mock"
+OPTIONS = {
+    "voices": [
+        {"id": "hibari", "name": "Hibari", "language": "en"},
+        {"id": "de-DE", "name": "Pico", "language": "de"},
+    ],
+    "languages": ["en", "de"],
+    "chat": {"model": "qwen2.5-0.5b", "note": "It is the chat model of this profile."},
+}
 
 
 class MockGateway:
     """One pretending server. Its switches may be thrown at any time.
 
     ``ready``: /readyz says 200. ``full``: calls are refused. ``session_status``: what
-    /demo/session answers."""
+    /demo/session answers. ``expired``: so many keys are refused before one counts."""
 
     def __init__(self, script: Script | None = None) -> None:
         self.script = script or Script()
         self.ready = True
         self.full = False
         self.session_status = 200
+        self.expired = 0
+        self.keys = 0
         self.calls: list[MockCall] = []
         self.call_added = asyncio.Event()
         self._peers: dict[str, RTCPeerConnection] = {}
@@ -108,19 +118,29 @@ class MockGateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def die(self) -> None:
+        """Let the network of every running call die: nothing comes through, nobody says so."""
+        for call in self.calls:
+            call.dead = True
+
     # -------------------------------------------------------------- HTTP
 
     async def _index(self, _request: web.Request) -> web.FileResponse:
         return web.FileResponse(STATIC / "index.html")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        if self.ready:
+        reasons = {} if self.ready else {"engines": "The models are being loaded."}
+        if self.full:
+            reasons["admission"] = "Every line is in use (2)."
+        if not reasons:
             return web.json_response({"ready": True})
-        return web.json_response({"ready": False}, status=503)
+        body = {"ready": False, "detail": " ".join(reasons.values()), "reasons": reasons}
+        return web.json_response(body, status=503)
 
     async def _session(self, _request: web.Request) -> web.Response:
         if self.session_status == 200:
-            return web.json_response({"value": EPHEMERAL, "expires_at": 1})
+            self.keys += 1
+            return web.json_response({"value": EPHEMERAL, "expires_at": 1, "options": OPTIONS})
         return _error(self.session_status, "Only this machine gets a key without signing in")
 
     async def _client_secrets(self, request: web.Request) -> web.Response:
@@ -131,7 +151,10 @@ class MockGateway:
     async def _offer(self, request: web.Request) -> web.Response:
         if request.headers.get("Authorization") != f"Bearer {EPHEMERAL}":
             return _error(401, "The key is wrong or has expired")
-        if self.full:
+        if self.expired:
+            self.expired -= 1
+            return _error(401, "The key is wrong or has expired")
+        if self.full or not self.ready:
             return _error(503, "All 2 lines are in use.")
         peer = RTCPeerConnection()
         call_id = f"rtc_{len(self.calls)}"
@@ -169,10 +192,15 @@ class MockGateway:
         return web.Response()
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        if self.full:
-            return _error(503, "All 2 lines are in use.")
         socket = web.WebSocketResponse(protocols=["blab.binary.v1"], compress=False)
         await socket.prepare(request)
+        if self.full or not self.ready:
+            await _turn_away(socket, 1013, "All 2 lines are in use.")
+            return socket
+        if self.expired:
+            self.expired -= 1
+            await _turn_away(socket, 4001, "The key is wrong or has expired")
+            return socket
         carrier = SocketCarrier(socket)
         call = self._add(MockCall(carrier, self.script))
         call.offered = request.headers.get("Sec-WebSocket-Protocol", "")
@@ -210,6 +238,12 @@ async def _read(socket: web.WebSocketResponse, call: MockCall) -> None:
             call.hear(message.data)
         else:
             call.receive(message.data)
+
+
+async def _turn_away(socket: web.WebSocketResponse, code: int, message: str) -> None:
+    """As the real gateway refuses a browser: an error that can be read, then the code."""
+    await socket.send_json({"type": "error", "error": {"message": message}})
+    await socket.close(code=code, message=message.encode())
 
 
 def _transport_closing(request: web.Request) -> bool:

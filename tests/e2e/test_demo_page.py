@@ -1,5 +1,6 @@
 """The demo page in a real Chromium, against the pretending gateway (`mock_gateway`)."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.e2e.mock_gateway import API_KEY, POLICY, MockGateway
 pytestmark = pytest.mark.browser
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["webrtc", "websocket"])
+REFUSED = "Failed to load resource: the server responded with a status of 503 (Service Unavailable)"
 WAIT = 20_000.0
 """ms until something that happens within a call must have happened."""
 
@@ -100,7 +102,7 @@ async def test_a_spoken_turn(
     await expect(reply.locator(".words")).to_have_text("".join(CLAUSES))
     await expect(reply.locator("figure")).to_contain_text("Endpointing 310")
     await expect(reply.locator("figure")).to_contain_text(re.compile(r"Network \d+"))
-    await expect(page.locator("#announcer")).to_contain_text(CLAUSES[-1])
+    await expect(page.locator("#announcer")).to_be_empty()  # the voice has said it already
 
     asked = set(update_of(call)["session"]["blab"]["events"])
     assert asked == {"latency", "transcript.partial", "playout"}
@@ -150,7 +152,7 @@ async def test_a_short_sound_only_holds_the_answer(
     await talk(page)
     reply = page.locator(".turn.blab")
     await expect(reply).to_have_attribute("data-state", "held", timeout=WAIT)
-    await expect(page.get_by_role("status")).to_contain_text("Go on")
+    await expect(page.locator("#state")).to_contain_text("Go on")
     await expect(reply).to_have_attribute("data-state", "speaking", timeout=WAIT)
     await expect(reply).to_have_attribute("data-state", "done", timeout=WAIT)
     await expect(reply.locator("del")).to_have_count(0)
@@ -209,20 +211,35 @@ async def test_no_microphone_is_said_in_words(
 
 
 @TRANSPORTS
-async def test_a_full_server_is_said_in_words(
+async def test_a_call_waits_for_a_line(
     transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     gateway.full = True
     visit = await browser_page()
     page = await arrive(visit, address, transport)
+    await expect(page.locator("#state")).to_contain_text("All lines are busy")
     await page.get_by_role("button", name="Start talking").click()
-    await expect(page.get_by_role("alert")).to_contain_text(
-        re.compile("All lines (are|seem to be) busy"), timeout=WAIT
-    )
+    await expect(page.get_by_role("button", name="Stop waiting")).to_be_enabled(timeout=WAIT)
+    await expect(page.locator("#state")).to_contain_text("All lines are busy")
+    await page.get_by_label("Type a message instead of speaking").fill("Hello there")
+    await page.keyboard.press("Enter")
     gateway.full = False
-    await page.get_by_role("button", name="Try again").click()
     await live(page)
+    await expect(page.locator(".turn.blab")).to_contain_text(CLAUSES[0].strip(), timeout=WAIT)
     await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_a_wait_for_a_line_can_be_given_up(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    gateway.full = True
+    await page.get_by_role("button", name="Start talking").click()
+    await page.get_by_role("button", name="Stop waiting").click(timeout=WAIT)
+    await expect(page.locator("body")).to_have_attribute("data-phase", "idle")
+    assert gateway.calls == []
+    assert set(visit.console_errors) == {REFUSED}
 
 
 async def test_it_waits_while_models_load(
@@ -231,10 +248,46 @@ async def test_it_waits_while_models_load(
     gateway.ready = False
     visit = await browser_page()
     await visit.page.goto(address)
-    await expect(visit.page.get_by_role("status")).to_contain_text("Loading models…")
+    await expect(visit.page.locator("#state")).to_contain_text("Loading models…")
     await expect(visit.page.locator("#talk")).to_be_disabled()
     gateway.ready = True
     await expect(visit.page.locator("#talk")).to_be_enabled(timeout=WAIT)
+
+
+async def test_what_is_typed_while_models_load_is_sent(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    gateway.ready = False
+    visit = await browser_page()
+    page = visit.page
+    await page.goto(address)
+    await expect(page.locator("#state")).to_contain_text("Loading models…")
+    await page.get_by_role("button", name="What is the capital of France?").click()
+    gateway.ready = True
+    await live(page)
+    await expect(page.locator(".turn.blab")).to_contain_text(CLAUSES[0].strip(), timeout=WAIT)
+
+
+@TRANSPORTS
+async def test_an_expired_key_is_renewed_without_a_word(
+    transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    gateway.expired = 1
+    visit = await browser_page()
+    page = await arrive(visit, address, transport)
+    await talk(page)
+    assert gateway.keys == 2
+    await expect(page.get_by_role("alert")).to_be_hidden()
+
+
+async def test_a_refusal_over_websocket_can_be_read(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    gateway.expired = 2
+    visit = await browser_page()
+    page = await arrive(visit, address, "websocket")
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(page.get_by_role("alert")).to_contain_text("has expired", timeout=WAIT)
 
 
 async def test_a_key_is_asked_for_where_none_is_given(
@@ -273,6 +326,141 @@ async def test_a_lost_call_comes_back(
     assert len(gateway.calls) == 2
 
 
+@TRANSPORTS
+async def test_a_dead_network_is_noticed_and_the_call_comes_back(
+    transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address, transport)
+    await talk(page)
+    gateway.die()
+    await expect(page.locator("#connection-text")).to_have_text("Unstable…", timeout=5_000)
+    await expect(page.locator(".line.error")).to_contain_text("was lost", timeout=10_000)
+    await live(page)
+    assert len(gateway.calls) == 2
+
+
+async def test_a_restart_in_the_middle_of_a_call_is_survived(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address, "websocket")
+    await talk(page)
+    gateway.ready = False
+    await gateway.drop()
+    await expect(page.locator("#state")).to_contain_text("the server is loading", timeout=WAIT)
+    gateway.ready = True
+    await live(page)
+    await expect(page.locator(".line").last).to_contain_text("Reconnected")
+    await expect(page.get_by_role("button", name="Hang up")).to_be_visible()  # with the microphone
+
+
+@TRANSPORTS
+async def test_hanging_up_while_it_speaks_leaves_no_ghost(
+    transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str, question: Path
+) -> None:
+    gateway.script = Script(voice="lv_0920")
+    visit = await browser_page(question)
+    page = await arrive(visit, address, transport)
+    await talk(page)
+    reply = page.locator(".turn.blab")
+    await expect(reply).to_have_attribute("data-state", "speaking", timeout=WAIT)
+    await page.get_by_role("button", name="Hang up").click()
+    await expect(reply).to_have_attribute("data-state", "cut")
+    call = await gateway.next_call()
+    call._send("response.created", response={"id": "resp_late"})  # what was under way
+    await expect(page.locator("#state")).to_contain_text("Press to talk")
+    await expect(page.locator(".turn.blab")).to_have_count(1)
+    await expect(page.locator(".turns > li").last).to_contain_text("Call ended after")
+
+
+async def test_the_newest_turn_stays_in_view_until_one_scrolls(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page(viewport=(360, 640))
+    page = await arrive(visit, address, "websocket")
+    for number in range(4):
+        await page.get_by_label("Type a message instead of speaking").fill(f"Question {number}")
+        await page.keyboard.press("Enter")
+        reply = page.locator(".turn.blab").nth(number)
+        await expect(reply).to_contain_text(CLAUSES[0].strip(), timeout=WAIT)
+        await expect(page.locator(".turns > li").last).to_be_in_viewport(ratio=0.5)
+    newest = page.get_by_role("button", name="Newest")
+    await expect(newest).to_be_hidden()
+    await page.locator("#scroll").evaluate("scroll => scroll.scrollBy(0, -200)")
+    await expect(newest).to_be_visible()
+    await newest.click()
+    await expect(newest).to_be_hidden()
+    await expect(page.locator(".turns > li").last).to_be_in_viewport(ratio=0.5)
+
+
+async def test_what_is_set_up_is_sent_and_kept(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    await talk(page)
+    call = await gateway.next_call()
+    await page.get_by_role("button", name="Set up").click()
+    dialog = page.get_by_role("dialog", name="Set up")
+    await expect(dialog).to_contain_text("qwen2.5-0.5b answers.")
+    await dialog.get_by_label("Instructions").fill("You are a pirate.")
+    await dialog.locator("[name=voice]").select_option("de-DE")
+    await dialog.locator("[name=language]").select_option("de")
+    await dialog.get_by_role("button", name="Use these").click()
+    await expect(dialog).to_be_hidden()
+    wanted = {
+        "type": "realtime",
+        "instructions": "You are a pirate.",
+        "audio": {"input": {"transcription": {"language": "de"}}, "output": {"voice": "de-DE"}},
+    }
+    async with asyncio.timeout(10):
+        while call.received[-1] != {"type": "session.update", "session": wanted}:
+            await asyncio.sleep(0.01)
+    await page.get_by_role("button", name="Hang up").click()
+    await page.reload()
+    await expect(page.locator("body")).to_have_attribute("data-phase", "idle", timeout=WAIT)
+    await talk(page)
+    assert wanted.items() <= update_of(gateway.calls[-1])["session"].items()
+    words = page.locator(".turn .words").first
+    await expect(words).to_have_attribute("dir", "auto", timeout=WAIT)
+    await expect(words).to_have_attribute("lang", "de")
+
+
+async def test_the_stopwatch_measures_what_is_heard(
+    browser_page: BrowserPage, address: str
+) -> None:
+    """From the end of one tone to the beginning of another, as the page's own audio has them."""
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    measured = await page.evaluate(
+        """async () => {
+          const { Stopwatch } = await import("/demo/stopwatch.js");
+          const audio = new AudioContext();
+          const tone = (from, to) => {
+            const [oscillator, analyser] = [audio.createOscillator(), audio.createAnalyser()];
+            oscillator.connect(analyser);
+            oscillator.start(from);
+            oscillator.stop(to);
+            return analyser;
+          };
+          const now = audio.currentTime;
+          const stopwatch = new Stopwatch();
+          stopwatch.start(tone(now + 0.3, now + 0.8), tone(now + 1.5, now + 2));
+          let running = true;
+          const tick = () => {
+            stopwatch.tick(performance.now());
+            if (running) requestAnimationFrame(tick);
+          };
+          tick();
+          const waited = await stopwatch.answer(5000);
+          running = false;
+          return waited - (audio.outputLatency || audio.baseLatency) * 1000;
+        }"""
+    )
+    assert abs(measured - 700) <= 50
+
+
 async def test_a_call_that_the_server_ends(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
@@ -298,7 +486,7 @@ async def test_the_keyboard_is_enough(
     await mute.focus()
     await page.keyboard.press("Enter")
     await expect(mute).to_have_attribute("aria-pressed", "true")
-    await expect(page.get_by_role("status")).to_contain_text("Muted")
+    await expect(page.locator("#state")).to_contain_text("Muted")
     await page.evaluate("document.activeElement.blur()")
     await page.keyboard.press("Enter")
     await expect(page.locator("body")).to_have_attribute("data-phase", "idle")
@@ -342,6 +530,20 @@ async def test_nothing_overflows(browser_page: BrowserPage, address: str) -> Non
         button = page.get_by_role("button", name="Start talking")
         await button.scroll_into_view_if_needed()
         await expect(button).to_be_in_viewport(ratio=1)
+
+
+async def test_a_problem_leaves_everything_in_reach(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    gateway.session_status = 403
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    await page.get_by_role("button", name="Start talking").click()
+    await expect(page.get_by_label("API key")).to_be_focused(timeout=WAIT)
+    for width, height in [(1366, 650), (1280, 800)]:
+        await page.set_viewport_size({"width": width, "height": height})
+        for part in (page.locator("#orb"), page.get_by_role("button", name="Mute")):
+            await expect(part).to_be_in_viewport(ratio=0.99)
 
 
 async def test_every_control_has_a_name(browser_page: BrowserPage, address: str) -> None:
