@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from pipelines.engines.jobs import JobEngines
+from pipelines.engines.jobs import CallOptions, JobEngines
 from pipelines.prices import Prices
 from pipelines.ssrf import CustomerHttp
 from pipelines.tools.tool_runner import MOST_SECONDS, ToolRunner
@@ -75,6 +75,10 @@ class OwnedEngines(LiveEngines, Protocol):
 
     def waiting_for(self) -> str | None:
         """Why calls cannot be answered yet (a sentence); None when they can."""
+        ...
+
+    def call_options(self) -> CallOptions:
+        """What a caller may choose among."""
         ...
 
     @property
@@ -183,7 +187,7 @@ class Blab:
                 web.get("/metrics", self._metrics.handler(self._authenticator.of_request)),
                 *self._calls.routes(),
                 *self._telephony.routes(),
-                *Demo(demo, self._ephemeral, local).routes(),
+                *Demo(demo, self._ephemeral, local, self._engines.call_options).routes(),
             ]
         )
         app.cleanup_ctx.extend([self._storage, self._writers, self._models])

@@ -9,11 +9,14 @@ for this machine under a loopback name, only for the page itself or a program (n
 import gzip
 import hashlib
 import mimetypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aiohttp import hdrs, web
 
+from pipelines.engines.jobs import CallOptions
 from rest.ephemeral import EphemeralKeys, Grant
 from rest.errors import Forbidden, NotFound
 
@@ -52,7 +55,13 @@ _TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json"}
 class Demo:
     """The page's handlers. ``workspace_id`` None: no key without sign-in."""
 
-    def __init__(self, folder: Path, ephemeral: EphemeralKeys, workspace_id: str | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ephemeral: EphemeralKeys,
+        workspace_id: str | None,
+        options: Callable[[], CallOptions] = CallOptions,
+    ) -> None:
         self._files = {
             path.relative_to(folder).as_posix(): _File.read(path)
             for path in sorted(folder.rglob("*"))
@@ -60,6 +69,7 @@ class Demo:
         }
         self._ephemeral = ephemeral
         self._workspace_id = workspace_id
+        self._options = options
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
@@ -78,7 +88,7 @@ class Demo:
         return self._serve(request.match_info["name"], request)
 
     async def session(self, request: web.Request) -> web.Response:
-        """POST /demo/session → ``{value, expires_at}``."""
+        """POST /demo/session → ``{value, expires_at, options}``: a key, and what may be set up."""
         if self._workspace_id is None:
             raise Forbidden(
                 "This server gives keys to signed-in users only: paste an API key instead.",
@@ -96,7 +106,8 @@ class Demo:
                 openai_code="foreign_origin",
             )
         key = await self._ephemeral.mint(Grant(self._workspace_id))
-        return json_response({"value": key.value, "expires_at": key.expires_at})
+        options = _told(self._options())
+        return json_response({"value": key.value, "expires_at": key.expires_at, "options": options})
 
     def _serve(self, name: str, request: web.Request) -> web.Response:
         file = self._files.get(name)
@@ -142,6 +153,18 @@ class _File:
             kind or "application/octet-stream",
             kind.startswith("text/") or kind == "image/svg+xml",
         )
+
+
+def _told(options: CallOptions) -> dict[str, Any]:
+    """As the page reads it."""
+    return {
+        "voices": [
+            {"id": voice.id, "name": voice.name, "language": voice.language}
+            for voice in options.voices
+        ],
+        "languages": options.languages,
+        "chat": {"model": options.chat_model, "note": options.chat_note},
+    }
 
 
 def _is_own_fetch(request: web.Request) -> bool:

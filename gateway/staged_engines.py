@@ -21,7 +21,7 @@ from pipelines.engines.base import (
 from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.chat_choice import CHAT_MODELS, ChatChoice
 from pipelines.engines.engine_settings import EngineSettings
-from pipelines.engines.jobs import JobEngines
+from pipelines.engines.jobs import CallOptions, JobEngines
 from pipelines.engines.registry import Engines
 from pipelines.engines.status import NEEDED, EngineStatus, Role
 from pipelines.weights.errors import FetchStopped, WeightsError
@@ -145,6 +145,10 @@ class StagedEngines:
     def _begin(self, stage: str, waiting: str | None) -> None:
         self._waiting = waiting
         self._on_stage(stage)
+
+    def call_options(self) -> CallOptions:
+        """What a caller may choose among."""
+        return self._engines.call_options()
 
     @property
     def jobs(self) -> JobEngines:

@@ -63,10 +63,9 @@ _CLOSE_CODES = {
     "server_full": 1013,
     "warming_up": 1013,
     "storage_unavailable": 1013,
+    **dict.fromkeys(("missing_api_key", "invalid_api_key"), 4001),
     **dict.fromkeys(
         (
-            "missing_api_key",
-            "invalid_api_key",
             "insufficient_permissions",
             "foreign_origin",
             "agent_not_found",

@@ -37,6 +37,17 @@ class VoiceInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CallOptions:
+    """What a caller may choose among, and the chat model that answers where none is named;
+    ``chat_note``: why it is that one."""
+
+    voices: tuple[VoiceInfo, ...] = ()
+    languages: tuple[str, ...] = ()
+    chat_model: str = ""
+    chat_note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechEngine:
     """Who speaks something. ``quality``: good, weak or robotic, as measured for the language;
     unknown for an upstream's."""

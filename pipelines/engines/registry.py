@@ -42,7 +42,7 @@ from .chat_choice import (
 from .embedded import chat_plan, lacking, plans, silero_file
 from .engine_settings import EngineSettings
 from .job_look_ups import JobLookUps
-from .jobs import VoiceInfo
+from .jobs import CallOptions, VoiceInfo
 from .plan import Plan
 from .shelf import LOADING, Progress, Shelf
 from .speech_routes import HIBARI, PICO
@@ -221,6 +221,17 @@ class Engines(JobLookUps):
         if self.status(Role.SPEECH, model_id).upstream:
             return None
         return self._routes.own(model_id)
+
+    def call_options(self) -> CallOptions:
+        """What a caller may choose among."""
+        chat_id = self.chat_id(DEFAULT)
+        notes = [s.note for s in self.statuses() if (s.role, s.model_id) == (Role.CHAT, chat_id)]
+        speech = [s.model_id for s in self.statuses() if s.role is Role.SPEECH]
+        usable = [model_id for model_id in speech if self.in_calls(Role.SPEECH, model_id)]
+        voices = [voice for model_id in usable for voice in self.voices_in_calls(model_id) or ()]
+        return CallOptions(
+            tuple(voices), tuple(sorted(self.spoken_in_calls())), chat_id, next(iter(notes), "")
+        )
 
     @property
     def turn_detector(self) -> TurnDetector:

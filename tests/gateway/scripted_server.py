@@ -24,6 +24,7 @@ from gateway.lifecycle import CONNECTION_GUARD, RunningServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ChatMessage
+from pipelines.engines.jobs import CallOptions
 from pipelines.engines.scripted import ScriptedEngines, tone
 from pipelines.engines.scripted_jobs import ScriptedJobEngines
 from rest import keys
@@ -58,6 +59,9 @@ class ServerEngines(ScriptedEngines):
 
     def waiting_for(self) -> str | None:
         return self.waiting
+
+    def call_options(self) -> CallOptions:
+        return CallOptions()
 
 
 def answer_by_instructions(messages: Sequence[ChatMessage]) -> str:

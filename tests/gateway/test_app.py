@@ -17,6 +17,7 @@ from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.call_names import CallNames, NameFault
+from pipelines.engines.jobs import CallOptions
 from pipelines.engines.scripted_jobs import ScriptedJobEngines
 from store.database import Database
 from store.tenants.calls import Calls
@@ -50,6 +51,9 @@ class NoEngines:
         raise ModelUnavailable(f"no live engine serves {model_id}")
 
     hearing = transcriber = chat = speaker = _none
+
+    def call_options(self) -> CallOptions:
+        return CallOptions()
 
     def name_faults(self, _names: CallNames) -> tuple[NameFault, ...]:
         return ()

@@ -126,10 +126,11 @@ async def test_a_key_needs_a_scope_for_calls(server: TestServer) -> None:
 async def test_a_long_lived_key_in_a_foreign_page_is_refused(server: TestServer) -> None:
     key = server.keys.add()
     evil = {"Origin": "https://evil.example"}
-    for wrong, code in ((key, "foreign_origin"), ("nonsense", "invalid_api_key")):
+    refusals = ((key, "foreign_origin", 1008), ("nonsense", "invalid_api_key", 4001))
+    for wrong, code, closed in refusals:
         async with RealtimeClient(server.ws_url, wrong, headers=evil, checked=False) as caller:
             assert (await caller.wait_for("error"))["error"]["code"] == code
-            assert (await caller.wait_closed())[0] == 1008
+            assert (await caller.wait_closed())[0] == closed
     for origin in ("https://app.example.com", f"http://127.0.0.1:{server.port}"):
         async with RealtimeClient(server.ws_url, key, headers={"Origin": origin}) as caller:
             await caller.wait_for("session.created")

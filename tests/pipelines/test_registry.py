@@ -265,3 +265,9 @@ async def test_the_real_engines_are_live(models_dir: Path) -> None:
         assert len(pcm) > speaker.sample_rate
     finally:
         await engines.close()
+
+
+async def test_a_caller_is_told_what_to_choose_among(make: Make) -> None:
+    options = (await make()).call_options()
+    assert options.languages == ("de", "en")
+    assert options.chat_model == "qwen"
