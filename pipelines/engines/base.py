@@ -10,6 +10,7 @@ Rules
 - All audio is PCM16 LE mono; what is heard is ``media.formats.HEARING_RATE``.
 """
 
+import secrets
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -113,19 +114,40 @@ class TurnDetector(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ToolDefinition:
-    """A tool that a chat model may call; ``parameters`` is a JSON schema, as JSON."""
+    """A tool that a chat model may call; ``parameters`` is a JSON schema, as JSON.
+
+    ``strict``: the arguments must fit it; the embedded model's do in any case."""
 
     name: str
     description: str = ""
     parameters: str = "{}"
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ToolOffer:
-    """The tools of one answer. ``choice``: "auto", "none", "required", or one tool's name."""
+    """The tools of one answer. ``choice``: "auto", "none", "required", or one tool's name.
+
+    ``parallel``: whether one answer may make several calls."""
 
     tools: tuple[ToolDefinition, ...]
     choice: str = "auto"
+    parallel: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFormat:
+    """An answer that is one JSON value: any object, or what fits ``schema`` (as JSON)."""
+
+    schema: str = ""
+    name: str = "answer"
+    strict: bool = False
+    description: str = ""
+
+
+def new_call_id() -> str:
+    """An id for a call of a tool that no other call has, in this process or any other."""
+    return f"call_{secrets.token_hex(12)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +208,11 @@ class ChatModel(Protocol):
         max_tokens: int = 256,
         temperature: float = 0.4,
         offer: ToolOffer | None = None,
-    ) -> AsyncGenerator[ChatDelta, None]: ...
+        answer_format: AnswerFormat | None = None,
+    ) -> AsyncGenerator[ChatDelta, None]:
+        """An answer. A call is never part of its text, and an answer without text or calls is
+        an empty one: its last delta says "stop" (see ``engines.sure_calls``)."""
+        ...
 
     async def prefill(
         self, messages: Sequence[ChatMessage], *, offer: ToolOffer | None = None

@@ -4,11 +4,31 @@ llama.cpp's server takes the same bodies. https://platform.openai.com/docs/guide
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from .base import ChatMessage, ToolCallDelta, ToolOffer
+from .base import AnswerFormat, ChatMessage, ToolCallDelta, ToolOffer
 
 CHOICES = ("auto", "none", "required")
+STILL_RUNNING = "The tool is still running; its output is not there yet. Do not call it again."
+"""Stands where a call has no output: the contract wants one for every call."""
+
+
+def message_bodies(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
+    """``messages``, every call of which has an output behind it."""
+    answered = {message.call_id for message in messages if message.role == "tool"}
+    bodies = []
+    waiting: list[str] = []
+    for message in messages:
+        if message.role != "tool":
+            bodies += [_running(call_id) for call_id in waiting]
+            waiting = [call.call_id for call in message.calls if call.call_id not in answered]
+        bodies.append(message_body(message))
+    return bodies + [_running(call_id) for call_id in waiting]
+
+
+def _running(call_id: str) -> dict[str, Any]:
+    return message_body(ChatMessage("tool", STILL_RUNNING, call_id=call_id))
 
 
 def message_body(message: ChatMessage) -> dict[str, Any]:
@@ -42,11 +62,29 @@ def tools_body(offer: ToolOffer | None) -> dict[str, Any]:
                 "name": tool.name,
                 "description": tool.description,
                 "parameters": json.loads(tool.parameters),
+                **({"strict": True} if tool.strict else {}),
             },
         }
         for tool in offer.tools
     ]
-    return {"tools": tools, "tool_choice": choice}
+    parallel = {} if offer.parallel else {"parallel_tool_calls": False}
+    return {"tools": tools, "tool_choice": choice, **parallel}
+
+
+def format_body(answer_format: AnswerFormat | None) -> dict[str, Any]:
+    """``response_format``; nothing where the answer is free."""
+    if answer_format is None:
+        return {}
+    if not answer_format.schema:
+        return {"response_format": {"type": "json_object"}}
+    schema: dict[str, Any] = {
+        "name": answer_format.name,
+        "schema": json.loads(answer_format.schema),
+        "strict": answer_format.strict,
+    }
+    if answer_format.description:
+        schema["description"] = answer_format.description
+    return {"response_format": {"type": "json_schema", "json_schema": schema}}
 
 
 def call_deltas(delta: dict[str, Any]) -> tuple[ToolCallDelta, ...]:

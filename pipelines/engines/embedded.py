@@ -40,6 +40,9 @@ from .whisper import LANGUAGES as WHISPER_LANGUAGES
 from .whisper import MODEL_ID as WHISPER
 from .whisper import WhisperTranscriber
 
+STEPPING = (LARGER,)
+"""Chat models that use tools step by step (see ``told_outputs``)."""
+
 ENCODER = "speaker-encoder"
 VAD_DEADLINE = 30.0
 
@@ -132,6 +135,7 @@ def llama(settings: EngineSettings, model_id: str) -> LlamaSettings:
         threads=settings.threads,
         slots=settings.chat_slots,
         queue_limit=max(4, settings.calls),
+        steps=model_id in STEPPING,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from .base import ChatDelta, ChatMessage, ChatModel, ToolOffer
+from .base import AnswerFormat, ChatDelta, ChatMessage, ChatModel, ToolOffer
 
 
 class LazyChat:
@@ -20,10 +20,17 @@ class LazyChat:
         max_tokens: int = 256,
         temperature: float = 0.4,
         offer: ToolOffer | None = None,
+        answer_format: AnswerFormat | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """As the model's own; raises ModelUnavailable too, where it cannot be loaded."""
         model = await self._fetch()
-        answer = model.stream(messages, max_tokens=max_tokens, temperature=temperature, offer=offer)
+        answer = model.stream(
+            messages,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            offer=offer,
+            answer_format=answer_format,
+        )
         async with aclosing(answer):
             async for delta in answer:
                 yield delta

@@ -15,10 +15,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
 
 from .base import (
+    AnswerFormat,
     ChatDelta,
     ChatMessage,
     EngineError,
@@ -37,6 +39,7 @@ from .llama_server import (
     request_of,
     shortened,
 )
+from .sure_calls import sure_calls
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,17 @@ PREFILL_LIMIT = 8
 """Prefills that may wait; one more is dropped."""
 WAY_PATIENCE = 2.0
 """Seconds an answer waits for stopped work to leave the engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What an answer is to be, beside the messages that it answers."""
+
+    max_tokens: int
+    temperature: float
+    offer: ToolOffer | None
+    answer_format: AnswerFormat | None
+    steps: bool
 
 
 class _Run:
@@ -111,17 +125,32 @@ class LlamaChat:
         max_tokens: int = 256,
         temperature: float = 0.4,
         offer: ToolOffer | None = None,
+        answer_format: AnswerFormat | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """Generate an answer; the last delta carries the finish reason and token counts.
 
         Raises EngineBusy, EngineTimeout (no first token, or none for too long), EngineFailed."""
+        wanted = _Wanted(max_tokens, temperature, offer, answer_format, self._settings.steps)
+
+        def ask(
+            history: Sequence[ChatMessage], offered: ToolOffer | None
+        ) -> AsyncGenerator[ChatDelta, None]:
+            return self._ask(history, replace(wanted, offer=offered))
+
+        formatted = answer_format is not None
+        async with aclosing(sure_calls(ask, messages, offer, formatted=formatted)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _ask(
+        self, messages: Sequence[ChatMessage], wanted: "_Wanted"
+    ) -> AsyncGenerator[ChatDelta, None]:
         self._answers += 1
         self._idle.clear()
         run = _Run(hint=False)
         try:
             await self._make_way()
-            limits = max_tokens, temperature
-            async with aclosing(self._generate(run, messages, limits, offer)) as deltas:
+            async with aclosing(self._generate(run, messages, wanted)) as deltas:
                 async for delta in deltas:
                     yield delta
         finally:
@@ -142,7 +171,8 @@ class LlamaChat:
                 await self._idle.wait()
                 patience.reschedule(None)
                 run = _Run(hint=True)
-                async with aclosing(self._generate(run, messages, (1, 0.0), offer)) as deltas:
+                wanted = _Wanted(1, 0.0, offer, None, self._settings.steps)
+                async with aclosing(self._generate(run, messages, wanted)) as deltas:
                     async for _ in deltas:
                         pass
         except TimeoutError:
@@ -180,13 +210,12 @@ class LlamaChat:
         self,
         run: _Run,
         messages: Sequence[ChatMessage],
-        limits: tuple[int, float],
-        offer: ToolOffer | None,
+        wanted: "_Wanted",
     ) -> AsyncGenerator[ChatDelta, None]:
         server = self._server
         if server is None:
             raise EngineFailed(f"{self.model_id}: the engine is shut down")
-        produce = _producer(server, run, messages, limits, offer)
+        produce = _producer(server, run, messages, wanted)
         deltas = self._executor.stream(produce, deadline=self._settings.first_token)
         self._runs.add(run)
         run.ended.add_done_callback(lambda _: self._runs.discard(run))
@@ -218,8 +247,7 @@ def _producer(
     server: CompletionServer,
     run: _Run,
     messages: Sequence[ChatMessage],
-    limits: tuple[int, float],
-    offer: ToolOffer | None,
+    wanted: "_Wanted",
 ) -> Callable[[Callable[[ChatDelta], bool]], None]:
     """The blocking part of one answer, to be run on a thread."""
 
@@ -230,7 +258,7 @@ def _producer(
             history: Sequence[ChatMessage] | None = messages
             while history is not None:
                 try:
-                    return _answer(server, run, history, limits, offer, emit)
+                    return _answer(server, run, history, wanted, emit)
                 except ContextExceeded:
                     blocks += 1
                     history = shortened(messages, blocks)
@@ -245,15 +273,11 @@ def _answer(
     server: CompletionServer,
     run: _Run,
     messages: Sequence[ChatMessage],
-    limits: tuple[int, float],
-    offer: ToolOffer | None,
+    wanted: "_Wanted",
     emit: Callable[[ChatDelta], bool],
 ) -> None:
-    """One request to the server; the vendor swallows what a callback raises, so it is kept.
-
-    ``limits``: most tokens, temperature."""
-    offer = offer_behind(messages, offer)
-    reader = ChunkReader(offer)
+    """One request to the server; the vendor swallows what a callback raises, so it is kept."""
+    reader = ChunkReader()
     raised: list[Exception] = []
 
     def on_chunk(chunk: dict[str, Any]) -> bool:
@@ -268,7 +292,14 @@ def _answer(
 
     if run.stop.is_set():
         return
-    body = request_of(messages, max_tokens=limits[0], temperature=limits[1], offer=offer)
+    body = request_of(
+        messages,
+        max_tokens=wanted.max_tokens,
+        temperature=wanted.temperature,
+        offer=offer_behind(messages, wanted.offer, steps=wanted.steps),
+        answer_format=wanted.answer_format,
+        steps=wanted.steps,
+    )
     server.handle_chat_completions(body, on_chunk)
     if raised:
         raise raised[0]

@@ -11,20 +11,24 @@ Facts (xllamacpp 2026.10, measured on 2 cores)
 - ``n_batch`` is the grain of cancellation and of fairness between slots: at 16 tokens a prompt
   of another call delays a token by 0.3 s at most, for 15 % of prompt speed. A cancelled prompt
   keeps what it has evaluated, so a later request goes on from there.
+- Grammars are llguidance's. Tools are not given to the server: with them it takes no grammar, and
+  its own waits for a tag that a small model forgets. It also keeps a forced call to itself until it
+  is whole, longer than one may wait for a token. So the offer is part of the prompt here, the
+  grammar comes from ``answer_grammar``, and calls are read from the text.
 - Prompts that lose their slot go to a bounded cache in memory and come back in milliseconds.
 """
 
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from .base import ChatDelta, ChatMessage, EngineFailed, ToolCallDelta, ToolOffer
-from .chat_body import call_deltas, message_body, tools_body
-from .told_outputs import told_outputs
-from .written_calls import CallReader
+from .answer_grammar import answer_grammar
+from .base import AnswerFormat, ChatDelta, ChatMessage, EngineFailed, ToolOffer
+from .chat_body import message_body
+from .told_outputs import told_offer, told_outputs
 
 PAGE_BYTES = 1 << 22
 STOPS = ("<|im_start|>", "<|endoftext|>", "\nUser:", "\nuser:", "\nCaller:")
@@ -55,6 +59,8 @@ class LlamaSettings:
     """Seconds from the request to its first token, time in the queue included."""
     next_token: float = 5.0
     """Seconds between two tokens."""
+    steps: bool = False
+    """Whether tools are offered behind a tool's output too."""
 
 
 class CompletionServer(Protocol):
@@ -119,19 +125,24 @@ def request_of(
     max_tokens: int,
     temperature: float,
     offer: ToolOffer | None = None,
+    answer_format: AnswerFormat | None = None,
+    steps: bool = False,
 ) -> dict[str, Any]:
     """The request body: streamed, with usage, sampled for speech.
 
-    Behind a tool's output no tool is offered: a small model would call the same one for ever.
+    ``offer`` as ``offer_behind`` gives it. Where tools or a format are given, the answer is written
+    under a grammar, which keeps markdown out of the prose itself: a format's texts may need it.
     Words are made dearer by repetition, or a small model runs in circles (8 of 30 stories did,
     1 of 30 with it); not in a conversation with tools, for calls and their outputs must be
     repeated as they are, nor at temperature 0, where a text is copied or translated.
 
     ``return_progress`` makes the server call back after each batch of the prompt, which is
     where an answer can be cancelled before its first token."""
-    talking = temperature > 0 and not (offer and offer.tools)
+    grammar = answer_grammar(offer, answer_format)
+    talking = temperature > 0 and not grammar
+    told = told_offer(told_outputs(messages, tagged=steps), offer)
     return {
-        "messages": [message_body(message) for message in told_outputs(messages)],
+        "messages": [message_body(message) for message in told],
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
@@ -143,28 +154,31 @@ def request_of(
         "min_p": 0.05,
         "repeat_penalty": REPEAT_PENALTY if talking else 1.0,
         "stop": list(STOPS),
-        "logit_bias": [[text, False] for text in UNSPEAKABLE],
-        **tools_body(offer_behind(messages, offer)),
+        **({"grammar": grammar} if grammar else {"logit_bias": [[t, False] for t in UNSPEAKABLE]}),
     }
 
 
-def offer_behind(messages: Sequence[ChatMessage], offer: ToolOffer | None) -> ToolOffer | None:
-    """What is offered to the embedded model where ``offer`` was asked for. A choice of its own
-    makes the server compel the call by a grammar."""
-    if messages and messages[-1].role == "tool":
+def offer_behind(
+    messages: Sequence[ChatMessage], offer: ToolOffer | None, *, steps: bool = False
+) -> ToolOffer | None:
+    """What is offered to the embedded model where ``offer`` was asked for.
+
+    ``steps``: whether the model can be trusted to use tools behind an output, step by step (see
+    ``told_outputs``). A choice that compels a call holds for the first step only, or it would
+    have no end."""
+    if offer is None or not offer.tools or offer.choice == "none":
         return None
-    return offer if offer is not None and offer.tools and offer.choice != "none" else None
+    if messages and messages[-1].role == "tool":
+        return replace(offer, choice="auto") if steps else None
+    return offer
 
 
 class ChunkReader:
     """Turns the server's chunks into deltas; the token counts come after the finish reason."""
 
-    def __init__(self, offer: ToolOffer | None = None) -> None:
+    def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.finished = False
-        self._called = False
-        names = frozenset(tool.name for tool in offer.tools) if offer else frozenset()
-        self._written = CallReader(names) if names else None
 
     def read(self, chunk: dict[str, Any]) -> ChatDelta | None:
         """The delta in ``chunk``, if any. Raises ContextExceeded or EngineFailed."""
@@ -174,26 +188,15 @@ class ChunkReader:
                 raise ContextExceeded
             raise EngineFailed(f"the chat model failed: {error.get('message', 'no reason given')}")
         text = ""
-        calls: list[ToolCallDelta] = []
         for choice in chunk.get("choices") or ():
             text += choice.get("delta", {}).get("content") or ""
-            calls += call_deltas(choice.get("delta", {}))
             self.finish_reason = choice.get("finish_reason") or self.finish_reason
         usage = chunk.get("usage")
-        over = usage is not None and self.finish_reason is not None
-        if self._written is not None:
-            text, written = self._written.feed(text)
-            if over:
-                rest, more = self._written.flush()
-                text, written = text + rest, written + more
-            calls += written
-        self._called = self._called or bool(calls)
-        if usage is not None and over:
+        if usage is not None and self.finish_reason is not None:
             self.finished = True
-            reason = "tool_calls" if self._called else self.finish_reason
             prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
-            return ChatDelta(text, reason, prompt, completion, tuple(calls))
-        return ChatDelta(text, calls=tuple(calls)) if text or calls else None
+            return ChatDelta(text, self.finish_reason, prompt, completion)
+        return ChatDelta(text) if text else None
 
 
 HISTORY_BLOCK = 8

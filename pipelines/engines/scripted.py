@@ -21,6 +21,7 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES, samples_of
 from media.silero import Floats, SileroModel
 
 from .base import (
+    AnswerFormat,
     ChatDelta,
     ChatMessage,
     EngineBusy,
@@ -30,6 +31,7 @@ from .base import (
     ToolOffer,
     Transcription,
     Word,
+    new_call_id,
 )
 from .call_names import CallNames, NameFault, NameField
 from .status import EngineStatus, Role
@@ -149,6 +151,8 @@ class ScriptedChatModel:
     asked: list[tuple[ChatMessage, ...]] = field(default_factory=list)
     offered: list[ToolOffer | None] = field(default_factory=list)
     """The tools of each question in ``asked``."""
+    formats: list[AnswerFormat | None] = field(default_factory=list)
+    """The format of each answer."""
     prefilled: list[tuple[ChatMessage, ...]] = field(default_factory=list)
     running: int = 0
     """Answers being generated now; 0 after a call, or something leaked."""
@@ -161,9 +165,11 @@ class ScriptedChatModel:
         max_tokens: int = 256,
         temperature: float = 0.4,  # noqa: ARG002 - protocol
         offer: ToolOffer | None = None,
+        answer_format: AnswerFormat | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """The next answer; cut at ``max_tokens`` words."""
         number = len(self.asked)
+        self.formats.append(answer_format)
         self.asked.append(tuple(messages))
         self.offered.append(offer)
         text = self.answer(messages) if self.answer else self._scripted(number)
@@ -178,9 +184,8 @@ class ScriptedChatModel:
                 yield ChatDelta(token)
             self._strike(len(tokens))
             for index, (name, arguments) in enumerate(calls):
-                call_id = f"call_{number}_{index}"
                 half = len(arguments) // 2
-                begun = ToolCallDelta(index, call_id, name, arguments[:half])
+                begun = ToolCallDelta(index, new_call_id(), name, arguments[:half])
                 yield ChatDelta(calls=(begun,))
                 yield ChatDelta(calls=(ToolCallDelta(index, arguments=arguments[half:]),))
             reason = "length" if len(tokens) > max_tokens else "tool_calls" if calls else "stop"

@@ -19,7 +19,7 @@ from rest.slot import Slots, slot
 from rest.tts_stream import Book
 
 from .chat_reply import ChatReply
-from .chat_request import ChatCreate, history, offer_of, refuse_unknown
+from .chat_request import ChatCreate, format_of, history, offer_of, refuse_unknown
 from .chat_view import ChatView
 from .client_stream import ClientGone, ClientStream
 from .model_names import ModelNames
@@ -60,12 +60,12 @@ class CompatChat:
     async def _answer(self, request: Request) -> web.StreamResponse:
         asked: ChatCreate = request.body
         refuse_unknown(asked)
-        messages, offer = history(asked), offer_of(asked)
+        messages, offer, answer_format = history(asked), offer_of(asked), format_of(asked)
         try:
             billed, model = self._names.chat(asked.model)
         except EngineError as error:
             raise refusal(error) from error
-        reply = ChatReply(model, messages, offer, asked)
+        reply = ChatReply(model, messages, offer, asked, answer_format)
         options = asked.stream_options
         view = ChatView(
             f"chatcmpl-{request.id.removeprefix('req_')}", int(self._clock()), reply.model_id,

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
-from pipelines.engines.base import ChatDelta, ChatMessage, ChatModel, ToolOffer
+from pipelines.engines.base import AnswerFormat, ChatDelta, ChatMessage, ChatModel, ToolOffer
 from pipelines.engines.thoughts import answers
 
 from .chat_request import DEFAULT_TEMPERATURE, ChatCreate
@@ -23,7 +23,7 @@ class ChatReply:
 
     def __init__(
         self, model: ChatModel, messages: Sequence[ChatMessage], offer: ToolOffer | None,
-        asked: ChatCreate,
+        asked: ChatCreate, answer_format: AnswerFormat | None = None,
     ) -> None:  # fmt: skip
         self.model_id = model.model_id
         self.finish_reason = STOP
@@ -31,6 +31,7 @@ class ChatReply:
         self._messages = messages
         self._offer = offer
         self._asked = asked
+        self._format = answer_format
         self._deltas = 0
         self._counted: tuple[int, int] | None = None
 
@@ -41,7 +42,7 @@ class ChatReply:
         stream = answers(self._model.stream(
             self._messages, max_tokens=self._asked.limit,
             temperature=DEFAULT_TEMPERATURE if temperature is None else temperature,
-            offer=self._offer,
+            offer=self._offer, answer_format=self._format,
         ))  # fmt: skip
         async with contextlib.aclosing(stream):
             async for delta in stream:

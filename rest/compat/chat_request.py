@@ -1,8 +1,9 @@
 """What a chat completion is asked with: OpenAI's parameters, as far as they mean something here.
 
 What would change the answer's shape and cannot be done (several choices, log probabilities,
-structured output, pictures and sounds) is refused; hints on sampling beside ``temperature`` are
-accepted and have no effect.
+pictures and sounds) is refused; hints on sampling beside ``temperature`` are accepted and have no
+effect. Schemas of tools and of ``response_format`` may be any JSON schema; what the embedded
+model's grammar cannot hold of one is left open (see ``engines.json_schemas``).
 """
 
 import json
@@ -10,7 +11,14 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from pipelines.engines.base import ChatMessage, ChatToolCall, ToolDefinition, ToolOffer
+from pipelines.engines.base import (
+    AnswerFormat,
+    ChatMessage,
+    ChatToolCall,
+    ToolDefinition,
+    ToolOffer,
+)
+from pipelines.engines.json_schemas import fault
 from rest.errors import ValidationFailed
 from rest.fields import ModelId
 
@@ -63,6 +71,7 @@ class Function(Struct):
     name: ToolName
     description: str | None = None
     parameters: dict[str, Any] | None = None
+    strict: bool | None = None
 
 
 class Tool(Struct):
@@ -84,6 +93,25 @@ class NamedTool(Struct):
     function: NamedFunction
 
 
+FormatName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_\-]{1,64}$")]
+
+
+class JsonSchema(Struct):
+    """The schema that an answer must fit."""
+
+    name: FormatName
+    schema: dict[str, Any] | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(Struct):
+    """Text, any JSON object, or JSON that fits a schema."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchema | None = None
+
+
 class StreamOptions(Struct):
     """What a stream has beside the answer."""
 
@@ -103,9 +131,10 @@ class ChatCreate(Struct, kw_only=True):
     stream_options: StreamOptions | None = None
     tools: Annotated[list[Tool], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
     n: int | None = None
     logprobs: bool | None = None
-    response_format: dict[str, Any] | None = None
     modalities: list[str] | None = None
     functions: list[Any] | None = None
 
@@ -126,7 +155,6 @@ def refuse_unknown(asked: ChatCreate) -> None:
     wrong = {
         "n": (asked.n or 1) != 1,
         "logprobs": bool(asked.logprobs),
-        "response_format": (asked.response_format or {}).get("type", "text") != "text",
         "modalities": (asked.modalities or ["text"]) != ["text"],
         "functions": bool(asked.functions),
     }
@@ -157,18 +185,59 @@ def offer_of(asked: ChatCreate) -> ToolOffer | None:
             raise ValidationFailed("tool_choice needs tools.", param="tool_choice")
         return None
     tools = tuple(
-        ToolDefinition(
-            tool.function.name, tool.function.description or "",
-            json.dumps(tool.function.parameters or {}),
-        )
-        for tool in asked.tools
-    )  # fmt: skip
+        _definition(tool.function, f"tools[{place}].function")
+        for place, tool in enumerate(asked.tools)
+    )
+    parallel = asked.parallel_tool_calls is not False
     if not isinstance(asked.tool_choice, NamedTool):
-        return ToolOffer(tools, asked.tool_choice or "auto")
+        return ToolOffer(tools, asked.tool_choice or "auto", parallel)
     name = asked.tool_choice.function.name
     if all(tool.name != name for tool in tools):
         raise ValidationFailed(f"There is no tool {name!r} among them.", param="tool_choice")
-    return ToolOffer(tools, name)
+    return ToolOffer(tools, name, parallel)
+
+
+def format_of(asked: ChatCreate) -> AnswerFormat | None:
+    """The form that the answer must have; raises ValidationFailed."""
+    wanted = asked.response_format
+    if wanted is None or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return AnswerFormat()
+    given = wanted.json_schema
+    if given is None:
+        raise ValidationFailed(
+            "A response_format of type 'json_schema' needs json_schema.",
+            param="response_format.json_schema",
+        )
+    schema = given.schema or {}
+    where = "response_format.json_schema.schema"
+    _check(schema, where)
+    if given.strict and schema.get("type") != "object" and "$ref" not in schema:
+        raise ValidationFailed("A strict schema is of type 'object'.", param=f"{where}.type")
+    return AnswerFormat(json.dumps(schema), given.name, bool(given.strict), given.description or "")
+
+
+def _definition(function: Function, where: str) -> ToolDefinition:
+    schema = function.parameters or {}
+    _check(schema, f"{where}.parameters")
+    if schema.get("type", "object") != "object":
+        raise ValidationFailed(
+            "Parameters are a schema of type 'object'.", param=f"{where}.parameters.type"
+        )
+    return ToolDefinition(
+        function.name, function.description or "", json.dumps(schema), bool(function.strict)
+    )
+
+
+def _check(schema: dict[str, Any], where: str) -> None:
+    wrong = fault(schema)
+    if wrong is not None:
+        raise ValidationFailed(
+            f"This is not a JSON schema: {wrong[1]}.",
+            param=f"{where}{wrong[0]}",
+            openai_code="invalid_json_schema",
+        )
 
 
 def _message(message: Message, where: str) -> ChatMessage:

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from pipelines.engines.base import (
+    AnswerFormat,
     ChatDelta,
     ChatMessage,
     ChatToolCall,
@@ -21,6 +22,7 @@ from pipelines.engines.base import (
     ToolDefinition,
     ToolOffer,
 )
+from pipelines.engines.json_schemas import arguments_schema, fits
 from pipelines.engines.llama import LlamaChat
 from pipelines.engines.llama_server import LlamaSettings
 
@@ -253,6 +255,49 @@ class TestRealModel:
         assert not any(delta.calls for delta in deltas)
         assert "rain" in spoken
         assert "{" not in spoken
+
+    @pytest.mark.parametrize("choice", ["required", "get_weather"])
+    async def test_a_call_is_compelled_and_fits(self, real: LlamaChat, choice: str) -> None:
+        schema = (
+            '{"type": "object", "properties": {"city": {"type": "string", "maxLength": 20},'
+            ' "unit": {"enum": ["celsius", "kelvin"]}}, "required": ["city", "unit"]}'
+        )
+        offer = ToolOffer((ToolDefinition("get_weather", "Weather", schema),), choice, False)
+        ask = (ChatMessage("user", "Hello!"),)
+        deltas = [d async for d in real.stream(ask, max_tokens=100, offer=offer)]
+        [call] = [piece for delta in deltas for piece in delta.calls]
+        assert call.name == "get_weather"
+        assert fits(json.loads(call.arguments), arguments_schema(schema))
+        assert "".join(delta.text for delta in deltas) == ""
+        assert deltas[-1].finish_reason == "tool_calls"
+
+    async def test_an_answer_in_a_format(self, real: LlamaChat) -> None:
+        properties = {"city": {"type": "string", "maxLength": 20}, "n": {"const": 7}}
+        schema = json.dumps({"type": "object", "properties": properties, "required": ["city", "n"]})
+        deltas = [
+            d
+            async for d in real.stream(QUESTION, max_tokens=60, answer_format=AnswerFormat(schema))
+        ]
+        made = json.loads("".join(delta.text for delta in deltas))
+        assert set(made) == {"city", "n"}
+        assert (made["n"], deltas[-1].finish_reason) == (7, "stop")
+
+    async def test_no_schema_breaks_it(self, real: LlamaChat) -> None:
+        node = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
+        hostile: list[dict[str, Any]] = [
+            node,
+            {"type": "object", "properties": {"a": {"pattern": "((a*)*)*$", "type": "string"}}},
+            {"type": "object", "properties": {"a": {"enum": [str(n) for n in range(9999)]}}},
+            {"type": "object", "properties": {"a": {"type": "array", "minItems": 10**9}}},
+            {"allOf": [{"type": "string"}, {"type": "object"}]},
+            {"type": "object", "minProperties": 10**9, "propertyNames": {"pattern": "^$"}},
+        ]
+        for schema in hostile:
+            offer = ToolOffer((ToolDefinition("go", "", json.dumps(schema)),), "required", False)
+            ask = (ChatMessage("user", "Go."),)
+            deltas = [d async for d in real.stream(ask, max_tokens=40, offer=offer)]
+            assert deltas[-1].finish_reason in ("tool_calls", "length")
+            assert "".join(delta.text for delta in deltas) == ""
 
     async def test_it_opens_no_port(self, real: LlamaChat) -> None:
         assert not _open_sockets() & _listening_sockets()

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.engines.base import (
+    AnswerFormat,
     ChatDelta,
     ChatMessage,
     ChatToolCall,
@@ -19,6 +20,7 @@ from pipelines.engines.llama_server import (
     ChunkReader,
     ContextExceeded,
     LlamaSettings,
+    offer_behind,
     open_server,
     request_of,
     shortened,
@@ -89,31 +91,44 @@ def test_an_output_keeps_its_call() -> None:
     assert shortened(messages, 1) == messages[7:]
 
 
-def test_tools_are_offered_and_not_again_behind_an_output() -> None:
-    offer = ToolOffer((ToolDefinition("find", "Finds.", '{"type": "object"}'),), "find")
-    asked = [ChatMessage("user", "find it")]
-    body = request_of(asked, max_tokens=8, temperature=0.0, offer=offer)
-    assert body["tools"][0]["function"]["name"] == "find"
-    assert body["tool_choice"] == {"type": "function", "function": {"name": "find"}}
-    call = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
-    answered = [*asked, call, ChatMessage("tool", "found", call_id="c")]
-    body = request_of(answered, max_tokens=8, temperature=0.0, offer=offer)
+FIND = ToolDefinition("find", "Finds.", '{"type": "object"}')
+CALLED = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
+FOUND = ChatMessage("tool", "found", call_id="c")
+
+
+def test_tools_are_offered_in_the_prompt_and_under_a_grammar() -> None:
+    asked = [ChatMessage("system", "Be brief."), ChatMessage("user", "find it")]
+    body = request_of(asked, max_tokens=8, temperature=0.0, offer=ToolOffer((FIND,), "find"))
     assert "tools" not in body
-    assert [message["role"] for message in body["messages"]] == ["user", "user"]
+    assert "start: calls" in body["grammar"]
+    assert "logit_bias" not in body
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
+    assert body["messages"][0]["content"].startswith("Be brief.\n\n# Tools")
+    assert '"name": "find"' in body["messages"][0]["content"]
+    json.dumps(body)
 
 
-def test_a_written_call_is_a_call_however_it_is_cut() -> None:
-    reader = ChunkReader(ToolOffer((ToolDefinition("find"),)))
-    deltas = [
-        reader.read({"choices": [{"delta": {"content": text}}]})
-        for text in ('{"name": "fi', 'nd", "argu', 'ments": {"thing": "pens"}}')
-    ]
-    assert deltas[:2] == [None, None]
-    (call,) = deltas[2].calls if deltas[2] else ()
-    assert (call.name, call.arguments) == ("find", '{"thing": "pens"}')
-    reader.read({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-    last = reader.read({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}})
-    assert last == ChatDelta("", "tool_calls", 5, 2)
+def test_a_format_needs_a_grammar_and_no_words() -> None:
+    asked = [ChatMessage("user", "a colour")]
+    body = request_of(asked, max_tokens=8, temperature=0.4, answer_format=AnswerFormat())
+    assert "%json" in body["grammar"]
+    assert (body["repeat_penalty"], "logit_bias" in body) == (1.0, False)
+    assert body["messages"] == [{"role": "user", "content": "a colour"}]
+
+
+def test_what_is_offered_behind_an_output_depends_on_the_model() -> None:
+    offer = ToolOffer((FIND,), "required")
+    asked = [ChatMessage("user", "find it")]
+    answered = [*asked, CALLED, FOUND]
+    assert offer_behind(asked, offer) == offer
+    assert offer_behind(answered, offer) is None
+    assert offer_behind(answered, offer, steps=True) == ToolOffer((FIND,), "auto")
+    assert offer_behind(asked, ToolOffer((FIND,), "none")) is None
+    assert offer_behind(asked, None) is None
+    in_words = request_of(answered, max_tokens=8, temperature=0.0)
+    assert [message["role"] for message in in_words["messages"]] == ["user", "user"]
+    in_tags = request_of(answered, max_tokens=8, temperature=0.0, steps=True)
+    assert [message["role"] for message in in_tags["messages"]] == ["user", "assistant", "user"]
 
 
 def test_shortening_ends() -> None:

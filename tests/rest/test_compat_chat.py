@@ -7,9 +7,11 @@ from typing import Any
 
 import aiohttp
 import openai
+import pydantic
 import pytest
 
 from pipelines.engines.base import (
+    AnswerFormat,
     ChatMessage,
     ChatToolCall,
     EngineBusy,
@@ -222,6 +224,44 @@ async def test_tools_in_a_stream(tmp_path: Path) -> None:
         assert chunks[-1].finish_reason == "tool_calls"
 
 
+async def test_ids_of_calls_never_come_again(tmp_path: Path) -> None:
+    async with node_of(tmp_path, "CALL look {}").running() as node, node.client() as client:
+        answers = [await chat(client, tools=[TOOL]) for _ in range(3)]
+    ids = [answer.choices[0].message.tool_calls[0].id for answer in answers]
+    assert len(set(ids)) == 3
+    assert all(one.startswith("call_") for one in ids)
+
+
+async def test_options_of_tools_reach_the_model(tmp_path: Path) -> None:
+    async with node_of(tmp_path).running() as node, node.client() as client:
+        strict = {**TOOL, "function": {**TOOL["function"], "strict": True}}
+        await chat(client, tools=[strict], parallel_tool_calls=False)
+        [offer] = node.engines.chat_model.offered
+    assert offer is not None
+    assert (offer.parallel, offer.tools[0].strict) == (False, True)
+
+
+class Event(pydantic.BaseModel):
+    name: str
+    people: list[str]
+
+
+async def test_a_parsed_answer(tmp_path: Path) -> None:
+    answer = '{"name": "fair", "people": ["Ann", "Bob"]}'
+    async with node_of(tmp_path, answer).running() as node, node.client() as client:
+        made = await client.chat.completions.parse(
+            model="gpt-4o-mini", messages=ASKED, response_format=Event
+        )
+        assert made.choices[0].message.parsed == Event(name="fair", people=["Ann", "Bob"])
+        await chat(client, response_format={"type": "json_object"})
+        await chat(client, response_format={"type": "text"})
+        event, any_object, text = node.engines.chat_model.formats
+    assert event is not None
+    assert (event.name, event.strict) == ("Event", True)
+    assert json.loads(event.schema)["required"] == ["name", "people"]
+    assert (any_object, text) == (AnswerFormat(), None)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_engine_that_fails_at_once_is_an_error(tmp_path: Path, stream: bool) -> None:
     node = node_of(tmp_path)
@@ -259,7 +299,32 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
     ("asked", "param"),
     [
         ({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), ({"messages": []}, "messages"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a b"}}},
+            "response_format.json_schema.name",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {
+                "name": "a", "schema": {"properties": {"b": {"type": "list"}}}}}},
+            "response_format.json_schema.schema.properties.b.type",
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {
+                "name": "a", "strict": True, "schema": {"type": "string"}}}},
+            "response_format.json_schema.schema.type",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {
+                "name": "a", "parameters": {"required": "b"}}}]},
+            "tools[0].function.parameters.required",
+        ),
+        (
+            {"tools": [{"type": "function", "function": {
+                "name": "a", "parameters": {"type": "array"}}}]},
+            "tools[0].function.parameters.type",
+        ),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"functions": [{"name": "f"}]}, "functions"), ({"temperature": 3}, "temperature"),
         ({"max_tokens": 0}, "max_tokens"), ({"stop": ["a"] * 5}, "stop"),

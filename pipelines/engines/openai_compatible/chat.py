@@ -9,12 +9,14 @@ from contextlib import aclosing
 from typing import Any
 
 from pipelines.engines.base import (
+    AnswerFormat,
     ChatDelta,
     ChatMessage,
     EngineFailed,
     ToolOffer,
 )
-from pipelines.engines.chat_body import call_deltas, message_body, tools_body
+from pipelines.engines.chat_body import call_deltas, format_body, message_bodies, tools_body
+from pipelines.engines.sure_calls import sure_calls
 
 from .client import UpstreamClient
 from .errors import refusal
@@ -38,17 +40,33 @@ class UpstreamChat:
         max_tokens: int = 256,
         temperature: float = 0.4,
         offer: ToolOffer | None = None,
+        answer_format: AnswerFormat | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """Generate an answer; the last delta carries the finish reason and the token counts
         (0 where the upstream gives none). Closing the generator closes the connection."""
-        request = {
-            "model": self._model,
-            "messages": [message_body(message) for message in messages],
+        options = {
             "max_tokens": max_tokens,
             "temperature": temperature,
+            **format_body(answer_format),
+        }
+
+        def ask(
+            history: Sequence[ChatMessage], offered: ToolOffer | None
+        ) -> AsyncGenerator[ChatDelta, None]:
+            body = {"messages": message_bodies(history), **options, **tools_body(offered)}
+            return self._ask(body)
+
+        formatted = answer_format is not None
+        async with aclosing(sure_calls(ask, messages, offer, formatted=formatted)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _ask(self, options: dict[str, Any]) -> AsyncGenerator[ChatDelta, None]:
+        request = {
+            "model": self._model,
             "stream": True,
             "stream_options": {"include_usage": True},
-            **tools_body(offer),
+            **options,
         }
         answer = _Answer(self._client.settings.key, self._model)
         reader = EventReader()

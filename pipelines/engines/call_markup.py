@@ -1,0 +1,381 @@
+"""What calls of tools look like where a model writes them as text: where they begin, what they say.
+
+Every family of models has a form of its own, and small or quantised ones have several broken ones:
+
+    <tool_call>{"name": …, "arguments": {…}}</tool_call>        Qwen, Hermes
+    <function=name>{…}</function>, <parameter=key>value</…>     Llama, Qwen coder
+    [TOOL_CALLS][{…}], [TOOL_CALLS]name[ARGS]{…}                Mistral
+    <|python_tag|>name.call(key="value")                        Llama 3
+    <|tool▁calls▁begin|>…, <|tool_calls_section_begin|>…        DeepSeek, Kimi
+    <invoke name="…"><parameter name="…">…                      MiniMax and others
+    ```json {"name": …} ```, ```tool_code name(key="value") ``` Gemma and many
+    {{"name": …}}}, a missing brace, <tools>…, <function-name>: name, name: {…}, name(key="value")
+
+``opening`` finds where such a form begins; ``interpreted`` reads it, whatever its form.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any
+
+LOOK = 96
+"""Characters of a form's beginning: what may become one is held back, no more of it."""
+
+_WORDS = (
+    "tool", "tools", "tool_call", "tool_calls", "tool_use", "tool_code", "tool_request",
+    "toolcall", "toolcalls", "tool-call", "function", "functions", "function_call",
+    "function_calls", "functioncall", "function-name", "function_name", "function-call",
+    "args-json-object", "invoke", "python_tag", "minimax:tool_call", "tool_calls_section_begin",
+    "tool_call_begin", "tool_call_start", "tool_calls_begin", "tool_response", "tool_sep",
+    "tool▁calls▁begin", "tool▁call▁begin", "tool▁sep",
+    "channel|>commentary", "start|>assistant<|channel|>commentary", "start_function_call",
+)  # fmt: skip
+_KEYS = (
+    "name", "function", "function_name", "tool", "tool_name", "tool_call", "tool_calls",
+    "recipient_name", "action", "arguments", "parameters", "type", "id",
+)  # fmt: skip
+_NAME_KEYS = ("name", "function", "function_name", "tool", "tool_name", "recipient_name", "action")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "action_input", "kwargs", "params")
+_BRACKETS = ("[TOOL_CALLS]", "[TOOL_CALL]", "[TOOL_REQUEST]", "[tool_calls]", "[tool_call]")
+_FENCES = ("json", "tool_call", "tool_calls", "tool_code", "tool", "python", "xml", "")
+_NAMES_PREFIX = r"(?:functions?\.|>>> ?|Action: *|to=functions\.)?"
+
+
+class Markup:
+    """The forms of calls, for tools of these names."""
+
+    def __init__(self, names: Collection[str], *, bare: bool = True) -> None:
+        """``bare``: whether an object, a fence or a name may begin one, without any tag."""
+        self._names = tuple(names)
+        self._words = (*_WORDS, *self._names)
+        words = _any(self._words)
+        tagged = rf"(?P<tag><[|｜]?\s?/?(?:{words})(?=[\s=:>|｜/<]))"
+        brackets = rf"(?P<bracket>{_any(_BRACKETS)})"
+        self._opening = re.compile(f"{tagged}|{brackets}")
+        if bare:
+            known = _any((*_KEYS, *self._names))
+            opened = rf"\{{[\s{{]{{0,8}}[\"']?(?:{known})[\"']?\s{{0,8}}:"
+            name = _any(self._names)
+            calls = (
+                rf"{_NAMES_PREFIX}(?:{name})(?:\(|\s{{0,8}}:?\s{{0,8}}\{{)|Action: *(?:{name}) *\n"
+            )
+            named = rf"(?:^|(?<=\n))[ \t]*(?:{calls})"
+            self._opening = re.compile(
+                rf"{tagged}|{brackets}|(?P<fence>```(?:{_any(_FENCES)})\s{{0,16}}"
+                rf"(?:{opened}|\[\s{{0,8}}{opened}|<|{calls}))"
+                rf"|(?P<object>{opened}|\[\s{{0,8}}{opened})|(?P<named>{named}|\[(?:{name})\()"
+            )
+        self._bare = bare
+
+    def opening(self, text: str) -> tuple[str, int] | None:
+        """Kind and place of the first form that begins in ``text``."""
+        found = self._opening.search(text)
+        return (str(found.lastgroup), found.start()) if found else None
+
+    def unsure(self, text: str, *, at_start: bool) -> int:
+        """How many characters at the end of ``text`` may become the beginning of one.
+
+        ``at_start``: nothing but blanks has come before ``text``."""
+        base = max(0, len(text) - LOOK)
+        for place in range(base, len(text)):
+            letter = text[place]
+            begins = text[place - 1] == "\n" if place else at_start
+            if letter in "<[{`":
+                may = self._may_open(text[place:])
+            else:
+                may = self._bare and begins and self._may_name(text[place:])
+            if may:
+                return len(text) - place
+        return 0
+
+    def _may_open(self, tail: str) -> bool:
+        if tail[0] == "<":
+            word = re.match(r"<[|｜]?\s?/?", tail)
+            rest = tail[word.end() :].lower() if word else ""
+            return any(known.lower().startswith(rest) for known in self._words)
+        if tail[0] == "[" and any(bracket.startswith(tail) for bracket in _BRACKETS):
+            return True
+        if not self._bare:
+            return False
+        if tail[0] == "`":
+            fence = re.fullmatch(r"`{1,3}|```(\w*)(\s*)(.*)", tail, re.DOTALL)
+            if fence is None or fence[3] is None:
+                return fence is not None
+            if not fence[3]:
+                whole = bool(fence[2])
+                known = [one for one in _FENCES if one.startswith(fence[1])]
+                return fence[1] in _FENCES if whole else bool(known)
+            return fence[1] in _FENCES and (
+                (fence[3][0] in "[{<" and self._may_open(fence[3])) or self._may_name(fence[3])
+            )
+        if tail[0] == "[":
+            rest = tail[1:].lstrip()
+            return (
+                not rest
+                or (rest[0] == "{" and self._may_open(rest))
+                or any(f"{name}(".startswith(rest) for name in self._names)
+            )
+        key = re.fullmatch(r"\{[\s{]*(?:[\"']?([\w-]*)([\"']?\s*))?", tail)
+        if key is None:
+            return False
+        known = [k for k in (*_KEYS, *self._names) if k.startswith(key[1] or "")]
+        return (key[1] in known) if key[2] and key[1] else bool(known)
+
+    def _may_name(self, tail: str) -> bool:
+        found = re.fullmatch(rf"[ \t]*({_NAMES_PREFIX})([\w.-]*)(\s*:?\s*)", tail)
+        if found is None:
+            return any(p.startswith(tail.lstrip(" \t")) for p in ("functions.", ">>> ", "Action: "))
+        begins = (*self._names, "functions.", "Action:") if not found[1] else self._names
+        if found[3]:
+            return found[2] in self._names
+        return any(name.startswith(found[2]) for name in begins)
+
+    def end(self, kind: str, text: str) -> int | None:
+        """Where the form of ``kind`` at the beginning of ``text`` ends; None where that is not to
+        be seen yet."""
+        if kind == "tag":
+            return self._tag_end(text)
+        if kind == "fence":
+            close = text.find("```", 3)
+            return None if close < 0 else close + 3
+        if kind == "bracket":
+            close = text.find("[END_TOOL_REQUEST]")
+            return None if close < 0 else close + len("[END_TOOL_REQUEST]")
+        start = next((n for n, letter in enumerate(text) if letter in "[{("), None)
+        return None if start is None else _balanced(text, start)
+
+    def _tag_end(self, text: str) -> int | None:
+        name = re.match(r"<([|｜]?)\s?(/?)((?:minimax:)?[\w▁-]+)", text)
+        if name is None or name[1]:
+            return None
+        if name[2] or name[3] in ("function-name", "args-json-object"):
+            end = text.find(">") if name[2] else -1
+            return None if end < 0 else end + 1
+        close = re.search(rf"</\s?{re.escape(name[3])}\s*>", text)
+        return close.end() if close else None
+
+
+def interpreted(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
+    """Names and arguments that ``text`` calls; names as written where no tool has them. Arguments
+    are an object, or None where they cannot be read."""
+    objects = list(_objects(text))
+    found = [(value, list(_calls_in(value, names))) for value in objects]
+    calls = [call for _, made in found for call in made]
+    if len(calls) == 1 and calls[0][1] == {} and not _has_arguments(objects[0]):
+        apart = [value for value, made in found if not made and isinstance(value, dict)]
+        return [(calls[0][0], (apart or [{}])[0])]  # a brace too early: the arguments came behind
+    if calls:
+        return calls
+    calls = _tagged(text, names) or _pythonic(text, names)
+    if calls:
+        return calls
+    named = _mentioned(text, names)
+    if named is None:
+        return []
+    plain = [value for value in objects if isinstance(value, dict)]
+    if plain:
+        return [(named, plain[0])]
+    left = re.sub(r"<[^<>]*>|\[[A-Z_]+\]|```\w*|\(\s*\)|functions?\.", "", text)
+    return [(named, None if re.search(r"\w", left.replace(named, "", 1)) else {})]
+
+
+def _calls_in(value: Any, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """The calls that a JSON value is."""
+    if isinstance(value, list):
+        for inner in value[:16]:
+            yield from _calls_in(inner, names)
+        return
+    if not isinstance(value, dict):
+        return
+    for key in ("tool_calls", "tool_call", "function_call", "function"):
+        if isinstance(value.get(key), dict | list):
+            yield from _calls_in(value[key], names)
+            return
+    name = next((value[key] for key in _NAME_KEYS if isinstance(value.get(key), str)), None)
+    given = next((key for key in _ARGUMENT_KEYS if key in value), None)
+    if name is not None and (given is not None or name in names):
+        yield name, _object_of(value[given]) if given is not None else _rest(value)
+        return
+    if len(value) == 1:
+        ((name, inner),) = value.items()
+        if name in names and isinstance(inner, dict):
+            yield name, inner
+
+
+def _has_arguments(value: Any) -> bool:
+    return isinstance(value, dict) and any(key in value for key in _ARGUMENT_KEYS)
+
+
+def _rest(value: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in value.items() if k not in (*_NAME_KEYS, "type", "id")}
+
+
+def _object_of(value: Any) -> Any:
+    if isinstance(value, str):
+        value = _loaded(value) if value.strip() else {}
+    if value is None:
+        return {}
+    return value if isinstance(value, dict) else None
+
+
+def _tagged(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
+    """``<function=name><parameter=key>value``, ``<invoke name="…">``, ``<arg_key>`` pairs."""
+    head = r"<(?:function|invoke|tool)(?:=|\s+name=)[\"']?([\w.-]+)[\"']?\s*>"
+    parts = re.split(head, text)
+    if len(parts) == 1:
+        name = _mentioned(text, names)
+        if name is None or ("<arg_key>" not in text and "<parameter" not in text):
+            return []
+        parts = ["", name, text]
+    calls: list[tuple[str, Any]] = []
+    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        pairs = re.findall(
+            r"<parameter(?:=|\s+name=)[\"']?([\w.-]+)[\"']?[^>]*>\s*(.*?)\s*</parameter>",
+            body,
+            re.S,
+        ) or re.findall(
+            r"<arg_key>\s*(.*?)\s*</arg_key>\s*<arg_value>\s*(.*?)\s*</arg_value>", body, re.S
+        )
+        values = next((v for v in _objects(body) if isinstance(v, dict)), None)
+        if not pairs and values is None and "{" in body:
+            calls.append((name, None))
+        else:
+            calls.append((name, dict(pairs) if pairs else values or {}))
+    return calls
+
+
+_KEYWORDS = re.compile(r"([\w.-]+?)(?:\.call)?\(([^()]*)\)")
+
+
+def _pythonic(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
+    """``name(key="value")``."""
+    calls = []
+    for found in _KEYWORDS.finditer(text):
+        name = found[1].rpartition(".")[2]
+        if name not in names:
+            continue
+        try:
+            tree = ast.parse(f"f({found[2]})", mode="eval").body
+            assert isinstance(tree, ast.Call)  # noqa: S101 - by its form
+            if tree.args:
+                continue
+            values = {str(word.arg): ast.literal_eval(word.value) for word in tree.keywords}
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            continue
+        calls.append((name, values))
+    return calls
+
+
+def _mentioned(text: str, names: Collection[str]) -> str | None:
+    """The tool that ``text`` names first."""
+    places = [
+        (found.start(), -len(name), name)
+        for name in names
+        if (found := re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text))
+    ]
+    return min(places)[2] if places else None
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """The JSON values in ``text``, mended where they are broken."""
+    place = 0
+    for _ in range(16):
+        starts = [n for n in (text.find("{", place), text.find("[{", place)) if n >= 0]
+        if not starts:
+            return
+        start = min(starts)
+        end = _balanced(text, start)
+        piece = text[start:end] if end is not None else text[start:]
+        value = _loaded(piece)
+        if value is None and end is not None:
+            value = _loaded(text[start:])
+        if value is not None:
+            yield value
+            if end is None:
+                return
+        place = end if value is not None and end is not None else start + 1
+
+
+def _loaded(piece: str) -> Any:
+    """The JSON value that ``piece`` is or was meant to be; None where it cannot be read."""
+    for tried in _mended(piece.strip()):
+        try:
+            value, _ = _DECODER.raw_decode(tried)
+        except (ValueError, RecursionError):
+            try:
+                value = ast.literal_eval(tried)
+            except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+                continue
+        if isinstance(value, dict | list):
+            return value
+    return None
+
+
+_DECODER = json.JSONDecoder(strict=False)
+
+
+def _mended(piece: str) -> Iterator[str]:
+    yield piece
+    doubled = re.sub(r"^\{\s*(?=\{)", "", piece)
+    if doubled != piece:
+        yield doubled
+    for tried in dict.fromkeys((piece, doubled)):
+        cut = _without_tail(tried)
+        cut = re.sub(r",\s?([}\]])", r"\1", cut).rstrip(" \n,")
+        opened = _still_open(cut)
+        if opened is not None:
+            yield cut + opened
+        yield re.sub(r"\}\s*(\}+)$", "}", cut)
+
+
+def _without_tail(text: str) -> str:
+    """``text`` without the tags and fences at its end."""
+    for _ in range(8):
+        text = text.rstrip()
+        place = max(text.rfind("<", -LOOK), text.rfind("```", -LOOK), 0)
+        if re.fullmatch(r"</?[\w|]*>?|```", text[place:]) is None:
+            break
+        text = text[:place]
+    return text
+
+
+def _still_open(text: str) -> str | None:
+    """The closing brackets that ``text`` lacks; None where it has one too many."""
+    stack: list[str] = []
+    quoted = escaped = False
+    for letter in text:
+        if quoted:
+            quoted = escaped or letter != '"'
+            escaped = letter == "\\" and not escaped
+        elif letter == '"':
+            quoted = True
+        elif letter in "{[":
+            stack.append("}" if letter == "{" else "]")
+        elif letter in "}]" and (not stack or stack.pop() != letter):
+            return None
+    return ('"' if quoted else "") + "".join(reversed(stack))
+
+
+def _balanced(text: str, start: int) -> int | None:
+    """Where the bracket at ``start`` is closed again; None where it is not (yet)."""
+    depth, quoted, escaped = 0, False, False
+    for place in range(start, len(text)):
+        letter = text[place]
+        if quoted:
+            quoted = escaped or letter != '"'
+            escaped = letter == "\\" and not escaped
+        elif letter == '"':
+            quoted = True
+        elif letter in "{[(":
+            depth += 1
+        elif letter in "}])":
+            depth -= 1
+            if depth <= 0:
+                return place + 1
+    return None
+
+
+def _any(words: Collection[str]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) or r"(?!)"
