@@ -27,6 +27,9 @@ MAX_FAULTS = 500
 """Of one answer: the texts of a batch (200) may each have two."""
 _MAX_LIST = 2048
 """A longer list is checked as a whole, up to its first fault."""
+MAX_MEMBERS = 5000
+"""What is looked at one by one: about 5 ms of the event loop. The rest of a larger body is checked
+as a whole, and not searched for unknown fields."""
 _MAX_NAME = 100
 """Characters of a sender's own name in a message."""
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
@@ -60,10 +63,22 @@ class _Field:
     shape: _Shape
 
 
+@dataclass(slots=True)
+class _Budget:
+    """How many members may be looked at yet."""
+
+    left: int = MAX_MEMBERS
+
+    def spend(self) -> bool:
+        """One more; False where there are none left."""
+        self.left -= 1
+        return self.left >= 0
+
+
 def faults_in(tree: Any, kind: type[Struct], path: str = "") -> list[Fault]:
     """Everything that keeps ``tree`` from being a ``kind``, at most ``MAX_FAULTS``."""
     found: list[Fault] = []
-    for fault in _faults(tree, _Shape(kind, struct=kind), path):
+    for fault in _faults(tree, _Shape(kind, struct=kind), path, _Budget()):
         found.append(fault)
         if len(found) == MAX_FAULTS:
             break
@@ -74,7 +89,7 @@ def unknown_in(tree: Any, kind: type[Struct], path: str = "") -> list[ApiWarning
     """A warning for each field of ``tree`` that ``kind`` does not have, at every depth; one more
     than ``MAX_WARNINGS`` at most."""
     found: list[ApiWarning] = []
-    for place, known in _unknown(tree, _Shape(kind, struct=kind), path):
+    for place, known in _unknown(tree, _Shape(kind, struct=kind), path, _Budget()):
         found.append(unknown_field(place, known))
         if len(found) > MAX_WARNINGS:
             break
@@ -110,17 +125,18 @@ def shown(value: Any) -> str:
 # ---------------------------------------------------------------------- faults
 
 
-def _faults(tree: Any, shape: _Shape, path: str) -> Iterator[Fault]:
-    if shape.struct is not None and isinstance(tree, dict):
+def _faults(tree: Any, shape: _Shape, path: str, budget: _Budget) -> Iterator[Fault]:
+    whole = not budget.spend()
+    if shape.struct is not None and isinstance(tree, dict) and not whole:
         for field in _fields(shape.struct):
             place = _joined(path, field.name)
             if field.name in tree:
-                yield from _faults(tree[field.name], field.shape, place)
+                yield from _faults(tree[field.name], field.shape, place, budget)
             elif field.required:
                 yield Fault(place, f"{field.name} is required")
-    elif shape.item is not None and isinstance(tree, list) and _fits(tree, shape.meta):
+    elif shape.item is not None and not whole and _fits(tree, shape.meta):
         for index, value in enumerate(tree):
-            yield from _faults(value, shape.item, f"{path}[{index}]")
+            yield from _faults(value, shape.item, f"{path}[{index}]", budget)
     else:
         try:
             msgspec.convert(tree, shape.type)
@@ -129,7 +145,9 @@ def _faults(tree: Any, shape: _Shape, path: str) -> Iterator[Fault]:
             yield fault if fault.path != path else Fault(path, _in_words(tree, shape, fault))
 
 
-def _fits(tree: list[Any], meta: Meta | None) -> bool:
+def _fits(tree: Any, meta: Meta | None) -> bool:
+    if not isinstance(tree, list):
+        return False
     least = meta.min_length if meta is not None and meta.min_length is not None else 0
     most = meta.max_length if meta is not None and meta.max_length is not None else _MAX_LIST
     return least <= len(tree) <= min(most, _MAX_LIST)
@@ -142,29 +160,34 @@ def _in_words(tree: Any, shape: _Shape, fault: Fault) -> str:
         return f"{shown(tree)} is not accepted: send one of {listed}"
     meta = shape.meta
     low = meta.ge if meta is not None else None
-    if isinstance(tree, int | float) and not isinstance(tree, bool) and low is not None:
-        high = meta.le if meta is not None else None
-        span = f"of at least {low}" if high is None else f"from {low} to {high}"
-        if low <= tree and (high is None or tree <= high):
-            return fault.message  # a fraction where a whole number is asked for
-        return f"{shown(tree)} is out of range: send a number {span}"
-    return fault.message
+    if meta is None or low is None:
+        return fault.message
+    span = f"of at least {low}" if meta.le is None else f"from {low} to {meta.le}"
+    if not isinstance(tree, int | float) or isinstance(tree, bool):
+        return f"{shown(tree)} is not a number: send one {span}"
+    if low <= tree and (meta.le is None or tree <= meta.le):
+        return fault.message  # a fraction where a whole number is asked for
+    return f"{shown(tree)} is out of range: send a number {span}"
 
 
 # ---------------------------------------------------------------------- what nobody reads
 
 
-def _unknown(tree: Any, shape: _Shape, path: str) -> Iterator[tuple[str, list[str]]]:
+def _unknown(
+    tree: Any, shape: _Shape, path: str, budget: _Budget
+) -> Iterator[tuple[str, list[str]]]:
+    if not budget.spend():
+        return
     if shape.struct is not None and isinstance(tree, dict):
         fields = {field.name: field.shape for field in _fields(shape.struct)}
         for name, value in tree.items():
             if name not in fields:
                 yield _joined(path, named(name)), list(fields)
             elif fields[name].nested:
-                yield from _unknown(value, fields[name], _joined(path, name))
+                yield from _unknown(value, fields[name], _joined(path, name), budget)
     elif shape.item is not None and shape.item.nested and isinstance(tree, list):
         for place, value in enumerate(tree):
-            yield from _unknown(value, shape.item, f"{path}[{place}]")
+            yield from _unknown(value, shape.item, f"{path}[{place}]", budget)
 
 
 def named(name: str) -> str:

@@ -155,7 +155,7 @@ class JobEventStreams:
         data: dict[str, Any] = {"jobId": job.id, **event.data}
         if event.event in _TERMINAL:
             view = self._views.view(request, job)
-            data |= {"output": view.output, "error": view.error}
+            data |= {"output": view.output, "error": view.error, "warnings": view.warnings}
         body = msgspec.json.encode(data)
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.event.encode(), body)
 

@@ -110,7 +110,8 @@ class JobLookUps(LookUps):
                 model_id = configured
         status = self.check(Role.FILES, model_id)
         if language is not None and status.languages and _base(language) not in status.languages:
-            raise ModelUnavailable(f"{model_id} does not hear {language!r}")
+            heard = ", ".join(sorted(status.languages))
+            raise ModelUnavailable(f"{model_id} does not hear {language!r}: it hears {heard}")
         return model_id
 
     # ------------------------------------------------------------------------------ translation

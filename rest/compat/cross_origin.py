@@ -9,7 +9,9 @@ from aiohttp import hdrs, web
 from rest.operation import Operation
 
 _REGEX = re.compile(r"\{(\w+):[^{}]*\}")
-_EXPOSED = "X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+_EXPOSED = (
+    "X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Warning"
+)
 _PREFLIGHT = {
     hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, OPTIONS",
     # a wildcard does not stand for Authorization

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import FormData, web
 from msgspec import Struct
 
+from pipelines.jobs import ApiWarning
 from rest.auth import Authenticator
 from rest.endpoint import EndpointOptions
 from rest.errors import NotFound
@@ -49,7 +50,8 @@ class Work:
         if self.errors:
             raise self.errors.pop()
         data = {"number": len(self.begun), "path": request.path(), "text": request.body.text}
-        return Answer(data, headers={"X-Made": "yes"})
+        warning = ApiWarning("no_effect", "It was made already.", "text")
+        return Answer(data, headers={"X-Made": "yes"}, warnings=[warning])
 
     async def take(self, request: Request) -> Answer:
         self.begun.append(request.id)
@@ -116,6 +118,10 @@ async def setup(
 async def test_the_first_answer_is_replayed_byte_for_byte(setup: Setup) -> None:
     first = await setup.post()
     again = await setup.post(json={"more": 0, "text": "hi", "ignored": True})
+    kept = {"code": "no_effect", "message": "It was made already.", "path": "text"}
+    assert first.body["meta"]["warnings"] == [kept]
+    ignored, replayed = again.body["meta"]["warnings"]
+    assert (ignored["path"], replayed) == ("ignored", kept)
     assert len(setup.work.begun) == 1
     assert (first.status, again.status) == (200, 200)
     assert first.data_bytes == again.data_bytes != b""
