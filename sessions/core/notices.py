@@ -173,6 +173,8 @@ class ReplyDone:
     code: str | None = None
     message: str | None = None
     calls: tuple[ReplyCall, ...] = ()
+    audio_seconds: float = 0.0
+    """Of speech that was made for it, heard or not."""
 
 
 @dataclass(frozen=True, slots=True)

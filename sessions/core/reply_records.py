@@ -60,6 +60,7 @@ class ReplyRecords:
                 code=reason if failed else None,
                 message=reply.message if failed else None,
                 calls=calls,
+                audio_seconds=reply.seconds if reply.config.output_audio else 0.0,
             )
         )
         cancelled = status is ReplyStatus.CANCELLED

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.channels.wire.parse import _PARSERS, parse_event
 from media.formats import AudioFormat, Encoding
-from sessions.channel import ClientFault, SpokenItem
+from sessions.channel import ClientFault, Partly, SpokenItem
 from sessions.core.config import Eagerness, SessionConfig, SessionKind, TurnMode
 from sessions.core.events import (
     AddItem,
@@ -370,7 +370,7 @@ def test_speech_in_an_item_comes_with_its_samples() -> None:
 def test_a_transcription_session() -> None:
     session = {
         "type": "transcription",
-        "include": ["item.input_audio_transcription.logprobs"],
+        "include": [],
         "audio": {
             "input": {
                 "format": {"type": "audio/pcm", "rate": 24000},
@@ -387,6 +387,42 @@ def test_a_transcription_session() -> None:
     assert configured({"type": "realtime"}, config).answers
     beta = parse_event({"type": "transcription_session.update", "session": {}}, CONFIG)
     assert beta == ConfigureSession(replace(CONFIG, kind=SessionKind.TRANSCRIPTION))
+
+
+@pytest.mark.parametrize("kind", ["realtime", "transcription"])
+def test_log_probabilities_that_nobody_has_are_refused(kind: str) -> None:
+    session = {"type": kind, "include": ["item.input_audio_transcription.logprobs"]}
+    fault = fault_of({"type": "session.update", "session": session})
+    assert (fault.code, fault.param) == ("unsupported_value", "session.include")
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"), [("session.update", "session"), ("response.create", "response")]
+)
+def test_a_stored_prompt_is_refused(kind: str, member: str) -> None:
+    fault = fault_of({"type": kind, member: {"prompt": {"id": "pmpt_1"}}})
+    assert (fault.code, fault.param) == ("unsupported_value", f"{member}.prompt")
+
+
+IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AAAA"}
+TEXT = {"type": "input_text", "text": "What is this?"}
+
+
+def test_an_image_is_left_out_and_reported_and_the_text_is_kept() -> None:
+    item = {"type": "message", "role": "user", "content": [TEXT, IMAGE, TEXT]}
+    parsed = parse_event({"type": "conversation.item.create", "item": item}, CONFIG)
+    assert isinstance(parsed, Partly)
+    assert parsed.event == AddItem("user", "What is this?\nWhat is this?")
+    assert (parsed.fault.code, parsed.fault.param) == (
+        "unsupported_content",
+        "item.content[1].type",
+    )
+    asked = parse_event({"type": "response.create", "response": {"input": [item]}}, CONFIG)
+    assert isinstance(asked, Partly)
+    assert asked.fault.param == "response.input[0].content[1].type"
+    lonely = {"type": "message", "role": "user", "content": [IMAGE]}
+    fault = fault_of({"type": "conversation.item.create", "item": lonely})
+    assert fault.code == "unsupported_content"
 
 
 def test_null_means_something_of_its_own() -> None:

@@ -242,6 +242,25 @@ def test_a_text_reply_has_no_audio_events() -> None:
     assert response["usage"]["total_tokens"] == 17
 
 
+def test_usage_counts_audio_as_openai_does() -> None:
+    spoken = vocabulary()
+    for item_id, seconds in (("item_1", 1.25), ("item_3", 0.5)):
+        spoken.render(TranscriptFinal(item_id, "Hello.", seconds))
+    usages = []
+    for _ in range(2):
+        spoken.render(ReplyCreated("resp_1", "item_2", True))
+        spoken.render(ReplyItemAdded("resp_1", "item_2", "item_1", True))
+        ended = spoken.render(replace(done(), audio_seconds=2.01))
+        whole = next(event for event in ended if event["type"] == "response.done")
+        usages.append(whole["response"]["usage"])
+    first, second = usages
+    assert first["input_token_details"]["audio_tokens"] == 18
+    assert first["output_token_details"]["audio_tokens"] == 41
+    assert first["total_tokens"] == 17 + 18 + 41
+    assert second["input_token_details"]["audio_tokens"] == 0, "what was answered is counted once"
+    assert second["total_tokens"] == 17 + 41
+
+
 def test_a_cancelled_reply_says_why() -> None:
     events = replying().render(done(ReplyStatus.CANCELLED, reason="turn_detected", heard="Yes,"))
     response = next(event for event in events if event["type"] == "response.done")["response"]

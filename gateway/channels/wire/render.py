@@ -76,6 +76,8 @@ class Renderer:
         """By the id of its item, until it is done."""
         self._messages: dict[str, ReplyItemAdded] = {}
         self._announced: str | None = None
+        self._heard_seconds = 0.0
+        """Of the caller's speech since the last reply."""
         self._idle_timeouts = 0
         self._renderers: dict[type[Any], Callable[[Any], list[Body]]] = {
             SessionOpened: self._session_opened,
@@ -175,6 +177,7 @@ class Renderer:
 
     def _transcript_final(self, notice: TranscriptFinal) -> list[Body]:
         prefix = self._transcripts.pop(notice.item_id, None) or StablePrefix()
+        self._heard_seconds += notice.seconds
         if not self._config.tells_transcripts:
             return []
         return [
@@ -236,6 +239,7 @@ class Renderer:
 
     def _reply_done(self, notice: ReplyDone) -> list[Body]:
         created = self._replies.pop(notice.item_id)
+        heard_seconds, self._heard_seconds = self._heard_seconds, 0.0
         added = self._messages.pop(notice.item_id, None)
         heard: Body = {
             "type": "blab.playout.heard",
@@ -245,7 +249,7 @@ class Renderer:
             "heard": notice.heard,
         }
         return [
-            *reply_done(notice, created, added, self._config, self._conversation_id),
+            *reply_done(notice, created, added, self._config, self._conversation_id, heard_seconds),
             *self._if_asked("playout", heard),
         ]
 

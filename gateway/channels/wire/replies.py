@@ -5,6 +5,7 @@ or text; the calls it ends in follow as items of their own, or stand alone. Audi
 the channel, between the events written here.
 """
 
+import math
 from typing import Any
 
 from sessions.core.config import SessionConfig
@@ -16,6 +17,8 @@ from .session_object import render_format
 from .tool_events import reply_call
 from .tool_items import render_tool_item
 
+_HEARD_A_SECOND, _SPOKEN_A_SECOND = 10, 20
+"""Audio tokens, by OpenAI's documentation of realtime costs."""
 _REASONS = ("turn_detected", "client_cancelled", "max_output_tokens", "content_filter")
 
 Body = dict[str, Any]
@@ -75,10 +78,12 @@ def reply_done(
     added: ReplyItemAdded | None,
     config: SessionConfig,
     conversation_id: str,
+    heard_seconds: float = 0.0,
 ) -> list[Body]:
     """The done events from the inside out, then response.done with status and usage.
 
-    ``added``: how its message was told of; None where it says nothing."""
+    ``added``: how its message was told of; None where it says nothing. ``heard_seconds``: of the
+    caller's speech since the reply before."""
     status = "completed" if notice.status is ReplyStatus.COMPLETED else "incomplete"
     content = reply_content(notice.text, spoken=notice.output_audio)
     item = message(notice.item_id, "assistant", content, status)
@@ -87,7 +92,7 @@ def reply_done(
         "status": notice.status.value,
         "status_details": _status_details(notice),
         "output": [*([item] if added else []), *calls],
-        "usage": _usage(notice),
+        "usage": _usage(notice, heard_seconds),
     }
     return [
         *(_message_done(notice, item, added) if added else []),
@@ -146,21 +151,24 @@ def _status_details(notice: ReplyDone) -> Body | None:
     return details
 
 
-def _usage(notice: ReplyDone) -> Body:
-    """Tokens of the chat model; audio is not counted in tokens here."""
+def _usage(notice: ReplyDone, heard_seconds: float) -> Body:
+    """Tokens of the chat model, and of audio as OpenAI counts it: one for 100 ms of the caller's
+    speech since the reply before, one for 50 ms of the reply's."""
     prompt, completion = notice.prompt_tokens, notice.completion_tokens
+    heard = math.ceil(heard_seconds * _HEARD_A_SECOND)
+    spoken = math.ceil(notice.audio_seconds * _SPOKEN_A_SECOND)
     return {
-        "total_tokens": prompt + completion,
-        "input_tokens": prompt,
-        "output_tokens": completion,
+        "total_tokens": prompt + heard + completion + spoken,
+        "input_tokens": prompt + heard,
+        "output_tokens": completion + spoken,
         "input_token_details": {
             "text_tokens": prompt,
-            "audio_tokens": 0,
+            "audio_tokens": heard,
             "image_tokens": 0,
             "cached_tokens": 0,
             "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
         },
-        "output_token_details": {"text_tokens": completion, "audio_tokens": 0},
+        "output_token_details": {"text_tokens": completion, "audio_tokens": spoken},
     }
 
 

@@ -5,7 +5,8 @@ Rules
   part of the conversation; ``input`` stands in for the conversation, by items of its own or by
   references to items that exist.
 - A reply's format is the session's: the channel has one.
-- What OpenAI knows and Blab does not do (prompt, reasoning) is taken and not kept.
+- What OpenAI knows and Blab does not do (reasoning) is taken and not kept; a stored prompt is
+  refused.
 """
 
 from sessions.channel import Partly
@@ -16,7 +17,13 @@ from sessions.core.tools import Tool
 
 from .fields import Fields
 from .items import image_fault, message_text
-from .session_object import merge_max_tokens, merge_modalities, read_format, read_voice
+from .session_object import (
+    merge_max_tokens,
+    merge_modalities,
+    read_format,
+    read_voice,
+    refuse_prompt,
+)
 from .tools import read_choice, read_labels, read_reply_tools
 
 _KNOWN = (
@@ -38,6 +45,7 @@ def parse_response(
     if response is None:
         return RequestResponse(event_id=event_id)
     response.only(_KNOWN)
+    refuse_prompt(response)
     asked = RequestResponse(
         instructions=response.text("instructions"),
         output_audio=merge_modalities(response),

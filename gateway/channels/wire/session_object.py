@@ -5,8 +5,9 @@ Rules
   commit ends a turn.
 - The beta's flat names are read as aliases (``voice``, ``modalities``, ``input_audio_format``,
   ``input_audio_transcription``, ``turn_detection``, ``max_response_output_tokens``, …).
-- What OpenAI knows and Blab does not do (tracing, prompt, …) is taken and not kept; the session
-  that is told back shows it as unset.
+- What OpenAI knows and Blab does not do is taken and not kept where nothing depends on it
+  (tracing, reasoning), and the session that is told back shows it as unset; what would be missed
+  (``include``, a stored ``prompt``) is refused.
 - A session of the type ``transcription`` has an input and no agent: fields of a reply are unknown
   to it. ``transcription: null`` keeps the caller's words from being told.
 - ``session.blab`` holds our own: ``events`` (names of ``blab.*`` events wanted), ``language``,
@@ -68,6 +69,8 @@ def merge_session(session: Fields, config: SessionConfig) -> SessionConfig:
     kind = SessionKind(session.choice("type", [each.value for each in SessionKind]) or config.kind)
     captions = kind is SessionKind.TRANSCRIPTION
     session.only(_CAPTIONS if captions else _KEPT | _UNKEPT)
+    _refuse_include(session)
+    refuse_prompt(session)
     config = replace(
         config,
         kind=kind,
@@ -185,6 +188,28 @@ def merge_max_tokens(fields: Fields) -> int | None:
     if fields.raw(name) == "inf":
         return MAX_OUTPUT_TOKENS
     return fields.integer(name, 1, MAX_OUTPUT_TOKENS)
+
+
+def _refuse_include(session: Fields) -> None:
+    """What OpenAI adds to transcripts where it is asked for is not known here."""
+    if session.sequence("include", max_items=16):
+        raise session.fault(
+            "unsupported_value",
+            f"'{session.where('include')}' must be empty: the recognisers here give no log "
+            "probabilities.",
+            "include",
+        )
+
+
+def refuse_prompt(fields: Fields) -> None:
+    """Prompts that are stored with OpenAI are not here: a reply without one would be another."""
+    if fields.raw("prompt") is not None:
+        raise fields.fault(
+            "unsupported_value",
+            f"'{fields.where('prompt')}' names a stored prompt, and none are stored here: send its "
+            "words as 'instructions'.",
+            "prompt",
+        )
 
 
 def read_voice(fields: Fields) -> str | None:
