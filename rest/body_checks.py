@@ -133,7 +133,7 @@ def _faults(tree: Any, shape: _Shape, path: str, budget: _Budget) -> Iterator[Fa
             if field.name in tree:
                 yield from _faults(tree[field.name], field.shape, place, budget)
             elif field.required:
-                yield Fault(place, f"{field.name} is required")
+                yield Fault(place, _missing(field.name, tree, shape.struct))
     elif shape.item is not None and not whole and _fits(tree, shape.meta):
         for index, value in enumerate(tree):
             yield from _faults(value, shape.item, f"{path}[{index}]", budget)
@@ -143,6 +143,15 @@ def _faults(tree: Any, shape: _Shape, path: str, budget: _Budget) -> Iterator[Fa
         except msgspec.ValidationError as error:
             fault = told(error, path)
             yield fault if fault.path != path else Fault(path, _in_words(tree, shape, fault))
+
+
+def _missing(name: str, tree: dict[str, Any], kind: type[Struct]) -> str:
+    """That a field is missing, and the name that was probably meant for it."""
+    known = {field.name for field in _fields(kind)}
+    unknown = [named(other) for other in tree if other not in known][:MAX_WARNINGS]
+    if meant := difflib.get_close_matches(name, unknown, n=1):
+        return f"{name} is required, and {meant[0]!r} is no field"
+    return f"{name} is required"
 
 
 def _fits(tree: Any, meta: Meta | None) -> bool:
@@ -181,6 +190,8 @@ def _unknown(
     if shape.struct is not None and isinstance(tree, dict):
         fields = {field.name: field.shape for field in _fields(shape.struct)}
         for name, value in tree.items():
+            if name not in fields and value is None:
+                continue  # a null asks for nothing: SDKs echo messages with them
             if name not in fields:
                 yield _joined(path, named(name)), list(fields)
             elif fields[name].nested:

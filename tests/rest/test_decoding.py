@@ -67,7 +67,7 @@ async def send(client: Client, data: bytes | str | io.BytesIO, **headers: str) -
 
 async def test_what_nobody_reads_is_reported_whatever_it_is(client: Client) -> None:
     body = (
-        '{"someText": "é", "number": 2, "\\u0000": "\\u0000", "some_text": "b",'
+        '{"someText": "é", "number": 2, "\\u0000": "\\u0000", "some_text": "b", "none": null,'
         ' "nested": [{"id": "a", "naem": 1}, {"id": "b", "more": {"id": "c", "x": {}}}],'
         ' "free": {"any": 1}}'
     )
