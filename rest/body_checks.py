@@ -34,6 +34,7 @@ _MAX_NAME = 100
 """Characters of a sender's own name in a message."""
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
+_QUOTED = re.compile(r"`([^`]*)`")
 _JSON_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _JSON_NAMES |= {name: name for name in ("null", "array", "object")}
 """Of what msgspec names as Python does; other names are quoted."""
@@ -112,8 +113,15 @@ def told(error: msgspec.ValidationError, path: str = "") -> Fault:
     place = _joined(path, (found["path"] or "").lstrip(".") if found else "")
     if missing := _MISSING.search(what):  # the path is that of its owner
         return Fault(_joined(place, missing["name"]), f"{missing['name']} is required")
-    message = re.sub(r"`([^`]*)`", lambda name: _JSON_NAMES.get(name[1], f"'{name[1]}'"), what)
+    message = _QUOTED.sub(lambda found: _in_json(found[1]), what)
     return Fault(place, message.rstrip("."))
+
+
+def _in_json(name: str) -> str:
+    """Types as JSON names them; other names are quoted."""
+    types = name.split(" | ")
+    known = [_JSON_NAMES[one] for one in types if one in _JSON_NAMES]
+    return " | ".join(known) if len(known) == len(types) else f"'{name}'"
 
 
 def shown(value: Any) -> str:
