@@ -6,6 +6,7 @@ trigger: a small model forgets the tag that would be the trigger, and its JSON w
 
 - ``auto``: prose, calls, or prose and then calls. Prose has no ``<``, ``{`` or ``[``: whatever
   begins with one of them is a call. A call stands in ``<tool_call>`` tags, or alone.
+- Behind calls where none may be made now: prose alone.
 - ``required``, a named tool: calls only, or that one call. The answer ends with it.
 - Arguments fit the tool's schema as ``json_schemas.bounded`` has it; so does a formatted answer.
 
@@ -38,11 +39,17 @@ _COMPACT = {
 """As Qwen was taught to write JSON; blanks without end cannot come."""
 
 
-def answer_grammar(offer: ToolOffer | None, answer_format: AnswerFormat | None) -> str:
-    """The grammar, or nothing where anything may be written."""
+def answer_grammar(
+    offer: ToolOffer | None, answer_format: AnswerFormat | None, *, prose: bool = False
+) -> str:
+    """The grammar, or nothing where anything may be written.
+
+    ``prose``: where nothing may be called and no format is asked for, prose all the same."""
     tools = bool(offer and offer.tools and offer.choice != "none")
     if offer is None or not tools:
-        return f"{_HEAD}start: {_json(_format_schema(answer_format))}\n" if answer_format else ""
+        if answer_format is not None:
+            return f"{_HEAD}start: {_json(_format_schema(answer_format))}\n"
+        return f"{_HEAD}start: PROSE\nPROSE: {_PROSE}\n" if prose else ""
     rules = _call_rules(offer)
     count = f"{{0,{MOST_CALLS - 1}}}"
     more = (

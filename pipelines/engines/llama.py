@@ -12,6 +12,7 @@ Rules
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -34,7 +35,6 @@ from .llama_server import (
     CompletionServer,
     ContextExceeded,
     LlamaSettings,
-    offer_behind,
     open_server,
     request_of,
     shortened,
@@ -138,8 +138,13 @@ class LlamaChat:
             return self._ask(history, replace(wanted, offer=offered))
 
         formatted = answer_format is not None
+        written = ""
         async with aclosing(sure_calls(ask, messages, offer, formatted=formatted)) as deltas:
             async for delta in deltas:
+                if formatted:
+                    written += delta.text
+                    if delta.finish_reason == "stop" and not _is_json(written):
+                        raise EngineFailed(f"{self.model_id}: the answer is not in its format")
                 yield delta
 
     async def _ask(
@@ -243,6 +248,15 @@ class LlamaChat:
             raise EngineTimeout(f"{self.model_id}: no further token within {wait:g} s") from None
 
 
+def _is_json(text: str) -> bool:
+    """Whether the grammar held: llama.cpp goes on without one that it cannot compile."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 def _producer(
     server: CompletionServer,
     run: _Run,
@@ -296,7 +310,7 @@ def _answer(
         messages,
         max_tokens=wanted.max_tokens,
         temperature=wanted.temperature,
-        offer=offer_behind(messages, wanted.offer, steps=wanted.steps),
+        offer=wanted.offer,
         answer_format=wanted.answer_format,
         steps=wanted.steps,
     )

@@ -130,7 +130,7 @@ def request_of(
 ) -> dict[str, Any]:
     """The request body: streamed, with usage, sampled for speech.
 
-    ``offer`` as ``offer_behind`` gives it. Where tools or a format are given, the answer is written
+    Where tools or a format are given, the answer is written
     under a grammar, which keeps markdown out of the prose itself: a format's texts may need it.
     Words are made dearer by repetition, or a small model runs in circles (8 of 30 stories did,
     1 of 30 with it); not in a conversation with tools, for calls and their outputs must be
@@ -138,7 +138,10 @@ def request_of(
 
     ``return_progress`` makes the server call back after each batch of the prompt, which is
     where an answer can be cancelled before its first token."""
-    grammar = answer_grammar(offer, answer_format)
+    called = any(message.calls for message in messages)
+    prose = called or (offer is not None and bool(offer.tools))
+    offer = offer_behind(messages, offer, steps=steps)
+    grammar = answer_grammar(offer, answer_format, prose=prose)
     talking = temperature > 0 and not grammar
     told = told_offer(told_outputs(messages, tagged=steps), offer)
     return {

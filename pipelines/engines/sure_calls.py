@@ -14,7 +14,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
-from .base import ChatDelta, ChatMessage, ToolCallDelta, ToolOffer, new_call_id
+from .base import (
+    ChatDelta,
+    ChatMessage,
+    ToolCallDelta,
+    ToolDefinition,
+    ToolOffer,
+    new_call_id,
+)
 from .written_calls import CallReader
 
 Ask = Callable[[Sequence[ChatMessage], ToolOffer | None], AsyncGenerator[ChatDelta, None]]
@@ -29,10 +36,15 @@ async def sure_calls(
 ) -> AsyncGenerator[ChatDelta, None]:
     """The answer of ``ask`` to ``messages``; its last delta has the counts of all that was asked.
 
-    ``offer``: the tools of this answer, also where they may not be called; None where there are
-    none, and the text is passed on as it is. ``formatted``: the answer is to be JSON."""
+    ``offer``: the tools of this answer. Those that the messages call count as well, though they
+    may not be called now; where there are none the text is passed on as it is. ``formatted``: the
+    answer is to be JSON."""
     prompt = completion = 0
     history, offered = messages, offer
+    if offer is None or not offer.tools:
+        names = dict.fromkeys(call.name for message in messages for call in message.calls)
+        tools = tuple(ToolDefinition(name, "", '{"type": "object"}') for name in names)
+        offer = ToolOffer(tools, "none") if tools else None
     for attempt in range(2):
         answer = _Answer(offer, messages, formatted=formatted)
         async with aclosing(ask(history, offered)) as stream:

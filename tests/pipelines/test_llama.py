@@ -199,6 +199,11 @@ async def test_a_long_history_loses_its_oldest_messages(
         await drain(chat, "y" * 100)
 
 
+async def test_an_answer_that_is_not_in_its_format_is_a_failure(chat: LlamaChat) -> None:
+    with pytest.raises(EngineFailed, match="not in its format"):
+        _ = [d async for d in chat.stream(ask("hi"), answer_format=AnswerFormat())]
+
+
 async def test_a_closed_engine_says_so(chat: LlamaChat) -> None:
     await chat.close()
     with pytest.raises(EngineFailed, match="shut down"):

@@ -125,6 +125,9 @@ def test_what_is_offered_behind_an_output_depends_on_the_model() -> None:
     assert offer_behind(answered, offer, steps=True) == ToolOffer((FIND,), "auto")
     assert offer_behind(asked, ToolOffer((FIND,), "none")) is None
     assert offer_behind(asked, None) is None
+    assert "start: PROSE\n" in request_of(answered, max_tokens=8, temperature=0.4)["grammar"]
+    none = ToolOffer((FIND,), "none")
+    assert "PROSE" in request_of(asked, max_tokens=8, temperature=0.4, offer=none)["grammar"]
     in_words = request_of(answered, max_tokens=8, temperature=0.0)
     assert [message["role"] for message in in_words["messages"]] == ["user", "user"]
     in_tags = request_of(answered, max_tokens=8, temperature=0.0, steps=True)

@@ -96,6 +96,14 @@ async def test_a_call_where_none_may_be_made_is_asked_for_in_words() -> None:
     assert "plain words" in script.asked[1][0][-1].content
 
 
+async def test_tools_of_the_history_are_known_where_none_is_offered() -> None:
+    made = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
+    history = [*ASKED, made, ChatMessage("tool", "three", call_id="c")]
+    script = Script(CALL, "Three pens.")
+    assert (await read(script, None, history))[:2] == ("Three pens.", [])
+    assert [offer for _, offer in script.asked] == [None, None]
+
+
 async def test_a_call_that_was_made_is_not_made_again() -> None:
     script = Script(CALL, "Three pens.")
     made = ChatMessage("assistant", "", (ChatToolCall("c", "find", '{"thing":"pens"}'),))
