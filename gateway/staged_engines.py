@@ -169,9 +169,9 @@ class StagedEngines:
         """The chat model."""
         return self._engines.chat(model_id)
 
-    def speaker(self, model_id: str, language: str) -> Speaker:
+    def speaker(self, model_id: str, language: str, voice: str = "default") -> Speaker:
         """Text-to-speech."""
-        return self._engines.speaker(model_id, language)
+        return self._engines.speaker(model_id, language, voice)
 
     def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
         """Every name that is not served in calls."""

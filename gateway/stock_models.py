@@ -47,9 +47,9 @@ class StockModels:
         """The chat model."""
         return _find(self._engines.chat, model_id, _TALKS)
 
-    def speaker(self, model_id: str, language: str) -> Speaker:
+    def speaker(self, model_id: str, language: str, voice: str = DEFAULT) -> Speaker:
         """Text-to-speech."""
-        return _find(lambda known: self._engines.speaker(known, language), model_id, SPEECH)
+        return _find(lambda known: self._engines.speaker(known, language, voice), model_id, SPEECH)
 
     def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
         """Every name that is not served in calls, by itself or as the default."""

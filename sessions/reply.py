@@ -270,7 +270,7 @@ class ReplyTask:
         if not speech:
             self._put(clause, b"")
             return
-        speaker = self._engines.speaker(config.speech_model, config.language)
+        speaker = self._engines.speaker(config.speech_model, config.language, config.voice)
         resampler = Resampler(speaker.sample_rate, self._rate)
         audio = speaker.speak(
             speech, voice=config.voice, speed=config.speed, language=config.language

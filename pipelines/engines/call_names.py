@@ -50,7 +50,7 @@ class NameFault:
 def name_faults(names: CallNames, engines: "Engines") -> tuple[NameFault, ...]:
     """Every name that is not served in calls; empty where all are. Loads nothing."""
     scribe = engines.transcription_id(names.transcription_model)
-    speech = engines.speech_id(names.speech_model, names.language)
+    speech = engines.speech_id(names.speech_model, names.language, names.voice)
     faults = [
         *_no_model("model", names.model, Role.CHAT, engines.chat_id(names.model), engines),
         *_no_model(
@@ -103,6 +103,8 @@ def _no_voice(names: CallNames, served_by: str, engines: "Engines") -> list[Name
     if voices is None or own_voice(names.voice) in {DEFAULT, *(voice.id for voice in voices)}:
         return []
     base = base_language(names.language)
+    if engines.voice_decides(names.speech_model):
+        voices = engines.all_voices_in_calls()
     fitting = [voice.id for voice in voices if base_language(voice.language) == base]
     message = (
         f"No voice {names.voice!r} speaks {names.language!r} in calls here. Accepted: "

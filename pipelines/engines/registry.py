@@ -164,10 +164,10 @@ class Engines(JobLookUps):
             model_id = self._settings.transcription_model or DEFAULT
         return self.best(Role.TRANSCRIPTION, model_id)
 
-    def speaker(self, model_id: str, language: str) -> Speaker:
-        """The voice for ``language`` (``en``, ``de-AT``, …)."""
+    def speaker(self, model_id: str, language: str, voice: str = DEFAULT) -> Speaker:
+        """The engine that speaks ``language`` (``en``, ``de-AT``, …) with ``voice``."""
         base = base_language(language)
-        model_id = self.speech_id(model_id, language)
+        model_id = self.speech_id(model_id, language, voice)
         engine = self.find(Role.SPEECH, model_id)
         status = self.status(Role.SPEECH, model_id)
         if status.languages and base not in status.languages:
@@ -178,14 +178,22 @@ class Engines(JobLookUps):
             )
         return cast(Speaker, engine)
 
-    def speech_id(self, model_id: str, language: str) -> str:
-        """The voice engine that ``model_id`` stands for in a call."""
-        model_id = self._routes.engine_of(model_id)
-        if model_id == DEFAULT:
-            model_id = self._settings.speech_model or DEFAULT
-        if model_id == DEFAULT:
-            return HIBARI if base_language(language) == "en" else PICO
-        return model_id
+    def speech_id(self, model_id: str, language: str, voice: str = DEFAULT) -> str:
+        """The voice engine that ``model_id`` stands for in a call. By default a voice that speaks
+        the language decides."""
+        if not self.voice_decides(model_id):
+            named = self._routes.engine_of(model_id)
+            return named if named != DEFAULT else str(self._settings.speech_model)
+        base = base_language(language)
+        for info in self.all_voices_in_calls():
+            if info.id == voice and base_language(info.language) == base:
+                return info.engine
+        return HIBARI if base == "en" else PICO
+
+    def voice_decides(self, model_id: str) -> bool:
+        """Whether a call's voice chooses the engine, no model having been named or configured."""
+        named = self._routes.engine_of(model_id)
+        return named == DEFAULT and (self._settings.speech_model or DEFAULT) == DEFAULT
 
     def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
         """See ``call_names``."""
@@ -216,6 +224,12 @@ class Engines(JobLookUps):
         usable = [s for s in voices if self.in_calls(Role.SPEECH, s.model_id)]
         return tuple({language for status in usable for language in status.languages})
 
+    def all_voices_in_calls(self) -> tuple[VoiceInfo, ...]:
+        """The voices of all engines that calls can use and know the voices of."""
+        engines = [s.model_id for s in self.statuses() if s.role is Role.SPEECH]
+        usable = [model_id for model_id in engines if self.in_calls(Role.SPEECH, model_id)]
+        return tuple(one for model_id in usable for one in self.voices_in_calls(model_id) or ())
+
     def voices_in_calls(self, model_id: str) -> tuple[VoiceInfo, ...] | None:
         """The voices of an engine; None where only an upstream knows them."""
         if self.status(Role.SPEECH, model_id).upstream:
@@ -223,15 +237,16 @@ class Engines(JobLookUps):
         return self._routes.own(model_id)
 
     def call_options(self) -> CallOptions:
-        """What a caller may choose among."""
+        """What a caller may choose among: the voices and languages that ``name_faults`` takes."""
         chat_id = self.chat_id(DEFAULT)
         notes = [s.note for s in self.statuses() if (s.role, s.model_id) == (Role.CHAT, chat_id)]
-        speech = [s.model_id for s in self.statuses() if s.role is Role.SPEECH]
-        usable = [model_id for model_id in speech if self.in_calls(Role.SPEECH, model_id)]
-        voices = [voice for model_id in usable for voice in self.voices_in_calls(model_id) or ()]
-        return CallOptions(
-            tuple(voices), tuple(sorted(self.spoken_in_calls())), chat_id, next(iter(notes), "")
-        )
+        voices = self.all_voices_in_calls()
+        fit = [
+            v for v in voices if not self.name_faults(CallNames(voice=v.id, language=v.language))
+        ]
+        spoken = sorted(self.spoken_in_calls())
+        languages = [one for one in spoken if not self.name_faults(CallNames(language=one))]
+        return CallOptions(tuple(fit), tuple(languages), chat_id, next(iter(notes), ""))
 
     @property
     def turn_detector(self) -> TurnDetector:

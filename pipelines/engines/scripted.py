@@ -344,7 +344,12 @@ class ScriptedEngines:
         self._check(Role.CHAT, model_id)
         return self.chat_model
 
-    def speaker(self, model_id: str, language: str) -> ScriptedSpeaker:  # noqa: ARG002
+    def speaker(
+        self,
+        model_id: str,
+        language: str,  # noqa: ARG002 - protocol
+        voice: str = "default",  # noqa: ARG002 - protocol
+    ) -> ScriptedSpeaker:
         """The scripted voice."""
         self._check(Role.SPEECH, model_id)
         return self.voice

@@ -114,6 +114,8 @@ async def test_engines_have_names_and_the_contract_its_own(make: Make, house: Ho
     assert engines.chat("qwen") is engines.chat("default")
     assert engines.speaker("pico", "en") == house.pico
     assert engines.speaker("blab-stable", "en") == house.hibari
+    assert engines.speaker("default", "en", "en-GB") == house.pico
+    assert engines.speaker("default", "en", "de-DE") == house.hibari
     assert engines.transcriber("verinova-stable") == house.scribe
     assert engines.chat("verinova-stable") == engines.chat("default")
     assert engines.hearing("verinova-stable") == house.ears
@@ -269,5 +271,6 @@ async def test_the_real_engines_are_live(models_dir: Path) -> None:
 
 async def test_a_caller_is_told_what_to_choose_among(make: Make) -> None:
     options = (await make()).call_options()
-    assert options.languages == ("de", "en")
+    assert options.languages == ("en",), "de is spoken, and not understood"
+    assert [voice.id for voice in options.voices] == ["heart", "en-GB"]
     assert options.chat_model == "qwen"
