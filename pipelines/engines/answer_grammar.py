@@ -70,7 +70,7 @@ _HEAD = "%llguidance {}\n"
 
 def _call_rules(offer: ToolOffer) -> str:
     wanted = [t for t in offer.tools if offer.choice in ("auto", "required", t.name)]
-    schemas = [arguments_schema(tool.parameters) for tool in wanted]
+    schemas: list[Mapping[str, Any]] = [arguments_schema(tool.parameters) for tool in wanted]
     if sum(len(json.dumps(schema)) for schema in schemas) > MOST_SCHEMA:
         schemas = [{"type": "object"}] * len(schemas)
     names = " | ".join(f"call{number}" for number in range(len(wanted)))

@@ -14,12 +14,15 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 DEPTH = 16
 NODES = 1500
 SIZE = 48_000
 """Characters of one schema; a larger one is left open."""
+KEPT = 20_000
+"""Characters of the longest parameters whose schema is remembered."""
 CHOICES, CHOICE_CHARACTERS = 400, 12_000
 BRANCHES = 32
 LENGTH = 4000
@@ -104,9 +107,13 @@ def bounded(schema: Any) -> dict[str, Any]:
     return made
 
 
-def arguments_schema(parameters: str) -> dict[str, Any]:
-    """The schema of a tool's arguments, always an object. ``parameters`` as in ToolDefinition; a
-    tool without any takes none."""
+def arguments_schema(parameters: str) -> Mapping[str, Any]:
+    """The schema of a tool's arguments, always an object; not to be changed, it is kept for the
+    next answer. ``parameters`` as in ToolDefinition; a tool without any takes none."""
+    return (_kept if len(parameters) <= KEPT else _arguments)(parameters)
+
+
+def _arguments(parameters: str) -> Mapping[str, Any]:
     try:
         given = json.loads(parameters)
     except (ValueError, RecursionError):
@@ -117,6 +124,9 @@ def arguments_schema(parameters: str) -> dict[str, Any]:
     if made.get("type") == "object" or "anyOf" in made or "$ref" in made:
         return made
     return {"type": "object"}
+
+
+_kept = lru_cache(512)(_arguments)
 
 
 class _Bounding:

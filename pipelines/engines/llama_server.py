@@ -167,13 +167,14 @@ def offer_behind(
     """What is offered to the embedded model where ``offer`` was asked for.
 
     ``steps``: whether the model can be trusted to use tools behind an output, step by step (see
-    ``told_outputs``). A choice that compels a call holds for the first step only, or it would
-    have no end."""
+    ``told_outputs``), and to make several calls at once: compelled to call, the 0.5B model goes on
+    to cities that nobody named. A choice that compels a call holds for the first step only, or it
+    would have no end."""
     if offer is None or not offer.tools or offer.choice == "none":
         return None
     if messages and messages[-1].role == "tool":
         return replace(offer, choice="auto") if steps else None
-    return offer
+    return offer if steps else replace(offer, parallel=False)
 
 
 class ChunkReader:

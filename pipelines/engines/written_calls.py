@@ -16,6 +16,7 @@ import contextlib
 import json
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from .base import ToolCallDelta, ToolOffer, new_call_id
@@ -40,7 +41,7 @@ class CallReader:
         self.repeats = False
         """A call was left out that had been made before."""
         self._schemas = {tool.name: arguments_schema(tool.parameters) for tool in offer.tools}
-        self._markup = Markup(tuple(self._schemas), bare=not formatted)
+        self._markup = _markup(tuple(self._schemas), not formatted)
         self._held = ""
         self._kind: str | None = None
         """The kind of form at the beginning of what is held."""
@@ -156,6 +157,11 @@ class CallReader:
         bare = _letters(name.rpartition(".")[2])
         alike = [known for known in self._schemas if _letters(known) == bare]
         return alike[0] if len(alike) == 1 else None
+
+
+@lru_cache(64)
+def _markup(names: tuple[str, ...], bare: bool) -> Markup:
+    return Markup(names, bare=bare)
 
 
 def _canonical(arguments: Any) -> str:

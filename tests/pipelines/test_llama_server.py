@@ -120,7 +120,8 @@ def test_what_is_offered_behind_an_output_depends_on_the_model() -> None:
     offer = ToolOffer((FIND,), "required")
     asked = [ChatMessage("user", "find it")]
     answered = [*asked, CALLED, FOUND]
-    assert offer_behind(asked, offer) == offer
+    assert offer_behind(asked, offer) == ToolOffer((FIND,), "required", parallel=False)
+    assert offer_behind(asked, offer, steps=True) == offer
     assert offer_behind(answered, offer) is None
     assert offer_behind(answered, offer, steps=True) == ToolOffer((FIND,), "auto")
     assert offer_behind(asked, ToolOffer((FIND,), "none")) is None
