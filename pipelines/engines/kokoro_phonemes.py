@@ -1,8 +1,10 @@
 """Phonemizer: text in some language to the phonemes that Kokoro reads.
 
-English has the rules and dictionaries inside hibari-tts (misaki's alphabet, which is Kokoro's).
-Other languages need the program ``espeak-ng``, if there is one on PATH: it is run as a program of
-its own, a clause at a time, and its IPA is rewritten as misaki does it.
+English has the rules and dictionaries inside hibari-tts (misaki's alphabet, which is Kokoro's),
+Portuguese those of ``portuguese_phonemes``: as Whisper base hears pf_dora (16 sentences), 6 % of
+the words are wrong with them and 7 % with espeak-ng's phonemes. Other languages need the program
+``espeak-ng``, if there is one on PATH: it is run as a program of its own, a clause at a time, and
+its IPA is rewritten as misaki does it.
 
 Rules
 - Blocking: for an engine's thread. English is not safe to share between threads, the rest is.
@@ -15,16 +17,18 @@ Rules
 import re
 import shutil
 import subprocess
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
+from . import portuguese_phonemes
 from .base import EngineFailed
 
-ENGLISH = "en"
+ENGLISH, PORTUGUESE = "en", "pt"
 ESPEAK_VOICES = {
-    language: {"fr": "fr-fr", "pt": "pt-br"}.get(language, language)
+    language: {"fr": "fr-fr"}.get(language, language)
     for language in (
-        "ar bg cs da de el es et fi fr hi hr hu id it ko lv nl pl pt ro ru sk sl sv tr uk vi"
+        "ar bg cs da de el es et fi fr hi hr hu id it ko lv nl pl ro ru sk sl sv tr uk vi"
     ).split()
 }
 """Language to the program's name for it."""
@@ -60,7 +64,7 @@ class Phonemizer:
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages whose phonemes it knows, by their first subtag."""
-        return (ENGLISH, *(ESPEAK_VOICES if self._program is not None else ()))
+        return (ENGLISH, PORTUGUESE, *(ESPEAK_VOICES if self._program is not None else ()))
 
     def reason(self, language: str) -> str | None:
         """Why ``language`` is not spoken, to be shown to a user; None where it is."""
@@ -80,12 +84,18 @@ class Phonemizer:
             raise EngineFailed(f"{language!r} is not spoken: {reason}")
         if base_language(language) == ENGLISH:
             return str(self._rules(language.lower() == "en-gb")(text))
-        voice = ESPEAK_VOICES[base_language(language)]
+        read = self._reader(base_language(language))
         spoken = []
         for place, piece in enumerate(_PUNCTUATION.split(text.translate(_QUOTES))):
             punctuation = place % 2 == 1
-            spoken.append(f"{piece} " if punctuation else self._piece(piece, voice))
+            spoken.append(f"{piece} " if punctuation else read(piece))
         return "".join(spoken).strip()
+
+    def _reader(self, language: str) -> Callable[[str], str]:
+        """What reads pieces of ``language`` that have no punctuation."""
+        if language == PORTUGUESE:
+            return portuguese_phonemes.phonemes
+        return partial(self._piece, voice=ESPEAK_VOICES[language])
 
     def _rules(self, british: bool) -> Any:
         """The English rules, loaded when first needed (0.6 s, 80 MB)."""

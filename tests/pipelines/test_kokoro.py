@@ -22,6 +22,7 @@ from pipelines.engines.kokoro import MAX_TOKENS, SAMPLE_RATE, KokoroSpeaker, rec
 from pipelines.engines.kokoro_phonemes import Phonemizer
 from pipelines.engines.kokoro_voices import PROSODY, ROWS, SIZE, VOICES, Styles
 from pipelines.engines.moonshine import MoonshineTranscriber
+from pipelines.engines.whisper import WhisperTranscriber
 
 LETTERS = {letter: place for place, letter in enumerate("abcdefghijklmnopqrstuvwxyz .,!?", 1)}
 
@@ -223,3 +224,22 @@ async def test_emotion_moves_the_pitch_and_no_word(kokoro: KokoroSpeaker, models
     calm, neutral, lively = moved
     assert neutral > 1.2 * calm
     assert lively > 1.3 * neutral
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_portuguese_is_understood(kokoro: KokoroSpeaker, models_dir: Path) -> None:
+    text = "Bom dia, como posso ajudar você hoje? Obrigado pela sua paciência."
+    ears = await WhisperTranscriber.load(
+        models_dir / "whisper-base", models_dir / "silero-vad" / "silero_vad.onnx"
+    )
+    pcm = b"".join([chunk async for chunk in kokoro.speak(text, language="pt")])
+    padding = bytes(HEARING_RATE)
+
+    async def said() -> AsyncIterator[bytes]:
+        yield padding + resample(pcm, SAMPLE_RATE, HEARING_RATE) + padding
+
+    hearings = [one async for one in ears.transcribe_file(said())]
+    await ears.close()
+    heard = " ".join(one.segment.text for one in hearings if one.segment)
+    assert hearings[-1].language == "pt"
+    assert re.findall(r"\w+", heard.lower()) == re.findall(r"\w+", text.lower())

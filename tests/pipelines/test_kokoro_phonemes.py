@@ -28,12 +28,17 @@ def calls(tmp_path: Path) -> list[str]:
 
 
 def test_english_needs_no_program(english: Phonemizer) -> None:
-    assert english.languages == ("en",)
+    assert english.languages == ("en", "pt")
     assert english.phonemes("Hello there.") == "həlˈO ðˈɛɹ."
     assert english.phonemes("Hello there.", "en-GB") == "həlˈQ ðˈɛː."
     assert english.phonemes("It costs $12.", "en-US") == english.phonemes(
         "It costs twelve dollars."
     )
+
+
+def test_portuguese_needs_no_program(english: Phonemizer) -> None:
+    assert english.phonemes("Bom dia, tudo bem?", "pt-BR") == "bˈoŋ ʤˈiæ, tˈudʊ bˈAŋ?"
+    assert english.reason("pt-PT") is None
 
 
 def test_other_languages_are_refused_with_the_reason(english: Phonemizer) -> None:
@@ -50,8 +55,8 @@ def test_the_program_is_asked_for_each_piece_once(tmp_path: Path) -> None:
     assert calls(tmp_path) == ["-q --ipa --tie=^ -b 1 -v de --stdin"] * 2
     assert phonemizer.phonemes("Eins. ¿…?", "de") == "ʧIn mɪt. …?"
     assert len(calls(tmp_path)) == 2
-    phonemizer.phonemes("Um", "pt-BR")
-    assert calls(tmp_path)[2] == "-q --ipa --tie=^ -b 1 -v pt-br --stdin"
+    phonemizer.phonemes("Un", "fr-CA")
+    assert calls(tmp_path)[2] == "-q --ipa --tie=^ -b 1 -v fr-fr --stdin"
 
 
 def test_the_text_is_no_argument(tmp_path: Path) -> None:
@@ -72,9 +77,9 @@ def test_a_program_that_fails_or_hangs(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_what_is_found_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Phonemizer.found().languages == ("en",)
+    assert Phonemizer.found().languages == ("en", "pt")
     program(tmp_path, "cat")
-    assert Phonemizer.found().languages == ("en", *ESPEAK_VOICES)
+    assert Phonemizer.found().languages == ("en", "pt", *ESPEAK_VOICES)
 
 
 def test_the_base_of_a_tag() -> None:
