@@ -48,6 +48,7 @@ from .shelf import LOADING, Progress, Shelf
 from .speech_routes import HIBARI, PICO
 from .status import NEEDED, EngineStatus, Role
 from .upstream_models import DEFAULT, DISCOVERY_PERIOD, UpstreamModels
+from .voices import own_voice
 
 
 class Engines(JobLookUps):
@@ -185,7 +186,7 @@ class Engines(JobLookUps):
             named = self._routes.engine_of(model_id)
             return named if named != DEFAULT else str(self._settings.speech_model)
         base = base_language(language)
-        for info in self.all_voices_in_calls():
+        for info in self.all_voices_in_calls() if own_voice(voice) != DEFAULT else ():
             if info.id == voice and base_language(info.language) == base:
                 return info.engine
         return HIBARI if base == "en" else PICO
