@@ -2,6 +2,7 @@
 
 import base64
 import math
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -9,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.channels.wire.checks import SessionChecks
 from gateway.channels.wire.parse import _PARSERS, parse_event
 from media.formats import AudioFormat, Encoding
+from pipelines.engines.call_names import NameFault
+from pipelines.ssrf import CustomerHttp
 from sessions.channel import ClientFault, Partly, SpokenItem
 from sessions.core.config import Eagerness, SessionConfig, SessionKind, TurnMode
 from sessions.core.events import (
@@ -489,4 +493,25 @@ def test_any_json_value_is_an_event_or_a_client_fault(message: Any) -> None:
         assert outcome.message.encode()
         assert (outcome.param or "").encode() is not None
     else:
-        assert isinstance(outcome, (*get_args(Event), SpokenItem))
+        assert isinstance(outcome, (*get_args(Event), SpokenItem, Partly))
+
+
+NOTHING_SERVED = SessionChecks(
+    lambda names: (
+        NameFault("voice", names.voice, "none"),
+        NameFault("model", names.model, "none"),
+    ),
+    CustomerHttp().check,
+    locked=True,
+)
+
+
+@given(message=json_values | plausible | messages)
+def test_checks_refuse_as_the_form_does(message: Any) -> None:
+    """Whatever is sent, what is checked beyond the form is a client fault with a path."""
+    with suppress(ClientFault):
+        parsed = parse_event(message, CONFIG, NOTHING_SERVED)
+        event = parsed.event if isinstance(parsed, Partly) else parsed
+        if isinstance(event, ConfigureSession):
+            assert event.config.instructions == CONFIG.instructions
+            assert event.config.voice == CONFIG.voice
