@@ -261,7 +261,8 @@ class Settings:
         None,
         "what the request came to",
         "an http:// or https:// address without a path",
-        "What signed addresses of audio begin with, where a proxy stands in front.",
+        "What signed addresses of audio begin with, where a proxy stands in front. Anything but"
+        " loopback switches the demo page's key without sign-in off.",
     )
     twilio_auth_token: str | None = _setting(
         "BLAB_TWILIO_AUTH_TOKEN",
