@@ -95,9 +95,16 @@ def call_deltas(delta: dict[str, Any]) -> tuple[ToolCallDelta, ...]:
         pieces.append(
             ToolCallDelta(
                 int(piece.get("index") or 0),
-                piece.get("id") or "",
-                function.get("name") or "",
-                function.get("arguments") or "",
+                paired(piece.get("id") or ""),
+                paired(function.get("name") or ""),
+                paired(function.get("arguments") or ""),
             )
         )
     return tuple(pieces)
+
+
+def paired(text: str) -> str:
+    """Text with U+FFFD for its unpaired surrogates, which JSON can write and UTF-8 cannot."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -29,6 +29,8 @@ from pipelines.engines.openai_compatible import (
     UpstreamSpeaker,
     UpstreamTranscriber,
 )
+from pipelines.engines.openai_compatible.chat import _Answer
+from pipelines.engines.openai_compatible.errors import refusal
 from tests.pipelines.upstream_server import KEY, MODELS, Fault, Upstream
 
 HELLO = (ChatMessage("system", "Be kind."), ChatMessage("user", "Hello"))
@@ -434,3 +436,38 @@ class TestSettings:
         settings = dataclasses.replace(UpstreamSettings("http://host/v1", KEY))
         assert KEY not in repr(settings)
         assert KEY not in f"{settings}"
+
+
+def _content(*pieces: str) -> list[str]:
+    """Events of a stream, each with a piece as JSON writes it."""
+    return ['{"choices": [{"delta": {"content": "' + piece + '"}}]}' for piece in pieces]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        (("a\\ud83d", "\\ude00b"), "a\N{GRINNING FACE}b"),
+        (("\\ud83d\\ude00",), "\N{GRINNING FACE}"),
+        (("a\\ud83d", "b"), "a\ufffdb"),
+        (("\\ude00a", "\\ud83d"), "\ufffda"),
+    ],
+)
+def test_half_a_character_waits_for_the_other_half(pieces: tuple[str, ...], said: str) -> None:
+    deltas = _Answer(KEY, "model").read(_content(*pieces))
+    assert "".join(delta.text for delta in deltas) == said
+
+
+def test_what_an_upstream_writes_can_be_written_on() -> None:
+    call = '{"index": 0, "id": "\\udfff", "function": {"name": "\\ud800", "arguments": "\\udc00"}}'
+    event = '{"choices": [{"delta": {"reasoning": "\\ud800", "tool_calls": [' + call + "]}}]}"
+    (delta,) = _Answer(KEY, "model").read([event])
+    (piece,) = delta.calls
+    for text in (delta.thought, piece.call_id, piece.name, piece.arguments):
+        assert text == "\ufffd"
+    with pytest.raises(EngineFailed):
+        _Answer(KEY, "model").read(["[" * 100_000])
+
+
+@pytest.mark.parametrize("body", [b'{"error": {"message": "\\ud800"}}', b"[" * 100_000, b'"\xff"'])
+def test_an_error_that_is_no_text_is_told_without_it(body: bytes) -> None:
+    str(refusal(500, body, model="model", key=KEY)).encode()

@@ -15,7 +15,7 @@ from pipelines.engines.base import (
     EngineFailed,
     ToolOffer,
 )
-from pipelines.engines.chat_body import call_deltas, format_body, message_bodies, tools_body
+from pipelines.engines.chat_body import call_deltas, format_body, message_bodies, paired, tools_body
 from pipelines.engines.sure_calls import sure_calls
 
 from .client import UpstreamClient
@@ -101,6 +101,7 @@ class _Answer:
         self._model = model
         self._finish: str | None = None
         self._usage: dict[str, Any] = {}
+        self._half = ""
 
     def read(self, events: list[str]) -> list[ChatDelta]:
         """The texts and pieces of calls in ``events``, in order."""
@@ -113,7 +114,7 @@ class _Answer:
                 chunk = json.loads(event)
                 self._check(chunk)
                 deltas += self._deltas(chunk)
-            except (ValueError, AttributeError, TypeError):
+            except (ValueError, AttributeError, TypeError, RecursionError):
                 raise EngineFailed("the upstream's stream is not in the form agreed") from None
         return deltas
 
@@ -138,10 +139,18 @@ class _Answer:
         deltas = []
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") or {}
-            text, calls = delta.get("content") or "", call_deltas(delta)
+            text, calls = self._text(delta.get("content") or ""), call_deltas(delta)
             thought = delta.get("reasoning_content") or delta.get("reasoning") or ""
             if text or calls or thought:
-                deltas.append(ChatDelta(text, calls=calls, thought=str(thought)))
+                deltas.append(ChatDelta(text, calls=calls, thought=paired(str(thought))))
             self._finish = choice.get("finish_reason") or self._finish
         self._usage = chunk.get("usage") or self._usage
         return deltas
+
+    def _text(self, content: str) -> str:
+        """Text that UTF-8 can write. Some upstreams cut an emoji, a pair of surrogates in JSON,
+        between two deltas: its first half waits for the second."""
+        content, self._half = self._half + content, ""
+        if content[-1:] and "\ud800" <= content[-1] <= "\udbff":
+            content, self._half = content[:-1], content[-1]
+        return paired(content)

@@ -10,7 +10,6 @@ Rules
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import msgspec
 
 from pipelines.engines.base import EngineError, EngineFailed, EngineTimeout
 
@@ -116,8 +116,8 @@ class UpstreamClient:
     async def json(self, response: aiohttp.ClientResponse, limit: int = MODELS_LIMIT) -> Any:
         """The body, which must be a JSON object."""
         try:
-            parsed = json.loads(await self.body(response, limit))
-        except ValueError:
+            parsed = msgspec.json.decode(await self.body(response, limit))
+        except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, dict):
             raise EngineFailed("the upstream's answer is not the JSON object it should be")

@@ -1,7 +1,8 @@
 """What an upstream's refusal means, in words that are safe to show to a user."""
 
-import json
 import re
+
+import msgspec
 
 from pipelines.engines.base import EngineBusy, EngineError, EngineFailed, ModelUnavailable
 
@@ -38,8 +39,8 @@ def refusal(status: int, body: bytes, *, model: str, key: str) -> EngineError:
 def _described(body: bytes) -> tuple[str, str]:
     """Message and code of an error body, in OpenAI's shape or one of its common variants."""
     try:
-        parsed = json.loads(body)
-    except ValueError:
+        parsed = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
         return "", ""  # a proxy's HTML page says nothing to a user
     error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
     if isinstance(error, dict):
