@@ -9,7 +9,7 @@ voice.
 
 import re
 
-_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)")
+_SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？।][」』]?")
 _CLAUSE_END = re.compile(r"[,;:—–](?=\s)|\s[-–—](?=\s)")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|approx)|\b[A-Z])\.$", re.I

@@ -8,7 +8,8 @@ history, so that "heard is a prefix of told, told of generated" is about one and
 Rules
 - What is ambiguous is text: ``a < b``, ``2 * 3``, ``(555) 0199``, ``<Enter>``, ``snake_case``. In
   parentheses only the words of a stage direction make one: "(laughs softly)". In brackets and
-  asterisks it may also be what stands alone between sentences: "[excited]", "*tilts head*".
+  asterisks it may also be what stands alone between sentences: "[excited]", "*tilts head*". Within
+  a sentence it has to say what somebody does: "I love *music*" stays.
 - Line breaks stay, one for each run of them: the voice pauses there.
 - Text is held back only where it may be the beginning of markup, and no longer than markup is
   (``LONGEST``). The result does not depend on how the text was cut into deltas.
@@ -43,7 +44,7 @@ _BESIDES = frozenset(
     short brief little slight small light soft warm cheerful friendly calm gentle serious excited
     sad happy moment second seconds bit head eyes shoulders hand hands takes taking take speaks
     speaking says out loud under again back at low quiet awkward nervous dramatic background
-    playing sound sounds effect plays sich leise kurz laut kurze
+    playing sound sounds effect plays s sec secs ms sich leise kurz laut kurze
     """.split()
 )
 """Words that it may have beside a cue; adverbs in -ly may stand there too."""
@@ -87,6 +88,7 @@ _NOTE = re.compile(
 _ACT = re.compile(r"[^\d_<>{}()\[\]=/*\n]+")
 """The signs that a stage direction may consist of."""
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
 
 _BLANK_LINE = re.compile(r"[ \t\r]*\n")
 _FENCE = re.compile(r"[ \t]*```\w*[ \t]*(?:\n|\Z)")
@@ -177,7 +179,7 @@ class SpokenForm:
         if unfinished and not last:
             return None
         number = int(found["number"])
-        if number not in (1, self._number + 1) or _ORDINAL.match(word):
+        if not 1 <= number <= self._number + 1 or _ORDINAL.match(word):
             self._line_start = False
             return ""
         self._number = number
@@ -238,7 +240,7 @@ class SpokenForm:
             return None
         content = found["content"]
         acts = self._alone(found.end()) and _ACT.fullmatch(content) is not None
-        if acts or _NOTE.fullmatch(content) or _directs(content):
+        if acts or _NOTE.fullmatch(content) or _directs(_DIGITS.sub(" ", content)):
             return self._leave_out(found.end(), last)
         return self._keep(1)
 
@@ -246,7 +248,13 @@ class SpokenForm:
         end = self._held.find(")", 0, LONGEST)
         if end < 0:
             return None if not last and _may_direct(self._held[1:]) else self._keep(1)
-        return self._leave_out(end + 1, last) if _directs(self._held[1:end]) else self._keep(1)
+        if not _directs(content := self._held[1:end]):
+            return self._keep(1)
+        if not last and not self._held[end + 1 :].strip(" \t"):
+            return None
+        if _moves(content) or self._alone(end + 1):
+            return self._leave_out(end + 1, last)
+        return self._keep(1)
 
     def _asterisk(self, last: bool) -> str | None:
         held, before = self._held, self._last[-1:]
@@ -270,7 +278,7 @@ class SpokenForm:
         elif acts or _directs(content):
             if not last and not held[end + 1 :].strip(" \t"):
                 return None
-            if _directs(content) or self._alone(end + 1):
+            if self._alone(end + 1) or (_directs(content) and _moves(content)):
                 return self._leave_out(end + 1, last)
         self._emphasis = True
         return self._drop(1)
@@ -340,6 +348,12 @@ def _directs(content: str) -> bool:
         return False
     words = [word.lower() for word in _WORD.findall(content)]
     return any(word in _CUES for word in words) and all(map(_goes_along, words))
+
+
+def _moves(content: str) -> bool:
+    """Whether a stage direction says what somebody does: "laughs", "lacht"; not "music"."""
+    words = {word.lower() for word in _WORD.findall(content)} & _CUES
+    return any(word.endswith(("s", "t")) for word in words - {"beat", "throat"})
 
 
 def _may_direct(content: str) -> bool:

@@ -27,6 +27,7 @@ def split(text: str, width: int = 3) -> list[str]:
         ("Dr. Smith is at 3.5 miles, e.g. there.", ["Dr. Smith is at 3.5 miles,", " e.g. there."]),
         ("First\nSecond", ["First\n", "Second"]),
         ("Is it? Yes! Good.", ["Is it?", " Yes!", " Good."]),
+        ("そうです。はい、どうぞ。", ["そうです。", "はい、どうぞ。"]),
     ],
 )
 def test_cuts_where_a_voice_would(text: str, clauses: list[str]) -> None:

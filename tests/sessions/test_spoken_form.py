@@ -17,6 +17,8 @@ def spoken(pieces: Sequence[str]) -> str:
 @pytest.mark.parametrize(
     ("text", "speech"),
     [
+        ("1. A\n   1. a\n   2. b\n2. B\n3. C", "A\na\nb\nB\nC"),
+        ("I love *music* and *laughing*.", "I love music and laughing."),
         ("1. High usage: a lot.\n2. Overheating: hot.", "High usage: a lot.\nOverheating: hot."),
         ("Sure:\n\n1. Paris\n\n2. Rome\n", "Sure:\nParis\nRome\n"),
         ("1. Paris is nice. 2. Rome is old.", "Paris is nice. Rome is old."),
@@ -48,6 +50,8 @@ def test_markup_is_left_out(text: str, speech: str) -> None:
         ("Good morning! *tilts head and waves*", "Good morning! "),
         ("Sure. *takes a deep breath* Then we start.", "Sure. Then we start."),
         ("[EXCITED] Great!", "Great!"),
+        ("[pause 2 seconds] Go.", "Go."),
+        ("Let me see. (pause) Yes.", "Let me see. Yes."),
         ("*räuspert sich* Guten Tag.", "Guten Tag."),
         ('<speak>Hello<break time="1s"/>there.</speak>', "Hello there."),
         ('<prosody rate="slow">Take</prosody> your time.', "Take your time."),
@@ -67,6 +71,7 @@ def test_directions_are_left_out(text: str, speech: str) -> None:
     [
         "if a < b and c > d, stop",
         "if a <b then c> d",
+        "The phone (voice) and the category (music) are new.",
         "Call (555) 0199, it is free.",
         "We are open (closed on Sundays) until five.",
         "(pause the video) and (I laugh a lot)",
