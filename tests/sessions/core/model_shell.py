@@ -116,6 +116,8 @@ class ModelReply:
     """Its playout is gone."""
     told: str = ""
     created: bool = False
+    filler: str = ""
+    """What it is to begin with, until that is spoken or too late."""
     done: ReplyDone | None = None
     records: int = 0
 
@@ -263,6 +265,12 @@ class ModelShell:
         commands = self.feed(ClauseReady(reply.number))
         return commands + self.generate(reply, text, samples)
 
+    def speak_filler(self, reply: ModelReply) -> None:
+        """The filler that was ordered for ``reply`` has been spoken."""
+        text, reply.filler = reply.filler, ""
+        reply.pieces.append((text, RATE // 2))
+        self.feed(ReplyPiece(reply.number, text, RATE // 2, RATE, filler=True))
+
     def generate(self, reply: ModelReply, text: str, samples: int) -> list[Command]:
         """More of ``reply``, whoever still wants it."""
         if not reply.dead:
@@ -354,6 +362,7 @@ class ModelShell:
                 assert covered.order.config.output_audio
                 assert not covered.pieces
                 assert self._lives(covered)
+                covered.filler = command.text
             case ListTools():
                 self.listings.append(command)
             case RunTool(call_id):

@@ -7,7 +7,7 @@ import pytest
 from sessions.core.commands import SpeakFiller, StartReply
 from sessions.core.config import SessionConfig
 from sessions.core.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE, filler_in
-from sessions.core.events import CancelResponse, ClauseReady, ReplyPiece, RequestResponse
+from sessions.core.events import CancelResponse, ClauseReady, RequestResponse
 from sessions.core.notices import ReplyDone
 from sessions.core.turns import State
 
@@ -91,8 +91,7 @@ def test_a_slow_answer_is_covered_by_a_filler_in_the_same_reply() -> None:
 def test_the_filler_is_heard_and_told_and_no_part_of_the_history() -> None:
     shell = asked()
     shell.pass_time(ANSWER_PATIENCE)
-    shell.reply.pieces.append(("One moment. ", 12_000))
-    shell.feed(ReplyPiece(shell.reply.number, "One moment. ", 12_000, 24_000, filler=True))
+    shell.speak_filler(shell.reply)
     shell.play(0.0)
     assert shell.stands(State.SPEAKING)
     shell.piece("It is noon.", 500)
@@ -108,9 +107,8 @@ def test_the_filler_is_heard_and_told_and_no_part_of_the_history() -> None:
 def test_a_filler_that_was_cut_leaves_nothing_in_the_history() -> None:
     shell = asked()
     shell.pass_time(ANSWER_PATIENCE)
-    shell.reply.pieces.append(("One moment. ", 24_000))
-    shell.feed(ReplyPiece(shell.reply.number, "One moment. ", 24_000, 24_000, filler=True))
-    shell.play(0.7)
+    shell.speak_filler(shell.reply)
+    shell.play(0.3)
     shell.feed(CancelResponse())
     assert shell.told(ReplyDone)[-1].heard == "One"
     shell.feed(RequestResponse())

@@ -235,6 +235,13 @@ class Calls(RuleBasedStateMachine):
         if whole and reply is not None:
             self.shell.generated(reply)
 
+    @precondition(lambda self: (reply := self._living()) and reply.filler and not reply.pieces)
+    @rule()
+    def speak_filler(self) -> None:
+        reply = self._living()
+        assert reply is not None
+        self.shell.speak_filler(reply)
+
     @precondition(lambda self: self._living())
     @rule(truncated=st.booleans())
     def generated(self, truncated: bool) -> None:
