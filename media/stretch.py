@@ -3,8 +3,9 @@
 from .formats import SAMPLE_BYTES
 from .graph import FilterGraph, Step, pcm_of
 
-MIN_TEMPO, MAX_TEMPO = 0.5, 2.0
-"""Beyond these speech falls to pieces."""
+MIN_TEMPO, MAX_TEMPO = 0.25, 4.0
+_ONE_FILTER = 2.0
+"""Beyond it the filter leaves samples out instead of blending them; two are put in a row."""
 
 
 def stretch(pcm: bytes, rate: int, tempo: float, to_rate: int | None = None) -> bytes:
@@ -15,7 +16,7 @@ def stretch(pcm: bytes, rate: int, tempo: float, to_rate: int | None = None) -> 
     to_rate = to_rate or rate
     steps: list[Step] = []
     if tempo != 1.0:
-        steps.append(("atempo", f"{tempo:.6f}"))
+        steps += _tempo_steps(tempo)
     if to_rate != rate:
         steps.append(("aresample", str(to_rate)))
     if not steps:
@@ -30,6 +31,12 @@ def stretch(pcm: bytes, rate: int, tempo: float, to_rate: int | None = None) -> 
         made += pcm_of(frame)
     size = stretched(len(pcm) // SAMPLE_BYTES, rate, tempo, to_rate) * SAMPLE_BYTES
     return bytes(made[:size]) + bytes(max(0, size - len(made)))
+
+
+def _tempo_steps(tempo: float) -> list[Step]:
+    if 1 / _ONE_FILTER <= tempo <= _ONE_FILTER:
+        return [("atempo", f"{tempo:.6f}")]
+    return [("atempo", f"{tempo**0.5:.6f}")] * 2
 
 
 def stretched(samples: int, rate: int, tempo: float, to_rate: int) -> int:

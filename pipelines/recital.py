@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from media.formats import SAMPLE_BYTES, samples_of
 
 from .engines.base import Speaker
-from .speech_script import Pause, speakable, steps
+from .engines.reading.script import Pause
+from .speech_script import steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,11 @@ async def recite(
     said = 0
     for step in steps(script):
         if isinstance(step, Pause):
-            samples = samples_of(step.milliseconds, speaker.sample_rate)
+            samples = samples_of(round(step.milliseconds / speed), speaker.sample_rate)
             yield Sound(bytes(SAMPLE_BYTES * samples), said)
             continue
         said += len(step)
-        stream = speaker.speak(speakable(step), voice=voice, speed=speed, language=language)
+        stream = speaker.speak(step, voice=voice, speed=speed, language=language)
         async with contextlib.aclosing(stream):
             async for pcm in stream:
                 yield Sound(pcm, said)

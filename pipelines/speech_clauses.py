@@ -15,7 +15,12 @@ _LEAST_CHARACTERS = 8
 """A clause shorter than this is joined to the next."""
 _SENTENCE = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[」』]?\s*|\n+\s*")
 _COMMA = re.compile(r"[,;:—–]\s+|\s[-–—]\s+|[、，；]")
-_ABBREVIATION = re.compile(r"\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|approx|[A-Z])\.$", re.I)
+_ABBREVIATION = re.compile(
+    r"\b(?:mr|mrs|ms|dr|dra|prof|st|vs|etc|e\.g|i\.e|no|approx|tel|max|min|dept|ave|ca|bzw|nr|mio|mrd"
+    r"|inkl|ggf|evtl|vgl|str|hr|fr|sra?|srta|uds?|núm|pág|aprox|avda?|tél|mme|sig|dott|pag|ecc|[A-Z]"
+    r"|\d{1,2})\.$",
+    re.I,
+)
 
 
 def clauses(text: str) -> Iterator[str]:

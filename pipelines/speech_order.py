@@ -8,11 +8,15 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from .engines.jobs import JobEngines, SpeechChoice
+from .engines.jobs import UNKNOWN, JobEngines, SpeechChoice
+from .engines.reading.text import unspoken
+from .jobs import ApiWarning
 
 STABLE, EXPRESSIVE = "blab-stable", "blab-expressive"
 EXPRESSIVE_FORMATS = ("mp3", "wav")
 DEFAULT_VOICE = "default"
+MAX_SHOWN = 100
+"""Characters of what cannot be spoken that a warning shows."""
 
 
 class ClonedVoice(Protocol):
@@ -65,6 +69,25 @@ def check_limits(order: SpeechOrder, *, streaming: bool = False) -> None:
             )
     elif order.emotion is not None:
         raise Unspeakable(f"emotion is for {EXPRESSIVE} only.", "emotion")
+
+
+def unspoken_part(engines: JobEngines, choice: SpeechChoice, script: str) -> ApiWarning | None:
+    """What is in a script that the voice has no sounds for, and leaves out. Nobody knows it of an
+    upstream's voice.
+
+    Raises Unspeakable where nothing is left."""
+    if engines.speech_engine(choice).quality == UNKNOWN:
+        return None
+    lost = unspoken(script, choice.language)
+    if not lost:
+        return None
+    shown = " ".join(lost)
+    shown = f"{shown[:MAX_SHOWN]} …" if len(shown) > MAX_SHOWN else shown
+    message = f"A voice for {choice.language!r} has no sounds for this and leaves it out: {shown}"
+    letters = sum(map(str.isalnum, script))
+    if sum(map(str.isalnum, "".join(lost))) == letters:
+        raise Unspeakable(f"{message}. Nothing is left to say: send its language.", "input")
+    return ApiWarning("text_not_spoken", message, "input")
 
 
 async def choose(

@@ -17,7 +17,7 @@ from media.formats import SAMPLE_BYTES, milliseconds_of
 
 from .engines.base import ChatModel, ModelUnavailable, Speaker
 from .engines.jobs import JobEngines, SpeechChoice
-from .jobs import JobFailed, JobResult, JobRun, JobType, Unit
+from .jobs import ApiWarning, JobFailed, JobResult, JobRun, JobType, Unit
 from .prosody import Delivery, Prepared, prepare, reported
 from .recital import recite
 from .speech_order import (
@@ -27,6 +27,7 @@ from .speech_order import (
     Unspeakable,
     check_limits,
     choose,
+    unspoken_part,
 )
 
 CONCURRENCY = 2
@@ -99,6 +100,8 @@ class TtsKind:
         prepared = await self._prepare(order)
         if missed := reported(cast(Delivery, order.delivery), prepared):
             run.warn("delivery_not_applied", missed, "delivery")
+        if lost := self._lost(choice, prepared.script):
+            run.warn(lost.code, lost.message, lost.path)
         await run.progress(_PREPARED_PERCENT)
         with tempfile.TemporaryDirectory(prefix="blab-tts-") as folder:
             raw = Path(folder) / "raw.pcm"
@@ -130,6 +133,12 @@ class TtsKind:
             raise JobFailed("NOT_FOUND", "The voice is not there any more.") from error
         except Unspeakable as error:
             raise JobFailed("MODEL_UNAVAILABLE", str(error), {"path": error.param}) from error
+
+    def _lost(self, choice: SpeechChoice, script: str) -> ApiWarning | None:
+        try:
+            return unspoken_part(self._engines, choice, script)
+        except Unspeakable as error:
+            raise JobFailed("VALIDATION_ERROR", str(error), {"path": error.param}) from error
 
     async def _prepare(self, order: SpeechOrder) -> Prepared:
         chat: ChatModel | None = None

@@ -17,6 +17,7 @@ from pipelines.speech_order import (
     Unspeakable,
     check_limits,
     choose,
+    unspoken_part,
 )
 from pipelines.speech_script import says_something
 
@@ -155,10 +156,13 @@ class SpeechChecks:
         of ``guess``, which a refusal says."""
         try:
             check_limits(order, streaming=streaming)
-            return await choose(workspace_id, order, self._engines, self._cloned)
+            choice = await choose(workspace_id, order, self._engines, self._cloned)
+            unspoken_part(self._engines, choice, order.input)
         except UnknownVoice as error:
             raise NotFound(self._no_voice(order), param=f"{where}voice") from error
         except Unspeakable as error:
+            if error.param == "input":
+                raise ValidationFailed(str(error), param=f"{where}input") from error
             raise NoSuchModel(str(error), param=error.param) from error
         except ModelUnavailable as error:
             spoken = self._engines.voice_languages(order.model, order.voice).spoken
@@ -169,6 +173,7 @@ class SpeechChecks:
                     param=f"{where}language",
                 ) from error
             raise NoSuchModel(str(error), param="model") from error
+        return choice
 
     def _no_voice(self, order: SpeechOrder) -> str:
         """That the voice is not there, and which are."""

@@ -23,10 +23,10 @@ from pipelines.engines.base import EngineError, Speaker
 from pipelines.engines.jobs import JobEngines, SpeechChoice
 from pipelines.jobs import Unit
 from pipelines.recital import Sound, recite
-from pipelines.speech_order import SpeechOrder
+from pipelines.speech_order import SpeechOrder, unspoken_part
 from pipelines.tts import AudioEncoder, EncoderMaker
 
-from .decoding import WARNINGS
+from .decoding import WARNINGS, warn
 from .engine_refusals import refusal
 from .errors import ProviderFailed
 from .operation import EVENT_STREAM, Request
@@ -59,6 +59,8 @@ class TtsStream:
         """The stream, at its end; raises ApiError where it could not begin."""
         totals = _Totals()
         rate = 0
+        lost = unspoken_part(self._engines, choice, order.input)
+        warn(request.http, [lost] if lost else [])
         try:
             speaker = await self._engines.speech(choice)
             rate = speaker.sample_rate

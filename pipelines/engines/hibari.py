@@ -17,7 +17,9 @@ import numpy as np
 
 from .base import EngineFailed
 from .executor import EngineExecutor
+from .read_aloud import Manner, read_aloud
 from .trim import pause_after, speakable, trimmed
+from .voice_gains import gain_of
 from .voices import own_voice
 
 log = logging.getLogger(__name__)
@@ -26,9 +28,6 @@ SAMPLE_RATE = 24_000
 LOAD_DEADLINE = 60.0
 PHRASE_DEADLINE = 10.0
 """Seconds for one sentence, time in the queue included (a sentence takes 10-150 ms)."""
-
-SLOWEST, FASTEST = 0.5, 2.0
-"""Speeds the model was trained for; others are clamped."""
 
 WARM_TEXT = "Hello there. It costs $12.50, on the 3rd of March."
 """Takes every path of the grapheme-to-phoneme rules once."""
@@ -67,7 +66,7 @@ class HibariSpeaker:
     async def speak(
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
     ) -> AsyncGenerator[bytes, None]:
-        """Yield one PCM16 chunk per sentence. Raises EngineBusy, EngineTimeout, EngineFailed
+        """Yield PCM16, a sentence at a time. Raises EngineBusy, EngineTimeout, EngineFailed
         (also for a voice that is not among ``voices``, or a language that is not English)."""
         if language.lower().split("-")[0] != "en":
             raise EngineFailed(f"{self.model_id} speaks English only, not {language!r}")
@@ -75,13 +74,16 @@ class HibariSpeaker:
             raise EngineFailed(f"{self.model_id} has no voice {voice!r}; it has: {self._names()}")
         if not speakable(text):
             return
-        pace = min(max(speed, SLOWEST), FASTEST)
-        sentences = self._executor.iterate(
-            lambda: self._sentences(text, pace), deadline=PHRASE_DEADLINE, limit=4
-        )
-        async with aclosing(sentences):
-            async for pcm in sentences:
+        manner = Manner(language, SAMPLE_RATE, speed, gain_of("hibari", "default"))
+        async with aclosing(read_aloud(text, manner, self.raw)) as audio:
+            async for pcm in audio:
                 yield pcm
+
+    def raw(self, text: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
+        """The sentences of ``text`` as the model speaks them; see ``read_aloud.Say``."""
+        return self._executor.iterate(
+            lambda: self._sentences(text, speed), deadline=PHRASE_DEADLINE, limit=4
+        )
 
     async def close(self) -> None:
         """Free the threads."""

@@ -10,7 +10,7 @@ from itertools import permutations
 from typing import cast
 
 from .base import EngineFailed, ModelUnavailable, Speaker
-from .bound_speaker import EMBEDDED_SPEEDS, BoundSpeaker
+from .bound_speaker import BoundSpeaker
 from .chat_translator import LANGUAGES as CHAT_LANGUAGES
 from .chat_translator import ChatTranslator
 from .engine_settings import EngineSettings
@@ -18,6 +18,7 @@ from .fast_translator import LANGUAGES as FAST_LANGUAGES
 from .fast_translator import MODEL_ID as FAST_TRANSLATE
 from .fast_translator import speaks
 from .jobs import (
+    UNKNOWN,
     Cloner,
     FileTranscriber,
     SpeechChoice,
@@ -30,13 +31,10 @@ from .jobs import (
 from .kokoro_voices import ENGINE as KOKORO
 from .kokoro_voices import quality
 from .look_ups import LookUps
-from .openai_compatible.speech import FASTEST, SLOWEST
 from .shelf import LOADING, Shelf
 from .speech_routes import SpeechRoutes
 from .status import EngineStatus, Role
 from .upstream_models import DEFAULT, UpstreamModels
-
-UPSTREAM_SPEEDS = (SLOWEST, FASTEST)
 
 
 class JobLookUps(LookUps):
@@ -62,9 +60,7 @@ class JobLookUps(LookUps):
             except EngineFailed as error:
                 raise ModelUnavailable(str(error)) from error
             voice = DEFAULT
-        upstream = self.status(Role.SPEECH, route.model_id).upstream
-        speeds = UPSTREAM_SPEEDS if upstream else EMBEDDED_SPEEDS
-        return BoundSpeaker(engine, voice, choice.language, speeds=speeds)
+        return BoundSpeaker(engine, voice, choice.language)
 
     def check_speech(self, choice: SpeechChoice) -> None:
         """See JobEngines."""
@@ -74,7 +70,7 @@ class JobLookUps(LookUps):
         """See JobEngines."""
         model_id = self._routes.route(choice).model_id
         if self.status(Role.SPEECH, model_id).upstream:
-            return SpeechEngine(model_id, "unknown")
+            return SpeechEngine(model_id, UNKNOWN)
         measured = quality(choice.language) if model_id == KOKORO else "good"
         return SpeechEngine(model_id, measured)
 

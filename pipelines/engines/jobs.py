@@ -36,6 +36,10 @@ class VoiceInfo:
     quality: str = "good"
 
 
+UNKNOWN = "unknown"
+"""The quality of an upstream's voice."""
+
+
 @dataclass(frozen=True, slots=True)
 class CallOptions:
     """What a caller may choose among, and the chat model that answers where none is named;

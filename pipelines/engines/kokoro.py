@@ -29,7 +29,9 @@ from .executor import EngineExecutor
 from .kokoro_emotion import Emotions
 from .kokoro_phonemes import ENGLISH, Phonemizer, base_language
 from .kokoro_voices import ENGINE, VOICES, Floats, Style, Styles, default_voice
+from .read_aloud import Manner, read_aloud
 from .trim import pause_after, speakable, trimmed
+from .voice_gains import gain_of, gain_of_mix
 from .voices import own_voice
 
 SAMPLE_RATE = 24_000
@@ -41,8 +43,8 @@ LOAD_DEADLINE = 120.0
 CLAUSE_DEADLINE = 180.0
 """Seconds for one clause, time in the queue included: a long one takes 10 s of one core."""
 
-SLOWEST, FASTEST = 0.5, 2.0
-"""Speeds at which it is well understood; others are clamped."""
+HEADROOM = np.float32(0.5)
+"""The model's loudest voices peak beyond full scale; ``read_aloud`` gives the loudness back."""
 
 WARM_TEXT = "Yes."
 
@@ -153,9 +155,11 @@ class KokoroSpeaker:
         when it first speaks."""
         if recipe is not None:
             weights = recipe_styles(recipe)
-            return BoundKokoro(self, lambda: self._felt(self._styles.mix(weights), emotion))
+            gain = gain_of_mix(ENGINE, weights)
+            return BoundKokoro(self, lambda: self._felt(self._styles.mix(weights), emotion), gain)
         name = self._named(voice, language)
-        return BoundKokoro(self, lambda: self._felt(self._styles.voice(name), emotion))
+        gain = gain_of(ENGINE, name)
+        return BoundKokoro(self, lambda: self._felt(self._styles.voice(name), emotion), gain)
 
     async def speak(
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
@@ -170,13 +174,13 @@ class KokoroSpeaker:
     def speak_in(
         self, text: str, style: Callable[[], Style], speed: float, language: str
     ) -> AsyncGenerator[bytes, None]:
-        """As ``speak``, in the style that ``style`` makes on the engine's thread."""
+        """The clauses of ``text`` as the model speaks them, in the style that ``style`` makes on
+        the engine's thread."""
         reason = self.phonemizer.reason(language)
         if reason is not None:
             raise EngineFailed(f"{self.model_id} does not speak {language!r}: {reason}")
-        pace = min(max(speed, SLOWEST), FASTEST)
         return self._executor.iterate(
-            lambda: self._clauses(text, style(), pace, language), deadline=CLAUSE_DEADLINE, limit=4
+            lambda: self._clauses(text, style(), speed, language), deadline=CLAUSE_DEADLINE, limit=4
         )
 
     async def close(self) -> None:
@@ -205,7 +209,7 @@ class KokoroSpeaker:
             phonemes = self.phonemizer.phonemes(clause, tag)
             for run in runs(phonemes, self._vocabulary):
                 wave = self._network.wave(run, style.table[len(run) - 1 : len(run)], speed)
-                samples = (np.clip(wave, -1.0, 1.0) * 32767.0).astype("<i2")
+                samples = (np.clip(wave * HEADROOM, -1.0, 1.0) * 32767.0).astype("<i2")
                 pcm = trimmed(samples, SAMPLE_RATE, pause_after(clause)).tobytes()
                 if pcm:
                     yield pcm
@@ -217,11 +221,15 @@ class BoundKokoro:
     sample_rate = SAMPLE_RATE
     voices: tuple[str, ...] = ("default",)
 
-    def __init__(self, speaker: KokoroSpeaker, make: Callable[[], Style]) -> None:
-        """``make`` reads and mixes the style; it is called once, on the engine's thread."""
+    def __init__(
+        self, speaker: KokoroSpeaker, make: Callable[[], Style], gain_db: float = 0.0
+    ) -> None:
+        """``make`` reads and mixes the style; it is called once, on the engine's thread.
+        ``gain_db``: see ``voice_gains``."""
         self.model_id = speaker.model_id
         self._speaker = speaker
         self._make = make
+        self._gain_db = gain_db
         self._style: Style | None = None
 
     async def speak(
@@ -230,10 +238,20 @@ class BoundKokoro:
         """As KokoroSpeaker.speak; it has no ``voice`` but its own."""
         if own_voice(voice) != "default":
             raise EngineFailed(f"{self.model_id}: the voice is chosen already, not {voice!r}")
-        audio = self._speaker.speak_in(text, self._made, speed, language)
-        async with aclosing(audio):
+        manner = Manner(language, SAMPLE_RATE, speed, self._gain_db)
+
+        def say(piece: str, own: float) -> AsyncGenerator[bytes, None]:
+            return self.raw(piece, own, language)
+
+        async with aclosing(read_aloud(text, manner, say)) as audio:
             async for pcm in audio:
                 yield pcm
+
+    def raw(
+        self, text: str, speed: float = 1.0, language: str = "en"
+    ) -> AsyncGenerator[bytes, None]:
+        """See ``KokoroSpeaker.speak_in``."""
+        return self._speaker.speak_in(text, self._made, speed, language)
 
     def _made(self) -> Style:
         if self._style is None:

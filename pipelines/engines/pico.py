@@ -14,12 +14,15 @@ import re
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
 
 from .base import EngineBusy, EngineFailed, EngineTimeout
+from .read_aloud import Manner, read_aloud
 from .trim import pause_after, speakable, trimmed
+from .voice_gains import gain_of
 from .voices import own_voice
 
 log = logging.getLogger(__name__)
@@ -28,10 +31,10 @@ SAMPLE_RATE = 16_000
 WORKER = Path(__file__).with_name("pico_worker.py")
 VOICES = {"de": "de-DE", "en": "en-GB", "es": "es-ES", "fr": "fr-FR", "it": "it-IT"}
 """Language to the name of its voice."""
+LANGUAGES = {voice: language for language, voice in VOICES.items()}
 
 PHRASE_DEADLINE = 10.0
 CLOSE_DEADLINE = 2.0
-SLOWEST, FASTEST = 0.5, 2.0
 MARKUP = re.compile(r"[<>\x00-\x1f]+")
 """Pico takes tags in angle brackets as orders; text must not hold any."""
 
@@ -80,10 +83,20 @@ class PicoSpeaker:
 
         Raises EngineBusy, EngineTimeout, EngineFailed (also for an unknown voice or language)."""
         name = self._voice(voice, language)
-        pace = min(max(speed, SLOWEST), FASTEST)
+        manner = Manner(LANGUAGES[name], SAMPLE_RATE, speed, gain_of("pico", name))
+
+        def say(piece: str, own: float) -> AsyncGenerator[bytes, None]:
+            return self.raw(piece, name, own)
+
+        async with aclosing(read_aloud(text, manner, say)) as audio:
+            async for pcm in audio:
+                yield pcm
+
+    async def raw(self, text: str, voice: str, speed: float = 1.0) -> AsyncGenerator[bytes, None]:
+        """The sentences of ``text`` as Pico speaks them."""
         for sentence in SENTENCES.split(MARKUP.sub(" ", text)):
             if speakable(sentence):
-                pcm = await self._phrase(sentence, name, pace)
+                pcm = await self._phrase(sentence, voice, speed)
                 if pcm:
                     yield pcm
 

@@ -20,9 +20,10 @@ from pipelines.engines.base import EngineError
 from pipelines.engines.jobs import JobEngines, SpeechChoice
 from pipelines.jobs import Unit
 from pipelines.recital import Sound, recite
-from pipelines.speech_order import SpeechOrder
+from pipelines.speech_order import SpeechOrder, unspoken_part
 from pipelines.tts import CONTENT_TYPES, AudioEncoder, EncoderMaker
 from pipelines.usage import SPOKEN_TOKEN_MS, audio_tokens
+from rest.decoding import warn
 from rest.engine_refusals import refusal
 from rest.errors import ProviderFailed
 from rest.operation import EVENT_STREAM, Request
@@ -58,6 +59,8 @@ class SpokenAnswer:
     ) -> web.StreamResponse:
         """The answer, at its end; raises ApiError where it could not begin."""
         spoken = _Spoken()
+        lost = unspoken_part(self._engines, choice, order.input)
+        warn(request.http, [lost] if lost else [])
         try:
             speaker = await self._engines.speech(choice)
             spoken.rate = speaker.sample_rate

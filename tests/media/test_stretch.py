@@ -7,7 +7,7 @@ from media.stretch import stretch, stretched
 from tests.media.files import tone
 
 
-@pytest.mark.parametrize("tempo", [0.5, 0.8, 1.0, 1.1, 1.35, 2.0])
+@pytest.mark.parametrize("tempo", [0.25, 0.5, 0.8, 1.0, 1.1, 1.35, 2.0, 3.2, 4.0])
 @pytest.mark.parametrize("to_rate", [24_000, 48_000])
 def test_length_pitch_and_level(tempo: float, to_rate: int) -> None:
     made = np.frombuffer(stretch(tone(2, 440, 24_000).tobytes(), 24_000, tempo, to_rate), "<i2")
@@ -30,7 +30,7 @@ def test_pieces_of_no_length(samples: int) -> None:
     assert len(made) == 2 * round(samples / 1.3)
 
 
-@pytest.mark.parametrize("tempo", [0.49, 2.01, float("nan")])
+@pytest.mark.parametrize("tempo", [0.24, 4.01, float("nan")])
 def test_bounds(tempo: float) -> None:
     with pytest.raises(ValueError, match="is possible"):
         stretch(b"\0\0", 16_000, tempo)

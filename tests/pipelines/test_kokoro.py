@@ -91,13 +91,13 @@ async def test_each_clause_is_a_chunk_without_its_silences(bench: Bench) -> None
     assert len(chunks) == len(bench.network.runs) == 2
     for chunk in chunks:
         assert 100 <= len(chunk) / 48 <= 320
-        assert np.abs(np.frombuffer(chunk, "<i2").astype(int)).max() == 32767
+        assert np.abs(np.frombuffer(chunk, "<i2").astype(int)).max() > 8000
 
 
 async def test_the_row_of_the_style_is_that_of_the_length(bench: Bench) -> None:
     await bench.speak("Seven.", voice="bm_lewis", speed=9.0)
     ((tokens, style, speed),) = bench.network.runs
-    assert (len(tokens), style.shape, speed) == (6, (1, SIZE), 2.0)
+    assert (len(tokens), style.shape, speed) == (6, (1, SIZE), 1.25)
     assert style[0, :2].tolist() == [5.0, VOICES.index("bm_lewis")]
 
 

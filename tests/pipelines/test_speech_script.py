@@ -16,4 +16,4 @@ def test_clauses_are_the_text(text: str) -> None:
 
 def test_tags_are_pauses_and_never_words() -> None:
     said = list(steps("Well. <sigh> I *see*. <LAUGH>"))
-    assert said == ["Well.", Pause(500), "I see .", Pause(500)]
+    assert said == ["Well.", Pause(500), "I *see*.", Pause(500)]

@@ -8,19 +8,22 @@ from typing import Any
 import msgspec
 
 from pipelines.batch import BatchKind, submit_batch
-from pipelines.engines.jobs import SpeechChoice
+from pipelines.engines.jobs import SpeechChoice, SpeechEngine
 from pipelines.engines.scripted import ScriptedEngines, ScriptedSpeaker
 from pipelines.jobs import JobStatus, JobType
 from pipelines.tts import TtsKind
 from rest.job_outputs import OUTPUTS
 from store.database import Database
 from store.tenants.jobs import Jobs
-from tests.pipelines.job_support import new_workspace, until, working
+from tests.pipelines.job_support import new_workspace, submit, until, working
 
 
 class Engines(ScriptedEngines):
     async def speech(self, choice: SpeechChoice) -> ScriptedSpeaker:
         return self.voice
+
+    def speech_engine(self, choice: SpeechChoice) -> SpeechEngine:
+        return SpeechEngine("scripted-voice", "good")
 
     def check_speech(self, choice: SpeechChoice) -> None:
         pass
@@ -87,3 +90,23 @@ async def test_a_batch_tells_what_became_of_each_item(database: Database) -> Non
     assert len(artifacts.stored[good.output["audioKey"]]) == 24_000
     assert bad.error is not None
     assert bad.error["code"] == "NOT_FOUND"
+
+
+async def test_what_a_voice_has_no_sounds_for_is_reported(database: Database) -> None:
+    ours = await new_workspace(database)
+    kind: Any = TtsKind(Engines(), NoVoices(), MemoryArtifacts(), RawEncoder)  # type: ignore[arg-type]
+    async with working(database, kind):
+        mixed = await submit(database, ours, **order("They say こんにちは to you."))
+        lost = await submit(database, ours, **order("こんにちは"))
+        done = await until(database, mixed, JobStatus.COMPLETED)
+        failed = await until(database, lost, JobStatus.FAILED)
+    assert done.warnings == [
+        {
+            "code": "text_not_spoken",
+            "message": "A voice for 'en' has no sounds for this and leaves it out: こんにちは",
+            "path": "input",
+        }
+    ]
+    assert failed.error is not None
+    assert failed.error["code"] == "VALIDATION_ERROR"
+    assert "Nothing is left to say" in failed.error["message"]

@@ -229,3 +229,17 @@ async def test_what_the_model_cannot_do(tmp_path: Path) -> None:
             assert refused.value.code == "model_not_found"
         await spoken(client, model="blab-expressive")
         assert node.booked[0][0] == KEY
+
+
+async def test_what_the_voice_has_no_sounds_for_is_reported(tmp_path: Path) -> None:
+    async with CompatNode(tmp_path).running() as node, node.client() as client:
+        create = client.audio.speech.with_streaming_response.create
+        text = "They say こんにちは to you."
+        async with create(model="tts-1", voice="alloy", input=text) as answer:
+            await answer.read()
+            assert "has no sounds for this and leaves it out" in answer.headers["Warning"]
+        with pytest.raises(openai.BadRequestError, match="Nothing is left to say") as refused:
+            await client.audio.speech.create(
+                model="tts-1", voice="alloy", input="こんにちは", extra_body={"language": "en"}
+            )
+        assert refused.value.param == "input"

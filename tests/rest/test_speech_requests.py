@@ -56,6 +56,8 @@ async def test_what_cannot_be_spoken_is_refused() -> None:
         (NotFound, "voice", {"voice": "nobody"}),
         (NoSuchModel, "model", {"language": "ja"}),
         (NoSuchModel, "emotion", {"emotion": 50}),
+        (ValidationFailed, "input", {"language": "en", "input": "こんにちは"}),
+        (ValidationFailed, "input", {"input": '<speak><break time="1s"/></speak>'}),
         (NoSuchModel, "response_format", {"model": "blab-expressive", "response_format": "opus"}),
     ]
     for kind, param, more in cases:
