@@ -28,7 +28,7 @@ _MAX_HEADERS = 32
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _URL = re.compile(r"https?://[^\s/@\\]+(?:[/?#]\S*)?")
-"""Its shape; whether it may be called is judged when it is."""
+"""Its shape; ``checks`` asks whether it may be called, and so does the request itself."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _RESERVED = {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te"}
 
