@@ -527,6 +527,7 @@ async def test_nothing_overflows(browser_page: BrowserPage, address: str) -> Non
     for width, height in [(320, 568), (390, 844), (844, 390), (1280, 800)]:
         await page.set_viewport_size({"width": width, "height": height})
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await expect(page.locator("#theme")).to_be_in_viewport(ratio=1)
         button = page.get_by_role("button", name="Start talking")
         await button.scroll_into_view_if_needed()
         await expect(button).to_be_in_viewport(ratio=1)
