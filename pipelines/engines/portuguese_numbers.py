@@ -1,5 +1,7 @@
-"""Numbers, clock times, money and signs of a Portuguese text in words, as they are read in Brazil.
-Pure."""
+"""The numbers of a Portuguese text in words, as they are read in Brazil. Pure.
+
+Signs, money, dates and clock times are words before (``reading``); what is left are whole numbers.
+"""
 
 import re
 
@@ -15,40 +17,16 @@ _SCALES = ((10**9, "bilhão", "bilhões"), (10**6, "milhão", "milhões"))
 LARGEST = 10**12
 """Numbers from here on are read digit by digit."""
 
-_CURRENCIES = {
-    "R$": ("real", "reais"), "US$": ("dólar", "dólares"), "$": ("dólar", "dólares"),
-    "€": ("euro", "euros"), "£": ("libra", "libras"),
-}  # fmt: skip
-_NUMBER = r"\d{1,3}(?:\.\d{3})+(?:,\d+)?|\d+(?:,\d+)?"
-_MONEY = re.compile(rf"(R\$|US\$|[$€£])\s?({_NUMBER})")
-_MONEY_AFTER = re.compile(rf"({_NUMBER})\s?([€£$])")
-_TIME = re.compile(r"\b([01]?\d|2[0-3])(?:h|:)([0-5]\d)\b|\b([01]?\d|2[0-3])\s?h\b")
-_FEMININE = re.compile(r"\b(\d*[12]) (horas?|vezes|vez|pessoas?|semanas?|noites?|casas?)\b")
+_FEMININE = re.compile(r"(?<!\d)(\d{0,11}[12]) (horas?|vez|vezes|pessoas?|semanas?|noites?)\b")
 """Nouns that are often counted, and the numbers that have a gender."""
-_PERCENT = re.compile(rf"({_NUMBER})\s?%")
-_ORDINAL = re.compile(r"\b(\d{1,2})([ºª°])")
-_ORDINALS = (". primeiro segundo terceiro quarto quinto sexto sétimo oitavo nono décimo").split()
-_PLAIN = re.compile(rf"{_NUMBER}")
-_RUN = re.compile(r"(?<![\d.,])\d(?:[ \-–./]?\d)*(?:[\-–]\d+)+\b|(?<![\d.,])0\d+\b")
-_SIGNS = {
-    "&": " e ", "@": " arroba ", "+": " mais ", "=": " igual a ", "%": " por cento ",
-    "°": " graus ",
-}  # fmt: skip
+_WHOLE = re.compile(r"\d+")
 
 
 def in_words(text: str) -> str:
-    """``text`` with its numbers and signs written out."""
-    text = _MONEY.sub(lambda found: _money(found[1], found[2]), text)
-    text = _MONEY_AFTER.sub(lambda found: _money(found[2], found[1]), text)
-    text = _TIME.sub(_time, text)
-    text = _FEMININE.sub(lambda found: f"{_feminine(cardinal(int(found[1])))} {found[2]}", text)
-    text = _PERCENT.sub(lambda found: f"{_number(found[1])} por cento", text)
-    text = _ORDINAL.sub(_ordinal, text)
-    text = _RUN.sub(lambda found: _digits(found[0]), text)
-    text = _PLAIN.sub(lambda found: f" {_number(found[0])} ", text)
-    for sign, words in _SIGNS.items():
-        text = text.replace(sign, words)
-    return text
+    """``text`` with its numbers written out; those with a zero before them, and very long ones,
+    digit by digit."""
+    text = _FEMININE.sub(lambda found: f" {_feminine(found[1])} {found[2]}", text)
+    return _WHOLE.sub(lambda found: f" {_number(found[0])} ", text)
 
 
 def cardinal(number: int) -> str:
@@ -83,48 +61,15 @@ def _below_thousand(number: int) -> str:
     return " e ".join(parts)
 
 
+def _number(written: str) -> str:
+    if (len(written) > 1 and written.startswith("0")) or len(written) > len(str(LARGEST)):
+        return _digits(written)
+    return cardinal(int(written))
+
+
 def _digits(text: str) -> str:
-    return f" {' '.join(_ONES[int(digit)] for digit in text if digit.isdigit())} "
+    return " ".join(_ONES[int(digit)] for digit in text)
 
 
-def _number(text: str) -> str:
-    """A number as it is written in Brazil: points between thousands, a comma before decimals."""
-    whole, _, decimals = text.partition(",")
-    said = cardinal(int(whole.replace(".", "")))
-    if not decimals:
-        return said
-    after = cardinal(int(decimals)) if not decimals.startswith("0") else _digits(decimals).strip()
-    return f"{said} vírgula {after}"
-
-
-def _money(sign: str, amount: str) -> str:
-    one, many = _CURRENCIES[sign]
-    whole, _, cents = amount.partition(",")
-    number = int(whole.replace(".", ""))
-    of = "de " if number and number % 10**6 == 0 else ""
-    said = f"{cardinal(number)} {of}{one if number == 1 else many}"
-    if cents.strip("0") and len(cents) <= 2:
-        count = int(cents.ljust(2, "0"))
-        said += f" e {cardinal(count)} {'centavo' if count == 1 else 'centavos'}"
-    return said
-
-
-def _time(found: re.Match[str]) -> str:
-    hour = int(found[1] or found[3])
-    minute = int(found[2] or 0)
-    said = _feminine(cardinal(hour))
-    said += " hora" if hour == 1 else " horas"
-    return f"{said} e {cardinal(minute)}" if minute else said
-
-
-def _ordinal(found: re.Match[str]) -> str:
-    number = int(found[1])
-    if not 1 <= number <= 10:
-        return cardinal(number)
-    said = _ORDINALS[number]
-    return f"{said[:-1]}a" if found[2] == "ª" else said
-
-
-def _feminine(words: str) -> str:
-    said = re.sub(r"\bum$", "uma", words)
-    return re.sub(r"\bdois$", "duas", said)
+def _feminine(written: str) -> str:
+    return re.sub(r"\bdois$", "duas", re.sub(r"\bum$", "uma", _number(written)))

@@ -39,7 +39,7 @@ def test_words(word: str, sounds: str) -> None:
     ("text", "sounds"),
     [
         ("o que você quer", "ʊ ky vosˈe kˈɛr"),
-        ("São 10:30", "sˈɐ̃ʊ̃ dˈɛs ˈɔɾæs i trˈiŋtæ"),
+        ("São 10 e 30", "sˈɐ̃ʊ̃ dˈɛs i trˈiŋtæ"),
         ("a SP-B", "a ˈɛsy pˈe bˈe"),
         ("Łódź", "lˈɔds"),
         ("copo d'água", "kˈɔpʊ dˈaɡwæ"),
