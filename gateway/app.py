@@ -21,6 +21,7 @@ from pipelines.ssrf import CustomerHttp
 from pipelines.tools.tool_runner import MOST_SECONDS, ToolRunner
 from pipelines.usage import Usage
 from rest.auth import Authenticator
+from rest.client_address import ClientAddress
 from rest.ephemeral import EphemeralKeys
 from rest.signed_in import SignedIn
 from rest.tokens import Tokens
@@ -168,7 +169,10 @@ class Blab:
 
     def application(self, demo: Path) -> web.Application:
         """The application with its routes; ``demo``: folder of the demo page."""
-        guard = ConnectionGuard()
+        guard = ConnectionGuard(
+            per_address=self._settings.connections_per_address,
+            addresses=ClientAddress(self._settings.trusted_proxies),
+        )
         middleware = Middleware(self._metrics)
         app = web.Application(
             middlewares=[guard.note, *middleware.all], client_max_size=MAX_REQUEST_BYTES

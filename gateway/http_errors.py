@@ -39,6 +39,10 @@ def as_api_error(error: BaseException) -> ApiError:
                 openai_code="storage_unavailable",
                 retry_after=5,
             )
+        case web.RequestPayloadError():
+            return ValidationFailed(
+                "The body cannot be read: its length or its chunks are malformed.", param="body"
+            )
         case TimeoutError():
             return Unavailable(
                 "The request took too long and was given up.",
@@ -86,6 +90,14 @@ def json_response(
         headers={"Cache-Control": "no-store", **(headers or {})},
         content_type="application/json",
     )
+
+
+class ClientGone(ApiError):
+    """The client closed the connection before its answer; nobody reads this, the log counts it."""
+
+    status = 499
+    code = "VALIDATION_ERROR"
+    default_openai_code = "client_gone"
 
 
 class _MethodNotAllowed(ValidationFailed):

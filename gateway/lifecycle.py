@@ -4,18 +4,29 @@ Draining: no new call is admitted, /readyz says so, the calls in progress have t
 end. Whatever happens, the application is cleaned up in the reverse order of its start.
 
 Connections: one that has not brought a whole request head within ``HEAD_SECONDS`` is cut
-(slow loris); one that is kept alive without a next request is closed after ``KEEPALIVE_SECONDS``.
+(slow loris); one that is kept alive without a next request is closed after ``KEEPALIVE_SECONDS``;
+one whose peer leaves what is written to it for ``WRITE_SECONDS`` (less than ``WRITE_RATE`` bytes
+a second of it arrive) is cut, whatever it is used for. No address but loopback and the operator's
+proxies has more connections at once than the guard is given.
 """
 
 import asyncio
+import errno
 import logging
+import os
 import signal
+import socket
+import struct
+import sys
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+
+from rest.client_address import ClientAddress
 
 from .http_protocol import HttpProtocol
 
@@ -23,6 +34,9 @@ log = logging.getLogger(__name__)
 
 HEAD_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15.0
+WRITE_SECONDS = 30.0
+WRITE_RATE = 1000.0
+"""Bytes a second that a peer must take on the average of ``WRITE_SECONDS``."""
 _SHUTDOWN_SECONDS = 2.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -58,15 +72,39 @@ class StopSignals:
                 loop.remove_signal_handler(number)
 
 
+@dataclass(slots=True)
+class _Connection:
+    """An open connection. ``counted``: the address it counts for, None for none; ``taken``: bytes
+    that its peer had taken at ``since`` (s), -1 while nothing waits for it."""
+
+    counted: str | None
+    since: float
+    taken: int
+
+
 class ConnectionGuard:
-    """Makes the server's protocols, and cuts connections that bring no request in time.
+    """Makes the server's protocols, and cuts connections whose peers keep them for nothing.
 
-    ``served`` is told of each connection's first request by a middleware (``note``)."""
+    ``served`` is told of each connection's first request by a middleware (``note``).
+    ``per_address``: connections at once of one address by ``addresses``, 0 for any number."""
 
-    def __init__(self, head_seconds: float = HEAD_SECONDS) -> None:
+    def __init__(
+        self,
+        head_seconds: float = HEAD_SECONDS,
+        *,
+        write_seconds: float = WRITE_SECONDS,
+        per_address: int = 0,
+        addresses: ClientAddress | None = None,
+    ) -> None:
         self._head_seconds = head_seconds
+        self._write_seconds = write_seconds
+        self._per_address = per_address
+        self._addresses = addresses or ClientAddress()
         self._served: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        self._open: dict[asyncio.Transport, _Connection] = {}
+        self._counts: dict[str, int] = {}
         self._timers: set[asyncio.TimerHandle] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
 
     @web.middleware
     async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -78,9 +116,10 @@ class ConnectionGuard:
     def watch(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
         """A factory of ``server``'s protocols, whose connections are watched."""
         loop = asyncio.get_running_loop()
+        self._sweeper = loop.call_later(self._write_seconds / 6, self._sweep, loop)
 
         def make() -> asyncio.Protocol:
-            protocol = HttpProtocol.of(server, loop)
+            protocol = HttpProtocol.of(server, loop, self.opened, self.closed)
 
             def check() -> None:
                 self._timers.discard(timer)
@@ -95,11 +134,70 @@ class ConnectionGuard:
 
         return make
 
+    def opened(self, transport: asyncio.Transport) -> bool:
+        """Count a connection; False where its address has as many as it may."""
+        peer = transport.get_extra_info("peername")
+        counted = self._addresses.of_peer(str(peer[0])) if isinstance(peer, tuple) else None
+        if counted is not None and self._per_address:
+            if self._counts.get(counted, 0) >= self._per_address:
+                log.info("an address has too many connections: one more was refused")
+                return False
+            self._counts[counted] = self._counts.get(counted, 0) + 1
+        now = asyncio.get_running_loop().time()
+        self._open[transport] = _Connection(counted, now, -1)
+        return True
+
+    def closed(self, transport: asyncio.Transport) -> None:
+        """A connection has ended."""
+        connection = self._open.pop(transport, None)
+        if connection is None or connection.counted not in self._counts:
+            return
+        self._counts[connection.counted] -= 1
+        if not self._counts[connection.counted]:
+            del self._counts[connection.counted]
+
     def close(self) -> None:
         """Stop watching."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Cut the connections whose peers do not take what is written to them."""
+        now = loop.time()
+        for transport, connection in list(self._open.items()):
+            if not transport.get_write_buffer_size():
+                connection.since, connection.taken = now, -1
+                continue
+            taken = _taken(transport)
+            waited = now - connection.since
+            if connection.taken < 0:
+                connection.since, connection.taken = now, taken
+            elif waited >= self._write_seconds:
+                if taken - connection.taken < WRITE_RATE * waited:
+                    log.info("a peer does not take what it is sent: cut")
+                    transport.abort()
+                connection.since, connection.taken = now, taken
+        self._sweeper = loop.call_later(self._write_seconds / 6, self._sweep, loop)
+
+
+_ACKNOWLEDGED = 120
+"""Offset of ``tcpi_bytes_acked`` in ``struct tcp_info`` (<linux/tcp.h>, since Linux 4.1)."""
+
+
+def _taken(transport: asyncio.Transport) -> int:
+    """Bytes that the peer has taken so far, up to a constant.
+
+    Linux counts what the peer's kernel has acknowledged. Elsewhere it is what has left our own
+    buffer; as long as something is added to that, a slow peer may look like one that stalls."""
+    connection = transport.get_extra_info("socket")
+    if sys.platform == "linux" and connection is not None:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED + 8)
+        return int(struct.unpack_from("=Q", info, _ACKNOWLEDGED)[0])
+    return 2**62 - transport.get_write_buffer_size()
 
 
 CONNECTION_GUARD: web.AppKey[ConnectionGuard] = web.AppKey("connection_guard", ConnectionGuard)
@@ -120,20 +218,57 @@ def _discreet_logger() -> logging.Logger:
     return logger
 
 
+def bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of ``host``, not listening yet; all of them when it is empty.
+
+    Raises OSError, with the others closed, where one is taken or none can be used."""
+    bound: list[socket.socket] = []
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    unusable: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            bound.append(made := socket.socket(family, kind, protocol))
+            made.setblocking(False)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            made.bind(address)
+        except OSError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                for each in bound:
+                    each.close()
+                raise
+            unusable = error  # a machine without IPv6 still resolves localhost to ::1
+            if bound and bound[-1].family == family:
+                bound.pop().close()
+    if not bound:
+        raise unusable or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    return bound
+
+
 class RunningServer:
     """An application that answers on a port. Make with ``start``, end with ``close``."""
 
     def __init__(
-        self, runner: web.AppRunner, server: asyncio.Server, guard: ConnectionGuard
+        self, runner: web.AppRunner, servers: list[asyncio.Server], guard: ConnectionGuard
     ) -> None:
         self._runner = runner
-        self._server = server
+        self._servers = servers
         self._guard = guard
 
     @classmethod
-    async def start(cls, app: web.Application, host: str, port: int) -> "RunningServer":
-        """Start the application, then listen; raises OSError where the port is taken."""
+    async def start(
+        cls,
+        app: web.Application,
+        host: str,
+        port: int,
+        sockets: Sequence[socket.socket] = (),
+    ) -> "RunningServer":
+        """Start the application, then listen; raises OSError where the port is taken.
+
+        ``sockets``: bound already (``bound_sockets``), used in place of ``host`` and ``port``."""
         guard = app.get(CONNECTION_GUARD) or ConnectionGuard()
+        servers: list[asyncio.Server] = []
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -148,20 +283,26 @@ class RunningServer:
             if protocols is None:
                 raise RuntimeError("the application did not start")
             loop = asyncio.get_running_loop()
-            server = await loop.create_server(guard.watch(protocols), host, port, backlog=256)
+            factory = guard.watch(protocols)
+            for bound in sockets or bound_sockets(host, port):
+                servers.append(await loop.create_server(factory, sock=bound, backlog=256))
         except BaseException:
+            for server in servers:
+                server.close()
+            guard.close()
             await runner.cleanup()
             raise
-        return cls(runner, server, guard)
+        return cls(runner, servers, guard)
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(self._servers[0].sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening, end what is left, clean up."""
-        self._server.close()
+        for server in self._servers:
+            server.close()
         self._guard.close()
         await self._runner.cleanup()
 
@@ -175,11 +316,13 @@ async def serve(
     drain_seconds: float = 30.0,
     on_listening: Callable[[int], None] = lambda _port: None,
     signals: StopSignals | None = None,
+    sockets: Sequence[socket.socket] = (),
 ) -> None:
-    """Run until a signal asks to stop, drain, clean up. ``on_listening`` gets the port."""
+    """Run until a signal asks to stop, drain, clean up. ``on_listening`` gets the port;
+    ``sockets`` as of RunningServer.start."""
     signals = signals or StopSignals()
     with signals.installed():
-        server = await RunningServer.start(app, host, port)
+        server = await RunningServer.start(app, host, port, sockets)
         try:
             on_listening(server.port)
             await signals.stop.wait()

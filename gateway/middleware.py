@@ -1,7 +1,12 @@
 """What every request goes through: an id, a deadline, errors in the client's shape, one log line.
 
-Rules: the log line holds method, route pattern, status, duration and id; never a query, header,
-body or key. A WebSocket has no deadline here: its channel has its own.
+Rules
+- The log line holds method, route pattern, status, duration and id; never a query, header, body or
+  key.
+- A compressed body is refused with 415 on every path, before anybody is authenticated: a few
+  kilobytes may hold gigabytes. Nothing that needs compression is sent here.
+- A client that goes away in mid-request is status 499 and no error of ours.
+- A WebSocket has no deadline here: its channel has its own.
 """
 
 import asyncio
@@ -14,8 +19,9 @@ from aiohttp.typedefs import Middleware as WebMiddleware
 
 from rest.endpoint import DEADLINE
 from rest.envelope import REQUEST_ID
+from rest.errors import ApiError, UnsupportedMediaType
 
-from .http_errors import as_api_error, as_api_error_of_http, as_response
+from .http_errors import ClientGone, as_api_error, as_api_error_of_http, as_response
 from .metrics import Metrics
 from .request_ids import REQUEST_ID_HEADER, new_request_id
 
@@ -56,6 +62,7 @@ class Middleware:
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Hold the deadline; turn every exception into an answer."""
         try:
+            _refuse_compressed(request)
             if is_upgrade(request):
                 response = await handler(request)
             else:
@@ -81,10 +88,17 @@ class Middleware:
         return deadline
 
     def _failed(self, request: web.Request, error: Exception) -> web.Response:
-        api_error = as_api_error(error)
+        gone = request.transport is None or request.transport.is_closing()
+        if gone and isinstance(error, OSError | web.RequestPayloadError):
+            api_error: ApiError = ClientGone("The client closed the connection.")
+        else:
+            api_error = as_api_error(error)
         if api_error.status == 500:
             log.error("request %s failed", request[REQUEST_ID], exc_info=error)
-        return as_response(api_error, request, request[REQUEST_ID])
+        response = as_response(api_error, request, request[REQUEST_ID])
+        if api_error.status == 408:
+            response.force_close()
+        return response
 
     def _note(self, request: web.Request, status: int, seconds: float) -> None:
         resource = request.match_info.route.resource
@@ -95,6 +109,15 @@ class Middleware:
         milliseconds = seconds * 1000
         access_log.log(
             level, "%s %s %d %.0f ms %s", method, route, status, milliseconds, request[REQUEST_ID]
+        )
+
+
+def _refuse_compressed(request: web.Request) -> None:
+    encodings = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())).split(",")
+    if any(encoding.strip().lower() not in ("", "identity") for encoding in encodings):
+        raise UnsupportedMediaType(
+            "Compressed bodies are not read: send the body without Content-Encoding.",
+            param="Content-Encoding",
         )
 
 

@@ -1,18 +1,20 @@
 """One server process from start to end: services, application, engines, what the person is told.
 
-The page and /healthz answer as soon as the stores do; engines follow in the background. Services
+The port is bound before anything is started, so that a taken one costs nothing. The page and
+/healthz answer as soon as the stores do; engines follow in the background. Services
 are stopped last, so that what calls leave behind can still be written.
 """
 
 import asyncio
 import contextlib
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from gateway.app import HOST, build_app
 from gateway.attached import present_services
 from gateway.housekeeping import Housekeeping
-from gateway.lifecycle import StopSignals, serve
+from gateway.lifecycle import StopSignals, bound_sockets, serve
 from gateway.progress import FetchProgress, Steps
 from gateway.services import EmbeddedServices, ServiceUrls
 from gateway.services.workers import Workers
@@ -48,6 +50,14 @@ class Server:
 
         Raises ServiceError, StoreError or OSError where it cannot even begin."""
         settings = self._settings
+        with contextlib.ExitStack() as port:
+            sockets = bound_sockets(settings.host, settings.port)
+            for bound in sockets:
+                port.callback(bound.close)
+            await self._serve(sockets)
+
+    async def _serve(self, sockets: list[socket.socket]) -> None:
+        settings = self._settings
         async with self._services() as urls, self._housekeeping(urls), self._working():
             engines = StagedEngines(
                 self._fetch,
@@ -66,6 +76,7 @@ class Server:
                 drain_seconds=settings.drain_seconds,
                 on_listening=self._on_listening,
                 signals=StopSignals(),
+                sockets=sockets,
             )
 
     @contextlib.asynccontextmanager

@@ -347,6 +347,15 @@ class Settings:
         "Proxies in front of this server: who comes through them is counted by the address that "
         "`X-Forwarded-For` tells.",
     )
+    connections_per_address: int = _setting(
+        "BLAB_CONNECTIONS_PER_ADDRESS",
+        parsers.integer(0, 1_000_000),
+        256,
+        "256",
+        "a whole number from 0 to 1000000 (0: no limit)",
+        "TCP connections at once from one address (IPv6: one /64). Loopback and "
+        "`BLAB_TRUSTED_PROXIES` are not limited.",
+    )
     prices: Path | None = _setting(
         "BLAB_PRICES",
         parsers.file,

@@ -33,12 +33,24 @@ class ClientAddress:
             if before is None:
                 break
             address = before
-        if isinstance(address, IPv6Address):
-            return str(IPv6Network((address, _HOUSEHOLD), strict=False))
-        return str(address)
+        return _household(address)
+
+    def of_peer(self, peer: str) -> str | None:
+        """Who a connection from ``peer`` is counted for before any request has come on it; None
+        for loopback, unix sockets and the operator's proxies, which stand for many clients."""
+        address = _parsed(peer)
+        if address is None or address.is_loopback or self._is_proxy(address):
+            return None
+        return _household(address)
 
     def _is_proxy(self, address: IPv4Address | IPv6Address) -> bool:
         return any(address in network for network in self._proxies)
+
+
+def _household(address: IPv4Address | IPv6Address) -> str:
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, _HOUSEHOLD), strict=False))
+    return str(address)
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

@@ -41,6 +41,7 @@ GOOD = {
     "BLAB_RETENTION_DAYS": ("30", "retention_days", 30),
     "BLAB_WEBHOOK_PRIVATE": ("Yes", "webhook_private", True),
     "BLAB_TOOL_PRIVATE": ("Yes", "tool_private", True),
+    "BLAB_CONNECTIONS_PER_ADDRESS": ("0", "connections_per_address", 0),
     "BLAB_PRICES": (__file__, "prices", Path(__file__)),
     "BLAB_TRUSTED_PROXIES": (
         "10.0.0.0/8, ::1",
@@ -86,6 +87,7 @@ BAD = {
     "BLAB_RETENTION_DAYS": "1.5",
     "BLAB_WEBHOOK_PRIVATE": "perhaps",
     "BLAB_TOOL_PRIVATE": "perhaps",
+    "BLAB_CONNECTIONS_PER_ADDRESS": "-1",
     "BLAB_PRICES": "/nowhere/prices.json",
     "BLAB_TRUSTED_PROXIES": "10.0.0.1/8",
 }

@@ -40,3 +40,19 @@ def test_addresses(remote: str | None, forwarded: list[str], address: str) -> No
 
 def test_without_proxies_nobody_is_believed() -> None:
     assert ClientAddress().of(request("10.0.0.1", "198.51.100.1")) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("127.0.0.1", None),
+        ("::ffff:127.0.0.1", None),
+        ("::1", None),
+        ("10.0.0.1", None),
+        ("", None),
+    ],
+)
+def test_loopback_and_proxies_stand_for_many(peer: str, counted: str | None) -> None:
+    assert ClientAddress(PROXIES).of_peer(peer) == counted
