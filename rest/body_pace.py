@@ -1,11 +1,22 @@
-"""BodyPace: a client that keeps the server waiting for a body is refused."""
+"""BodyPace: a client that keeps the server waiting for a body is refused.
+
+Every body is read at a pace: uploads by their own limits, what is read whole by ``read_whole``.
+"""
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from .errors import RequestTimeout
+from aiohttp import web
+
+from .errors import PayloadTooLarge, RequestTimeout
+
+STALL_SECONDS = 10.0
+MIN_RATE = 1000.0
+WHOLE_SECONDS = 25.0
+"""Of bodies that are read whole; below the deadline of requests (gateway.middleware), which would
+answer that the server was too slow."""
 
 T = TypeVar("T")
 
@@ -43,3 +54,26 @@ class BodyPace:
                 )
             self._seen, self._waited = received, 0.0
         return brought
+
+
+async def read_whole(http: web.Request, limit: int) -> bytes:
+    """A body of at most ``limit`` bytes.
+
+    Raises PayloadTooLarge, and RequestTimeout where nothing comes for ``STALL_SECONDS``, less than
+    ``MIN_RATE`` bytes a second come, or the whole takes longer than ``WHOLE_SECONDS``."""
+    too_large = PayloadTooLarge(f"The body is longer than {limit} bytes.", param="body")
+    if (http.content_length or 0) > limit:
+        raise too_large
+    pace = BodyPace(STALL_SECONDS, MIN_RATE, lambda: http.content.total_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(WHOLE_SECONDS):
+            while piece := await pace.keep(http.content.readany()):
+                body += piece
+                if len(body) > limit:
+                    raise too_large
+    except TimeoutError as error:
+        raise RequestTimeout(
+            f"The body did not come within {WHOLE_SECONDS:g} seconds.", param="body"
+        ) from error
+    return bytes(body)

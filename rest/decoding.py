@@ -1,7 +1,8 @@
 """JSON bodies and query strings into structs: strict types, errors that name the field.
 
 Rules
-- A body is read up to ``MAX_BODY_BYTES``; longer ones are refused before they are read whole.
+- A body is read up to ``MAX_BODY_BYTES``; longer ones are refused before they are read whole, and
+  those of more than ``MAX_VALUES`` values before they are decoded.
 - NaN, infinities, broken UTF-8 and lone surrogates are no JSON; NUL is refused in every string,
   because Postgres could not store it.
 - Unknown fields and parameters are ignored, never kept, and reported beside the answer (``warn``).
@@ -23,13 +24,17 @@ from msgspec import Struct
 from pipelines.jobs import MAX_WARNING_CHARACTERS, MAX_WARNINGS, ApiWarning
 
 from .body_checks import faults_in, named, shown, told, unknown_field, unknown_in
+from .body_pace import read_whole
 from .envelope import OPENAI_PREFIX
-from .errors import Fault, PayloadTooLarge, UnsupportedMediaType, ValidationFailed
+from .errors import Fault, UnsupportedMediaType, ValidationFailed
+from .json_size import SLICE_BYTES, holds_more_values
 
 S = TypeVar("S", bound=Struct)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
 """A batch of 200 texts with some room; a single text of 100,000 characters is far below."""
+MAX_VALUES = 20_000
+"""A batch of 200 items has a few thousand."""
 JSON = "application/json"
 CHECKED_LATER = "CHECKED_LATER"
 """Class variable of a body: names of fields that its handler checks itself (``part``)."""
@@ -40,14 +45,19 @@ WARNINGS = web.RequestKey("api_warnings", list[ApiWarning])
 """What a request was accepted with and did not have its full effect."""
 
 
-async def read_json(request: web.Request, kind: type[S]) -> S:
-    """The body as ``kind``; raises ValidationFailed, PayloadTooLarge or UnsupportedMediaType."""
+async def read_json(request: web.Request, kind: type[S], limit: int = MAX_BODY_BYTES) -> S:
+    """The body as ``kind``, of at most ``limit`` bytes.
+
+    Raises ValidationFailed, PayloadTooLarge, RequestTimeout or UnsupportedMediaType."""
     if request.content_type != JSON:
         message = f"The body must be JSON: send it with 'Content-Type: {JSON}'."
         if hdrs.CONTENT_TYPE not in request.headers or not request.can_read_body:
             raise ValidationFailed(message, param="body")
         raise UnsupportedMediaType(message, param="body")
-    raw = await read_body(request)
+    raw = await read_whole(request, limit)
+    if len(raw) > SLICE_BYTES and await holds_more_values(raw, MAX_VALUES):
+        message = f"The body holds more than {MAX_VALUES} values: send it in several requests."
+        raise ValidationFailed(message, param="body")
     try:
         tree = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -59,19 +69,6 @@ async def read_json(request: web.Request, kind: type[S]) -> S:
     refuse_unstorable(whole)
     warn(request, unknown_in(tree, kind))
     return body
-
-
-async def read_body(request: web.Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The whole body; raises PayloadTooLarge beyond ``limit`` bytes."""
-    too_large = PayloadTooLarge(f"The body is longer than {limit} bytes.", param="body")
-    if (request.content_length or 0) > limit:
-        raise too_large
-    body = bytearray()
-    async for piece in request.content.iter_chunked(65536):
-        body += piece
-        if len(body) > limit:
-            raise too_large
-    return bytes(body)
 
 
 def read_query(request: web.Request, kind: type[S]) -> S:

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 from pipelines.jobs import ApiWarning
 
 from .auth import Principal
-from .decoding import WARNINGS, read_json, read_query, warn, warn_of_names
+from .decoding import MAX_BODY_BYTES, WARNINGS, read_json, read_query, warn, warn_of_names
 from .envelope import REQUEST_ID, success
 from .errors import Forbidden, Unauthenticated
 from .idempotency import HEADER, Asked, Idempotency, fingerprint, key_of
@@ -27,6 +27,8 @@ from .uploads import CONVERSATION, Upload
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
 """Who sends a request; raises Unauthenticated."""
 
+PUBLIC_BODY_BYTES = 64 * 1024
+"""A body that is decoded before anybody has been authenticated: a sign-in has a few fields."""
 DEADLINE = "blab_deadline"
 """Attribute of a route's handler: its deadline in seconds, None for none."""
 
@@ -90,7 +92,8 @@ class Endpoint:
                 return await self._answer(request)
         body = None
         if operation.body is not None:
-            body = await read_json(http, operation.body)
+            limit = PUBLIC_BODY_BYTES if operation.public else MAX_BODY_BYTES
+            body = await read_json(http, operation.body, limit)
         elif http.can_read_body:
             warn(http, [ApiWarning("ignored_body", "This operation reads no body.")])
         return await self._answer(Request(http, http[REQUEST_ID], principal, body, query))

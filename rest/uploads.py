@@ -57,6 +57,10 @@ PIECE_BYTES = 128 * 1024
 BLOCK_BYTES = 1024 * 1024
 LEFT_OVER_SECONDS = 24 * 3600.0
 _PREFIX = "upload-"
+_PLAIN = {
+    hdrs.CONTENT_ENCODING: ("identity",),
+    hdrs.CONTENT_TRANSFER_ENCODING: ("binary", "8bit", "7bit"),
+}
 _MALFORMED = (
     ValueError,
     RuntimeError,
@@ -200,6 +204,7 @@ class _Form:
                 return
             if not isinstance(part, BodyPartReader):
                 raise ValidationFailed("Forms within the form are not read.", param="body")
+            _refuse_encoded(part)
             with _well_formed():
                 name, filename = part.name, part.filename
             if name == FILE:
@@ -266,6 +271,16 @@ class _Form:
             whole.update(f"{name}={len(text)}:{text};".encode())
         whole.update(self._file.digest.digest())
         return whole.digest()
+
+
+def _refuse_encoded(part: BodyPartReader) -> None:
+    """Parts are taken as they are sent: one that is compressed or base64 would be stored so."""
+    for header, plain in _PLAIN.items():
+        encoding = part.headers.get(header, "").strip().lower()
+        if encoding and encoding not in plain:
+            raise UnsupportedMediaType(
+                f"Encoded parts are not read: send them without {header}.", param="body"
+            )
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ import msgspec
 from aiohttp import ClientError, WSMsgType, web
 
 from media.formats import AudioFormat
+from rest.json_size import holds_more_values
 from sessions.channel import ClientFault, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
@@ -40,6 +41,10 @@ log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 15 * 1024 * 1024 + 4096
 """OpenAI's limit of an append, and room for the event around it."""
+_MAX_VALUES = 20_000
+"""JSON values of one message: what is long in a message is one string of base64."""
+_COUNTED_BYTES = 128 * 1024
+"""Below it a message is decoded in 3 ms whatever it holds."""
 _QUIET_SECONDS = 20.0
 _PONG_SECONDS = 10.0
 _GRACE_SECONDS = 2.0
@@ -256,6 +261,11 @@ class WebSocketChannel:
             return None
 
     async def _read_text(self, data: bytes) -> bytes | Mapping[str, Any] | None:
+        if len(data) > _COUNTED_BYTES and await holds_more_values(data, _MAX_VALUES):
+            raise ClientFault(
+                "too_many_values",
+                f"The message holds more than {_MAX_VALUES} values: send several events.",
+            )
         message = read_message(data)
         if message.get("type") != "input_audio_buffer.append":
             return message

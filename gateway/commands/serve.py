@@ -1,6 +1,7 @@
 """``blab serve``: everything that is needed, in one process and its children."""
 
 import argparse
+import errno
 import sys
 
 import uvloop
@@ -33,9 +34,12 @@ def serve(settings: Settings, *, embedded: bool) -> int:
         return 1
     except OSError as error:
         steps.fail()
+        advice = "choose another with BLAB_HOST and BLAB_PORT"
+        if error.errno == errno.EADDRINUSE:
+            advice = f"stop the program that listens there, or {advice}"
         print(
             f"blab: cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-            "choose another with BLAB_HOST and BLAB_PORT",
+            f"{advice}",
             file=sys.stderr,
         )
         return 1

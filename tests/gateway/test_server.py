@@ -132,7 +132,10 @@ async def test_a_taken_port_and_a_taken_directory_are_said_plainly(
             assert "uses the data directory" in await second.rest()
             assert await second.child.wait() == 1
         async with blab("serve", data_dir.with_name("other"), models_dir, BLAB_PORT=port) as third:
-            assert f"cannot listen on 127.0.0.1:{port}" in await third.rest()
+            told = await third.rest()
+            assert f"cannot listen on 127.0.0.1:{port}" in told
+            assert "stop the program that listens there, or choose another" in told
+            assert "Starting" not in told, "nothing was started in vain"
             assert await third.child.wait() == 1
 
 

@@ -233,3 +233,13 @@ async def test_long_base64_is_decoded_in_slices() -> None:
     assert await websocket._decode(text) == pcm
     with pytest.raises(websocket.ClientFault):
         await websocket._decode(text[:262_140] + "AA==" + text)
+
+
+async def test_a_message_of_too_many_values_is_not_decoded(server: TestServer) -> None:
+    async with RealtimeClient(server.ws_url, server.keys.add()) as caller:
+        many = '{"type": "input_audio_buffer.append", "audio": "", "x": [' + "{}," * 4_000_000
+        await caller.connection.send(many + "1]}")
+        error = (await caller.wait_for("error"))["error"]
+        assert error["code"] == "too_many_values"
+        await caller.send({"type": "session.update", "session": {"type": "realtime"}})
+        await caller.wait_for("session.updated")

@@ -191,3 +191,12 @@ async def test_a_query_says_what_is_accepted(client: Client) -> None:
     refused = await ask(client, "POST", "/x?limit=many", data=b"{}", headers=JSON)
     message = refused.body["error"]["message"]
     assert message == "limit: 'many' is not a number: send one of at least 1."
+
+
+async def test_a_body_of_too_many_values_is_not_decoded(client: Client) -> None:
+    body = b'{"someText": "x", "free": {"a": [' + b"{}," * 30_000 + b"1]}}"
+    answer = await send(client, body)
+    assert answer.status == 400
+    assert "more than 20000 values" in answer.body["error"]["message"]
+    text = b'{"someText": "' + b"[{," * 30_000 + b'"}'
+    assert (await send(client, text)).status == 200

@@ -305,6 +305,13 @@ async def test_what_unpacks_to_too_much_is_too_much(receiver: Receiver):
     assert receiver.left() == []
 
 
+@pytest.mark.parametrize("header", ["Content-Encoding: gzip", "Content-Transfer-Encoding: base64"])
+async def test_encoded_parts_are_refused(receiver: Receiver, header: str):
+    status, message, _ = await receiver.post_raw(form((f"{FILE_HEAD}{header}\r\n", b"AAAA")))
+    assert (status, receiver.left()) == (415, [])
+    assert message == f"Encoded parts are not read: send them without {header.split(':')[0]}."
+
+
 # ---------------------------------------------------------------------- too slow, and gone
 
 
