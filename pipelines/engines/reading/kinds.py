@@ -27,6 +27,14 @@ _PRODUCTS = (
     "|[Vv]ersione|[Vv]ersão"
 )
 _ROMAN = r"(?:X{1,3}(?:IX|IV|V?I{0,3})|IX|IV|VI{0,3}|I{2,3})"
+_REGNAL = (
+    "Henry|Louis|Charles|Elizabeth|George|Edward|Richard|William|James|John|Paul|Pius|Benedict"
+    "|Francis|Napoleon|Philip|Frederick|Leo|Gregory|Catherine|Peter|Alexander|Nicholas|Ludwig"
+    "|Heinrich|Karl|Friedrich|Wilhelm|Johannes|Felipe|Carlos|Alfonso|Isabel|Enrique|Juan|Fernando"
+    "|Luis|Henri|François|Napoléon|Pie|Benoît|Philippe|Vittorio|Emanuele|Umberto|Giovanni|Paolo|Pio"
+    "|Benedetto|Leone|Francesco|Carlo|Enrico|Luigi|João|Pedro|Manuel|Bento"
+)
+"""Behind these a Roman numeral is an ordinal; behind other names it is a number."""
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10}
 _URL_SIGNS = re.compile(r"([^\W_]+)|(%[0-9A-Fa-f]{2})|(.)", re.DOTALL)
 _LETTERS_DIGITS = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -78,8 +86,8 @@ def pattern(words: Words) -> re.Pattern[str]:
         "run": r"\d{10,}",
         "tag": r"(?<![\w&])[#@](?=[^\W\d_])\w{1,64}|(?<![\w&])#(?=\d)",
         "roman": rf"{_B}(?:{_alternatives(words.numbered)})\s{_ROMAN}{_E}"
-        rf"|{_B}[A-ZÉ][a-zéèíóúàçñ]{{2,20}}\s{_ROMAN}{_E}"
-        r"(?:\.(?=\s[a-zäöü]))?"
+        rf"|{_B}(?:{_REGNAL})\s{_ROMAN}{_E}(?:\.(?=\s[a-zäöü]))?"
+        rf"|{_B}[A-ZÉ][a-zéèíóúàçñ]{{2,20}}\s(?=[IVX]{{2}}){_ROMAN}{_E}"
         rf"|{_B}{_ROMAN}e?\s(?=secolo|siècle)",
         "short": rf"(?<![\w.])(?:{_alternatives(list(words.abbreviations))})(?![^\W_])",
         "acronym": rf"{_B}[A-Z]{{2,6}}s?{_E}",
@@ -114,7 +122,8 @@ class Reader:
         address = plain.partition("://")[2] if "://" in plain[:10] else plain
         host = re.split(r"[/?#:]", address, maxsplit=1)[0]
         path = address[len(host) :].rstrip("/")
-        return f" {self._host(host)} {self._address(path[:_MOST_URL_SIGNS])}{rest} "
+        made = f" {self._host(host)} {self._address(path[:_MOST_URL_SIGNS])}{rest} "
+        return made if any(map(str.isalnum, made)) else f" {self._address(text)} "
 
     def _host(self, host: str) -> str:
         names = host.split(".")
@@ -334,12 +343,13 @@ class Reader:
 
     def roman(self, text: str) -> str:
         """``Chapter IV``: a number; ``Henry VIII``: an ordinal."""
-        name, _, numeral = text.strip().rstrip(".e").rpartition(" ")
+        *names, numeral = text.split()
+        name, numeral = " ".join(names), numeral.rstrip(".e")
         if not name:  # before "secolo", "siècle"
             number = _roman(numeral)
             return f"{self._ordinal(number)} "
         number = _roman(numeral)
-        if name in self._words.numbered:
+        if name in self._words.numbered or not re.fullmatch(_REGNAL, name):
             return f"{name} {number}"
         if self._words is ENGLISH:
             return f"{name} the {self._ordinal(number)}"
