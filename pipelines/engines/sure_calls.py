@@ -7,6 +7,7 @@
   model is asked once more, without tools.
 - Ids of calls are unique: an upstream's own is kept unless it is a mere number.
 - Calls by the model's own protocol are passed on as they are.
+- A call within a thought is none.
 """
 
 import re
@@ -22,6 +23,7 @@ from .base import (
     ToolOffer,
     new_call_id,
 )
+from .thoughts import answers
 from .written_calls import CallReader
 
 Ask = Callable[[Sequence[ChatMessage], ToolOffer | None], AsyncGenerator[ChatDelta, None]]
@@ -47,7 +49,7 @@ async def sure_calls(
         offer = ToolOffer(tools, "none") if tools else None
     for attempt in range(2):
         answer = _Answer(offer, messages, formatted=formatted)
-        async with aclosing(ask(history, offered)) as stream:
+        async with aclosing(answers(ask(history, offered))) as stream:
             async for delta in stream:
                 if delta.finish_reason is not None:
                     prompt, completion = (

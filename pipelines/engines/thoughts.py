@@ -81,6 +81,14 @@ class ThoughtFilter:
             answer, self._assumed_text = self._assumed_text.lstrip() + answer, ""
         return answer, thought
 
+    def end_thought(self) -> str:
+        """All text so far was a thought, as an earlier filter has found; what is held of it."""
+        thought, self._assumed_text, self._held = self._assumed_text + self._held, "", ""
+        self.retracts = not self._assumed
+        self._assumed = self._within = False
+        self._blank = self._trims = True
+        return thought
+
     def _take(self, *, last: bool) -> tuple[str, str]:
         answer = thought = ""
         while (tag := _TAG.search(self._held)) is not None:
@@ -117,13 +125,18 @@ class ThoughtFilter:
 async def answers(
     stream: AsyncGenerator[ChatDelta, None], *, thinking: bool = False
 ) -> AsyncGenerator[ChatDelta, None]:
-    """``stream`` with the thoughts moved from ``text`` to ``thought``; closes it at the end."""
+    """``stream`` with the thoughts moved from ``text`` to ``thought``; closes it at the end.
+
+    May be applied twice: what an inner one retracts, the outer one does too, unless it has not
+    passed it on."""
     thoughts = ThoughtFilter(thinking=thinking)
     ended = False
     async with aclosing(stream):
         async for delta in stream:
+            held = thoughts.end_thought() if delta.retracts else ""
+            retracts = delta.retracts and thoughts.retracts
             text, thought = thoughts.feed(delta.text)
-            retracts = thoughts.retracts
+            thought, retracts = held + thought, retracts or thoughts.retracts
             if delta.finish_reason is not None:
                 rest, thought_left = thoughts.flush()
                 text, thought, ended = text + rest, thought + thought_left, True

@@ -144,3 +144,10 @@ async def test_a_call_made_both_ways_is_one_call() -> None:
 
     text, calls, _ = await read(Both(CALL))
     assert (text, [call.call_id for call in calls]) == ("", ["call_Ab3xK9"])
+
+
+async def test_a_call_within_a_thought_is_none_and_one_behind_it_is() -> None:
+    text, calls, last = await read(Script(f"<think>Maybe {CALL}</think>No."))
+    assert (text, calls, last.finish_reason) == ("No.", [], "stop")
+    text, [call], _ = await read(Script(f"<think>Maybe {NO_CALL}</think>\n{CALL}"))
+    assert (text, call.name) == ("", "find")

@@ -122,6 +122,19 @@ async def test_a_stream_is_read_and_closed() -> None:
     assert closed
 
 
+@pytest.mark.parametrize("thinking", [False, True])
+async def test_it_may_be_applied_twice(thinking: bool) -> None:
+    async def stream() -> AsyncGenerator[ChatDelta, None]:
+        for text in ("hm", " so", "</think>", " Hel", "lo"):
+            yield ChatDelta(text)
+
+    answer = ""
+    async for delta in answers(answers(stream()), thinking=thinking):
+        assert not (thinking and delta.retracts), "nothing had been passed on"
+        answer = delta.text if delta.retracts else answer + delta.text
+    assert answer == "Hello"
+
+
 async def test_a_stream_that_ends_without_a_reason_loses_nothing() -> None:
     async def stream() -> AsyncGenerator[ChatDelta, None]:
         yield ChatDelta("Hello <thi")
