@@ -4,6 +4,7 @@ Pulled by whoever takes the audio: nothing is spoken ahead, so the memory it tak
 on the script's length, and closing the stream stops the engine.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ async def recite(
 ) -> AsyncGenerator[Sound, None]:
     """PCM16 mono at the speaker's rate; raises EngineError."""
     said = 0
-    for step in steps(script):
+    found = steps(script)
+    while (step := await asyncio.to_thread(next, found, None)) is not None:
         if isinstance(step, Pause):
             samples = samples_of(round(step.milliseconds / speed), speaker.sample_rate)
             yield Sound(bytes(SAMPLE_BYTES * samples), said)
