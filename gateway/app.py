@@ -144,7 +144,7 @@ class Blab:
         )
         self._admittance = Admittance(
             authenticator,
-            Agents(self._database),
+            Agents(self._database, stores.vault),
             settings.allowed_origins,
             SessionChecks(live.name_faults, self._tool_http.check),
         )
@@ -162,7 +162,7 @@ class Blab:
         )
         self._telephony = TelephonyCalls(
             self._admittance,
-            Agents(self._database),
+            Agents(self._database, stores.vault),
             self._calls,
             twilio_signature(settings),
         )

@@ -16,12 +16,14 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import struct
 import sys
 import weakref
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -246,6 +248,20 @@ def bound_sockets(host: str, port: int) -> list[socket.socket]:
     return bound
 
 
+def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the certificate and its key, both PEM; ``key`` None: in the same file.
+
+    Raises OSError (ssl.SSLError is one) where they cannot be read or do not belong together."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key, password=_no_password)
+    return context
+
+
+def _no_password() -> str:
+    """Nobody is there to be asked for one."""
+    raise OSError("the private key is encrypted")
+
+
 class RunningServer:
     """An application that answers on a port. Make with ``start``, end with ``close``."""
 
@@ -263,10 +279,12 @@ class RunningServer:
         host: str,
         port: int,
         sockets: Sequence[socket.socket] = (),
+        tls: ssl.SSLContext | None = None,
     ) -> "RunningServer":
         """Start the application, then listen; raises OSError where the port is taken.
 
-        ``sockets``: bound already (``bound_sockets``), used in place of ``host`` and ``port``."""
+        ``sockets``: bound already (``bound_sockets``), used in place of ``host`` and ``port``;
+        ``tls``: None for plain HTTP."""
         guard = app.get(CONNECTION_GUARD) or ConnectionGuard()
         servers: list[asyncio.Server] = []
         runner = web.AppRunner(
@@ -284,8 +302,13 @@ class RunningServer:
                 raise RuntimeError("the application did not start")
             loop = asyncio.get_running_loop()
             factory = guard.watch(protocols)
+            handshake = HEAD_SECONDS if tls is not None else None
             for bound in sockets or bound_sockets(host, port):
-                servers.append(await loop.create_server(factory, sock=bound, backlog=256))
+                servers.append(
+                    await loop.create_server(
+                        factory, sock=bound, backlog=256, ssl=tls, ssl_handshake_timeout=handshake
+                    )
+                )
         except BaseException:
             for server in servers:
                 server.close()
@@ -317,12 +340,13 @@ async def serve(
     on_listening: Callable[[int], None] = lambda _port: None,
     signals: StopSignals | None = None,
     sockets: Sequence[socket.socket] = (),
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Run until a signal asks to stop, drain, clean up. ``on_listening`` gets the port;
-    ``sockets`` as of RunningServer.start."""
+    ``sockets`` and ``tls`` as of RunningServer.start."""
     signals = signals or StopSignals()
     with signals.installed():
-        server = await RunningServer.start(app, host, port, sockets)
+        server = await RunningServer.start(app, host, port, sockets, tls)
         try:
             on_listening(server.port)
             await signals.stop.wait()

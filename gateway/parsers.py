@@ -82,6 +82,13 @@ def yes_or_no(raw: str) -> bool:
     return one_of("yes", "no")(raw) == "yes"
 
 
+def long_secret(raw: str) -> str:
+    """A secret that nobody guesses."""
+    if len(raw) < 32:
+        raise ValueError("it is too short")
+    return raw
+
+
 def file(raw: str) -> Path:
     """An existing file, as an absolute path."""
     path = Path(raw).expanduser().absolute()

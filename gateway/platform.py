@@ -211,7 +211,7 @@ class Platform:
             self._engines, survey, self._limits, lambda: parts.waiting_for() is None
         )
         return [
-            AgentResource(turns, parts.tool_http),
+            AgentResource(turns, parts.tool_http, parts.stores.vault),
             ModelResource(self._engines, survey, capabilities, self._limits),
         ]
 

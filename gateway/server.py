@@ -8,17 +8,18 @@ are stopped last, so that what calls leave behind can still be written.
 import asyncio
 import contextlib
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from gateway.app import HOST, build_app
 from gateway.attached import present_services
 from gateway.housekeeping import Housekeeping
-from gateway.lifecycle import StopSignals, bound_sockets, serve
+from gateway.lifecycle import StopSignals, bound_sockets, serve, tls_context
 from gateway.progress import FetchProgress, Steps
 from gateway.services import EmbeddedServices, ServiceUrls
 from gateway.services.workers import Workers
-from gateway.settings import CHECKOUT, Settings
+from gateway.settings import CHECKOUT, Settings, SettingsError
 from gateway.staged_engines import StagedEngines, Stop, call_models, engine_settings
 from pipelines.cleanup_schedule import CleanupSchedule
 from pipelines.engines.chat_choice import LARGER, ChatChoice
@@ -42,14 +43,16 @@ class Server:
         self._embedded = embedded
         self._steps = steps
         self._address = ""
+        self._tls: ssl.SSLContext | None = None
         self._workers = Workers(settings.workers if embedded else 0, CHECKOUT)
         self._waiting_for: Callable[[], str | None] = lambda: None
 
     async def run(self) -> None:
         """Serve until a signal asks to stop.
 
-        Raises ServiceError, StoreError or OSError where it cannot even begin."""
+        Raises ServiceError, StoreError, SettingsError or OSError where it cannot even begin."""
         settings = self._settings
+        self._tls = _tls(settings)
         with contextlib.ExitStack() as port:
             sockets = bound_sockets(settings.host, settings.port)
             for bound in sockets:
@@ -77,6 +80,7 @@ class Server:
                 on_listening=self._on_listening,
                 signals=StopSignals(),
                 sockets=sockets,
+                tls=self._tls,
             )
 
     @contextlib.asynccontextmanager
@@ -149,7 +153,8 @@ class Server:
     def _on_listening(self, port: int) -> None:
         host = self._settings.host
         shown = "localhost" if host in ANYWHERE else f"[{host}]" if ":" in host else host
-        self._address = f"http://{shown}:{port}/"
+        scheme = "http" if self._tls is None else "https"
+        self._address = f"{scheme}://{shown}:{port}/"
         self._steps.tell(f"Listening on {self._address} (not ready for calls yet)")
 
     def _on_stage(self, stage: str) -> None:
@@ -179,6 +184,18 @@ class Server:
             "  stop with Ctrl-C"
         )
         sys.stderr.flush()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    try:
+        return tls_context(settings.tls_certificate, settings.tls_key)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            [f"BLAB_TLS_CERTIFICATE, BLAB_TLS_KEY: they cannot be used: {reason}"]
+        ) from error
 
 
 async def _keep_house(database: Database, bus: Bus) -> None:

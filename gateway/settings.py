@@ -356,6 +356,31 @@ class Settings:
         "TCP connections at once from one address (IPv6: one /64). Loopback and "
         "`BLAB_TRUSTED_PROXIES` are not limited.",
     )
+    tls_certificate: Path | None = _setting(
+        "BLAB_TLS_CERTIFICATE",
+        parsers.file,
+        None,
+        "plain HTTP",
+        "the path of a PEM file",
+        "Certificate, with its chain, for https:// and wss:// on `BLAB_PORT`.",
+    )
+    tls_key: Path | None = _setting(
+        "BLAB_TLS_KEY",
+        parsers.file,
+        None,
+        "in the certificate's file",
+        "the path of a PEM file",
+        "Private key of `BLAB_TLS_CERTIFICATE`.",
+    )
+    secret_key: str | None = _setting(
+        "BLAB_SECRET_KEY",
+        parsers.long_secret,
+        None,
+        "`secret.key` in the data directory, made at the first start",
+        "a text of at least 32 characters",
+        "Seals the headers of agents' tools in the database; the same on every node.",
+        secret=True,
+    )
     prices: Path | None = _setting(
         "BLAB_PRICES",
         parsers.file,
@@ -428,6 +453,8 @@ def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
 
 def _contradictions(settings: Settings) -> list[str]:
     """What is right by itself and cannot be together."""
+    if settings.tls_key is not None and settings.tls_certificate is None:
+        return ["BLAB_TLS_KEY: it serves nothing without BLAB_TLS_CERTIFICATE"]
     open_turns = [
         server
         for server in settings.ice_servers

@@ -1,7 +1,8 @@
 """Stores: where one process keeps things, opened before anything is built on them.
 
 Postgres (connected, its tables up to date), Redis (connects when it is first used), the objects,
-and the server's own secrets, which every node shares through the database.
+the server's own secrets, which every node shares through the database, and the key that customers'
+secrets are sealed under, which is kept outside of it.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from store.database import Database
 from store.migrate import migrate
 from store.objects import ObjectStore
 from store.server_secrets import ServerSecrets
+from store.vault import Vault
 
 from .services import ServiceUrls
 from .settings import Settings, SettingsError
 
 SECRET_BYTES = 32
+KEY_FILE = "secret.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Stores:
     bus: Bus
     objects: ObjectStore
     secrets: Secrets
+    vault: Vault
 
     @classmethod
     async def open(cls, settings: Settings, urls: ServiceUrls) -> "Stores":
@@ -48,6 +52,7 @@ class Stores:
             objects = ObjectStore.open(where)
         except ValueError as error:
             raise SettingsError([f"BLAB_OBJECTS_URL: {error}"]) from error
+        vault = _vault(settings)
         database = Database(urls.database_url)
         try:
             await database.connect()
@@ -62,9 +67,21 @@ class Stores:
         except BaseException:
             await database.close()
             raise
-        return cls(database, Bus(urls.redis_url), objects, secrets)
+        return cls(database, Bus(urls.redis_url), objects, secrets, vault)
 
     async def close(self) -> None:
         """Close every connection."""
         await self.bus.close()
         await self.database.close()
+
+
+def _vault(settings: Settings) -> Vault:
+    if settings.secret_key is not None:
+        return Vault(settings.secret_key.encode())
+    file = settings.data_dir / KEY_FILE
+    try:
+        return Vault.kept_in(file)
+    except OSError as error:
+        raise SettingsError(
+            [f"BLAB_SECRET_KEY: not set, and {file} cannot be used: {error.strerror}"]
+        ) from error

@@ -4,7 +4,6 @@ Pulled by whoever takes the audio: nothing is spoken ahead, so the memory it tak
 on the script's length, and closing the stream stops the engine.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -29,8 +28,7 @@ async def recite(
 ) -> AsyncGenerator[Sound, None]:
     """PCM16 mono at the speaker's rate; raises EngineError."""
     said = 0
-    found = steps(script)
-    while (step := await asyncio.to_thread(next, found, None)) is not None:
+    for step in steps(script):
         if isinstance(step, Pause):
             samples = samples_of(round(step.milliseconds / speed), speaker.sample_rate)
             yield Sound(bytes(SAMPLE_BYTES * samples), said)

@@ -3,7 +3,6 @@
 A refusal is found before anything is begun: ``choose`` says who speaks, or why nobody can.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -72,25 +71,19 @@ def check_limits(order: SpeechOrder, *, streaming: bool = False) -> None:
         raise Unspeakable(f"emotion is for {EXPRESSIVE} only.", "emotion")
 
 
-async def unspoken_part(
-    engines: JobEngines, choice: SpeechChoice, script: str
-) -> ApiWarning | None:
+def unspoken_part(engines: JobEngines, choice: SpeechChoice, script: str) -> ApiWarning | None:
     """What is in a script that the voice has no sounds for, and leaves out. Nobody knows it of an
     upstream's voice.
 
     Raises Unspeakable where nothing is left."""
     if engines.speech_engine(choice).quality == UNKNOWN:
         return None
-    return await asyncio.to_thread(_unspoken_part, script, choice.language)
-
-
-def _unspoken_part(script: str, language: str) -> ApiWarning | None:
-    lost = unspoken(script, language)
+    lost = unspoken(script, choice.language)
     if not lost:
         return None
     shown = " ".join(lost)
     shown = f"{shown[:MAX_SHOWN]} …" if len(shown) > MAX_SHOWN else shown
-    message = f"A voice for {language!r} has no sounds for this and leaves it out: {shown}"
+    message = f"A voice for {choice.language!r} has no sounds for this and leaves it out: {shown}"
     letters = sum(map(str.isalnum, script))
     if sum(map(str.isalnum, "".join(lost))) == letters:
         raise Unspeakable(f"{message}. Nothing is left to say: send its language.", "input")

@@ -100,7 +100,7 @@ class TtsKind:
         prepared = await self._prepare(order)
         if missed := reported(cast(Delivery, order.delivery), prepared):
             run.warn("delivery_not_applied", missed, "delivery")
-        if lost := await self._lost(choice, prepared.script):
+        if lost := self._lost(choice, prepared.script):
             run.warn(lost.code, lost.message, lost.path)
         await run.progress(_PREPARED_PERCENT)
         with tempfile.TemporaryDirectory(prefix="blab-tts-") as folder:
@@ -134,9 +134,9 @@ class TtsKind:
         except Unspeakable as error:
             raise JobFailed("MODEL_UNAVAILABLE", str(error), {"path": error.param}) from error
 
-    async def _lost(self, choice: SpeechChoice, script: str) -> ApiWarning | None:
+    def _lost(self, choice: SpeechChoice, script: str) -> ApiWarning | None:
         try:
-            return await unspoken_part(self._engines, choice, script)
+            return unspoken_part(self._engines, choice, script)
         except Unspeakable as error:
             raise JobFailed("VALIDATION_ERROR", str(error), {"path": error.param}) from error
 

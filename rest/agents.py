@@ -13,6 +13,7 @@ from sessions.core.config import SessionConfig
 from sessions.engines import LiveEngines
 from store.ids import is_id
 from store.tenants.agents import Agent, Agents, NewAgent
+from store.vault import Vault
 
 from .agent_turns import AgentTurns, TurnParts, TurnsQuery
 from .agent_view import (
@@ -51,10 +52,11 @@ class AgentsQuery(Struct):
 
 
 class AgentResource:
-    """The contract's tag Agents. ``guard``: decides which URLs tools may have."""
+    """The contract's tag Agents. ``guard``: decides which URLs tools may have; ``vault``: seals
+    what their headers hold."""
 
-    def __init__(self, parts: TurnParts, guard: CustomerHttp) -> None:
-        self._agents = Agents(parts.database)
+    def __init__(self, parts: TurnParts, guard: CustomerHttp, vault: Vault | None = None) -> None:
+        self._agents = Agents(parts.database, vault)
         self._cursors = parts.cursors
         self._engines: LiveEngines = parts.engines
         self._guard = guard

@@ -127,7 +127,7 @@ class SpeechChecks:
 
     async def order(self, workspace_id: str, asked: TtsCreate, where: str = "") -> SpeechOrder:
         """The order; ``where`` is put before the names of fields. Raises ApiError."""
-        if not await asyncio.to_thread(says_something, asked.input):
+        if not says_something(asked.input):
             raise ValidationFailed("There is nothing to say in it.", param=f"{where}input")
         guessed = asked.language is UNSET
         if asked.language is UNSET:
@@ -157,7 +157,7 @@ class SpeechChecks:
         try:
             check_limits(order, streaming=streaming)
             choice = await choose(workspace_id, order, self._engines, self._cloned)
-            await unspoken_part(self._engines, choice, order.input)
+            unspoken_part(self._engines, choice, order.input)
         except UnknownVoice as error:
             raise NotFound(self._no_voice(order), param=f"{where}voice") from error
         except Unspeakable as error:

@@ -59,7 +59,7 @@ class TtsStream:
         """The stream, at its end; raises ApiError where it could not begin."""
         totals = _Totals()
         rate = 0
-        lost = await unspoken_part(self._engines, choice, order.input)
+        lost = unspoken_part(self._engines, choice, order.input)
         warn(request.http, [lost] if lost else [])
         try:
             speaker = await self._engines.speech(choice)

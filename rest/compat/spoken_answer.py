@@ -59,7 +59,7 @@ class SpokenAnswer:
     ) -> web.StreamResponse:
         """The answer, at its end; raises ApiError where it could not begin."""
         spoken = _Spoken()
-        lost = await unspoken_part(self._engines, choice, order.input)
+        lost = unspoken_part(self._engines, choice, order.input)
         warn(request.http, [lost] if lost else [])
         try:
             speaker = await self._engines.speech(choice)

@@ -3,12 +3,13 @@
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 from store.database import Queryable
 from store.ids import new_id
+from store.vault import Vault
 
 _COLUMNS = (
     "id, workspace_id, name, system_prompt, model, tts_model, voice, language, is_default,"
@@ -56,10 +57,26 @@ _SETTABLE = tuple(field.name for field in fields(NewAgent))
 
 
 class Agents:
-    """Queries about agents."""
+    """Queries about agents. ``vault`` seals the secrets of their tools; None: they are stored as
+    they are."""
 
-    def __init__(self, db: Queryable) -> None:
+    def __init__(self, db: Queryable, vault: Vault | None = None) -> None:
         self._db = db
+        self._vault = vault
+
+    def _agent(self, row: Mapping[str, Any]) -> Agent:
+        agent = Agent(**row)
+        return (
+            agent
+            if self._vault is None
+            else replace(agent, tools=self._vault.open_tools(agent.tools))
+        )
+
+    def _stored(self, name: str, value: Any) -> Any:
+        """A field's value as its column takes it: a list for jsonb, its secrets sealed."""
+        if name != "tools":
+            return value
+        return list(value) if self._vault is None else self._vault.close_tools(value)
 
     async def create(self, workspace_id: str, agent: NewAgent) -> Agent:
         """A new agent."""
@@ -67,9 +84,9 @@ class Agents:
             "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
             " language, tools) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
             f" RETURNING {_COLUMNS}",
-            *(new_id("agt"), workspace_id, *_values(agent)),
+            *(new_id("agt"), workspace_id, *self._values(agent)),
         )
-        return Agent(**row)
+        return self._agent(row)
 
     async def get(self, workspace_id: str, agent_id: str) -> Agent | None:
         """The agent, or None where the workspace has no such agent."""
@@ -77,14 +94,14 @@ class Agents:
             f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id = $2",
             *(workspace_id, agent_id),
         )
-        return Agent(**row) if row else None
+        return self._agent(row) if row else None
 
     async def of_any_workspace(self, agent_id: str) -> Agent | None:
         """The agent with its workspace, for the operator's own carrier, which knows no other key.
 
         Nobody's answer to a workspace's request."""
         row = await self._db.fetchrow(f"SELECT {_COLUMNS} FROM agents WHERE id = $1", agent_id)
-        return Agent(**row) if row else None
+        return self._agent(row) if row else None
 
     async def list(self, workspace_id: str, *, limit: int = 100, after: str = "") -> list[Agent]:
         """Agents, oldest first, from the one after id ``after`` on."""
@@ -93,7 +110,7 @@ class Agents:
             " ORDER BY id LIMIT $3",
             *(workspace_id, after, limit),
         )
-        return [Agent(**row) for row in rows]
+        return [self._agent(row) for row in rows]
 
     async def update(
         self, workspace_id: str, agent_id: str, changes: Mapping[str, Any]
@@ -107,9 +124,9 @@ class Agents:
         row = await self._db.fetchrow(
             f"UPDATE agents SET updated_at = now(){sets} WHERE workspace_id = $1 AND id = $2"
             f" RETURNING {_COLUMNS}",
-            *(workspace_id, agent_id, *changes.values()),
+            *(workspace_id, agent_id, *(self._stored(*change) for change in changes.items())),
         )
-        return Agent(**row) if row else None
+        return self._agent(row) if row else None
 
     async def delete(self, workspace_id: str, agent_id: str) -> bool:
         """Delete; its calls and turns stay. False where the workspace has no such agent."""
@@ -132,12 +149,10 @@ class Agents:
                 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)"
                 " ON CONFLICT (workspace_id) WHERE is_default DO UPDATE SET is_default = true"
                 f" RETURNING {_COLUMNS}",
-                *(new_id("agt"), workspace_id, *_values(made)),
+                *(new_id("agt"), workspace_id, *self._values(made)),
             )
-        return Agent(**row)
+        return self._agent(row)
 
-
-def _values(agent: NewAgent) -> list[Any]:
-    """In the order of _SETTABLE; a jsonb column takes lists."""
-    given = [getattr(agent, name) for name in _SETTABLE]
-    return [list(value) if isinstance(value, tuple) else value for value in given]
+    def _values(self, agent: NewAgent) -> tuple[Any, ...]:
+        """In the order of _SETTABLE."""
+        return tuple(self._stored(name, getattr(agent, name)) for name in _SETTABLE)

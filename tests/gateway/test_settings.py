@@ -42,6 +42,8 @@ GOOD = {
     "BLAB_WEBHOOK_PRIVATE": ("Yes", "webhook_private", True),
     "BLAB_TOOL_PRIVATE": ("Yes", "tool_private", True),
     "BLAB_CONNECTIONS_PER_ADDRESS": ("0", "connections_per_address", 0),
+    "BLAB_TLS_CERTIFICATE": (__file__, "tls_certificate", Path(__file__)),
+    "BLAB_SECRET_KEY": ("k" * 32, "secret_key", "k" * 32),
     "BLAB_PRICES": (__file__, "prices", Path(__file__)),
     "BLAB_TRUSTED_PROXIES": (
         "10.0.0.0/8, ::1",
@@ -90,6 +92,9 @@ BAD = {
     "BLAB_CONNECTIONS_PER_ADDRESS": "-1",
     "BLAB_PRICES": "/nowhere/prices.json",
     "BLAB_TRUSTED_PROXIES": "10.0.0.1/8",
+    "BLAB_SECRET_KEY": "too short",
+    "BLAB_TLS_CERTIFICATE": "/nowhere/cert.pem",
+    "BLAB_TLS_KEY": "/nowhere/key.pem",
 }
 
 
@@ -112,7 +117,7 @@ def test_a_bad_value_is_refused_with_its_name_and_the_accepted_form(variable: st
 def test_every_variable_is_tested() -> None:
     known = {d.variable for d in declarations()}
     assert set(BAD) == known
-    assert set(GOOD) == known - {"BLAB_ICE_SERVERS"}
+    assert set(GOOD) == known - {"BLAB_ICE_SERVERS", "BLAB_TLS_KEY"}
 
 
 def test_all_errors_are_told_at_once() -> None:

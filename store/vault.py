@@ -1,0 +1,85 @@
+"""Vault: customers' secrets that must be used again, sealed where they are stored.
+
+Keys of customers' own services (the headers of an agent's tools) cannot be hashed, for they are
+sent on. In the database they are ciphertext (Fernet: AES-128-CBC with HMAC-SHA256) under a key that
+is not in it: who reads a dump or a backup reads none of them.
+
+What was sealed under another key is not opened: it counts as absent, and the log says what to do.
+"""
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+
+log = logging.getLogger(__name__)
+
+KEY_BYTES = 32
+SEALED = "sealed"
+"""The member that stands in a stored tool for those in ``SECRETS``."""
+SECRETS = ("headers", "authorization")
+
+
+class Vault:
+    """Seals and opens under one key. ``secret``: any bytes that nobody can guess."""
+
+    def __init__(self, secret: bytes) -> None:
+        digest = hashlib.sha256(b"blab vault 1\0" + secret).digest()
+        self._fernet = Fernet(base64.urlsafe_b64encode(digest))
+
+    @classmethod
+    def kept_in(cls, file: Path) -> "Vault":
+        """The vault whose key is in ``file``; made there (0600) where there is none. Nodes of one
+        directory that begin at the same moment get the same. Raises OSError."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+        if not file.exists():
+            descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "wb") as out:
+                    out.write(secrets.token_bytes(KEY_BYTES))
+                    out.flush()
+                    os.fsync(out.fileno())
+                try:
+                    os.link(made, file)  # never over one that another has made meanwhile
+                except FileExistsError:
+                    pass
+            finally:
+                made.unlink()
+        return cls(file.read_bytes())
+
+    def close_tools(self, tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """An agent's tools as they are stored: their secrets in one sealed member."""
+        return [self._closed(tool) for tool in tools]
+
+    def open_tools(self, tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Stored tools with their secrets. Those of before there was a vault are open already."""
+        return [self._opened(tool) for tool in tools]
+
+    def _closed(self, tool: Mapping[str, Any]) -> dict[str, Any]:
+        hidden = {name: tool[name] for name in SECRETS if tool.get(name)}
+        shown = {name: value for name, value in tool.items() if name not in hidden}
+        if hidden:
+            shown[SEALED] = self._fernet.encrypt(json.dumps(hidden).encode()).decode()
+        return shown
+
+    def _opened(self, tool: Mapping[str, Any]) -> dict[str, Any]:
+        shown = dict(tool)
+        sealed = shown.pop(SEALED, None)
+        if isinstance(sealed, str):
+            try:
+                shown |= json.loads(self._fernet.decrypt(sealed.encode()))
+            except InvalidToken:
+                log.error(
+                    "the headers of tool %s were sealed under another key: set BLAB_SECRET_KEY (or"
+                    " secret.key in the data directory) to what it was, or save the agent again",
+                    shown.get("name") or shown.get("server_label"),
+                )
+        return shown
