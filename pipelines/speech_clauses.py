@@ -8,6 +8,8 @@ for, and what it costs does not depend on the text's length.
 import re
 from collections.abc import Iterator
 
+from .engines.reading.text import ends_abbreviated
+
 MAXIMUM_CHARACTERS = 240
 _FIRST_CHARACTERS = 60
 """A first clause longer than this is cut at a comma."""
@@ -15,12 +17,6 @@ _LEAST_CHARACTERS = 8
 """A clause shorter than this is joined to the next."""
 _SENTENCE = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[」』]?\s*|\n+\s*")
 _COMMA = re.compile(r"[,;:—–]\s+|\s[-–—]\s+|[、，；]")
-_ABBREVIATION = re.compile(
-    r"\b(?:mr|mrs|ms|dr|dra|prof|st|vs|etc|e\.g|i\.e|no|approx|tel|max|min|dept|ave|ca|bzw|nr|mio|mrd"
-    r"|inkl|ggf|evtl|vgl|str|hr|fr|sra?|srta|uds?|núm|pág|aprox|avda?|tél|mme|sig|dott|pag|ecc|[A-Z]"
-    r"|\d{1,2})\.$",
-    re.I,
-)
 
 
 def clauses(text: str) -> Iterator[str]:
@@ -40,7 +36,7 @@ def _cut(window: str, *, last: bool, first: bool) -> int:
             match.end()
             for match in _SENTENCE.finditer(window)
             if match.end() >= _LEAST_CHARACTERS
-            and not _ABBREVIATION.search(window[: match.end()].rstrip())
+            and not ends_abbreviated(window[: match.end()].rstrip())
         ),
         None,
     )

@@ -9,18 +9,17 @@ voice.
 
 import re
 
+from pipelines.engines.reading.text import ends_abbreviated
+
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？।][」』]?")
 _CLAUSE_END = re.compile(r"[,;:—–](?=\s)|\s[-–—](?=\s)")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|no|approx)|\b[A-Z])\.$", re.I
-)
 _EAGER_END = re.compile(r"[^\W\d_]{3,}[.!?,;:]$")
 """A first clause's end without waiting for the blank behind it: that costs a token's time."""
 _LINE_END = re.compile(r"\n+")
 _BREATH = re.compile(
     r"\s(?=(?:and|but|or|because|so|which|that|when|while|where|if|to|for|with)\b)"
 )
-_SIGNS = re.compile(r"[*_`#|~]+")
+_SIGNS = re.compile(r"[*`|]+")
 _PICTURES = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b50-\u2b55\ufe0f\u200d\U000e0020-\U000e007f]+"
 )
@@ -111,7 +110,7 @@ class ClauseSplitter:
         for pattern in (_LINE_END, _SENTENCE_END):
             for match in pattern.finditer(text):
                 head = text[: match.end()]
-                if _speaks(head, 1) and not _ABBREVIATION.search(head):
+                if _speaks(head, 1) and not ends_abbreviated(head):
                     return match.end()
         if self._first and _EAGER_END.search(text) and _speaks(text, _FIRST_CHARACTERS):
             return len(text)

@@ -20,6 +20,8 @@ LANGUAGES = {
 }  # fmt: skip
 """By the first subtag."""
 
+_WORDS = frozenset(("es.", "min.", "max.", "ad"))
+"""Pieces of abbreviations that are words in another language, and end sentences."""
 _UNSEEN = re.compile(
     "[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufffd\ufe00-\ufe0f\u20e3"
     "\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\U000e0000-\U000e007f]+"
@@ -38,6 +40,19 @@ _PLAIN = str.maketrans(
 _LONG_RUN = re.compile(r"\d{13,}")
 _BLANKS = re.compile(r"\s+")
 _BLANK_BEFORE = re.compile(r" ([,.;!?])")
+_SHORT = "mr mrs ms dr prof st vs etc e.g i.e no approx".split() + [
+    piece.rstrip(".").lower()
+    for words in LANGUAGES.values()
+    for abbreviation in words.abbreviations
+    for piece in abbreviation.split()
+    if piece.endswith(".") and piece not in _WORDS
+]
+_ABBREVIATED = re.compile(
+    rf"(?:\b(?:{'|'.join(map(re.escape, sorted(set(_SHORT), key=len, reverse=True)))})|\b[^\W\d_]"
+    r"|\b(?:am|dem|vom|zum|den|bis|seit|im|ab|der|die|das) \d{1,2})\.$",
+    re.IGNORECASE,
+)
+_LONGEST_ABBREVIATION = 16
 _LOUD = 0.8
 """A text with more capitals than that is written so throughout: nothing in it is an acronym."""
 
@@ -58,6 +73,12 @@ def in_words(text: str, language: str) -> str:
     reader = kinds.Reader(words, day_first=day_first, loud=loud)
     made = _pattern(words).sub(_by_kind(reader), text)
     return _BLANK_BEFORE.sub(r"\1", _BLANKS.sub(" ", made)).strip()
+
+
+def ends_abbreviated(text: str) -> bool:
+    """Whether the full stop at the end of ``text`` belongs to an abbreviation, an initial, or a
+    German ordinal, in whatever language the text is."""
+    return _ABBREVIATED.search(text[-_LONGEST_ABBREVIATION:]) is not None
 
 
 def spelled(text: str) -> str:
