@@ -9,6 +9,8 @@ import aiohttp
 import pytest
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcconfiguration import RTCBundlePolicy
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.channels.webrtc import calls as calls_module
 from gateway.channels.webrtc import ice as ice_module
@@ -261,3 +263,36 @@ def census() -> tuple[int, int, int]:
 def loudest(pcm: bytes) -> int:
     samples = memoryview(pcm).cast("h")
     return max(map(abs, samples), default=0)
+
+
+LINES = [
+    "v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=group:BUNDLE 0", "a=ice-ufrag:abcd",
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 0.0.0.0", "a=mid:0", "a=sendrecv", "a=rtcp-mux",
+    "a=ice-pwd:abcdefghijklmnopqrstuvwx", "a=setup:actpass", "a=rtpmap:111 opus/48000/2",
+    "a=fingerprint:sha-256 " + ":".join(["AA"] * 32), "a=rtcp-fb:111", "a=fmtp:111 ;;=",
+    "m=video 9 UDP/TLS/RTP/SAVPF 96", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+    "a=sctp-port:x", "a=candidate:1 1 udp 1 x 9 typ host", "a=ssrc:x", "a=extmap:999 u",
+]  # fmt: skip
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.sampled_from(LINES), max_size=30).map(lambda lines: "\r\n".join(lines).encode())
+    | st.binary(max_size=200),
+    st.sampled_from(["application/sdp", "multipart/form-data; boundary=b", "multipart/mixed"]),
+)
+async def test_any_offer_is_answered(gateway, body: bytes, kind: str):
+    form = b'--b\r\nContent-Disposition: form-data; name="sdp"\r\n\r\n' + body + b"\r\n--b--"
+    for sent in (body, form):
+        status, _, _ = await post(gateway, sent, **{"Content-Type": kind})
+        assert status < 500
+
+
+async def test_a_field_given_twice_is_refused(gateway):
+    part = b'--b\r\nContent-Disposition: form-data; name="sdp"\r\n\r\nv=0\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    status, code, message = await refused(gateway, part * 2 + b"--b--", **kind)
+    assert (status, code) == (400, "invalid_multipart")
+    assert message == "sdp is given twice"

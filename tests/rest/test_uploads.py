@@ -16,6 +16,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rest.uploads import FORM_BYTES, Upload, UploadLimits, Uploads
 from tests.rest.job_app import refusals
@@ -310,6 +312,29 @@ async def test_encoded_parts_are_refused(receiver: Receiver, header: str):
     status, message, _ = await receiver.post_raw(form((f"{FILE_HEAD}{header}\r\n", b"AAAA")))
     assert (status, receiver.left()) == (415, [])
     assert message == f"Encoded parts are not read: send them without {header.split(':')[0]}."
+
+
+PART_HEADS = ["Content-Disposition: form-data; name=", "Content-Type: ", "X-A", ": ", "\r\n", '"']
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.binary(max_size=40)
+        | st.sampled_from([f"--{BOUNDARY}\r\n", f"--{BOUNDARY}--", "\r\n\r\n", FILE_HEAD]).map(
+            str.encode
+        )
+        | st.sampled_from(PART_HEADS).map(str.encode),
+        max_size=12,
+    )
+)
+async def test_any_form_is_answered(receiver: Receiver, pieces: list[bytes]):
+    status, _, _ = await receiver.post_raw(b"".join(pieces))
+    assert status in (200, 400, 413, 415)
+    assert receiver.left() == []
+    assert (await receiver.post(fields()))[0] == 200
 
 
 # ---------------------------------------------------------------------- too slow, and gone

@@ -229,6 +229,8 @@ async def _read_body(request: web.Request) -> tuple[str, dict[str, Any] | None]:
         async for part in await request.multipart():
             if not isinstance(part, BodyPartReader) or part.name not in limits:
                 raise RequestError("unknown_field", "the fields are sdp and session")
+            if part.name in parts:
+                raise RequestError("invalid_multipart", f"{part.name} is given twice", part.name)
             parts[part.name] = await _read(part, limits[part.name], part.name)
     except (ValueError, HttpProcessingError) as fault:
         raise RequestError(
