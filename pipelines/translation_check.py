@@ -30,7 +30,8 @@ ALIKE = 0.4
 _QUESTION = ("?", "？", "؟", ";")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _THOUSANDS = re.compile(r"[.,](?=\d{3}(?!\d))")
-_NAME = re.compile(r"(?<=[^.!?…:\"“«(\s] )\b[A-ZÀ-Þ][\w'’-]+(?: [A-ZÀ-Þ][\w'’-]+)+")
+_NAME = re.compile(r"(?<![\w'’-])[A-ZÀ-Þ][\w'’-]+(?: [A-ZÀ-Þ][\w'’-]+)+")
+_BEGINNING = re.compile(r"(^|[.!?…:\"“«(])\s*$")
 _WORD = re.compile(r"[^\W\d_]+")
 
 _NUMBER_WORDS = {
@@ -141,7 +142,10 @@ def _lost_name(text: str, translation: str, source: str, target: str) -> str | N
     if source == "de" or source in OTHER_SCRIPTS or target in OTHER_SCRIPTS:
         return None  # German writes every noun large; other scripts write names as they sound
     words = [word.lower() for word in _WORD.findall(translation)]
-    for name in _NAME.findall(text):
+    for found in _NAME.finditer(text):
+        if _BEGINNING.search(text[: found.start()]):
+            continue  # a sentence begins with a capital anyway
+        name = found[0]
         parts = [part.lower() for part in _WORD.findall(name)]
         if not any(_alike(part, word) for part in parts for word in words):
             return f"the name {name!r} is lost"

