@@ -4,7 +4,7 @@ and what is said instead (``Reader``, a method for each kind)."""
 import re
 from collections.abc import Sequence
 
-from .numbers import Number, digits, number_pattern, parsed, said, said_whole
+from .numbers import Number, digits, number_pattern, parsed, said, said_whole, spelled
 from .words import ENGLISH, GERMAN, Words
 
 _CURRENCIES = {
@@ -128,9 +128,9 @@ class Reader:
     def _host(self, host: str) -> str:
         names = host.split(".")
         if len(names) > 1 and len(names[-1]) == 2 and names[-1].isalpha():
-            names[-1] = _letters(names[-1])
+            names[-1] = self._letters(names[-1])
         if names[0].lower() == "www":
-            names[0] = _letters("www")
+            names[0] = self._letters("www")
         return f" {self._signs['.']} ".join(self._address(name) for name in names)
 
     def _address(self, text: str) -> str:
@@ -219,7 +219,7 @@ class Reader:
     def code(self, text: str) -> str:
         """IBANs and card numbers: sign by sign, in fours."""
         plain = re.sub(r"[\s-]", "", text)
-        return ", ".join(" ".join(plain[at : at + 4]) for at in range(0, len(plain), 4))
+        return ", ".join(spelled(plain[at : at + 4]) for at in range(0, len(plain), 4))
 
     def money(self, text: str) -> str:
         """``€1.150,00``, ``$5.99``, ``£3m``, ``12 EUR``"""
@@ -252,7 +252,9 @@ class Reader:
         if len(amount.decimals) > 2:
             return f"{said(amount, self._words)} {more}"
         hundredths = int(amount.decimals.ljust(2, "0")) if amount.decimals else 0
-        whole = f"{said_whole(amount, self._words)} {name}"
+        number = said_whole(amount, self._words)
+        of = f"{self._words.of} " if number.endswith(self._words.scales["m"]) else ""
+        whole = f"{number} {of}{name}"
         if not hundredths:
             return whole
         cents = self._words.cents if more in ("euros", "dollars") else ""
@@ -370,7 +372,12 @@ class Reader:
         name, plural = (text[:-1], "s") if text.endswith("s") else (text, "")
         if self._loud or not (name in _SPELLED or not set(name) & set("AEIOUY")):
             return text
-        return " ".join(name) + plural
+        return self._letters(name) + plural
+
+    def _letters(self, text: str) -> str:
+        """Letters by their names. English engines read capitals so by themselves; apart, "A" would
+        be the article."""
+        return text.upper() if self._words is ENGLISH else " ".join(text.upper())
 
     def sign(self, text: str) -> str:
         """A sign between words."""
@@ -383,10 +390,6 @@ class Reader:
         elif text in "*|^{}_#<>":
             return ", " if text == "|" else " "
         return f" {self._signs.get(text, '')} "
-
-
-def _letters(text: str) -> str:
-    return " ".join(text.upper())
 
 
 def _roman(numeral: str) -> int:

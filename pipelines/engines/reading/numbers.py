@@ -63,13 +63,25 @@ def said(number: Number, words: Words) -> str:
 
 
 def said_whole(number: Number, words: Words) -> str:
-    """The number without its decimals."""
+    """The number without its decimals. Engines other than English ones read seven digits and more
+    one by one, so that millions are named."""
     whole = number.whole
     if len(whole) > LONGEST_WHOLE + 3 * number.grouped or (len(whole) > 2 and whole[0] == "0"):
         return digits(whole)
-    if words.grouped and number.grouped:
-        return f"{int(whole):,}"
-    return whole
+    if words.grouped:
+        return f"{int(whole):,}" if number.grouped else whole
+    millions, rest = divmod(int(whole), 1_000_000)
+    if not millions:
+        return whole
+    name = words.scales["m"][millions > 1]
+    return f"{millions} {name} {rest or ''}".rstrip()
+
+
+def spelled(text: str) -> str:
+    """Letters and digits one by one; runs of digits as ``digits`` has them."""
+    signs = [c.upper() if len(c.upper()) == 1 else c for c in text if not c.isspace()]
+    between = " " if text.strip().isdigit() else ", "
+    return between.join(signs)
 
 
 def digits(text: str) -> str:

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .text import in_words, spelled
+from .numbers import spelled
+from .text import in_words
 
 LONGEST_PAUSE_MS = 10_000
 """Longer breaks are cut to it."""

@@ -81,11 +81,6 @@ def ends_abbreviated(text: str) -> bool:
     return _ABBREVIATED.search(text[-_LONGEST_ABBREVIATION:]) is not None
 
 
-def spelled(text: str) -> str:
-    """Letters and digits one by one."""
-    return " ".join(c.upper() if c.isalpha() and len(c.upper()) == 1 else c for c in text.strip())
-
-
 def _by_kind(reader: kinds.Reader) -> Callable[[re.Match[str]], str]:
     def said(found: re.Match[str]) -> str:
         kind = found.lastgroup or ""
