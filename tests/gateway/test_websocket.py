@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.channels import websocket
 from media import g711
+from media.formats import AudioFormat, Encoding
 from tests.gateway.http_support import EchoCall, TestServer
 from tests.gateway.realtime_client import RealtimeClient
 
@@ -233,6 +234,14 @@ async def test_long_base64_is_decoded_in_slices() -> None:
     assert await websocket._decode(text) == pcm
     with pytest.raises(websocket.ClientFault):
         await websocket._decode(text[:262_140] + "AA==" + text)
+
+
+async def test_long_g711_becomes_pcm_in_slices() -> None:
+    sent = bytes(range(256)) * 4000 + b"\x00"
+    form = AudioFormat(Encoding.PCMU, 8000)
+    assert await websocket._as_pcm(sent, form) == g711.decode_ulaw(sent)
+    with pytest.raises(websocket.ClientFault):
+        await websocket._as_pcm(bytes(1_000_001), AudioFormat())
 
 
 async def test_a_message_of_too_many_values_is_not_decoded(server: TestServer) -> None:
