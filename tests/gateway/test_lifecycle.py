@@ -7,7 +7,7 @@ import signal
 import aiohttp
 import pytest
 
-from gateway.lifecycle import RunningServer, StopSignals, serve
+from gateway.lifecycle import RunningServer, StopSignals, bound_sockets, serve
 from tests.gateway.http_support import TestServer
 from tests.gateway.realtime_client import RealtimeClient
 
@@ -63,6 +63,23 @@ async def test_a_taken_port_is_an_error_and_leaves_nothing() -> None:
         with pytest.raises(OSError, match="in use"):
             await RunningServer.start(other.app, "127.0.0.1", running.port)
     assert cleaned == [True]
+
+
+async def test_a_port_is_bound_before_anything_starts_and_handed_over() -> None:
+    made = TestServer()
+    [bound] = bound_sockets("127.0.0.1", 0)
+    server = await RunningServer.start(made.app, "nowhere.invalid", 1, [bound])
+    try:
+        assert server.port == bound.getsockname()[1]
+        with pytest.raises(OSError, match="in use"):
+            bound_sockets("127.0.0.1", server.port)
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"http://127.0.0.1:{server.port}/nothing") as answer,
+        ):
+            assert answer.status == 404
+    finally:
+        await server.close()
 
 
 def test_signals_escalate() -> None:
