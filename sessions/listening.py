@@ -63,6 +63,8 @@ class Listening:
         self._looked = 0
         """Position up to which the VAD has looked."""
         self._starts: dict[int, int] = {}
+        self._asked: dict[int, int] = {}
+        """Turn -> position up to which its text was asked for last."""
         self._tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
         self._clips: dict[int, tuple[bytes, int]] = {}
         self._kept = 0
@@ -107,6 +109,7 @@ class Listening:
 
     def finish(self, turn: int, position: int) -> None:
         """Transcribe all of the turn up to ``position``."""
+        self._asked[turn] = position
         self._replace(turn, "finish", self._finish(turn, position))
 
     def score(self, turn: int, position: int) -> None:
@@ -116,6 +119,7 @@ class Listening:
     def drop(self, turn: int) -> None:
         """The turn needs no transcription any more."""
         self._starts.pop(turn, None)
+        self._asked.pop(turn, None)
         for task in self._tasks.pop(turn, {}).values():
             task.cancel()
 
@@ -151,7 +155,7 @@ class Listening:
         except EngineError as error:
             log.warning("no partial transcripts for turn %d: %s", turn, error.code)
             return
-        text = ""
+        text, reported = "", position
         try:
             while True:
                 while (self.position - position) * SAMPLE_BYTES < _FEED_BYTES:
@@ -159,8 +163,9 @@ class Listening:
                 end = self.position
                 partial = await stream.accept(self._cut(position, end))
                 position = end
-                if partial != text:
-                    text = partial
+                asked = self._asked.get(turn, position)
+                if partial != text or reported < asked <= position:
+                    text, reported = partial, position
                     self._dispatch(PartialTranscript(turn, text, position))
         except EngineError as error:
             log.warning("partial transcripts of turn %d ended: %s", turn, error.code)

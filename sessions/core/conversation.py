@@ -101,7 +101,7 @@ class Conversation:
             AddToolOutput: brought.add_output,
             AddToolCall: brought.add_call,
             AnswerApproval: tools.approve,
-            PieceStarted: replies.on_piece_started,
+            PieceStarted: _both(turns.ended.on_piece_started, replies.on_piece_started),
             PlayoutFinished: turns.on_playout_finished,
             PlayoutStopped: replies.on_playout_stopped,
             ConfigureSession: requests.configure,
@@ -140,6 +140,7 @@ class Conversation:
         if call.state is not State.CLOSED:
             self._continuations.proceed()
             self._expire()
+            self._requests.proceed()
             self._continuations.proceed()
         commands, call.commands = call.commands, []
         return commands

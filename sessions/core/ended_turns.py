@@ -10,6 +10,7 @@ Rules
 
 from .call import Call
 from .commands import DropTranscription, FinishTranscription, RecordTurn, TranscribeClip
+from .events import FinalTranscript, PieceStarted
 from .items import Item, ReplyStatus
 from .notices import InputCommitted, ItemAdded, TranscriptFailed, TranscriptFinal
 from .replies import Replies
@@ -17,6 +18,7 @@ from .reply import Reply, overridden
 from .transcript import UnknownItem
 from .turns import State, Trigger
 from .utterance import Utterance
+from .words import words_of
 
 UNHEARD = "Sorry, I did not catch that. Could you say it again?"
 """Spoken where the caller's words could not be transcribed."""
@@ -29,6 +31,8 @@ class EndedTurns:
         self._call = call
         self._replies = replies
         self._waiting: dict[int, Utterance] = {}
+        self._stood_in: Utterance | None = None
+        """The turn that is being answered by a text that only stands in for the final one."""
         self._owed: Utterance | Reply | None = None
 
     @property
@@ -86,13 +90,22 @@ class EndedTurns:
                 del self._waiting[earlier.turn]
                 self._call.order(DropTranscription(earlier.turn))
 
-    def settle(self, utterance: Utterance, text: str) -> None:
-        """The text of a turn is there: tell it, and answer it where that is wanted."""
+    def settle(self, utterance: Utterance, text: str, *, stand_in: bool = False) -> None:
+        """The text of a turn is there: tell it, and answer it where that is wanted.
+
+        One that stands in is told when the reply to it is heard; till then the final text, should
+        it still come, takes its place."""
         call = self._call
+        self.accept_stand_in()
         del self._waiting[utterance.turn]
         utterance.final = text
         if utterance.moments.transcript is None:
             utterance.moments.transcript = call.now
+        if stand_in and utterance.reply_wanted and self._answerable(utterance):
+            self._stood_in = utterance
+            self._update_text(utterance, text)
+            self._answer(utterance, text)
+            return
         call.order(DropTranscription(utterance.turn))
         if not self._tell_text(utterance, text):
             utterance.final = text = ""
@@ -109,13 +122,53 @@ class EndedTurns:
             self.answer_owed()
         self._rest_if_done()
 
-    def _tell_text(self, utterance: Utterance, text: str) -> bool:
+    def replace_stand_in(self, event: FinalTranscript) -> bool:
+        """The final text came before the reply to its stand-in was heard: answer that instead."""
+        utterance, call = self._stood_in, self._call
+        if utterance is None or (event.turn, event.position) != (utterance.turn, utterance.asked):
+            return False
+        reply = self._replies.current
+        standing = utterance.final or ""
+        if reply is None or reply.turn != utterance.turn or reply.audible:
+            self.accept_stand_in()
+            return True
+        self._stood_in = None
+        utterance.final, utterance.moments.transcript = event.text, call.now
+        call.order(DropTranscription(utterance.turn))
+        self._tell_text(utterance, event.text)
+        if words_of(event.text) != words_of(standing) and self._answerable(utterance):
+            self._replies.cancel("turn_detected")
+            self._answer(utterance, event.text)
+        return True
+
+    def accept_stand_in(self) -> None:
+        """The reply to a stand-in is heard, or is no more: that text is what was said."""
+        utterance, self._stood_in = self._stood_in, None
+        if utterance is not None:
+            self._call.order(DropTranscription(utterance.turn))
+            self._tell_text(utterance, utterance.final or "")
+
+    def on_piece_started(self, event: PieceStarted) -> None:
+        """A reply is heard."""
+        utterance, reply = self._stood_in, self._replies.current
+        if utterance is None or reply is None or reply.number != event.reply:
+            return
+        if reply.turn == utterance.turn:
+            self.accept_stand_in()
+
+    def _update_text(self, utterance: Utterance, text: str) -> bool:
         """False where the client deleted the item before its text was there."""
-        call, failure = self._call, utterance.failure
         try:
-            call.transcript.update(utterance.item_id, text=text)
+            self._call.transcript.update(utterance.item_id, text=text)
         except UnknownItem:
             utterance.failure = None
+            return False
+        return True
+
+    def _tell_text(self, utterance: Utterance, text: str) -> bool:
+        """As ``_update_text``; the client is told."""
+        call, failure = self._call, utterance.failure
+        if not self._update_text(utterance, text):
             return False
         if failure is not None:
             call.tell(TranscriptFailed(utterance.item_id, failure.code, failure.message))
@@ -127,6 +180,7 @@ class EndedTurns:
 
     def interrupt(self) -> None:
         """The caller speaks while a reply is being thought of: put it off."""
+        self.accept_stand_in()
         wanted = next((turn for turn in self._waiting.values() if turn.reply_wanted), None)
         self._owed = wanted or self._replies.current
         if wanted is not None:
@@ -154,12 +208,14 @@ class EndedTurns:
 
     def give_up(self) -> None:
         """Nothing that waits is to be answered."""
+        self.accept_stand_in()
         self._owed = None
         for utterance in self._waiting.values():
             utterance.reply_wanted = False
 
     def close(self) -> None:
         """The call ends: record what was said, give the recognisers back."""
+        self.accept_stand_in()
         for utterance in self._waiting.values():
             self.record_unanswered(utterance)
         self._waiting.clear()

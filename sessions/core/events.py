@@ -29,7 +29,8 @@ class VoiceWindow:
 
 @dataclass(frozen=True, slots=True)
 class PartialTranscript:
-    """The text of the turn so far; a later one may revise it."""
+    """The text of the turn so far; a later one may revise it. ``position``: the recogniser has
+    heard the input up to there."""
 
     turn: int
     text: str

@@ -5,7 +5,7 @@ client's event id; none raises, none ends the call.
 """
 
 from .call import Call
-from .config import SessionKind
+from .config import SessionKind, TurnMode
 from .events import (
     AddItem,
     CancelResponse,
@@ -35,6 +35,7 @@ from .side_replies import MOST, SideReplies
 from .transcript import DuplicateItem, UnknownItem
 from .turns import State, Trigger
 from .turntaking import TurnTaking
+from .utterance import Utterance
 
 CLIENT_CANCELLED = "client_cancelled"
 _MOST_WAITING = 8
@@ -48,6 +49,8 @@ class ClientRequests:
         self._replies = replies
         self._turns = turns
         self._side = side
+        self._held: tuple[RequestResponse, Utterance | None] | None = None
+        """A reply that was asked for while the caller spoke, and the turn that it answers too."""
 
     def configure(self, event: ConfigureSession) -> None:
         """Another configuration holds from now on; with captions only, nobody answers any more."""
@@ -154,7 +157,7 @@ class ClientRequests:
             return
         speaking = call.state in (State.USER_SPEAKING, State.ENDPOINTING)
         if speaking and not event.out_of_band:
-            self._turns.commit(event)
+            self._hold(event)
             return
         if call.state is not State.LISTENING:
             call.refuse(
@@ -174,6 +177,38 @@ class ClientRequests:
         typed = "" if event.apart else self._typed()
         self._replies.start(call.next_turn(), typed, moments, config=config, request=event)
         self._replies.release()
+
+    def _hold(self, event: RequestResponse) -> None:
+        """The caller speaks: what they are saying is answered, too, once it is said.
+
+        Without turn detection nothing else would end the turn, so the request does."""
+        utterance = self._turns.utterance
+        if utterance is None or self._call.detection.mode is TurnMode.NONE:
+            self._turns.commit(event)
+            return
+        if self._held is not None:
+            self._call.refuse(
+                "conversation_already_has_active_response",
+                "A response has been asked for already and is made when the caller has finished.",
+                event_id=event.event_id,
+            )
+            return
+        if event.apart:  # with a prompt of its own it does not answer the caller
+            self._held = event, None
+            return
+        utterance.request = event
+        self._held = event, utterance
+
+    def proceed(self) -> None:
+        """Make the reply that was held: the turn that it was to answer proved to be noise."""
+        if self._held is None:
+            return
+        event, utterance = self._held
+        if utterance is not None and utterance.moments.turn_end is not None:
+            self._held = None  # answered with the turn
+        elif self._call.state is State.LISTENING and self._turns.utterance is None:
+            self._held = None
+            self.respond(event)
 
     def _may_answer(self, event: RequestResponse) -> bool:
         """Refuse what no reply can be made of."""
@@ -210,6 +245,9 @@ class ClientRequests:
         if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
             return
         speculative = reply is not None and not reply.released
+        if self._held is not None and asked is None:
+            self._forget_held()
+            return
         if (
             call.state not in (State.THINKING, State.SPEAKING, State.BARGE_IN, State.CALLING)
             or speculative
@@ -224,8 +262,14 @@ class ClientRequests:
             return
         self._stop_answering()
 
+    def _forget_held(self) -> None:
+        if self._held is not None and self._held[1] is not None:
+            self._held[1].request = None
+        self._held = None
+
     def _stop_answering(self) -> None:
         """Cancel the reply and whatever would lead to one."""
+        self._forget_held()
         self._turns.ended.give_up()
         self._replies.tools.give_up()
         self._replies.cancel(CLIENT_CANCELLED)

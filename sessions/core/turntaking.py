@@ -54,7 +54,8 @@ SPECULATIONS = 3
 _STARVED_SECONDS = 1.0
 _TEXT_SECONDS = 4.0
 """Waiting for a final text where a partial one could stand in for it."""
-_TEXT_SECONDS_WORDLESS = 10.0
+_TEXT_SECONDS_ALONE = 10.0
+"""Where none can: there is no partial text, or it covers only part of the sound."""
 _LONG_TURN_SECONDS = 10.0
 """Half of what a turn is longer than this is waited more: it takes longer to write down, and its
 partial text may be far behind."""
@@ -195,7 +196,8 @@ class TurnTaking:
         if utterance.wordless or self._only_waits(utterance):
             self._drop_turn()
         else:
-            self._hand_over(answer=self._call.config.answers)
+            asked_for = utterance.request is not None
+            self._hand_over(answer=self._call.config.answers or asked_for)
 
     def _only_waits(self, utterance: Utterance) -> bool:
         """Whether the caller says no more than "okay" to a tool that takes its time."""
@@ -247,8 +249,14 @@ class TurnTaking:
 
     def on_partial(self, event: PartialTranscript) -> None:
         """More (or other) words of the open turn."""
+        if (waiting := self._ended.get(event.turn)) is not None:
+            waiting.hear_out(event)
+            return
         utterance = self._hearing.utterance
-        if utterance is None or event.turn != utterance.turn or event.text == utterance.partial:
+        if utterance is None or event.turn != utterance.turn:
+            return
+        utterance.covered = max(utterance.covered, event.position)
+        if event.text == utterance.partial:
             return
         utterance.partial = event.text
         self._call.tell(TranscriptPartial(utterance.item_id, event.text))
@@ -265,11 +273,13 @@ class TurnTaking:
             utterance.failure = None
         self._take_text(event)
 
-    def _take_text(self, event: FinalTranscript) -> None:
+    def _take_text(self, event: FinalTranscript, *, stand_in: bool = False) -> None:
         waiting, utterance = self._ended.get(event.turn), self._hearing.utterance
         if waiting is not None:
             if waiting.asked == event.position:
-                self._ended.settle(waiting, event.text)
+                self._ended.settle(waiting, event.text, stand_in=stand_in)
+            return
+        if self._ended.replace_stand_in(event):
             return
         if utterance is None or (event.turn, event.position) != (utterance.turn, utterance.asked):
             return
@@ -300,9 +310,10 @@ class TurnTaking:
             return
         if utterance.asked is None or utterance.final is not None:
             return
-        if not utterance.partial.strip():
-            utterance.failure = event
-        self._take_text(FinalTranscript(event.turn, utterance.partial, utterance.asked))
+        text = utterance.partial
+        if not utterance.partial_stands_in:
+            utterance.failure, text = event, ""
+        self._take_text(FinalTranscript(event.turn, text, utterance.asked), stand_in=True)
 
     # ------------------------------------------------------------------ barge-in
 
@@ -350,10 +361,10 @@ class TurnTaking:
             utterance.went_on()
             if call.state in _CALLER_HAS_FLOOR:
                 self._replies.cancel("turn_detected")
-        utterance.request = request
+        utterance.request = request or utterance.request
         if call.state in _CALLER_HAS_FLOOR:
             hearing.speech_stopped()
-            self._hand_over(answer=call.config.answers or request is not None)
+            self._hand_over(answer=call.config.answers or utterance.request is not None)
         else:
             self._ended.commit(hearing.hand_over(), hearing.gate.position)
         return True
@@ -412,7 +423,7 @@ class TurnTaking:
             waits.append((decision, self._decide_barge_in))
         for turn in (*self._ended.waiting(), *((utterance,) if utterance else ())):
             if turn.asked is not None and turn.final is None:
-                seconds = _TEXT_SECONDS if turn.partial.strip() else _TEXT_SECONDS_WORDLESS
+                seconds = _TEXT_SECONDS if turn.partial_stands_in else _TEXT_SECONDS_ALONE
                 message = "The transcription took too long."
                 failed = TranscriptionFailed(turn.turn, "PROVIDER_ERROR", message)
                 seconds += max(0.0, turn.seconds - _LONG_TURN_SECONDS) / 2

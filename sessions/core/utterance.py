@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 
 from .completeness import Ending, ending_of
-from .events import RequestResponse, TranscriptionFailed
+from .endpointing import HINT_MS, samples
+from .events import PartialTranscript, RequestResponse, TranscriptionFailed
 from .latency import Moments
 from .words import words_of
 
 _INVENTED = frozenset(("you",))
+_LAG_MS = 100
+"""What a recogniser may lack of the sound and still have heard its last word."""
 
 
 @dataclass(slots=True)
@@ -19,6 +22,8 @@ class Utterance:
     start: int
     language: str = "en"
     partial: str = ""
+    covered: int = 0
+    """Up to where the recogniser of partial texts has heard."""
     asked: int | None = None
     """Position of the last FinishTranscription; None: never, or speech went on since."""
     asked_at: float = 0.0
@@ -42,6 +47,14 @@ class Utterance:
         return self.partial if self.final is None else self.final
 
     @property
+    def partial_stands_in(self) -> bool:
+        """Whether the partial text may stand in for the final one: it has words, and covers the
+        sound to where speech ended. Half a number is no number."""
+        if self.asked is None or not self.partial.strip():
+            return False
+        return self.covered >= self.asked - samples(HINT_MS + _LAG_MS)
+
+    @property
     def ending(self) -> Ending:
         """How the best text so far ends."""
         return ending_of(self.text, self.language)
@@ -54,6 +67,12 @@ class Utterance:
             return False
         words = " ".join(words_of(self.final))
         return not words or (words in _INVENTED and not self.partial)
+
+    def hear_out(self, event: PartialTranscript) -> None:
+        """A partial text after the turn has ended: the recogniser is behind. What it hears beyond
+        the turn belongs to the next one."""
+        if self.asked is None or self.covered < self.asked:
+            self.partial, self.covered = event.text, event.position
 
     def ask(self, position: int, voiced: int, now: float) -> None:
         """Its text up to ``position`` is being asked for."""

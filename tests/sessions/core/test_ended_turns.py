@@ -10,9 +10,11 @@ from sessions.core.events import (
     ConfigureSession,
     DeleteItem,
     HangUp,
+    PartialTranscript,
     RequestResponse,
     TranscriptionFailed,
 )
+from sessions.core.items import Message
 from sessions.core.notices import ReplyCreated, TranscriptFailed, TranscriptFinal
 from sessions.core.turns import State
 
@@ -172,3 +174,91 @@ def test_hanging_up_records_what_was_said_last(call: ShellFactory) -> None:
     assert [record.user_text for record in shell.records] == ["thank you and goodbye"]
     assert shell.ordered(DropTranscription) == [DropTranscription(1)]
     assert shell.closed
+
+
+NUMBER = "my number is five five five zero one nine four two"
+HALF = "my number is five five"
+
+
+def half_heard(shell: ModelShell) -> None:
+    """The turn is over; the partial text covers its first half, and the final text is late."""
+    shell.speak(1_280)
+    covered = shell.position
+    shell.speak(1_280)
+    shell.feed(PartialTranscript(1, HALF, covered))
+    shell.silence(4_300)
+    assert shell.stands(State.THINKING)
+
+
+def test_half_a_number_is_not_answered_as_the_whole(call: ShellFactory) -> None:
+    shell = call()
+    half_heard(shell)
+    shell.pass_time(3)
+    assert not shell.replies
+    shell.final(NUMBER)
+    assert shell.reply.said[-1] == Message("user", NUMBER)
+    assert [told.text for told in shell.told(TranscriptFinal)] == [NUMBER]
+
+
+def test_half_a_number_is_asked_for_again_where_no_more_comes(call: ShellFactory) -> None:
+    shell = call()
+    half_heard(shell)
+    shell.pass_time(12)
+    assert shell.reply.order.script == UNHEARD
+    assert not shell.told(TranscriptFinal)
+
+
+def test_a_recogniser_that_hears_on_without_new_words_covers_the_turn(call: ShellFactory) -> None:
+    shell = call()
+    half_heard(shell)
+    shell.feed(PartialTranscript(1, HALF, shell.position))
+    shell.pass_time(2)
+    assert shell.reply.said[-1] == Message("user", HALF)
+
+
+def test_a_recogniser_that_is_behind_may_catch_up(call: ShellFactory) -> None:
+    shell = call()
+    half_heard(shell)
+    shell.feed(PartialTranscript(1, NUMBER, shell.position))
+    shell.feed(PartialTranscript(1, f"{NUMBER} and what comes next", shell.position + 16_000))
+    shell.pass_time(2)
+    assert shell.reply.said[-1] == Message("user", NUMBER)
+
+
+def stood_in(shell: ModelShell) -> None:
+    """A partial text that covers the turn stands in for the final one, which is late."""
+    shell.speak(1_280, HALF)
+    shell.silence(4_500)
+    assert shell.reply.released
+    assert not shell.told(TranscriptFinal)
+
+
+def test_a_final_text_before_the_reply_is_heard_replaces_the_stand_in(call: ShellFactory) -> None:
+    shell = call()
+    stood_in(shell)
+    first = shell.reply
+    shell.final(NUMBER)
+    assert first.dead
+    assert shell.reply.said[-1] == Message("user", NUMBER)
+    assert shell.reply.released
+    assert [told.text for told in shell.told(TranscriptFinal)] == [NUMBER]
+
+
+def test_the_same_words_again_change_nothing(call: ShellFactory) -> None:
+    shell = call()
+    stood_in(shell)
+    first = shell.reply
+    shell.final("My number is five, five.")
+    assert shell.reply is first
+    assert [told.text for told in shell.told(TranscriptFinal)] == ["My number is five, five."]
+
+
+def test_once_the_reply_is_heard_the_stand_in_holds(call: ShellFactory) -> None:
+    shell = call()
+    stood_in(shell)
+    shell.piece("I see. ", 1_000)
+    shell.play(0.0)
+    assert [told.text for told in shell.told(TranscriptFinal)] == [HALF]
+    shell.final(NUMBER)
+    assert [told.text for told in shell.told(TranscriptFinal)] == [HALF]
+    assert len(shell.replies) == 1

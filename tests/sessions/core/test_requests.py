@@ -18,7 +18,7 @@ from sessions.core.events import (
     RetrieveItem,
     TruncateItem,
 )
-from sessions.core.items import Item, Message, ReplyStatus
+from sessions.core.items import Item, Message, PromptLine, ReplyStatus
 from sessions.core.notices import (
     Fault,
     InputCleared,
@@ -177,11 +177,81 @@ def test_a_commit_over_the_reply_cancels_it(call: ShellFactory) -> None:
     )
 
 
-def test_a_request_while_the_caller_speaks_answers_what_was_said(call: ShellFactory) -> None:
-    shell = call(create_response=False)
-    shell.speak(640)
+@pytest.mark.parametrize("answers", [True, False])
+@pytest.mark.parametrize("silent", [0, 160])
+def test_a_request_while_the_caller_speaks_waits_for_the_turn(
+    call: ShellFactory, answers: bool, silent: int
+) -> None:
+    """One reply of both: the turn is not cut in two."""
+    shell = call(create_response=answers)
+    shell.speak(320)
+    if silent:
+        shell.silence(silent)
     shell.feed(RequestResponse(instructions="Be kind."))
+    assert shell.core.state in (State.USER_SPEAKING, State.ENDPOINTING)
+    shell.speak(320)
+    shell.silence(160)
+    shell.final("What time do you open on Saturday morning?", 0.9)
+    shell.silence(600)
+    (reply,) = [reply for reply in shell.replies.values() if reply.released]
+    assert reply.order.config.instructions == "Be kind."
+    assert reply.said[-1] == Message("user", "What time do you open on Saturday morning?")
+    assert len(shell.told(InputCommitted)) == 1
+
+
+def test_a_request_over_noise_is_answered_when_it_proves_to_be_noise(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(320)
+    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.silence(160)
     shell.final("")
+    shell.silence(800)
+    (reply,) = shell.replies.values()
+    assert reply.order.config.instructions == "Be kind."
+    assert shell.stands(State.THINKING)
+    assert not shell.told(InputCommitted)
+
+
+def test_one_request_waits_and_a_second_is_refused(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(320)
+    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.feed(RequestResponse(event_id="second"))
+    (fault,) = shell.told(Fault)
+    assert (fault.code, fault.event_id) == ("conversation_already_has_active_response", "second")
+
+
+def test_a_request_that_waits_can_be_cancelled(call: ShellFactory) -> None:
+    shell = call(create_response=False)
+    shell.speak(320)
+    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.feed(CancelResponse())
+    shell.silence(160)
+    shell.final("Never mind.", 0.9)
+    shell.silence(600)
+    assert not shell.replies
+    assert not shell.told(Fault)
+
+
+def test_a_prompt_of_its_own_does_not_swallow_the_turn(call: ShellFactory) -> None:
+    shell = call(create_response=False)
+    shell.speak(320)
+    prompt = (PromptLine("user", "Say hello."),)
+    shell.feed(RequestResponse(prompt=prompt))
+    shell.silence(160)
+    shell.final("What time is it?", 0.9)
+    shell.silence(600)
+    (reply,) = shell.replies.values()
+    assert [message.content for message in reply.said] == ["Say hello."]
+    assert len(shell.told(InputCommitted)) == 1
+
+
+def test_by_hand_a_request_ends_the_turn(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
+    shell.speak(640)
+    shell.feed(CommitInput())
+    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.final("Hello.")
     assert shell.reply.order.config.instructions == "Be kind."
 
 
