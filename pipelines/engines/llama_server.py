@@ -210,7 +210,8 @@ HISTORY_BLOCK = 8
 def shortened(messages: Sequence[ChatMessage], blocks: int) -> list[ChatMessage] | None:
     """``messages`` without the oldest ``blocks`` blocks; None when there is nothing to drop.
 
-    Leading system messages and the last message always stay, an output with its call."""
+    Leading system messages and the last message always stay, an output with its call. The rest
+    begins with the user where it can: templates refuse it otherwise."""
     lead = 0
     while lead < len(messages) - 1 and messages[lead].role == "system":
         lead += 1
@@ -218,6 +219,9 @@ def shortened(messages: Sequence[ChatMessage], blocks: int) -> list[ChatMessage]
     if (blocks - 1) * HISTORY_BLOCK >= droppable:
         return None
     cut = lead + min(blocks * HISTORY_BLOCK, droppable)
+    border = next((n for n in range(cut, len(messages)) if messages[n].role == "user"), None)
+    if border is not None:
+        return [*messages[:lead], *messages[border:]]
     while cut > lead and messages[cut].role == "tool":
         cut -= 1
     return [*messages[:lead], *messages[cut:]]

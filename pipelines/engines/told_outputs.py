@@ -7,7 +7,7 @@ written in one of two ways, as measured:
   where tools are offered behind an output it calls one that nobody asked for (13 of 30: it hung
   up after booking a table). So calls are left out, an output stands there as something the user
   says, and no tool is offered behind it.
-- *in tags*, for the 1.5B model: it answers from the output in all 20 tries, and makes the second
+- *in tags*, for the 1.5B model: it made no unwanted call in 20 tries, and makes the second
   of two calls where the first one's output is needed for it (3 of 4).
 """
 

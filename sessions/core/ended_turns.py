@@ -10,7 +10,7 @@ Rules
 
 from .call import Call
 from .commands import DropTranscription, FinishTranscription, RecordTurn, TranscribeClip
-from .events import FinalTranscript, PieceStarted
+from .events import FinalTranscript, PieceStarted, RequestResponse
 from .items import Item, ReplyStatus
 from .notices import InputCommitted, ItemAdded, TranscriptFailed, TranscriptFinal
 from .replies import Replies
@@ -73,7 +73,9 @@ class EndedTurns:
     def transcribe(self, item_id: str, clip: int, seconds: float) -> None:
         """Have the speech that came with an item written down, as a turn of its own."""
         call = self._call
-        utterance = Utterance(call.next_turn(), item_id, 0, call.config.language, seconds=seconds)
+        utterance = Utterance(
+            call.next_turn(), item_id, 0, call.config.language, seconds=seconds, is_clip=True
+        )
         moments = utterance.moments
         moments.speech_end = moments.turn_end = call.now
         utterance.ask(0, 0, call.now)
@@ -115,7 +117,7 @@ class EndedTurns:
         call.order(RecordTurn(utterance.turn, text, "", "", False, ReplyStatus.COMPLETED, None))
         if self._owed is utterance:
             self._owed = utterance if self._answerable(utterance) else None
-        elif text.strip():
+        elif text.strip() and not utterance.is_clip:
             self._owed = None
             self._replies.tools.continuation = None
         elif call.state is State.THINKING and self._replies.current is None:
@@ -178,14 +180,22 @@ class EndedTurns:
 
     # ------------------------------------------------------------------ answers
 
-    def interrupt(self) -> None:
-        """The caller speaks while a reply is being thought of: put it off."""
+    @property
+    def wanted(self) -> Utterance | None:
+        """The turn that is answered as soon as its text is there."""
+        return next((turn for turn in self._waiting.values() if turn.reply_wanted), None)
+
+    def interrupt(self) -> RequestResponse | None:
+        """The caller speaks while a reply is being thought of: put it off.
+
+        Returns what the client asked for and has not been told of yet."""
         self.accept_stand_in()
-        wanted = next((turn for turn in self._waiting.values() if turn.reply_wanted), None)
+        wanted = self.wanted
         self._owed = wanted or self._replies.current
         if wanted is not None:
             wanted.reply_wanted = False
         self._replies.cancel("turn_detected")
+        return wanted.request if wanted is not None else None
 
     def answer_owed(self) -> None:
         """Nothing followed: make the reply that was put off, if any."""

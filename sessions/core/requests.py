@@ -155,9 +155,14 @@ class ClientRequests:
         if event.out_of_band and not config.output_audio:
             self._write_beside(event)
             return
-        speaking = call.state in (State.USER_SPEAKING, State.ENDPOINTING)
+        speaking = call.state in (State.USER_SPEAKING, State.ENDPOINTING, State.BARGE_IN)
         if speaking and not event.out_of_band:
             self._hold(event)
+            return
+        wanted = self._turns.ended.wanted
+        unanswered = self._replies.current is None or not self._replies.current.released
+        if call.state is State.THINKING and wanted and unanswered and wanted.request is None:
+            wanted.request = event  # the client knows of no reply yet, and none has begun
             return
         if call.state is not State.LISTENING:
             call.refuse(

@@ -140,16 +140,17 @@ class TurnTaking:
                 hearing.drop()
 
     def _speech_started(self) -> None:
-        call = self._call
+        call, request = self._call, None
         if call.state is State.THINKING:
             reply = self._replies.current
             if reply is not None and not call.detection.interrupt_response:
                 return
-            self._ended.interrupt()
+            request = self._ended.interrupt()
         elif call.state is State.CALLING and not call.detection.interrupt_response:
             return
         call.move(Trigger.SPEECH_STARTED)
         self._hearing.begin_at_onset()
+        self._hearing.opened().request = request
 
     # ------------------------------------------------------------------ the end of a turn
 

@@ -39,6 +39,8 @@ class Utterance:
     reply_wanted: bool = False
     request: RequestResponse | None = None
     seconds: float = 0.0
+    is_clip: bool = False
+    """Speech that came with an item: said by nobody in the call just now."""
     moments: Moments = field(default_factory=Moments)
 
     @property

@@ -4,10 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from sessions.core.commands import SpeakFiller, StartReply
+from sessions.core.commands import SpeakFiller, StartReply, TranscribeClip
 from sessions.core.config import SessionConfig
 from sessions.core.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE, filler_in
-from sessions.core.events import CancelResponse, ClauseReady, RequestResponse
+from sessions.core.events import (
+    AddItem,
+    CancelResponse,
+    ClauseReady,
+    FinalTranscript,
+    RequestResponse,
+)
 from sessions.core.notices import ReplyDone
 from sessions.core.turns import State
 
@@ -48,6 +54,16 @@ def test_a_tool_that_returns_during_the_filler_is_answered_behind_it() -> None:
     shell.tool_returns("sunny")
     assert shell.stands(State.SPEAKING)
     shell.play(1.0)
+    assert shell.stands(State.THINKING)
+    assert shell.reply.order.script is None
+
+
+def test_speech_that_comes_with_an_item_does_not_end_what_a_tool_began() -> None:
+    shell = calling("look_up")
+    shell.feed(AddItem("user", "", "note", clip=1, seconds=1.0))
+    (asked,) = shell.ordered(TranscribeClip)
+    shell.feed(FinalTranscript(asked.turn, "a voice note", 0))
+    shell.tool_returns("sunny")
     assert shell.stands(State.THINKING)
     assert shell.reply.order.script is None
 

@@ -246,6 +246,34 @@ def test_a_prompt_of_its_own_does_not_swallow_the_turn(call: ShellFactory) -> No
     assert len(shell.told(InputCommitted)) == 1
 
 
+def test_a_request_over_the_reply_waits_for_what_the_overlap_is(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.silence(900)
+    shell.speak(160)
+    assert shell.stands(State.BARGE_IN)
+    shell.feed(RequestResponse(instructions="Be kind."))
+    assert not shell.told(Fault)
+    shell.partial("stop that please")
+    shell.silence(160)
+    shell.final("Stop that, please.", 0.9)
+    shell.silence(600)
+    assert shell.reply.order.config.instructions == "Be kind."
+    assert shell.reply.said[-1] == Message("user", "Stop that, please.")
+
+
+def test_a_request_while_the_text_is_awaited_is_for_that_turn(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(4_300)
+    assert shell.stands(State.THINKING)
+    shell.feed(RequestResponse(instructions="Be kind."))
+    assert not shell.told(Fault)
+    shell.final("What time is it?")
+    (reply,) = shell.replies.values()
+    assert reply.order.config.instructions == "Be kind."
+
+
 def test_by_hand_a_request_ends_the_turn(call: ShellFactory) -> None:
     shell = call(mode=TurnMode.NONE)
     shell.speak(640)
