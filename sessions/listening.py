@@ -16,7 +16,7 @@ from typing import Any
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
-from media.vad import VoiceDetector
+from media.vad import VoiceDetector, level_of
 from pipelines.engines.base import EngineError
 
 from .core.config import SessionConfig
@@ -84,7 +84,8 @@ class Listening:
         self._audio += heard
         for voice in self._detector.windows(heard):
             self._looked += _WINDOW
-            self._dispatch(VoiceWindow(self._looked, voice))
+            level = round(level_of(self._cut(self._looked - _WINDOW, self._looked)), 1)
+            self._dispatch(VoiceWindow(self._looked, voice, level))
         self._forget()
         self._more.set()
         self._more = asyncio.Event()

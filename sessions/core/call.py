@@ -5,6 +5,7 @@ client requests) read and move it; what they want done they append to ``commands
 ``Conversation.handle`` hands to the shell.
 """
 
+from .caller_level import CallerLevel
 from .commands import Command, Publish
 from .config import SessionConfig, TurnDetection
 from .notices import Fault, Notice
@@ -20,6 +21,7 @@ class Call:
         self.config = SessionConfig()
         self.state = State.LISTENING
         self.transcript = Transcript()
+        self.level = CallerLevel()
         self.now = 0.0
         self.quiet_since: float | None = None
         """When the call last came to rest, once there has been a reply."""

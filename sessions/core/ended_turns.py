@@ -101,6 +101,8 @@ class EndedTurns:
         self.accept_stand_in()
         del self._waiting[utterance.turn]
         utterance.final = text
+        if text.strip():
+            call.level.learn(utterance.level)
         if utterance.moments.transcript is None:
             utterance.moments.transcript = call.now
         if stand_in and utterance.reply_wanted and self._answerable(utterance):

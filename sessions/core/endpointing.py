@@ -22,8 +22,8 @@ BARGE_IN_MS = 128
 """Speech over the reply after which playout is paused."""
 
 _ONSET_MS = 96
-_RELEASE_DROP = 0.15
-"""Hysteresis: speech ends below ``threshold - _RELEASE_DROP``."""
+RELEASE_DROP = 0.15
+"""Hysteresis: speech ends below ``threshold - RELEASE_DROP``."""
 
 COMPLETE = 0.5
 """The turn detector's probability from which it speaks for an end."""
@@ -102,7 +102,7 @@ class SpeechGate:
         """Take the next window, ending at ``position`` (never before the last one)."""
         width = max(0, position - self.position)
         start, self.position = self.position, position
-        level = threshold - _RELEASE_DROP if self.speaking else threshold
+        level = threshold - RELEASE_DROP if self.speaking else threshold
         if voice >= max(0.05, level):
             if self._run_start is None:
                 self._run_start, self._voiced = start, 0

@@ -25,6 +25,8 @@ class VoiceWindow:
 
     position: int
     voice: float
+    level: float | None = None
+    """dBFS of the window's power, -100 for silence; None: not measured (logs of version 0.1)."""
 
 
 @dataclass(frozen=True, slots=True)

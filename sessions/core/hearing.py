@@ -8,6 +8,7 @@ from media.formats import HEARING_RATE
 
 from .call import Call
 from .commands import DropTranscription, FinishTranscription, StartTranscription
+from .config import TurnMode
 from .endpointing import HINT_MS, SpeechGate, samples
 from .events import VoiceWindow
 from .notices import SpeechStarted, SpeechStopped
@@ -32,13 +33,17 @@ class Hearing:
 
     def look(self, event: VoiceWindow) -> None:
         """Advance by one window of audio."""
-        call, gate = self._call, self.gate
-        gate.look(event.position, event.voice, call.detection.threshold)
+        call, gate, voice = self._call, self.gate, event.voice
+        threshold = call.detection.threshold
+        if call.detection.mode is not TurnMode.NONE:
+            voice = call.level.voice(event, threshold, call.state)
+        gate.look(event.position, voice, threshold)
         self.window_at = call.now
         if gate.last_voice == gate.position:
             self.voice_at = call.now
         if self.utterance is None and self.silent:
             gate.rest()
+            call.level.take()
 
     @property
     def silent(self) -> bool:
@@ -88,6 +93,7 @@ class Hearing:
         """The open utterance, which is open no longer: a turn now."""
         utterance = self.opened()
         utterance.seconds = (self.gate.position - utterance.start) / HEARING_RATE
+        utterance.level = self._call.level.take()
         self._forget()
         return utterance
 
@@ -102,3 +108,4 @@ class Hearing:
         self.utterance = None
         self._floor = self.gate.position
         self.gate.rest()
+        self._call.level.take()

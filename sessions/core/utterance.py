@@ -41,6 +41,8 @@ class Utterance:
     seconds: float = 0.0
     is_clip: bool = False
     """Speech that came with an item: said by nobody in the call just now."""
+    level: float | None = None
+    """The caller's, in dBFS; None where it was too short to measure or is not over."""
     moments: Moments = field(default_factory=Moments)
 
     @property

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from media.silero import CONTEXT, WINDOW, SileroModel
-from media.vad import HANGOVER, LOOKBACK, WINDOW_BYTES, WINDOW_MS, VoiceDetector
+from media.vad import HANGOVER, LOOKBACK, WINDOW_BYTES, WINDOW_MS, VoiceDetector, level_of
 
 pytestmark = pytest.mark.engines
 
@@ -20,6 +20,12 @@ SPEECH = ["joe_q_book", "joe_yes", "joe_stop", "joe_mhm", "lv_0880", "lv_0930"]
 @pytest.fixture(scope="module")
 def silero(models_dir: Path) -> SileroModel:
     return SileroModel(models_dir / "silero-vad" / "silero_vad.onnx")
+
+
+def test_levels_are_of_full_scale() -> None:
+    assert level_of(b"\x00\x80" * 512) == 0.0
+    assert level_of(bytes(1024)) == level_of(b"") == -100.0
+    assert level_of(b"\x00\x10" * 512) == pytest.approx(-18.06, abs=0.01)
 
 
 class CountingModel:

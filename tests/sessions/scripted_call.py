@@ -8,15 +8,18 @@ it hangs up and asserts that nothing of the call is left, and that the protocol 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import cycle
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
 from media.formats import AudioFormat, samples_of
 from pipelines.engines.scripted import WORD_MS, ScriptedEngines, scripted_engines, tone
 from sessions.core.commands import Command, RecordTurn
 from sessions.core.config import SessionConfig
-from sessions.core.events import Event
+from sessions.core.events import Event, VoiceWindow
 from sessions.core.items import ReplyStatus
 from sessions.live import LiveSession
 from tests.gateway.protocol_validator import check_stream
@@ -28,6 +31,8 @@ HASTE = 7
 STEP_MS = 20
 VOICE_HZ = 440.0
 """A tone that the gate of the voice detector takes for speech."""
+TELEVISION_HZ = (300.0, 440.0, 600.0, 800.0, 1000.0)
+"""In turns: the gate of the voice detector takes a steady soft tone for noise."""
 CONFIG = SessionConfig(
     input_format=AudioFormat(rate=RATE),
     output_format=AudioFormat(rate=RATE),
@@ -78,6 +83,7 @@ class ScriptedCall:
         engines: ScriptedEngines | None = None,
         config: SessionConfig = CONFIG,
         channel: FakeChannel | None = None,
+        television: float = 0.0,
         **changes: Any,
     ) -> None:
         self.engines = engines or scripted_engines(answers=("Fine.",))
@@ -95,6 +101,9 @@ class ScriptedCall:
         self.failure: BaseException | None = None
         self._voiced_ms = 0
         self._hushed = False
+        self._frequencies = cycle(np.repeat(TELEVISION_HZ, 4).tolist())
+        self._television = television
+        """Amplitude of what is heard in the caller's pauses, where the caller's voice is 1."""
 
     async def __aenter__(self) -> "ScriptedCall":
         self._before = asyncio.all_tasks()
@@ -181,13 +190,24 @@ class ScriptedCall:
             voiced = self._voiced_ms > 0
             rate = self.channel.input_rate
             samples = samples_of(STEP_MS, rate)
-            pcm = tone(VOICE_HZ, samples, rate) if voiced else bytes(2 * samples)
+            pcm = tone(VOICE_HZ, samples, rate) if voiced else self._background(samples)
             await self.channel.inbox.put(pcm)
             self._voiced_ms -= STEP_MS if voiced else 0
             due += STEP_MS / 1000 / HASTE
             await asyncio.sleep(max(0.0, due - loop.time()))
 
+    def _background(self, samples: int) -> bytes:
+        if not self._television:
+            return bytes(2 * samples)
+        pcm = np.frombuffer(tone(next(self._frequencies), samples, self.channel.input_rate), "<i2")
+        return (pcm * self._television).astype("<i2").tobytes()
+
     # ------------------------------------------------------------------ what came
+
+    @property
+    def windows_heard(self) -> int:
+        """Windows of input (32 ms) that the conversation has taken."""
+        return sum(isinstance(event, VoiceWindow) for event, _ in self.notes.steps)
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """The events of a type."""

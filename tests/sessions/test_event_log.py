@@ -113,6 +113,12 @@ def test_a_writer_that_falls_behind_stops_and_says_so(
     assert not any(thread.name == "event-log-c1" for thread in threading.enumerate())
 
 
+def test_a_log_from_before_levels_were_measured_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "log", (VoiceWindow(512, 0.5, -20.0), 1.0))
+    path.write_text(path.read_text().replace(',"level":-20.0', ""))
+    assert read_event_log(path).entries[0].event == VoiceWindow(512, 0.5, None)
+
+
 def test_a_disk_that_fails_costs_the_log_only(tmp_path: Path) -> None:
     with EventLogWriter(tmp_path / "no" / "folder", "c1", CONFIG) as writer:
         for _ in range(10_000):

@@ -85,6 +85,9 @@ async def test_every_window_is_judged_once_whatever_the_frames(ear: Ear) -> None
     ]
     assert ear.listening.position == SECOND
     assert {event.voice for event in windows} == {1.0}
+    assert {event.level or 0.0 for event in windows} <= {-15.2, -15.1, -15.0, -14.9}
+    ear.hear(0.1, speech=False)
+    assert [event.level for event in ear.events if isinstance(event, VoiceWindow)][-1] == -100.0
 
 
 async def test_positions_count_at_the_hearing_rate_across_a_change_of_rate(ear: Ear) -> None:

@@ -10,7 +10,7 @@ from media.formats import AudioFormat
 from pipelines.engines.base import (
     ChatMessage,
 )
-from pipelines.engines.scripted import ScriptedEngines, scripted_engines, tone_of
+from pipelines.engines.scripted import LoudnessModel, ScriptedEngines, scripted_engines, tone_of
 from sessions.channel import Piece
 from sessions.core.config import TurnDetection, TurnMode
 from sessions.core.items import ReplyStatus
@@ -102,6 +102,25 @@ async def test_an_interruption_flushes_and_no_stale_frame_follows() -> None:
     history = engines.chat_model.asked[-1]
     assert any(m.role == "assistant" and first.heard_text in m.content for m in history)
     assert not any("twelve" in m.content for m in history)
+
+
+async def test_a_television_holds_no_floor_and_interrupts_nothing() -> None:
+    answers = ("One two three four.", "Done.")
+    engines = scripted_engines(hears=("tell me", "and then"), answers=answers)
+    engines.vad_model = LoudnessModel(0.005)
+    async with ScriptedCall(engines, television=0.1) as call:
+        for number in (1, 2):
+            await call.say(4)
+            response = await call.answered(number)
+            assert response["status"] == "completed"
+        later = call.windows_heard + 100
+        await call.until(lambda: call.windows_heard >= later, what="three seconds of television")
+        assert len(call.of("input_audio_buffer.speech_started")) == 2
+        assert not call.of("conversation.item.truncated")
+    assert [(t.user_text, t.heard_text) for t in call.notes.turns] == [
+        ("tell me", answers[0]),
+        ("and then", answers[1]),
+    ]
 
 
 async def test_a_false_interruption_resumes_without_loss_or_repetition() -> None:

@@ -204,27 +204,33 @@ class ModelShell:
             raise AssertionError("deadlines without end")
         self.now = end
 
-    def hear(self, voice: float, windows: int = 1) -> None:
+    def hear(self, voice: float, windows: int = 1, level: float | None = None) -> None:
         """Windows of audio, in real time, with the playout going on meanwhile."""
         for _ in range(windows):
             self.pass_time(WINDOW_SECONDS)
             self.play(WINDOW_SECONDS)
             self.position += WINDOW
-            self.feed(VoiceWindow(self.position, voice))
+            self.feed(VoiceWindow(self.position, voice, level))
 
-    def speak(self, milliseconds: float, words: str = "") -> None:
+    def speak(self, milliseconds: float, words: str = "", level: float | None = None) -> None:
         """The caller speaks; ``words`` come as a partial of the open turn at the end."""
-        self.hear(0.95, max(1, round(milliseconds / 32)))
+        self.hear(0.95, max(1, round(milliseconds / 32)), level)
         if words:
             self.partial(words)
 
     def silence(self, milliseconds: float) -> None:
         """The caller is silent."""
-        self.hear(0.02, max(1, round(milliseconds / 32)))
+        self.hear(0.02, max(1, round(milliseconds / 32)), -70.0)
 
-    def ask(self, words: str, probability: float | None = 0.9, patient: float = 300) -> None:
+    def ask(
+        self,
+        words: str,
+        probability: float | None = 0.9,
+        patient: float = 300,
+        level: float | None = None,
+    ) -> None:
         """The caller says ``words``; the recogniser is prompt, the silence as long as said."""
-        self.speak(640)
+        self.speak(640, level=level)
         self.silence(128)
         self.final(words, probability)
         self.silence(patient)

@@ -105,6 +105,8 @@ CONFIGS = st.builds(
     max_call_ms=st.sampled_from([3_600_000, 3_600_000, 20_000]),
 )
 LINES = (PromptLine("user", "Sum up."), PromptLine(item_id="x"))
+LEVELS = st.sampled_from((-20.0, -20.0, -30.0, -45.0))
+"""dBFS: the caller, the caller a little softer, a television."""
 NUMBERS = st.integers(0, 12)
 
 
@@ -136,6 +138,19 @@ class Calls(RuleBasedStateMachine):
         self.shell.hear(0.9, windows)
         if self.shell.transcriptions:
             self.shell.partial(words)
+
+    @rule(windows=st.integers(1, 12), level=LEVELS)
+    def speak_at(self, windows: int, level: float) -> None:
+        self.shell.hear(0.9, windows, level)
+
+    @rule(windows=st.integers(4, 40), level=LEVELS, words=WORDS)
+    def ask_at(self, windows: int, level: float, words: str) -> None:
+        """A question with its level, so that the caller's is learnt."""
+        self.shell.hear(0.9, windows, level)
+        self.shell.hear(0.0, 4, -70.0)
+        if self.shell.asked:
+            self.shell.final(words, 0.9)
+        self.shell.hear(0.0, 20, -70.0)
 
     @rule(windows=st.integers(1, 30))
     def be_silent(self, windows: int) -> None:
