@@ -4,7 +4,7 @@ import { Call } from "./call.js";
 import { EphemeralKeys } from "./keys.js";
 import { Meters } from "./meters.js";
 import { closeMicrophone, microphonePossible, openMicrophone } from "./microphone.js";
-import { Problem, problems } from "./problems.js";
+import { asProblem, Problem, problems } from "./problems.js";
 import { untilReady } from "./readiness.js";
 import { Setup } from "./setup.js";
 import { Stopwatch } from "./stopwatch.js";
@@ -282,6 +282,7 @@ class App {
     const id = `msg_${crypto.getRandomValues(new Uint32Array(3)).join("").slice(0, 24)}`;
     this.transcript.typed(id, text);
     if (this.#phase === "live") {
+      this.stopwatch.forget();
       this.#call.type(id, text);
       return;
     }
@@ -484,13 +485,6 @@ class App {
     document.body.classList.remove("has-problem");
     $("problem").hidden = true;
   }
-}
-
-/** A Problem for whatever was thrown; what is none is a fault of this page and goes to the console. */
-function asProblem(error) {
-  if (error instanceof Problem) return error;
-  console.error(error);
-  return new Problem("fault", "Something went wrong on this page", String(error?.message ?? error));
 }
 
 function clockText(seconds) {

@@ -63,6 +63,13 @@ export function microphoneProblem(error) {
   return known ? new Problem(...known) : new Problem("mic", "The microphone did not start", error.message);
 }
 
+/** A Problem for whatever was thrown; what is none is a fault of this page and goes to the console. */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  console.error(error);
+  return new Problem("fault", "Something went wrong on this page", String(error?.message ?? error));
+}
+
 /** The Problem behind an HTTP answer that is not a success. */
 export async function responseProblem(response) {
   const message = await errorMessage(response);

@@ -60,6 +60,12 @@ export class Stopwatch {
     for (const resolve of this.#waiting.splice(0)) resolve(null);
   }
 
+  /** What comes next answers no words of the microphone's: something was typed. */
+  forget() {
+    this.#spokeAt = null;
+    this.#answers = [];
+  }
+
   /** To be called for every frame that is drawn. */
   tick(now) {
     if (!this.#microphone || !this.#loudspeaker) return;
