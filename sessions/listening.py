@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from media.echo import EchoDetector
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
 from media.vad import VoiceDetector, level_of
@@ -56,6 +57,8 @@ class Listening:
         self._dispatch = dispatch
         self._spawn = spawn
         self._detector = VoiceDetector(engines.vad_model)
+        self.echo = EchoDetector()
+        """Knows what was played, once somebody shows it."""
         self._resampler: Resampler | None = None
         self._audio = bytearray()
         self._first = 0
@@ -84,8 +87,9 @@ class Listening:
         self._audio += heard
         for voice in self._detector.windows(heard):
             self._looked += _WINDOW
-            level = round(level_of(self._cut(self._looked - _WINDOW, self._looked)), 1)
-            self._dispatch(VoiceWindow(self._looked, voice, level))
+            window = self._cut(self._looked - _WINDOW, self._looked)
+            level, echo = round(level_of(window), 1), round(self.echo.hear(window), 2)
+            self._dispatch(VoiceWindow(self._looked, voice, level, echo))
         self._forget()
         self._more.set()
         self._more = asyncio.Event()

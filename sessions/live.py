@@ -118,8 +118,8 @@ class LiveSession:
         self._loop = asyncio.get_running_loop()
         self._core = Conversation(call_id)
         self._asides = Asides()
-        self._playout = Playout(channel, self.dispatch)
         self._listening = Listening(engines, self.dispatch, self._spawn)
+        self._playout = Playout(channel, self.dispatch, self._listening.echo)
         self._tools = Tools(tools, self.dispatch, self._spawn)
         self._events: deque[Event] = deque()
         self._busy = False

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from media.echo import EchoDetector
 from media.formats import SAMPLE_BYTES, samples_of
 
 from .channel import Channel, Piece
@@ -53,9 +54,16 @@ class _Ledger:
 class Playout:
     """Sends one reply at a time, paced, and keeps its ledger."""
 
-    def __init__(self, channel: Channel, dispatch: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        dispatch: Callable[[Event], None],
+        echo: EchoDetector | None = None,
+    ) -> None:
+        """``echo`` is shown what leaves, and what is taken back."""
         self._channel = channel
         self._dispatch = dispatch
+        self._echo = echo
         self._ledger: _Ledger | None = None
         self._moved = asyncio.Event()
 
@@ -120,7 +128,7 @@ class Playout:
         self._listen(ledger, now)
         sent = ledger.sent
         ledger.paused, ledger.clock = True, None
-        self._channel.flush()
+        self._flush()
         ledger.sent = ledger.heard
         self._rebase(ledger)
         return ledger.heard, sent
@@ -138,7 +146,7 @@ class Playout:
             return 0, 0
         if not ledger.paused:
             self._listen(ledger, now)
-            self._channel.flush()
+            self._flush()
         self._ledger = None
         return ledger.heard, max(ledger.sent, ledger.heard)
 
@@ -196,6 +204,11 @@ class Playout:
         if played is not None:
             ledger.base = played - ledger.heard
 
+    def _flush(self) -> None:
+        self._channel.flush()
+        if self._echo is not None:
+            self._echo.flush()
+
     def _send(self, ledger: _Ledger, count: int, now: float) -> None:
         if ledger.clock is None:
             ledger.clock, ledger.heard_at_clock = now, ledger.heard
@@ -204,6 +217,8 @@ class Playout:
             begun.append(ledger.pieces.popleft()[1])
         for part in _slices(ledger.chunks, ledger.sent, count):
             self._channel.play(Piece(ledger.response_id, ledger.item_id, part))
+            if self._echo is not None:
+                self._echo.reference(part, ledger.rate)
         ledger.sent += count
         for piece in begun:
             self._dispatch(PieceStarted(ledger.reply, piece))

@@ -7,6 +7,9 @@ Rules
 - A final text alone does not confirm: recognisers of whole utterances make words of a hum. It
   waits for the partial, ``AGREEMENT_MS`` of silence at most; where both speak, the partial's
   word counts. Two seconds of speech, or four without any answer, decide by what there is.
+- Speech that sounds like what was being played (``ECHO`` of it, by its signal) is refuted whatever
+  its words look like. It is listened to on: once it sounds like somebody else, that may be an
+  interruption, silence or not.
 - Confirmed, the reply is cancelled and the caller has the floor. Refuted, the words are
   forgotten and playout resumes where it stopped; the next suspicion waits for silence.
 """
@@ -26,6 +29,11 @@ from .turns import State, Trigger
 AGREEMENT_MS = 500
 _SPEECH_MAXIMUM_MS = 2_000
 _DECISION_SECONDS = 4.0
+ECHO = 0.8
+"""Mean of an overlap's windows from which it is an echo; callers stay below it (``media.echo``)."""
+_NO_ECHO = 0.55
+_NO_ECHO_WINDOWS = 12
+"""So many windows (0.4 s) below ``_NO_ECHO`` are somebody else's."""
 
 
 class BargeIn:
@@ -38,12 +46,17 @@ class BargeIn:
         self._since = 0.0
         self._deaf = False
         """One was refuted: wait for silence before suspecting the next."""
+        self._echoed = False
+        """It was an echo by its signal."""
 
     def listen(self) -> None:
         """The reply is heard: is the caller speaking over it?"""
         call, gate, reply = self._call, self._hearing.gate, self._replies.current
         if self._hearing.silent:
             self._deaf = False
+        elif self._deaf and self._echoed and self._other_voice():
+            self._deaf = False
+            self._hearing.rest()
         if reply is None or not call.detection.interrupt_response or self._deaf:
             return
         if gate.voiced < samples(BARGE_IN_MS):
@@ -103,6 +116,7 @@ class BargeIn:
     def refute(self) -> None:
         """It was none: forget the words, go on playing where it stopped."""
         call, reply = self._call, self._replies.current
+        self._echoed = self._is_echo()
         self._hearing.speech_stopped()
         self._hearing.drop()
         self._deaf = True
@@ -120,4 +134,15 @@ class BargeIn:
 
     def _overlap(self, text: str) -> Overlap:
         reply = self._replies.current
-        return classify(text, reply.playing if reply else "")
+        by_words = classify(text, reply.playing if reply else "")
+        if by_words is Overlap.INTERRUPTION and self._is_echo():
+            return Overlap.ECHO
+        return by_words
+
+    def _is_echo(self) -> bool:
+        echo = self._hearing.echo()
+        return echo is not None and echo >= ECHO
+
+    def _other_voice(self) -> bool:
+        echo = self._hearing.echo(_NO_ECHO_WINDOWS)
+        return echo is not None and echo < _NO_ECHO

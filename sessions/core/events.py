@@ -27,6 +27,8 @@ class VoiceWindow:
     voice: float
     level: float | None = None
     """dBFS of the window's power, -100 for silence; None: not measured (logs of version 0.1)."""
+    echo: float = 0.0
+    """How much the last 0.6 s sound like what was being played: 0 not at all, 1 nothing else."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ Rules: one utterance is open at a time. Input before ``floor`` belongs to an ear
 was cleared, and is never part of another.
 """
 
+from collections import deque
+
 from media.formats import HEARING_RATE
 
 from .call import Call
@@ -14,6 +16,9 @@ from .events import VoiceWindow
 from .notices import SpeechStarted, SpeechStopped
 from .utterance import Utterance
 
+_ECHO_WINDOWS = 64
+"""Two seconds: the longest overlap."""
+_ECHO_LEAST = 6
 _RESUMED_MS = 64
 """Speech after the text was asked for that means: the caller goes on."""
 
@@ -30,6 +35,8 @@ class Hearing:
         self.window_at: float | None = None
         """When the last window came; None once the input has run dry."""
         self._floor = 0
+        self._echoes: deque[float] = deque(maxlen=_ECHO_WINDOWS)
+        """Of the voiced windows of the present speech."""
 
     def look(self, event: VoiceWindow) -> None:
         """Advance by one window of audio."""
@@ -41,14 +48,26 @@ class Hearing:
         self.window_at = call.now
         if gate.last_voice == gate.position:
             self.voice_at = call.now
+            self._echoes.append(event.echo)
         if self.utterance is None and self.silent:
-            gate.rest()
-            call.level.take()
+            self.rest()
 
     @property
     def silent(self) -> bool:
         """Whether the caller has been silent long enough to think of an end."""
         return self.gate.silence >= samples(HINT_MS)
+
+    def echo(self, last: int | None = None) -> float | None:
+        """How much the present speech, or its ``last`` voiced windows, sound like what was being
+        played, 0..1; None while there are too few."""
+        heard = list(self._echoes)[-(last or _ECHO_WINDOWS) :]
+        return sum(heard) / len(heard) if len(heard) >= (last or _ECHO_LEAST) else None
+
+    def rest(self) -> None:
+        """Forget the present speech: what follows is a new onset."""
+        self.gate.rest()
+        self._call.level.take()
+        self._echoes.clear()
 
     @property
     def resumed(self) -> bool:
@@ -107,5 +126,4 @@ class Hearing:
     def _forget(self) -> None:
         self.utterance = None
         self._floor = self.gate.position
-        self.gate.rest()
-        self._call.level.take()
+        self.rest()

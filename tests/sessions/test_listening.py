@@ -19,7 +19,10 @@ from sessions.core.events import (
     VoiceWindow,
 )
 from sessions.listening import Listening
+from sessions.playout import Playout
+from tests.media.test_echo import AGENT, ECHO, pcm
 
+from .fake_channel import FakeChannel
 from .scripted_call import scripted_speech
 
 SECOND = HEARING_RATE
@@ -233,3 +236,27 @@ async def test_audio_of_an_item_is_transcribed_at_its_own_rate(ear: Ear) -> None
     ear.listening.drop(5)
     await ear.settle()
     assert len(ear.of(FinalTranscript)) == 1
+
+
+async def test_the_ear_knows_what_was_played_also_after_a_pause(ear: Ear) -> None:
+    channel = FakeChannel(HEARING_RATE)
+    playout = Playout(channel, ear.events.append, ear.listening.echo)
+    playout.start(1, "resp", "item")
+    playout.append(1, pcm(AGENT))
+    playout.release(1)
+    frame = HEARING_RATE // 50
+    heard = bytearray(2 * 5 * frame)  # the echo comes 100 ms after the loudspeaker
+    for step in range(300):
+        now = step / 50
+        if step == 150:
+            playout.pause(1, now)
+        if step == 165:
+            playout.resume(1)
+        playout.advance(now)
+        before = len(channel.ear)
+        channel.listen(frame)
+        heard += channel.ear[before:].ljust(2 * frame, b"\0")
+        ear.listening.hear(bytes(heard[2 * step * frame : 2 * (step + 1) * frame]), HEARING_RATE)
+    echoes = [event.echo for event in ear.events if isinstance(event, VoiceWindow)]
+    for stretch in (echoes[40:90], echoes[125:180]):
+        assert sum(stretch) / len(stretch) >= ECHO

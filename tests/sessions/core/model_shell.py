@@ -204,13 +204,15 @@ class ModelShell:
             raise AssertionError("deadlines without end")
         self.now = end
 
-    def hear(self, voice: float, windows: int = 1, level: float | None = None) -> None:
+    def hear(
+        self, voice: float, windows: int = 1, level: float | None = None, echo: float = 0.0
+    ) -> None:
         """Windows of audio, in real time, with the playout going on meanwhile."""
         for _ in range(windows):
             self.pass_time(WINDOW_SECONDS)
             self.play(WINDOW_SECONDS)
             self.position += WINDOW
-            self.feed(VoiceWindow(self.position, voice, level))
+            self.feed(VoiceWindow(self.position, voice, level, echo))
 
     def speak(self, milliseconds: float, words: str = "", level: float | None = None) -> None:
         """The caller speaks; ``words`` come as a partial of the open turn at the end."""

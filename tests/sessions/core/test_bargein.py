@@ -173,6 +173,44 @@ def test_input_that_ends_in_mid_overlap_is_decided_by_its_text(shell: ModelShell
     assert shell.reply.order.history[-1].content.endswith("\nStop it now.")
 
 
+# ---------------------------------------------------------------------------- echo by its signal
+
+
+def test_an_echo_by_its_signal_is_refuted_whatever_its_words(shell: ModelShell) -> None:
+    shell.hear(0.9, 8, echo=0.9)
+    shell.partial("no wait")
+    assert shell.stands(State.BARGE_IN)
+    shell.silence(128)
+    shell.final("No, wait.")
+    assert shell.stands(State.SPEAKING)
+    assert not shell.ordered(CancelReply)
+
+
+def test_a_few_windows_are_not_enough_to_call_it_an_echo(shell: ModelShell) -> None:
+    shell.hear(0.9, 5, echo=0.95)
+    shell.partial("no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_who_speaks_over_the_echo_interrupts(shell: ModelShell) -> None:
+    shell.hear(0.9, 5, echo=0.9)
+    shell.partial("paris")
+    shell.hear(0.9, 8, echo=0.4)
+    shell.partial("paris no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_who_speaks_over_an_echo_without_pause_interrupts_too(shell: ModelShell) -> None:
+    shell.reply.pieces.append(("", 240_000))
+    shell.hear(0.9, 70, echo=0.9)
+    assert shell.stands(State.SPEAKING)
+    assert len(shell.ordered(PausePlayout)) == 1, "deaf to the rest of the echo"
+    shell.hear(0.9, 24, echo=0.3)
+    assert shell.stands(State.BARGE_IN)
+    shell.partial("no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
 def test_a_reply_that_ends_meanwhile_leaves_the_caller_the_floor(shell: ModelShell) -> None:
     shell.speak(128)
     shell.feed(CancelResponse())

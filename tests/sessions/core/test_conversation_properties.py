@@ -187,9 +187,9 @@ class Calls(RuleBasedStateMachine):
             self.shell.generated()
 
     @precondition(lambda self: self.shell.core.state is State.SPEAKING)
-    @rule(windows=st.integers(4, 8))
-    def speak_over(self, windows: int) -> None:
-        self.shell.hear(0.9, windows)
+    @rule(windows=st.integers(4, 8), echo=st.sampled_from((0.0, 0.0, 0.5, 0.9)))
+    def speak_over(self, windows: int, echo: float) -> None:
+        self.shell.hear(0.9, windows, echo=echo)
 
     @precondition(lambda self: self.shell.core.state is State.BARGE_IN)
     @rule(windows=st.integers(4, 8), words=WORDS)
