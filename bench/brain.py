@@ -2,9 +2,10 @@
 
     python -m bench.brain [--models qwen2.5-0.5b qwen2.5-1.5b] [--show]
 
-An answer passes where every one of its key's patterns is found in it, none of the forbidden ones,
-and it is speech: no list, no markup, at most ``MOST_WORDS`` words. Temperature 0, so that a run can
-be repeated.
+They are asked as a call asks them: behind a call's own instructions, and with the fact that is
+given where one asks for a sum. An answer passes where every one of its key's patterns is found in
+it, none of the forbidden ones, and it is speech: no list, no markup, at most ``MOST_WORDS`` words.
+Temperature 0, so that a run can be repeated.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import re
 import time
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from gateway.settings import Settings
 from gateway.staged_engines import engine_settings
@@ -20,12 +22,13 @@ from pipelines.engines.base import ChatMessage
 from pipelines.engines.chat_choice import CHAT_MODELS
 from pipelines.engines.embedded import llama
 from pipelines.engines.llama import LlamaChat
+from pipelines.engines.sums import informed
+from sessions.core.config import SessionConfig
+from sessions.core.prompt import composed
 
 MOST_WORDS = 60
-INSTRUCTIONS = (
-    "You are a friendly voice assistant on a live call. Answer in one or two short spoken"
-    " sentences, without lists, markup or emoji."
-)
+INSTRUCTIONS = composed(SessionConfig())
+NOW = datetime(2026, 11, 25, 16, 37, tzinfo=UTC)
 _WRITTEN = re.compile(r"[*#`|]|^\s*(?:[-•]|\d+[.)])\s", re.M)
 
 
@@ -102,7 +105,8 @@ def passes(question: Question, answer: str) -> bool:
 
 async def ask(chat: LlamaChat, question: Question) -> tuple[str, float]:
     """The answer, and the seconds to its end."""
-    messages = (ChatMessage("system", INSTRUCTIONS), ChatMessage("user", question.text))
+    asked = (ChatMessage("system", INSTRUCTIONS), ChatMessage("user", question.text))
+    messages = informed(asked, NOW)
     began, answer = time.perf_counter(), ""
     async with aclosing(chat.stream(messages, max_tokens=160, temperature=0.0)) as deltas:
         async for delta in deltas:

@@ -18,6 +18,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 
 from media.formats import SAMPLE_BYTES
 from media.resample import Resampler
@@ -30,6 +31,7 @@ from pipelines.engines.base import (
     ToolDefinition,
     ToolOffer,
 )
+from pipelines.engines.sums import informed
 from pipelines.engines.thoughts import answers
 
 from .clauses import ClauseSplitter, speakable
@@ -192,6 +194,8 @@ class ReplyTask:
             return
         model = self._engines.chat(order.config.model)
         messages = [chat_message(message) for message in order.history]
+        if not (order.tools or order.side):
+            messages = informed(messages, datetime.now(UTC).astimezone())
         stream = model.stream(
             messages,
             max_tokens=order.config.max_output_tokens,

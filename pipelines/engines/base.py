@@ -163,12 +163,14 @@ class ChatToolCall:
 class ChatMessage:
     """One message of the history given to a chat model.
 
-    ``calls``: what an assistant's message called; ``call_id``: which call a tool's answers."""
+    ``calls``: what an assistant's message called; ``call_id``: which call a tool's answers.
+    ``fact``: what answers the user's question (see ``sums``), for embedded models alone."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     calls: tuple[ChatToolCall, ...] = ()
     call_id: str = ""
+    fact: str = ""
 
 
 @dataclass(frozen=True, slots=True)

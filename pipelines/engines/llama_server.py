@@ -134,15 +134,18 @@ def request_of(
     under a grammar, which keeps markdown out of the prose itself: a format's texts may need it.
     Words are made dearer by repetition, or a small model runs in circles (8 of 30 stories did,
     1 of 30 with it); not in a conversation with tools, for calls and their outputs must be
-    repeated as they are, nor at temperature 0, where a text is copied or translated.
+    repeated as they are, nor at temperature 0, where a text is copied or translated, nor behind a
+    fact: "four2" was said of 42.
 
     ``return_progress`` makes the server call back after each batch of the prompt, which is
     where an answer can be cancelled before its first token."""
+    informed = any(message.fact for message in messages)
+    messages = [_with_fact(message) for message in messages]
     called = any(message.calls for message in messages)
     prose = called or (offer is not None and bool(offer.tools))
     offer = offer_behind(messages, offer, steps=steps)
     grammar = answer_grammar(offer, answer_format, prose=prose)
-    talking = temperature > 0 and not grammar
+    talking = temperature > 0 and not grammar and not informed
     told = told_offer(told_outputs(messages, tagged=steps), offer)
     return {
         "messages": [message_body(message) for message in told],
@@ -159,6 +162,16 @@ def request_of(
         "stop": list(STOPS),
         **({"grammar": grammar} if grammar else {"logit_bias": [[t, False] for t in UNSPEAKABLE]}),
     }
+
+
+def _with_fact(message: ChatMessage) -> ChatMessage:
+    """The message with its fact behind it: the prompt up to there is what a prefill has read.
+
+    Of four wordings the 0.5B model follows this one as often as any; "Answer with this fact" and
+    "Say this in your answer" it talks about instead."""
+    if not message.fact:
+        return message
+    return replace(message, content=f"{message.content}\n(Fact: {message.fact})", fact="")
 
 
 def offer_behind(

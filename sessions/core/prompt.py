@@ -6,13 +6,14 @@ Rules
 - The client's instructions follow verbatim and come last, so that they win: of two names the small
   models take the later one. The session object shows the client's instructions alone.
 - It is a function of the configuration only, and so the same from turn to turn: the model reads it
-  once a call, ahead of the first turn (about 97 tokens of Qwen2.5, 65 beyond what its template
+  once a call, ahead of the first turn (about 102 tokens of Qwen2.5, 70 beyond what its template
   says without one).
 - Worded by trial on bench/brain.py's 40 questions (temperature 0), beside its plain "answer in one
   or two short spoken sentences, without lists, markup or emoji": Qwen2.5-Coder 1.5B passes 35
   instead of 33 (it knows its name and that it cannot know the weather), the 0.5B 23 instead of 25
   (it knows its name, and still writes lists of steps). A shorter prompt (73 tokens) gave the 0.5B
-  26, but had the 1.5B invent the weather and the time again.
+  26, but had the 1.5B invent the weather and the time again. With the facts that sums are given
+  (``pipelines.engines.sums``), and those of the clock allowed for, they pass 37 and 27.
 """
 
 from .config import SessionConfig
@@ -28,7 +29,7 @@ _SPOKEN = (
 _WRITTEN = "You are {name}, an AI assistant, not a human. Answer in {language}."
 _NO_LIVE_DATA = (
     " You have no clock and no internet: if asked for the time, the weather or the news, say that"
-    " you cannot look it up."
+    " you cannot look it up, unless a fact says it."
 )
 _LANGUAGES = {
     "de": "German",

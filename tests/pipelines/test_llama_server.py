@@ -49,6 +49,18 @@ def test_what_must_come_word_for_word_may_be_repeated() -> None:
     assert body["repeat_penalty"] == 1
 
 
+def test_a_fact_stands_behind_the_message_that_asks_for_it() -> None:
+    asked = [ChatMessage("system", "Be brief."), ChatMessage("user", "What is 2 plus 3?")]
+    plain = request_of(asked, max_tokens=7, temperature=0.4)
+    asked[1] = ChatMessage("user", "What is 2 plus 3?", fact="2 + 3 = 5.")
+    body = request_of(asked, max_tokens=7, temperature=0.4)
+    assert body["messages"] == [
+        plain["messages"][0],
+        {"role": "user", "content": "What is 2 plus 3?\n(Fact: 2 + 3 = 5.)"},
+    ]
+    assert body["repeat_penalty"] == 1, "it is to be repeated"
+
+
 def test_text_then_finish_then_usage() -> None:
     reader = ChunkReader()
     assert reader.read({"choices": [{"delta": {}}], "prompt_progress": {"processed": 1}}) is None

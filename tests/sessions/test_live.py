@@ -1,6 +1,7 @@
 """Whole conversations through LiveSession: answers, interruptions, faults, and clean ends."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -41,7 +42,9 @@ async def test_a_turn_is_heard_answered_and_recorded() -> None:
     assert (turn.user_text, turn.reply_text, turn.heard_text, turn.interrupted) == (
         "what time is it", "It is four.", "It is four.", False,
     )  # fmt: skip
-    assert engines.chat_model.asked[0][-1] == ChatMessage("user", "what time is it")
+    asked = engines.chat_model.asked[0][-1]
+    assert asked == ChatMessage("user", "what time is it", fact=asked.fact)
+    assert re.match(r"It is \d{1,2}:\d\d [ap]m on ", asked.fact)
 
 
 async def test_the_second_answer_knows_the_first() -> None:

@@ -84,6 +84,25 @@ async def test_pieces_are_the_text_and_the_audio_in_order() -> None:
     assert tone_of(maker.channel.audio, RATE) == pytest.approx(440, abs=5)
 
 
+@pytest.mark.parametrize(
+    ("order", "fact"),
+    [
+        (ORDER, "2 + 3 = 5."),
+        (replace(ORDER, tools=(Tool("add"),)), ""),
+        (replace(ORDER, side=True, config=SessionConfig(output_audio=False)), ""),
+    ],
+    ids=["spoken", "with tools", "a written task beside"],
+)
+async def test_a_sum_comes_with_its_fact_where_the_agent_has_no_tools(
+    order: StartReply, fact: str
+) -> None:
+    question = "What is 2 plus 3?"
+    asked = replace(order, history=(Message("user", question),))
+    maker = Maker(scripted_engines(answers=("Five.",)), asked)
+    await maker.made()
+    assert maker.engines.chat_model.asked == [(ChatMessage("user", question, fact=fact),)]
+
+
 async def test_a_script_is_spoken_without_the_chat_model() -> None:
     maker = Maker(scripted_engines(), replace(ORDER, script="Sorry."))
     events = await maker.made()
