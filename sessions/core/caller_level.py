@@ -7,9 +7,10 @@ Rules
 - A voiced window that lies ``GATE_DB`` below that level counts as silence: it opens no turn,
   prolongs none and interrupts nothing.
 - A caller who has become softer is not locked out. Speech that is rejected while the call is idle,
-  and that began after a pause, lowers the gate by 3 dB for each second of it; what then passes is
-  heard like the caller, until a turn at the old level comes. What also talks on behind the
-  caller's own turns, as a television does, lowers it by 0.5 dB only.
+  and that began after a pause, lowers the gate by 3 dB for each second of it. Once such a turn had
+  words, all at its level is heard, until a turn at the old level comes. What also talks on behind
+  the caller's own turns, as a television does, lowers the gate by 0.5 dB only.
+- Within a turn the gate lies ``GATE_DB`` below that turn's own level.
 
 Arithmetic on windows of 32 ms; no clock.
 """
@@ -41,7 +42,10 @@ _OWN_WINDOWS = 20
 _OWN_MAXIMUM = 2_000
 """A minute of voiced windows."""
 _LOUDER_DB = 10.0
-"""A turn so much above the level replaces it: what was learnt before was not the caller."""
+"""A turn so much above the level replaces it: what was learnt before was not the caller. One so
+much below it is a softer caller's."""
+_LET_IN_DB = 8.0
+"""What was let in by a lowered gate is heard so much further down while it has the floor."""
 _PAUSE_MS = 700
 _LOWERED_DB = 3.0
 _LOWERED_BACKGROUND_DB = 0.5
@@ -90,13 +94,11 @@ class CallerLevel:
                 self._background = 0
             return window.voice
         self._pause = 0
-        reference = self._reference(state)
-        if reference is not None and level < reference - GATE_DB - self.lowered:
+        if level < self._gate(state):
             self._reject(width, state)
             return 0.0
-        if self.lowered and reference is not None:
-            self.lowered = max(self.lowered, reference - level)
-        self._apart = False
+        if self.learnt is None or level >= self.learnt - _LOUDER_DB:
+            self._apart = False
         if window.voice >= threshold and len(self._own) < _OWN_MAXIMUM:
             insort(self._own, level)
         return window.voice
@@ -114,19 +116,24 @@ class CallerLevel:
         if before is not None and level > before + _LOUDER_DB:
             self._turns.clear()
         self._turns.append(level)
-        if level >= _median(self._turns) - _LOUDER_DB:
-            self.lowered = 0.0
+        below = _median(self._turns) - level
+        self.lowered = 0.0 if below <= _LOUDER_DB else max(self.lowered, below)
 
     def _smoothed(self, level: float) -> float:
         power = 10 ** (level / 10)
         self._power += (_RISE if power > self._power else _FALL) * (power - self._power)
         return 10 * math.log10(max(self._power, _SILENT_POWER))
 
-    def _reference(self, state: State) -> float | None:
-        going_on = state not in _IDLE and len(self._own) >= _OWN_WINDOWS
-        own = _loud_part(self._own) if going_on else None
-        known = [level for level in (self.learnt, own) if level is not None]
-        return max(known, default=None)
+    def _gate(self, state: State) -> float:
+        """What is softer than this is rejected."""
+        learnt, gate = self.learnt, -math.inf
+        if learnt is not None:
+            gate = learnt - GATE_DB - self.lowered
+            if self.lowered and state not in _IDLE:
+                gate -= _LET_IN_DB
+        if state not in _IDLE and len(self._own) >= _OWN_WINDOWS:
+            gate = max(gate, _loud_part(self._own) - GATE_DB)
+        return gate
 
     def _reject(self, width: int, state: State) -> None:
         if state not in _IDLE:

@@ -110,6 +110,13 @@ def test_a_softer_caller_is_let_in_after_two_seconds_and_stays_in(learnt: Window
     assert learnt.voice(TELEVISION, 0.1) == 0.0
 
 
+def test_a_lowered_gate_does_not_let_in_what_follows_a_loud_turn(learnt: Windows) -> None:
+    learnt.voice(TELEVISION, 1)
+    assert learnt.level.lowered == pytest.approx(3.0, abs=0.1)
+    assert learnt.voice(CALLER, 1, State.USER_SPEAKING) == 0.9
+    assert learnt.voice(TELEVISION + 4, 0.6, State.USER_SPEAKING) == 0.0
+
+
 def test_nobody_is_locked_out_for_longer_than_five_seconds_of_speech(learnt: Windows) -> None:
     assert learnt.voice(CALLER - 29, 5.1) == 0.9
 
@@ -169,7 +176,7 @@ def test_whatever_was_heard_somebody_who_speaks_up_alone_is_heard(
         assert heard in (0.0, voice)
         if count % 3 == 0:
             windows.level.learn(windows.level.take())
-    windows.silence(6)
+    windows.voice(-100.0, 6, voice=0.01)
     windows.voice(quiet, 40)
     assert windows.voice(quiet, 0.1) == 0.9
 
