@@ -91,9 +91,16 @@ def test_shortening_keeps_instructions_and_the_last_message(roles: list[Any], bl
     if shorter is None:
         return
     assert shorter[-1] == messages[-1]
-    assert len(messages) - 1 >= len(shorter) >= len(messages) - blocks * HISTORY_BLOCK
     lead = next((n for n, role in enumerate(roles) if role != "system"), len(roles))
-    assert shorter[: min(lead, len(roles) - 1)] == messages[: min(lead, len(roles) - 1)]
+    lead = min(lead, len(roles) - 1)
+    assert shorter[:lead] == messages[:lead]
+    dropped = messages[lead : lead + len(messages) - len(shorter)]
+    assert [*messages[:lead], *dropped, *shorter[lead:]] == messages
+    assert dropped
+    # Beyond its blocks it drops only what stands before the next message of the user's.
+    beyond = dropped[blocks * HISTORY_BLOCK :]
+    assert not beyond or shorter[lead].role == "user"
+    assert "user" not in [message.role for message in beyond]
 
 
 def test_an_output_keeps_its_call() -> None:
