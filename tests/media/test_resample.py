@@ -57,7 +57,11 @@ def test_cuts_leave_no_trace_and_counts_are_exact(pair, sizes, data):
         at += size
     pieces.append(cut.flush())
     whole = Resampler(source, target)
-    assert b"".join(pieces) == whole.push(noise) + whole.flush()
+    made = np.frombuffer(b"".join(pieces), "<i2").astype(int)
+    uncut = np.frombuffer(whole.push(noise) + whole.flush(), "<i2").astype(int)
+    assert len(made) == len(uncut)
+    # A matrix product may sum in another order at another size: rounding may differ by one step.
+    assert np.abs(made - uncut).max(initial=0) <= 1
     assert len(b"".join(pieces)) // 2 == -(-at * target // source) + cut.delay
     assert len(resample(noise, source, target)) // 2 == -(-at * target // source)
 
