@@ -229,59 +229,6 @@ class TestSpeech:
         assert await speech(client, "  ") == b""
         assert upstream.requests == []
 
-    async def test_calls_in_the_text_are_calls_and_never_text(
-        self, client: UpstreamClient, upstream: Upstream
-    ) -> None:
-        upstream.reply = ("Sure. ", '{{"name": "fi', 'nd", "arguments": {}}', "}")
-        offer = ToolOffer((ToolDefinition("find"),))
-        model = UpstreamChat("local-name", client, "upstream-chat")
-        deltas = [delta async for delta in model.stream(HELLO, offer=offer)]
-        assert "".join(delta.text for delta in deltas) == "Sure. "
-        assert [(call.name, call.arguments) for d in deltas for call in d.calls] == [("find", "{}")]
-        assert deltas[-1] == ChatDelta("", "tool_calls", 11, 4)
-
-    async def test_formats_and_options_of_tools_are_passed_on(
-        self, client: UpstreamClient, upstream: Upstream
-    ) -> None:
-        schema = '{"type": "object"}'
-        offer = ToolOffer((ToolDefinition("find", strict=True),), parallel=False)
-        model = UpstreamChat("local-name", client, "upstream-chat")
-        wanted = AnswerFormat(schema, "event", True, "An event.")
-        _ = [d async for d in model.stream(HELLO, offer=offer, answer_format=wanted)]
-        _ = [d async for d in model.stream(HELLO, answer_format=AnswerFormat())]
-        first, second = upstream.requests[-2:]
-        assert first["tools"][0]["function"]["strict"] is True
-        assert first["parallel_tool_calls"] is False
-        assert first["response_format"] == {
-            "type": "json_schema",
-            "json_schema": {
-                "name": "event",
-                "schema": {"type": "object"},
-                "strict": True,
-                "description": "An event.",
-            },
-        }
-        assert second["response_format"] == {"type": "json_object"}
-        assert "tools" not in second
-
-    async def test_a_call_without_an_output_is_still_running(
-        self, client: UpstreamClient, upstream: Upstream
-    ) -> None:
-        made = ChatMessage(
-            "assistant", "", (ChatToolCall("a", "find", "{}"), ChatToolCall("b", "find", "{}"))
-        )
-        messages = [
-            *HELLO,
-            made,
-            ChatMessage("tool", "found", call_id="a"),
-            ChatMessage("user", "Well?"),
-        ]
-        model = UpstreamChat("local-name", client, "upstream-chat")
-        _ = [delta async for delta in model.stream(messages)]
-        sent = upstream.requests[-1]["messages"]
-        assert [message.get("tool_call_id") for message in sent[3:]] == ["a", "b", None]
-        assert sent[4]["content"] == STILL_RUNNING
-
     async def test_closing_closes_the_connection(
         self, client: UpstreamClient, upstream: Upstream
     ) -> None:
