@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from gateway.settings import Settings
 from gateway.staged_engines import engine_settings
 from pipelines.engines.base import ChatMessage
-from pipelines.engines.chat_choice import CHAT_MODELS
+from pipelines.engines.chat.choice import CHAT_MODELS
+from pipelines.engines.chat.llama import LlamaChat
+from pipelines.engines.chat.sums import informed
 from pipelines.engines.embedded import llama
-from pipelines.engines.llama import LlamaChat
-from pipelines.engines.sums import informed
 from sessions.core.config import SessionConfig
 from sessions.core.prompt import composed
 

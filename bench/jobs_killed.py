@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.services import EmbeddedServices
-from pipelines.jobs import JobResult, JobRun, JobType, NewJob, Unit
-from pipelines.queue import JobQueue
-from pipelines.worker import Worker
+from pipelines.jobs.job import JobResult, JobRun, JobType, NewJob, Unit
+from pipelines.jobs.queue import JobQueue
+from pipelines.jobs.worker import Worker
 from store.database import Database
 from store.migrate import migrate
 from store.tenants.jobs import Job

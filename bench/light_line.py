@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.caller import LineClosed
 from media.resample import Resampler
-from tests.gateway.webrtc_client import EAR_RATE, Caller, Ear
+from tests.support.gateway.webrtc_client import EAR_RATE, Caller, Ear
 
 CLIENT_RATE = 24_000
 MAX_WAITING = 2_000

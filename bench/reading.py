@@ -22,12 +22,12 @@ from media.loudness import LoudnessMeter
 from media.resample import resample
 from media.stretch import stretch
 from pipelines.engines.base import Speaker
-from pipelines.engines.hibari import HibariSpeaker
-from pipelines.engines.kokoro import KokoroSpeaker
-from pipelines.engines.kokoro_phonemes import Phonemizer
-from pipelines.engines.pico import PicoSpeaker
-from pipelines.engines.whisper import WhisperTranscriber
-from pipelines.recital import recite
+from pipelines.engines.kokoro.engine import KokoroSpeaker
+from pipelines.engines.kokoro.phonemes import Phonemizer
+from pipelines.engines.speech.hibari import HibariSpeaker
+from pipelines.engines.speech.pico import PicoSpeaker
+from pipelines.engines.transcription.whisper import WhisperTranscriber
+from pipelines.speech.recital import recite
 
 _DOT = r"(dot|\.)"
 ENGLISH: list[tuple[str, list[str]]] = [

@@ -33,16 +33,17 @@ from bench.figures import machine
 from bench.server import server
 from gateway.attached import present_services
 from gateway.settings import Settings
-from media.encode import Encoder
-from pipelines.engines.hibari import HibariSpeaker
-from pipelines.engines.whisper import WhisperTranscriber
+from media.files.encode import Encoder
+from pipelines.engines.speech.hibari import HibariSpeaker
+from pipelines.engines.transcription.whisper import WhisperTranscriber
 from store.ids import new_id
 from store.tenants.workspaces import LOCAL_WORKSPACE
+from tests.support.paths import AUDIO
 
 BARE_PORT = 8498
 SPEECH = {"model": "blab-stable", "input": "Good morning. How can I help you today?"}
 FIRST_CLAUSE = "Good morning."
-CLIP = Path(__file__).parent.parent / "tests" / "audio" / "joe_q_book.wav"
+CLIP = AUDIO / "joe_q_book.wav"
 """3.2 seconds."""
 
 

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from bench.figures import machine
 from pipelines.engines.base import ChatMessage, EngineError, ToolDefinition, ToolOffer
-from pipelines.engines.chat_choice import CHAT_MODELS
+from pipelines.engines.chat.choice import CHAT_MODELS
+from pipelines.engines.chat.json_schemas import arguments_schema, fits
+from pipelines.engines.chat.llama import LlamaChat
 from pipelines.engines.embedded import llama
 from pipelines.engines.engine_settings import EngineSettings
-from pipelines.engines.json_schemas import arguments_schema, fits
-from pipelines.engines.llama import LlamaChat
 
 SYSTEM = "You are a helpful assistant on a phone call. Answer in one or two short spoken sentences."
 PROMPTS = (

@@ -11,14 +11,13 @@ the server's total. ``network`` is what remains: carrier, client jitter buffer, 
 import argparse
 import asyncio
 import itertools
-from pathlib import Path
 
 from bench.figures import machine, table
 from bench.light_line import LightLine
 from bench.server import server
 from gateway.caller import Caller, Line, NoAnswer, Recording, WebRtcLine, WebSocketLine, demo_key
+from tests.support.paths import AUDIO
 
-AUDIO = Path(__file__).parent.parent / "tests" / "audio"
 SAID = ("joe_q_capital", "joe_q_help", "joe_q_hours", "joe_q_internet", "joe_q_slow", "joe_q_book")
 STAGES = ("endpointing_ms", "stt_ms", "llm_ms", "tts_ms", "gateway_ms", "total_ms")
 TURNS_PER_CALL = 6

@@ -19,8 +19,8 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import RtpPacket
 
 from bench.figures import machine, table
-from tests.gateway import webrtc_server
-from tests.gateway.webrtc_client import Caller, speech
+from tests.support.gateway import webrtc_server
+from tests.support.gateway.webrtc_client import Caller, speech
 
 SAID = ("lv_0870", "lv_0890", "lv_0920", "joe_q_book", "joe_number")
 RATE = 16_000

@@ -15,16 +15,30 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.calls.authorization import Admittance
+from gateway.calls.demo import Demo
+from gateway.calls.ice_servers import IceServers
+from gateway.calls.realtime import RealtimeCalls
+from gateway.calls.sidebands import SIDEBANDS, Sidebands
+from gateway.calls.telephony import TelephonyCalls
+from gateway.channels.telephony.signature import TwilioSignature
+from gateway.channels.webrtc import calls as webrtc
+from gateway.channels.webrtc.ice import IceSettings, TurnServer
+from gateway.channels.webrtc.whip import setup_whip
+from gateway.channels.wire.checks import SessionChecks
+from gateway.http.health import Check, Health
+from gateway.http.metrics import Metrics
+from gateway.http.middleware import Middleware, show_request_id
 from pipelines.engines.jobs import CallOptions, JobEngines
-from pipelines.prices import Prices
+from pipelines.jobs.prices import Prices
+from pipelines.jobs.usage import Usage
 from pipelines.ssrf import CustomerHttp
 from pipelines.tools.tool_runner import MOST_SECONDS, ToolRunner
-from pipelines.usage import Usage
-from rest.auth import Authenticator
-from rest.client_address import ClientAddress
-from rest.ephemeral import EphemeralKeys
-from rest.signed_in import SignedIn
-from rest.tokens import Tokens
+from rest.accounts.auth import Authenticator
+from rest.accounts.ephemeral import EphemeralKeys
+from rest.accounts.signed_in import SignedIn
+from rest.accounts.tokens import Tokens
+from rest.http.client_address import ClientAddress
 from sessions.admission import Admission
 from sessions.engines import LiveEngines
 from sessions.fanout import Fanout
@@ -36,27 +50,13 @@ from store.tenants.agents import Agents
 from store.tenants.api_keys import ApiKeys
 from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
 
-from .admittance import Admittance
-from .channels.telephony.signature import TwilioSignature
-from .channels.webrtc import calls as webrtc
-from .channels.webrtc.ice import IceSettings, TurnServer
-from .channels.webrtc.whip import setup_whip
-from .channels.wire.checks import SessionChecks
-from .demo import Demo
-from .health import Check, Health
-from .ice_servers import IceServers
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
-from .metrics import Metrics
-from .middleware import Middleware, show_request_id
 from .parsers import IceServer
 from .platform import Platform, PlatformParts
-from .realtime import RealtimeCalls
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback
-from .sidebands import SIDEBANDS, Sidebands
 from .stock_models import StockModels
 from .stores import Stores
-from .telephony import TelephonyCalls
 
 log = logging.getLogger(__name__)
 

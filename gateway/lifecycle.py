@@ -28,9 +28,8 @@ from pathlib import Path
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from rest.client_address import ClientAddress
-
-from .http_protocol import HttpProtocol
+from gateway.http.protocol import HttpProtocol
+from rest.http.client_address import ClientAddress
 
 log = logging.getLogger(__name__)
 

@@ -10,21 +10,20 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from media.encode import Encoder
-from media.limits import MediaLimits
-from pipelines.artifacts import Artifacts
+from media.files.encode import Encoder
+from media.files.limits import MediaLimits
 from pipelines.engines.jobs import JobEngines
-from pipelines.speech_language import language_of
+from pipelines.jobs.artifacts import Artifacts
+from pipelines.jobs.usage import Usage
+from pipelines.speech.language import language_of
 from pipelines.ssrf import CustomerHttp
-from pipelines.usage import Usage
-from rest.accounts import AccountResource
-from rest.agent_turns import TurnParts
-from rest.agents import AgentResource
-from rest.api_keys import ApiKeyResource
-from rest.auth import Authenticator
-from rest.batch import BatchResource
-from rest.capabilities import Capabilities, PlatformLimits
-from rest.client_address import ClientAddress
+from rest.accounts.accounts import AccountResource
+from rest.accounts.api_keys import ApiKeyResource
+from rest.accounts.auth import Authenticator
+from rest.accounts.passwords import Passwords
+from rest.accounts.sign_in_throttle import SignInThrottle
+from rest.accounts.signing import UrlSigner
+from rest.accounts.tokens import Tokens
 from rest.compat.chat import CompatChat
 from rest.compat.cross_origin import CrossOrigin
 from rest.compat.listener import Listener
@@ -35,34 +34,35 @@ from rest.compat.spoken_answer import SpokenAnswer
 from rest.compat.transcription_form import FIELDS
 from rest.compat.transcriptions import CompatTranscriptions
 from rest.compat.translations import CompatTranslations
-from rest.conversations import Conversations
-from rest.decoding import show_warnings
-from rest.docs import Docs
-from rest.dubbing import DubbingResource
-from rest.endpoint import EndpointOptions, routes
-from rest.files import FilesResource
-from rest.idempotency import Idempotency
-from rest.job_view import JobViews
-from rest.jobs import JobResource
-from rest.models import ModelResource
-from rest.openapi import OpenApi
-from rest.operation import Operation, Resource
-from rest.pagination import Cursors
-from rest.passwords import Passwords
-from rest.projects import ProjectResource
-from rest.ratelimit import Rate, RateLimiter, RequestRates, show_rate
-from rest.sign_in_throttle import SignInThrottle
-from rest.signing import UrlSigner
-from rest.speech_requests import SpeechChecks
-from rest.stt import SttResource
-from rest.survey import Survey
-from rest.tokens import Tokens
-from rest.tts import TtsResource
-from rest.tts_stream import TtsStream
-from rest.uploads import UploadLimits, Uploads
-from rest.usage import UsageResource
-from rest.voices import VoiceResource
-from rest.webhooks import WebhookResource
+from rest.http.client_address import ClientAddress
+from rest.http.decoding import show_warnings
+from rest.http.endpoint import EndpointOptions, routes
+from rest.http.idempotency import Idempotency
+from rest.http.operation import Operation, Resource
+from rest.http.pagination import Cursors
+from rest.http.ratelimit import Rate, RateLimiter, RequestRates, show_rate
+from rest.http.uploads import UploadLimits, Uploads
+from rest.jobs.batch import BatchResource
+from rest.jobs.dubbing import DubbingResource
+from rest.jobs.jobs import JobResource
+from rest.jobs.speech_requests import SpeechChecks
+from rest.jobs.stt import SttResource
+from rest.jobs.tts import TtsResource
+from rest.jobs.tts_stream import TtsStream
+from rest.jobs.view import JobViews
+from rest.openapi.docs import Docs
+from rest.openapi.document import OpenApi
+from rest.resources.agent_turns import TurnParts
+from rest.resources.agents import AgentResource
+from rest.resources.capabilities import Capabilities, PlatformLimits
+from rest.resources.conversations import Conversations
+from rest.resources.files import FilesResource
+from rest.resources.models import ModelResource
+from rest.resources.projects import ProjectResource
+from rest.resources.survey import Survey
+from rest.resources.usage import UsageResource
+from rest.resources.voices import VoiceResource
+from rest.resources.webhooks import WebhookResource
 from sessions.engines import LiveEngines
 from sessions.host import SessionHost
 from store.tenants.idempotency import IdempotencyKeys

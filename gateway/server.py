@@ -21,9 +21,9 @@ from gateway.services import EmbeddedServices, ServiceUrls
 from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT, Settings, SettingsError
 from gateway.staged_engines import StagedEngines, Stop, call_models, engine_settings
-from pipelines.cleanup_schedule import CleanupSchedule
-from pipelines.engines.chat_choice import LARGER, ChatChoice
+from pipelines.engines.chat.choice import LARGER, ChatChoice
 from pipelines.engines.registry import Engines
+from pipelines.jobs.cleanup_schedule import CleanupSchedule
 from pipelines.weights.manifest import MODELS
 from pipelines.weights.store import ModelStore
 from sessions.registry import CallRegistry

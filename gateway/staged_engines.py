@@ -18,8 +18,8 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
-from pipelines.engines.call_names import CallNames, NameFault
-from pipelines.engines.chat_choice import CHAT_MODELS, ChatChoice
+from pipelines.engines.chat.call_names import CallNames, NameFault
+from pipelines.engines.chat.choice import CHAT_MODELS, ChatChoice
 from pipelines.engines.engine_settings import EngineSettings
 from pipelines.engines.jobs import CallOptions, JobEngines
 from pipelines.engines.registry import Engines

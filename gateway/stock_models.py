@@ -19,7 +19,7 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
-from pipelines.engines.call_names import CallNames, NameFault, NameField
+from pipelines.engines.chat.call_names import CallNames, NameFault, NameField
 from rest.compat.stock_names import CHAT, REALTIME, SPEECH, TRANSCRIPTION
 from sessions.engines import LiveEngines
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from media.files.graph import FilterGraph, Step, pcm_of
+
 from .formats import SAMPLE_BYTES
-from .graph import FilterGraph, Step, pcm_of
 
 TARGET_LUFS = -16.0
 PEAK_DBTP = -1.0

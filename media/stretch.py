@@ -1,7 +1,8 @@
 """Time-stretching speech: faster or slower at the same pitch."""
 
+from media.files.graph import FilterGraph, Step, pcm_of
+
 from .formats import SAMPLE_BYTES
-from .graph import FilterGraph, Step, pcm_of
 
 MIN_TEMPO, MAX_TEMPO = 0.25, 4.0
 _ONE_FILTER = 2.0

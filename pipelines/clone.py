@@ -16,19 +16,19 @@ import msgspec
 from msgspec import Struct
 
 from media.errors import MediaError
+from media.files.limits import MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
-from media.limits import MediaLimits
+from pipelines.engines.base import Speaker
+from pipelines.engines.jobs import JobEngines, SpeechChoice, VoiceMatch
+from pipelines.jobs.artifacts import Artifacts
+from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Unit
+from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
+from pipelines.speech.order import STABLE
 from store.database import Database
 from store.tenants.voices import NewVoice, Voice, Voices
 
-from .artifacts import Artifacts
 from .clone_previews import preview_text
 from .decoding import decoded
-from .engines.base import Speaker
-from .engines.jobs import JobEngines, SpeechChoice, VoiceMatch
-from .jobs import JobFailed, JobResult, JobRun, JobType, Unit
-from .speech_order import STABLE
-from .tts import CONTENT_TYPES, EncoderMaker
 
 CONCURRENCY = 1
 DEADLINE_SECONDS = 900.0

@@ -11,9 +11,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
 
+from media.files.isolated import decode
+from media.files.limits import DEFAULT_LIMITS, MediaLimits
 from media.formats import HEARING_RATE
-from media.isolated import decode
-from media.limits import DEFAULT_LIMITS, MediaLimits
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,7 +24,7 @@ async def decoded(
 ) -> AsyncGenerator[bytes, None]:
     """The file's audio as PCM16 mono at ``rate`` Hz, in pieces of about a second.
 
-    Raises the MediaError family and OSError, as media.decode does."""
+    Raises the MediaError family and OSError, as media.files.decode does."""
     async with contextlib.aclosing(pulled(lambda: decode(path, rate, limits))) as pieces:
         async for piece in pieces:
             yield piece

@@ -22,8 +22,9 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from .engines.base import EngineError
-from .engines.executor import EngineExecutor
+from pipelines.engines.base import EngineError
+from pipelines.engines.executor import EngineExecutor
+
 from .public_address import may_be_called
 
 DEADLINE_SECONDS = 20.0

@@ -1,9 +1,9 @@
 """How an agent's record becomes the configuration of a conversation with it."""
 
+from sessions.core.config import SessionConfig
 from store.tenants.agents import Agent
 
 from .agent_tools import tools_of
-from .core.config import SessionConfig
 
 
 def session_config(agent: Agent) -> SessionConfig:

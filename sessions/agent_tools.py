@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from .core.tools import Tool, ToolKind, ToolServer
+from sessions.core.tools.tools import Tool, ToolKind, ToolServer
+
 from .sealed import seal
 
 MOST = 64

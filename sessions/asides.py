@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from sessions.core.notices import Fault
+
 from .channel import ServerEvent
-from .core.notices import Fault
 
 MOST = 256
 _LONGEST_ID = 512

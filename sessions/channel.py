@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .core.config import SessionConfig
-from .core.events import AddItem, Event
-from .core.notices import Notice
+from sessions.core.config import SessionConfig
+from sessions.core.events import AddItem, Event
+from sessions.core.notices import Notice
 
 ServerEvent = dict[str, Any]
 """One server event of the wire vocabulary, ready for JSON."""

@@ -14,9 +14,8 @@ from pipelines.engines.base import (
     Transcriber,
     TurnDetector,
 )
-from pipelines.engines.call_names import CallNames, NameFault
-
-from .core.config import SessionConfig, SessionKind
+from pipelines.engines.chat.call_names import CallNames, NameFault
+from sessions.core.config import SessionConfig, SessionKind
 
 
 class LiveEngines(Protocol):

@@ -28,9 +28,9 @@ from typing import Any, BinaryIO, get_args
 
 import msgspec
 
-from .core.commands import Command
-from .core.config import SessionConfig
-from .core.events import Event
+from sessions.core.commands import Command
+from sessions.core.config import SessionConfig
+from sessions.core.events import Event
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from sessions.core.commands import Command, RecordTurn
+from sessions.core.config import SessionConfig
+from sessions.core.events import Event, ReplyFailed, ReplyGenerated
+
 from .admission import Admission, Ticket
 from .channel import Channel, Vocabulary
-from .core.commands import Command, RecordTurn
-from .core.config import SessionConfig
-from .core.events import Event, ReplyFailed, ReplyGenerated
 from .engines import LiveEngines
 from .event_log import EventLogWriter
 from .fanout import Fanout

@@ -19,9 +19,8 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
 from media.vad import VoiceDetector, level_of
 from pipelines.engines.base import EngineError
-
-from .core.config import SessionConfig
-from .core.events import (
+from sessions.core.config import SessionConfig
+from sessions.core.events import (
     Event,
     FinalTranscript,
     PartialTranscript,
@@ -29,6 +28,7 @@ from .core.events import (
     TurnScored,
     VoiceWindow,
 )
+
 from .engines import LiveEngines
 
 log = logging.getLogger(__name__)

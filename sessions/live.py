@@ -26,10 +26,7 @@ from typing import Any, Protocol
 
 from media.formats import SAMPLE_BYTES
 from pipelines.engines.base import EngineError
-
-from .asides import Answer, Asides
-from .channel import Channel, ClientFault, Partly, SpokenItem, Vocabulary
-from .core.commands import (
+from sessions.core.commands import (
     CancelReply,
     CancelTool,
     CloseCall,
@@ -51,9 +48,9 @@ from .core.commands import (
     StopPlayout,
     TranscribeClip,
 )
-from .core.config import SessionConfig
-from .core.conversation import Conversation
-from .core.events import (
+from sessions.core.config import SessionConfig
+from sessions.core.conversation import Conversation
+from sessions.core.events import (
     CallStarted,
     CancelResponse,
     Event,
@@ -62,7 +59,10 @@ from .core.events import (
     PlayoutStopped,
     Tick,
 )
-from .core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
+from sessions.core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
+
+from .asides import Answer, Asides
+from .channel import Channel, ClientFault, Partly, SpokenItem, Vocabulary
 from .engines import LiveEngines
 from .listening import Listening
 from .playout import Playout

@@ -23,14 +23,13 @@ from typing import Any
 
 import msgspec
 
+from sessions.core.commands import RecordTurn
+from sessions.core.config import SessionConfig
 from store.database import Database
 from store.errors import DatabaseUnavailable, StoreRefused
 from store.ids import new_id
 from store.tenants.calls import Calls, NewCall
 from store.tenants.turns import NewTurn, Turns
-
-from .core.commands import RecordTurn
-from .core.config import SessionConfig
 
 logger = logging.getLogger(__name__)
 

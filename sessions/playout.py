@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 
 from media.echo import EchoDetector
 from media.formats import SAMPLE_BYTES, samples_of
+from sessions.core.events import Event, PieceStarted, PlayoutFinished
 
 from .channel import Channel, Piece
-from .core.events import Event, PieceStarted, PlayoutFinished
 
 _FRAME_MS = 20
 _BUFFER_SECONDS = 20

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
+from sessions.core.config import SessionConfig, TurnDetection, TurnMode
+from sessions.core.events import AddItem, CommitInput, Event, RequestResponse
+from sessions.core.items import Message
 
 from .channel import Piece, ServerEvent
-from .core.config import SessionConfig, TurnDetection, TurnMode
-from .core.events import AddItem, CommitInput, Event, RequestResponse
-from .core.items import Message
 from .recorded_turn import EVENT, RecordedTurn
 
 RECORDED = TurnDetection(mode=TurnMode.NONE)

@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .channel import ServerEvent
-from .core.commands import RecordTurn
-from .core.config import SessionConfig
-from .core.events import Event, RequestResponse
-from .core.notices import (
+from sessions.core.commands import RecordTurn
+from sessions.core.config import SessionConfig
+from sessions.core.events import Event, RequestResponse
+from sessions.core.notices import (
     Fault,
     InputCommitted,
     Notice,
@@ -22,6 +21,8 @@ from .core.notices import (
     TranscriptFailed,
     TranscriptFinal,
 )
+
+from .channel import ServerEvent
 from .persistence import OpenedCall
 
 EVENT = "event"

@@ -8,9 +8,10 @@ something that is not in it: both are worth knowing.
 from dataclasses import dataclass
 from pathlib import Path
 
-from .core.commands import Command
-from .core.conversation import Conversation
-from .core.events import Event
+from sessions.core.commands import Command
+from sessions.core.conversation import Conversation
+from sessions.core.events import Event
+
 from .event_log import EventLog, digest, read_event_log
 
 

@@ -31,12 +31,10 @@ from pipelines.engines.base import (
     ToolDefinition,
     ToolOffer,
 )
-from pipelines.engines.sums import informed
-from pipelines.engines.thoughts import answers
-
-from .clauses import ClauseSplitter, speakable
-from .core.commands import StartReply
-from .core.events import (
+from pipelines.engines.chat.sums import informed
+from pipelines.engines.chat.thoughts import answers
+from sessions.core.commands import StartReply
+from sessions.core.events import (
     ClauseReady,
     Event,
     ReplyFailed,
@@ -44,8 +42,10 @@ from .core.events import (
     ReplyPiece,
     ToolCalled,
 )
-from .core.items import Message
-from .core.tools import AUTO, REQUIRED, Tool
+from sessions.core.items import Message
+from sessions.core.tools.tools import AUTO, REQUIRED, Tool
+
+from .clauses import ClauseSplitter, speakable
 from .engines import LiveEngines
 from .playout import Playout
 from .spoken_form import SpokenForm

@@ -10,10 +10,10 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from pipelines.engines.base import EngineError
+from sessions.core.commands import RunTool
+from sessions.core.events import Event, ToolListFailed, ToolReturned, ToolsListed
+from sessions.core.tools.tools import ListedTool, ToolKind, ToolServer
 
-from .core.commands import RunTool
-from .core.events import Event, ToolListFailed, ToolReturned, ToolsListed
-from .core.tools import ListedTool, ToolKind, ToolServer
 from .sealed import unseal
 
 log = logging.getLogger(__name__)

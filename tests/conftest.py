@@ -1,6 +1,5 @@
 """Fixtures every floor's tests share: the models directory, the manifest and recorded speech."""
 
-import importlib.util
 import json
 import os
 import wave
@@ -11,12 +10,9 @@ from typing import Any
 import pytest
 
 from media.formats import HEARING_RATE
+from tests.support.paths import AUDIO
 
-AUDIO = Path(__file__).parent / "audio"
-
-pytest_plugins = (
-    ["tests.services_fixtures"] if importlib.util.find_spec("tests.services_fixtures") else []
-)
+pytest_plugins = ["tests.support.services"]
 
 
 @pytest.fixture(scope="session")

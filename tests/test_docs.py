@@ -7,8 +7,8 @@ import pytest
 
 from gateway.cli import COMMANDS
 from gateway.settings import configuration_table
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 BOOTSTRAP_COMMANDS = {"test"}
 

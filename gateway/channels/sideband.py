@@ -21,6 +21,9 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import ClientError, WSMsgType, web
 
+from gateway.channels.wire.ids import EventIds
+from gateway.channels.wire.parse import event_id_of, read_message
+from gateway.channels.wire.render import fault_body
 from sessions.channel import ClientFault
 from sessions.core.notices import Fault
 from sessions.fanout import MISSED
@@ -29,9 +32,6 @@ from store.errors import BusUnavailable
 from store.ids import new_id
 
 from .pace import Pace
-from .wire.ids import EventIds
-from .wire.parse import event_id_of, read_message
-from .wire.render import fault_body
 
 log = logging.getLogger(__name__)
 

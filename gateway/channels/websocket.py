@@ -23,19 +23,19 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError, WSMsgType, web
 
+from gateway.channels.wire.audio import BASE64_SLICE, append_payload, decode_slice, from_pcm, to_pcm
+from gateway.channels.wire.beta import AUDIO_DELTA
+from gateway.channels.wire.ids import EventIds
+from gateway.channels.wire.parse import event_id_of, read_message
+from gateway.channels.wire.render import fault_body
 from media.formats import AudioFormat, Encoding
-from rest.json_size import holds_more_values
+from rest.http.json_size import holds_more_values
 from sessions.channel import ClientFault, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
 
 from .outbox import Audio, Close, Entry, Outbox, Ping, Pong, Text
 from .pace import Pace
-from .wire.audio import BASE64_SLICE, append_payload, decode_slice, from_pcm, to_pcm
-from .wire.beta import AUDIO_DELTA
-from .wire.ids import EventIds
-from .wire.parse import event_id_of, read_message
-from .wire.render import fault_body
 
 log = logging.getLogger(__name__)
 

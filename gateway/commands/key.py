@@ -7,8 +7,8 @@ import sys
 from gateway.attached import attached_services
 from gateway.services import ServiceError
 from gateway.settings import Settings
-from rest import keys
-from rest.scopes import SCOPES
+from rest.accounts import keys
+from rest.accounts.scopes import SCOPES
 from store.database import Database
 from store.errors import StoreError
 from store.migrate import migrate

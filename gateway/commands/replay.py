@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from gateway.settings import Settings
-from sessions.core.turns import IllegalTransition
+from sessions.core.states import IllegalTransition
 from sessions.event_log import EventLogError
 from sessions.replay import replay
 

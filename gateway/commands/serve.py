@@ -10,7 +10,7 @@ from gateway.progress import Steps
 from gateway.server import Server
 from gateway.services import ServiceError
 from gateway.settings import Settings, SettingsError
-from pipelines.prices import PricesError
+from pipelines.jobs.prices import PricesError
 from store.errors import StoreError
 
 

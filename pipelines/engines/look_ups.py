@@ -9,9 +9,10 @@ Rules
 
 from typing import Any, cast
 
+from pipelines.engines.chat.lazy_chat import LazyChat
+
 from .base import ChatModel, ModelUnavailable
 from .engine_settings import EngineSettings
-from .lazy_chat import LazyChat
 from .shelf import LOADING, Shelf
 from .status import EngineStatus, Role
 from .upstream_models import DEFAULT, UpstreamModels

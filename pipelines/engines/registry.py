@@ -15,19 +15,8 @@ from dataclasses import replace
 from typing import cast
 
 from media.silero import SileroModel
-from pipelines.weights.errors import WeightsError
-
-from .base import (
-    ChatModel,
-    EngineError,
-    ModelUnavailable,
-    Speaker,
-    StreamingTranscriber,
-    Transcriber,
-    TurnDetector,
-)
-from .call_names import CallNames, NameFault, base_language, name_faults
-from .chat_choice import (
+from pipelines.engines.chat.call_names import CallNames, NameFault, base_language, name_faults
+from pipelines.engines.chat.choice import (
     COMING,
     GIVEN,
     LARGER,
@@ -39,16 +28,27 @@ from .chat_choice import (
     measured,
     too_little_memory,
 )
+from pipelines.engines.speech.routes import HIBARI, PICO
+from pipelines.engines.speech.voices import own_voice
+from pipelines.weights.errors import WeightsError
+
+from .base import (
+    ChatModel,
+    EngineError,
+    ModelUnavailable,
+    Speaker,
+    StreamingTranscriber,
+    Transcriber,
+    TurnDetector,
+)
 from .embedded import chat_plan, lacking, plans, silero_file
 from .engine_settings import EngineSettings
 from .job_look_ups import JobLookUps
 from .jobs import CallOptions, VoiceInfo
 from .plan import Plan
 from .shelf import LOADING, Progress, Shelf
-from .speech_routes import HIBARI, PICO
 from .status import NEEDED, EngineStatus, Role
 from .upstream_models import DEFAULT, DISCOVERY_PERIOD, UpstreamModels
-from .voices import own_voice
 
 
 class Engines(JobLookUps):

@@ -9,14 +9,14 @@ from aiohttp import web
 
 from pipelines.engines.base import ChatDelta, EngineError
 from pipelines.engines.jobs import JobEngines
-from pipelines.jobs import Unit
-from pipelines.usage import AGENT
-from rest.departure import unless_gone
-from rest.engine_refusals import refusal
-from rest.errors import ApiError
-from rest.operation import EVENT_STREAM, Operation, Request
-from rest.slot import Slots, slot
-from rest.tts_stream import Book
+from pipelines.jobs.job import Unit
+from pipelines.jobs.usage import AGENT
+from rest.http.departure import unless_gone
+from rest.http.engine_refusals import refusal
+from rest.http.errors import ApiError
+from rest.http.operation import EVENT_STREAM, Operation, Request
+from rest.http.slot import Slots, slot
+from rest.jobs.tts_stream import Book
 
 from .chat_reply import ChatReply
 from .chat_request import ChatCreate, format_of, history, offer_of, refuse_unknown

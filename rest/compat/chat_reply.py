@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 from pipelines.engines.base import AnswerFormat, ChatDelta, ChatMessage, ChatModel, ToolOffer
-from pipelines.engines.thoughts import answers
+from pipelines.engines.chat.thoughts import answers
 
 from .chat_request import DEFAULT_TEMPERATURE, ChatCreate
 from .stop_sequences import StopSequences

@@ -18,9 +18,9 @@ from pipelines.engines.base import (
     ToolDefinition,
     ToolOffer,
 )
-from pipelines.engines.json_schemas import fault
-from rest.errors import ValidationFailed
-from rest.fields import ModelId
+from pipelines.engines.chat.json_schemas import fault
+from rest.http.errors import ValidationFailed
+from rest.http.fields import ModelId
 
 MAX_MESSAGES = 2000
 MAX_CHARACTERS = 400_000

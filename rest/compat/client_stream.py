@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from rest.envelope import openai_failure
-from rest.errors import ApiError
-from rest.operation import EVENT_STREAM
+from rest.http.envelope import openai_failure
+from rest.http.errors import ApiError
+from rest.http.operation import EVENT_STREAM
 
 WRITE_SECONDS = 30.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from aiohttp import hdrs, web
 
-from rest.operation import Operation
+from rest.http.operation import Operation
 
 _REGEX = re.compile(r"\{(\w+):[^{}]*\}")
 _EXPOSED = (

@@ -12,18 +12,18 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from media.errors import MediaError
+from media.files.limits import MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
-from media.limits import MediaLimits
 from pipelines.decoding import decoded
 from pipelines.engines.base import EngineError
 from pipelines.engines.jobs import FileTranscriber, JobEngines
-from pipelines.jobs import Unit
-from pipelines.timed_text import TimedSegment, of_segment
-from rest.engine_refusals import refusal
-from rest.errors import ValidationFailed
-from rest.media_checks import checked_media
-from rest.operation import Request
-from rest.tts_stream import Book
+from pipelines.jobs.job import Unit
+from pipelines.transcription.timed_text import TimedSegment, of_segment
+from rest.http.engine_refusals import refusal
+from rest.http.errors import ValidationFailed
+from rest.http.operation import Request
+from rest.jobs.media_checks import checked_media
+from rest.jobs.tts_stream import Book
 
 from .model_names import ModelNames
 from .transcription_form import TranscriptionForm

@@ -5,8 +5,8 @@ What cannot be served by any name is left for the engines to refuse, in their ow
 
 from pipelines.engines.base import ChatModel, ModelUnavailable
 from pipelines.engines.jobs import JobEngines, SpeechChoice
-from pipelines.speech_order import STABLE
-from rest.capabilities import CHAT, HEARING
+from pipelines.speech.order import STABLE
+from rest.resources.capabilities import CHAT, HEARING
 
 from . import stock_names
 

@@ -14,11 +14,11 @@ from aiohttp import web
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.engines.status import Role
-from pipelines.speech_order import EXPRESSIVE, STABLE
-from rest.capabilities import CHAT, HEARING
-from rest.errors import NoSuchModel
-from rest.operation import Operation, Request
-from rest.survey import Survey
+from pipelines.speech.order import EXPRESSIVE, STABLE
+from rest.http.errors import NoSuchModel
+from rest.http.operation import Operation, Request
+from rest.resources.capabilities import CHAT, HEARING
+from rest.resources.survey import Survey
 
 from . import stock_names
 

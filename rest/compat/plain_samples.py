@@ -1,9 +1,9 @@
 """PlainSamples: audio without a container, as OpenAI's ``pcm`` is."""
 
-from media.encode import Encoder
+from media.files.encode import Encoder
 from media.formats import SAMPLE_BYTES
 from media.resample import Resampler
-from pipelines.tts import AudioEncoder
+from pipelines.speech.job import AudioEncoder
 
 PCM = "pcm"
 PCM_RATE = 24_000

@@ -12,16 +12,16 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipelines.engines.jobs import JobEngines
-from pipelines.engines.voices import OPENAI_VOICES
-from pipelines.speech_order import DEFAULT_VOICE, SpeechOrder
-from pipelines.speech_script import says_something
-from rest.departure import unless_gone
-from rest.errors import ValidationFailed
-from rest.fields import ModelId, VoiceId
-from rest.operation import Operation, Request
-from rest.slot import Slots, slot
-from rest.speech_requests import MAX_SPEED, MIN_SPEED, Language, SpeechChecks
-from rest.tts import WRITE
+from pipelines.engines.speech.voices import OPENAI_VOICES
+from pipelines.speech.order import DEFAULT_VOICE, SpeechOrder
+from pipelines.speech.script import says_something
+from rest.http.departure import unless_gone
+from rest.http.errors import ValidationFailed
+from rest.http.fields import ModelId, VoiceId
+from rest.http.operation import Operation, Request
+from rest.http.slot import Slots, slot
+from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED, Language, SpeechChecks
+from rest.jobs.tts import WRITE
 
 from .model_names import ModelNames
 from .models import TAG

@@ -18,16 +18,16 @@ from aiohttp import web
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import EngineError
 from pipelines.engines.jobs import JobEngines, SpeechChoice
-from pipelines.jobs import Unit
-from pipelines.recital import Sound, recite
-from pipelines.speech_order import SpeechOrder, unspoken_part
-from pipelines.tts import CONTENT_TYPES, AudioEncoder, EncoderMaker
-from pipelines.usage import SPOKEN_TOKEN_MS, audio_tokens
-from rest.decoding import warn
-from rest.engine_refusals import refusal
-from rest.errors import ProviderFailed
-from rest.operation import EVENT_STREAM, Request
-from rest.tts_stream import Book
+from pipelines.jobs.job import Unit
+from pipelines.jobs.usage import SPOKEN_TOKEN_MS, audio_tokens
+from pipelines.speech.job import CONTENT_TYPES, AudioEncoder, EncoderMaker
+from pipelines.speech.order import SpeechOrder, unspoken_part
+from pipelines.speech.recital import Sound, recite
+from rest.http.decoding import warn
+from rest.http.engine_refusals import refusal
+from rest.http.errors import ProviderFailed
+from rest.http.operation import EVENT_STREAM, Request
+from rest.jobs.tts_stream import Book
 
 from .client_stream import ClientGone, ClientStream
 from .plain_samples import PCM

@@ -9,10 +9,10 @@ from typing import Any
 
 from aiohttp import web
 
-from pipelines.engines.chat_translator import LANGUAGES
-from pipelines.subtitles import render
-from pipelines.timed_text import TimedSegment, TimedWord
-from pipelines.usage import HEARD_TOKEN_MS, audio_tokens
+from pipelines.engines.translation.chat_translator import LANGUAGES
+from pipelines.jobs.usage import HEARD_TOKEN_MS, audio_tokens
+from pipelines.transcription.subtitles import render
+from pipelines.transcription.timed_text import TimedSegment, TimedWord
 
 from .models import json_answer
 from .transcription_form import TranscriptionForm

@@ -7,9 +7,9 @@ accepted and forgotten.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rest.errors import ValidationFailed
-from rest.language_tag import language_named
-from rest.uploads import Upload
+from rest.http.errors import ValidationFailed
+from rest.http.language_tag import language_named
+from rest.http.uploads import Upload
 
 TranscriptFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
 FORMATS: tuple[TranscriptFormat, ...] = get_args(TranscriptFormat)

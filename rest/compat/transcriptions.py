@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from pipelines.timed_text import TimedSegment
-from rest.departure import unless_gone
-from rest.errors import ApiError, Unavailable
-from rest.operation import EVENT_STREAM, Operation, Request
-from rest.stt import WRITE
+from pipelines.transcription.timed_text import TimedSegment
+from rest.http.departure import unless_gone
+from rest.http.errors import ApiError, Unavailable
+from rest.http.operation import EVENT_STREAM, Operation, Request
+from rest.jobs.stt import WRITE
 
 from .client_stream import ClientGone, ClientStream
 from .listener import Heard, Listener

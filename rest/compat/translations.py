@@ -11,18 +11,18 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from pipelines.dubbing import no_translator
-from pipelines.dubbing_lines import lines_of
+from pipelines.dubbing.job import no_translator
+from pipelines.dubbing.lines import lines_of
 from pipelines.engines.base import EngineError, ModelUnavailable
 from pipelines.engines.jobs import JobEngines
-from pipelines.jobs import Unit
-from pipelines.timed_text import TimedSegment
-from rest.departure import unless_gone
-from rest.engine_refusals import refusal
-from rest.errors import NoSuchModel, ValidationFailed
-from rest.operation import Operation, Request
-from rest.stt import WRITE
-from rest.tts_stream import Book
+from pipelines.jobs.job import Unit
+from pipelines.transcription.timed_text import TimedSegment
+from rest.http.departure import unless_gone
+from rest.http.engine_refusals import refusal
+from rest.http.errors import NoSuchModel, ValidationFailed
+from rest.http.operation import Operation, Request
+from rest.jobs.stt import WRITE
+from rest.jobs.tts_stream import Book
 
 from .listener import Heard, Listener
 from .models import TAG

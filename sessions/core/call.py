@@ -5,12 +5,13 @@ client requests) read and move it; what they want done they append to ``commands
 ``Conversation.handle`` hands to the shell.
 """
 
-from .caller_level import CallerLevel
+from sessions.core.turns.caller_level import CallerLevel
+
 from .commands import Command, Publish
 from .config import SessionConfig, TurnDetection
 from .notices import Fault, Notice
+from .states import State, Trigger, transition
 from .transcript import Transcript
-from .turns import State, Trigger, transition
 
 
 class Call:

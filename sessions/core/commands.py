@@ -6,10 +6,11 @@ what comes of them back as events of the same number.
 
 from dataclasses import dataclass
 
+from sessions.core.tools.tools import Tool, ToolServer
+
 from .config import SessionConfig
 from .items import Message, ReplyStatus
 from .notices import Latency, Notice
-from .tools import Tool, ToolServer
 
 
 @dataclass(frozen=True, slots=True)

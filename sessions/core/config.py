@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from media.formats import AudioFormat
-
-from .tools import AUTO, Tool, ToolServer
+from sessions.core.tools.tools import AUTO, Tool, ToolServer
 
 
 class SessionKind(StrEnum):

@@ -16,10 +16,15 @@ Rules
 from collections.abc import Callable
 from typing import Any
 
+from sessions.core.replies.replies import Replies
+from sessions.core.replies.side_replies import SideReplies
+from sessions.core.tools.continuation import Continuations
+from sessions.core.tools.tool_requests import ToolRequests
+from sessions.core.turns.turntaking import TurnTaking
+
 from .call import Call
 from .commands import CloseCall, Command
 from .config import SessionKind
-from .continuation import Continuations
 from .events import (
     AddItem,
     AddToolCall,
@@ -59,12 +64,8 @@ from .events import (
     VoiceWindow,
 )
 from .notices import IdleTimeout, SessionOpened
-from .replies import Replies
 from .requests import ClientRequests
-from .side_replies import SideReplies
-from .tool_requests import ToolRequests
-from .turns import State, Trigger
-from .turntaking import TurnTaking
+from .states import State, Trigger
 
 MAXIMUM_LENGTH = "max_duration"
 

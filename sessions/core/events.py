@@ -12,9 +12,10 @@ What the core answers with stands in ``commands`` and ``notices``, the nouns in 
 
 from dataclasses import dataclass
 
+from sessions.core.tools.tools import ListedTool, Tool
+
 from .config import SessionConfig
 from .items import PromptLine, Role
-from .tools import ListedTool, Tool
 
 # ---------------------------------------------------------------------------- events: input audio
 

@@ -7,9 +7,10 @@ Positions are samples at ``HEARING_RATE`` since the call began.
 from dataclasses import dataclass
 from typing import Literal
 
+from sessions.core.tools.tools import ListedTool
+
 from .config import SessionConfig
 from .items import Item, ReplyStatus
-from .tools import ListedTool
 
 
 @dataclass(frozen=True, slots=True)

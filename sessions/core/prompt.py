@@ -13,7 +13,7 @@ Rules
   instead of 33 (it knows its name and that it cannot know the weather), the 0.5B 23 instead of 25
   (it knows its name, and still writes lists of steps). A shorter prompt (73 tokens) gave the 0.5B
   26, but had the 1.5B invent the weather and the time again. With the facts that sums are given
-  (``pipelines.engines.sums``), and those of the clock allowed for, they pass 37 and 27.
+  (``pipelines.engines.chat.sums``), and those of the clock allowed for, they pass 37 and 27.
 """
 
 from .config import SessionConfig

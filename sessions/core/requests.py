@@ -4,6 +4,12 @@ Rules: every request either takes effect or is refused with a ``Fault`` that car
 client's event id; none raises, none ends the call.
 """
 
+from sessions.core.replies.replies import Replies
+from sessions.core.replies.reply import overridden
+from sessions.core.replies.side_replies import MOST, SideReplies
+from sessions.core.turns.turntaking import TurnTaking
+from sessions.core.turns.utterance import Utterance
+
 from .call import Call
 from .config import SessionKind, TurnMode
 from .events import (
@@ -29,13 +35,8 @@ from .notices import (
     KeyReceived,
     SessionChanged,
 )
-from .replies import Replies
-from .reply import overridden
-from .side_replies import MOST, SideReplies
+from .states import State, Trigger
 from .transcript import DuplicateItem, UnknownItem
-from .turns import State, Trigger
-from .turntaking import TurnTaking
-from .utterance import Utterance
 
 CLIENT_CANCELLED = "client_cancelled"
 _MOST_WAITING = 8

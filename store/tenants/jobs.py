@@ -1,8 +1,8 @@
 """Jobs: the record of work done outside the request, and the events that its observers read.
 
-The record is the truth; the queue (pipelines/queue.py) only says who works on what. Every change
-of a run is guarded by the run's number, so a run that was overtaken by another changes nothing.
-Events are numbered per job, from 1 without holes: whoever writes one holds the job's row, which
+The record is the truth; the queue (pipelines/jobs/queue.py) only says who works on what. Every
+change of a run is guarded by the run's number, so a run that was overtaken by another changes
+nothing. Events are numbered per job, from 1 without holes: whoever writes one holds the job's row, which
 is why ``Jobs`` that write events are built on a connection in a transaction.
 """
 

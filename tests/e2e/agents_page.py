@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from tests.gateway.scripted_server import ScriptedServer
+from tests.support.gateway.scripted_server import ScriptedServer
 
 BUNDLE_SECONDS = 60.0
 PAGE = (

@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import ConsoleMessage, Page, Playwright, Request, async_playwright
 
-AUDIO = Path(__file__).parent.parent / "audio"
+from tests.support.paths import AUDIO
+
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--disable-quic",

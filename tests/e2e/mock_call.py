@@ -10,14 +10,13 @@ import json
 import math
 import wave
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tests.e2e.mock_carriers import FRAME, RATE, Carrier
+from tests.support.paths import AUDIO
 
-AUDIO = Path(__file__).parent.parent / "audio"
 QUESTION = "Tell me a short story about the sea."
 CLAUSES = (
     "A small boat once left the harbour ",

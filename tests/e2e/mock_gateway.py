@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from aiohttp import WSCloseCode, WSMsgType, web
 from aiortc import RTCPeerConnection, RTCSessionDescription
@@ -19,8 +18,9 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from tests.e2e.mock_call import MockCall, Script
 from tests.e2e.mock_carriers import PeerCarrier, SocketCarrier
+from tests.support.paths import DEMO_PAGE
 
-STATIC = Path(__file__).parent.parent.parent / "static" / "demo"
+STATIC = DEMO_PAGE
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -37,7 +37,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""The real page's (gateway.demo); at least as strict, or the tests here prove little."""
+"""The real page's (gateway.calls.demo); at least as strict, or the tests here prove little."""
 API_KEY = "blab_sk_mock"
 EPHEMERAL = "ek_mock"
 OPTIONS = {

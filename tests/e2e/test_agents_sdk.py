@@ -12,7 +12,7 @@ from pipelines.engines.base import ChatMessage
 from tests.e2e.agents_page import bundled, ephemeral_key, foreign_page
 from tests.e2e.browser import BrowserPage, spoken
 from tests.e2e.npm_packages import agents_sdk, node_modules
-from tests.gateway.scripted_server import HEARD, ScriptedServer, server
+from tests.support.gateway.scripted_server import HEARD, ScriptedServer, server
 
 __all__ = ["agents_sdk", "node_modules", "server"]
 

@@ -13,13 +13,14 @@ import pytest
 from tests.e2e.agents_page import bundled, ephemeral_key, foreign_page
 from tests.e2e.browser import BrowserPage, spoken
 from tests.e2e.npm_packages import agents_sdk, node_modules
-from tests.gateway.scripted_server import ScriptedServer, server
+from tests.support.gateway.scripted_server import ScriptedServer, server
+from tests.support.paths import ROOT
 
 __all__ = ["agents_sdk", "node_modules", "server"]
 
 pytestmark = pytest.mark.timeout(240)
 
-ROOT = Path(__file__).parents[2]
+
 SECTION = re.compile(r"^## OpenAI's Realtime$(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 EXAMPLE = re.compile(
     r"^### ([^\n]*)\n(.*?)^```(?:sh|python|js)\n(.*?)^```$", re.DOTALL | re.MULTILINE

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import live_server as live
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.engines
 
-ROOT = Path(__file__).parents[2]
+
 SECONDS = 110.0
 """For one document."""
 

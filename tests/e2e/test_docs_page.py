@@ -1,21 +1,21 @@
 """The documentation in a real Chromium: it shows the operations, and asks nobody but the server."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import expect
 
-from rest.docs import Docs
-from rest.openapi import OpenApi
+from rest.openapi.docs import Docs
+from rest.openapi.document import OpenApi
 from tests.e2e.browser import BrowserPage
-from tests.rest.all_resources import all_operations
+from tests.support.paths import DOCS_PAGE
+from tests.support.rest.all_resources import all_operations
 
 pytestmark = pytest.mark.browser
 
-PAGES = Path(__file__).parents[2] / "static" / "docs"
+PAGES = DOCS_PAGE
 WAIT = 20_000.0
 """ms until the page must be there."""
 

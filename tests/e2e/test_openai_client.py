@@ -10,8 +10,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway.caller import demo_key
-from tests.gateway.protocol_validator import ProtocolValidator, unknown_fields
-from tests.gateway.realtime_client import read_wav
+from tests.support.gateway.protocol_validator import ProtocolValidator, unknown_fields
+from tests.support.gateway.realtime_client import read_wav
 
 from .live_server import LiveServer
 from .words import word_error_rate

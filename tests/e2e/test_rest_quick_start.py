@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.live_server import LiveServer
+from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.engines
 
-ROOT = Path(__file__).parents[2]
+
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SECONDS = 150.0
 

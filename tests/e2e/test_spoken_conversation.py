@@ -16,16 +16,17 @@ import numpy as np
 import pytest
 
 from gateway.caller import Caller, Line, Recording, WebRtcLine, WebSocketLine, demo_key
-from pipelines.engines.moonshine import MoonshineTranscriber
+from pipelines.engines.transcription.moonshine import MoonshineTranscriber
 from sessions.replay import replay
-from tests.gateway.protocol_validator import check_stream
+from tests.support.gateway.protocol_validator import check_stream
+from tests.support.paths import AUDIO
 
 from .live_server import LiveServer
 from .words import word_error_rate
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
-AUDIO = Path(__file__).parent.parent / "audio"
+
 RATE = 24_000
 LONG_ANSWER = "joe_q_weather"
 """Asks for a story: an answer of seconds, so that one can speak into it."""

@@ -21,15 +21,16 @@ import pytest
 from media import g711
 from media.formats import HEARING_RATE
 from media.resample import resample
-from pipelines.engines.moonshine import MoonshineTranscriber
-from tests.gateway.twilio_client import TwilioClient
+from pipelines.engines.transcription.moonshine import MoonshineTranscriber
+from tests.support.gateway.twilio_client import TwilioClient
+from tests.support.paths import ROOT
 
 from .live_server import LiveServer
 from .words import word_error_rate
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
-ROOT = Path(__file__).parents[2]
+
 RATE = 8_000
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.browser import BrowserPage, browser_page, chromium, spoken
-from tests.gateway.scripted_server import ScriptedServer, server
+from tests.support.gateway.scripted_server import ScriptedServer, server
 
 __all__ = ["browser_page", "chromium", "server"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]

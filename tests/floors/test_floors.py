@@ -125,6 +125,20 @@ def test_only_the_settings_read_the_environment(path: Path) -> None:
     assert reads == [], f"os.environ is read in lines {reads}; gateway/settings.py does that"
 
 
+def test_the_tests_mirror_the_tree() -> None:
+    """``tests/a/b/test_c.py`` or ``test_c_aspect.py`` belongs to ``a/b/c.py`` or to the package."""
+    astray = []
+    for floor in FLOORS:
+        for test in (ROOT / "tests" / floor).rglob("test_*.py"):
+            folder = ROOT / test.parent.relative_to(ROOT / "tests")
+            subject = test.stem.removeprefix("test_")
+            names = [path.stem for path in folder.glob("*") if path.name != "__init__.py"]
+            if any(f"{subject}_".startswith(f"{name}_") for name in names):
+                continue
+            astray.append(name_of(test))
+    assert astray == []
+
+
 def test_the_lock_names_no_private_index() -> None:
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
     hosts = set()

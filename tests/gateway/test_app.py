@@ -16,15 +16,16 @@ from gateway.parsers import IceServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.call_names import CallNames, NameFault
+from pipelines.engines.chat.call_names import CallNames, NameFault
 from pipelines.engines.jobs import CallOptions
-from pipelines.engines.scripted_jobs import ScriptedJobEngines
+from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from store.database import Database
 from store.tenants.calls import Calls
 from store.tenants.workspaces import LOCAL_WORKSPACE
-from tests.gateway.realtime_client import RealtimeClient
+from tests.support.gateway.realtime_client import RealtimeClient
+from tests.support.paths import DEMO_PAGE
 
-DEMO = Path(__file__).parents[2] / "static" / "demo"
+DEMO = DEMO_PAGE
 
 
 class NoEngines:

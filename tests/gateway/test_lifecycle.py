@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from gateway.lifecycle import RunningServer, StopSignals, bound_sockets, serve
-from tests.gateway.http_support import TestServer
-from tests.gateway.realtime_client import RealtimeClient
+from tests.support.gateway.http_support import TestServer
+from tests.support.gateway.realtime_client import RealtimeClient
 
 
 async def test_the_first_signal_drains_and_calls_are_told() -> None:

@@ -16,9 +16,9 @@ import pytest
 
 from gateway.caller import Caller, CallReport, Recording, WebSocketLine, demo_key
 from gateway.caller.line import CLIENT_RATE
-from tests.services_fixtures import open_directory
+from tests.support.paths import AUDIO
+from tests.support.services import open_directory
 
-AUDIO = Path(__file__).parent.parent / "audio"
 START_SECONDS = 90
 
 

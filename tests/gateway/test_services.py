@@ -16,7 +16,7 @@ from gateway.services import binaries as binaries_module
 from gateway.services.account import Account, make_private
 from gateway.services.child import MAX_RESTARTS, ServiceState
 from store.bus import Bus
-from tests.services_fixtures import eventually, open_directory
+from tests.support.services import eventually, open_directory
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="ordinary users run servers as themselves")
 

@@ -7,7 +7,7 @@ from openai.types.realtime import AudioTranscription, RealtimeSessionCreateReque
 
 from gateway.stock_models import StockModels
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.call_names import CallNames, NameFault, NameField
+from pipelines.engines.chat.call_names import CallNames, NameFault, NameField
 
 
 class Engines:

@@ -2,18 +2,17 @@
 
 import wave
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from media.echo import WINDOW, EchoDetector
+from tests.support.paths import AUDIO
 
-AUDIO = Path(__file__).parents[1] / "audio"
 RATE = 16_000
 ECHO = 0.8
-"""From which mean on ``sessions.core.bargein`` takes an overlap for an echo."""
+"""From which mean on ``sessions.core.turns.bargein`` takes an overlap for an echo."""
 
 Floats = npt.NDArray[np.float64]
 

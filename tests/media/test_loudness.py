@@ -9,7 +9,7 @@ import pyloudnorm
 import pytest
 
 from media.loudness import Loudness, LoudnessMeter, measure, normalise
-from tests.media.files import tone
+from tests.support.media_files import tone
 
 RATE = 16_000
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from media.stretch import stretch, stretched
-from tests.media.files import tone
+from tests.support.media_files import tone
 
 
 @pytest.mark.parametrize("tempo", [0.25, 0.5, 0.8, 1.0, 1.1, 1.35, 2.0, 3.2, 4.0])

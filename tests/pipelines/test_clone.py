@@ -8,24 +8,24 @@ from typing import Any, get_args
 
 import pytest
 
-from media.decode import decode
-from media.encode import Encoder
-from pipelines.artifacts import Artifacts
+from media.files.decode import decode
+from media.files.encode import Encoder
 from pipelines.clone import CloneKind, provider_voice_id
 from pipelines.clone_previews import PREVIEWS, preview_text
 from pipelines.engines.base import EngineFailed
-from pipelines.engines.scripted import Fault
-from pipelines.engines.scripted_jobs import ScriptedJobEngines, scripted_job_engines
-from pipelines.jobs import JobRun, JobStatus, JobType, NewJob
-from pipelines.queue import JobQueue
-from rest.fields import SpokenLanguage
+from pipelines.engines.scripted.jobs import ScriptedJobEngines, scripted_job_engines
+from pipelines.engines.scripted.live import Fault
+from pipelines.jobs.artifacts import Artifacts
+from pipelines.jobs.job import JobRun, JobStatus, JobType, NewJob
+from pipelines.jobs.queue import JobQueue
+from rest.http.fields import SpokenLanguage
 from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.jobs import Job
 from store.tenants.voices import Voices
-from tests.media.files import audio_file, tone
-from tests.object_support import keys
-from tests.pipelines.job_support import new_workspace, until, working
+from tests.support.media_files import audio_file, tone
+from tests.support.object_store import keys
+from tests.support.pipelines.job_support import new_workspace, until, working
 
 SECONDS = 4.0
 WAV = audio_file("wav", tone(SECONDS, rate=16_000), 16_000)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from media.errors import MediaTooLong, UnreadableMedia
-from media.limits import MediaLimits
+from media.files.limits import MediaLimits
 from pipelines.decoding import carried_out, decoded, pulled
-from tests.media.files import audio_file, tone
+from tests.support.media_files import audio_file, tone
 
 
 class Steps:

@@ -24,7 +24,7 @@ from pipelines.weights.sources import (
     numbered_parts,
 )
 from pipelines.weights.store import ModelStore, State
-from tests.pipelines.weights_fakes import Web, fake_model, make_tarball, make_wheel, serving
+from tests.support.pipelines.weights_fakes import Web, fake_model, make_tarball, make_wheel, serving
 
 DATA = random.Random(1).randbytes(300_000)
 

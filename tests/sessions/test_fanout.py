@@ -7,7 +7,7 @@ import pytest
 
 from sessions.fanout import MISSED, Fanout
 from store.bus import Bus, StreamEntry
-from tests.services_fixtures import eventually
+from tests.support.services import eventually
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
-from pipelines.engines.scripted import ScriptedEngines, scripted_engines
+from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
 from sessions import host as host_module
 from sessions.admission import Admission, ServerFull
 from sessions.core.commands import RecordTurn
@@ -17,9 +17,8 @@ from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR
 from sessions.persistence import OpenedCall
 from sessions.replay import replay
-
-from .fake_channel import FakeChannel
-from .scripted_call import CONFIG, RATE, scripted_speech
+from tests.support.sessions.fake_channel import FakeChannel
+from tests.support.sessions.scripted_call import CONFIG, RATE, scripted_speech
 
 
 class Shared:

@@ -9,7 +9,7 @@ import pytest
 from media.formats import HEARING_RATE
 from media.vad import WINDOW_BYTES
 from pipelines.engines.base import EngineBusy, EngineFailed, ModelUnavailable
-from pipelines.engines.scripted import Fault, ScriptedEngines, scripted_engines
+from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines
 from sessions.core.events import (
     Event,
     FinalTranscript,
@@ -21,9 +21,8 @@ from sessions.core.events import (
 from sessions.listening import Listening
 from sessions.playout import Playout
 from tests.media.test_echo import AGENT, ECHO, pcm
-
-from .fake_channel import FakeChannel
-from .scripted_call import scripted_speech
+from tests.support.sessions.fake_channel import FakeChannel
+from tests.support.sessions.scripted_call import scripted_speech
 
 SECOND = HEARING_RATE
 

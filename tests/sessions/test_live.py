@@ -11,13 +11,17 @@ from media.formats import AudioFormat
 from pipelines.engines.base import (
     ChatMessage,
 )
-from pipelines.engines.scripted import LoudnessModel, ScriptedEngines, scripted_engines, tone_of
+from pipelines.engines.scripted.live import (
+    LoudnessModel,
+    ScriptedEngines,
+    scripted_engines,
+    tone_of,
+)
 from sessions.channel import Piece
 from sessions.core.config import TurnDetection, TurnMode
 from sessions.core.items import ReplyStatus
-
-from .fake_channel import FLUSH, FakeChannel
-from .scripted_call import RATE, ScriptedCall, hold_back, scripted_speech
+from tests.support.sessions.fake_channel import FLUSH, FakeChannel
+from tests.support.sessions.scripted_call import RATE, ScriptedCall, hold_back, scripted_speech
 
 LONG = "One two three four five six seven eight nine ten eleven twelve."
 

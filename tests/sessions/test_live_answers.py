@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 from pipelines.engines.base import ChatMessage
-from pipelines.engines.scripted import ScriptedEngines, scripted_engines
-from sessions.core.continuation import ANSWER_PATIENCE
+from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
 from sessions.core.items import ReplyStatus
-from sessions.core.replies import APOLOGY
-
-from . import virtual_clock
-from .scripted_call import ScriptedCall
+from sessions.core.replies.replies import APOLOGY
+from sessions.core.tools.continuation import ANSWER_PATIENCE
+from tests.support.sessions import virtual_clock
+from tests.support.sessions.scripted_call import ScriptedCall
 
 THOUGHT = "<think>The user wants a greeting.</think>Good morning to you."
 LISTS = "Here you are:\n\n1. **Rome** is old.\n2. [Oslo](https://example.org) is cold. [smiles]"

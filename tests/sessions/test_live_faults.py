@@ -16,14 +16,13 @@ from pipelines.engines.base import (
     EngineFailed,
     ToolOffer,
 )
-from pipelines.engines.scripted import Fault, scripted_engines
+from pipelines.engines.scripted.live import Fault, scripted_engines
 from sessions.channel import Piece
 from sessions.core.config import TurnDetection, TurnMode
 from sessions.core.events import Event
 from sessions.core.items import ReplyStatus
 from sessions.live import INTERNAL_ERROR
-
-from .scripted_call import CONFIG, ScriptedCall
+from tests.support.sessions.scripted_call import CONFIG, ScriptedCall
 
 LONG = "One two three four five six seven eight nine ten eleven twelve."
 

@@ -17,7 +17,7 @@ from store.tenants.agents import Agents
 from store.tenants.calls import Calls
 from store.tenants.turns import Turns
 from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
-from tests.services_fixtures import eventually
+from tests.support.services import eventually
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 
 from sessions.core.events import Event, PieceStarted, PlayoutFinished
 from sessions.playout import Playout
-
-from .fake_channel import FakeChannel
+from tests.support.sessions.fake_channel import FakeChannel
 
 RATE = 16_000
 

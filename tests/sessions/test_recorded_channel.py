@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.engines.base import EngineFailed
-from pipelines.engines.scripted import Fault, ScriptedEngines, scripted_engines, tone_of
+from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines, tone_of
 from sessions import live
 from sessions.core.config import SessionConfig
 from sessions.core.items import Message, ReplyStatus
@@ -15,8 +15,8 @@ from sessions.core.prompt import composed
 from sessions.host import CallRequest, SessionHost
 from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel
 from sessions.recorded_turn import RecordedTurn
+from tests.support.sessions.scripted_call import scripted_speech
 
-from .scripted_call import scripted_speech
 from .test_host import Node
 
 CONFIG = SessionConfig(instructions="Be brief.", turn_detection=RECORDED)

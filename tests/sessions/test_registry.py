@@ -7,7 +7,7 @@ import pytest
 from sessions.registry import CallRegistry
 from store.bus import Bus
 from store.errors import BusUnavailable
-from tests.services_fixtures import eventually
+from tests.support.services import eventually
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from sessions.core.config import SessionConfig
 from sessions.core.events import HangUp
 from sessions.event_log import EventLogWriter
 from sessions.replay import replay
-
-from .core.model_shell import ModelShell
-from .core.test_conversation_properties import Calls
+from tests.sessions.core.test_conversation_properties import Calls
+from tests.support.sessions.model_shell import ModelShell
 
 
 def record(shell: ModelShell, path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.engines.base import ChatMessage, EngineFailed, EngineTimeout
-from pipelines.engines.scripted import Fault, ScriptedEngines, scripted_engines, tone_of
+from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines, tone_of
 from sessions.clauses import ClauseSplitter
 from sessions.core.commands import StartReply
 from sessions.core.config import SessionConfig
@@ -23,12 +23,11 @@ from sessions.core.events import (
     ToolCalled,
 )
 from sessions.core.items import Message
-from sessions.core.tools import Tool
+from sessions.core.tools.tools import Tool
 from sessions.playout import Playout
 from sessions.reply import ReplyTask
-
-from . import virtual_clock
-from .fake_channel import FakeChannel
+from tests.support.sessions import virtual_clock
+from tests.support.sessions.fake_channel import FakeChannel
 
 RATE = 16_000
 ORDER = StartReply(1, 1, "resp_1", "item_1", (Message("user", "hello"),), SessionConfig())

@@ -9,7 +9,7 @@ import pytest
 from pipelines.engines.base import EngineFailed
 from sessions.core.commands import RunTool
 from sessions.core.events import Event, ToolListFailed, ToolReturned, ToolsListed
-from sessions.core.tools import ListedTool, Tool, ToolKind, ToolServer
+from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
 from sessions.sealed import seal
 from sessions.tools import ToolRunner, Tools
 

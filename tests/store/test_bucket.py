@@ -7,7 +7,7 @@ import pytest
 
 from store.errors import ObjectMissing, ObjectsUnavailable
 from store.objects import ObjectStore
-from tests.object_support import content, new_bucket, s3_server
+from tests.support.object_store import content, new_bucket, s3_server
 
 KEY = "ws_1/job_1/take.mp3"
 

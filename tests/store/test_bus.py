@@ -7,7 +7,7 @@ import pytest
 
 from store.bus import Bus, BusLimits, StreamEntry
 from store.errors import BusUnavailable
-from tests.services_fixtures import eventually
+from tests.support.services import eventually
 
 
 async def test_values_expire(redis):

@@ -8,7 +8,7 @@ import pytest
 
 from store.errors import ObjectsUnavailable
 from store.objects import PIECE_BYTES, ObjectStore
-from tests.object_support import keys
+from tests.support.object_store import keys
 
 KEY = "ws_1/job_1/take.mp3"
 

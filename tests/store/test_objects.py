@@ -8,7 +8,7 @@ import pytest
 
 from store.errors import ObjectMissing
 from store.objects import PART_BYTES, PIECE_BYTES, ObjectStore, is_key
-from tests.object_support import content, keys, new_bucket, s3_server
+from tests.support.object_store import content, keys, new_bucket, s3_server
 
 KEY = "ws_1/job_1/take.mp3"
 BAD_KEYS = (

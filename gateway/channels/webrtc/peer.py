@@ -8,7 +8,7 @@ put in the place of its own, on the objects of this one call only (nothing globa
 - the parameters of Opus in the answer (in-band FEC, mono).
 
 aiortc is pinned; ``TESTED_AIORTC`` names the version these inner parts were read in, and
-tests/gateway/test_webrtc_peer.py fails when they change.
+tests/gateway/channels/webrtc/test_peer.py fails when they change.
 """
 
 import asyncio

@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from pipelines.engines.call_names import CallNames, NameFault
+from pipelines.engines.chat.call_names import CallNames, NameFault
 from pipelines.ssrf import UrlRefused
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig

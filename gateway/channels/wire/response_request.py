@@ -13,7 +13,7 @@ from sessions.channel import Partly
 from sessions.core.config import SessionConfig
 from sessions.core.events import RequestResponse
 from sessions.core.items import PromptLine
-from sessions.core.tools import Tool
+from sessions.core.tools.tools import Tool
 
 from .fields import Fields
 from .items import image_fault, message_text

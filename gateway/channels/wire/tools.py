@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from sessions.core.config import SessionConfig
-from sessions.core.tools import AUTO, NONE, REQUIRED, Tool, ToolKind, ToolServer
+from sessions.core.tools.tools import AUTO, NONE, REQUIRED, Tool, ToolKind, ToolServer
 from sessions.sealed import seal
 
 from .fields import Fields

@@ -15,8 +15,8 @@ from pipelines.engines.base import (
     EngineFailed,
     ToolOffer,
 )
-from pipelines.engines.chat_body import call_deltas, format_body, message_bodies, paired, tools_body
-from pipelines.engines.sure_calls import sure_calls
+from pipelines.engines.chat.body import call_deltas, format_body, message_bodies, paired, tools_body
+from pipelines.engines.chat.sure_calls import sure_calls
 
 from .client import UpstreamClient
 from .errors import refusal

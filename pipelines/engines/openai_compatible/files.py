@@ -18,8 +18,8 @@ from media.silero import SileroModel
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.jobs import Hearing, Segment
-from pipelines.engines.speech_windows import Window
-from pipelines.engines.window_hearing import Understood, hear_windows, timed_segment
+from pipelines.engines.transcription.speech_windows import Window
+from pipelines.engines.transcription.window_hearing import Understood, hear_windows, timed_segment
 
 from .client import UpstreamClient
 from .transcription import BODY_LIMIT, wav

@@ -16,7 +16,7 @@ from gateway.caller import (
     WebSocketLine,
     demo_key,
 )
-from tests.gateway.caller.realtime_server import RATE, RealtimeServer, running
+from tests.support.gateway.realtime_server import RATE, RealtimeServer, running
 
 
 def speech(milliseconds: int = 300) -> Recording:

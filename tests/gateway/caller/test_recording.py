@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.caller import Recording, write_wav
-
-AUDIO = Path(__file__).parent.parent.parent / "audio"
+from tests.support.paths import AUDIO
 
 
 def test_a_recording_is_resampled_and_its_loud_part_found(tmp_path: Path) -> None:

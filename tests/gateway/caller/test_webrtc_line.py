@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.caller import Caller, LineClosed, Recording, WebRtcLine
-from tests.gateway.webrtc_server import serve
+from tests.support.gateway.webrtc_server import serve
 
 RATE = 24_000
 

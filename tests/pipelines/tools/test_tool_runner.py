@@ -10,7 +10,7 @@ from pipelines.engines.base import EngineFailed
 from pipelines.ssrf import CustomerHttp
 from pipelines.tools.guarded_transport import MAX_BYTES
 from pipelines.tools.tool_runner import ToolRunner
-from tests.gateway.tool_hosts import http_tool, mcp_server
+from tests.support.gateway.tool_hosts import http_tool, mcp_server
 
 
 @pytest.fixture

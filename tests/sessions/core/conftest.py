@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from sessions.core.config import SessionConfig, TurnDetection
-
-from .model_shell import ModelShell
+from tests.support.sessions.model_shell import ModelShell
 
 ShellFactory = Callable[..., ModelShell]
 

@@ -6,7 +6,7 @@ from sessions.core.config import SessionConfig
 from sessions.core.conversation import MAXIMUM_LENGTH, Conversation
 from sessions.core.events import CallStarted, HangUp, InputEnded, KeyPressed, Tick, VoiceWindow
 from sessions.core.notices import IdleTimeout, KeyReceived, SessionOpened
-from sessions.core.turns import State
+from sessions.core.states import State
 
 from .conftest import ShellFactory
 

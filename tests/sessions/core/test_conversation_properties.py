@@ -55,11 +55,10 @@ from sessions.core.events import (
 )
 from sessions.core.items import PromptLine
 from sessions.core.notices import ItemAdded, Notice, ReplyCreated, ReplyDone
-from sessions.core.tools import ListedTool, Tool, ToolKind, ToolServer
-from sessions.core.turns import State
-from tests.gateway.protocol_validator import ProtocolValidator
-
-from .model_shell import ModelReply, ModelShell
+from sessions.core.states import State
+from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
+from tests.support.gateway.protocol_validator import ProtocolValidator
+from tests.support.sessions.model_shell import ModelReply, ModelShell
 
 WORDS = st.sampled_from(
     (

@@ -17,8 +17,7 @@ from sessions.core.history import (
 )
 from sessions.core.items import CallState, Item, Message, PromptLine, ToolCall
 from sessions.core.transcript import Transcript
-
-from .model_shell import check_template
+from tests.support.sessions.model_shell import check_template
 
 
 def transcript_of(*items: Item) -> Transcript:

@@ -9,10 +9,10 @@ from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ConfigureSession, RequestResponse
 from sessions.core.items import PromptLine
 from sessions.core.prompt import composed
-from sessions.core.tools import Tool, ToolServer
+from sessions.core.tools.tools import Tool, ToolServer
+from tests.support.sessions.model_shell import ModelShell
 
 from .conftest import ShellFactory
-from .model_shell import ModelShell
 
 PLAIN = SessionConfig()
 

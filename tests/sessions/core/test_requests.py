@@ -32,10 +32,10 @@ from sessions.core.notices import (
     SessionChanged,
     TranscriptFinal,
 )
-from sessions.core.turns import State
+from sessions.core.states import State
+from tests.support.sessions.model_shell import ModelShell
 
 from .conftest import ShellFactory
-from .model_shell import ModelShell
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,216 @@
+"""What stands before a call: who asks, from which page, for which agent, with which session.
+
+Rules
+- A key is needed. A live call spends, so an API key needs a scope that may spend
+  (``CALL_SCOPES``); ``agents:read`` observes at most. A long-lived key from a foreign web page is
+  refused (it should never have been there).
+- An agent of another workspace is as absent as one that never was.
+- Models, voice and language are served here, or the call is refused before it begins, with the
+  place where the wrong name was given. An agent's own are checked too: what served them may have
+  gone since.
+- A locked ephemeral key's session is what it was when the key was minted. An id of OpenAI's
+  realtime models in ``?model=`` is no change: stock clients cannot leave it out.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from aiohttp import hdrs, web
+
+from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
+from gateway.channels.wire.checks import UNCHECKED, SessionChecks, place_at_fault
+from gateway.channels.wire.fields import Fields
+from gateway.channels.wire.session_object import merge_session
+from gateway.http.origins import is_allowed_origin
+from pipelines.engines.chat.call_names import NameFault
+from rest.accounts.auth import Authenticator, Principal, bearer_token
+from rest.compat.stock_names import REALTIME
+from rest.http.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
+from sessions.agent_config import session_config
+from sessions.channel import ClientFault
+from sessions.core.config import SessionConfig, SessionKind
+from sessions.engines import names_of
+from store.tenants.agents import Agent
+
+CALL_SCOPES = frozenset({"agents:write", "*"})
+"""An API key needs one of them to make calls."""
+OBSERVER_SCOPES = CALL_SCOPES | {"agents:read"}
+"""An API key needs one of them to observe calls."""
+_MAX_QUERY_CHARS = 256
+
+
+class AgentDirectory(Protocol):
+    """What is needed of store.tenants.agents."""
+
+    async def get(self, workspace_id: str, agent_id: str) -> Agent | None: ...
+
+    async def ensure_default_agent(self, workspace_id: str) -> Agent: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A caller who may have a call, and the call as it was asked for."""
+
+    principal: Principal
+    agent_id: str | None
+    config: SessionConfig
+    offer: Offer = Offer()
+
+
+class Admittance:
+    """Lets callers in."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        agents: AgentDirectory,
+        allowed_origins: Collection[str] = (),
+        checks: SessionChecks = UNCHECKED,
+    ) -> None:
+        self._authenticator = authenticator
+        self._agents = agents
+        self._allowed_origins = frozenset(allowed_origins)
+        self._checks = checks
+
+    async def principal(
+        self,
+        request: web.Request,
+        key: str | None = None,
+        scopes: Collection[str] = CALL_SCOPES,
+    ) -> Principal:
+        """Who asks: by Authorization, else by ``key``; raises Unauthenticated or Forbidden."""
+        token = bearer_token(request.headers.get(hdrs.AUTHORIZATION)) or key
+        principal = await self._authenticator.authenticate(token)
+        if principal.kind == "api_key":
+            if not set(scopes).intersection(principal.scopes):
+                raise Forbidden(
+                    "The API key may not make calls: make one with the scope 'agents:write'.",
+                    openai_code="insufficient_permissions",
+                )
+            if not is_allowed_origin(request, self._allowed_origins):
+                raise Forbidden(
+                    "An API key must not be used in a web page: use an ephemeral key "
+                    "(POST /v1/realtime/client_secrets), or name the page's origin in "
+                    "BLAB_ALLOWED_ORIGINS.",
+                    openai_code="foreign_origin",
+                )
+        return principal
+
+    async def asker(
+        self, request: web.Request, scopes: Collection[str] = CALL_SCOPES
+    ) -> tuple[Principal, Offer]:
+        """Who asks for a WebSocket, and what it offers; raises ApiError."""
+        try:
+            offer = read_offer(
+                request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL), request.headers.get("OpenAI-Beta")
+            )
+        except UnknownSubprotocol as error:
+            raise ValidationFailed(str(error), openai_code="unknown_subprotocol") from error
+        return await self.principal(request, offer.key, scopes), offer
+
+    async def caller(self, request: web.Request, session: dict[str, Any] | None = None) -> Admitted:
+        """Everything that a call needs to know before it begins; raises ApiError or ClientFault.
+
+        ``session``: session JSON that came with the request, merged last."""
+        principal, offer = await self.asker(request)
+        agent_id = _query(request, "agent_id") or principal.agent_id
+        if principal.agent_id is not None and agent_id != principal.agent_id:
+            raise no_such_agent()
+        agent = await self.agent(principal.workspace_id, agent_id)
+        asked = {name: _query(request, name) for name in ("model", "intent")}
+        given = None if session is None else Fields(session, "session", None)
+        return Admitted(principal, agent.id, self.configure(principal, agent, asked, given), offer)
+
+    def checks(self, principal: Principal) -> SessionChecks:
+        """What the messages of a caller's session must keep to."""
+        return replace(self._checks, locked=principal.locked)
+
+    async def agent(self, workspace_id: str, agent_id: str | None) -> Agent:
+        """The agent that answers (the workspace's default one where none is named)."""
+        if agent_id is None:
+            return await self._agents.ensure_default_agent(workspace_id)
+        found = await self._agents.get(workspace_id, agent_id)
+        if found is None:
+            raise no_such_agent()
+        return found
+
+    def configure(
+        self,
+        principal: Principal,
+        agent: Agent,
+        query: Mapping[str, str | None] | None = None,
+        given: Fields | None = None,
+    ) -> SessionConfig:
+        """The configuration of a call with ``agent``: the agent's, then what the address asks for
+        (``model``, ``intent``), then the key's session, then ``given``. Raises ApiError or
+        ClientFault."""
+        model, intent = ((query or {}).get(name) for name in ("model", "intent"))
+        config = session_config(agent)
+        if not principal.locked:
+            config = _as_asked(config, model, intent)
+        sources = []
+        if principal.session is not None:
+            sources.append(Fields(principal.session, "session", None))
+            config = merge_session(sources[0], config)
+        if principal.locked:
+            _refuse_other(config, model, intent)
+        if given is not None:
+            before, config = config, merge_session(given, config)
+            self.checks(principal).session(given, before, config)
+            sources.append(given)
+        for fault in self._checks.name_faults(names_of(config)):
+            raise _where_given(fault, sources, model, agent)
+        return config
+
+
+def _as_asked(config: SessionConfig, model: str | None, intent: str | None) -> SessionConfig:
+    if model:
+        config = replace(config, model=model)
+    if intent == SessionKind.TRANSCRIPTION:
+        config = replace(config, kind=SessionKind.TRANSCRIPTION)
+    return config
+
+
+def _refuse_other(config: SessionConfig, model: str | None, intent: str | None) -> None:
+    """What the address asks of a locked key: nothing else than the key's session has."""
+    asked = _as_asked(config, model if model and not REALTIME.fullmatch(model) else None, intent)
+    for param in ("model", "kind"):
+        if getattr(asked, param) != getattr(config, param):
+            raise ClientFault(
+                "session_locked",
+                "The ephemeral key was made with 'locked': its session cannot be changed.",
+                param="model" if param == "model" else "intent",
+            )
+
+
+def _where_given(
+    fault: NameFault, sources: list[Fields], model: str | None, agent: Agent
+) -> Exception:
+    """The refusal of a name, at the place that counted."""
+    for given in reversed(sources):
+        if (place := place_at_fault(given, fault)) is not None:
+            return given.fault("invalid_value", fault.message, place)
+    if fault.field == "model" and model:
+        return ClientFault("invalid_value", fault.message, param="model")
+    return AgentNotUsable(
+        f"The agent {agent.id} cannot take calls as it is set up. {fault.message} Change it: PATCH "
+        f"/api/agents/{agent.id}.",
+        param=fault.field,
+    )
+
+
+def _query(request: web.Request, name: str) -> str | None:
+    value = request.query.get(name)
+    if value is not None and (len(value) > _MAX_QUERY_CHARS or not value.isprintable()):
+        raise ValidationFailed(
+            f"'{name}' must be at most {_MAX_QUERY_CHARS} printable characters.", param=name
+        )
+    return value or None
+
+
+def no_such_agent() -> NotFound:
+    """The refusal of an agent that is not the caller's, whether there is one or not."""
+    return NotFound(
+        "There is no such agent in this workspace.", openai_code="agent_not_found", param="agent_id"
+    )

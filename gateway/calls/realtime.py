@@ -1,0 +1,267 @@
+"""The handlers of live calls: WebSocket, WebRTC's door, hang-up.
+
+Order of a call: key and agent (401, 403, 404), then a slot (503), and only then the upgrade or
+the answer; nothing is spent on a caller who will be refused. A web page (it sends Origin) cannot
+read why an upgrade was refused: it is upgraded, sent an ``error`` event, and closed with 1008 or,
+where it may try again, 1013.
+
+Rules
+- A WebSocket call is carried by its request's task; a WebRTC call by a task of this object, which
+  ends them all in ``close``. A slot is given back when the call's task ends.
+- An ephemeral key owns the calls that it began; others of its workspace are absent to it.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from aiohttp import hdrs, web
+
+from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
+from gateway.channels.webrtc.calls import BETA_CALLS
+from gateway.channels.websocket import WebSocketChannel, make_socket
+from gateway.channels.wire.ids import EventIds
+from gateway.channels.wire.render import fault_body
+from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.http.errors import as_api_error
+from gateway.http.metrics import Metrics
+from gateway.http.middleware import is_upgrade
+from rest.accounts.auth import Principal
+from rest.accounts.ephemeral import EphemeralKeys
+from rest.http.errors import ApiError, Unavailable, ValidationFailed
+from sessions.admission import ServerFull, Ticket
+from sessions.channel import Channel, ClientFault, Vocabulary
+from sessions.core.notices import Fault
+from sessions.host import CallRequest
+from store.ids import new_id
+
+from .authorization import Admittance, Admitted
+from .client_secrets import RealtimeKeys
+
+log = logging.getLogger(__name__)
+
+_GOODBYE_SECONDS = 5.0
+
+
+class Call(Protocol):
+    """What is needed of a running call."""
+
+    def hang_up(self, reason: str) -> None: ...
+
+
+class Host(Protocol):
+    """What is needed of sessions.host.SessionHost."""
+
+    def admit(self) -> Ticket: ...
+
+    def find(self, call_id: str) -> Call | None: ...
+
+    async def run(self, request: CallRequest, channel: Channel, vocabulary: Vocabulary) -> str: ...
+
+
+class Elsewhere(Protocol):
+    """What is needed of gateway.calls.sidebands.Sidebands."""
+
+    async def join(self, request: web.Request) -> web.StreamResponse: ...
+
+    async def hang_up(self, principal: Principal, call_id: str) -> bool: ...
+
+
+class RealtimeCalls:
+    """Answers /v1/realtime and what belongs to it."""
+
+    def __init__(
+        self,
+        admittance: Admittance,
+        ephemeral: EphemeralKeys,
+        host: Host,
+        metrics: Metrics,
+        elsewhere: Elsewhere,
+        *,
+        waiting_for: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """``elsewhere``: joins and ends calls of any node; ``waiting_for``: why no call can be
+        answered yet, None when one can."""
+        self._admittance = admittance
+        self._keys = RealtimeKeys(admittance, ephemeral)
+        self._host = host
+        self._metrics = metrics
+        self._elsewhere = elsewhere
+        self._waiting_for = waiting_for
+        self._callers: dict[str, Principal] = {}
+        """By call id: who began each of the calls here."""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application's router."""
+        return [
+            web.get("/v1/realtime", self.websocket),
+            *self._keys.routes(),
+            web.post("/v1/realtime/calls/{call_id}/{verb:accept|reject|refer}", self.sip_only),
+        ]
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        """GET /v1/realtime: one call over one WebSocket."""
+        if not is_upgrade(request):
+            raise UpgradeRequired(
+                "This address speaks WebSocket: connect with ws:// or wss://.",
+                openai_code="upgrade_required",
+            )
+        if "call_id" in request.query:
+            return await self._elsewhere.join(request)
+        try:
+            admitted = await self._admittance.caller(request)
+            ticket = self.slot()
+        except (ApiError, ClientFault, ServerFull) as refusal:
+            if hdrs.ORIGIN not in request.headers:
+                raise
+            return await _turn_away(request, refusal)
+        with ticket:
+            ws = make_socket(admitted.offer.chosen)
+            await ws.prepare(request)
+            event_ids, call_id = EventIds(), new_id("call")
+            beta = admitted.offer.beta
+            channel = WebSocketChannel(
+                ws, request.transport, event_ids, binary=admitted.offer.binary, beta=beta
+            )
+            async with channel:
+                vocabulary = RealtimeVocabulary(
+                    call_id,
+                    event_ids=event_ids,
+                    rate_limits=channel.rate_limits,
+                    beta=beta,
+                    checks=self._admittance.checks(admitted.principal),
+                )
+                await self.carry(call_id, admitted, channel, vocabulary)
+        return ws
+
+    async def start_call(
+        self, request: web.Request, channel: Channel, session: dict[str, Any] | None
+    ) -> str:
+        """WebRTC: let the caller in and start the call on its channel; returns the call's id."""
+        admitted = await self._admittance.caller(request, session)
+        ticket = self.slot()
+        call_id = new_id("call")
+        vocabulary = RealtimeVocabulary(
+            call_id,
+            playout_events=True,
+            beta=admitted.offer.beta or request.path == BETA_CALLS,
+            checks=self._admittance.checks(admitted.principal),
+        )
+        task = asyncio.create_task(
+            self._run_in_slot(ticket, call_id, admitted, channel, vocabulary), name=call_id
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return call_id
+
+    async def hang_up(self, request: web.Request, call_id: str) -> bool:
+        """End a call of the caller's workspace, on whatever node; False where there is none of
+        that id."""
+        principal = await self._admittance.principal(request)
+        call = self._host.find(call_id)
+        if call is None:
+            return await self._elsewhere.hang_up(principal, call_id)
+        if not self._owns(principal, call_id):
+            return False
+        call.hang_up("client_hangup")
+        return True
+
+    async def carries(self, request: web.Request, call_id: str) -> bool:
+        """Whether a call of the caller's workspace is on this node."""
+        principal = await self._admittance.principal(request)
+        return self._owns(principal, call_id)
+
+    async def sip_only(self, request: web.Request) -> web.Response:
+        """POST /v1/realtime/calls/{id}/accept, reject, refer: there are no SIP calls here."""
+        await self._admittance.principal(request)
+        verb = request.match_info["verb"]
+        raise ValidationFailed(
+            f"Only calls that came over SIP can be answered by '{verb}', and none do here. To end "
+            "a call, POST to its 'hangup'.",
+            openai_code="sip_only",
+        )
+
+    async def close(self) -> None:
+        """End the WebRTC calls that are left."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
+
+    def slot(self) -> Ticket:
+        """Room for one call; raises ServerFull or Unavailable."""
+        if (waiting := self._waiting_for()) is not None:
+            self._metrics.call_refused("warming_up")
+            raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
+        try:
+            return self._host.admit()
+        except ServerFull:
+            self._metrics.call_refused("full")
+            raise
+
+    async def carry(
+        self, call_id: str, admitted: Admitted, channel: Channel, vocabulary: Vocabulary
+    ) -> None:
+        """Run an admitted call, in its slot, to its end."""
+        principal = admitted.principal
+        self._callers[call_id] = principal
+        log.info("call %s begins over %s", call_id, channel.name)
+        request = CallRequest(
+            call_id,
+            principal.workspace_id,
+            admitted.agent_id,
+            admitted.config,
+            principal.ephemeral_id,
+        )
+        try:
+            reason = await self._host.run(request, channel, vocabulary)
+        finally:
+            del self._callers[call_id]
+        log.info("call %s ended: %s", call_id, reason)
+
+    # ------------------------------------------------------------------ within
+
+    def _owns(self, principal: Principal, call_id: str) -> bool:
+        """Whether a call is here, and the caller's to see and to end."""
+        begun_by = self._callers.get(call_id)
+        if begun_by is None or begun_by.workspace_id != principal.workspace_id:
+            return False
+        return principal.ephemeral_id in (None, begun_by.ephemeral_id)
+
+    async def _run_in_slot(
+        self,
+        ticket: Ticket,
+        call_id: str,
+        admitted: Admitted,
+        channel: Channel,
+        vocabulary: Vocabulary,
+    ) -> None:
+        with ticket:
+            await self.carry(call_id, admitted, channel, vocabulary)
+
+
+async def _turn_away(
+    request: web.Request, refusal: ServerFull | ApiError | ClientFault
+) -> web.StreamResponse:
+    """Tell a web page over its WebSocket why it has no call."""
+    error, event_ids, offer = as_api_error(refusal), EventIds(), Offer()
+    with contextlib.suppress(UnknownSubprotocol):
+        offer = read_offer(request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL))
+    ws = make_socket(offer.chosen)
+    await ws.prepare(request)
+    async with WebSocketChannel(ws, request.transport, event_ids) as channel:
+        fault = Fault(error.openai_code, error.message, error.param, server=error.status >= 500)
+        channel.send({"event_id": event_ids.next(), **fault_body(fault)})
+        await channel.close(error.openai_code, error.message)
+    return ws
+
+
+class UpgradeRequired(ApiError):
+    """An address that speaks WebSocket was asked by plain HTTP."""
+
+    status = 426
+    code = "VALIDATION_ERROR"

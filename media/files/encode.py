@@ -1,0 +1,165 @@
+"""Encoder: PCM16 mono into a file's bytes while it is being made.
+
+Formats are the contract's: mp3, wav, opus (in Ogg), aac (ADTS) and flac. Every byte is given out
+as soon as the container has it, and none is ever changed later, so the same encoder serves
+streams and files. What a header must know beforehand is given as ``samples``; without it a WAV
+or FLAC header says "unknown", which players take for "until the end".
+
+Bit rates suit speech: 64 kbit/s for mp3 and aac, 48 for opus.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+
+from media.formats import SAMPLE_BYTES
+
+from .wave_header import wave_header
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How a format is made: rates empty, any will do; ``options`` are the muxer's."""
+
+    muxer: str
+    codec: str
+    bit_rate: int | None = None
+    rates: tuple[int, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+
+_AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+_RECIPES = {
+    # no Xing header: it would have to be rewritten at the end
+    "mp3": _Recipe(
+        *("mp3", "libmp3lame", 64_000, _AAC_RATES), (("write_xing", "0"), ("id3v2_version", "0"))
+    ),
+    "opus": _Recipe(
+        *("ogg", "libopus", 48_000, (8_000, 12_000, 16_000, 24_000, 48_000)),
+        (("page_duration", "100000"),),
+    ),
+    "aac": _Recipe("adts", "aac", 64_000, _AAC_RATES),
+    "flac": _Recipe("flac", "flac"),
+}
+FORMATS = ("wav", *_RECIPES)
+_FLAC_LENGTH_AT = 21
+"""Where a FLAC file says how many samples it has: 36 bits, the last ones of five bytes."""
+_MOST_FLAC_SAMPLES = (1 << 36) - 1
+
+
+class Encoder:
+    """One file or stream, from its first byte to its last; not shareable between threads.
+
+    ``rate`` in Hz is that of what is pushed; where the format has no such rate it is resampled.
+    ``samples``: how many will be pushed in all, where that is known."""
+
+    def __init__(self, format: str, rate: int, samples: int | None = None) -> None:
+        if format not in FORMATS:
+            raise ValueError(f"format {format!r}: one of {', '.join(FORMATS)} is needed")
+        self._rate = rate
+        self._place = 0
+        self._samples = samples
+        self._out = _Outlet()
+        self._begun = False
+        self._wave = format == "wav"
+        if not self._wave:
+            self._open(_RECIPES[format])
+        self._flac = format == "flac"
+
+    def push(self, pcm: bytes) -> bytes:
+        """Take samples, return what the file gains by them (perhaps nothing yet)."""
+        if len(pcm) % SAMPLE_BYTES:
+            raise ValueError(f"{len(pcm)} bytes are not whole PCM16 samples: send an even count")
+        if self._wave:
+            return self._head() + pcm
+        if pcm:
+            frame = AudioFrame.from_ndarray(np.frombuffer(pcm, "<i2")[None], "s16", "mono")
+            frame.sample_rate, frame.time_base = self._rate, Fraction(1, self._rate)
+            frame.pts = self._place
+            self._place += frame.samples
+            self._output.mux(self._stream.encode(frame))
+        return self._taken()
+
+    def finish(self) -> bytes:
+        """The file's last bytes."""
+        if self._wave:
+            return self._head()
+        self._output.mux(self._stream.encode(None))
+        self._output.close()
+        return self._taken()
+
+    def _open(self, recipe: _Recipe) -> None:
+        options = {"flush_packets": "1", **dict(recipe.options)}
+        self._output = av.open(self._out, "w", format=recipe.muxer, options=options)
+        rate = _nearest(self._rate, recipe.rates)
+        stream = cast(AudioStream, self._output.add_stream(recipe.codec, rate=rate))
+        stream.layout = "mono"
+        if recipe.bit_rate is not None:
+            stream.bit_rate = recipe.bit_rate
+        self._stream = stream
+
+    def _head(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        return wave_header(self._rate, self._samples)
+
+    def _taken(self) -> bytes:
+        made = self._out.take()
+        if made and not self._begun:
+            self._begun = True
+            if self._flac and self._samples is not None:
+                made = _told_length(made, min(self._samples, _MOST_FLAC_SAMPLES))
+        return made
+
+
+def encode_file(source: Path, target: Path, format: str, rate: int) -> Generator[None, None, None]:
+    """The PCM16 mono in ``source`` as a file of ``format``; pauses every second of audio.
+
+    Blocking; raises OSError."""
+    encoder = Encoder(format, rate, source.stat().st_size // SAMPLE_BYTES)
+    with source.open("rb") as pcm, target.open("wb") as file:
+        while block := pcm.read(rate * SAMPLE_BYTES):
+            file.write(encoder.push(block))
+            yield
+        file.write(encoder.finish())
+
+
+class _Outlet:
+    """Where the muxer writes; it cannot go back."""
+
+    def __init__(self) -> None:
+        self._made = bytearray()
+
+    def write(self, piece: bytes) -> int:
+        """Called by the muxer."""
+        self._made += piece
+        return len(piece)
+
+    def take(self) -> bytes:
+        """What was written since the last time."""
+        made = bytes(self._made)
+        self._made.clear()
+        return made
+
+
+def _nearest(rate: int, rates: tuple[int, ...]) -> int:
+    """The lowest of ``rates`` that loses nothing of ``rate``, or the highest there is."""
+    if not rates:
+        return rate
+    return next((known for known in rates if known >= rate), rates[-1])
+
+
+def _told_length(head: bytes, samples: int) -> bytes:
+    field = bytearray(head)
+    at = _FLAC_LENGTH_AT
+    told = int.from_bytes(field[at : at + 5], "big") & ~_MOST_FLAC_SAMPLES | samples
+    field[at : at + 5] = told.to_bytes(5, "big")
+    return bytes(field)

@@ -1,0 +1,101 @@
+"""SpeechTrack: the spoken lines of a dubbing as one file, silence between them.
+
+Only one line is in memory at a time. The file is as long as what was spoken so far.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from media.formats import SAMPLE_BYTES, milliseconds_of, samples_of
+from media.stretch import stretch
+from pipelines.engines.base import Speaker
+from pipelines.engines.speech.trim import trimmed
+from pipelines.speech.recital import recite
+from pipelines.transcription.timed_text import TimedSegment
+
+from .fit import place
+
+RATE = 48_000
+"""Hz of the track and of the mix: what every codec takes."""
+BREATH_MS = 80
+"""Silence between two lines at the least."""
+LATE_MS = 500
+"""A line is not heard later than this after its original begins."""
+FASTER = 1.2
+"""How fast a line is spoken that has no place otherwise, before it is stretched."""
+_TAIL_MS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class SpokenLine:
+    """Where a line is heard: ms from the beginning, and by how much it was stretched (1.3: so much
+    shorter)."""
+
+    start_ms: int
+    end_ms: int
+    tempo: float
+
+
+class SpeechTrack:
+    """Speaks lines one after the other into ``path``."""
+
+    def __init__(self, path: Path, speaker: Speaker, language: str) -> None:
+        self._path = path
+        self._speaker = speaker
+        self._language = language
+        self._end = 0
+        self.spoken_ms = 0
+        """Milliseconds of speech as the engine made it: what is billed."""
+
+    async def speak(self, text: str, line: TimedSegment, until_ms: int | None) -> SpokenLine | str:
+        """Speak ``text`` in the place of ``line``; the reason where that cannot be done.
+
+        ``until_ms``: where the next line begins, or the recording ends. Raises EngineError."""
+        for speed in (1.0, FASTER):
+            pcm = bytearray()
+            sounds = recite(self._speaker, text, speed=speed, language=self._language)
+            async with contextlib.aclosing(sounds):
+                async for sound in sounds:
+                    pcm += sound.pcm
+            placed = await asyncio.to_thread(self._place, bytes(pcm), line, until_ms)
+            if isinstance(placed, SpokenLine):
+                samples = len(pcm) // SAMPLE_BYTES
+                self.spoken_ms += milliseconds_of(samples, self._speaker.sample_rate)
+                break
+        return placed
+
+    def _place(self, pcm: bytes, line: TimedSegment, until_ms: int | None) -> SpokenLine | str:
+        rate, breath = self._speaker.sample_rate, samples_of(BREATH_MS, RATE)
+        sound = trimmed(np.frombuffer(pcm, "<i2"), rate, _TAIL_MS)
+        if not len(sound):
+            return "the engine made no sound of it"
+        found = place(
+            round(len(sound) * RATE / rate),
+            samples_of(line.start_ms, RATE),
+            samples_of(line.end_ms, RATE),
+            self._end + breath if self._end else 0,
+            None if until_ms is None else samples_of(until_ms, RATE) - breath,
+            samples_of(LATE_MS, RATE) - breath,
+        )
+        if found is None:
+            return "it takes longer to say than there is time"
+        made = stretch(sound.tobytes(), rate, found.tempo, RATE)
+        with self._path.open("ab") as file:
+            _silence(file.write, found.start - self._end)
+            file.write(made)
+        self._end = found.start + len(made) // SAMPLE_BYTES
+        return SpokenLine(
+            milliseconds_of(found.start, RATE), milliseconds_of(self._end, RATE), found.tempo
+        )
+
+
+def _silence(write: Callable[[bytes], object], samples: int) -> None:
+    while samples > 0:
+        step = min(samples, RATE)
+        write(bytes(step * SAMPLE_BYTES))
+        samples -= step

@@ -1,0 +1,156 @@
+"""Whether a translation can be one: what is wrong with it, as far as that shows without
+understanding it. Pure.
+
+Chat models answer a question instead of translating it, add what was not said, or stop in the
+middle; translators leave sentences as they are. Each check is one that a good translation passes.
+"""
+
+import re
+from collections.abc import Iterator
+from difflib import SequenceMatcher
+
+from pipelines.speech.language import OTHER_SCRIPTS, likelier
+
+SURELY_LETTERS = 20
+"""A shorter text says too little about its language."""
+TRANSLATED = 0.2
+"""Share of the letters that is in other words than in the source, at least."""
+SHORT_LETTERS = 15
+"""Shorter texts may be of any length up to this and so many letters more."""
+SHORTEST, LONGEST = 0.4, 2.2
+"""Letters of a translation per letter of its source."""
+DENSE = frozenset(("ja", "ko"))
+DENSE_FACTOR = 3
+"""So much fewer letters have languages that write syllables."""
+SMALL = 12
+"""Numbers up to here are often written as words."""
+ALIKE = 0.4
+"""How alike a name and its translation are (York, Iorque): share of letters in the same order."""
+
+_QUESTION = ("?", "？", "؟", ";")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_THOUSANDS = re.compile(r"[.,](?=\d{3}(?!\d))")
+_NAME = re.compile(r"(?<![\w'’-])[A-ZÀ-Þ][\w'’-]+(?: [A-ZÀ-Þ][\w'’-]+)+")
+_BEGINNING = re.compile(r"(^|[.!?…:\"“«(])\s*$")
+_WORD = re.compile(r"[^\W\d_]+")
+
+_NUMBER_WORDS = {
+    "en": "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    " fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty"
+    " ninety hundred thousand million billion first second third fourth fifth sixth seventh eighth"
+    " ninth tenth half quarter dozen double twice once noon midnight oh",
+    "pt": "zero um uma dois duas três quatro cinco seis sete oito nove dez onze doze treze catorze"
+    " quatorze quinze dezesseis dezessete dezoito dezenove vinte trinta quarenta cinquenta sessenta"
+    " setenta oitenta noventa cem cento duzentos trezentos quinhentos mil milhão milhões bilhão"
+    " primeiro primeira segundo segunda terceiro terceira quarto quarta quinto quinta sexto sexta"
+    " metade meia meio dúzia dobro meia-noite",
+    "es": "cero uno un una dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce"
+    " quince dieciséis diecisiete dieciocho diecinueve veinte treinta cuarenta cincuenta sesenta"
+    " setenta ochenta noventa cien ciento quinientos mil millón millones primero primera segundo"
+    " segunda tercero tercera cuarto cuarta quinto mitad media medio docena doble",
+    "fr": "zéro un une deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze"
+    " quinze seize vingt trente quarante cinquante soixante cent cents mille million premier"
+    " première deuxième troisième second seconde moitié demi demie quart douzaine double midi",
+    "de": "null ein eine einen einem einer eins zwei drei vier fünf sechs sieben acht neun zehn elf"
+    " zwölf dreizehn zwanzig dreißig vierzig fünfzig hundert tausend million erste ersten zweite"
+    " zweiten dritte dritten halb halbe viertel dutzend doppelt",
+    "it": "zero uno un una due tre quattro cinque sei sette otto nove dieci undici dodici tredici"
+    " venti trenta quaranta cinquanta cento mille mila milione primo prima secondo seconda terzo"
+    " metà mezzo mezza mezzogiorno dozzina doppio",
+}
+_WORDS_OF = {tag: frozenset(words.split()) for tag, words in _NUMBER_WORDS.items()}
+
+
+def fault(text: str, translation: str, source: str, target: str) -> str | None:
+    """What is wrong with ``translation``, to be shown to a user; None where nothing is.
+
+    ``source`` and ``target`` are languages without a region."""
+    said, made = _letters(text), _letters(translation)
+    if not made and (said or any(character.isdigit() for character in text)):
+        return "the translation is empty"
+    if not _fits(said, made, source, target):
+        return f"the translation has {made} letters for {said}"
+    if text.rstrip().endswith(_QUESTION[:3]) and not any(mark in translation for mark in _QUESTION):
+        return "the translation of a question is no question"
+    if _in_wrong_language(text, translation, source, target):
+        return f"the translation is not in {target!r}"
+    return _wrong_number(text, translation, source, target) or _lost_name(
+        text, translation, source, target
+    )
+
+
+def _letters(text: str) -> int:
+    return sum(character.isalpha() for character in text)
+
+
+def _fits(said: int, made: int, source: str, target: str) -> bool:
+    least, most = SHORTEST * said, LONGEST * said
+    if target in DENSE:
+        least /= DENSE_FACTOR
+    if source in DENSE:
+        most *= DENSE_FACTOR
+    if said < SHORT_LETTERS:
+        least, most = min(least, 1), said + SHORT_LETTERS + most
+    return least <= made <= most
+
+
+def _in_wrong_language(text: str, translation: str, source: str, target: str) -> bool:
+    """Names, which are the same in both, say nothing about the language."""
+    there = {word.lower() for word in _WORD.findall(text)}
+    new = " ".join(word for word in _WORD.findall(translation) if word.lower() not in there)
+    if _letters(new) < SURELY_LETTERS:
+        made = _letters(translation)
+        return made >= SURELY_LETTERS and _letters(new) < TRANSLATED * made
+    return likelier(new, target, source) != target
+
+
+def _wrong_number(text: str, translation: str, source: str, target: str) -> str | None:
+    said, made = set(_numbers(text)), set(_numbers(translation))
+    for number in sorted(said - made):
+        if number not in _clock(made) and not _in_words(number, translation, target):
+            return f"the number {number} is lost"
+    for number in sorted(made - said):
+        if number not in _clock(said) and not _in_words(number, text, source):
+            return f"the number {number} was not said"
+    return None
+
+
+def _numbers(text: str) -> Iterator[int]:
+    """The whole numbers in ``text``; a time or a fraction is two, of which nothing but zeros
+    does not count."""
+    for found in _NUMBER.findall(text):
+        for part in re.split(r"[.,:]", _THOUSANDS.sub("", found)):
+            if int(part) or len(part) == len(found):
+                yield int(part)
+
+
+def _clock(hours: set[int]) -> set[int]:
+    """What the hours among ``hours`` are on a clock of the other kind."""
+    return {(hour + 12) % 24 for hour in hours if hour <= 24}
+
+
+def _in_words(number: int, text: str, language: str) -> bool:
+    """Whether ``number`` may be written in words in ``text``."""
+    words = _WORDS_OF.get(language)
+    if words is None:
+        return number <= SMALL
+    return any(word in words for word in _WORD.findall(text.lower()))
+
+
+def _lost_name(text: str, translation: str, source: str, target: str) -> str | None:
+    """A name of several words within a sentence, no word of which is found again."""
+    if source == "de" or source in OTHER_SCRIPTS or target in OTHER_SCRIPTS:
+        return None  # German writes every noun large; other scripts write names as they sound
+    words = [word.lower() for word in _WORD.findall(translation)]
+    for found in _NAME.finditer(text):
+        if _BEGINNING.search(text[: found.start()]):
+            continue  # a sentence begins with a capital anyway
+        name = found[0]
+        parts = [part.lower() for part in _WORD.findall(name)]
+        if not any(_alike(part, word) for part in parts for word in words):
+            return f"the name {name!r} is lost"
+    return None
+
+
+def _alike(one: str, other: str) -> bool:
+    return min(len(one), len(other)) > 2 and SequenceMatcher(None, one, other).ratio() >= ALIKE

@@ -1,0 +1,241 @@
+"""The in-process llama.cpp server: how it is opened, what a request says, what its chunks mean.
+
+Facts (xllamacpp 2026.10, measured on 2 cores)
+- The vendor's server always opens a listener. Here it is a unix socket in a private directory
+  that is removed as soon as the model is loaded: no TCP port, and nobody can connect.
+- The constructor holds the GIL while it loads (0.7-1.6 s for 0.5B once the file is in the page
+  cache), so the file is read beforehand and models are loaded before calls are taken.
+- One thread by default. With as many threads as cores, OpenMP's barriers spin: beside a single
+  busy neighbour a short prompt took seconds. ``SPINS`` bounds that: two threads then are half as
+  fast again as one on an idle machine of two cores, and a third slower beside a busy neighbour.
+- ``n_batch`` is the grain of cancellation and of fairness between slots: at 16 tokens a prompt
+  of another call delays a token by 0.3 s at most, for 15 % of prompt speed. A cancelled prompt
+  keeps what it has evaluated, so a later request goes on from there.
+- Grammars are llguidance's. Tools are not given to the server: with them it takes no grammar, and
+  its own waits for a tag that a small model forgets. It also keeps a forced call to itself until it
+  is whole, longer than one may wait for a token. So the offer is part of the prompt here, the
+  grammar comes from ``answer_grammar``, and calls are read from the text.
+- Prompts that lose their slot go to a bounded cache in memory and come back in milliseconds.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.engines.base import AnswerFormat, ChatDelta, ChatMessage, EngineFailed, ToolOffer
+
+from .answer_grammar import answer_grammar
+from .body import message_body
+from .told_outputs import told_offer, told_outputs
+
+PAGE_BYTES = 1 << 22
+STOPS = ("<|im_start|>", "<|endoftext|>", "\nUser:", "\nuser:", "\nCaller:")
+"""Where a small model begins to speak for the caller."""
+
+UNSPEAKABLE = ("*", "**", "***", "#", "##", "###", "`", "```", "|", "~~", "__")
+"""Markdown that has no sound; its tokens are never sampled."""
+
+REPEAT_PENALTY = 1.1
+"""Divides the likelihood of what stands in the last 64 tokens."""
+
+SPINS = 1000
+"""Turns that OpenMP's barriers spin before they sleep (GOMP_SPINCOUNT; the default is 300,000)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaSettings:
+    """How a model is run. ``context`` is in tokens per slot, ``cache_mib`` in MiB."""
+
+    path: Path
+    threads: int = 1
+    slots: int = 2
+    context: int = 4096
+    batch: int = 16
+    cache_mib: int = 128
+    queue_limit: int = 4
+    first_token: float = 30.0
+    """Seconds from the request to its first token, time in the queue included."""
+    next_token: float = 5.0
+    """Seconds between two tokens."""
+    steps: bool = False
+    """Whether tools are offered behind a tool's output too."""
+
+
+class CompletionServer(Protocol):
+    """What is used of ``xllamacpp.Server``."""
+
+    def handle_chat_completions(
+        self, prompt: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
+    ) -> object:
+        """Answer ``prompt``, calling back with each chunk until it returns True."""
+        ...
+
+
+class ContextExceeded(Exception):
+    """The prompt has more tokens than a slot holds."""
+
+
+def open_server(settings: LlamaSettings) -> CompletionServer:
+    """Load the model; blocks for seconds. Raises EngineFailed when it cannot be loaded."""
+    os.putenv("GOMP_SPINCOUNT", str(SPINS))  # read by libgomp when it is first loaded
+    import xllamacpp
+
+    _read_ahead(settings.path)
+    with tempfile.TemporaryDirectory(prefix="blab-llama-") as private:
+        params = xllamacpp.CommonParams()
+        params.model.path = str(settings.path)
+        params.hostnames = [str(Path(private) / "llama.sock")]
+        params.n_threads_http = 1
+        params.ui = params.endpoint_slots = params.fit_params = False
+        params.offline = True
+        params.verbosity = -1
+        params.n_gpu_layers = 0
+        params.n_parallel = settings.slots
+        params.n_ctx = settings.slots * settings.context
+        params.n_batch = params.n_ubatch = settings.batch
+        params.cpuparams.n_threads = settings.threads
+        params.cpuparams_batch.n_threads = settings.threads
+        params.cache_ram_mib = settings.cache_mib
+        try:
+            server: CompletionServer = xllamacpp.Server(params)
+        except (RuntimeError, ValueError) as error:
+            raise EngineFailed(
+                f"llama.cpp cannot load {settings.path.name}: is the file whole? Verify the models"
+            ) from error
+    return server
+
+
+def _read_ahead(path: Path) -> None:
+    """Bring the file into the page cache, without holding the GIL."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            buffer = bytearray(PAGE_BYTES)
+            while file.readinto(buffer):
+                pass
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "unreadable"
+        raise EngineFailed(f"cannot read the model file {path.name}: {reason}") from error
+
+
+def request_of(
+    messages: Sequence[ChatMessage],
+    *,
+    max_tokens: int,
+    temperature: float,
+    offer: ToolOffer | None = None,
+    answer_format: AnswerFormat | None = None,
+    steps: bool = False,
+) -> dict[str, Any]:
+    """The request body: streamed, with usage, sampled for speech.
+
+    Where tools or a format are given, the answer is written
+    under a grammar, which keeps markdown out of the prose itself: a format's texts may need it.
+    Words are made dearer by repetition, or a small model runs in circles (8 of 30 stories did,
+    1 of 30 with it); not in a conversation with tools, for calls and their outputs must be
+    repeated as they are, nor at temperature 0, where a text is copied or translated, nor behind a
+    fact: "four2" was said of 42.
+
+    ``return_progress`` makes the server call back after each batch of the prompt, which is
+    where an answer can be cancelled before its first token."""
+    informed = any(message.fact for message in messages)
+    messages = [_with_fact(message) for message in messages]
+    called = any(message.calls for message in messages)
+    prose = called or (offer is not None and bool(offer.tools))
+    offer = offer_behind(messages, offer, steps=steps)
+    grammar = answer_grammar(offer, answer_format, prose=prose)
+    talking = temperature > 0 and not grammar and not informed
+    told = told_offer(told_outputs(messages, tagged=steps), offer)
+    return {
+        "messages": [message_body(message) for message in told],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "return_progress": True,
+        "cache_prompt": True,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "top_p": 0.9,
+        "top_k": 40,
+        "min_p": 0.05,
+        "repeat_penalty": REPEAT_PENALTY if talking else 1.0,
+        "stop": list(STOPS),
+        **({"grammar": grammar} if grammar else {"logit_bias": [[t, False] for t in UNSPEAKABLE]}),
+    }
+
+
+def _with_fact(message: ChatMessage) -> ChatMessage:
+    """The message with its fact behind it: the prompt up to there is what a prefill has read.
+
+    Of four wordings the 0.5B model follows this one as often as any; "Answer with this fact" and
+    "Say this in your answer" it talks about instead."""
+    if not message.fact:
+        return message
+    return replace(message, content=f"{message.content}\n(Fact: {message.fact})", fact="")
+
+
+def offer_behind(
+    messages: Sequence[ChatMessage], offer: ToolOffer | None, *, steps: bool = False
+) -> ToolOffer | None:
+    """What is offered to the embedded model where ``offer`` was asked for.
+
+    ``steps``: whether the model can be trusted to use tools behind an output, step by step (see
+    ``told_outputs``), and to make several calls at once: compelled to call, the 0.5B model goes on
+    to cities that nobody named. A choice that compels a call holds for the first step only, or it
+    would have no end."""
+    if offer is None or not offer.tools or offer.choice == "none":
+        return None
+    if messages and messages[-1].role == "tool":
+        return replace(offer, choice="auto") if steps else None
+    return offer if steps else replace(offer, parallel=False)
+
+
+class ChunkReader:
+    """Turns the server's chunks into deltas; the token counts come after the finish reason."""
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.finished = False
+
+    def read(self, chunk: dict[str, Any]) -> ChatDelta | None:
+        """The delta in ``chunk``, if any. Raises ContextExceeded or EngineFailed."""
+        error = chunk.get("error", chunk if "code" in chunk else None)
+        if error is not None:
+            if error.get("type") == "exceed_context_size_error":
+                raise ContextExceeded
+            raise EngineFailed(f"the chat model failed: {error.get('message', 'no reason given')}")
+        text = ""
+        for choice in chunk.get("choices") or ():
+            text += choice.get("delta", {}).get("content") or ""
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        usage = chunk.get("usage")
+        if usage is not None and self.finish_reason is not None:
+            self.finished = True
+            prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
+            return ChatDelta(text, self.finish_reason, prompt, completion)
+        return ChatDelta(text) if text else None
+
+
+HISTORY_BLOCK = 8
+"""Messages forgotten at once: the rest stays the same prefix for the turns that follow."""
+
+
+def shortened(messages: Sequence[ChatMessage], blocks: int) -> list[ChatMessage] | None:
+    """``messages`` without the oldest ``blocks`` blocks; None when there is nothing to drop.
+
+    Leading system messages and the last message always stay, an output with its call. The rest
+    begins with the user where it can: templates refuse it otherwise."""
+    lead = 0
+    while lead < len(messages) - 1 and messages[lead].role == "system":
+        lead += 1
+    droppable = len(messages) - 1 - lead
+    if (blocks - 1) * HISTORY_BLOCK >= droppable:
+        return None
+    cut = lead + min(blocks * HISTORY_BLOCK, droppable)
+    border = next((n for n in range(cut, len(messages)) if messages[n].role == "user"), None)
+    if border is not None:
+        return [*messages[:lead], *messages[border:]]
+    while cut > lead and messages[cut].role == "tool":
+        cut -= 1
+    return [*messages[:lead], *messages[cut:]]

@@ -1,0 +1,234 @@
+"""WhisperTranscriber: recordings of any length in 99 languages, with word times.
+
+Model: Whisper base (MIT), https://github.com/openai/whisper, as faster-whisper (MIT) runs it on
+CTranslate2, int8.
+
+Rules
+- Loaded from a directory, never from a hub.
+- The encoder is given a window and ``REST_SECONDS`` of silence instead of 30 s: a short clip takes
+  a sixth of the time and is heard as well (19 words wrong of 200 instead of 17).
+- Text that repeats itself, or is longer than anybody speaks, is decoded once more under a guard
+  against repeated n-grams. Not at once: the guard also breaks what was really said repeatedly.
+- Bytes that are no whole character (the end of a text that was cut) are dropped.
+- It hears windows of speech only (``speech_windows``): on silence and noise it invents words.
+  Nothing is carried from window to window, so that one bad window stays one.
+- One window is one call on the executor, under a deadline. Who stops listening is free at once;
+  a window that is being heard ends by itself, in some seconds.
+"""
+
+import os
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from media.formats import HEARING_RATE
+from media.silero import SileroModel
+from pipelines.engines.base import ModelUnavailable, Word
+from pipelines.engines.executor import EngineExecutor
+from pipelines.engines.jobs import Hearing, Segment
+
+from .speech_windows import Window
+from .window_hearing import Understood, hear_windows, timed_segment
+
+MODEL_ID = "whisper-base"
+LANGUAGES: tuple[str, ...] = tuple(
+    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he"
+    " hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne"
+    " nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk"
+    " ur uz vi yi yo zh".split()
+)
+LOAD_DEADLINE = 120.0
+WINDOW_DEADLINE = 180.0
+"""Seconds for a window, time in the queue included; a full one takes 2-10 s of one core."""
+
+BEAMS = 2
+"""Hypotheses kept: 5 cost half as much again and heard no better."""
+TEMPERATURES = (0.0, 0.4, 0.8)
+"""Tried in turn where a text is improbable or repeats itself."""
+
+SURE = 0.5
+"""Probability from which a window's language is the recording's."""
+
+FRAMES_PER_SECOND = 100
+REST_SECONDS = 3.0
+"""Silence behind the window, without which the decoder does not find the end."""
+
+OVER_SECONDS = 0.6
+"""So near to the end of a window there are no more words; asked further, the model invents some."""
+
+TOKENS_PER_SECOND, TOKENS, MOST_TOKENS = 30, 20, 440
+"""A window has at most so many tokens a second and so many more; Devanagari takes up to 25."""
+
+NGRAM = 4
+"""Tokens in a row that the guard lets come once only."""
+
+REPETITIVE = 2.4
+"""Ratio of a text's bytes to its compressed ones from which it is taken for a loop (Whisper's)."""
+
+CHARACTERS_PER_SECOND, CHARACTERS = 30, 10
+"""Longer texts were not said in a window's time: fast speech has 20 characters a second."""
+
+Floats = npt.NDArray[np.float32]
+Encode = Callable[[Floats], Any]
+
+
+def threads() -> int:
+    """Threads of one call: one core is left to the others."""
+    return max(1, (os.cpu_count() or 1) - 1)
+
+
+class WhisperTranscriber:
+    """A FileTranscriber; see ``load``."""
+
+    languages = LANGUAGES
+    translates = True
+
+    def __init__(
+        self, model: Any, vad: SileroModel, *, model_id: str = MODEL_ID, workers: int = 2
+    ) -> None:
+        """``model`` is a ``faster_whisper.WhisperModel`` made for ``workers`` calls at once."""
+        self.model_id = model_id
+        self._model = model
+        self._vad = vad
+        self._executor = EngineExecutor(model_id, workers, queue_limit=32)
+
+    @classmethod
+    async def load(
+        cls, folder: Path, vad: Path, *, model_id: str = MODEL_ID, workers: int = 2
+    ) -> "WhisperTranscriber":
+        """From the model's directory and Silero's ONNX file; a second, 250 MB.
+
+        Raises EngineFailed, EngineTimeout."""
+        loader = EngineExecutor(f"{model_id} loader", 1, 0)
+        try:
+            model, silero = await loader.run(_open, folder, vad, workers, deadline=LOAD_DEADLINE)
+        finally:
+            await loader.close()
+        return cls(model, silero, model_id=model_id, workers=workers)
+
+    async def transcribe_file(
+        self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
+    ) -> AsyncGenerator[Hearing, None]:
+        """See FileTranscriber. Raises ModelUnavailable (language), EngineBusy, EngineTimeout,
+        EngineFailed."""
+        if language is not None:
+            language = language.partition("-")[0].lower()
+            if language not in self.languages:
+                raise ModelUnavailable(f"{self.model_id} does not hear {language!r}")
+        task = "translate" if english else "transcribe"
+        understand = partial(self._understand, task)
+        async with aclosing(hear_windows(pcm, language, self._vad, understand)) as hearings:
+            async for hearing in hearings:
+                yield hearing
+
+    async def close(self) -> None:
+        """End the threads and free the model."""
+        await self._executor.close()
+        self._model = None
+
+    async def _understand(self, task: str, window: Window, language: str | None) -> Understood:
+        return await self._executor.run(
+            self._hear, self._model, window, language, task, deadline=WINDOW_DEADLINE
+        )
+
+    def _hear(self, model: Any, window: Window, language: str | None, task: str) -> Understood:
+        """What the window says; runs on a thread."""
+        samples = window.samples.astype(np.float32) * np.float32(1 / 32768)
+        found, info = _decoded(model, samples, language, task=task)
+        if _looping(found, len(samples)):
+            again, _ = _decoded(
+                model, samples, str(info.language), task=task, no_repeat_ngram_size=NGRAM
+            )
+            found = min(
+                (again, found), key=lambda one: (_looping(one, len(samples)), len(_text(one)))
+            )
+        segments = tuple(_segment(window, one) for one in found)
+        return Understood(segments, str(info.language), float(info.language_probability) >= SURE)
+
+
+def _decoded(
+    model: Any, samples: Floats, language: str | None, **options: Any
+) -> tuple[list[Any], Any]:
+    """The vendor's segments and what it says of the language."""
+    seconds = len(samples) / HEARING_RATE
+    stream, info = model.transcribe(
+        samples,
+        language=language,
+        beam_size=BEAMS,
+        temperature=TEMPERATURES,
+        condition_on_previous_text=False,
+        word_timestamps=True,
+        max_new_tokens=min(MOST_TOKENS, TOKENS + int(TOKENS_PER_SECOND * seconds)),
+        **options,
+    )
+    found = []
+    for segment in stream:
+        found.append(segment)
+        if segment.end >= seconds - OVER_SECONDS:
+            break
+    return found, info
+
+
+def _text(found: list[Any]) -> str:
+    return "".join(str(segment.text) for segment in found).strip()
+
+
+def _looping(found: list[Any], samples: int) -> bool:
+    """Whether a text repeats itself, or has more characters than are said in ``samples``."""
+    text = _text(found)
+    if len(text) > CHARACTERS + CHARACTERS_PER_SECOND * samples / HEARING_RATE:
+        return True
+    raw = text.encode()
+    return len(raw) > REPETITIVE * len(zlib.compress(raw))
+
+
+def _whole(text: str) -> str:
+    """``text`` without the marks of bytes that are no character."""
+    return text.replace("\ufffd", "")
+
+
+def only_what_is_heard(encode: Encode) -> Encode:
+    """``encode`` given the frames of a window and those of ``REST_SECONDS``, instead of the
+    3000 to which faster-whisper pads each of them with zeros; [bands, frames]."""
+
+    def encoded(features: Floats) -> Any:
+        heard = np.flatnonzero(features.any(axis=0))
+        last = int(heard[-1]) + 1 if len(heard) else 0
+        frames = last + int(REST_SECONDS * FRAMES_PER_SECOND)
+        return encode(features[:, : frames + frames % 2])  # two frames make one position
+
+    return encoded
+
+
+def _segment(window: Window, found: Any) -> Segment:
+    words = found.words or ()
+    times = [(_whole(str(word.word)), float(word.start), float(word.end)) for word in words]
+    text = _whole(str(found.text))
+    segment = timed_segment(window, text, float(found.start), float(found.end), times)
+    chances = [float(word.probability) for word in words if _whole(str(word.word)).strip()]
+    sure = tuple(
+        Word(word.text, word.start, word.end, chance)
+        for word, chance in zip(segment.words, chances, strict=True)
+    )
+    return Segment(segment.start, segment.end, segment.text, sure)
+
+
+def _open(folder: Path, vad: Path, workers: int) -> tuple[Any, SileroModel]:
+    from faster_whisper import WhisperModel
+
+    model = WhisperModel(
+        str(folder),
+        device="cpu",
+        compute_type="int8",
+        cpu_threads=threads(),
+        num_workers=workers,
+        local_files_only=True,
+    )
+    model.encode = only_what_is_heard(model.encode)
+    return model, SileroModel(vad)

@@ -1,0 +1,298 @@
+"""JobRunner: one run of a job, from the queue's row to the record's last state.
+
+Invariants
+- A run's end is one transaction: the record (guarded by the run's number), what is booked, who is
+  told, the event. A run that was overtaken writes nothing.
+- What a kind raises is final where it says so (JobFailed, EngineError); anything else is a fault
+  of ours and is tried again, as is a run whose worker died, until ``MAX_RUNS`` are used up.
+  A kind may also ask to be begun again later (TryAgain): that uses none up.
+- Cancelling is a flag in the record; one look every ``WATCH_SECONDS`` for all runs of the process
+  cancels the tasks. The same look ends runs that another worker has taken over.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NoReturn
+
+import msgspec
+
+from pipelines.engines.base import EngineError
+from pipelines.jobs.job import (
+    ApiWarning,
+    JobFailed,
+    JobKind,
+    JobResult,
+    JobRun,
+    JobStatus,
+    TryAgain,
+    Unit,
+)
+from store.database import Database
+from store.errors import StoreError, StoreRefused, StoreUnavailable
+from store.tenants.jobs import Job, Jobs
+
+logger = logging.getLogger(__name__)
+
+MAX_RUNS = 3
+WATCH_SECONDS = 0.4
+PROGRESS_SECONDS = 0.25
+"""Progress of a run is written no oftener."""
+UNWIND_SECONDS = 5.0
+"""How long a cancelled kind may take to end; then its task is left behind."""
+AGAIN_SECONDS = 1.0
+"""Before a job is tried again after a fault."""
+
+FinishHook = Callable[[Any, Job, tuple[Unit, ...]], Awaitable[None]]
+"""Called in the transaction that ends a job, with its connection, the job as it now is, and the
+units to be booked (those of a completed one)."""
+
+
+class RunAgain(Exception):
+    """The job was given back and is to be begun again, after so many seconds."""
+
+    def __init__(self, delay: float) -> None:
+        super().__init__(f"again in {delay} s")
+        self.delay = delay
+
+
+class _Stop(StrEnum):
+    """Why a run's task was cancelled."""
+
+    ASKED = "asked"
+    DEADLINE = "deadline"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(slots=True)
+class _Running:
+    job: Job
+    run: JobRun
+    task: asyncio.Task[JobResult]
+    stop: _Stop | None = None
+
+    def cancel(self, why: _Stop) -> None:
+        self.stop = self.stop or why
+        self.task.cancel()
+
+
+class JobRunner:
+    """Runs jobs of the given kinds. ``watch`` must run beside."""
+
+    def __init__(
+        self, database: Database, kinds: Iterable[JobKind], hooks: Iterable[FinishHook] = ()
+    ) -> None:
+        self._database = database
+        self._jobs = Jobs(database)
+        self._kinds = {str(kind.type): kind for kind in kinds}
+        self._hooks = tuple(hooks)
+        self._running: dict[str, _Running] = {}
+        self._interrupted = False
+
+    async def run(self, workspace_id: str, job_id: str, queue_id: int, worker: object) -> None:
+        """Run the job that the queue's row names; returns when its record says how it ended.
+
+        Raises RunAgain where it is to stay in the queue, StoreUnavailable before it has begun."""
+        job = await self._jobs.begin(workspace_id, job_id, queue_id, worker)
+        if job is None:
+            return
+        if job.cancel_requested:
+            await self._finish(job, JobStatus.CANCELLED)
+        elif job.runs > MAX_RUNS:
+            logger.error("job %s was begun %d times without end: given up", job.id, MAX_RUNS)
+            message = f"The job was begun {MAX_RUNS} times and never ended."
+            await self._finish(
+                job, JobStatus.FAILED, error=_error("INTERNAL", message, reason="runs_used_up")
+            )
+        else:
+            await self._run(job, self._kinds[job.type])
+
+    async def watch(self) -> None:
+        """Cancel runs that are to stop, for ever."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            runs = {key: running.job.runs for key, running in self._running.items()}
+            if not runs:
+                continue
+            try:
+                for job_id in await self._jobs.to_stop(runs):
+                    if job_id in self._running:
+                        self._running[job_id].cancel(_Stop.ASKED)
+            except StoreError as error:
+                logger.warning("cannot look which jobs are to stop: %s", error)
+
+    def interrupt(self) -> None:
+        """Stop every run, and those that begin yet; the jobs go back to the queue."""
+        self._interrupted = True
+        for running in self._running.values():
+            running.cancel(_Stop.SHUTDOWN)
+
+    # ------------------------------------------------------------------ one run
+
+    async def _run(self, job: Job, kind: JobKind) -> None:
+        run = JobRun(
+            id=job.id,
+            workspace_id=job.workspace_id,
+            input=job.input,
+            run=job.runs,
+            progress=_Progress(self._database, job).tell,
+            parent_id=job.parent_id,
+            item_index=job.item_index,
+        )
+        task = asyncio.create_task(kind.run(run), name=f"job-{job.id}")
+        running = self._running[job.id] = _Running(job, run, task)
+        try:
+            if self._interrupted:
+                running.cancel(_Stop.SHUTDOWN)
+            await asyncio.wait({task}, timeout=kind.deadline)
+            if not task.done():
+                running.cancel(running.stop or _Stop.DEADLINE)
+                await asyncio.wait({task}, timeout=UNWIND_SECONDS)
+        finally:
+            task.cancel()
+            del self._running[job.id]
+        await self._conclude(job, kind, running)
+
+    async def _conclude(self, job: Job, kind: JobKind, running: _Running) -> None:
+        task, why = running.task, running.stop
+        if not task.done():
+            logger.error("job %s (%s) does not end when cancelled", job.id, job.type)
+            task.add_done_callback(_forget_outcome)
+        elif not task.cancelled():
+            error = task.exception()
+            if error is None:
+                await self._complete(running, task.result())
+                return
+            if why is None:
+                await self._fail(running, error)
+                return
+        if why is _Stop.SHUTDOWN:
+            await self._give_back(job, counted=False, delay=0)
+        elif why is _Stop.DEADLINE:
+            message = f"The job was not done within {kind.deadline:.0f} seconds."
+            await self._finish(job, JobStatus.FAILED, error=_error("INTERNAL", message, "deadline"))
+        elif why is _Stop.ASKED:
+            await self._finish(job, JobStatus.CANCELLED)
+        else:
+            await self._fail(running, RuntimeError("the kind cancelled itself"))
+
+    async def _complete(self, running: _Running, result: JobResult) -> None:
+        try:
+            await self._finish(
+                running.job, JobStatus.COMPLETED, output=result.output, units=result.units,
+                warnings=running.run.warnings,
+            )  # fmt: skip
+        except StoreRefused as error:
+            await self._fail(running, error)
+
+    async def _fail(self, running: _Running, error: BaseException) -> None:
+        job = running.job
+        if isinstance(error, TryAgain):
+            await self._give_back(job, counted=False, delay=error.delay)
+        if isinstance(error, JobFailed):
+            told = {"code": error.code, "message": error.message, "details": error.details}
+        elif isinstance(error, EngineError):
+            told = _error(error.code, str(error))
+        else:
+            # no traceback of user data: the exception's text may quote what was sent
+            where = _place(error)
+            logger.error("job %s (%s): %s at %s", job.id, job.type, type(error).__name__, where)
+            if job.runs < MAX_RUNS:
+                await self._give_back(job, counted=True, delay=AGAIN_SECONDS * job.runs)
+            told = _error("INTERNAL", "The job failed by a fault of the server.", "fault")
+        warnings = running.run.warnings
+        await self._finish(job, JobStatus.FAILED, error=told, warnings=warnings)
+
+    # ------------------------------------------------------------------ its end
+
+    async def _finish(
+        self, job: Job, status: JobStatus, *, output: dict[str, Any] | None = None,
+        error: dict[str, Any] | None = None, units: tuple[Unit, ...] = (),
+        warnings: Sequence[ApiWarning] = (),
+    ) -> None:  # fmt: skip
+        async def end() -> None:
+            async with self._database.transaction() as connection:
+                ended = await Jobs(connection).finish(
+                    job.workspace_id,
+                    job.id,
+                    status,
+                    run=job.runs,
+                    output=output,
+                    error=error,
+                    warnings=msgspec.to_builtins(warnings),
+                )
+                if ended is None:
+                    logger.warning("job %s was taken over; run %d counts not", job.id, job.runs)
+                    return
+                for hook in self._hooks:
+                    await hook(connection, ended, units)
+
+        await _persist(end)
+
+    async def _give_back(self, job: Job, *, counted: bool, delay: float) -> NoReturn:
+        async def release() -> None:
+            nonlocal delay
+            await self._jobs.release(job.workspace_id, job.id, job.runs, counted=counted)
+            left = await self._jobs.get(job.workspace_id, job.id)
+            if left is not None and left.cancel_requested:  # while the run was ending by itself
+                delay = 0
+
+        await _persist(release)
+        raise RunAgain(delay)
+
+
+class _Progress:
+    """A run's progress: never falling, written at most four times a second."""
+
+    def __init__(self, database: Database, job: Job) -> None:
+        self._database = database
+        self._job = job
+        self._percent = job.progress
+        self._next = 0.0
+
+    async def tell(self, percent: int) -> None:
+        percent = min(100, percent)
+        now = time.monotonic()
+        if percent <= self._percent or now < self._next:
+            return
+        self._percent, self._next = percent, now + PROGRESS_SECONDS
+        job = self._job
+        try:
+            async with self._database.transaction() as connection:
+                await Jobs(connection).progress(job.workspace_id, job.id, job.runs, percent)
+        except StoreUnavailable as error:
+            logger.warning("progress of job %s is not written: %s", job.id, error)
+
+
+async def _persist(write: Callable[[], Awaitable[None]]) -> None:
+    """Write until the database is there to take it; the queue's row stays ours meanwhile."""
+    pause = 0.1
+    while True:
+        try:
+            await write()
+            return
+        except StoreUnavailable as error:
+            logger.warning("the end of a job is not written yet: %s", error)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 5.0)
+
+
+def _error(code: str, message: str, reason: str | None = None) -> dict[str, Any]:
+    return {"code": code, "message": message, "details": {"reason": reason} if reason else None}
+
+
+def _place(error: BaseException) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
+def _forget_outcome(task: asyncio.Task[JobResult]) -> None:
+    if not task.cancelled():
+        task.exception()

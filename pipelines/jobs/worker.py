@@ -1,0 +1,194 @@
+"""Worker: takes jobs from the queue and has them run, until it is told to stop.
+
+pgqueuer does the claiming: rows picked with SKIP LOCKED, heartbeats while a job runs, rows of
+dead workers picked again. Of its limits only one fits: those per entrypoint count all workers, so
+the kinds' own limits (per worker) are kept here, one row claimed at a time. Rows never end as
+failed in the queue; how a job ended stands in its record.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from datetime import timedelta
+
+from pgqueuer import AsyncpgPoolDriver, Queries
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain import models, types
+from pgqueuer.domain.errors import RetryRequested
+
+from pipelines.jobs.job import JobKind
+from pipelines.jobs.queue import JobQueue, named
+from pipelines.jobs.runner import FinishHook, JobRunner, RunAgain
+from store.database import Database
+from store.errors import StoreError, StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 30.0
+"""A worker that was silent for so long is dead, and its jobs are another's."""
+DEQUEUE_SECONDS = 1.0
+RECOVER_SECONDS = 15.0
+RESTART_SECONDS = 1.0
+AWAY_SECONDS = 2.0
+"""Before a job that could not even be begun is looked at again."""
+
+
+class OwnRows(Queries):
+    """pgqueuer's queries, which end only rows that are still held by who ends them.
+
+    A worker that was overtaken must not take the row away from the one that has it now."""
+
+    async def log_jobs(
+        self,
+        job_status: list[tuple[models.Job, types.JOB_STATUS, models.TracebackRecord | None]],
+    ) -> None:
+        """Remove the rows of these jobs."""
+        mine = await self._still_held([job for job, _, _ in job_status])
+        ended = [entry for entry in job_status if entry[0].id in mine]
+        if ended:
+            await super().log_jobs(ended)
+
+    async def retry_job(
+        self,
+        job: models.Job,
+        delay: timedelta,
+        traceback_record: models.TracebackRecord | None,
+    ) -> None:
+        """Put the job's row back to queued."""
+        if await self._still_held([job]):
+            await super().retry_job(job, delay, traceback_record)
+
+    async def _still_held(self, jobs: Sequence[models.Job]) -> set[object]:
+        rows = await self.driver.fetch(
+            "SELECT row.id FROM pgqueuer AS row"
+            " JOIN unnest($1::bigint[], $2::uuid[]) AS held (id, worker)"
+            " ON row.id = held.id AND row.queue_manager_id = held.worker",
+            [job.id for job in jobs],
+            [job.queue_manager_id for job in jobs],
+        )
+        return {row["id"] for row in rows}
+
+
+class Claims(QueueManager):
+    """pgqueuer's manager, with limits per entrypoint that count this worker's jobs only."""
+
+    limits: dict[str, int]
+    held: dict[types.JobId, str]
+
+    def entrypoints_below_capacity_limits(self) -> set[types.QueueEntrypoint]:
+        """Those of which one more job may be claimed."""
+        busy = list(self.held.values())
+        return {name for name in self.entrypoint_registry if busy.count(name) < self.limits[name]}
+
+    async def fetch_jobs(
+        self,
+        batch_size: int,
+        global_concurrency_limit: int | None,
+        heartbeat_timeout: timedelta,
+    ) -> AsyncGenerator[models.Job, None]:
+        """One job at a time, as long as there are jobs and room for them."""
+        while not self.shutdown.is_set() and self.entrypoints_below_capacity_limits():
+            async for job in super().fetch_jobs(
+                batch_size, global_concurrency_limit, heartbeat_timeout
+            ):
+                self.held[job.id] = job.entrypoint
+                yield job
+                if not self.entrypoints_below_capacity_limits():
+                    return
+            return
+
+    def forget_job(
+        self, job_id: types.JobId, context: models.Context, task: asyncio.Task[None]
+    ) -> None:
+        """The job's task is over: there is room for another."""
+        super().forget_job(job_id, context, task)
+        if job_id not in self.job_context:
+            self.held.pop(job_id, None)
+
+
+class Worker:
+    """One worker process's share of the jobs. ``run`` once; ``stop`` from the same loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        kinds: Sequence[JobKind],
+        hooks: Iterable[FinishHook] = (),
+        *,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        """``database`` must be connected while it runs."""
+        self._database = database
+        self._kinds = kinds
+        self._runner = JobRunner(database, kinds, hooks)
+        self._queue = JobQueue(database)
+        self._heartbeat = timedelta(seconds=heartbeat_seconds)
+        self._claims: Claims | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work until ``stop``; returns when the jobs in hand have ended. Outages are waited out."""
+        beside = [
+            asyncio.create_task(self._runner.watch(), name="job-watch"),
+            asyncio.create_task(self._recover(), name="job-recovery"),
+        ]
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._work()
+                except StoreError as error:
+                    logger.warning("the worker waits: %s", error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), RESTART_SECONDS)
+        finally:
+            self._runner.interrupt()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Take no more jobs; those in hand may end."""
+        self._stopping.set()
+        if self._claims is not None:
+            self._claims.shutdown.set()
+
+    def interrupt(self) -> None:
+        """As ``stop``, and those in hand go back to the queue at once."""
+        self.stop()
+        self._runner.interrupt()
+
+    async def _work(self) -> None:
+        async with self._database.plain_pool(4) as pool:
+            claims = self._claims = Claims(OwnRows(AsyncpgPoolDriver(pool)))
+            claims.held = {}
+            claims.limits = {str(kind.type): kind.concurrency for kind in self._kinds}
+            for name in claims.limits:
+                claims.entrypoint(name)(self._handle)
+            if self._stopping.is_set():
+                return
+            await claims.run(
+                dequeue_timeout=timedelta(seconds=DEQUEUE_SECONDS),
+                batch_size=1,
+                shutdown_on_listener_failure=True,
+                heartbeat_timeout=self._heartbeat,
+            )
+
+    async def _handle(self, row: models.Job) -> None:
+        """Run the job that a row of the queue names; the row goes when this returns."""
+        try:
+            workspace_id, job_id = named(row.payload)
+            await self._runner.run(workspace_id, job_id, row.id, row.queue_manager_id)
+        except RunAgain as again:
+            raise RetryRequested(timedelta(seconds=again.delay), "run again") from None
+        except StoreUnavailable as error:
+            raise RetryRequested(timedelta(seconds=AWAY_SECONDS), str(error)) from None
+
+    async def _recover(self) -> None:
+        while True:
+            try:
+                if lost := await self._queue.recover():
+                    logger.warning("put %d jobs back that the queue had lost", lost)
+            except StoreError as error:
+                logger.warning("cannot look for lost jobs: %s", error)
+            await asyncio.sleep(RECOVER_SECONDS)

@@ -1,0 +1,189 @@
+"""TtsKind: a text becomes an audio file, a take.
+
+The take says what was spoken, exactly: ``script`` is billed by its length. What goes on between
+the engine and the object store is a file on disk; the audio is never held whole in memory.
+"""
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from media.formats import SAMPLE_BYTES, milliseconds_of
+from pipelines.engines.base import ChatModel, ModelUnavailable, Speaker
+from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.jobs.job import ApiWarning, JobFailed, JobResult, JobRun, JobType, Unit
+
+from .order import (
+    ClonedVoices,
+    SpeechOrder,
+    UnknownVoice,
+    Unspeakable,
+    check_limits,
+    choose,
+    unspoken_part,
+)
+from .prosody import Delivery, Prepared, prepare, reported
+from .recital import recite
+
+CONCURRENCY = 2
+DEADLINE_SECONDS = 6 * 3600.0
+_PREPARED_PERCENT = 5
+_SPOKEN_PERCENT = 95
+
+
+class AudioEncoder(Protocol):
+    """PCM into a file's bytes (media.files.encode)."""
+
+    def push(self, pcm: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class EncoderMaker(Protocol):
+    """An encoder for a format and a sample rate in Hz; ``samples``: how many will be pushed in
+    all, where that is known, so that the file's header can say it."""
+
+    def __call__(self, format: str, rate: int, samples: int | None = None, /) -> AudioEncoder: ...
+
+
+Polish = Callable[[Path, Path, int], Awaitable[None]]
+"""From a file of PCM16 mono to another, at the given rate."""
+
+
+class ArtifactStore(Protocol):
+    """Where takes go (pipelines.jobs.artifacts)."""
+
+    async def store(
+        self, workspace_id: str, job_id: str, name: str, path_or_bytes: Path | bytes,
+        content_type: str, *, duration_ms: int | None = None,
+    ) -> str: ...  # fmt: skip
+
+
+CONTENT_TYPES = {
+    "mp3": "audio/mpeg",
+    "wav": "audio/wav",
+    "opus": "audio/ogg",
+    "aac": "audio/aac",
+    "flac": "audio/flac",
+}
+
+
+class TtsKind:
+    """Jobs of type ``tts``; the input is a SpeechOrder."""
+
+    type = JobType.TTS
+    concurrency = CONCURRENCY
+    deadline = DEADLINE_SECONDS
+
+    def __init__(
+        self, engines: JobEngines, cloned: ClonedVoices, artifacts: ArtifactStore,
+        encoder: EncoderMaker, polish: Polish | None = None,
+    ) -> None:  # fmt: skip
+        self._engines = engines
+        self._cloned = cloned
+        self._artifacts = artifacts
+        self._encoder = encoder
+        self._polish = polish
+
+    async def run(self, run: JobRun) -> JobResult:
+        """Speak, encode, store; raises JobFailed and EngineError."""
+        order = msgspec.convert(run.input, SpeechOrder)
+        if order.polish and self._polish is None:
+            raise JobFailed("MODEL_UNAVAILABLE", "No polish chain is installed here.")
+        choice = await self._choice(run, order)
+        speaker = await self._engines.speech(choice)
+        prepared = await self._prepare(order)
+        if missed := reported(cast(Delivery, order.delivery), prepared):
+            run.warn("delivery_not_applied", missed, "delivery")
+        if lost := self._lost(choice, prepared.script):
+            run.warn(lost.code, lost.message, lost.path)
+        await run.progress(_PREPARED_PERCENT)
+        with tempfile.TemporaryDirectory(prefix="blab-tts-") as folder:
+            raw = Path(folder) / "raw.pcm"
+            size = await self._speak(run, order, speaker, prepared.script, raw)
+            if not size:
+                raise JobFailed("PROVIDER_ERROR", "The engine made no sound of this text.")
+            if order.polish and self._polish is not None:
+                polished = Path(folder) / "polished.pcm"
+                await self._polish(raw, polished, speaker.sample_rate)
+                raw, size = polished, polished.stat().st_size
+            made = Path(folder) / f"take.{order.format}"
+            samples = size // SAMPLE_BYTES
+            encoder = self._encoder(order.format, speaker.sample_rate, samples)
+            await asyncio.to_thread(_encode, encoder, raw, made)
+            duration = milliseconds_of(samples, speaker.sample_rate)
+            key = await self._artifacts.store(
+                *(run.workspace_id, run.id, made.name, made, CONTENT_TYPES[order.format]),
+                duration_ms=duration,
+            )  # fmt: skip
+        output = _take(order, speaker, prepared) | {"audioKey": key, "durationMs": duration}
+        unit = Unit(f"{run.id}:tts", "tts", order.model, len(prepared.script), duration)
+        return JobResult(output, (unit,))
+
+    async def _choice(self, run: JobRun, order: SpeechOrder) -> SpeechChoice:
+        try:
+            check_limits(order)
+            return await choose(run.workspace_id, order, self._engines, self._cloned)
+        except UnknownVoice as error:
+            raise JobFailed("NOT_FOUND", "The voice is not there any more.") from error
+        except Unspeakable as error:
+            raise JobFailed("MODEL_UNAVAILABLE", str(error), {"path": error.param}) from error
+
+    def _lost(self, choice: SpeechChoice, script: str) -> ApiWarning | None:
+        try:
+            return unspoken_part(self._engines, choice, script)
+        except Unspeakable as error:
+            raise JobFailed("VALIDATION_ERROR", str(error), {"path": error.param}) from error
+
+    async def _prepare(self, order: SpeechOrder) -> Prepared:
+        chat: ChatModel | None = None
+        if order.delivery != "verbatim":
+            with contextlib.suppress(ModelUnavailable):
+                chat = self._engines.chat("default")
+        return await prepare(order.input, order.language, cast(Delivery, order.delivery), chat)
+
+    async def _speak(
+        self, run: JobRun, order: SpeechOrder, speaker: Speaker, script: str, path: Path
+    ) -> int:
+        size = 0
+        sounds = recite(speaker, script, speed=order.speed, language=order.language)
+        with path.open("wb") as file:
+            async with contextlib.aclosing(sounds):
+                async for sound in sounds:
+                    await asyncio.to_thread(file.write, sound.pcm)
+                    size += len(sound.pcm)
+                    share = min(1.0, sound.said / len(script))
+                    span = _SPOKEN_PERCENT - _PREPARED_PERCENT
+                    await run.progress(_PREPARED_PERCENT + int(span * share))
+        return size
+
+
+def _take(order: SpeechOrder, speaker: Speaker, prepared: Prepared) -> dict[str, Any]:
+    take: dict[str, Any] = {
+        "format": order.format,
+        "sampleRate": speaker.sample_rate,
+        "model": order.model,
+        "voice": order.voice,
+        "language": order.language,
+        "script": prepared.script,
+        "characters": len(prepared.script),
+        "delivery": prepared.applied,
+        "polished": order.polish,
+    }
+    if prepared.by is not None:
+        take["deliveryBy"] = prepared.by
+    if prepared.reason is not None:
+        take["deliveryFallback"] = prepared.reason
+    return take
+
+
+def _encode(encoder: AudioEncoder, source: Path, target: Path) -> None:
+    with source.open("rb") as pcm, target.open("wb") as file:
+        while block := pcm.read(1 << 16):
+            file.write(encoder.push(block))
+        file.write(encoder.finish())

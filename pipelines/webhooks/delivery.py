@@ -1,0 +1,197 @@
+"""WebhookKind: one event is told to one webhook, until the webhook has taken it.
+
+Each run is one attempt; between attempts the job waits in the queue, by the schedule of the
+Standard Webhooks specification. What has been tried stands in the deliveries, so a run that is
+begun too early or twice neither sends out of turn nor forgets: only the attempt whose worker died
+before it was written is sent twice, with the same id.
+
+Of the attempts that a worker makes at once no workspace has more than its share: endpoints that do
+not answer hold up their owner's events and nobody else's.
+
+An answer of 2xx takes the event; 410 switches the webhook off; all others, redirects too, are
+tried again. A job that was given up and is retried by hand begins the schedule anew.
+"""
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Struct
+
+from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, TryAgain
+from pipelines.ssrf import CustomerHttp, Undelivered, UrlRefused
+from store.database import Database
+from store.tenants.deliveries import Deliveries, Delivery, NewDelivery
+from store.tenants.webhooks import Webhook, Webhooks
+
+from . import signature as webhook_signature
+
+CONCURRENCY = 20
+SHARE = 5
+"""Attempts at once of one workspace."""
+BUSY_SECONDS = 10.0
+"""An attempt beyond the share is put off by so long, and up to twice that."""
+DEADLINE_SECONDS = 60.0
+"""Of one attempt with its records; the request's own is CustomerHttp's."""
+MINUTE, HOUR = 60.0, 3600.0
+SCHEDULE = (
+    *(0.0, 5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR),
+    *(5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
+)
+"""Seconds before each attempt, counted from the one before."""
+JITTER = 0.1
+"""A wait is longer by up to this share, so that what failed together is not tried together."""
+EARLY_SECONDS = 1.0
+"""An attempt that is due within so long is due."""
+_GONE = 410
+
+
+class DeliveryOrder(Struct, frozen=True, rename="camel"):
+    """A webhook job's input: ``body`` as it is sent and signed, byte for byte."""
+
+    webhook_id: str
+    event_id: str
+    event: str
+    body: str
+
+
+class WebhookKind:
+    """Jobs of type ``webhook``; the input is a DeliveryOrder. ``random``: from 0 to 1."""
+
+    type = JobType.WEBHOOK
+    concurrency = CONCURRENCY
+    deadline = DEADLINE_SECONDS
+
+    def __init__(
+        self,
+        database: Database,
+        http: CustomerHttp,
+        *,
+        schedule: Sequence[float] = SCHEDULE,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._database = database
+        self._webhooks = Webhooks(database)
+        self._deliveries = Deliveries(database)
+        self._http = http
+        self._schedule = tuple(schedule)
+        self._random = random
+        self._busy: Counter[str] = Counter()
+
+    async def run(self, run: JobRun) -> JobResult:
+        """Make the attempt that is due. Raises TryAgain, and JobFailed where there is no other."""
+        order = msgspec.convert(run.input, DeliveryOrder)
+        webhook = await self._webhook(run.workspace_id, order)
+        tried = await self._deliveries.of_event(
+            run.workspace_id, webhook.id, order.event_id, limit=len(self._schedule)
+        )
+        done = tried[0] if tried else None
+        if done is not None and done.status == "delivered":
+            return _taken(order, done.attempt, done.response_status)
+        if done is not None and done.last and run.run > 1:  # its worker died before it could say so
+            raise _given_up(done.error)
+        if done is not None and (wait := _seconds_until(done)) > EARLY_SECONDS:
+            raise TryAgain(wait)
+        place = next((place for place, one in enumerate(tried) if one.last), len(tried))
+        attempt = done.attempt + 1 if done else 1
+        with self._share(run.workspace_id):
+            made = await self._attempt(webhook, order, attempt, place)
+        await self._write(webhook, made)
+        if made.status == "delivered":
+            return _taken(order, attempt, made.response_status)
+        if made.next_attempt_seconds is not None:
+            raise TryAgain(made.next_attempt_seconds)
+        raise _given_up(made.error)
+
+    @contextlib.contextmanager
+    def _share(self, workspace_id: str) -> Iterator[None]:
+        if self._busy[workspace_id] >= SHARE:
+            raise TryAgain(BUSY_SECONDS * (1 + self._random()))
+        self._busy[workspace_id] += 1
+        try:
+            yield
+        finally:
+            self._busy -= Counter([workspace_id])  # keeps no zeros
+
+    async def _webhook(self, workspace_id: str, order: DeliveryOrder) -> Webhook:
+        webhook = await self._webhooks.get(workspace_id, order.webhook_id)
+        if webhook is None:
+            raise JobFailed("NOT_FOUND", "The webhook was deleted.", {"reason": "webhook_deleted"})
+        if not webhook.enabled:
+            message = "The webhook is switched off: enable it and retry the job."
+            raise JobFailed("VALIDATION_ERROR", message, {"reason": "webhook_disabled"})
+        return webhook
+
+    async def _attempt(
+        self, webhook: Webhook, order: DeliveryOrder, attempt: int, place: int
+    ) -> NewDelivery:
+        """Send it; ``place``: how many attempts of this schedule there were before."""
+        body = order.body.encode()
+        began, clock = int(time.time()), time.monotonic()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Blab-Webhooks/1.0",
+            **webhook_signature.headers(webhook.secret, order.event_id, began, body),
+        }
+        status: int | None = None
+        try:
+            status = await self._http.post(webhook.url, body, headers)
+            error = None if 200 <= status < 300 else _unwelcome(status)
+        except (UrlRefused, Undelivered) as failure:
+            error = str(failure)
+        wait: float | None = None
+        if error is not None and status != _GONE and place + 1 < len(self._schedule):
+            wait = self._schedule[place + 1] * (1 + JITTER * self._random())
+        return NewDelivery(
+            event_id=order.event_id,
+            event=order.event,
+            attempt=attempt,
+            status="failed" if error is not None else "delivered",
+            response_status=status,
+            error=error,
+            duration_ms=round(1000 * (time.monotonic() - clock)),
+            next_attempt_seconds=wait,
+        )
+
+    async def _write(self, webhook: Webhook, made: NewDelivery) -> None:
+        async with self._database.transaction() as connection:
+            await Deliveries(connection).insert(webhook.workspace_id, webhook.id, made)
+            if made.response_status == _GONE:
+                off = {"enabled": False}
+                await Webhooks(connection).update(webhook.workspace_id, webhook.id, off)
+
+
+def _seconds_until(done: Delivery) -> float:
+    if done.next_attempt_at is None:
+        return 0.0
+    return (done.next_attempt_at - datetime.now(UTC)).total_seconds()
+
+
+def _taken(order: DeliveryOrder, attempts: int, status: int | None) -> JobResult:
+    output = {
+        "webhookId": order.webhook_id,
+        "eventId": order.event_id,
+        "event": order.event,
+        "attempts": attempts,
+        "responseStatus": status,
+    }
+    return JobResult(output)
+
+
+def _given_up(error: str | None) -> JobFailed:
+    return JobFailed(
+        "PROVIDER_ERROR", f"The event was not delivered. {error or ''}".strip(),
+        {"reason": "undelivered"},
+    )  # fmt: skip
+
+
+def _unwelcome(status: int) -> str:
+    if status == _GONE:
+        return "The answer was 410 Gone: the webhook has been switched off."
+    if 300 <= status < 400:
+        return f"The answer was {status}: redirects are not followed."
+    return f"The answer was {status}."

@@ -1,0 +1,207 @@
+"""Accounts as a resource: people sign up, sign in and see who they are.
+
+Rules
+- How long a refused sign-in takes, what it says and how often it may be tried is the same whether
+  there is such an account or not.
+- Signing up cannot hide that an address is taken (no mail is sent that could say it instead):
+  the refusal tells it, after the same work as success, and is throttled. Operators who mind keep
+  registration closed.
+- A user and their first workspace are made together or not at all.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from rest.http.errors import RegistrationClosed, Unauthenticated, ValidationFailed, WrongState
+from rest.http.fields import Name
+from rest.http.operation import Answer, Operation, Request
+from rest.jobs.view import timestamp
+from store.database import Database
+from store.errors import StoreError
+from store.tenants.api_keys import ApiKeys
+from store.tenants.users import User, Users
+from store.tenants.workspaces import Membership, Workspaces
+
+from . import email_address, passwords
+from .passwords import Passwords
+from .sign_in_throttle import SignInThrottle
+from .tokens import Tokens
+
+log = logging.getLogger(__name__)
+
+Email = Annotated[str, Meta(max_length=email_address.MAX_CHARS)]
+REGISTER, LOGIN = "register", "login"
+
+
+class Register(Struct):
+    """The contract's Register."""
+
+    email: Annotated[Email, Meta(extra_json_schema={"format": "email"})]
+    password: Annotated[str, Meta(min_length=passwords.MIN_CHARS, max_length=passwords.MAX_CHARS)]
+    name: Name
+
+
+class Login(Struct):
+    """The contract's Login."""
+
+    email: Email
+    password: Annotated[str, Meta(max_length=passwords.MAX_CHARS)]
+
+
+class UserView(Struct, rename="camel"):
+    """A user as they see themselves."""
+
+    id: str
+    email: str
+    name: str
+    created_at: str
+
+
+class WorkspaceView(Struct):
+    """A workspace of the caller's; a key has no role in it."""
+
+    id: str
+    name: str
+    role: str | UnsetType = UNSET
+
+
+class AuthResult(Struct):
+    """The contract's AuthResult."""
+
+    token: str
+    user: UserView
+    workspaces: list[WorkspaceView]
+
+
+class KeyView(Struct, rename="camel"):
+    """The API key that asks."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    expires_at: str | UnsetType = UNSET
+
+
+class Me(Struct, rename="camel"):
+    """Who asks: a user or an API key; ``workspace_id`` is the workspace it counts for."""
+
+    workspace_id: str
+    workspaces: list[WorkspaceView]
+    user: UserView | None = None
+    api_key: KeyView | None = None
+
+
+class AccountResource:
+    """The contract's tag Auth. ``open``: whether people may make accounts by themselves."""
+
+    def __init__(
+        self,
+        database: Database,
+        passwords: Passwords,
+        tokens: Tokens,
+        throttle: SignInThrottle,
+        *,
+        open: bool,
+    ) -> None:
+        self._database = database
+        self._users = Users(database)
+        self._workspaces = Workspaces(database)
+        self._keys = ApiKeys(database)
+        self._passwords = passwords
+        self._tokens = tokens
+        self._throttle = throttle
+        self._open = open
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        signed: dict[str, Any] = {"data": AuthResult, "public": True}
+        return [
+            Operation(
+                *("POST", "/api/auth/register", "Auth", "Register a user + default workspace"),
+                self._register, body=Register, outcome="Created", conflicts=True, **signed,
+            ),
+            Operation(
+                *("POST", "/api/auth/login", "Auth", "Log in", self._login), body=Login, **signed
+            ),
+            Operation(
+                *("GET", "/api/auth/me", "Auth", "Current user + workspaces", self._me), data=Me
+            ),
+        ]  # fmt: skip
+
+    async def _register(self, request: Request) -> Answer:
+        if not self._open:
+            raise RegistrationClosed("This server does not let people make accounts.")
+        asked: Register = request.body
+        email = asked.email.strip()
+        if not email_address.is_email(email):
+            raise ValidationFailed("That is not an e-mail address.", param="email")
+        await self._throttle.enter(request.http, REGISTER, email)
+        hashed = await self._passwords.hash(asked.password)
+        async with self._database.transaction() as connection:
+            user = await Users(connection).register(email, asked.name, hashed)
+            if user is not None:
+                name = f"{asked.name}'s workspace" if asked.name else "Workspace"
+                await Workspaces(connection).create(name, user.id)
+        if user is None:
+            raise WrongState(
+                "There is an account with that address already: sign in instead.",
+                param="email",
+                reason="email_taken",
+            )
+        return await self._signed_in(user)
+
+    async def _login(self, request: Request) -> Answer:
+        asked: Login = request.body
+        email = asked.email.strip()
+        await self._throttle.enter(request.http, LOGIN, email)
+        user = await self._users.find_by_email(email)
+        stored = user.password_hash if user is not None else None
+        matches = await self._passwords.verify(stored, asked.password)
+        if user is None or stored is None or not matches:
+            raise Unauthenticated("The e-mail address or the password is wrong.")
+        await self._throttle.succeeded(LOGIN, email)
+        if self._passwords.outdated(stored):
+            await self._rehash(user, stored, asked.password)
+        return await self._signed_in(user)
+
+    async def _rehash(self, user: User, stored: str, password: str) -> None:
+        """Better hashes are a courtesy: without one the sign-in still goes on."""
+        hashed = await self._passwords.hash(password)
+        try:
+            await self._users.set_password_hash(user.id, stored, hashed)
+        except StoreError as error:
+            log.warning("the hash of %s was not renewed: %s", user.id, type(error).__name__)
+
+    async def _signed_in(self, user: User) -> Answer:
+        workspaces = await self._workspaces.memberships(user.id)
+        token = self._tokens.issue(user.id)
+        return Answer(AuthResult(token, _user(user), [_workspace(one) for one in workspaces]))
+
+    async def _me(self, request: Request) -> Answer:
+        caller = request.caller
+        if caller.user_id is not None:
+            user = await self._users.get(caller.user_id)
+            if user is None:
+                raise Unauthenticated("The account does not exist any more.")
+            workspaces = await self._workspaces.memberships(user.id)
+            shown = [_workspace(one) for one in workspaces]
+            return Answer(Me(caller.workspace_id, shown, user=_user(user)))
+        workspace = await self._workspaces.get(caller.workspace_id)
+        key = await self._keys.get(caller.workspace_id, caller.key_id or "")
+        if workspace is None or key is None:
+            raise Unauthenticated("The API key is not valid: it is unknown, revoked or expired.")
+        until = timestamp(key.expires_at) if key.expires_at is not None else UNSET
+        shown = [WorkspaceView(workspace.id, workspace.name)]
+        view = KeyView(key.id, key.name, key.scopes, until)
+        return Answer(Me(caller.workspace_id, shown, api_key=view))
+
+
+def _user(user: User) -> UserView:
+    return UserView(user.id, user.email, user.name, timestamp(user.created_at))
+
+
+def _workspace(membership: Membership) -> WorkspaceView:
+    return WorkspaceView(membership.workspace_id, membership.name, membership.role)

@@ -1,0 +1,194 @@
+"""Who is asking: an API key, an ephemeral key or a signed-in user becomes a Principal.
+
+Rules
+- A malformed API key is refused without asking the database; a well-formed one is looked up by
+  its SHA-256. The answer, also "unknown", is remembered for ``CACHE_SECONDS`` (a key that another
+  node revoked may work that much longer; one revoked here ends at once) in a cache of
+  ``CACHE_KEYS`` entries, the oldest leaving first.
+- Absent, unknown, revoked, expired: one and the same refusal.
+- ``X-Workspace-Id`` chooses among a user's workspaces; beside an API key it may only name the
+  key's own. Any other, existing or not, is refused alike.
+- Keys are in no log, message or repr.
+"""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from aiohttp import hdrs, web
+
+from rest.http.errors import Forbidden, Unauthenticated
+from store.errors import StoreError
+from store.tenants.api_keys import ApiKey
+
+from . import keys
+from .ephemeral import PREFIX as EPHEMERAL_PREFIX
+from .ephemeral import EphemeralKeys, key_id
+from .tokens import is_token
+
+log = logging.getLogger(__name__)
+
+CACHE_SECONDS = 10.0
+CACHE_KEYS = 1024
+WORKSPACE_HEADER = "X-Workspace-Id"
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is asking, and for which workspace. An ephemeral key brings its own session, ``locked``
+    or not, and owns the calls that it began (``ephemeral_id``); a user
+    may do everything in a workspace of which they are a member; a carrier (telephony) has proven
+    itself by its signature and brings calls to the workspace of the agent that it asks for."""
+
+    workspace_id: str
+    kind: Literal["api_key", "ephemeral", "user", "carrier"]
+    key_id: str | None = None
+    user_id: str | None = None
+    scopes: tuple[str, ...] = ()
+    agent_id: str | None = None
+    session: dict[str, Any] | None = None
+    locked: bool = False
+    ephemeral_id: str | None = None
+
+
+class KeyDirectory(Protocol):
+    """What is needed of store.tenants.api_keys."""
+
+    async def find_by_digest(self, digest: bytes) -> ApiKey | None: ...
+
+    async def touch(self, workspace_id: str, key_id: str) -> None: ...
+
+
+class Users(Protocol):
+    """Turns users' tokens into principals (rest.accounts.signed_in)."""
+
+    async def principal(self, token: str, workspace_id: str | None) -> Principal: ...
+
+
+class Authenticator:
+    """Turns what a request brings into a Principal. Without ``users`` only keys are known."""
+
+    def __init__(
+        self,
+        api_keys: KeyDirectory,
+        ephemeral: EphemeralKeys,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        users: Users | None = None,
+    ) -> None:
+        self._api_keys = api_keys
+        self._ephemeral = ephemeral
+        self._clock = clock
+        self._users = users
+        self._cache: OrderedDict[bytes, tuple[float, Principal | None]] = OrderedDict()
+        self._revoked = 0
+
+    async def of_request(self, http: web.Request) -> Principal:
+        """Who sends a request; raises Unauthenticated, Forbidden or StoreUnavailable."""
+        token = bearer_token(http.headers.get(hdrs.AUTHORIZATION))
+        return await self.authenticate(token, http.headers.get(WORKSPACE_HEADER))
+
+    async def authenticate(self, token: str | None, workspace_id: str | None = None) -> Principal:
+        """The principal behind a credential, in ``workspace_id`` where one is named; raises
+        Unauthenticated, Forbidden or StoreUnavailable."""
+        if not token:
+            raise Unauthenticated(
+                "No API key was sent: send 'Authorization: Bearer <key>'.",
+                openai_code="missing_api_key",
+            )
+        if self._users is not None and is_token(token):
+            return await self._users.principal(token, workspace_id)
+        principal = await self._by_key(token)
+        if workspace_id is not None and workspace_id != principal.workspace_id:
+            raise not_a_member()
+        return principal
+
+    def forget(self, key_id: str) -> None:
+        """A key was revoked: it is not remembered any more."""
+        self._revoked += 1
+        for digest, (_, principal) in list(self._cache.items()):
+            if principal is not None and principal.key_id == key_id:
+                del self._cache[digest]
+
+    async def _by_key(self, token: str) -> Principal:
+        if token.startswith(EPHEMERAL_PREFIX):
+            return await self._by_ephemeral(token)
+        try:
+            key = keys.parse(token)
+        except keys.MalformedKey as error:
+            raise _invalid() from error
+        principal = await self._by_digest(key.digest)
+        if principal is None:
+            raise _invalid()
+        return principal
+
+    async def _by_ephemeral(self, token: str) -> Principal:
+        grant = await self._ephemeral.find(token)
+        if grant is None:
+            raise Unauthenticated(
+                "The ephemeral key is unknown or has expired: get a new one.",
+                openai_code="invalid_api_key",
+            )
+        return Principal(
+            grant.workspace_id,
+            "ephemeral",
+            agent_id=grant.agent_id,
+            session=grant.session,
+            locked=grant.locked,
+            ephemeral_id=key_id(token),
+        )
+
+    async def _by_digest(self, digest: bytes) -> Principal | None:
+        now = self._clock()
+        known = self._cache.get(digest)
+        if known is not None and known[0] > now:
+            return known[1]
+        revoked = self._revoked
+        found = await self._api_keys.find_by_digest(digest)
+        principal, seconds = None, CACHE_SECONDS
+        if found is not None:
+            scopes = tuple(found.scopes)
+            principal = Principal(found.workspace_id, "api_key", key_id=found.id, scopes=scopes)
+            if found.expires_at is not None:
+                left = (found.expires_at - datetime.now(UTC)).total_seconds()
+                seconds = min(seconds, left)
+            await self._touch(found)
+        if revoked != self._revoked:
+            return principal  # perhaps this one, meanwhile: the next request asks again
+        self._cache[digest] = (now + seconds, principal)
+        self._cache.move_to_end(digest)
+        while len(self._cache) > CACHE_KEYS:
+            self._cache.popitem(last=False)
+        return principal
+
+    async def _touch(self, key: ApiKey) -> None:
+        """The time of last use is a courtesy: without it the request still goes on."""
+        try:
+            await self._api_keys.touch(key.workspace_id, key.id)
+        except StoreError as error:
+            log.warning("last use of key %s was not noted: %s", key.id, type(error).__name__)
+
+
+def bearer_token(authorization: str | None) -> str | None:
+    """The token of an Authorization header; None where there is no bearer token in it."""
+    if authorization and authorization[: len(_BEARER)].lower() == _BEARER:
+        return authorization[len(_BEARER) :].strip() or None
+    return None
+
+
+def not_a_member() -> Forbidden:
+    """The refusal of a workspace that is not the caller's, whether there is one or not."""
+    return Forbidden(
+        f"{WORKSPACE_HEADER} names no workspace of yours.",
+        param=WORKSPACE_HEADER,
+        reason="not_a_member",
+    )
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("The API key is not valid: it is unknown, revoked or expired.")

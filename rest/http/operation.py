@@ -1,0 +1,136 @@
+"""What an operation of the REST contract is, declared once: routes, checks and the served OpenAPI
+document are all made from these declarations.
+
+A resource is a class with its dependencies in ``__init__`` and ``operations()`` that declares
+what it answers. A handler is given a ``Request`` that is already authenticated, scoped, decoded
+and validated, and returns an ``Answer`` (or a stream it has written itself).
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aiohttp import web
+from msgspec import Struct
+
+from pipelines.jobs.job import ApiWarning
+from rest.accounts.auth import Principal
+
+from .body_checks import shown
+from .uploads import FILE, TEXTS, Upload
+
+EVENT_STREAM = "text/event-stream"
+"""Media type of server-sent events."""
+REQUEST_SECONDS = 30.0
+"""Deadline of an operation that does not ask for another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, ready to be answered. ``body`` and ``query`` are instances of the structs that
+    the operation declared (None where it declared none); ``upload`` is the file of an operation
+    that takes one, gone from the disk when the request has been answered."""
+
+    http: web.Request
+    id: str
+    principal: Principal | None
+    body: Any = None
+    query: Any = None
+    upload: Upload | None = None
+
+    @property
+    def workspace_id(self) -> str:
+        """The caller's workspace: the first argument of every query on tenant data."""
+        return self.caller.workspace_id
+
+    @property
+    def file(self) -> Upload:
+        """The file of an operation that takes one; a LookupError on others."""
+        if self.upload is None:
+            raise LookupError("the operation takes no file")
+        return self.upload
+
+    @property
+    def caller(self) -> Principal:
+        """Who asks; a LookupError on public operations, where nobody need be known."""
+        if self.principal is None:
+            raise LookupError("a public operation has no principal")
+        return self.principal
+
+    def path(self, name: str = "id") -> str:
+        """A parameter of the path. What could not be stored is replaced in it: it is no id then."""
+        given: str = self.http.match_info[name]
+        return given.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``data`` goes into the envelope. ``next_cursor``/``has_more`` only for lists with pages.
+    ``warnings`` go into ``meta``; those of a job that is shown are there anyway."""
+
+    data: Any
+    next_cursor: str | None = None
+    has_more: bool | None = None
+    warnings: Sequence[ApiWarning] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def unknown_value(name: str, value: str | None, known: Iterable[str]) -> Sequence[ApiWarning]:
+    """A warning where a filter is given a value that nothing can have."""
+    listed = list(known)
+    if value is None or value in listed:
+        return ()
+    message = f"Nothing has the {name} {shown(value)}: it is one of {', '.join(listed)}."
+    return (ApiWarning("unknown_value", message, name),)
+
+
+Handler = Callable[[Request], Awaitable[Answer | web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path of the contract.
+
+    ``scope``: the API key scope it needs (None: any credential will do). ``public``: nobody need
+    be known. ``body``/``query``: what is decoded and validated, unknown fields being ignored.
+    ``upload``: takes multipart/form-data with a part ``file``, received before the handler is
+    called (rest.http.uploads); ``body`` must be None. ``data``: type of the answer's ``data``, as
+    msgspec knows it. ``media``: the answer's content type where it is not an envelope.
+    ``idempotent``: honours ``Idempotency-Key``. ``deadline``: seconds, None for none (the handler
+    has its own)."""
+
+    method: str
+    path: str
+    tag: str
+    summary: str
+    handler: Handler
+    data: Any = dict[str, Any]
+    scope: str | None = None
+    public: bool = False
+    body: type[Struct] | None = None
+    query: type[Struct] | None = None
+    upload: bool = False
+    media: str = "application/json"
+    status: int = 200
+    outcome: str = "OK"
+    idempotent: bool = False
+    deadline: float | None = REQUEST_SECONDS
+    description: str = ""
+    conflicts: bool = False
+    """Whether 409 is among its answers."""
+    form: tuple[str, ...] = ()
+    """Text fields of an upload's form beyond the contract's."""
+    unused_form: tuple[str, ...] = ()
+    """Those of the contract's that have no effect."""
+
+    @property
+    def form_names(self) -> tuple[str, ...]:
+        """The parts of an upload's form that have an effect."""
+        names = (FILE, *TEXTS, *self.form)
+        return tuple(name for name in names if name not in self.unused_form)
+
+
+class Resource(Protocol):
+    """One noun of the contract."""
+
+    def operations(self) -> Sequence[Operation]: ...

@@ -1,0 +1,189 @@
+"""What a job's output holds, kind by kind: for the served document, and as a check in tests.
+
+A job is shown with ``output: dict``, as its kind wrote it; these structs say what that is. Members
+named ``…Url`` are signed addresses, good for a short while. Kinds may add members.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from pipelines.jobs.job import ApiWarning, JobType
+from rest.http.errors import Fault
+
+from .view import JobView
+
+
+class TtsOutput(Struct, rename="camel", kw_only=True):
+    """A take. ``script``: what was spoken, whose length (``characters``) is billed; ``delivery``:
+    what was applied, ``delivery_by`` whom, ``delivery_fallback``: why it was not the model."""
+
+    script: str
+    characters: int
+    audio_key: str
+    audio_url: str
+    duration_ms: int
+    format: str
+    sample_rate: int
+    model: str
+    voice: str
+    language: str
+    delivery: Literal["verbatim", "natural", "expressive"]
+    delivery_by: Literal["model", "rules"] | UnsetType = UNSET
+    delivery_fallback: str | UnsetType = UNSET
+    polished: bool
+
+
+class TranscriptWord(Struct):
+    """A word; times in seconds, ``confidence`` from 0 to 1."""
+
+    word: str
+    start: float
+    end: float
+    confidence: float
+
+
+class TranscriptSegment(Struct):
+    """A stretch of speech; times in seconds. ``words`` may be empty."""
+
+    start: float
+    end: float
+    text: str
+    words: list[TranscriptWord]
+
+
+class SttOutput(Struct, rename="camel", kw_only=True):
+    """A transcript. Its ``segments`` lie at ``transcript_url`` where they are many."""
+
+    text: str
+    language: str | None
+    duration_ms: int
+    model: str
+    file_name: str
+    segment_count: int
+    word_count: int
+    label: str | UnsetType = UNSET
+    segments: list[TranscriptSegment] | UnsetType = UNSET
+    transcript_key: str | UnsetType = UNSET
+    transcript_url: str | UnsetType = UNSET
+
+
+class VoiceCloneOutput(Struct, rename="camel", kw_only=True):
+    """A voice that was made. ``similarity``: cosine to the sample, as a speaker encoder hears it;
+    ``base_similarity``: that of the voice it was made from."""
+
+    voice_id: str
+    name: str
+    similarity: float
+    base_similarity: float
+    method: str
+    details: dict[str, Any]
+    preview_key: str | None
+    preview_url: str | UnsetType = UNSET
+
+
+class DubbingTranslation(Struct):
+    """Who translated. ``draft``: the translation is not assured; ``failed``: segments without
+    one."""
+
+    model: str
+    draft: bool
+    failed: int
+
+
+class DubbingOutput(Struct, rename="camel", kw_only=True):
+    """A dub. Its ``segments`` lie at ``segments_url`` where they are many."""
+
+    translation: DubbingTranslation
+    source_language: str | None
+    target_language: str
+    voice: str
+    model: str
+    format: str
+    file_name: str
+    characters: int
+    audio_key: str
+    audio_url: str
+    duration_ms: int
+    segments: list[dict[str, Any]] | UnsetType = UNSET
+    segments_key: str | UnsetType = UNSET
+    segments_url: str | UnsetType = UNSET
+    video_key: str | UnsetType = UNSET
+    video_url: str | UnsetType = UNSET
+    video_content_type: str | UnsetType = UNSET
+    source_srt_url: str | UnsetType = UNSET
+    source_vtt_url: str | UnsetType = UNSET
+    target_srt_url: str | UnsetType = UNSET
+    target_vtt_url: str | UnsetType = UNSET
+
+
+class BatchItemOutput(Struct, rename="camel", kw_only=True):
+    """One item, with its take's members where it is completed; ``errors``: why it was refused."""
+
+    index: int
+    job_id: str | None
+    status: Literal["queued", "running", "completed", "failed", "cancelled", "refused"]
+    progress: int
+    error: dict[str, Any] | None = None
+    errors: list[Fault] | UnsetType = UNSET
+    warnings: list[ApiWarning] = []
+    audio_url: str | UnsetType = UNSET
+    duration_ms: int | UnsetType = UNSET
+    script: str | UnsetType = UNSET
+
+
+class BatchOutput(Struct, kw_only=True):
+    """How the items ended; ``items`` on GET /api/batch/{id}."""
+
+    total: int
+    completed: int
+    failed: int
+    cancelled: int
+    refused: int = 0
+    items: list[BatchItemOutput] | UnsetType = UNSET
+
+
+class WebhookOutput(Struct, rename="camel", kw_only=True):
+    """A delivery that was taken, or given up."""
+
+    webhook_id: str
+    event_id: str
+    event: str
+    attempts: int
+    response_status: int | None
+
+
+class CleanupOutput(Struct, rename="camel", kw_only=True):
+    """How many of each were deleted."""
+
+    idempotency_keys: int
+    queue_log: int
+    deliveries: int
+    jobs: int
+    uploads: int
+    orphans: int
+
+
+OUTPUTS: dict[JobType, type[Struct]] = {
+    JobType.TTS: TtsOutput,
+    JobType.STT: SttOutput,
+    JobType.VOICE_CLONE: VoiceCloneOutput,
+    JobType.DUBBING: DubbingOutput,
+    JobType.BATCH: BatchOutput,
+    JobType.WEBHOOK: WebhookOutput,
+    JobType.CLEANUP: CleanupOutput,
+}
+
+
+def _job(type: JobType, output: type[Struct]) -> type[Struct]:
+    kind: Any = Literal[str(type)]
+    held: Any = output | None
+    name = output.__name__.removesuffix("Output") + "Job"
+    return msgspec.defstruct(
+        name, [("type", kind), ("output", held)], bases=(JobView,), rename="camel", kw_only=True
+    )
+
+
+JOBS = {type: _job(type, output) for type, output in OUTPUTS.items()}
+"""The contract's Job with its kind's output, by type."""

@@ -1,0 +1,249 @@
+"""Turns with an agent: one by a recording, and the history of all.
+
+A recording goes through the same core as a live call. Order: agent and conversation (404), then
+the conversation's turn to come (429), then a slot (503); only then is anything decoded. Nothing is
+stored of a turn that fails, or whose sender leaves; either gives the slot back.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from media.formats import SAMPLE_BYTES, milliseconds_of
+from pipelines.engines.base import ModelUnavailable
+from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
+from rest.http.departure import unless_gone
+from rest.http.errors import (
+    AgentNotUsable,
+    ApiError,
+    Internal,
+    NoSuchModel,
+    ProviderFailed,
+    Unavailable,
+)
+from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit
+from rest.http.operation import Answer, Request
+from rest.http.slot import slot
+from rest.jobs.jobs import Cursors
+from rest.jobs.view import JobViews
+from sessions.admission import Ticket
+from sessions.agent_config import session_config
+from sessions.channel import Channel, Vocabulary
+from sessions.core.config import SessionConfig
+from sessions.core.items import ReplyStatus
+from sessions.engines import LiveEngines, names_of
+from sessions.host import CallRequest, Journal
+from sessions.live import INTERNAL_ERROR, SERVER_SHUTDOWN
+from sessions.persistence import stored_turn
+from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel
+from sessions.recorded_turn import RecordedTurn
+from store.database import Database
+from store.ids import new_id
+from store.tenants.agents import Agent
+from store.tenants.turns import NewTurn, Turns
+
+from .agent_view import AgentTurnResult, shown_turn
+from .conversations import Conversation, Conversations
+from .turn_audio import FORMAT, encode_reply, no_speech, read_speech
+
+TURN_SECONDS = 120.0
+"""From the recording's arrival to the answer."""
+_TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
+
+
+class TurnHost(Protocol):
+    """What is needed of sessions.host.SessionHost."""
+
+    def admit(self) -> Ticket: ...
+
+    async def run(
+        self, request: CallRequest, channel: Channel, vocabulary: Vocabulary, journal: Journal
+    ) -> str: ...
+
+
+class TurnArtifacts(Protocol):
+    """Where replies go (pipelines.jobs.artifacts)."""
+
+    async def take_in(
+        self, workspace_id: str, kind: str, path_or_bytes: Path | bytes, *, content_type: str,
+        filename: str, duration_ms: int | None = None,
+    ) -> str: ...  # fmt: skip
+
+    async def delete(self, workspace_id: str, key: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TurnParts:
+    """What turns are made of. ``waiting_for``: why no call can be answered yet, None when one
+    can."""
+
+    database: Database
+    conversations: Conversations
+    host: TurnHost
+    engines: LiveEngines
+    artifacts: TurnArtifacts
+    encoder: EncoderMaker
+    views: JobViews
+    cursors: Cursors
+    waiting_for: Callable[[], str | None] = lambda: None
+
+
+class TurnsQuery(Struct):
+    """Which page of the history."""
+
+    cursor: Cursor | None = None
+    limit: Limit = DEFAULT_LIMIT
+
+
+class AgentTurns:
+    """Answers the two operations on an agent's turns, the agent being known."""
+
+    def __init__(self, parts: TurnParts, *, seconds: float = TURN_SECONDS) -> None:
+        self._parts = parts
+        self._turns = Turns(parts.database)
+        self._seconds = seconds
+
+    async def list(self, request: Request, agent: Agent) -> Answer:
+        """The newest turns first, those of live calls among them."""
+        query: TurnsQuery = request.query
+        page: dict[str, str] = {}
+        if query.cursor is not None:
+            page["before"] = self._parts.cursors.decode(query.cursor)
+        turns = await self._turns.list_of_agent(
+            request.workspace_id, agent.id, limit=query.limit + 1, **page
+        )
+        shown, more = turns[: query.limit], len(turns) > query.limit
+        views = self._parts.views
+        return Answer(
+            [
+                shown_turn(t, views.url(request, t.audio_key) if t.audio_key else None)
+                for t in shown
+            ],
+            next_cursor=self._parts.cursors.encode(shown[-1].id) if more else None,
+            has_more=more,
+        )
+
+    async def take(self, request: Request, agent: Agent) -> Answer:
+        """One turn by a recording."""
+        return await unless_gone(request.http, self._take(request, agent))
+
+    async def _take(self, request: Request, agent: Agent) -> Answer:
+        upload = request.file
+        config = self._config(agent, upload.model, upload.language)
+        asked = upload.conversation_id
+        conversations = self._parts.conversations
+        try:
+            async with (
+                conversations.turn(request.workspace_id, agent.id, asked) as conversation,
+                asyncio.timeout(self._seconds),
+            ):
+                turn, pcm = await self._hold(
+                    request.workspace_id, agent.id, config, upload.path, conversation
+                )
+                return await self._keep(request, agent.id, config, conversation, turn, pcm)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"The turn was not over within {self._seconds:g} s and was given up.",
+                openai_code="timeout", reason="timeout", retry_after=5,
+            ) from error  # fmt: skip
+
+    # ------------------------------------------------------------------ before the turn
+
+    def _config(self, agent: Agent, model: str | None, language: str | None) -> SessionConfig:
+        """The agent's configuration with the turn's own wishes; raises NoSuchModel."""
+        if (waiting := self._parts.waiting_for()) is not None:
+            raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
+        config = replace(session_config(agent), turn_detection=RECORDED, tools=(), servers=())
+        config = replace(config, model=model or config.model, language=language or config.language)
+        if _TAG.fullmatch(config.language) is None:
+            raise NoSuchModel("The language is none: send a tag such as 'en'.", param="language")
+        given = {"model": model, "language": language}
+        for fault in self._parts.engines.name_faults(names_of(config)):
+            field = fault.field if fault.field == "model" else "language"
+            if given[field]:
+                raise NoSuchModel(fault.message, param=field)
+            raise AgentNotUsable(
+                f"The agent cannot answer as it is set up. {fault.message} Change it: PATCH "
+                f"/api/agents/{agent.id}.",
+                param=fault.field,
+            )
+        return config
+
+    # ------------------------------------------------------------------ the turn
+
+    async def _hold(
+        self, workspace_id: str, agent_id: str, config: SessionConfig, recording: Path,
+        conversation: Conversation,
+    ) -> tuple[NewTurn, bytearray]:  # fmt: skip
+        """The turn and the reply's audio."""
+        with slot(self._parts.host):
+            try:
+                model = self._parts.engines.vad_model
+            except ModelUnavailable as error:
+                raise Unavailable(str(error), retry_after=5) from error
+            speech = await asyncio.to_thread(read_speech, recording, model)
+            recorded = RecordedTurn()
+            channel = RecordedChannel(speech, conversation.history, recorded)
+            call = CallRequest(new_id("call"), workspace_id, agent_id, config)
+            reason = await self._parts.host.run(call, channel, recorded, recorded)
+        return _outcome(recorded, reason, conversation.next_number), channel.reply
+
+    async def _keep(
+        self, request: Request, agent_id: str, config: SessionConfig, conversation: Conversation,
+        turn: NewTurn, pcm: bytearray,
+    ) -> Answer:  # fmt: skip
+        workspace_id, artifacts = request.workspace_id, self._parts.artifacts
+        duration = milliseconds_of(len(pcm) // SAMPLE_BYTES, OUTPUT_RATE)
+        result = AgentTurnResult(
+            turn_id=turn.id,
+            conversation_id=conversation.id,
+            user_transcript=turn.user_text,
+            assistant_text=turn.reply_text,
+            assistant_audio_url=UNSET,
+            duration_ms=duration,
+        )
+        async with contextlib.AsyncExitStack() as undo:
+            if pcm:
+                audio = await asyncio.to_thread(encode_reply, pcm, self._parts.encoder)
+                key = await artifacts.take_in(
+                    workspace_id, "turn", audio, content_type=CONTENT_TYPES[FORMAT],
+                    filename=f"{turn.id}.{FORMAT}", duration_ms=duration,
+                )  # fmt: skip
+                undo.push_async_callback(artifacts.delete, workspace_id, key)
+                turn = replace(turn, audio_key=key)
+                result.assistant_audio_url = self._parts.views.url(request, key)
+            told = msgspec.to_builtins(config)
+            await self._parts.conversations.store(workspace_id, agent_id, conversation, turn, told)
+            undo.pop_all()
+        return Answer(result)
+
+
+def _outcome(recorded: RecordedTurn, reason: str, number: int) -> NewTurn:
+    """The turn as it is stored; raises ApiError where there was no reply."""
+    fault, record = recorded.fault, recorded.reply
+    if reason == SERVER_SHUTDOWN:
+        raise Unavailable("The server is shutting down. Please try again.", retry_after=5)
+    if reason == INTERNAL_ERROR:
+        raise Internal("Something went wrong on the server; its log has the details.")
+    if fault is not None:
+        raise _refusal(fault.code, fault.message)
+    if not any(letter.isalnum() for letter in recorded.user_text):
+        raise no_speech()
+    if record is None or record.status in (ReplyStatus.CANCELLED, ReplyStatus.FAILED):
+        raise ProviderFailed("The agent gave no reply. Please try again.")
+    if not record.reply_text.strip():
+        raise ProviderFailed("The chat model had nothing to say. Please try again.")
+    return replace(stored_turn(record), number=number, user_text=recorded.user_text)
+
+
+def _refusal(code: str, message: str) -> ApiError:
+    if code == ModelUnavailable.code:
+        return NoSuchModel(message, param="model")
+    return ProviderFailed(message)

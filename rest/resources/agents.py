@@ -1,0 +1,205 @@
+"""Agents as a resource: what conversations are held with, and the conversations held."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct
+
+from pipelines.engines.chat.call_names import CallNames, NameField
+from pipelines.ssrf import CustomerHttp, UrlRefused
+from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
+from rest.http.fields import Cursor
+from rest.http.operation import Answer, Operation, Request
+from rest.http.uploads import CONVERSATION
+from sessions.agent_tools import InvalidTools, check_tools
+from sessions.core.config import SessionConfig
+from sessions.engines import LiveEngines
+from store.ids import is_id
+from store.tenants.agents import Agent, Agents, NewAgent
+from store.vault import Vault
+
+from .agent_turns import AgentTurns, TurnParts, TurnsQuery
+from .agent_view import (
+    AgentChanges,
+    AgentCreate,
+    AgentTurnResult,
+    AgentView,
+    TurnView,
+    shown_agent,
+)
+
+READ, WRITE = "agents:read", "agents:write"
+MAX_AGENTS = 500
+"""Of one answer."""
+
+_DEFAULTS = dataclasses.asdict(NewAgent(name=""))
+_AT_FAULT: dict[NameField, tuple[str, ...]] = {
+    "model": ("model",),
+    "speech_model": ("tts_model",),
+    "voice": ("voice", "language", "tts_model"),
+    "language": ("language", "tts_model"),
+}
+"""The fields of an agent that may be why a name of its calls is not served."""
+_WIRE_NAMES = {"tts_model": "ttsModel"}
+
+
+class AgentsQuery(Struct):
+    """The contract has no pages here: without these, all agents there usually are."""
+
+    cursor: Cursor | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_AGENTS)] = MAX_AGENTS
+
+
+class AgentResource:
+    """The contract's tag Agents. ``guard``: decides which URLs tools may have; ``vault``: seals
+    what their headers hold."""
+
+    def __init__(self, parts: TurnParts, guard: CustomerHttp, vault: Vault | None = None) -> None:
+        self._agents = Agents(parts.database, vault)
+        self._cursors = parts.cursors
+        self._engines: LiveEngines = parts.engines
+        self._guard = guard
+        self._turns = AgentTurns(parts)
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        many, one = "/api/agents", "/api/agents/{id}"
+        return [
+            Operation(
+                *("GET", many, "Agents", "List voice agents", self._list),
+                data=list[AgentView], scope=READ, query=AgentsQuery,
+            ),
+            Operation(
+                *("POST", many, "Agents", "Create a voice agent", self._create),
+                data=AgentView, scope=WRITE, body=AgentCreate, outcome="Created", idempotent=True,
+            ),
+            Operation(
+                *("GET", one, "Agents", "Get an agent", self._get), data=AgentView, scope=READ
+            ),
+            Operation(
+                *("PATCH", one, "Agents", "Update an agent", self._update),
+                data=AgentView, scope=WRITE, body=AgentChanges,
+            ),
+            Operation(
+                *("DELETE", one, "Agents", "Delete an agent", self._delete),
+                scope=WRITE, outcome="Deleted",
+                description="Its calls and turns stay. Where the default agent is deleted,"
+                " a new one is made when it is needed.",
+            ),
+            Operation(
+                *("POST", f"{one}/turn", "Agents"),
+                "One conversation turn (multipart user audio → transcript + reply + spoken"
+                " reply URL)",
+                self._turn, data=AgentTurnResult, scope=WRITE, upload=True, idempotent=True,
+                deadline=None, form=(CONVERSATION,), unused_form=("label",),
+                description="The first turn begins a conversation. Send its `conversationId`"
+                " (form field) with the next turn to go on with it.",
+            ),
+            Operation(
+                *("GET", f"{one}/turns", "Agents", "Conversation history", self._history),
+                data=list[TurnView], scope=READ, query=TurnsQuery,
+                description="Newest first, with the turns of live calls.",
+            ),
+        ]  # fmt: skip
+
+    async def _list(self, request: Request) -> Answer:
+        query: AgentsQuery = request.query
+        after = self._cursors.decode(query.cursor) if query.cursor is not None else ""
+        agents = await self._agents.list(request.workspace_id, limit=query.limit + 1, after=after)
+        shown, more = agents[: query.limit], len(agents) > query.limit
+        return Answer(
+            [shown_agent(agent) for agent in shown],
+            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
+            has_more=more,
+        )
+
+    async def _create(self, request: Request) -> Answer:
+        given = _given(request.body)
+        await self._check(given, _DEFAULTS | given)
+        made = await self._agents.create(request.workspace_id, NewAgent(**given))
+        return Answer(shown_agent(made))
+
+    async def _get(self, request: Request) -> Answer:
+        return Answer(shown_agent(await self._agent(request)))
+
+    async def _update(self, request: Request) -> Answer:
+        agent = await self._agent(request)
+        changes = _given(request.body)
+        if not changes:
+            return Answer(shown_agent(agent))
+        await self._check(changes, dataclasses.asdict(agent) | changes)
+        changed = await self._agents.update(request.workspace_id, agent.id, changes)
+        if changed is None:
+            raise _absent()
+        return Answer(shown_agent(changed))
+
+    async def _delete(self, request: Request) -> Answer:
+        agent = await self._agent(request)
+        if not await self._agents.delete(request.workspace_id, agent.id):
+            raise _absent()
+        return Answer({"id": agent.id, "deleted": True})
+
+    async def _turn(self, request: Request) -> Answer:
+        return await self._turns.take(request, await self._agent(request))
+
+    async def _history(self, request: Request) -> Answer:
+        return await self._turns.list(request, await self._agent(request))
+
+    async def _check(self, given: dict[str, Any], whole: dict[str, Any]) -> None:
+        """Check what is given of an agent that will be as ``whole``: NoSuchModel for a model that
+        calls cannot use (one that is known and not live just now will do), ValidationFailed for a
+        voice or language, and for tools that cannot be."""
+        if "tools" in given:
+            try:
+                given["tools"] = check_tools(given["tools"])
+            except InvalidTools as error:
+                raise ValidationFailed(str(error), param="tools") from error
+            await self._admit_tools(given["tools"])
+        names = CallNames(
+            model=whole["model"],
+            speech_model=whole["tts_model"],
+            voice=whole["voice"],
+            language=whole["language"] or SessionConfig().language,
+        )
+        for fault in self._engines.name_faults(names):
+            field = next((f for f in _AT_FAULT.get(fault.field, ()) if f in given), None)
+            if field is None or fault.known:
+                continue
+            if fault.field in ("model", "speech_model"):
+                raise NoSuchModel(fault.message, param=_WIRE_NAMES.get(field, field))
+            raise ValidationFailed(fault.message, param=_WIRE_NAMES.get(field, field))
+
+    async def _admit_tools(self, tools: list[dict[str, Any]]) -> None:
+        """Raise ValidationFailed for the URL of a tool that may not be called."""
+        for index, tool in enumerate(tools):
+            name = "url" if "url" in tool else "server_url"
+            try:
+                await self._guard.admit(tool[name])
+            except UrlRefused as refusal:
+                raise ValidationFailed(
+                    str(refusal), param=f"tools[{index}].{name}", reason="url_refused"
+                ) from refusal
+
+    async def _agent(self, request: Request) -> Agent:
+        agent_id = request.path()
+        agent = None
+        if is_id(agent_id):
+            agent = await self._agents.get(request.workspace_id, agent_id)
+        if agent is None:
+            raise _absent()
+        return agent
+
+
+def _given(body: AgentCreate | AgentChanges) -> dict[str, Any]:
+    """What was given of an agent, by the names of NewAgent; an empty text is the default."""
+    sent = {name: getattr(body, name) for name in body.__struct_fields__}
+    given = {name: value for name, value in sent.items() if value is not UNSET}
+    for name in ("model", "tts_model", "voice", "language"):
+        if given.get(name) == "":
+            given[name] = _DEFAULTS[name]
+    return given
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such agent.")

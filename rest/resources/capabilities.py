@@ -1,0 +1,187 @@
+"""Capabilities: what this server can do now, and what it lacks where it cannot.
+
+Nothing is claimed that is not live: everything is asked of the engines (rest.resources.survey), and
+what is not there says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from media.files.limits import DEFAULT_LIMITS
+from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.jobs import JobEngines
+from pipelines.engines.status import EngineStatus, Role
+from pipelines.speech.order import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
+from pipelines.speech.prosody import MAX_CHARACTERS as MAX_PREPARED
+from pipelines.speech.script import TAGS
+from pipelines.transcription.subtitles import FORMATS as EXPORTS
+from rest.http.fields import AUDIO_FORMATS, MAX_TEXT
+from rest.jobs.speech_requests import MAX_ITEMS, MAX_SPEED, MIN_SPEED
+
+from .capability_view import (
+    Batch,
+    CapabilitiesView,
+    Chat,
+    Dubbing,
+    Hearing,
+    Limits,
+    Realtime,
+    Speech,
+    SpeechModel,
+    SpeedRange,
+    VoiceCloning,
+)
+from .survey import Survey, Surveyed
+
+CHAT = "verinova-stable"
+"""The contract's name of the chat model."""
+HEARING = "default"
+CLONING_METHOD = "style_match"
+"""A voice is matched to the sample, not copied from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformLimits:
+    """What this installation takes: bytes of an upload, seconds of audio, requests a minute (0: no
+    limit)."""
+
+    max_upload_bytes: int = 2 * 1024**3
+    max_media_seconds: float = DEFAULT_LIMITS.max_seconds
+    requests_per_minute: int = 600
+
+
+class Capabilities:
+    """Asks the engines. ``answers_calls``: whether a live call would be answered."""
+
+    def __init__(
+        self, engines: JobEngines, survey: Survey, limits: PlatformLimits,
+        answers_calls: Callable[[], bool], *, polish: bool = True,
+    ) -> None:  # fmt: skip
+        self._engines = engines
+        self._survey = survey
+        self._limits = limits
+        self._answers_calls = answers_calls
+        self._polish = polish
+
+    async def view(self) -> CapabilitiesView:
+        """What is live now."""
+        surveyed = await self._survey.taken()
+        limits = self._limits
+        chat, hearing = self._chat(), self._hearing()
+        return CapabilitiesView(
+            tts=self._speech(surveyed, chat),
+            stt=hearing,
+            llm=chat,
+            voice_cloning=self._cloning(surveyed),
+            dubbing=_dubbing(surveyed, hearing),
+            batch=Batch(MAX_ITEMS),
+            realtime=Realtime(self._answers_calls(), "/v1/realtime", "/v1/realtime/calls"),
+            limits=Limits(
+                max_upload_bytes=limits.max_upload_bytes,
+                max_media_seconds=limits.max_media_seconds,
+                max_text_characters=MAX_TEXT,
+                requests_per_minute=limits.requests_per_minute,
+            ),
+        )
+
+    def _speech(self, surveyed: Surveyed, chat: Chat) -> Speech:
+        models = [self._speech_model(surveyed, model) for model in surveyed.spoken]
+        return Speech(
+            available=any(model.available for model in models),
+            models=models,
+            languages=surveyed.spoken[STABLE],
+            formats=list(AUDIO_FORMATS),
+            speed=SpeedRange(MIN_SPEED, MAX_SPEED),
+            delivery=["verbatim", *(["natural", "expressive"] if chat.available else [])],
+            tags={tag: [f"<{name}>" for name in names] for tag, names in TAGS.items()},
+            polish=self._polish,
+            streaming=models[0].available,
+            max_characters=MAX_TEXT,
+            max_prepared_characters=MAX_PREPARED,
+        )
+
+    def _speech_model(self, surveyed: Surveyed, model: str) -> SpeechModel:
+        expressive = model == EXPRESSIVE
+        return SpeechModel(
+            id=model,
+            available=bool(surveyed.live(model)),
+            languages=surveyed.spoken[model],
+            formats=list(EXPRESSIVE_FORMATS if expressive else AUDIO_FORMATS),
+            streaming=not expressive,
+            voices=len(self._engines.voices(model)),
+            cloned_voices=not expressive and bool(surveyed.cloned),
+            emotion=expressive,
+        )
+
+    def _hearing(self) -> Hearing:
+        live = [one for one in self._engines.statuses() if one.live and one.role is Role.FILES]
+        reason = _lack(lambda: self._engines.check_transcription(HEARING, None))
+        return Hearing(
+            available=reason is None,
+            reason=reason,
+            models=[one.model_id for one in live],
+            languages=_languages(live),
+            language_detection=reason is None,
+            word_times=reason is None,
+            exports=list(EXPORTS),
+        )
+
+    def _chat(self) -> Chat:
+        try:
+            model = self._engines.chat(CHAT).model_id
+        except ModelUnavailable as error:
+            return Chat(available=False, reason=str(error), name=CHAT, model=None)
+        notes = [
+            status.note
+            for status in self._engines.statuses()
+            if (status.role, status.model_id) == (Role.CHAT, model)
+        ]
+        note = next(iter(notes), "") or None
+        return Chat(available=True, reason=None, name=CHAT, model=model, note=note)
+
+    def _cloning(self, surveyed: Surveyed) -> VoiceCloning:
+        reason = _lack(self._engines.check_cloning)
+        if reason is None and not surveyed.cloned:
+            reason = "No engine that is live speaks with cloned voices."
+        languages = surveyed.cloned if reason is None else []
+        return VoiceCloning(
+            available=reason is None, reason=reason, method=CLONING_METHOD, languages=languages
+        )
+
+
+def _dubbing(surveyed: Surveyed, hearing: Hearing) -> Dubbing:
+    spoken = set(surveyed.live(STABLE))
+
+    def dubbed(pairs: dict[str, list[str]]) -> dict[str, list[str]]:
+        found = {
+            source: [target for target in targets if target in spoken]
+            for source, targets in pairs.items()
+            if not hearing.languages or source in hearing.languages
+        }
+        return {source: targets for source, targets in found.items() if targets}
+
+    if not hearing.available:
+        return Dubbing(available=False, reason=hearing.reason, targets={}, drafts={})
+    targets, drafts = dubbed(surveyed.translated), dubbed(surveyed.drafts)
+    reason = None
+    if not targets:
+        reason = "No language is translated and spoken" + (
+            ", but as a draft: send allowDraft." if drafts else "."
+        )
+    return Dubbing(available=reason is None, reason=reason, targets=targets, drafts=drafts)
+
+
+def _languages(statuses: list[EngineStatus]) -> list[str]:
+    if any(not status.languages for status in statuses):
+        return []
+    return sorted({tag for status in statuses for tag in status.languages})
+
+
+def _lack(check: Callable[[], Any]) -> str | None:
+    """Why a check fails; None where it does not."""
+    try:
+        check()
+    except ModelUnavailable as error:
+        return str(error)
+    return None

@@ -1,0 +1,135 @@
+"""Projects as a resource: listed, made, changed, deleted."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET, Struct, UnsetType
+
+from rest.http.errors import NotFound
+from rest.http.fields import DEFAULT_LIMIT, Cursor, Description, Limit, Name
+from rest.http.operation import Answer, Operation, Request
+from rest.http.pagination import Cursors
+from rest.jobs.view import timestamp
+from store.database import Database
+from store.ids import is_id
+from store.tenants.projects import Project, Projects
+
+READ, WRITE = "projects:read", "projects:write"
+
+
+class ProjectCreate(Struct):
+    """The contract's ProjectCreate."""
+
+    name: Name
+    description: Description = ""
+
+
+class ProjectUpdate(Struct):
+    """The contract's ProjectCreate, as a change: what it does not ask for may be left out, and
+    stays."""
+
+    name: Name
+    description: Description | UnsetType = UNSET
+
+
+class ProjectsQuery(Struct):
+    """Which page of the list."""
+
+    cursor: Cursor | None = None
+    limit: Limit = DEFAULT_LIMIT
+
+
+class ProjectView(Struct, rename="camel"):
+    """A project as it is shown."""
+
+    id: str
+    name: str
+    description: str
+    created_at: str
+    updated_at: str
+
+
+class Deleted(Struct):
+    """A project that is gone."""
+
+    id: str
+    deleted: bool = True
+
+
+class ProjectResource:
+    """The contract's tag Projects."""
+
+    def __init__(self, database: Database, cursors: Cursors) -> None:
+        self._projects = Projects(database)
+        self._cursors = cursors
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        path, one, tag = "/api/projects", "/api/projects/{id}", "Projects"
+        return [
+            Operation(
+                *("GET", path, tag, "List projects", self._list),
+                data=list[ProjectView], scope=READ, query=ProjectsQuery,
+            ),
+            Operation(
+                *("POST", path, tag, "Create a project", self._create), outcome="Created",
+                data=ProjectView, scope=WRITE, body=ProjectCreate, idempotent=True,
+            ),
+            Operation(
+                *("PATCH", one, tag, "Update a project", self._update),
+                data=ProjectView, scope=WRITE, body=ProjectUpdate,
+            ),
+            Operation(
+                *("DELETE", one, tag, "Delete a project", self._delete), data=Deleted, scope=WRITE,
+                outcome="Deleted",
+            ),
+        ]  # fmt: skip
+
+    async def _list(self, request: Request) -> Answer:
+        query: ProjectsQuery = request.query
+        after = self._cursors.decode(query.cursor) if query.cursor is not None else None
+        found = await self._projects.list(request.workspace_id, limit=query.limit + 1, after=after)
+        shown, more = found[: query.limit], len(found) > query.limit
+        return Answer(
+            [_view(project) for project in shown],
+            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
+            has_more=more,
+        )
+
+    async def _create(self, request: Request) -> Answer:
+        asked: ProjectCreate = request.body
+        made = await self._projects.create(request.workspace_id, asked.name, asked.description)
+        return Answer(_view(made))
+
+    async def _update(self, request: Request) -> Answer:
+        asked: ProjectUpdate = request.body
+        changes = {"name": asked.name}
+        if asked.description is not UNSET:
+            changes["description"] = asked.description
+        project = None
+        if is_id(request.path()):
+            project = await self._projects.update(request.workspace_id, request.path(), changes)
+        if project is None:
+            raise _absent()
+        return Answer(_view(project))
+
+    async def _delete(self, request: Request) -> Answer:
+        project_id = request.path()
+        if not is_id(project_id) or not await self._projects.delete(
+            request.workspace_id, project_id
+        ):
+            raise _absent()
+        return Answer(Deleted(project_id))
+
+
+def _view(project: Project) -> ProjectView:
+    return ProjectView(
+        id=project.id,
+        name=project.name,
+        description=project.description,
+        created_at=timestamp(project.created_at),
+        updated_at=timestamp(project.updated_at),
+    )
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such project.")

@@ -1,0 +1,312 @@
+"""Voices as a resource: those of the workspace, those that engines bring, and cloning.
+
+A voice is cloned only with the consent of the person whose voice it is: who gave it here, and
+when, stands with the voice.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from pipelines.clone import CloneOrder
+from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.jobs import JobEngines, VoiceInfo
+from pipelines.engines.status import Role
+from pipelines.jobs.artifacts import Artifacts
+from pipelines.jobs.job import JobType, NewJob
+from pipelines.jobs.queue import JobQueue
+from pipelines.speech.order import EXPRESSIVE, STABLE
+from rest.accounts.auth import Principal
+from rest.http.errors import ConsentMissing, NoSuchModel, NotFound, ValidationFailed
+from rest.http.fields import DEFAULT_LIMIT, Cursor, LanguageTag, Limit, ModelId, Name, StorageKey
+from rest.http.operation import Answer, Operation, Request, unknown_value
+from rest.http.pagination import Cursors
+from rest.jobs.view import JobRef, JobViews, timestamp
+from rest.openapi.schemas import REQUIRED
+from store.database import Database
+from store.ids import is_id
+from store.tenants.objects import StoredObject
+from store.tenants.voices import Voice, Voices
+
+from .voice_samples import KIND, SampleView, VoiceDetection, VoiceSamples
+
+READ, WRITE = "voices:read", "voices:write"
+UPLOAD_SECONDS = 1800.0
+"""For the whole request; the upload itself has its deadlines in rest.http.uploads."""
+DEFAULT_LANGUAGE = "en"
+SOURCES = ("cloned", "imported")
+_LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9]{1,8})*")
+
+
+class VoiceClone(Struct, kw_only=True, rename="camel"):
+    """The contract's VoiceClone. ``language`` omitted: the sample's, else English."""
+
+    name: Name
+    sample_storage_key: StorageKey
+    language: LanguageTag | UnsetType = UNSET
+    # whatever is not true, nothing included, has a refusal of its own, so all of it gets in here
+    consent: Annotated[
+        Any,
+        Meta(
+            description="That the person whose voice it is agreed.",
+            extra_json_schema={"type": "boolean", "enum": [True], REQUIRED: True},
+        ),
+    ] = UNSET
+
+
+class VoicesQuery(Struct):
+    """What is listed. ``source``: cloned or imported; another one matches nothing,
+    which a warning says."""
+
+    source: Annotated[str, Meta(max_length=50)] | None = None
+    cursor: Cursor | None = None
+    limit: Limit = DEFAULT_LIMIT
+
+
+class CatalogQuery(Struct):
+    """Whose voices are shown; omitted: those of every model."""
+
+    model: ModelId | None = None
+
+
+class VoiceView(Struct, rename="camel", kw_only=True):
+    """The contract's Voice, and more. ``preview_url``: signed for a short while; ``model``: what
+    to speak with it; ``similarity``: cosine to the sample, as a speaker encoder hears it."""
+
+    id: str
+    name: str
+    provider_voice_id: str
+    source_type: str
+    preview_url: str | UnsetType = UNSET
+    language: str | None = None
+    model: str
+    similarity: float | None = None
+    created_at: str
+
+
+class CatalogVoice(Struct, rename="camel", kw_only=True):
+    """A builtin voice. ``quality``: good, weak or robotic, as measured for its language;
+    ``models``: those that speak with it now."""
+
+    id: str
+    name: str
+    language: str
+    engine: str
+    gender: str | None
+    quality: str
+    models: list[str]
+
+
+class CatalogView(Struct):
+    """The builtin voices of ``model``, or of every model where none was named."""
+
+    model: str | None
+    voices: list[CatalogVoice]
+
+
+class VoiceDeleted(Struct, rename="camel"):
+    """A voice that is gone, and what went with it. A sample that other voices were made after
+    stays."""
+
+    id: str
+    sample_deleted: bool
+    preview_deleted: bool
+    deleted: bool = field(default=True)
+
+
+class VoiceResource:
+    """The contract's tag Voices."""
+
+    def __init__(
+        self, database: Database, engines: JobEngines, artifacts: Artifacts, views: JobViews,
+        cursors: Cursors, detection: VoiceDetection,
+    ) -> None:  # fmt: skip
+        self._voices = Voices(database)
+        self._queue = JobQueue(database)
+        self._engines = engines
+        self._artifacts = artifacts
+        self._samples = VoiceSamples(artifacts, detection)
+        self._views = views
+        self._cursors = cursors
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        path, one, tag = "/api/voices", "/api/voices/{id}", "Voices"
+        return [
+            Operation(
+                *("GET", path, tag, "List workspace voices", self._list),
+                data=list[VoiceView], scope=READ, query=VoicesQuery,
+            ),
+            Operation(
+                *("GET", f"{path}/catalog", tag, "Live builtin voice catalog", self._catalog),
+                data=CatalogView, scope=READ, query=CatalogQuery,
+            ),
+            Operation(
+                *("POST", f"{path}/samples", tag, "Upload a clone reference clip (multipart)"),
+                self._take_in, data=SampleView, scope=WRITE, upload=True, idempotent=True,
+                deadline=UPLOAD_SECONDS,
+                description="From 2.5 seconds to 5 minutes, with at least 2 seconds of speech"
+                " that is neither distorted nor drowned in noise.",
+            ),
+            Operation(
+                "POST", f"{path}/clone", tag, "Create a cloned voice (consent required, async)",
+                self._clone, data=JobRef, scope=WRITE, body=VoiceClone, idempotent=True,
+                status=202, outcome="Job accepted",
+                description="The job's output has `voiceId`, and how like the sample the voice"
+                " is (`similarity`) beside how like the default voice was (`baseSimilarity`).",
+            ),
+            Operation(*("GET", one, tag, "Get a voice", self._get), data=VoiceView, scope=READ),
+            Operation(
+                *("DELETE", one, tag, "Delete a voice", self._delete), data=VoiceDeleted,
+                scope=WRITE, outcome="Deleted",
+            ),
+        ]  # fmt: skip
+
+    # ------------------------------------------------------------------ of the workspace
+
+    async def _list(self, request: Request) -> Answer:
+        query: VoicesQuery = request.query
+        found = await self._voices.list(
+            request.workspace_id,
+            source=query.source,
+            limit=query.limit + 1,
+            after=self._cursors.decode(query.cursor) if query.cursor is not None else None,
+        )
+        shown, more = found[: query.limit], len(found) > query.limit
+        return Answer(
+            [self._view(request, voice) for voice in shown],
+            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
+            has_more=more,
+            warnings=unknown_value("source", query.source, SOURCES),
+        )
+
+    async def _get(self, request: Request) -> Answer:
+        voice_id = request.path()
+        voice = None
+        if is_id(voice_id):
+            voice = await self._voices.get(request.workspace_id, voice_id)
+        if voice is None:
+            raise _absent()
+        return Answer(self._view(request, voice))
+
+    async def _delete(self, request: Request) -> Answer:
+        workspace_id, voice_id = request.workspace_id, request.path()
+        voice = await self._voices.delete(workspace_id, voice_id) if is_id(voice_id) else None
+        if voice is None:
+            raise _absent()
+        preview = sample = False
+        if voice.preview_key is not None:
+            preview = await self._artifacts.delete(workspace_id, voice.preview_key)
+        key = voice.sample_key
+        if key is not None and not await self._voices.needs_sample(workspace_id, key):
+            sample = await self._artifacts.delete(workspace_id, key)
+        return Answer(VoiceDeleted(voice.id, sample_deleted=sample, preview_deleted=preview))
+
+    def _view(self, request: Request, voice: Voice) -> VoiceView:
+        key = voice.preview_key
+        return VoiceView(
+            id=voice.id,
+            name=voice.name,
+            provider_voice_id=voice.provider_voice_id,
+            source_type=voice.source_type,
+            preview_url=self._views.url(request, key) if key is not None else UNSET,
+            language=voice.language,
+            model=voice.model,
+            similarity=None if voice.similarity is None else round(voice.similarity, 4),
+            created_at=timestamp(voice.created_at),
+        )
+
+    # ------------------------------------------------------------------ of the engines
+
+    async def _catalog(self, request: Request) -> Answer:
+        query: CatalogQuery = request.query
+        named = query.model
+        models = [named] if named is not None else self._models()
+        found: dict[tuple[str, str], tuple[VoiceInfo, list[str]]] = {}
+        for model in models:
+            for info in self._engines.voices(model):
+                found.setdefault((info.engine, info.id), (info, []))[1].append(model)
+        if named is not None and not found:
+            raise NoSuchModel(
+                "No engine that is live speaks for this model: see GET /api/models.", param="model"
+            )
+        voices = [
+            CatalogVoice(
+                id=info.id, name=info.name, language=info.language, engine=info.engine,
+                gender=info.gender, quality=info.quality, models=serving,
+            )
+            for info, serving in found.values()
+        ]  # fmt: skip
+        return Answer(CatalogView(named, voices))
+
+    def _models(self) -> list[str]:
+        """Every model that speaks, each once."""
+        speaking = [
+            status.model_id
+            for status in self._engines.statuses()
+            if status.role is Role.SPEECH and status.live
+        ]
+        return list(dict.fromkeys([STABLE, EXPRESSIVE, *speaking]))
+
+    # ------------------------------------------------------------------ cloning
+
+    async def _take_in(self, request: Request) -> Answer:
+        return Answer(await self._samples.take_in(request.workspace_id, request.file))
+
+    async def _clone(self, request: Request) -> Answer:
+        asked: VoiceClone = request.body
+        if asked.consent is not True:
+            raise ConsentMissing(
+                "A voice is cloned only with the consent of the person whose voice it is: send"
+                " consent: true if they gave it.",
+                param="consent",
+            )
+        workspace_id, key = request.workspace_id, asked.sample_storage_key
+        sample = await self._artifacts.find(workspace_id, key)
+        if sample is None or sample.kind != KIND:
+            raise NotFound("There is no such sample.", param="sampleStorageKey")
+        order = CloneOrder(
+            name=asked.name,
+            sample_key=key,
+            language=self._language(asked.language or None, sample),
+            consent_by=_who(request.caller),
+            consent_at=datetime.now(UTC),
+        )
+        new = NewJob(JobType.VOICE_CLONE, msgspec.to_builtins(order))
+        job = await self._queue.submit(workspace_id, new)
+        return Answer(JobRef(job.id, job.status))
+
+    def _language(self, asked: str | None, sample: StoredObject) -> str:
+        """The voice's language; raises ValidationFailed and NoSuchModel."""
+        tag = asked or str(sample.details.get("language") or DEFAULT_LANGUAGE)
+        found = _LANGUAGE.fullmatch(tag)
+        if found is None:
+            raise ValidationFailed(
+                "language is a BCP 47 tag, such as en or pt-BR.", param="language"
+            )
+        try:
+            self._engines.check_cloning()
+        except ModelUnavailable as error:
+            raise NoSuchModel(str(error), param="model") from error
+        statuses = self._engines.statuses()
+        cloners = [status for status in statuses if status.role is Role.CLONING and status.live]
+        spoken = {language for cloner in cloners for language in cloner.languages}
+        if spoken and found[1].lower() not in spoken:
+            raise NoSuchModel(
+                f"Voices are cloned in these languages now: {', '.join(sorted(spoken))}.",
+                param="language",
+            )
+        return tag
+
+
+def _who(caller: Principal) -> str:
+    """The user or the API key that asks."""
+    return caller.user_id or caller.key_id or caller.kind
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such voice.")

@@ -1,0 +1,221 @@
+"""Webhooks as a resource: where a workspace wants events told, and how telling them went."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from pipelines.ssrf import MAX_URL, UrlRefused
+from pipelines.webhooks.signature import new_secret
+from rest.http.errors import NotFound, ValidationFailed, WrongState
+from rest.http.operation import Answer, Operation, Request
+from rest.jobs.view import timestamp
+from store.database import Database
+from store.ids import is_id
+from store.tenants.deliveries import Deliveries, Delivery
+from store.tenants.webhooks import MAX_WEBHOOKS, Webhook, Webhooks
+
+READ, WRITE = "webhooks:read", "webhooks:write"
+MAX_DELIVERIES = 100
+"""Of one answer."""
+
+Url = Annotated[
+    str, Meta(max_length=MAX_URL, extra_json_schema={"format": "uri", "pattern": "^https?://"})
+]
+EventName = Literal[
+    "*",
+    "tts.completed", "tts.failed",
+    "stt.completed", "stt.failed",
+    "voice_clone.completed", "voice_clone.failed",
+    "dubbing.completed", "dubbing.failed",
+    "batch.completed", "batch.failed",
+    "job.completed", "job.failed",
+]  # fmt: skip
+
+
+class WebhookCreate(Struct, kw_only=True):
+    """The contract's WebhookCreate. Without events nothing is told."""
+
+    url: Url
+    events: list[EventName]
+    enabled: bool = True
+
+
+class WebhookChanges(Struct, kw_only=True):
+    """The contract's WebhookCreate, as a change: without ``enabled`` that stays as it is."""
+
+    url: Url
+    events: list[EventName]
+    enabled: bool | UnsetType = UNSET
+
+
+class WebhookView(Struct, rename="camel", kw_only=True):
+    """The contract's Webhook, and more. ``secret``: shown at creation only."""
+
+    id: str
+    url: str
+    events: list[str]
+    enabled: bool
+    created_at: str
+    updated_at: str
+    secret: Annotated[str, Meta(description="Returned only at creation.")] | UnsetType = UNSET
+
+
+class DeliveryView(Struct, rename="camel", kw_only=True):
+    """An attempt to tell an event. ``event_id``: the ``webhook-id`` that was sent;
+    ``next_attempt_at``: null where there is none."""
+
+    id: str
+    event_id: str
+    event: str
+    attempt: int
+    status: str
+    response_status: int | None
+    error: str | None
+    duration_ms: int
+    next_attempt_at: str | None
+    created_at: str
+
+
+class UrlGuard(Protocol):
+    """What is needed of pipelines.ssrf.CustomerHttp; ``admit`` raises UrlRefused."""
+
+    async def admit(self, url: str, /) -> None: ...
+
+
+class WebhookResource:
+    """The contract's tag Webhooks."""
+
+    def __init__(self, database: Database, guard: UrlGuard) -> None:
+        self._webhooks = Webhooks(database)
+        self._deliveries = Deliveries(database)
+        self._guard = guard
+
+    def operations(self) -> Sequence[Operation]:
+        """See Resource."""
+        many, one, tag = "/api/webhooks", "/api/webhooks/{id}", "Webhooks"
+        return [
+            Operation(
+                *("GET", many, tag, "List webhooks", self._list),
+                data=list[WebhookView], scope=READ,
+            ),
+            Operation(
+                *("POST", many, tag, "Create a webhook (secret returned once)", self._create),
+                data=WebhookView, scope=WRITE, body=WebhookCreate, outcome="Created",
+                idempotent=True,
+                description="Events are signed and told as the Standard Webhooks specification"
+                f" says. A workspace may have {MAX_WEBHOOKS} webhooks.",
+            ),
+            Operation(
+                *("GET", one, tag, "Get a webhook", self._get), data=WebhookView, scope=READ
+            ),
+            Operation(
+                *("PATCH", one, tag, "Update a webhook", self._update),
+                data=WebhookView, scope=WRITE, body=WebhookChanges,
+            ),
+            Operation(
+                *("DELETE", one, tag, "Delete a webhook", self._delete),
+                scope=WRITE, outcome="Deleted",
+                description="With the record of its deliveries. What waits to be told is not.",
+            ),
+            Operation(
+                *("GET", f"{one}/deliveries", tag, "Recent delivery attempts", self._attempts),
+                data=list[DeliveryView], scope=READ,
+                description=f"Newest first, at most {MAX_DELIVERIES}.",
+            ),
+        ]  # fmt: skip
+
+    async def _list(self, request: Request) -> Answer:
+        return Answer([_shown(one) for one in await self._webhooks.list(request.workspace_id)])
+
+    async def _create(self, request: Request) -> Answer:
+        asked: WebhookCreate = request.body
+        await self._admit(asked.url)
+        secret = new_secret()
+        webhook = await self._webhooks.create(
+            request.workspace_id, asked.url, _once(asked.events), secret, enabled=asked.enabled
+        )
+        if webhook is None:
+            raise WrongState(
+                f"The workspace has {MAX_WEBHOOKS} webhooks, which is the most: delete one first.",
+                reason="too_many_webhooks",
+            )
+        view = _shown(webhook)
+        view.secret = secret
+        return Answer(view)
+
+    async def _get(self, request: Request) -> Answer:
+        return Answer(_shown(await self._webhook(request)))
+
+    async def _update(self, request: Request) -> Answer:
+        asked: WebhookChanges = request.body
+        await self._webhook(request)
+        await self._admit(asked.url)
+        changes: dict[str, Any] = {"url": asked.url, "events": _once(asked.events)}
+        if asked.enabled is not UNSET:
+            changes["enabled"] = asked.enabled
+        webhook = await self._webhooks.update(request.workspace_id, request.path(), changes)
+        if webhook is None:
+            raise _absent()
+        return Answer(_shown(webhook))
+
+    async def _delete(self, request: Request) -> Answer:
+        webhook = await self._webhook(request)
+        if not await self._webhooks.delete(request.workspace_id, webhook.id):
+            raise _absent()
+        return Answer({"id": webhook.id, "deleted": True})
+
+    async def _attempts(self, request: Request) -> Answer:
+        webhook = await self._webhook(request)
+        made = await self._deliveries.list(request.workspace_id, webhook.id, limit=MAX_DELIVERIES)
+        return Answer([_attempt(one) for one in made])
+
+    async def _admit(self, url: str) -> None:
+        try:
+            await self._guard.admit(url)
+        except UrlRefused as refusal:
+            raise ValidationFailed(str(refusal), param="url", reason="url_refused") from refusal
+
+    async def _webhook(self, request: Request) -> Webhook:
+        webhook_id = request.path()
+        webhook = None
+        if is_id(webhook_id):
+            webhook = await self._webhooks.get(request.workspace_id, webhook_id)
+        if webhook is None:
+            raise _absent()
+        return webhook
+
+
+def _once(events: Sequence[EventName]) -> list[EventName]:
+    """Each event once, in the order in which they were given."""
+    return list(dict.fromkeys(events))
+
+
+def _shown(webhook: Webhook) -> WebhookView:
+    return WebhookView(
+        id=webhook.id,
+        url=webhook.url,
+        events=webhook.events,
+        enabled=webhook.enabled,
+        created_at=timestamp(webhook.created_at),
+        updated_at=timestamp(webhook.updated_at),
+    )
+
+
+def _attempt(made: Delivery) -> DeliveryView:
+    return DeliveryView(
+        id=made.id,
+        event_id=made.event_id,
+        event=made.event,
+        attempt=made.attempt,
+        status=made.status,
+        response_status=made.response_status,
+        error=made.error,
+        duration_ms=made.duration_ms,
+        next_attempt_at=timestamp(made.next_attempt_at) if made.next_attempt_at else None,
+        created_at=timestamp(made.created_at),
+    )
+
+
+def _absent() -> NotFound:
+    return NotFound("There is no such webhook.")

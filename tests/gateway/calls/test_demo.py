@@ -1,0 +1,114 @@
+"""The demo page and its key: this machine only, by a loopback name, for the page itself."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from gateway.calls.demo import Demo
+from tests.support.gateway.http_support import TestServer
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[TestServer]:
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    (tmp_path / "app.js").write_text("let a;")
+    made = TestServer()
+    made.app.add_routes(Demo(tmp_path, made.ephemeral, "ws_local").routes())
+    async with made.running() as running:
+        yield running
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8484", "127.0.0.1", "[::1]:80"])
+async def test_a_key_for_this_machine(
+    server: TestServer, http: aiohttp.ClientSession, host: str
+) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+    async with http.post(f"{server.url}/demo/session", headers=headers) as answer:
+        assert answer.status == 200
+        body = await answer.json()
+    grant = await server.ephemeral.find(body["value"])
+    assert grant is not None
+    assert grant.workspace_id == "ws_local"
+    assert body["expires_at"] == int(server.bus.now) + 600
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example"},
+        {"Host": "[::1"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"X-Forwarded-For": "203.0.113.9"},
+    ],
+)
+async def test_no_key_for_others(
+    server: TestServer, http: aiohttp.ClientSession, headers: dict[str, str]
+) -> None:
+    async with http.post(f"{server.url}/demo/session", headers=headers) as answer:
+        assert answer.status == 403
+        assert (await answer.json())["error"]["code"] == "FORBIDDEN"
+    assert not server.bus.values
+
+
+async def test_no_key_by_get(server: TestServer, http: aiohttp.ClientSession) -> None:
+    async with http.get(f"{server.url}/demo/session") as answer:
+        assert answer.status == 404
+
+
+async def test_no_key_where_accounts_are_needed(
+    http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    made = TestServer()
+    made.app.add_routes(Demo(tmp_path, made.ephemeral, None).routes())
+    async with made.running(), http.post(f"{made.url}/demo/session") as answer:
+        assert answer.status == 403
+        assert "API key" in (await answer.json())["error"]["message"]
+
+
+async def test_the_page_comes_with_a_strict_policy(
+    server: TestServer, http: aiohttp.ClientSession
+) -> None:
+    for path, kind in (("/", "text/html"), ("/demo/app.js", "text/javascript")):
+        async with http.get(f"{server.url}{path}") as answer:
+            assert answer.status == 200
+            assert answer.content_type == kind
+            policy = answer.headers["Content-Security-Policy"]
+            assert "default-src 'none'" in policy
+            assert "unsafe" not in policy
+    for path in ("/demo/../secret", "/demo/%2e%2e/secret", "/demo/absent.js"):
+        async with http.get(f"{server.url}{path}") as answer:
+            assert answer.status == 404
+
+
+async def test_a_file_is_sent_once_and_packed(
+    server: TestServer, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    (tmp_path / "long.js").write_text("let a = 1;\n" * 200)
+    made = TestServer()
+    made.app.add_routes(Demo(tmp_path, made.ephemeral, None).routes())
+    async with made.running():
+        url = f"{made.url}/demo/long.js"
+        async with http.get(url, headers={"Accept-Encoding": "gzip"}) as packed:
+            assert packed.headers["Content-Encoding"] == "gzip"
+            assert int(packed.headers["Content-Length"]) < 200
+            assert await packed.text() == "let a = 1;\n" * 200
+            tag = packed.headers["ETag"]
+        async with http.get(url, headers={"Accept-Encoding": "identity"}) as plain:
+            assert "Content-Encoding" not in plain.headers
+            assert (plain.headers["ETag"], plain.headers["Vary"]) == (tag, "Accept-Encoding")
+        async with http.get(url, headers={"If-None-Match": tag}) as again:
+            assert (again.status, await again.read()) == (304, b"")
+            assert "Content-Security-Policy" in again.headers
+        async with http.get(url, headers={"If-None-Match": '"other"'}) as changed:
+            assert changed.status == 200

@@ -1,0 +1,320 @@
+"""The telephony channel on a socket of the test's own: frames, marks, clear, peers that stall."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import WSMessage, WSMsgType
+
+from gateway.channels.telephony import channel as module
+from gateway.channels.telephony import key_gather
+from gateway.channels.telephony.channel import NeverStarted, TelephonyChannel
+from gateway.channels.telephony.dialect import Dialect
+from gateway.channels.telephony.exotel import EXOTEL
+from gateway.channels.telephony.twilio import TWILIO
+from gateway.channels.telephony.vocabulary import EVENT
+from pipelines.engines.scripted.live import tone
+from sessions.channel import Piece
+from sessions.core.config import SessionConfig
+from sessions.core.events import AddItem, ClearOutput, KeyPressed, RequestResponse
+
+RATE = 8_000
+STREAM = "MZ1"
+
+
+class Socket:
+    """A WebSocket, and the transport under it, of which the test is the peer."""
+
+    def __init__(self) -> None:
+        self.inbox: asyncio.Queue[WSMessage] = asyncio.Queue()
+        self.sent: list[dict[str, Any]] = []
+        self.open = asyncio.Event()
+        """Not set: the peer reads nothing."""
+        self.open.set()
+        self.held_up = False
+        self.closed = False
+        self.close_code: int | None = None
+        self.pings = 0
+        self.aborted = asyncio.Event()
+
+    async def receive(self, timeout: float) -> WSMessage:
+        return await asyncio.wait_for(self.inbox.get(), timeout)
+
+    async def send_frame(self, payload: bytes, kind: WSMsgType) -> None:
+        assert kind is WSMsgType.TEXT
+        self.held_up = not self.open.is_set()
+        await self.open.wait()
+        self.sent.append(json.loads(payload))
+
+    async def ping(self, payload: bytes) -> None:
+        self.pings += 1
+
+    async def pong(self, payload: bytes) -> None:
+        self.sent.append({"event": "pong"})
+
+    async def close(self, *, code: int, message: bytes) -> None:
+        self.closed, self.close_code = True, code
+
+    def abort(self) -> None:
+        self.aborted.set()
+        self.open.set()
+        self.inbox.put_nowait(WSMessage(WSMsgType.CLOSED, None, None))
+
+    def say(self, message: Any, kind: WSMsgType = WSMsgType.TEXT) -> None:
+        data = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.inbox.put_nowait(WSMessage(kind, data, None))
+
+    def kinds(self) -> list[str]:
+        return [message["event"] for message in self.sent]
+
+    def own_kinds(self) -> list[str]:
+        return [kind for kind in self.kinds() if kind != "pong"]
+
+    def audio(self) -> list[bytes]:
+        media = [m["media"]["payload"] for m in self.sent if m["event"] == "media"]
+        return [base64.b64decode(payload) for payload in media]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def channel_on(
+    socket: Socket, dialect: Dialect = TWILIO, parameters: dict[str, str] | None = None
+) -> AsyncIterator[TelephonyChannel]:
+    made = TelephonyChannel(socket, socket, dialect, lambda: 1_700_000_000.5)  # type: ignore[arg-type]
+    async with made as channel:
+        start: dict[str, Any] = {dialect.stream_id: STREAM, dialect.call_id: "CA1"}
+        start[dialect.parameters] = parameters or {}
+        socket.say({"event": "start", "start": start, dialect.stream_id: STREAM})
+        assert (await channel.started()).call_id == "CA1"
+        yield channel
+
+
+def piece(milliseconds: float) -> Piece:
+    return Piece("resp_1", "item_1", tone(440, int(milliseconds * 8), RATE))
+
+
+async def hear(channel: TelephonyChannel, socket: Socket, *messages: Any) -> list[Any]:
+    """What the channel makes of the messages, then ``stop``."""
+    for message in (*messages, {"event": "stop"}):
+        socket.say(message)
+    return await _drain(channel)
+
+
+async def _drain(channel: TelephonyChannel) -> list[Any]:
+    return [item async for item in channel.incoming()]
+
+
+@asynccontextmanager
+async def read(channel: TelephonyChannel, socket: Socket) -> AsyncIterator[Callable[..., Any]]:
+    """The session reads; what is given lets marks come back and waits until they were taken."""
+    reading = asyncio.create_task(_drain(channel))
+
+    async def returned(*names: str) -> None:
+        for name in names:
+            socket.say({"event": "mark", "mark": {"name": name}})
+        pings = socket.kinds().count("pong")
+        socket.say(b"", WSMsgType.PING)
+        await until(lambda: socket.kinds().count("pong") > pings)
+
+    yield returned
+    socket.say({"event": "stop"})
+    assert await reading == []
+
+
+async def test_frames_of_20_ms_and_a_mark_every_100_and_at_the_end() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel, read(channel, socket) as returned:
+        for _ in range(6):
+            channel.play(piece(20))
+        await until(lambda: socket.own_kinds() == ["media"] * 5 + ["mark", "media", "mark"])
+        assert {len(audio) for audio in socket.audio()} == {160}
+        assert all(message["streamSid"] == STREAM for message in socket.sent)
+        assert channel.played() == 0
+        await returned("blab-1")
+        assert channel.played() == 800
+        await returned("blab-2", "blab-7", "theirs")
+        assert channel.played() == 960
+
+
+async def test_less_than_a_frame_waits_for_more() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel:
+        for _ in range(4):
+            channel.play(piece(15))
+        await until(lambda: socket.kinds().count("media") == 3)
+        assert {len(audio) for audio in socket.audio()} == {160}
+
+
+async def test_the_last_of_it_is_filled_up_when_all_else_was_played() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel, read(channel, socket) as returned:
+        channel.play(piece(25))
+        await until(lambda: socket.own_kinds() == ["media", "mark"])
+        await returned("blab-1")
+        await until(lambda: socket.own_kinds() == ["media", "mark"] * 2)
+        assert socket.audio()[1][40:] == b"\xff" * 120
+        await returned("blab-2")
+        assert channel.played() == 200, "silence is nothing that was said"
+
+
+async def test_a_reply_shorter_than_a_frame_is_said() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel:
+        channel.play(piece(5))
+        await until(lambda: socket.kinds() == ["media", "mark"])
+        assert socket.audio()[0][40:] == b"\xff" * 120
+
+
+async def test_a_dialect_has_its_own_frames() -> None:
+    socket = Socket()
+    async with channel_on(socket, EXOTEL) as channel:
+        channel.play(piece(200))
+        await until(lambda: socket.kinds() == ["media", "mark"] * 2)
+        assert socket.audio()[0] == piece(100).pcm
+
+
+async def test_flush_takes_back_what_waits_and_clears_before_anything_else() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel, read(channel, socket) as returned:
+        channel.play(piece(100))
+        await until(lambda: socket.own_kinds() == ["media"] * 5 + ["mark"])
+        await returned("blab-1")
+        channel.play(piece(130))
+        channel.flush()
+        channel.play(piece(20))
+        await until(lambda: socket.own_kinds()[-1] == "mark" and "clear" in socket.own_kinds())
+        assert socket.own_kinds()[6:] == ["clear", "media", "mark"]
+        assert channel.played() == 800
+        await returned("blab-2")
+        assert channel.played() == 800, "a cleared mark"
+        await returned("blab-3")
+        assert channel.played() == 960
+
+
+async def test_nothing_is_cleared_where_all_was_heard() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel, read(channel, socket) as returned:
+        channel.flush()
+        channel.play(piece(20))
+        await until(lambda: socket.own_kinds() == ["media", "mark"])
+        await returned("blab-1")
+        channel.flush()
+        channel.configure(SessionConfig())
+        channel.send({"type": "session.updated"})
+        channel.play(piece(20))
+        await until(lambda: socket.own_kinds() == ["media", "mark"] * 2)
+
+
+async def test_keys_come_with_their_time_and_in_order_with_the_voice() -> None:
+    socket = Socket()
+    payload = base64.b64encode(b"\x80" * 160).decode()
+    media = {"event": "media", "media": {"payload": payload}}
+    async with channel_on(socket) as channel:
+        heard = await hear(channel, socket, media, {"event": "dtmf", "dtmf": {"digit": "#"}}, media)
+    assert [len(one) if isinstance(one, bytes) else one[EVENT] for one in heard] == [
+        320,
+        KeyPressed("#", 1_700_000_000),
+        320,
+    ]
+
+
+async def test_keys_may_be_something_that_the_caller_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_gather, "PAUSE_SECONDS", 0.0)
+    socket = Socket()
+    async with channel_on(socket, parameters={"blab_keys": "answer"}) as channel:
+        heard = await hear(channel, socket, {"event": "dtmf", "dtmf": {"digit": "4"}}, [])
+    assert [one[EVENT] for one in heard] == [
+        KeyPressed("4", 1_700_000_000),
+        ClearOutput(),
+        AddItem("user", "(I pressed 4 on my telephone.)"),
+        RequestResponse(),
+    ]
+
+
+async def test_pings_are_answered_and_binary_is_a_fault() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel:
+        socket.say(b"x", WSMsgType.PING)
+        socket.say(b"x", WSMsgType.PONG)
+        socket.say(b"x", WSMsgType.BINARY)
+        assert await hear(channel, socket, []) == []
+        await until(lambda: socket.kinds() == ["pong"])
+
+
+async def test_a_silent_peer_is_pinged_and_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.005)
+    socket = Socket()
+    async with channel_on(socket) as channel:
+        assert [item async for item in channel.incoming()] == []
+        assert socket.pings == 1
+        assert socket.aborted.is_set()
+
+
+async def test_a_peer_that_plays_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(module, "_STALL_SECONDS", 0.02)
+    monkeypatch.setattr(module, "_QUIET_LOOKS", 1000)
+    socket = Socket()
+    async with channel_on(socket) as channel:
+        channel.play(piece(100))
+        async with asyncio.timeout(2):
+            assert [item async for item in channel.incoming()] == []
+    assert socket.close_code == 1013
+
+
+async def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GRACE_SECONDS", 0.02)
+    socket = Socket()
+    socket.open.clear()
+    async with channel_on(socket) as channel:
+        channel.play(piece(20))
+        await until(lambda: socket.held_up)
+        for _ in range(600):
+            channel.play(piece(20))
+        assert [item async for item in channel.incoming()] == []
+    assert socket.aborted.is_set()
+
+
+async def test_one_that_is_full_of_faults_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_FAULTS", 3)
+    socket = Socket()
+    async with channel_on(socket) as channel:
+        assert await hear(channel, socket, 1, 2, 3) == []
+    assert socket.close_code == 1008
+    socket = Socket()
+    made = TelephonyChannel(socket, socket, TWILIO)  # type: ignore[arg-type]
+    async with made as channel:
+        for _ in range(3):
+            socket.say([])
+        with pytest.raises(NeverStarted) as caught:
+            await channel.started()
+        assert caught.value.reason == "malformed"
+
+
+async def test_a_peer_that_leaves_before_start() -> None:
+    socket = Socket()
+    made = TelephonyChannel(socket, None, TWILIO)  # type: ignore[arg-type]
+    async with made as channel:
+        channel.play(piece(20))
+        socket.say(b"", WSMsgType.CLOSE)
+        with pytest.raises(NeverStarted) as caught:
+            await channel.started()
+        assert caught.value.reason == "peer_gone"
+    assert socket.sent == []
+
+
+async def test_closing_says_why_once() -> None:
+    socket = Socket()
+    async with channel_on(socket) as channel:
+        await channel.close("server_shutdown")
+        await channel.close("ended")
+    assert socket.close_code == 1001

@@ -1,0 +1,254 @@
+"""The WebSocket channel against real sockets: audio both ways, bad input, slow and lost peers."""
+
+import asyncio
+import base64
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from gateway.channels import websocket
+from media import g711
+from media.formats import AudioFormat, Encoding
+from tests.support.gateway.http_support import EchoCall, TestServer
+from tests.support.gateway.realtime_client import RealtimeClient
+
+TONE = struct.pack("<2400h", *([0, 8000, 0, -8000] * 600))
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[TestServer]:
+    async with TestServer().running() as running:
+        yield running
+
+
+def client(server: TestServer, **options: Any) -> RealtimeClient:
+    return RealtimeClient(server.ws_url, server.keys.add(), **options)
+
+
+async def only_call(server: TestServer) -> EchoCall:
+    (call,) = server.host.calls.values()
+    return call
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_audio_there_and_back(server: TestServer, binary: bool) -> None:
+    async with client(server, binary=binary) as caller:
+        await caller.wait_for("session.created")
+        await caller.send_audio(TONE)
+        await caller.send({"type": "response.create"})
+        await caller.wait_for("response.done")
+        assert caller.pcm == TONE
+        assert caller.connection.subprotocol == ("blab.binary.v1" if binary else "realtime")
+        deltas = caller.of("response.output_audio.delta")
+        assert bool(deltas) is not binary
+        assert all(
+            delta.keys() >= {"event_id", "response_id", "item_id", "output_index", "content_index"}
+            for delta in deltas
+        )
+    assert await caller.wait_closed() == (1000, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "encode"), [("audio/pcmu", g711.encode_ulaw), ("audio/pcma", g711.encode_alaw)]
+)
+async def test_g711_is_pcm_inside(server: TestServer, kind: str, encode: Any) -> None:
+    async with client(server) as caller:
+        form = {"format": {"type": kind}}
+        session = {"type": "realtime", "audio": {"input": form, "output": form}}
+        await caller.send({"type": "session.update", "session": session})
+        await caller.wait_for("session.updated")
+        sent = encode(TONE)
+        await caller.send_audio(sent)
+        await caller.send({"type": "response.create"})
+        await caller.wait_for("response.done")
+        assert caller.pcm == sent
+        call = await only_call(server)
+        assert len(call.heard) == 2 * len(sent)
+        assert call.channel.input_rate == call.channel.output_rate == 8000
+
+
+def append(audio: Any) -> dict[str, Any]:
+    return {"type": "input_audio_buffer.append", "event_id": "mine", "audio": audio}
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "event_id"),
+    [
+        ("{not json", "invalid_json", None),
+        ("[" * 50_000, "invalid_json", None),
+        ("[]", "invalid_event", None),
+        (
+            '{"type": "session.update", "session": {"instructions": "\\ud800"}}',
+            "invalid_json",
+            None,
+        ),
+        (json.dumps({"type": "dance", "event_id": "mine"}), "unknown_event", "mine"),
+        (json.dumps(append("%%%")), "invalid_base64", "mine"),
+        (json.dumps(append("AAA")), "invalid_base64", "mine"),
+        (json.dumps(append("AA==")), "invalid_audio", "mine"),
+        (json.dumps(append(7)), "invalid_type", "mine"),
+        (json.dumps(append(None)), "missing_required_parameter", "mine"),
+        (b"\0\0", "unexpected_binary", None),
+    ],
+)
+async def test_bad_input_is_answered_and_the_call_goes_on(
+    server: TestServer, message: str | bytes, code: str, event_id: str | None
+) -> None:
+    async with client(server) as neighbour, client(server) as caller:
+        await caller.connection.send(message)
+        error = (await caller.wait_for("error"))["error"]
+        assert (error["type"], error["code"]) == ("invalid_request_error", code)
+        assert error["event_id"] == event_id
+        await caller.send({"type": "response.create"})
+        await caller.wait_for("response.done")
+        assert not neighbour.of("error")
+
+
+async def test_an_odd_binary_frame_is_an_error(server: TestServer) -> None:
+    async with client(server, binary=True) as caller:
+        await caller.connection.send(b"\0\0\0")
+        assert (await caller.wait_for("error"))["error"]["code"] == "invalid_audio"
+
+
+async def test_a_file_pushed_at_once_is_heard_whole(server: TestServer) -> None:
+    pcm = bytes(range(256)) * 40_000  # 10 MB, 213 s
+    async with client(server) as caller, client(server) as neighbour:
+        await caller.send_audio(pcm)
+        await neighbour.send({"type": "response.create"})
+        await neighbour.wait_for("response.done", seconds=2)
+        await caller.send({"type": "input_audio_buffer.commit"})
+        await caller.wait_for("input_audio_buffer.committed")
+        call = next(c for c in server.host.calls.values() if c.heard)
+        assert call.heard == pcm
+
+
+async def test_a_flood_of_faults_is_held_back_and_the_neighbour_notices_nothing(
+    server: TestServer,
+) -> None:
+    async with client(server) as flood, client(server) as neighbour:
+        for _ in range(2000):
+            await flood.connection.send("{")
+        await neighbour.send({"type": "response.create"})
+        await neighbour.wait_for("response.done", seconds=2)
+        await flood.until(lambda: len(flood.of("error")) >= 200)
+        assert len(flood.of("error")) < 1000
+
+
+async def test_a_message_beyond_the_limit_ends_the_call_with_1009(server: TestServer) -> None:
+    async with client(server, binary=True) as caller:
+        with suppress(ConnectionClosed):
+            await caller.connection.send(bytes(websocket.MAX_MESSAGE_BYTES + 2))
+        code, _ = await caller.wait_closed()
+        assert code in (1009, 1006)
+    await server.host.until_empty()
+
+
+async def test_a_reader_too_slow_is_closed(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "_GRACE_SECONDS", 0.2)
+    async with client(server, binary=True) as caller:
+        await caller.wait_for("session.created")
+        call = await only_call(server)
+        caller.connection.transport.pause_reading()
+        for _ in range(700):
+            call.tell_audio(bytes(19_200))
+        await server.host.until_empty()
+        assert server.host.ended[-1][1] == "peer_gone"
+        caller.connection.transport.resume_reading()
+
+
+async def test_a_peer_that_vanishes_is_given_up(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "_QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(websocket, "_PONG_SECONDS", 0.1)
+    async with client(server) as caller:
+        await caller.wait_for("session.created")
+        caller.connection.transport.pause_reading()
+        await server.host.until_empty(3)
+        caller.connection.transport.resume_reading()
+
+
+async def test_a_quiet_peer_that_answers_pings_stays(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "_QUIET_SECONDS", 0.05)
+    pinged: asyncio.Queue[None] = asyncio.Queue()
+
+    class CountedPing(websocket.Ping):
+        def __init__(self) -> None:
+            super().__init__()
+            pinged.put_nowait(None)
+
+    monkeypatch.setattr(websocket, "Ping", CountedPing)
+    async with client(server) as caller:
+        for _ in range(4):
+            await asyncio.wait_for(pinged.get(), 5)
+        await caller.send({"type": "response.create"})
+        await caller.wait_for("response.done")
+
+
+async def test_a_clients_ping_is_answered(server: TestServer) -> None:
+    async with client(server) as caller:
+        await asyncio.wait_for(await caller.connection.ping(b"hello"), 5)
+
+
+async def test_the_server_closes_with_a_reason(server: TestServer) -> None:
+    async with client(server) as caller:
+        await caller.wait_for("session.created")
+        (await only_call(server)).hang_up("server_shutdown")
+        assert await caller.wait_closed() == (1001, "server_shutdown")
+
+
+async def test_a_reset_connection_ends_the_call(server: TestServer) -> None:
+    async with client(server) as caller:
+        await caller.wait_for("session.created")
+        sock: socket.socket = caller.connection.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        caller.connection.transport.abort()
+        await server.host.until_empty()
+
+
+async def test_flush_takes_back_what_has_not_left(server: TestServer) -> None:
+    async with client(server) as caller:
+        await caller.wait_for("session.created")
+        call = await only_call(server)
+        call.tell_audio(TONE)
+        call.tell_audio(TONE)
+        call.channel.flush()
+        call.channel.send({"type": "blab.test", "event_id": "e"})
+        await caller.wait_for("blab.test")
+        assert caller.pcm == b""
+
+
+async def test_long_base64_is_decoded_in_slices() -> None:
+    pcm = bytes(range(250)) * 4000
+    text = base64.b64encode(pcm).decode()
+    assert await websocket._decode(text) == pcm
+    with pytest.raises(websocket.ClientFault):
+        await websocket._decode(text[:262_140] + "AA==" + text)
+
+
+async def test_long_g711_becomes_pcm_in_slices() -> None:
+    sent = bytes(range(256)) * 4000 + b"\x00"
+    form = AudioFormat(Encoding.PCMU, 8000)
+    assert await websocket._as_pcm(sent, form) == g711.decode_ulaw(sent)
+    with pytest.raises(websocket.ClientFault):
+        await websocket._as_pcm(bytes(1_000_001), AudioFormat())
+
+
+async def test_a_message_of_too_many_values_is_not_decoded(server: TestServer) -> None:
+    async with RealtimeClient(server.ws_url, server.keys.add()) as caller:
+        many = '{"type": "input_audio_buffer.append", "audio": "", "x": [' + "{}," * 4_000_000
+        await caller.connection.send(many + "1]}")
+        error = (await caller.wait_for("error"))["error"]
+        assert error["code"] == "too_many_values"
+        await caller.send({"type": "session.update", "session": {"type": "realtime"}})
+        await caller.wait_for("session.updated")

@@ -1,0 +1,29 @@
+"""aiortc is the one whose insides we know, and our parts stand in the place of its own."""
+
+import aiortc
+import pytest
+
+from gateway.channels.webrtc.channel import WebRTCChannel
+from gateway.channels.webrtc.peer import TESTED_AIORTC, _replace
+from tests.support.gateway.webrtc_client import LOOPBACK
+
+
+def test_aiortc_is_the_version_whose_insides_we_know():
+    assert aiortc.__version__ == TESTED_AIORTC
+
+
+async def test_our_parts_stand_in_the_place_of_aiortcs():
+    channel = WebRTCChannel(LOOPBACK)
+    peer = channel._peer
+    transceiver = peer._transceiver
+    assert type(transceiver.receiver).__module__.startswith("gateway.")
+    transport = transceiver.receiver.transport.transport
+    assert transport._connection is transport.iceGatherer._connection is peer._ice
+    assert transport._recv == peer._ice.recv
+    assert transceiver.sender.track is channel._track
+    await channel.close("test")
+
+
+def test_a_part_that_aiortc_no_longer_has_is_named():
+    with pytest.raises(RuntimeError, match=r"object\._gone.*made for 1\.16\.0"):
+        _replace(object(), "_gone", 1)

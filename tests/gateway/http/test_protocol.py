@@ -1,0 +1,339 @@
+"""One connection below the middleware: encodings, masks, deadlines, limits, and any bytes."""
+
+import asyncio
+import base64
+import gzip
+import json
+import logging
+import os
+import re
+import socket
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from unittest.mock import Mock
+
+import pytest
+from aiohttp import web
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http_websocket import WebSocketReader
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from gateway.http.protocol import MaskedFrames
+from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard
+from rest.http.client_address import ClientAddress
+from rest.http.decoding import read_json, read_query
+from tests.support.gateway.http_support import TestServer
+
+ANY_BYTES = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+class Body(Struct):
+    """What the fuzzed operation reads."""
+
+    name: str
+    numbers: list[float] = []
+    anything: dict[str, object] = {}
+
+
+class Query(Struct):
+    """What it reads of the query."""
+
+    limit: int = 1
+    cursor: str = ""
+
+
+async def take(request: web.Request) -> web.Response:
+    query = read_query(request, Query)
+    body = await read_json(request, Body)
+    return web.json_response({"name": body.name, "limit": query.limit})
+
+
+async def large(_request: web.Request) -> web.Response:
+    return web.Response(body=bytes(16_000_000))
+
+
+class EveryPeer(ClientAddress):
+    """Counts loopback, too."""
+
+    def of_peer(self, peer: str) -> str | None:
+        return peer
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[TestServer]:
+    made = TestServer()
+    guard = made.guard = ConnectionGuard(5.0, write_seconds=0.6)
+    made.app = web.Application(middlewares=list(made.app.middlewares))
+    made.app[CONNECTION_GUARD] = guard
+    made.app.middlewares.insert(0, guard.note)
+    made.app.add_routes(made.calls.routes())
+    made.app.add_routes([web.post("/api/take", take), web.get("/large", large)])
+    async with made.running() as running:
+        yield running
+
+
+async def raw(server: TestServer, sent: bytes, patience: float = 5.0) -> tuple[int, bytes]:
+    """Status and body of the answer; 0 where the connection was closed or waits for more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    status, body = 0, b""
+    with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
+        writer.write(sent)
+        async with asyncio.timeout(patience):
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head[9:12])
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            body = await reader.readexactly(int(length[1]) if length else 0)
+    writer.transport.abort()
+    return status, body
+
+
+def post(path: bytes, body: bytes, *headers: bytes, query: bytes = b"") -> bytes:
+    lines = [b"POST " + path + query + b" HTTP/1.1", b"Host: x", b"Connection: close",
+             b"Content-Length: %d" % len(body), *headers]  # fmt: skip
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+async def still_answers(server: TestServer) -> None:
+    body = b'{"name": "x"}'
+    assert await raw(server, post(b"/api/take", body, b"Content-Type: application/json")) == (
+        200, b'{"name": "x", "limit": 1}',
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------- bodies
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "identity, GZip", "x"])
+@pytest.mark.parametrize("path", [b"/nothing", b"/api/take", b"/v1/realtime", b"/large"])
+async def test_compressed_bodies_are_refused_undecoded(
+    server: TestServer, path: bytes, encoding: str
+) -> None:
+    for body in (gzip.compress(bytes(1_000_000)), b"\x1f\x8b corrupt"):
+        status, answer = await raw(
+            server, post(path, body, b"Content-Encoding: " + encoding.encode())
+        )
+        assert status == 415
+        assert b"without Content-Encoding" in answer
+
+
+async def test_a_client_that_leaves_in_mid_body_is_no_fault_of_ours(
+    server: TestServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    head = post(b"/api/take", b"x" * 100, b"Content-Type: application/json")[:-50]
+    writer.write(head)
+    await writer.drain()
+    writer.transport.abort()
+    async with asyncio.timeout(5):
+        while not any(record.name == "gateway.access" for record in caplog.records):
+            await asyncio.sleep(0.005)
+    assert [r for r in caplog.records if r.levelno >= logging.ERROR] == []
+    assert " 499 " in caplog.records[-1].getMessage()
+
+
+# ---------------------------------------------------------------------------- readers
+
+
+async def test_a_peer_that_does_not_read_is_cut(server: TestServer) -> None:
+    stalled = socket.socket()
+    stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    stalled.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(stalled, ("127.0.0.1", server.port))
+    await loop.sock_sendall(stalled, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+    async with asyncio.timeout(5):
+        while not server.guard._open:
+            await asyncio.sleep(0.005)
+        while server.guard._open:
+            await asyncio.sleep(0.01)
+    stalled.close()
+
+
+async def test_a_peer_that_reads_slowly_is_not_cut(server: TestServer) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=4096)
+    writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    loop = asyncio.get_running_loop()
+    began, got = loop.time(), 0
+    while piece := await reader.read(65536):
+        got += len(piece)
+        if loop.time() - began < 1.5:
+            await asyncio.sleep(0.02)
+    assert got > 16_000_000
+    writer.close()
+
+
+async def test_an_address_has_so_many_connections_and_no_more(server: TestServer) -> None:
+    server.guard._per_address, server.guard._addresses = 2, EveryPeer()
+    held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+    async with asyncio.timeout(5):
+        while len(server.guard._open) < 2:
+            await asyncio.sleep(0.005)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    error = json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
+    assert "Too many connections" in error["message"]
+    writer.close()
+    for _, each in held:
+        each.close()
+    async with asyncio.timeout(5):
+        while server.guard._open:
+            await asyncio.sleep(0.005)
+    assert server.guard._counts == {}
+    await still_answers(server)
+
+
+# ---------------------------------------------------------------------------- frames
+
+
+def frame(opcode: int, payload: bytes, *, masked: bool = True, fin: bool = True) -> bytes:
+    size = len(payload)
+    head = bytes([fin << 7 | opcode])
+    bit = 0x80 if masked else 0
+    if size > 65535:
+        head += bytes([bit | 127]) + struct.pack(">Q", size)
+    elif size > 125:
+        head += bytes([bit | 126]) + struct.pack(">H", size)
+    else:
+        head += bytes([bit | size])
+    return head + (bytes(4) if masked else b"") + payload  # a mask of zeros changes nothing
+
+
+def read_frames(pieces: Sequence[bytes]) -> tuple[list[bytes], int | None]:
+    """The messages that are read, and the close code of what ends them."""
+    queue = WebSocketDataQueue(Mock(_reading_paused=False), 2**20, loop=Mock())
+    reader = MaskedFrames(WebSocketReader(queue, 2**20, False, False))
+    for piece in pieces:
+        reader.feed_data(piece)
+    fault = queue.exception()
+    return [message.data for message, _ in queue._buffer], getattr(fault, "code", None)
+
+
+@given(
+    st.lists(st.sampled_from([0, 1, 125, 126, 300, 65_535, 65_536]), max_size=4),
+    st.lists(st.integers(1, 40_000), min_size=1, max_size=20),
+    st.sampled_from([None, 0, 7, 126, 65_536]),
+)
+def test_masked_frames_pass_in_any_pieces(
+    sizes: list[int], cuts: list[int], unmasked: int | None
+) -> None:
+    sent = b"".join(frame(2, os.urandom(size)) for size in sizes)
+    if unmasked is not None:
+        sent += frame(2, b"u" * unmasked, masked=False) + frame(2, b"late")
+    pieces: list[bytes] = []
+    at = 0
+    while at < len(sent):
+        cut = cuts[len(pieces) % len(cuts)]
+        pieces.append(sent[at : at + cut])
+        at += cut
+    messages, code = read_frames(pieces)
+    assert [len(message) for message in messages] == sizes
+    assert code == (None if unmasked is None else 1002)
+
+
+async def open_socket(server: TestServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    key = base64.b64encode(bytes(16)).decode()
+    writer.write(
+        f"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {server.keys.add()}\r\n"
+        f"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
+        "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+async def close_code(reader: asyncio.StreamReader) -> int | None:
+    """The code of the server's close frame; None where the connection just ends."""
+    with suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            opcode, size = await reader.readexactly(2)
+            if size > 125:
+                size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8))
+            payload = await reader.readexactly(size)
+            if opcode & 15 == 8:
+                return int.from_bytes(payload[:2])
+    return None
+
+
+@pytest.mark.parametrize("opcode", [1, 2, 8, 9, 10])
+async def test_an_unmasked_frame_ends_the_call_with_1002(server: TestServer, opcode: int) -> None:
+    reader, writer = await open_socket(server)
+    payload = b"\x03\xe8" if opcode == 8 else b"{}"
+    writer.write(frame(opcode, payload, masked=False))
+    assert await asyncio.wait_for(close_code(reader), 5) == 1002
+    writer.close()
+    await server.host.until_empty()
+
+
+# ---------------------------------------------------------------------------- any bytes at all
+
+
+@ANY_BYTES
+@given(st.binary(max_size=300), st.sampled_from([b"", b"GET ", b"GET /large?", b"POST /api/take "]))
+async def test_any_head_is_answered_or_closed(
+    server: TestServer, head: bytes, start: bytes
+) -> None:
+    status, _ = await raw(server, start + head + b"\r\n\r\n")
+    assert status < 500
+    await still_answers(server)
+
+
+@ANY_BYTES
+@given(st.binary(max_size=200))
+async def test_any_header_value_is_answered(server: TestServer, value: bytes) -> None:
+    for name in (b"Content-Type", b"Authorization", b"Range", b"Cookie", b"Transfer-Encoding"):
+        status, _ = await raw(server, post(b"/v1/realtime", b"{}", name + b": " + value), 0.1)
+        assert status < 500
+    await still_answers(server)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters()), inner),
+    max_leaves=8,
+)
+
+
+@ANY_BYTES
+@given(
+    st.binary(max_size=100)
+    | st.fixed_dictionaries({"name": JSON, "anything": JSON}).map(lambda v: json.dumps(v).encode())
+)
+async def test_any_json_body_is_answered(server: TestServer, body: bytes) -> None:
+    status, _ = await raw(server, post(b"/api/take", body, b"Content-Type: application/json"))
+    assert status in (200, 400)
+    await still_answers(server)
+
+
+@ANY_BYTES
+@given(st.binary(max_size=60), st.sampled_from([b"limit=", b"cursor=", b"%", b""]))
+async def test_any_query_is_answered(server: TestServer, text: bytes, name: bytes) -> None:
+    percent = b"".join(b"%%%02x" % byte for byte in text)
+    for query in (percent, text.replace(b" ", b"+")):
+        head = post(
+            b"/api/take", b'{"name": "x"}', b"Content-Type: application/json",
+            query=b"?" + name + query,
+        )  # fmt: skip
+        status, _ = await raw(server, head, 0.1)
+        assert status < 500
+    await still_answers(server)
+
+
+@ANY_BYTES
+@given(st.integers(0, 255), st.binary(max_size=200))
+async def test_any_frame_is_answered_or_ends_the_call(
+    server: TestServer, first: int, payload: bytes
+) -> None:
+    reader, writer = await open_socket(server)
+    writer.write(bytes([first]) + frame(0, payload)[1:])
+    writer.write(frame(8, b"\x03\xe8"))
+    assert await asyncio.wait_for(close_code(reader), 5) in (1000, 1002, 1007)
+    writer.close()
+    await server.host.until_empty()

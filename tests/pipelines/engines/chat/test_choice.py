@@ -1,0 +1,237 @@
+"""The larger chat model answers where the machine carries it, and nowhere else."""
+
+import json
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.engines import embedded, registry
+from pipelines.engines.base import ChatDelta, ChatMessage, EngineFailed
+from pipelines.engines.chat import choice as chat_choice
+from pipelines.engines.chat.choice import (
+    COMING,
+    LARGER,
+    SMALLER,
+    ChatChoice,
+    Speed,
+    Verdict,
+    Verdicts,
+    estimated,
+    measured,
+)
+from pipelines.engines.engine_settings import EngineSettings
+from pipelines.engines.plan import Plan
+from pipelines.engines.registry import Engines
+from pipelines.engines.status import Role
+from pipelines.weights.errors import WeightsError
+
+FAST = Verdict(Speed(20.0, 0.5), estimated=False)
+SLOW = Verdict(Speed(6.0, 2.0), estimated=False)
+HOPEFUL = Verdict(Speed(16.0, 0.7), estimated=True)
+
+
+class PacedChat:
+    """A chat model that takes ``wait`` seconds to its first token and makes ``rate`` a second, by a
+    clock of its own."""
+
+    def __init__(self, model_id: str = SMALLER, wait: float = 0.2, rate: float = 30.0) -> None:
+        self.model_id = model_id
+        self.wait, self.rate = wait, rate
+        self.now = 0.0
+        self.closed = False
+
+    async def stream(
+        self, messages: Sequence[ChatMessage], *, max_tokens: int = 256, **_: Any
+    ) -> AsyncGenerator[ChatDelta, None]:
+        self.now += self.wait
+        for place in range(max_tokens):
+            self.now += 1 / self.rate if place else 0.0
+            yield ChatDelta(" word")
+        yield ChatDelta("", "length", 20, max_tokens)
+
+    async def prefill(self, messages: Sequence[ChatMessage], **_: Any) -> None:
+        pass
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_speed_is_tokens_a_second_and_the_wait_for_a_clause() -> None:
+    chat = PacedChat(wait=0.2, rate=20.0)
+    speed = await measured(chat, lambda: chat.now)
+    assert speed.tokens_per_second == pytest.approx(20.0)
+    assert speed.wait == pytest.approx(0.2 + 7 / 20)
+    assert speed.enough
+
+
+async def test_what_says_nothing_is_not_fast() -> None:
+    class Silent(PacedChat):
+        async def stream(self, *_: Any, **__: Any) -> AsyncGenerator[ChatDelta, None]:
+            yield ChatDelta("", "stop", 20, 0)
+
+    assert not (await measured(Silent())).enough
+
+
+@pytest.mark.parametrize(("rate", "hopeful"), [(20.5, False), (21.5, True), (60.0, True)])
+async def test_the_small_models_speed_tells_whether_to_try(rate: float, hopeful: bool) -> None:
+    chat = PacedChat(rate=rate)
+    assert (await estimated(chat, lambda: chat.now)).hopeful is hopeful
+
+
+def test_a_verdict_is_kept_for_this_machine_only(tmp_path: Path) -> None:
+    verdicts = Verdicts(tmp_path)
+    assert verdicts.read() is None
+    verdicts.write(SLOW)
+    assert verdicts.read() == SLOW
+    (file,) = tmp_path.iterdir()
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps(kept | {"machine": "another"}))
+    assert verdicts.read() is None
+    for damaged in ("", "[]", "{}", json.dumps(kept | {"speed": ["x"]})):
+        file.write_text(damaged)
+        assert verdicts.read() is None
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_fault(tmp_path: Path) -> None:
+    Verdicts(tmp_path / "absent").write(FAST)
+    assert Verdicts(tmp_path / "absent").read() is None
+
+
+class House:
+    """Engines with a small chat model, and a larger one that can be had."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+        self.small, self.larger = PacedChat(SMALLER), PacedChat(LARGER)
+        self.broken: EngineFailed | None = None
+        self.fetched = 0
+        self.settings = EngineSettings(folder, **options)
+        self.engines = Engines(self.settings, plans=lambda _: [self._plan(self.small)])
+        self.measured = FAST
+        self.memory = 8_000_000_000
+        monkeypatch.setattr(registry, "chat_plan", lambda *_: self._plan(self.larger))
+        monkeypatch.setattr(chat_choice, "free_memory", lambda: self.memory)
+        monkeypatch.setattr(registry, "measured", self._measured)
+        monkeypatch.setattr(registry, "estimated", self._estimated)
+        self.estimate = HOPEFUL
+        self.estimates = 0
+
+    def _plan(self, engine: PacedChat) -> Plan:
+        async def load() -> PacedChat:
+            if self.broken is not None and engine is self.larger:
+                raise self.broken
+            return engine
+
+        return Plan(engine.model_id, Role.CHAT, load, languages=())
+
+    async def _measured(self, _model: object) -> Speed:
+        return self.measured.speed
+
+    async def _estimated(self, _model: object) -> Verdict:
+        self.estimates += 1
+        return self.estimate
+
+    async def start(self) -> ChatChoice | None:
+        await self.engines.load()
+        await self.engines.choose_chat()
+        return await self.engines.grow(self._fetch)
+
+    async def _fetch(self) -> None:
+        self.fetched += 1
+
+    @property
+    def answers(self) -> tuple[str, str]:
+        """Which model answers, and what its status says of that."""
+        model = self.engines.chat("default")
+        (note,) = (s.note for s in self.engines.statuses() if s.model_id == model.model_id)
+        return model.model_id, note
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
+    return House(tmp_path, monkeypatch)
+
+
+async def test_a_fast_one_takes_over_and_the_small_one_gives_its_memory_back(house: House) -> None:
+    await house.engines.load()
+    await house.engines.choose_chat()
+    assert house.answers == (SMALLER, COMING)
+    choice = await house.engines.grow(house._fetch)
+    assert choice == ChatChoice(LARGER, FAST.reason)
+    assert house.answers == (LARGER, FAST.reason)
+    assert house.small.closed
+    assert not house.larger.closed
+    assert Verdicts(house.settings.models_dir).read() == FAST
+    await house.engines.close()
+    assert house.larger.closed
+
+
+async def test_a_slow_one_is_closed_and_not_tried_again(house: House) -> None:
+    house.measured = SLOW
+    assert await house.start() == ChatChoice(SMALLER, SLOW.reason)
+    assert house.larger.closed
+    assert not house.small.closed
+    assert house.answers == (SMALLER, SLOW.reason)
+    await house.engines.choose_chat()
+    assert await house.engines.grow(house._fetch) is None
+    assert (house.fetched, house.estimates) == (1, 1)
+    await house.engines.close()
+
+
+async def test_a_hopeless_one_is_not_even_fetched(house: House) -> None:
+    house.estimate = Verdict(Speed(5.0, 3.0), estimated=True)
+    assert await house.start() is None
+    model, note = house.answers
+    assert model == SMALLER
+    assert "too slow" in note
+    assert "5 tokens/s" in note
+    assert house.fetched == 0
+    await house.engines.close()
+
+
+async def test_too_little_memory_is_said(house: House) -> None:
+    house.memory = 2_000_000_000
+    assert await house.start() is None
+    assert "4 GB" in house.answers[1]
+    assert house.estimates == 0
+    await house.engines.close()
+
+
+async def test_what_cannot_be_had_leaves_the_small_one(house: House) -> None:
+    async def fetch() -> None:
+        raise WeightsError("no source gave it")
+
+    await house.engines.load()
+    await house.engines.choose_chat()
+    choice = await house.engines.grow(fetch)
+    assert choice is not None
+    assert "no source gave it" in choice.reason
+    house.broken = EngineFailed("it does not load")
+    await house.engines.choose_chat()
+    choice = await house.engines.grow(house._fetch)
+    assert choice is not None
+    assert "it does not load" in choice.reason
+    assert house.answers[0] == SMALLER
+    await house.engines.close()
+
+
+async def test_a_model_that_was_named_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = House(tmp_path, monkeypatch, chat_model=SMALLER)
+    assert await house.start() is None
+    assert house.answers == (SMALLER, "")
+    await house.engines.close()
+
+
+def test_the_next_start_loads_what_won(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_choice, "free_memory", lambda: 8_000_000_000)
+    monkeypatch.setattr(embedded, "missing_files", lambda *_: [])
+    settings = EngineSettings(tmp_path)
+    assert embedded.chat_model(settings) == SMALLER
+    for verdict, expected in ((HOPEFUL, SMALLER), (SLOW, SMALLER), (FAST, LARGER)):
+        Verdicts(tmp_path).write(verdict)
+        assert embedded.chat_model(settings) == expected
+    monkeypatch.setattr(chat_choice, "free_memory", lambda: 2_000_000_000)
+    assert embedded.chat_model(settings) == SMALLER

@@ -1,0 +1,22 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.engines.cloning import measure_voices
+from pipelines.engines.cloning.voice_table import packaged
+
+
+async def test_what_is_measured_is_what_is_packaged(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One voice and a short sentence in place of 54 voices and two long ones."""
+    monkeypatch.setattr(measure_voices, "VOICES", ("am_michael",))
+    monkeypatch.setattr(measure_voices, "SENTENCES", ("We could wait for your brother.",))
+    measured = await measure_voices.measure(models_dir)
+    known = packaged().only(("am_michael",))
+    assert measured.voices == known.voices
+    assert np.linalg.norm(measured.embeddings[0]) == pytest.approx(1.0, abs=1e-5)
+    assert float(measured.embeddings[0] @ known.embeddings[0]) > 0.8
+    assert measured.pitch[0] == pytest.approx(known.pitch[0], rel=0.25)
+    assert 1 < measured.melody[0] < 6

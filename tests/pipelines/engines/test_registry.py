@@ -1,0 +1,276 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
+from pipelines.engines.embedded import chat_model, llama, plans
+from pipelines.engines.engine_settings import EngineSettings
+from pipelines.engines.openai_compatible import UpstreamChat, UpstreamSpeaker, UpstreamTranscriber
+from pipelines.engines.plan import Plan
+from pipelines.engines.registry import Engines
+from pipelines.engines.status import EngineStatus, Role
+from tests.support.pipelines.upstream_server import KEY, Fault, Upstream
+
+NOWHERE = Path("/nonexistent")
+
+
+class Engine:
+    closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def plan(model_id: str, role: Role, engine: Engine | EngineFailed, *languages: str) -> Plan:
+    async def load() -> Engine:
+        if isinstance(engine, EngineFailed):
+            raise engine
+        return engine
+
+    return Plan(model_id, role, load, languages=languages or ("en",))
+
+
+class House:
+    """A full set of fake embedded engines."""
+
+    def __init__(self) -> None:
+        self.vad, self.turn, self.ears, self.scribe = Engine(), Engine(), Engine(), Engine()
+        self.chat, self.hibari, self.pico = Engine(), Engine(), Engine()
+        self.broken: set[str] = set()
+
+    def plans(self, settings: EngineSettings) -> list[Plan]:
+        found = [
+            ("silero-vad", Role.VAD, self.vad, "en"),
+            ("smart-turn", Role.TURN, self.turn, "en"),
+            ("vosk", Role.HEARING, self.ears, "en"),
+            ("moonshine", Role.TRANSCRIPTION, self.scribe, "en"),
+            ("hibari", Role.SPEECH, self.hibari, "en"),
+            ("pico", Role.SPEECH, self.pico, "de", "en"),
+            ("qwen", Role.CHAT, self.chat, "en"),
+        ]
+        return [
+            plan(name, role, EngineFailed("no luck") if name in self.broken else engine, *spoken)
+            for name, role, engine, *spoken in found
+            if not (role is Role.CHAT and settings.chat_model)
+        ]
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+Make = Callable[..., Awaitable[Engines]]
+
+
+@pytest_asyncio.fixture
+async def make(house: House) -> AsyncIterator[Make]:
+    made: list[Engines] = []
+
+    async def make(**options: Any) -> Engines:
+        engines = Engines(
+            EngineSettings(NOWHERE, **options), plans=house.plans, discovery_period=0.01
+        )
+        made.append(engines)
+        await engines.load()
+        return engines
+
+    yield make
+    for engines in made:
+        await engines.close()
+
+
+@pytest_asyncio.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    server = Upstream()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def test_defaults_are_the_embedded_engines(make: Make, house: House) -> None:
+    engines = await make()
+    assert engines.ready()
+    found: list[object] = [
+        engines.vad_model,
+        engines.turn_detector,
+        engines.hearing("default"),
+        engines.transcriber("default"),
+        engines.chat("default"),
+        engines.speaker("default", "en-US"),
+        engines.speaker("default", "de-AT"),
+    ]
+    assert found == [
+        house.vad, house.turn, house.ears, house.scribe, house.chat, house.hibari, house.pico,
+    ]  # fmt: skip
+
+
+async def test_engines_have_names_and_the_contract_its_own(make: Make, house: House) -> None:
+    engines = await make()
+    assert engines.chat("qwen") is engines.chat("default")
+    assert engines.speaker("pico", "en") == house.pico
+    assert engines.speaker("blab-stable", "en") == house.hibari
+    assert engines.speaker("default", "en", "en-GB") == house.pico
+    assert engines.speaker("default", "en", "de-DE") == house.hibari
+    assert engines.transcriber("verinova-stable") == house.scribe
+    assert engines.chat("verinova-stable") == engines.chat("default")
+    assert engines.hearing("verinova-stable") == house.ears
+    assert engines.hearing("moonshine") == house.ears
+    assert engines.transcriber("vosk") == house.scribe
+
+
+async def test_an_unknown_id_names_itself_and_what_is_live(make: Make) -> None:
+    engines = await make()
+    with pytest.raises(ModelUnavailable, match=r"'gpt-9'.*live: qwen"):
+        engines.chat("gpt-9")
+    with pytest.raises(ModelUnavailable, match=r"'x'.*live: hibari, pico"):
+        engines.speaker("x", "en")
+    with pytest.raises(ModelUnavailable, match="'x'"):
+        engines.hearing("x")
+    with pytest.raises(ModelUnavailable, match=r"kokoro"):
+        engines.speaker("blab-expressive", "en")
+
+
+async def test_an_unspoken_language_names_those_that_are(make: Make) -> None:
+    engines = await make()
+    with pytest.raises(ModelUnavailable, match=r"'ja'; live voices speak: de, en"):
+        engines.speaker("default", "ja")
+    with pytest.raises(ModelUnavailable, match="hibari does not speak 'de'"):
+        engines.speaker("hibari", "de")
+
+
+async def test_a_failing_engine_fails_alone(make: Make, house: House) -> None:
+    house.broken = {"qwen", "smart-turn"}
+    engines = await make()
+    assert not engines.ready()
+    with pytest.raises(ModelUnavailable, match=r"'qwen' \(no luck\); live: none"):
+        engines.chat("default")
+    assert engines.speaker("default", "en") == house.hibari
+    (status,) = [s for s in engines.statuses() if s.model_id == "qwen"]
+    assert status.reason == "no luck"
+    assert not status.live
+
+
+async def test_a_call_can_do_without_the_turn_detector(make: Make, house: House) -> None:
+    house.broken = {"smart-turn"}
+    engines = await make()
+    assert engines.ready()
+    with pytest.raises(ModelUnavailable, match="smart-turn"):
+        _ = engines.turn_detector
+
+
+async def test_progress_tells_begin_and_end(house: House) -> None:
+    engines = Engines(EngineSettings(NOWHERE), plans=house.plans)
+    seen: list[EngineStatus] = []
+    assert not engines.ready()
+    await engines.load(seen.append)
+    assert [s.reason for s in seen if s.model_id == "qwen"] == ["loading", ""]
+    await engines.close()
+    assert house.chat.closed
+    assert not engines.ready()
+    assert {s.reason for s in engines.statuses()} == {"shut down"}
+
+
+async def test_upstream_models_are_found_by_id(make: Make, upstream: Upstream) -> None:
+    engines = await make(upstream_url=upstream.url, upstream_key=KEY)
+    assert isinstance(engines.chat("upstream-chat"), UpstreamChat)
+    assert engines.chat("upstream-chat") is engines.chat("upstream-chat")
+    assert isinstance(engines.speaker("upstream-voice", "ja"), UpstreamSpeaker)
+    with pytest.raises(ModelUnavailable, match="neither embedded nor listed"):
+        engines.chat("unlisted")
+    listed = {status.model_id for status in engines.statuses() if status.upstream}
+    assert "upstream-chat" in listed
+
+
+async def test_configured_upstream_models_are_the_default(
+    make: Make, house: House, upstream: Upstream
+) -> None:
+    engines = await make(
+        upstream_url=upstream.url,
+        upstream_key=KEY,
+        chat_model="upstream-chat",
+        speech_model="unlisted-voice",
+        transcription_model="upstream-ears",
+    )
+    assert engines.ready()
+    assert isinstance(engines.chat("default"), UpstreamChat)
+    assert isinstance(engines.speaker("default", "ja"), UpstreamSpeaker)
+    assert isinstance(engines.transcriber("default"), UpstreamTranscriber)
+    assert engines.hearing("default") == house.ears
+    assert engines.hearing("upstream-ears") == house.ears
+    answer = [d.text async for d in engines.chat("default").stream([ChatMessage("user", "hi")])]
+    assert "".join(answer) == "Hello there."
+
+
+async def test_an_upstream_that_comes_back_is_live_again(make: Make, upstream: Upstream) -> None:
+    upstream.fault = Fault.REFUSES
+    engines = await make(upstream_url=upstream.url, upstream_key=KEY, chat_model="upstream-chat")
+    assert not engines.ready()
+    with pytest.raises(ModelUnavailable, match="out of order"):
+        engines.chat("default")
+    upstream.fault = Fault.NONE
+    async with asyncio.timeout(5):
+        while not engines.ready():
+            await asyncio.sleep(0.01)
+    assert isinstance(engines.chat("default"), UpstreamChat)
+
+
+async def test_a_configured_model_that_nobody_serves_is_no_default(make: Make) -> None:
+    engines = await make(chat_model="gpt-9")
+    assert not engines.ready()
+    with pytest.raises(ModelUnavailable, match="BLAB_UPSTREAM_URL"):
+        engines.chat("default")
+
+
+async def test_missing_weights_are_named(tmp_path: Path) -> None:
+    def without_voices(settings: EngineSettings) -> list[Plan]:
+        return [plan for plan in plans(settings) if plan.models]
+
+    engines = Engines(EngineSettings(tmp_path), plans=without_voices)
+    await engines.load()
+    reasons = {s.model_id: s.reason for s in engines.statuses()}
+    assert reasons["silero-vad"] == ("weights missing (silero_vad.onnx): run `blab models fetch`")
+    assert "and 12 more files" in reasons["vosk-small-en"]
+    assert not engines.ready()
+    await engines.close()
+
+
+def test_the_chat_model_follows_the_profile_and_the_files(tmp_path: Path) -> None:
+    def settings(**options: Any) -> EngineSettings:
+        return EngineSettings(tmp_path, **options)
+
+    assert chat_model(settings(profile="small")) == "qwen2.5-0.5b"
+    assert chat_model(settings(profile="full")) == "qwen2.5-1.5b"
+    path = llama(settings(), "qwen2.5-0.5b").path
+    path.parent.mkdir()
+    path.touch()
+    assert chat_model(settings(profile="full")) == "qwen2.5-0.5b"
+    assert chat_model(settings(chat_model="qwen2.5-1.5b")) == "qwen2.5-1.5b"
+    assert chat_model(settings(chat_model="gpt-9")) is None
+
+
+@pytest.mark.engines
+async def test_the_real_engines_are_live(models_dir: Path) -> None:
+    engines = Engines(EngineSettings(models_dir))
+    await engines.load()
+    try:
+        assert {s.model_id: s.reason for s in engines.statuses() if not s.live} == {}
+        assert engines.ready()
+        question = [ChatMessage("user", "What is the capital of France?")]
+        texts = [d.text async for d in engines.chat("default").stream(question, max_tokens=30)]
+        speaker = engines.speaker("default", "en")
+        pcm = b"".join([chunk async for chunk in speaker.speak("".join(texts))])
+        assert len(pcm) > speaker.sample_rate
+    finally:
+        await engines.close()
+
+
+async def test_a_caller_is_told_what_to_choose_among(make: Make) -> None:
+    options = (await make()).call_options()
+    assert options.languages == ("en",), "de is spoken, and not understood"
+    assert [voice.id for voice in options.voices] == ["heart", "en-GB"]
+    assert options.chat_model == "qwen"

@@ -1,0 +1,83 @@
+"""SmartTurn on recorded speech."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.engines.base import EngineFailed
+from pipelines.engines.transcription.smart_turn import SPAN, SmartTurn, features
+
+Audio = Callable[[str], bytes]
+SILENCE = bytes(16_000 * 2 // 5)
+"""200 ms."""
+
+
+@pytest.fixture
+async def detector(models_dir: Path) -> AsyncIterator[SmartTurn]:
+    detector = SmartTurn(models_dir / "smart-turn-v3.2" / "smart-turn-v3.2-cpu.onnx")
+    await detector.warm()
+    assert detector.load_seconds > 0
+    yield detector
+    await detector.close()
+
+
+def test_features_take_the_last_eight_seconds() -> None:
+    rng = np.random.default_rng(0)
+    pcm = rng.integers(-3000, 3000, SPAN + 5000, dtype="<i2").tobytes()
+    assert features(pcm).shape == (1, 80, 800)
+    np.testing.assert_array_equal(features(pcm), features(pcm[-SPAN * 2 :]))
+
+
+def test_features_pad_short_audio_in_front() -> None:
+    rng = np.random.default_rng(0)
+    pcm = rng.integers(-3000, 3000, 16_000, dtype="<i2").tobytes()
+    short = features(pcm)
+    assert short[0, :, :690].std() < short[0, :, 710:].std()
+    np.testing.assert_allclose(short, features(bytes(2 * (SPAN - 16_000)) + pcm), atol=1e-5)
+
+
+def test_features_do_not_hear_loudness() -> None:
+    rng = np.random.default_rng(0)
+    samples = rng.integers(-3000, 3000, SPAN, dtype="<i2")
+    loud, soft = features((samples * 8).tobytes()), features(samples.tobytes())
+    np.testing.assert_allclose(loud, soft, atol=1e-3)
+
+
+@pytest.mark.engines
+async def test_tells_complete_turns_from_cut_ones(detector: SmartTurn, audio: Audio) -> None:
+    complete = ["joe_q_book", "joe_q_capital", "joe_q_help", "joe_q_hours", "joe_stop", "lv_0920"]
+    for name in complete:
+        assert await detector.score(audio(name) + SILENCE) > 0.8, name
+    spelled = audio("joe_pause_spell")
+    inside = spelled[: 2 * 16 * (2560 + 400)]  # "My name is Smith, that is" and 400 ms of pause
+    assert await detector.score(inside) < 0.3
+    booked = audio("joe_q_book")[: 2 * 16 * 2200]  # "Please book a table for four people on"
+    assert await detector.score(booked + SILENCE) < 0.3
+
+
+@pytest.mark.engines
+async def test_scores_at_once_from_many_tasks(detector: SmartTurn, audio: Audio) -> None:
+    pcm = audio("joe_q_capital") + SILENCE
+    alone = await detector.score(pcm)
+    scores = await asyncio.gather(*(detector.score(pcm) for _ in range(4)))
+    assert scores == [pytest.approx(alone)] * 4
+
+
+@pytest.mark.engines
+async def test_refuses_no_samples_and_works_no_more_when_closed(detector: SmartTurn) -> None:
+    for pcm in (b"", b"abc"):
+        with pytest.raises(ValueError, match="samples"):
+            await detector.score(pcm)
+    await detector.close()
+    with pytest.raises(EngineFailed, match="shutting down"):
+        await detector.score(SILENCE)
+
+
+async def test_a_missing_file_is_an_engine_failure(tmp_path: Path) -> None:
+    detector = SmartTurn(tmp_path / "none.onnx")
+    with pytest.raises(EngineFailed):
+        await detector.warm()
+    await detector.close()

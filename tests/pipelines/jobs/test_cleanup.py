@@ -1,0 +1,151 @@
+"""Cleanup: what is old and nobody's goes, all else stays."""
+
+import os
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pipelines.jobs.artifacts import Artifacts
+from pipelines.jobs.cleanup import Cleanup
+from pipelines.jobs.job import JobRun, JobStatus, JobType, NewJob
+from pipelines.jobs.queue import JobQueue
+from rest.jobs.outputs import OUTPUTS
+from store.database import Database
+from store.objects import ObjectStore
+from store.tenants.jobs import Job, Jobs
+from tests.support.object_store import keys
+from tests.support.pipelines.job_support import new_workspace, submit
+
+DAY = 24 * 3600
+NOTHING = {
+    "idempotencyKeys": 0, "queueLog": 0, "deliveries": 0, "jobs": 0, "uploads": 0, "orphans": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore.open(f"file://{tmp_path}/objects")
+
+
+async def progress(percent: int) -> None:
+    assert 0 <= percent <= 100
+
+
+async def swept(kind: Cleanup, workspace_id: str) -> dict[str, int]:
+    """What a run deleted of each; what it deleted nothing of is left out."""
+    result = await kind.run(JobRun("job_x", workspace_id, {}, 1, progress))
+    assert result.output.keys() == NOTHING.keys()
+    msgspec.convert(result.output, OUTPUTS[JobType.CLEANUP])  # as the document says
+    assert await kind.run(JobRun("job_x", workspace_id, {}, 2, progress)) is not None
+    return {name: count for name, count in result.output.items() if count}
+
+
+async def finished(database: Database, job: Job, days: float) -> Job:
+    async with database.transaction() as connection:
+        assert await Jobs(connection).finish(job.workspace_id, job.id, JobStatus.COMPLETED)
+    await database.execute(
+        "UPDATE jobs SET finished_at = now() - $2 * interval '1 day' WHERE id = $1", job.id, days
+    )
+    return job
+
+
+async def test_loose_objects_of_more_than_a_day_go(database: Database, store: ObjectStore):
+    ours, artifacts = await new_workspace(database), Artifacts(database, store)
+    made = {
+        name: await artifacts.take_in(ours, kind, b"1", content_type="a/b", filename=name)
+        for name, kind in (
+            ("upload", "upload"), ("sample", "sample"), ("source", "source"),
+            ("preview", "preview"), ("turn", "turn"), ("young", "upload"), ("claimed", "upload"),
+            ("awaited", "source"),
+        )
+    }  # fmt: skip
+    job = await JobQueue(database).submit(
+        ours, NewJob(JobType.DUBBING, {"sourceKey": made["awaited"]})
+    )
+    assert await artifacts.claim(ours, made["claimed"], job.id)
+    await database.execute(
+        "UPDATE objects SET created_at = now() - interval '25 hours' WHERE key <> $1", made["young"]
+    )
+    assert await swept(Cleanup(database, store), ours) == {"uploads": 5}
+    assert await keys(store) == {made[name] for name in ("young", "claimed", "awaited")}
+
+
+async def test_bytes_without_a_record_go_and_those_of_others_stay(
+    database: Database, store: ObjectStore, tmp_path: Path
+):
+    ours = await new_workspace(database)
+    artifacts = Artifacts(database, store)
+    kept = await artifacts.take_in(ours, "turn", b"1", content_type="a/b", filename="f")
+    orphans = [f"{ours}/job_1/take.mp3", "staging/put_abc"]
+    elsewhere = ["ws_00000000000000000000000001/job_1/take.mp3", "backups/of-somebody"]
+    young = f"{ours}/job_2/take.mp3"
+    for key in (*orphans, *elsewhere, young):
+        await store.put(key, b"1")
+    odd = tmp_path / "objects" / "not a key"
+    odd.write_bytes(b"1")
+    for path in (tmp_path / "objects").rglob("*"):
+        if not path.is_dir() and path != tmp_path / "objects" / young:
+            os.utime(path, (time.time() - 2 * DAY,) * 2)
+    assert await swept(Cleanup(database, store), ours) == {"orphans": 2}
+    assert await keys(store) == {kept, *elsewhere, young, "not a key"}
+
+
+async def test_old_records_go(database: Database, store: ObjectStore):
+    ours = await new_workspace(database)
+    for key, hours in ((b"old", 25), (b"young", 23)):
+        await database.execute(
+            "INSERT INTO idempotency_keys (workspace_id, route, key, fingerprint, claimed_by,"
+            " claimed_until, created_at)"
+            " VALUES ($1, 'r', $2, '', 'c', now(), now() - $3 * interval '1 hour')",
+            *(ours, key, hours),
+        )
+    await database.execute(
+        "INSERT INTO pgqueuer_log (job_id, status, priority, entrypoint, created)"
+        " VALUES (1, 'successful', 0, 'tts', now() - interval '25 hours'),"
+        " (2, 'successful', 0, 'tts', now())"
+    )
+    old = [
+        await JobQueue(database).submit(ours, NewJob(type, {}))
+        for type in (JobType.WEBHOOK, JobType.CLEANUP)
+    ]
+    for job in old:
+        await finished(database, job, 31)
+    kept = await finished(database, await submit(database, ours), 1000)
+    assert await swept(Cleanup(database, store), ours) == {
+        "idempotencyKeys": 1, "queueLog": 1, "jobs": 2,
+    }  # fmt: skip
+    assert await database.fetchval("SELECT key FROM idempotency_keys") == b"young"
+    assert await Jobs(database).get(ours, kept.id) is not None
+    assert await Jobs(database).get(ours, old[0].id) is None
+
+
+async def test_a_retention_takes_finished_jobs_with_all_they_made(
+    database: Database, store: ObjectStore
+):
+    ours, artifacts = await new_workspace(database), Artifacts(database, store)
+    queue = JobQueue(database)
+    batch = await queue.submit(ours, NewJob(JobType.BATCH, {}))
+    item = await queue.submit(ours, NewJob(JobType.TTS, {}, batch.id, 0))
+    others = {name: await submit(database, ours) for name in ("young", "active")}
+    for job in (batch, item, *others.values()):
+        await artifacts.store(ours, job.id, "take.mp3", b"1", "audio/mpeg")
+    for job in (item, batch):
+        await finished(database, job, 8)
+    await finished(database, others["young"], 6)
+    assert await swept(Cleanup(database, store), ours) == {}
+    assert await swept(Cleanup(database, store, retention_days=7), ours) == {"jobs": 1}
+    assert await keys(store) == {f"{ours}/{job.id}/take.mp3" for job in others.values()}
+    assert await Jobs(database).get(ours, item.id) is None
+
+
+async def test_a_batch_with_an_active_item_stays_whole(database: Database, store: ObjectStore):
+    ours, artifacts = await new_workspace(database), Artifacts(database, store)
+    queue = JobQueue(database)
+    batch = await queue.submit(ours, NewJob(JobType.BATCH, {}))
+    item = await queue.submit(ours, NewJob(JobType.TTS, {}, batch.id, 0))
+    key = await artifacts.store(ours, item.id, "take.mp3", b"1", "audio/mpeg")
+    await finished(database, batch, 8)
+    assert await swept(Cleanup(database, store, retention_days=7), ours) == {}
+    assert await artifacts.read(ours, key) == b"1"

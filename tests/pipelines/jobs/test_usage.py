@@ -1,0 +1,90 @@
+"""Usage: each unit is booked once, with what it is for."""
+
+import contextlib
+from dataclasses import replace
+from decimal import Decimal
+
+from pipelines.jobs.job import JobResult, JobRun, JobStatus, Unit
+from pipelines.jobs.prices import Price, Prices
+from pipelines.jobs.usage import Usage
+from store.database import Database
+from store.ids import new_id
+from store.tenants.calls import Calls
+from store.tenants.turns import Turns
+from store.tenants.usage import UsageEvent, UsageEvents
+from tests.store.test_tenants import a_call, a_turn
+from tests.support.pipelines.job_support import Kind, new_workspace, submit, until, working
+
+PRICES = Prices({"*": {"*": Price(Decimal("0.01"), Decimal("0.6"))}})
+
+
+async def booked(database: Database, workspace_id: str) -> list[tuple[str, str, int, int, Decimal]]:
+    events: list[UsageEvent] = await UsageEvents(database).list(workspace_id)
+    return sorted((e.type, e.model, e.tokens, e.audio_ms, e.cost) for e in events)
+
+
+async def test_a_unit_is_booked_once(database: Database) -> None:
+    ours = await new_workspace(database)
+    theirs = await new_workspace(database, "stranger@example.com")
+    usage = Usage(database, PRICES)
+    units = [Unit("req:tts", "tts", "m", 100, 500), Unit("req:stt", "stt", "w", 0, 60_000)]
+    await usage.book(ours, units)
+    await usage.book(ours, [*units, Unit("req:tts", "tts", "dearer", 9999)])
+    await usage.book(theirs, units[:1])
+    assert await booked(database, ours) == [
+        ("stt", "w", 0, 60_000, Decimal("0.6")),
+        ("tts", "m", 100, 500, Decimal("0.006")),
+    ]
+    assert len(await booked(database, theirs)) == 1
+
+
+async def test_all_units_or_none(database: Database) -> None:
+    ours = await new_workspace(database)
+    usage = Usage(database, PRICES)
+    with contextlib.suppress(RuntimeError):
+        async with database.transaction() as connection:
+            await usage.book_in(connection, ours, [Unit("a", "tts", "m", 1)])
+            raise RuntimeError
+    assert await booked(database, ours) == []
+
+
+async def test_a_job_is_booked_with_its_end(database: Database) -> None:
+    ours = await new_workspace(database)
+    refuse = True
+
+    async def work(run: JobRun) -> JobResult:
+        nonlocal refuse
+        unit = Unit(f"{run.id}:tts", "tts", "m", tokens=run.input["n"])
+        if refuse:
+            refuse = False
+            return JobResult({"nul": "\0"}, (unit,))  # the database refuses it: a fault
+        return JobResult({}, (unit,))
+
+    async with working(database, Kind(work), hooks=[Usage(database, PRICES).hook]):
+        jobs = [await submit(database, ours, n=n) for n in (10, 20)]
+        for job in jobs:
+            await until(database, job, JobStatus.COMPLETED)
+    assert [tokens for _, _, tokens, _, _ in await booked(database, ours)] == [10, 20]
+
+
+async def test_a_turn_is_booked_by_its_chat_model(database: Database) -> None:
+    ours = await new_workspace(database)
+    theirs = await new_workspace(database, "stranger@example.com")
+    usage, call = Usage(database, PRICES), a_call()
+    named = replace(a_call(), id=new_id("call"), config={})
+    for one in (call, named):
+        await Calls(database).open(ours, one)
+    turn = a_turn(prompt_tokens=90, completion_tokens=10)
+    silent = a_turn(prompt_tokens=0, completion_tokens=0)
+    async with database.transaction() as connection:
+        for one in (turn, silent):
+            assert await Turns(connection).insert(ours, call.id, one)
+            for _ in range(2):
+                await usage.book_turn(connection, ours, call.id, one)
+        await usage.book_turn(connection, ours, named.id, a_turn())
+        await usage.book_turn(connection, theirs, call.id, turn)
+    assert await booked(database, ours) == [
+        ("agent", "default", 14, 0, Decimal("0.00014")),
+        ("agent", "m", 100, 0, Decimal("0.001")),
+    ]
+    assert await booked(database, theirs) == []

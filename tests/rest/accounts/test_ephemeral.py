@@ -1,0 +1,52 @@
+"""Ephemeral keys: bound, expiring, never stored as they are, nor what they grant."""
+
+import pytest
+
+from rest.accounts.ephemeral import DEFAULT_SECONDS, EphemeralKeys, Grant
+from tests.support.gateway.http_support import MemoryBus
+
+
+async def test_a_key_grants_what_it_was_minted_for_until_it_expires() -> None:
+    bus = MemoryBus()
+    keys = EphemeralKeys(bus, lambda: bus.now)
+    grant = Grant("ws_1", "agt_1", {"audio": {"output": {"voice": "amy"}}})
+    key = await keys.mint(grant)
+    assert key.expires_at == bus.now + DEFAULT_SECONDS
+    assert await keys.find(key.value) == grant
+    assert await keys.find(key.value) == grant
+    bus.now += DEFAULT_SECONDS
+    assert await keys.find(key.value) is None
+
+
+async def test_the_key_is_neither_stored_nor_shown() -> None:
+    bus = MemoryBus()
+    key = await EphemeralKeys(bus).mint(Grant("ws_1", session={"headers": "Bearer hush"}))
+    assert key.value.removeprefix("ek_") not in str(bus.values)
+    assert key.value not in repr(key)
+    assert "hush" not in str(bus.values)
+
+
+async def test_a_grant_that_was_changed_grants_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    bus = MemoryBus()
+    keys = EphemeralKeys(bus)
+    key = await keys.mint(Grant("ws_1"))
+    [place] = bus.values
+    await bus.put(place, b'{"workspace_id":"ws_2"}', 60)
+    assert await keys.find(key.value) is None
+    assert "refused" in caplog.text
+
+
+async def test_two_keys_differ() -> None:
+    keys = EphemeralKeys(MemoryBus())
+    assert (await keys.mint(Grant("ws_1"))).value != (await keys.mint(Grant("ws_1"))).value
+
+
+@pytest.mark.parametrize("value", ["ek_", "ek_unknown", "ek_" + "x" * 10_000])
+async def test_what_was_never_minted_grants_nothing(value: str) -> None:
+    assert await EphemeralKeys(MemoryBus()).find(value) is None
+
+
+@pytest.mark.parametrize("seconds", [9, 7201])
+async def test_a_lifetime_has_bounds(seconds: int) -> None:
+    with pytest.raises(ValueError, match="10 to 7200"):
+        await EphemeralKeys(MemoryBus()).mint(Grant("ws_1"), seconds)

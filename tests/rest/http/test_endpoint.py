@@ -1,0 +1,143 @@
+"""The order of an endpoint: who, may they, how often, what, asked before, do it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from msgspec import Struct
+
+from rest.accounts.auth import Principal
+from rest.http.endpoint import Endpoint, EndpointOptions
+from rest.http.errors import RateLimited, Unauthenticated
+from rest.http.operation import Answer, Operation, Request
+from rest.http.uploads import Upload
+from tests.support.rest.api_app import Listed, ask, serving
+
+
+class Body(Struct):
+    text: str
+
+
+class Counted:
+    """Rates that note who was counted, and let ``left`` through."""
+
+    def __init__(self, left: int = 1000) -> None:
+        self.left = left
+        self.principals: list[str | None] = []
+
+    async def count(self, http: web.Request, principal: Principal | None) -> None:
+        self.principals.append(principal.key_id if principal is not None else None)
+        self.left -= 1
+        if self.left < 0:
+            raise RateLimited("Too many.", retry_after=3)
+
+
+class Inbox:
+    """Uploads that are one file, gone after the request."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "upload"
+
+    @asynccontextmanager
+    async def receive(self, http: web.Request) -> AsyncIterator[Any]:
+        self.path.write_bytes(await http.read())
+        try:
+            yield Upload(self.path, "a.wav", 5, b"d" * 32, label="x", ignored=("diarize",))
+        finally:
+            self.path.unlink()
+
+
+async def authenticate(http: web.Request) -> Principal:
+    match http.headers.get("Authorization", "").removeprefix("Bearer "):
+        case "key":
+            return Principal("ws", "api_key", key_id="key_1", scopes=("tts:read",))
+        case "user":
+            return Principal("ws", "user", user_id="usr_1")
+        case "ephemeral":
+            return Principal("ws", "ephemeral")
+    raise Unauthenticated("No key.")
+
+
+async def echo(request: Request) -> Answer:
+    return Answer({"text": request.body.text if request.body else None})
+
+
+def operations(handler: Any = echo) -> list[Operation]:
+    return [
+        Operation("POST", "/x", "T", "", handler, scope="tts:read", body=Body),
+        Operation("POST", "/w", "T", "", handler, scope="tts:write", body=Body),
+        Operation("GET", "/open", "T", "", handler, public=True),
+        Operation("GET", "/any", "T", "", handler, status=202),
+    ]
+
+
+async def test_scopes_are_compared_exactly() -> None:
+    async with serving([Listed(operations())], authenticate) as client:
+        body: dict[str, Any] = {"json": {"text": "hi"}}
+        assert (await ask(client, "POST", "/x", "key", **body)).data == {"text": "hi"}
+        refused = await ask(client, "POST", "/w", "key", **body)
+        assert (refused.status, refused.details["reason"]) == (403, "missing_scope")
+        assert (await ask(client, "POST", "/w", "user", **body)).status == 200
+        assert (await ask(client, "POST", "/x", "ephemeral", **body)).status == 403
+        nobody = await ask(client, "POST", "/x", **body)
+        assert (nobody.status, nobody.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert (await ask(client, "GET", "/open")).status == 200
+        assert (await ask(client, "GET", "/any", "key")).status == 202
+
+
+async def test_everybody_is_counted_once_and_the_refused_by_their_address() -> None:
+    rates = Counted()
+    options = EndpointOptions(rates=rates)
+    async with serving([Listed(operations())], authenticate, options) as client:
+        for method, path, credential in (
+            ("GET", "/any", "key"), ("GET", "/any", None), ("GET", "/open", None),
+            ("POST", "/w", "key"),
+        ):  # fmt: skip
+            await ask(client, method, path, credential, json={"text": ""})
+    assert rates.principals == ["key_1", None, None, None]
+
+
+async def test_it_is_counted_before_the_body_is_read_and_nothing_is_done_beyond() -> None:
+    done: list[str] = []
+
+    async def handler(request: Request) -> Answer:
+        done.append(request.id)
+        return Answer({})
+
+    options = EndpointOptions(rates=Counted(left=1))
+    async with serving([Listed(operations(handler))], authenticate, options) as client:
+        assert (await ask(client, "GET", "/any", "key")).status == 202
+        refused = await ask(client, "POST", "/x", "key", json={"wrong": 1})
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "3")
+        assert refused.body["error"]["code"] == "RATE_LIMITED"
+        assert (await ask(client, "POST", "/x", json={"text": ""})).status == 429
+    assert len(done) == 1
+
+
+async def test_a_file_is_there_for_the_handler_and_gone_afterwards(tmp_path: Path) -> None:
+    async def handler(request: Request) -> Answer:
+        return Answer({"size": request.file.path.stat().st_size})
+
+    operation = Operation("POST", "/up", "T", "", handler, upload=True, unused_form=("label",))
+    inbox = Inbox(tmp_path)
+    options = EndpointOptions(uploads=inbox)
+    async with serving([Listed([operation])], authenticate, options) as client:
+        answer = await ask(client, "POST", "/up", "key", data=b"12345")
+        assert answer.data == {"size": 5}
+        assert [one["path"] for one in answer.body["meta"]["warnings"]] == ["diarize", "label"]
+        assert not inbox.path.exists()
+        assert (await ask(client, "POST", "/up", data=b"12345")).status == 401
+    with pytest.raises(ValueError, match="POST /up"):
+        Endpoint(operation, authenticate)
+
+
+def test_a_request_without_caller_or_file_says_so() -> None:
+    request = Request(SimpleNamespace(), "req", None)  # type: ignore[arg-type]
+    with pytest.raises(LookupError):
+        _ = request.workspace_id
+    with pytest.raises(LookupError):
+        _ = request.file

@@ -1,0 +1,49 @@
+"""Counting the values of a JSON text without decoding it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rest.http.json_size import SLICE_BYTES, ValueCount, holds_more_values
+
+TREES = st.recursive(
+    st.integers() | st.text(st.sampled_from('ab",\\[{')),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.text(st.sampled_from('ab",\\[{')), inner, max_size=5)
+    ),
+)
+
+
+def expected(tree: Any) -> int:
+    """One, and one for each container and each further value in one."""
+    inner = list(tree.values()) if isinstance(tree, dict) else tree
+    if not isinstance(inner, list):
+        return 0
+    return 1 + max(0, len(inner) - 1) + sum(expected(each) for each in inner)
+
+
+@given(TREES, st.integers(1, 7))
+def test_strings_do_not_count_wherever_the_text_is_cut(tree: Any, step: int) -> None:
+    text = json.dumps(tree).encode()
+    count = ValueCount()
+    for start in range(0, len(text), step):
+        count.add(text[start : start + step])
+    assert count.values == 1 + expected(tree)
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        (b"[" + b"{}," * 2_000_000 + b"1]", True),
+        (b"[" * 100_000, True),
+        (b'["' + b'[{,\\"' * SLICE_BYTES + b'"]', False),
+        (b'{"audio": "' + b"A" * 5_000_000 + b'"}', False),
+        (b"\\" * 300_000, False),
+    ],
+)
+async def test_long_texts_are_told_from_many_values(text: bytes, more: bool) -> None:
+    assert await holds_more_values(text, 20_000) is more

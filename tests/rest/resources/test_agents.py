@@ -1,0 +1,151 @@
+"""The contract's tag Agents: agents made, shown, changed and deleted."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from store.bus import Bus
+from store.database import Database
+from store.ids import new_id
+from store.tenants.agents import DEFAULT_PROMPT, Agents, NewAgent
+from tests.support.pipelines.job_support import new_workspace
+from tests.support.rest.agent_app import AgentNode, Called, called
+
+
+@pytest.fixture
+def node(database: Database, redis: Bus, tmp_path: Path) -> AgentNode:
+    return AgentNode(database, redis, tmp_path)
+
+
+async def create(caller: Called, **body: Any) -> tuple[int, dict[str, Any]]:
+    status, answer = await caller.ask("POST", "/api/agents", json=body)
+    return status, answer["data"] if status == 200 else answer["error"]
+
+
+async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
+    async with called(node) as caller:
+        status, made = await create(caller, name="Bea", unknown=1)
+        assert status == 200
+        assert made["id"].startswith("agt_")
+        assert made["createdAt"] == made["updatedAt"]
+        assert made["createdAt"].endswith("Z")
+        told = {name: made[name] for name in made if not name.endswith("At") and name != "id"}
+        assert told == {
+            "name": "Bea",
+            "model": "verinova-stable",
+            "ttsModel": "blab-stable",
+            "voice": "default",
+            "systemPrompt": DEFAULT_PROMPT,
+            "language": None,
+            "isDefault": False,
+            "tools": [],
+        }
+        status, shown = await caller.ask("GET", f"/api/agents/{made['id']}")
+        assert (status, shown["data"]) == (200, made)
+
+
+async def test_what_is_set_is_kept_and_an_empty_text_is_the_default(node: AgentNode) -> None:
+    async with called(node) as caller:
+        _, made = await create(
+            caller, name="C", systemPrompt="", model="", ttsModel="blab-expressive", voice="",
+            language="de",
+        )  # fmt: skip
+    assert (made["systemPrompt"], made["model"]) == ("", "verinova-stable")
+    assert (made["ttsModel"], made["voice"]) == ("blab-expressive", "default")
+    assert made["language"] == "de"
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({}, "name"),
+        ({"name": 1}, "name"),
+        ({"name": "x", "systemPrompt": "y" * 20_001}, "systemPrompt"),
+        ({"name": "x", "language": None}, "language"),
+        ({"name": "x", "voice": "a\0"}, "voice"),
+        ({"name": "x" * 201}, "name"),
+        ({"name": "x", "language": "x" * 36}, "language"),
+    ],
+)
+async def test_bad_fields_are_refused_by_path(
+    node: AgentNode, body: dict[str, Any], path: str
+) -> None:
+    async with called(node) as caller:
+        status, error = await create(caller, **body)
+        assert (status, error["code"], error["details"]["path"]) == (400, "VALIDATION_ERROR", path)
+        one = f"/api/agents/{caller.agent.id}"
+        status, changed = await caller.ask("PATCH", one, json=body)
+        assert (status, changed["error"]["details"]["path"]) == (400, path)
+
+
+async def test_a_model_that_nobody_knows_is_refused(node: AgentNode) -> None:
+    node.engines.absent = frozenset({"nobody", "mute", "scripted-chat"})
+    async with called(node) as caller:
+        for field, model in (("model", "nobody"), ("ttsModel", "mute")):
+            status, error = await create(caller, name="x", **{field: model})
+            assert (status, error["code"]) == (404, "MODEL_UNAVAILABLE")
+            assert error["details"]["path"] == field
+            path = f"/api/agents/{caller.agent.id}"
+            status, _ = await caller.ask("PATCH", path, json={"name": "x", field: model})
+            assert status == 404
+        for known in ("scripted-chat", "default", "verinova-stable"):
+            assert (await create(caller, name="x", model=known))[0] == 200
+
+
+async def test_changing_leaves_the_rest(node: AgentNode) -> None:
+    async with called(node) as caller:
+        path = f"/api/agents/{caller.agent.id}"
+        changes = {"name": "Ann", "voice": "nova", "language": "fr"}
+        status, changed = await caller.ask("PATCH", path, json=changes)
+        assert status == 200
+        assert (changed["data"]["voice"], changed["data"]["language"]) == ("nova", "fr")
+        assert (changed["data"]["name"], changed["data"]["systemPrompt"]) == ("Ann", "Be brief.")
+        assert changed["data"]["updatedAt"] > changed["data"]["createdAt"]
+        _, cleared = await caller.ask("PATCH", path, json={"name": "Ann", "language": ""})
+        assert cleared["data"]["language"] is None
+        _, same = await caller.ask("PATCH", path, json={"name": "Ann"})
+        assert same["data"] | {"updatedAt": cleared["data"]["updatedAt"]} == cleared["data"]
+
+
+async def test_all_agents_are_listed_and_pages_are_possible(node: AgentNode) -> None:
+    async with called(node) as caller:
+        for name in "BC":
+            await create(caller, name=name)
+        status, listed = await caller.ask("GET", "/api/agents")
+        assert (status, [agent["name"] for agent in listed["data"]]) == (200, ["Ann", "B", "C"])
+        assert listed["meta"]["hasMore"] is False
+        _, first = await caller.ask("GET", "/api/agents?limit=2")
+        assert first["meta"]["hasMore"] is True
+        cursor = first["meta"]["nextCursor"]
+        _, second = await caller.ask("GET", f"/api/agents?limit=2&cursor={cursor}")
+        assert first["data"] + second["data"] == listed["data"]
+
+
+async def test_the_default_agent_may_be_deleted_and_comes_again(node: AgentNode) -> None:
+    async with called(node) as caller:
+        agents = Agents(node.database)
+        default = await agents.ensure_default_agent(caller.workspace_id)
+        _, shown = await caller.ask("GET", f"/api/agents/{default.id}")
+        assert shown["data"]["isDefault"] is True
+        status, deleted = await caller.ask("DELETE", f"/api/agents/{default.id}")
+        assert (status, deleted["data"]) == (200, {"id": default.id, "deleted": True})
+        assert (await caller.ask("DELETE", f"/api/agents/{default.id}"))[0] == 404
+        assert (await agents.ensure_default_agent(caller.workspace_id)).id != default.id
+
+
+async def test_anothers_agent_is_as_absent(node: AgentNode) -> None:
+    theirs = await new_workspace(node.database, "stranger@example.com")
+    foreign = await Agents(node.database).create(theirs, NewAgent("Theirs"))
+    answers = []
+    async with called(node) as caller:
+        for name in (foreign.id, new_id("agt"), "%00", "x"):
+            for method, tail, options in (
+                ("GET", "", {}), ("DELETE", "", {}), ("PATCH", "", {"json": {"name": "Mine"}}),
+                ("GET", "/turns", {}), ("POST", "/turn", {"data": {"file": io.BytesIO(b"x")}}),
+            ):  # fmt: skip
+                answers.append(await caller.ask(method, f"/api/agents/{name}{tail}", **options))
+    assert {status for status, _ in answers} == {404}
+    assert len({str(body) for _, body in answers}) == 1
+    assert await Agents(node.database).get(theirs, foreign.id) == foreign

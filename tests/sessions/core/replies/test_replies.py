@@ -1,0 +1,298 @@
+"""One reply at a time: let out, heard, cut, failed, given up."""
+
+import pytest
+
+from sessions.core.commands import (
+    CancelReply,
+    Publish,
+    ReleaseReply,
+    ResumePlayout,
+    StartReply,
+    StopPlayout,
+)
+from sessions.core.events import (
+    CancelResponse,
+    HangUp,
+    PieceStarted,
+    PlayoutFinished,
+    PlayoutStopped,
+    RequestResponse,
+    Tick,
+)
+from sessions.core.items import Message, ReplyStatus
+from sessions.core.notices import (
+    Fault,
+    Latency,
+    PlayoutBegan,
+    PlayoutEnded,
+    ReplyCreated,
+    ReplyDone,
+    ReplyText,
+)
+from sessions.core.replies.replies import APOLOGY
+from sessions.core.states import State
+from tests.sessions.core.conftest import ShellFactory
+from tests.support.sessions.model_shell import ModelShell
+
+
+def test_a_reply_heard_to_its_end(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("What is the capital of France?")
+    shell.piece("It is Paris. ", 500)
+    assert not shell.told(ReplyText), "text is told as it becomes audible"
+    shell.play(0.0)
+    assert shell.told(PlayoutBegan)
+    shell.piece("A big city.", 500)
+    shell.generated()
+    shell.silence(400)
+    assert [n.delta for n in shell.told(ReplyText)] == ["It is Paris. "]
+    shell.silence(700)
+    done = shell.told(ReplyDone)[0]
+    assert (done.status, done.text, done.heard) == (
+        ReplyStatus.COMPLETED,
+        "It is Paris. A big city.",
+        "It is Paris. A big city.",
+    )
+    assert (done.prompt_tokens, done.completion_tokens) == (20, 10)
+    assert shell.told(PlayoutEnded)
+    assert shell.stands(State.LISTENING)
+    record = shell.records[0]
+    assert (record.user_text, record.heard_text) == ("What is the capital of France?", done.heard)
+    assert not record.interrupted
+
+
+def test_the_waiting_time_is_told_once_and_adds_up(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    end = shell.now
+    shell.silence(128)
+    shell.pass_time(0.1)
+    shell.final("What is it?", 0.9)
+    shell.silence(256)
+    shell.pass_time(0.05)
+    shell.piece("This. ")
+    shell.pass_time(0.01)
+    shell.play(0.0)
+    latencies = shell.told(Latency)
+    assert len(latencies) == 1
+    stages = latencies[0]
+    assert stages.total_ms == round((shell.now - end) * 1000)
+    parts = (stages.endpointing_ms, stages.stt_ms, stages.llm_ms, stages.tts_ms, stages.gateway_ms)
+    assert sum(parts) == stages.total_ms
+    assert parts == (484, 0, 50, 0, 10)
+    shell.generated()
+    shell.play(1.0)
+    assert shell.records[0].latency == stages
+
+
+def test_a_cancelled_speculation_does_not_lend_its_moments(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is it?", 0.9)
+    shell.piece("This.")
+    shell.ask("What is it, I ask?")
+    shell.pass_time(0.2)
+    shell.piece("That.")
+    shell.play(0.0)
+    assert shell.told(Latency)[0].llm_ms >= 200
+
+
+def test_the_token_limit_makes_it_incomplete(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken(ms=300)
+    shell.generated(truncated=True)
+    shell.play(1.0)
+    done = shell.told(ReplyDone)[0]
+    assert (done.status, done.reason) == (ReplyStatus.INCOMPLETE, "max_output_tokens")
+
+
+def test_a_reply_in_text_is_told_as_it_is_written(call: ShellFactory) -> None:
+    shell = call(output_audio=False)
+    shell.ask("What is it?")
+    shell.piece("This ")
+    assert [n.delta for n in shell.told(ReplyText)] == ["This "]
+    shell.piece("one.")
+    shell.generated()
+    done = shell.told(ReplyDone)[0]
+    assert (done.text, done.heard, done.output_audio) == ("This one.", "This one.", False)
+    assert shell.stands(State.LISTENING)
+    assert not shell.told(PlayoutBegan)
+
+
+def test_a_text_written_before_it_is_let_out_is_told_then(call: ShellFactory) -> None:
+    shell = call(output_audio=False)
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is it?", 0.9)
+    shell.piece("This one.")
+    shell.generated()
+    assert not shell.told(ReplyText)
+    shell.silence(256)
+    assert [n.delta for n in shell.told(ReplyText)] == ["This one."]
+    assert shell.stands(State.LISTENING)
+
+
+def test_a_spoken_reply_without_sound_was_not_heard(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("What is it?")
+    shell.piece("(smiles)", 0)
+    shell.generated()
+    assert (shell.told(ReplyDone)[0].text, shell.told(ReplyDone)[0].heard) == ("(smiles)", "")
+    assert shell.stands(State.LISTENING)
+
+
+# ---------------------------------------------------------------------------- failures
+
+
+def test_before_anything_was_heard_a_failure_is_apologised_for_once(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("What is it?")
+    shell.fail()
+    assert shell.told(Fault) == [Fault("PROVIDER_ERROR", "The engine failed.", server=True)]
+    assert shell.told(ReplyDone)[0].status is ReplyStatus.FAILED
+    assert shell.told(ReplyDone)[0].code == "PROVIDER_ERROR"
+    assert shell.reply.order.script == APOLOGY
+    assert shell.stands(State.THINKING)
+    shell.fail()
+    assert len(shell.ordered(StartReply)) == 2
+    assert shell.stands(State.LISTENING)
+    shell.ask("What is it?")
+    assert shell.stands(State.THINKING), "the call goes on"
+
+
+def test_in_mid_reply_what_was_said_is_played_out_and_then_apologised_for(
+    call: ShellFactory,
+) -> None:
+    shell = call()
+    shell.have_spoken("It is Paris. ", 400)
+    shell.fail()
+    assert shell.stands(State.SPEAKING)
+    shell.play(1.0)
+    done = shell.told(ReplyDone)[0]
+    assert (done.status, done.heard) == (ReplyStatus.FAILED, "It is Paris. ")
+    assert shell.reply.order.script == APOLOGY
+    assert shell.stands(State.THINKING)
+
+
+def test_a_failed_text_needs_no_spoken_apology(call: ShellFactory) -> None:
+    shell = call(output_audio=False)
+    shell.ask("What is it?")
+    shell.piece("This ")
+    shell.fail()
+    done = shell.told(ReplyDone)[0]
+    assert (done.status, done.heard) == (ReplyStatus.FAILED, "This ")
+    assert shell.stands(State.LISTENING)
+
+
+def test_an_engine_that_goes_silent_is_given_up(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("What is it?")
+    shell.pass_time(30.0)
+    assert shell.told(ReplyDone)[0].message == "The reply took too long."
+    assert shell.reply.order.script == APOLOGY
+
+
+def test_a_playout_that_stalls_is_given_up(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken(ms=1_000)
+    shell.generated()
+    shell.pass_time(31.1)
+    assert shell.told(ReplyDone)[0].reason == "playout_stalled"
+    assert shell.stands(State.LISTENING)
+
+
+# ---------------------------------------------------------------------------- ends
+
+
+def test_hanging_up_in_mid_reply_still_records_what_was_heard(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.silence(900)
+    shell.feed(HangUp("peer_gone"))
+    assert shell.closed == "peer_gone"
+    done = shell.told(ReplyDone)[0]
+    assert (done.status, done.reason, done.heard) == (
+        ReplyStatus.CANCELLED,
+        "call_ended",
+        "Paris is the",
+    )
+    assert shell.records[0].heard_text == "Paris is the"
+
+
+def test_a_reply_waits_until_it_is_known_what_was_heard_of_the_last(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.silence(900)
+    core = shell.core
+    commands = core.handle(CancelResponse(), shell.now)
+    assert commands == [CancelReply(1), StopPlayout(1)]
+    assert not core.handle(RequestResponse(), shell.now)
+    assert core.state is State.THINKING
+    commands = core.handle(PlayoutStopped(1, 22_000, 24_000), shell.now)
+    starts = [c for c in commands if isinstance(c, StartReply)]
+    assert starts[0].history[-2] == Message("assistant", "Paris is the")
+    assert commands.index(starts[0]) < commands.index(ReleaseReply(starts[0].reply))
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_a_shell_that_never_says_what_was_heard_is_not_waited_for(
+    call: ShellFactory, leave: bool
+) -> None:
+    shell = call()
+    shell.have_spoken()
+    core, now = shell.core, shell.now
+    core.handle(CancelResponse(), now)
+    core.handle(RequestResponse(), now)
+    if leave:
+        core.handle(CancelResponse(), now)
+        assert core.state is State.LISTENING
+    assert core.next_deadline() == now + 2.0
+    commands = core.handle(Tick(), now + 2.0)
+    done = [c.notice for c in commands if isinstance(c, Publish)]
+    assert [notice.heard for notice in done if isinstance(notice, ReplyDone)] == [""]
+    assert any(isinstance(command, StartReply) for command in commands) is not leave
+
+
+def test_an_end_that_crosses_the_order_to_stop_counts(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken("Yes. ", 500)
+    core = shell.core
+    core.handle(CancelResponse(), shell.now)
+    told = core.handle(PlayoutFinished(1, 12_000), shell.now)
+    assert any("heard='Yes. '" in repr(command) for command in told)
+    assert core.handle(PlayoutStopped(1, 0, 0), shell.now) == []
+
+
+def test_a_piece_that_left_while_the_order_to_stop_was_on_its_way_was_told(
+    call: ShellFactory,
+) -> None:
+    shell = call()
+    shell.have_spoken("Yes. ", 500)
+    shell.piece("It is. ", 500)
+    core = shell.core
+    core.handle(CancelResponse(), shell.now)
+    core.handle(PieceStarted(1, 1), shell.now)
+    told = core.handle(PlayoutStopped(1, 18_000, 24_000), shell.now)
+    assert any("heard='Yes. It'" in repr(command) for command in told)
+
+
+def test_results_of_the_dead_are_dropped(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.feed(CancelResponse())
+    dead = shell.reply
+    before = len(shell.commands)
+    shell.generate(dead, "more", 100)
+    shell.generated(dead)
+    shell.fail(dead)
+    for event in (PieceStarted(1, 1), PlayoutFinished(1, 5), PlayoutStopped(1, 5, 5)):
+        shell.feed(event)
+    assert len(shell.commands) == before
+    assert not shell.ordered(ResumePlayout)
+    assert len(shell.told(ReplyCreated)) == 1
+
+
+def test_release_without_a_reply_is_a_programming_error() -> None:
+    with pytest.raises(RuntimeError, match="no reply"):
+        ModelShell().core._replies.release()

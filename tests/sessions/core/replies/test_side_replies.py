@@ -1,0 +1,134 @@
+"""Written replies beside the conversation disturb nothing and end once each."""
+
+import pytest
+
+from sessions.core.commands import CancelReply, StartReply
+from sessions.core.events import (
+    AddItem,
+    CancelResponse,
+    HangUp,
+    ReplyGenerated,
+    RequestResponse,
+    Tick,
+)
+from sessions.core.items import Item, Message, PromptLine, ReplyStatus
+from sessions.core.notices import Fault, ReplyCreated, ReplyDone, ReplyItemAdded
+from sessions.core.replies.side_replies import MOST
+from sessions.core.states import State
+from tests.sessions.core.conftest import ShellFactory
+from tests.support.sessions.model_shell import ModelReply, ModelShell
+
+ASKED = RequestResponse(
+    instructions="Sum up.", output_audio=False, metadata=(("a", "b"),), out_of_band=True
+)
+
+
+def written(shell: ModelShell) -> ModelReply:
+    return shell.side_replies[max(shell.side_replies)]
+
+
+def test_one_is_written_while_another_is_spoken(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.feed(ASKED)
+    reply = written(shell)
+    assert reply.order.side
+    assert reply.order.history[0] == Message("system", "Sum up.")
+    shell.generate(reply, "In short. ", 0)
+    shell.generated(reply)
+    created = shell.told(ReplyCreated)[-1]
+    assert (created.metadata, created.in_conversation) == ((("a", "b"),), False)
+    assert not shell.told(ReplyItemAdded)[-1].in_conversation
+    done = shell.told(ReplyDone)[-1]
+    assert (done.status, done.text, done.prompt_tokens) == (ReplyStatus.COMPLETED, "In short. ", 20)
+    assert shell.stands(State.SPEAKING)
+    assert not shell.ordered(CancelReply)
+    assert shell.records[-1].reply_text == "In short. "
+
+
+def test_its_prompt_may_stand_in_for_the_conversation(call: ShellFactory) -> None:
+    shell = call(instructions="Be brief.")
+    shell.feed(AddItem("user", "Hello", "x"))
+    lines = (PromptLine(item_id="x"), PromptLine("user", "Sum up."))
+    shell.feed(RequestResponse(output_audio=False, out_of_band=True, prompt=lines))
+    assert written(shell).order.history == (
+        Message("system", "Be brief."),
+        Message("user", "Hello\nSum up."),
+    )
+    assert list(shell.core._call.transcript) == [Item("x", "user", "Hello")]
+
+
+def test_a_reference_to_nothing_is_refused(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(RequestResponse(prompt=(PromptLine(item_id="x"),), event_id="e"))
+    (fault,) = shell.told(Fault)
+    assert (fault.code, fault.param, fault.event_id) == ("item_not_found", "response.input", "e")
+
+
+def test_no_more_than_a_few_at_once(call: ShellFactory) -> None:
+    shell = call()
+    for _ in range(MOST + 1):
+        shell.feed(ASKED)
+    assert len(shell.ordered(StartReply)) == MOST
+    assert shell.told(Fault)[0].code == "too_many_responses"
+    shell.generated(written(shell))
+    shell.feed(ASKED)
+    assert len(shell.ordered(StartReply)) == MOST + 1
+
+
+def test_one_is_cancelled_by_its_id(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(ASKED)
+    shell.feed(ASKED)
+    shell.feed(CancelResponse("resp_c_1"))
+    (done,) = shell.told(ReplyDone)
+    assert (done.response_id, done.status, done.reason) == (
+        "resp_c_1",
+        ReplyStatus.CANCELLED,
+        "client_cancelled",
+    )
+    shell.feed(ReplyGenerated(1))
+    assert len(shell.told(ReplyDone)) == 1
+
+
+def test_a_failure_is_its_status(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(ASKED)
+    shell.fail(written(shell))
+    (done,) = shell.told(ReplyDone)
+    assert (done.status, done.code) == (ReplyStatus.FAILED, "PROVIDER_ERROR")
+    assert shell.stands(State.LISTENING)
+    assert not shell.told(Fault)
+
+
+def test_one_without_progress_is_given_up(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(ASKED)
+    assert shell.core.next_deadline() == shell.now + 30
+    shell.now += 30
+    shell.feed(Tick())
+    assert shell.told(ReplyDone)[0].message == "The reply took too long."
+
+
+def test_they_end_with_the_call(call: ShellFactory) -> None:
+    shell = call()
+    shell.feed(ASKED)
+    shell.feed(HangUp("peer_gone"))
+    assert shell.told(ReplyDone)[0].reason == "call_ended"
+    assert shell.ordered(CancelReply) == [CancelReply(1)]
+
+
+@pytest.mark.parametrize("prompt", [None, (PromptLine("user", "Say so."),)])
+def test_a_spoken_one_takes_its_turn_and_becomes_no_item(
+    call: ShellFactory, prompt: tuple[PromptLine, ...] | None
+) -> None:
+    shell = call()
+    shell.feed(RequestResponse(out_of_band=True, prompt=prompt))
+    shell.piece("One moment.", 200)
+    shell.generated()
+    shell.play(1.0)
+    assert shell.told(ReplyDone)[0].heard == "One moment."
+    assert not list(shell.core._call.transcript)
+    shell.have_spoken()
+    shell.feed(RequestResponse(out_of_band=True))
+    assert shell.told(Fault)[0].code == "conversation_already_has_active_response"

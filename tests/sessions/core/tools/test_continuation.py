@@ -1,0 +1,172 @@
+"""The filler, and where it stands."""
+
+from dataclasses import replace
+
+import pytest
+
+from sessions.core.commands import SpeakFiller, StartReply, TranscribeClip
+from sessions.core.config import SessionConfig
+from sessions.core.events import (
+    AddItem,
+    CancelResponse,
+    ClauseReady,
+    FinalTranscript,
+    RequestResponse,
+)
+from sessions.core.notices import ReplyDone
+from sessions.core.states import State
+from sessions.core.tools.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE, filler_in
+from tests.sessions.core.conftest import ShellFactory
+from tests.support.sessions.model_shell import ModelShell
+
+from .test_tool_calls import CONFIG, calling
+
+
+def scripts(shell: ModelShell) -> list[str]:
+    return [order.script for order in shell.ordered(StartReply) if order.script is not None]
+
+
+def test_a_filler_is_spoken_once_where_a_tool_takes_long() -> None:
+    shell = calling("look_up")
+    shell.pass_time(PATIENCE - 0.1)
+    assert not scripts(shell)
+    shell.pass_time(0.2)
+    assert scripts(shell) == [FILLERS["en"]]
+    shell.piece(FILLERS["en"], 400)
+    shell.generated()
+    shell.play(0.0)
+    shell.play(1.0)
+    assert shell.stands(State.CALLING)
+    shell.pass_time(3.0)
+    assert len(scripts(shell)) == 1
+    shell.tool_returns("sunny")
+    history = shell.ordered(StartReply)[-1].history
+    assert [message.role for message in history[-2:]] == ["assistant", "tool"]
+    assert history[-2].content == FILLERS["en"]
+
+
+def test_a_tool_that_returns_during_the_filler_is_answered_behind_it() -> None:
+    shell = calling("look_up")
+    shell.pass_time(PATIENCE + 0.1)
+    shell.piece(FILLERS["en"], 400)
+    shell.generated()
+    shell.play(0.0)
+    shell.tool_returns("sunny")
+    assert shell.stands(State.SPEAKING)
+    shell.play(1.0)
+    assert shell.stands(State.THINKING)
+    assert shell.reply.order.script is None
+
+
+def test_speech_that_comes_with_an_item_does_not_end_what_a_tool_began() -> None:
+    shell = calling("look_up")
+    shell.feed(AddItem("user", "", "note", clip=1, seconds=1.0))
+    (asked,) = shell.ordered(TranscribeClip)
+    shell.feed(FinalTranscript(asked.turn, "a voice note", 0))
+    shell.tool_returns("sunny")
+    assert shell.stands(State.THINKING)
+    assert shell.reply.order.script is None
+
+
+@pytest.mark.parametrize("change", [{"language": "fi"}, {"output_audio": False}])
+def test_where_there_are_no_words_or_no_voice_there_is_none(change: dict[str, object]) -> None:
+    shell = ModelShell(replace(CONFIG, **change))  # type: ignore[arg-type]
+    shell.feed(RequestResponse())
+    shell.call_tool("look_up")
+    shell.generated()
+    shell.pass_time(PATIENCE + 2)
+    assert shell.stands(State.CALLING)
+    assert not scripts(shell)
+
+
+# ---------------------------------------------------------------------------- a slow answer
+
+
+def fillers(shell: ModelShell) -> list[SpeakFiller]:
+    return shell.ordered(SpeakFiller)
+
+
+def asked(**changes: object) -> ModelShell:
+    """A call that waits for its answer."""
+    shell = ModelShell(replace(SessionConfig(), **changes))  # type: ignore[arg-type]
+    shell.feed(RequestResponse())
+    return shell
+
+
+def test_a_slow_answer_is_covered_by_a_filler_in_the_same_reply() -> None:
+    shell = asked()
+    shell.pass_time(ANSWER_PATIENCE - 0.1)
+    assert not fillers(shell)
+    shell.pass_time(0.2)
+    assert fillers(shell) == [SpeakFiller(shell.reply.number, "One moment. ")]
+    shell.pass_time(5.0)
+    assert len(fillers(shell)) == 1
+    assert not scripts(shell)
+
+
+def test_the_filler_is_heard_and_told_and_no_part_of_the_history() -> None:
+    shell = asked()
+    shell.pass_time(ANSWER_PATIENCE)
+    shell.speak_filler(shell.reply)
+    shell.play(0.0)
+    assert shell.stands(State.SPEAKING)
+    shell.piece("It is noon.", 500)
+    shell.generated()
+    shell.play(2.0)
+    assert shell.told(ReplyDone)[-1].heard == "One moment. It is noon."
+    shell.feed(RequestResponse())
+    assert [m.content for m in shell.reply.order.history if m.role == "assistant"] == [
+        "It is noon."
+    ]
+
+
+def test_a_filler_that_was_cut_leaves_nothing_in_the_history() -> None:
+    shell = asked()
+    shell.pass_time(ANSWER_PATIENCE)
+    shell.speak_filler(shell.reply)
+    shell.play(0.3)
+    shell.feed(CancelResponse())
+    assert shell.told(ReplyDone)[-1].heard == "One"
+    shell.feed(RequestResponse())
+    assert not [m for m in shell.reply.order.history if m.role == "assistant"]
+
+
+@pytest.mark.parametrize("change", [{"language": "fi"}, {"output_audio": False}])
+def test_no_filler_without_words_or_without_a_voice(change: dict[str, object]) -> None:
+    shell = asked(**change)
+    shell.pass_time(10)
+    assert not fillers(shell)
+
+
+def test_a_region_of_a_language_has_its_filler() -> None:
+    assert filler_in("de-AT") == filler_in("de") == "Einen Moment."
+
+
+def test_an_answer_that_has_begun_needs_no_filler() -> None:
+    shell = asked()
+    shell.feed(ClauseReady(shell.reply.number))
+    shell.pass_time(10)
+    assert not fillers(shell)
+
+
+def test_a_speculation_gets_none_before_it_is_let_out(call: ShellFactory) -> None:
+    shell = call(eagerness="low")
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is the capital of France?", 0.9)
+    assert not shell.reply.released
+    shell.silence(200)
+    assert not fillers(shell)
+
+
+def test_a_turn_that_had_a_filler_for_its_tool_gets_no_other() -> None:
+    shell = calling("look_up")
+    shell.pass_time(PATIENCE)
+    shell.piece(FILLERS["en"], 400)
+    shell.generated()
+    shell.play(0.0)
+    shell.play(1.0)
+    shell.tool_returns("sunny")
+    assert shell.stands(State.THINKING)
+    shell.pass_time(10)
+    assert not fillers(shell)

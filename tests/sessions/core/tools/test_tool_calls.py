@@ -1,0 +1,225 @@
+"""Tool calls in the core: begun, returned, approved, given up; and what history holds of them."""
+
+import pytest
+
+from sessions.core.commands import CancelTool, ListTools, RunTool, StartReply
+from sessions.core.config import SessionConfig
+from sessions.core.events import (
+    AddToolCall,
+    AddToolOutput,
+    AnswerApproval,
+    CancelResponse,
+    ConfigureSession,
+    HangUp,
+    RequestResponse,
+    ToolListFailed,
+    ToolReturned,
+    ToolsListed,
+)
+from sessions.core.items import CallState
+from sessions.core.notices import Fault, ReplyDone, ToolBegun, ToolEnded, ToolListing
+from sessions.core.states import State
+from sessions.core.tools.tool_calls import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
+from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
+from tests.support.sessions.model_shell import ModelShell
+
+FUNCTION = Tool("get_weather")
+HTTP = Tool("look_up", kind=ToolKind.HTTP, url="https://example.com/")
+SHOP = ToolServer("shop", "https://example.com/mcp", ask=False, asked=("buy",))
+LISTED = (ListedTool("find", "Finds.", "{}"), ListedTool("buy", "Buys.", "{}"))
+CONFIG = SessionConfig(tools=(FUNCTION, HTTP), servers=(SHOP,), tool_choice="required")
+
+
+def calling(*names: str) -> ModelShell:
+    """The agent has been asked, and its reply ended in calls of these tools."""
+    shell = ModelShell(CONFIG)
+    shell.feed(ToolsListed("shop", LISTED))
+    shell.feed(RequestResponse())
+    for name in names:
+        shell.call_tool(name, '{"a": 1}')
+    shell.generated()
+    return shell
+
+
+def outputs(shell: ModelShell) -> list[tuple[str, str]]:
+    """The calls in the newest prompt, each with its output."""
+    history = shell.ordered(StartReply)[-1].history
+    told = {message.call_id: message.content for message in history if message.role == "tool"}
+    return [(call.name, told[call.call_id]) for message in history for call in message.calls]
+
+
+def test_a_function_waits_for_the_client_and_its_request() -> None:
+    shell = calling("get_weather")
+    assert shell.stands(State.LISTENING)
+    assert not shell.ordered(RunTool)
+    (done,) = shell.told(ReplyDone)
+    call = done.calls[0].item.call
+    assert call is not None
+    shell.pass_time(120)
+    assert len(shell.ordered(StartReply)) == 1, "nobody answers for the client"
+    shell.feed(AddToolOutput(call.call_id, "sunny"))
+    shell.feed(RequestResponse())
+    assert outputs(shell) == [("get_weather", "sunny")]
+
+
+def test_a_tool_of_ours_runs_and_the_reply_goes_on() -> None:
+    shell = calling("look_up", "find")
+    assert shell.stands(State.CALLING)
+    assert [run.tool.name for run in shell.ordered(RunTool)] == ["look_up", "find"]
+    assert [run.server for run in shell.ordered(RunTool)] == [None, SHOP]
+    assert len(shell.told(ToolBegun)) == 2
+    shell.tool_returns("one")
+    assert shell.stands(State.CALLING), "the other is still at work"
+    shell.tool_returns("two")
+    assert shell.stands(State.THINKING)
+    order = shell.ordered(StartReply)[-1]
+    assert order.config.tool_choice == "auto", "what was required once is not required for ever"
+    assert outputs(shell) == [("look_up", "one"), ("find", "two")]
+
+
+def test_calls_of_both_kinds_wait_for_the_client_in_the_end() -> None:
+    shell = calling("get_weather", "look_up")
+    shell.tool_returns()
+    assert shell.stands(State.LISTENING)
+
+
+def test_a_tool_that_nobody_knows_fails_at_once() -> None:
+    shell = calling("dance")
+    assert shell.stands(State.THINKING)
+    assert outputs(shell) == [("dance", "There is no tool 'dance'.")]
+    assert shell.told(ToolEnded)[0].failed
+
+
+def test_a_tool_that_is_late_is_given_up() -> None:
+    shell = calling("look_up")
+    shell.pass_time(1.0)
+    shell.pass_time(HTTP.timeout_ms / 1000 + 5)
+    assert len(shell.ordered(CancelTool)) == 1
+    assert shell.told(ToolEnded)[0].item.output == (shell.ordered(RunTool)[0].call_id, TIMED_OUT)
+    assert not shell.work
+
+
+def test_in_the_end_the_agent_has_to_speak() -> None:
+    shell = calling("look_up")
+    for _ in range(MAXIMUM_ROUNDS):
+        assert shell.reply.order.tools
+        shell.tool_returns()
+        shell.call_tool("look_up")
+        shell.generated()
+    assert not shell.ordered(StartReply)[-1].tools
+
+
+def test_calls_of_a_reply_that_is_cut_are_not_made() -> None:
+    shell = ModelShell(CONFIG)
+    shell.feed(RequestResponse())
+    shell.piece("Let me look. ", 2_000)
+    shell.call_tool("look_up")
+    shell.generated()
+    shell.play(0.1)
+    shell.feed(CancelResponse())
+    assert not shell.ordered(RunTool)
+    assert shell.told(ReplyDone)[0].calls == ()
+    assert shell.stands(State.LISTENING)
+
+
+def test_words_end_what_is_at_work_and_history_says_so() -> None:
+    shell = calling("look_up")
+    shell.ask("never mind, what is the capital of france")
+    assert [cancel.call_id for cancel in shell.ordered(CancelTool)] == list(shell.run)
+    assert outputs(shell) == [("look_up", GIVEN_UP)]
+    shell.feed(ToolReturned(next(iter(shell.run)), "late"))
+    shell.piece("Paris. ", 300)
+    shell.generated()
+    assert len(shell.told(ToolEnded)) == 1
+
+
+def test_an_okay_changes_nothing() -> None:
+    shell = calling("look_up")
+    shell.ask("okay")
+    assert shell.work
+    assert shell.stands(State.CALLING)
+
+
+def test_a_tool_that_returns_while_the_caller_coughs_is_answered_afterwards() -> None:
+    shell = calling("look_up")
+    shell.speak(320)
+    assert shell.stands(State.USER_SPEAKING)
+    shell.tool_returns("sunny")
+    assert len(shell.ordered(StartReply)) == 1
+    shell.silence(160)
+    shell.final("")
+    shell.silence(1_000)
+    assert outputs(shell) == [("look_up", "sunny")]
+
+
+def test_the_client_cancels_a_call() -> None:
+    shell = calling("look_up")
+    shell.feed(CancelResponse())
+    assert shell.stands(State.LISTENING)
+    assert not shell.work
+
+
+def test_the_end_of_the_call_is_the_end_of_its_tools() -> None:
+    shell = calling("look_up")
+    shell.feed(HangUp("peer_gone"))
+    assert not shell.work
+    assert shell.told(ToolEnded)[0].failed
+
+
+@pytest.mark.parametrize("approve", [True, False])
+def test_a_call_waits_for_approval(approve: bool) -> None:
+    shell = calling("buy")
+    assert shell.stands(State.LISTENING)
+    asked = shell.told(ReplyDone)[0].calls[0].item
+    assert asked.state is CallState.ASKED
+    shell.feed(AnswerApproval(asked.item_id, approve))
+    if approve:
+        shell.tool_returns("bought")
+    assert outputs(shell) == [("buy", "bought" if approve else REFUSED)]
+    shell.feed(AnswerApproval(asked.item_id, approve, event_id="e"))
+    assert shell.told(Fault)[-1].code == "approval_request_not_found"
+
+
+def test_servers_are_listed_once_and_forgotten_with_the_session() -> None:
+    shell = ModelShell(CONFIG)
+    assert [order.server for order in shell.ordered(ListTools)] == [SHOP]
+    shell.feed(ConfigureSession(CONFIG))
+    assert len(shell.ordered(ListTools)) == 1
+    shell.feed(ToolListFailed("shop", "shop: down"))
+    assert [told.state for told in shell.told(ToolListing)] == ["in_progress", "failed"]
+    shell.feed(ConfigureSession(SessionConfig()))
+    shell.feed(ToolsListed("shop", LISTED))
+    shell.feed(RequestResponse())
+    assert shell.ordered(StartReply)[-1].tools == ()
+
+
+def test_a_reply_may_have_tools_of_its_own() -> None:
+    shell = ModelShell(CONFIG)
+    shell.feed(ToolsListed("shop", LISTED))
+    own = Tool("own")
+    shell.feed(RequestResponse(tools=(own,), servers=(), tool_choice="own"))
+    order = shell.ordered(StartReply)[-1]
+    assert (order.tools, order.config.tool_choice) == ((own,), "own")
+    shell.feed(CancelResponse())
+    shell.feed(RequestResponse(tool_choice="none"))
+    assert shell.ordered(StartReply)[-1].tools == ()
+    shell.feed(CancelResponse())
+    shell.feed(RequestResponse())
+    offered = [tool.name for tool in shell.ordered(StartReply)[-1].tools]
+    assert offered == ["get_weather", "look_up", "find", "buy"]
+
+
+def test_a_client_brings_only_what_is_wanted() -> None:
+    shell = calling("look_up")
+    ours = shell.ordered(RunTool)[0].call_id
+    for call_id in (ours, "nothing"):
+        shell.feed(AddToolOutput(call_id, "mine", event_id="e"))
+        assert shell.told(Fault)[-1].code == "tool_call_not_found"
+    shell.feed(AddToolCall("old", "get_weather", "{}"))
+    shell.feed(AddToolCall("old", "get_weather", "{}"))
+    assert shell.told(Fault)[-1].code == "tool_call_exists"
+    shell.feed(AddToolOutput("old", "snow"))
+    shell.feed(AddToolOutput("old", "hail"))
+    assert shell.told(Fault)[-1].code == "tool_call_not_found"
+    shell.tool_returns("sunny")
+    assert outputs(shell) == [("get_weather", "snow"), ("look_up", "sunny")]

@@ -1,0 +1,128 @@
+"""What speech over the reply is."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from sessions.core.turns.backchannel import Overlap, classify
+from sessions.core.words import words_of
+
+PLAYING = "The weather in Paris is mild today, with a little rain in the evening."
+HOURS = "Our opening hours are from nine in the morning"
+GERMAN = "Unsere Öffnungszeiten sind montags bis freitags von neun bis achtzehn Uhr"
+
+WORDS = st.lists(st.sampled_from(words_of(f"{HOURS} {PLAYING} {GERMAN}")), min_size=1, max_size=24)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=60)
+
+
+@pytest.mark.parametrize(
+    ("text", "overlap"),
+    [
+        ("", Overlap.NOTHING),
+        (" ... ", Overlap.NOTHING),
+        ("Mhm.", Overlap.BACKCHANNEL),
+        ("okay, right", Overlap.BACKCHANNEL),
+        ("I see", Overlap.BACKCHANNEL),
+        ("the", Overlap.BACKCHANNEL),
+        ("ja genau", Overlap.BACKCHANNEL),
+        ("a little rain", Overlap.ECHO),
+        ("the weather in paris was mild today", Overlap.ECHO),
+        ("the whether in parish", Overlap.ECHO),
+        ("little range", Overlap.INTERRUPTION),
+        ("stop", Overlap.INTERRUPTION),
+        ("okay but wait", Overlap.INTERRUPTION),
+        ("rain little", Overlap.INTERRUPTION),
+        ("and what about Paris in the winter", Overlap.INTERRUPTION),
+        ("the weather in Paris is not mild today", Overlap.INTERRUPTION),
+        ("the weather in Paris is bad", Overlap.INTERRUPTION),
+    ],
+)
+def test_overlaps(text: str, overlap: Overlap) -> None:
+    assert classify(text, PLAYING) is overlap
+
+
+@pytest.mark.parametrize(
+    "misheard",
+    [
+        "Opening our.",
+        "Opening our out.",
+        "Our opening hour.",
+        "Hour opening hours.",
+        "are from mine",
+        "nine in the mourning",
+        "mourning",
+    ],
+)
+def test_an_echo_that_is_misheard_is_an_echo(misheard: str) -> None:
+    assert classify(misheard, HOURS) is Overlap.ECHO
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Our opening hours are wrong",
+        "Opening hours on Sunday?",
+        "No",
+        "no, nine",
+        "stop",
+        "wait",
+        "now",
+        "Are you open on Sunday morning?",
+        "I need a refund",
+    ],
+)
+def test_what_only_resembles_the_reply_in_part_is_an_interruption(said: str) -> None:
+    assert classify(said, HOURS) is Overlap.INTERRUPTION
+
+
+def test_other_languages_have_their_echoes_and_their_interruptions() -> None:
+    assert classify("Öffnungszeit sind", GERMAN) is Overlap.ECHO
+    assert classify("offnungszeiten sind Montag", GERMAN) is Overlap.ECHO
+    for said in ("nein", "warte", "von neun nicht", "samstags auch"):
+        assert classify(said, GERMAN) is Overlap.INTERRUPTION
+
+
+def test_a_word_that_interrupts_is_an_echo_only_where_it_was_played() -> None:
+    assert classify("wait", "If you like you can wait here") is Overlap.ECHO
+    assert classify("you can wait here", "If you like you can wade here") is Overlap.INTERRUPTION
+
+
+def test_only_the_last_words_can_echo() -> None:
+    later = "one two three four five six seven eight nine ten eleven twelve " * 2
+    assert classify("the weather", PLAYING + later) is Overlap.INTERRUPTION
+
+
+@given(played=WORDS, start=st.integers(0, 20), count=st.integers(1, 16))
+def test_what_was_played_never_interrupts(played: list[str], start: int, count: int) -> None:
+    recent = played[-16:]
+    run = recent[start : start + count]
+    assume(run)
+    assert classify(" ".join(run), " ".join(played)) in (Overlap.ECHO, Overlap.BACKCHANNEL)
+
+
+@given(played=WORDS, said=WORDS, word=st.sampled_from(["no", "wait", "nein", "espera", "não"]))
+def test_whoever_objects_interrupts(played: list[str], said: list[str], word: str) -> None:
+    text = " ".join([*said, word])
+    assert classify(text, " ".join(played)) is Overlap.INTERRUPTION
+
+
+@given(said=TEXTS, played=TEXTS)
+def test_any_text_is_something(said: str, played: str) -> None:
+    assert (classify(said, played) is Overlap.NOTHING) is (words_of(said) == [])
+
+
+def test_endless_words_are_compared_by_their_beginning() -> None:
+    assert classify("banana" * 10_000, "banana" * 9_000 + "s") is Overlap.ECHO
+
+
+@given(run=st.integers(0, 4), place=st.integers(0, 30), letter=st.sampled_from("aeiouskt"))
+def test_one_wrong_letter_does_not_make_an_echo_an_interruption(
+    run: int, place: int, letter: str
+) -> None:
+    words = "tomorrow morning twenty different people arrive".split()[run : run + 2]
+    text = " ".join(words)
+    place %= len(text)
+    assume(text[place] != " ")
+    misheard = text[:place] + letter + text[place + 1 :]
+    playing = "Tomorrow morning twenty different people arrive"
+    assert classify(misheard, playing) is Overlap.ECHO

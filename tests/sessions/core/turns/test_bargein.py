@@ -1,0 +1,236 @@
+"""Speech over the reply: paused at once, judged by its words."""
+
+import pytest
+
+from sessions.core.commands import (
+    CancelReply,
+    PausePlayout,
+    ResumePlayout,
+    ScoreTurn,
+    StartReply,
+    StopPlayout,
+)
+from sessions.core.events import CancelResponse, InputEnded, Tick, TranscriptionFailed
+from sessions.core.items import Message, ReplyStatus
+from sessions.core.notices import (
+    ItemTruncated,
+    PlayoutCleared,
+    PlayoutHeld,
+    PlayoutResumed,
+    ReplyDone,
+    SpeechStarted,
+)
+from sessions.core.states import State
+from sessions.core.turns.bargein import AGREEMENT_MS
+from tests.sessions.core.conftest import ShellFactory
+from tests.support.sessions.model_shell import ModelShell
+
+
+@pytest.fixture
+def shell(call: ShellFactory) -> ModelShell:
+    """The agent is speaking "Paris is the capital of France." for two seconds."""
+    shell = call()
+    shell.have_spoken()
+    assert shell.stands(State.SPEAKING)
+    return shell
+
+
+def test_speech_pauses_within_an_eighth_of_a_second(shell: ModelShell) -> None:
+    shell.hear(0.9, 3)
+    assert not shell.ordered(PausePlayout)
+    shell.hear(0.9, 1)
+    assert shell.ordered(PausePlayout) == [PausePlayout(1)]
+    assert shell.stands(State.BARGE_IN)
+    assert shell.told(PlayoutHeld)[0].audio_end_ms == 128
+    assert len(shell.told(SpeechStarted)) == 2
+
+
+def test_words_confirm_it_and_cut_history_at_the_heard_word(shell: ModelShell) -> None:
+    shell.silence(900)
+    shell.speak(128)
+    commands = shell.partial("no wait")
+    assert [type(c) for c in commands if isinstance(c, CancelReply | StopPlayout)] == [
+        CancelReply,
+        StopPlayout,
+    ]
+    assert shell.stands(State.USER_SPEAKING)
+    done = shell.told(ReplyDone)[-1]
+    assert (done.status, done.reason) == (ReplyStatus.CANCELLED, "turn_detected")
+    assert done.text == "Paris is the capital of France. "
+    assert done.heard == "Paris is the"
+    assert shell.told(ItemTruncated)[-1].heard == "Paris is the"
+    assert shell.told(PlayoutCleared)
+    shell.speak(320)
+    shell.silence(128)
+    shell.final("No wait, of Spain.", 0.9)
+    assert shell.reply.said == (
+        Message("user", "what is the capital of france"),
+        Message("assistant", "Paris is the"),
+        Message("user", "No wait, of Spain."),
+    )
+    shell.silence(320)
+    assert [record.interrupted for record in shell.records] == [True]
+    assert shell.records[0].reply_text == "Paris is the capital of France. "
+
+
+def test_confirmed_by_the_final_text_it_goes_straight_to_endpointing(shell: ModelShell) -> None:
+    shell.speak(128)
+    shell.silence(128)
+    shell.final("Stop.")
+    assert shell.stands(State.BARGE_IN), "a partial may still speak"
+    shell.silence(AGREEMENT_MS)
+    assert shell.stands(State.ENDPOINTING)
+    assert shell.ordered(ScoreTurn)[-1].turn == 2
+    shell.final("Stop.", 0.9)
+    shell.silence(320)
+    assert shell.stands(State.THINKING)
+    assert [order.reply for order in shell.ordered(StartReply)] == [1, 2]
+
+
+def test_a_hum_that_became_words_is_a_hum(shell: ModelShell) -> None:
+    shell.speak(128, "mmm")
+    shell.silence(128)
+    shell.final("Amen, them.")
+    shell.silence(AGREEMENT_MS)
+    assert shell.stands(State.SPEAKING)
+    assert shell.ordered(ResumePlayout)
+
+
+@pytest.mark.parametrize("words", ["", "mhm", "okay, yeah", "Paris is", "the"])
+def test_noise_backchannels_and_echo_refute_it(shell: ModelShell, words: str) -> None:
+    shell.silence(500)
+    heard = shell.reply.heard
+    shell.speak(128, words)
+    if words != "":
+        assert shell.stands(State.BARGE_IN)
+    shell.silence(128)
+    shell.final(words)
+    assert shell.stands(State.SPEAKING)
+    assert shell.ordered(ResumePlayout) == [ResumePlayout(1)]
+    assert shell.told(PlayoutResumed)
+    assert not shell.ordered(CancelReply)
+    assert heard < shell.reply.heard < heard + 24_000 // 5
+    shell.generated()
+    shell.silence(2_000)
+    assert shell.told(ReplyDone)[-1].status is ReplyStatus.COMPLETED
+    assert shell.told(ReplyDone)[-1].heard == "Paris is the capital of France. "
+
+
+def test_the_agents_coming_words_are_no_echo(shell: ModelShell) -> None:
+    shell.speak(128, "capital of france")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_two_seconds_of_wordless_noise_refute_it(shell: ModelShell) -> None:
+    shell.speak(1_950)
+    assert shell.stands(State.BARGE_IN)
+    shell.speak(100)
+    assert shell.stands(State.SPEAKING)
+    shell.reply.pieces.append(("", 90_000))
+    shell.speak(1_000)
+    assert len(shell.ordered(PausePlayout)) == 1, "deaf until there is silence"
+    shell.silence(128)
+    shell.speak(128)
+    assert len(shell.ordered(PausePlayout)) == 2
+
+
+def test_without_any_answer_playout_resumes(shell: ModelShell) -> None:
+    shell.speak(128)
+    shell.silence(128)
+    shell.pass_time(4.0)
+    assert shell.stands(State.SPEAKING)
+
+
+def test_deadlines_that_are_due_at_once_are_met_one_by_one(shell: ModelShell) -> None:
+    shell.speak(128)
+    shell.silence(128)
+    shell.now += 12.0
+    shell.feed(Tick())
+    assert shell.stands(State.SPEAKING)
+    assert len(shell.ordered(ResumePlayout)) == 1
+
+
+def test_a_recogniser_that_fails_refutes_it(shell: ModelShell) -> None:
+    shell.speak(128)
+    shell.silence(128)
+    shell.feed(TranscriptionFailed(2, "PROVIDER_ERROR", "no text"))
+    assert shell.stands(State.SPEAKING)
+
+
+def test_speech_that_goes_on_after_a_short_pause_is_heard_to_its_end(shell: ModelShell) -> None:
+    shell.speak(128)
+    shell.silence(128)
+    shell.speak(128, "but listen")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_input_that_ends_in_mid_overlap_is_decided_by_its_text(shell: ModelShell) -> None:
+    shell.speak(160)
+    shell.feed(InputEnded())
+    shell.final("Stop it now.")
+    assert shell.stands(State.THINKING)
+    assert shell.reply.order.history[-1].content.endswith("\nStop it now.")
+
+
+# ---------------------------------------------------------------------------- echo by its signal
+
+
+def test_an_echo_by_its_signal_is_refuted_whatever_its_words(shell: ModelShell) -> None:
+    shell.hear(0.9, 8, echo=0.9)
+    shell.partial("no wait")
+    assert shell.stands(State.BARGE_IN)
+    shell.silence(128)
+    shell.final("No, wait.")
+    assert shell.stands(State.SPEAKING)
+    assert not shell.ordered(CancelReply)
+
+
+def test_a_few_windows_are_not_enough_to_call_it_an_echo(shell: ModelShell) -> None:
+    shell.hear(0.9, 5, echo=0.95)
+    shell.partial("no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_who_speaks_over_the_echo_interrupts(shell: ModelShell) -> None:
+    shell.hear(0.9, 5, echo=0.9)
+    shell.partial("paris")
+    shell.hear(0.9, 8, echo=0.4)
+    shell.partial("paris no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_who_speaks_over_an_echo_without_pause_interrupts_too(shell: ModelShell) -> None:
+    shell.reply.pieces.append(("", 240_000))
+    shell.hear(0.9, 70, echo=0.9)
+    assert shell.stands(State.SPEAKING)
+    assert len(shell.ordered(PausePlayout)) == 1, "deaf to the rest of the echo"
+    shell.hear(0.9, 24, echo=0.3)
+    assert shell.stands(State.BARGE_IN)
+    shell.partial("no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_a_reply_that_ends_meanwhile_leaves_the_caller_the_floor(shell: ModelShell) -> None:
+    shell.speak(128)
+    shell.feed(CancelResponse())
+    assert shell.stands(State.USER_SPEAKING)
+    shell.silence(128)
+    shell.final("Thank you.", 0.9)
+    shell.silence(320)
+    assert shell.stands(State.THINKING)
+
+
+def test_where_it_is_not_allowed_nobody_interrupts(call: ShellFactory) -> None:
+    shell = call(interrupt_response=False)
+    shell.have_spoken()
+    shell.speak(640)
+    assert shell.stands(State.SPEAKING)
+    assert not shell.ordered(PausePlayout)
+
+
+def test_where_it_is_not_allowed_thinking_goes_on_too(call: ShellFactory) -> None:
+    shell = call(interrupt_response=False)
+    shell.ask("what is the capital of france")
+    shell.speak(640)
+    assert shell.stands(State.THINKING)
+    assert not shell.ordered(CancelReply)

@@ -1,0 +1,356 @@
+"""When a turn starts and ends, in all gears and modes, and what is begun before it is certain."""
+
+import pytest
+
+from sessions.core.commands import (
+    CancelReply,
+    DropTranscription,
+    FinishTranscription,
+    ReleaseReply,
+    ScoreTurn,
+    StartReply,
+    StartTranscription,
+)
+from sessions.core.config import SessionConfig, TurnDetection, TurnMode
+from sessions.core.events import (
+    CommitInput,
+    ConfigureSession,
+    InputEnded,
+    RequestResponse,
+    TranscriptionFailed,
+)
+from sessions.core.items import Message
+from sessions.core.notices import (
+    InputCommitted,
+    ReplyCreated,
+    SpeechStarted,
+    SpeechStopped,
+    TranscriptFinal,
+    TranscriptPartial,
+)
+from sessions.core.states import State
+from tests.sessions.core.conftest import ShellFactory
+from tests.support.sessions.model_shell import WINDOW
+
+
+def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
+    shell = call()
+    shell.silence(1_000)
+    start = shell.position
+    shell.speak(640, "what is")
+    assert shell.stands(State.USER_SPEAKING)
+    assert shell.told(SpeechStarted) == [SpeechStarted("item_c_1", start - 300 * 16)]
+    assert shell.told(TranscriptPartial) == [TranscriptPartial("item_c_1", "what is")]
+    end = shell.position
+    shell.silence(128)
+    assert shell.stands(State.ENDPOINTING)
+    assert shell.ordered(FinishTranscription) == [FinishTranscription(1, end + 4 * WINDOW)]
+    assert not shell.ordered(ScoreTurn), "the text first, undisturbed"
+    shell.final("What is the capital of France?", 0.9)
+    assert shell.ordered(ScoreTurn) == [ScoreTurn(1, end + 4 * WINDOW)]
+    shell.silence(250)
+    assert shell.stands(State.THINKING)
+    assert shell.told(SpeechStopped) == [SpeechStopped("item_c_1", end)]
+    assert shell.told(InputCommitted) == [InputCommitted("item_c_1", None)]
+    assert [n.text for n in shell.told(TranscriptFinal)] == ["What is the capital of France?"]
+    assert shell.ordered(DropTranscription) == [DropTranscription(1)]
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
+
+
+@pytest.mark.parametrize(
+    ("words", "probability", "patient"),
+    [
+        ("What is the capital of France?", 0.9, 384),
+        ("What is the capital of France?", 0.3, 928),
+        ("What is the capital of France?", 0.05, 1_408),
+        ("two large pizzas and um", 0.95, 2_624),
+        ("I would like a flight to", 0.28, 2_624),
+        ("that is S M", 0.01, 1_600),
+    ],
+)
+def test_the_pause_that_ends_a_turn(
+    call: ShellFactory, words: str, probability: float, patient: int
+) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final(words, probability)
+    shell.silence(patient - 128 - 32)
+    assert shell.stands(State.ENDPOINTING)
+    shell.silence(32)
+    assert shell.stands(State.THINKING)
+
+
+def test_server_vad_asks_no_turn_detector(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.SERVER_VAD, silence_duration_ms=500)
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("two large pizzas and um")
+    shell.silence(352)
+    assert shell.stands(State.ENDPOINTING)
+    shell.silence(32)
+    assert shell.stands(State.THINKING)
+    assert not shell.scores
+
+
+def test_a_pause_in_mid_sentence_is_no_end(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("two large pizzas and um", 0.95)
+    shell.silence(1_500)
+    shell.speak(640)
+    assert shell.stands(State.USER_SPEAKING)
+    shell.silence(128)
+    shell.final("Two large pizzas and um, one small salad.", 0.9)
+    shell.silence(256)
+    assert shell.stands(State.THINKING)
+    assert len(shell.turns) == 1
+    assert [n.text for n in shell.told(TranscriptFinal)] == [
+        "Two large pizzas and um, one small salad."
+    ]
+
+
+# ---------------------------------------------------------------------------- speculation
+
+
+def test_a_likely_end_starts_the_reply_and_its_certainty_lets_it_out(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is the capital of France?", 0.9)
+    assert len(shell.ordered(StartReply)) == 1
+    shell.piece("Paris.", 700)
+    assert not shell.told(ReplyCreated)
+    shell.silence(256)
+    assert shell.ordered(ReleaseReply) == [ReleaseReply(1)]
+    assert len(shell.ordered(StartReply)) == 1
+    assert shell.stands(State.THINKING)
+    shell.play(0.0)
+    assert shell.stands(State.SPEAKING)
+
+
+def test_more_speech_voids_what_was_begun(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is the capital?", 0.9)
+    shell.piece("Of what?")
+    shell.speak(96)
+    assert shell.ordered(CancelReply) == [CancelReply(1)]
+    shell.silence(128)
+    shell.final("What is the capital of France?", 0.9)
+    shell.silence(256)
+    assert [order.history[-1].content for order in shell.ordered(StartReply)] == [
+        "What is the capital?",
+        "What is the capital of France?",
+    ]
+    assert [n.response_id for n in shell.told(ReplyCreated)] == ["resp_c_2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "probability", "silent"), [("a flight to", 0.9, 2_150), ("a flight to", 0.1, 2_150)]
+)
+def test_an_unlikely_end_starts_the_reply_shortly_before_patience_ends(
+    call: ShellFactory, words: str, probability: float, silent: int
+) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final(words, probability)
+    shell.silence(silent - 128 - 64)
+    assert not shell.replies
+    shell.silence(96)
+    assert shell.replies
+    assert shell.stands(State.ENDPOINTING)
+
+
+def test_speculation_has_a_budget_per_turn(call: ShellFactory) -> None:
+    shell = call()
+    for _ in range(5):
+        shell.speak(320)
+        shell.silence(128)
+        shell.final("What is it?", 0.9)
+    assert len(shell.ordered(StartReply)) == 3
+    shell.silence(320)
+    assert len(shell.ordered(ReleaseReply)) == 1
+
+
+def test_speculation_that_failed_is_made_again_for_the_certain_end(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is it?", 0.9)
+    shell.fail()
+    shell.silence(320)
+    assert shell.ordered(ReleaseReply) == [ReleaseReply(2)]
+
+
+def test_nothing_is_begun_where_no_reply_is_wanted(call: ShellFactory) -> None:
+    shell = call(create_response=False)
+    shell.ask("What is it?")
+    assert not shell.replies
+    assert shell.stands(State.LISTENING)
+    assert [record.user_text for record in shell.records] == ["What is it?"]
+
+
+def test_a_reply_that_is_no_longer_wanted_is_not_let_out(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("What is it?", 0.9)
+    mute = SessionConfig(turn_detection=TurnDetection(create_response=False))
+    shell.feed(ConfigureSession(mute))
+    shell.silence(320)
+    assert shell.ordered(CancelReply) == [CancelReply(1)]
+    assert shell.stands(State.LISTENING)
+
+
+# ---------------------------------------------------------------------------- noise, dry input
+
+
+def test_noise_is_dropped_and_forgotten(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(128)
+    shell.silence(128)
+    shell.final("", 0.98)
+    shell.silence(480)
+    assert shell.stands(State.LISTENING)
+    assert not shell.told(InputCommitted)
+    assert not shell.replies
+    shell.silence(3_000)
+    floor = shell.position
+    shell.hear(0.9, 4)
+    assert shell.ordered(StartTranscription)[-1].position == floor - 300 * 16
+
+
+def test_clicks_are_no_speech(call: ShellFactory) -> None:
+    shell = call()
+    for _ in range(40):
+        shell.hear(0.9, 2)
+        shell.hear(0.1, 1)
+    assert not shell.turns
+
+
+def test_old_clicks_do_not_add_up_to_an_interruption(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken(ms=9_000)
+    for _ in range(4):
+        shell.hear(0.9, 3)
+        shell.silence(400)
+    assert shell.stands(State.SPEAKING)
+
+
+def test_a_cough_while_the_agent_thinks_does_not_cost_the_answer(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("What is the capital of France?")
+    assert shell.stands(State.THINKING)
+    shell.speak(128)
+    assert shell.stands(State.USER_SPEAKING)
+    shell.silence(128)
+    shell.final("", 0.9)
+    shell.silence(600)
+    assert shell.stands(State.THINKING)
+    assert shell.ordered(ReleaseReply)[-1].reply == shell.reply.number
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
+
+
+def test_what_is_added_while_the_agent_thinks_is_answered_with_the_rest(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("What is the capital of France?")
+    shell.ask("And of Spain?")
+    assert [m.content for m in shell.reply.said] == [
+        "What is the capital of France?\nAnd of Spain?"
+    ]
+    assert [n.response_id for n in shell.told(ReplyCreated)] == ["resp_c_1", "resp_c_2"]
+
+
+def test_a_turn_ends_after_a_minute(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(60_100)
+    shell.final("and so on and so on", 0.01)
+    assert shell.core.state in (State.THINKING, State.USER_SPEAKING)
+    assert len(shell.told(InputCommitted)) == 1
+
+
+def test_input_that_runs_dry_ends_the_turn_with_what_there_is(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.pass_time(0.99)
+    assert shell.stands(State.USER_SPEAKING)
+    shell.pass_time(0.02)
+    assert shell.stands(State.ENDPOINTING)
+    shell.final("a flight to", 0.01)
+    assert shell.stands(State.THINKING)
+
+
+def test_input_that_is_over_ends_the_turn_at_once(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.feed(InputEnded())
+    shell.final("hello there")
+    assert shell.stands(State.THINKING)
+
+
+# ---------------------------------------------------------------------------- text that fails
+
+
+def test_a_partial_stands_in_for_a_failed_final(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640, "what is the capital of france")
+    shell.silence(128)
+    shell.feed(TranscriptionFailed(1, "PROVIDER_ERROR", "no text"))
+    shell.silence(1_500)
+    assert shell.reply.said == (Message("user", "what is the capital of france"),)
+
+
+def test_a_slow_text_ends_the_turn_without_it_and_is_answered_when_it_comes(
+    call: ShellFactory,
+) -> None:
+    shell = call()
+    shell.speak(640, "what is the capital of france")
+    shell.silence(3_100)
+    assert shell.stands(State.THINKING)
+    assert not shell.replies
+    shell.final("What is the capital of France?")
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
+
+
+def test_a_text_that_never_comes_is_replaced_by_the_partial(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640, "what is it")
+    shell.silence(4_300)
+    assert shell.reply.said == (Message("user", "what is it"),)
+
+
+def test_the_text_of_a_long_turn_is_waited_for_longer(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
+    shell.speak(20_000, "once upon a time")
+    shell.feed(CommitInput())
+    shell.feed(RequestResponse())
+    shell.pass_time(8.9)
+    assert not shell.replies
+    shell.pass_time(0.2)
+    assert shell.reply.said == (Message("user", "once upon a time"),)
+
+
+# ---------------------------------------------------------------------------- push to talk
+
+
+def test_by_hand_only_a_commit_ends_the_turn(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
+    shell.speak(640)
+    shell.silence(5_000)
+    assert shell.stands(State.LISTENING)
+    assert shell.transcriptions == {1}
+    assert not shell.told(SpeechStarted)
+
+
+def test_by_hand_a_minute_is_committed_in_parts_and_silence_forgotten(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
+    shell.silence(60_100)
+    assert not shell.told(InputCommitted)
+    shell.speak(200)
+    shell.silence(60_000)
+    assert len(shell.told(InputCommitted)) == 1
+    assert not shell.replies

@@ -1,0 +1,31 @@
+"""Usage events: one a unit, summed by workspace, exactly."""
+
+from dataclasses import replace
+from decimal import Decimal
+
+from store.database import Database
+from store.tenants.usage import NewUsageEvent, UsageEvents, UsageSum
+from tests.support.pipelines.job_support import new_workspace
+
+EVENT = NewUsageEvent("job_1:tts", "tts", "m", 10, 1500, Decimal("0.00000001"))
+
+
+async def test_each_sees_its_own(database: Database) -> None:
+    ours = await new_workspace(database)
+    theirs = await new_workspace(database, "stranger@example.com")
+    events = UsageEvents(database)
+    assert await events.insert(ours, EVENT)
+    assert not await events.insert(ours, replace(EVENT, tokens=99))
+    assert await events.insert(theirs, EVENT)
+    assert await events.insert(ours, replace(EVENT, unit="nul\0", cost=Decimal("123456789.1")))
+    total = UsageSum(2, 20, 3000, Decimal("123456789.10000001"))
+    assert await events.total(ours) == total
+    broken = await events.breakdown(ours, 2)
+    assert (broken.by_model, broken.by_type) == ({"m": total}, {"tts": total})
+    assert list(broken.by_day.values()) == [UsageSum(), total]
+    assert (await events.total(theirs)).count == 1
+    assert len(await events.list(theirs)) == 1
+    assert await events.list(theirs, type="stt") == []
+    newest, oldest = await events.list(ours)
+    assert await events.list(ours, after=newest.id) == [oldest]
+    assert await events.list(ours, model="m", limit=1) == [newest]

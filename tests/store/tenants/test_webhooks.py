@@ -1,0 +1,43 @@
+"""Webhooks and their deliveries, with a stranger's workspace beside ours."""
+
+import pytest
+
+from store.database import Database
+from store.tenants.deliveries import Deliveries, NewDelivery
+from store.tenants.webhooks import Webhooks
+from tests.support.pipelines.job_support import new_workspace
+
+FAILED = NewDelivery("evt_1", "tts.failed", 1, "failed", None, "No answer.", 12, 5.0)
+TAKEN = NewDelivery("evt_1", "tts.failed", 2, "delivered", 200, None, 3, None)
+
+
+async def test_each_sees_its_own(database: Database) -> None:
+    ours = await new_workspace(database)
+    theirs = await new_workspace(database, "stranger@example.com")
+    webhooks, deliveries = Webhooks(database), Deliveries(database)
+    webhook = await webhooks.create(ours, "https://x", ["*"], "whsec_x", enabled=True)
+    assert webhook is not None
+    assert await webhooks.get(ours, webhook.id) == webhook
+    assert await webhooks.get(theirs, webhook.id) is None
+    assert await webhooks.list(theirs) == []
+    assert await webhooks.listening(ours, ["*", "a"]) == [webhook.id]
+    assert await webhooks.listening(ours, ["a"]) == []
+    assert await webhooks.listening(theirs, ["*"]) == []
+    assert await webhooks.update(theirs, webhook.id, {"enabled": False}) is None
+    with pytest.raises(ValueError, match="secret"):
+        await webhooks.update(ours, webhook.id, {"secret": "mine"})
+    assert not await deliveries.insert(theirs, webhook.id, FAILED)
+    for made in (FAILED, TAKEN):
+        assert await deliveries.insert(ours, webhook.id, made)
+        assert not await deliveries.insert(ours, webhook.id, made)
+    last, first = await deliveries.of_event(ours, webhook.id, "evt_1", limit=2)
+    assert [last] == await deliveries.of_event(ours, webhook.id, "evt_1", limit=1)
+    assert (first.attempt, first.last, last.attempt, last.last) == (1, False, 2, True)
+    assert {one.id for one in await deliveries.list(ours, webhook.id)} == {first.id, last.id}
+    assert await deliveries.list(theirs, webhook.id) == []
+    assert await deliveries.of_event(theirs, webhook.id, "evt_1", limit=9) == []
+    assert await deliveries.of_event(ours, webhook.id, "evt_2", limit=9) == []
+    assert not await webhooks.delete(theirs, webhook.id)
+    assert await webhooks.delete(ours, webhook.id)
+    assert await deliveries.list(ours, webhook.id) == []
+    assert not await deliveries.insert(ours, webhook.id, FAILED)

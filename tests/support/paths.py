@@ -1,0 +1,12 @@
+"""Where things of the checkout are, for every test wherever it stands."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+AUDIO = ROOT / "tests" / "audio"
+"""Recorded speech that none of the engines made; ``manifest.json`` has its texts."""
+
+CONTRACT = ROOT / "tests" / "support" / "rest" / "contract" / "openapi.json"
+CHROMIUM_OFFER = ROOT / "tests" / "support" / "gateway" / "data" / "chromium_offer.sdp"
+DEMO_PAGE = ROOT / "static" / "demo"
+DOCS_PAGE = ROOT / "static" / "docs"

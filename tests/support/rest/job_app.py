@@ -1,0 +1,70 @@
+"""The resource of jobs as an application of its own; a credential is the workspace's id."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.typedefs import Handler
+
+from rest.accounts.auth import Principal
+from rest.http.endpoint import routes
+from rest.http.envelope import REQUEST_ID, error_body
+from rest.http.errors import ApiError
+from rest.jobs.jobs import READ, JobResource
+from rest.jobs.view import JobViews
+from store.database import Database
+
+Client = TestClient[web.Request, web.Application]
+
+
+class Signer:
+    def url(self, request_base: str, workspace_id: str, key: str) -> str:
+        return f"{request_base}/files/{key}?signed"
+
+
+class PlainCursors:
+    def encode(self, id: str, /) -> str:
+        return id
+
+    def decode(self, text: str, /) -> str:
+        return text
+
+
+class Deleted:
+    def __init__(self) -> None:
+        self.jobs: list[str] = []
+
+    async def delete_of_job(self, workspace_id: str, job_id: str) -> int:
+        self.jobs.append(job_id)
+        return 1
+
+
+@web.middleware
+async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    request[REQUEST_ID] = "req_test"
+    try:
+        return await handler(request)
+    except ApiError as error:
+        body = error_body(error, request.path, "req_test")
+        return web.json_response(body, status=error.status)
+
+
+async def authenticate(request: web.Request) -> Principal:
+    workspace_id = request.headers["Authorization"]
+    return Principal(workspace_id, "api_key", key_id="key", scopes=(READ,))
+
+
+@asynccontextmanager
+async def jobs_client(
+    database: Database, workspace_id: str, artifacts: Deleted | None = None
+) -> AsyncIterator[Client]:
+    """One node that serves jobs, and a client of the workspace."""
+    views = JobViews(Signer())
+    resource = JobResource(database, artifacts or Deleted(), views, PlainCursors())
+    app = web.Application(middlewares=[refusals])
+    app.add_routes(routes([resource], authenticate))
+    app.cleanup_ctx.append(resource.watch.context)
+    headers = {"Authorization": workspace_id}
+    async with TestClient(TestServer(app), headers=headers) as client:
+        yield client
