@@ -29,7 +29,7 @@ from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.parse import event_id_of, read_message
 from gateway.channels.wire.render import fault_body
 from media.formats import AudioFormat, Encoding
-from rest.http.json_size import holds_more_values
+from rest.http.json_size import holds_more_values, one_long_text
 from sessions.channel import ClientFault, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
@@ -251,11 +251,14 @@ class WebSocketChannel:
         return bool(delay)
 
     async def _take(self, kind: WSMsgType, data: bytes) -> bytes | Mapping[str, Any] | None:
-        """What a message holds; None where it was empty or has been answered as faulty."""
+        """What a message holds; None where it was empty or has been answered as faulty. Long ones
+        wait for their turn among all calls."""
+        read = self._read_text if kind is WSMsgType.TEXT else self._read_binary
         try:
-            if kind is WSMsgType.TEXT:
-                return await self._read_text(data)
-            return await self._read_binary(data) or None
+            if len(data) <= _COUNTED_BYTES:
+                return await read(data)
+            async with one_long_text():
+                return await read(data)
         except ClientFault as fault:
             self._refuse(fault)
             return None
@@ -275,14 +278,14 @@ class WebSocketChannel:
             fault.event_id = event_id_of(message)
             raise
 
-    async def _read_binary(self, data: bytes) -> bytes:
+    async def _read_binary(self, data: bytes) -> bytes | None:
         if not self._binary:
             raise ClientFault(
                 "unexpected_binary",
                 "Binary frames need the subprotocol 'blab.binary.v1': offer it, or send audio "
                 "as base64 in input_audio_buffer.append.",
             )
-        return await _as_pcm(data, self._input)
+        return await _as_pcm(data, self._input) or None
 
     def _refuse(self, fault: ClientFault) -> None:
         if not self._fault_seen:

@@ -5,8 +5,9 @@ Rules
   sent. Here the answer is the contract's, quotes nothing, and is logged once, without a traceback.
 - Bodies are not decompressed. The framework's parser would do that on the event loop, before
   anybody is authenticated; the middleware refuses compressed bodies with 415.
-- An unmasked WebSocket frame fails the connection with 1002 (RFC 6455, 5.1); the framework's
-  reader would accept it.
+- An unmasked WebSocket frame fails the connection with 1002 (RFC 6455, 5.1), and so does a close
+  frame with 1006 (7.4.1); the framework's reader would accept both.
+- A long WebSocket frame is unmasked as it comes, not at its end.
 - A connection that the guard does not admit is answered with 503 and closed.
 """
 
@@ -34,45 +35,109 @@ _TOO_MANY = (
 )
 _REFUSED_FRAME = b"\x70\x80"
 """Reserved bits that no extension defines: the framework's reader refuses them with 1002."""
+_DATA = (0, 1, 2)
+_CLOSE = 8
+_LOCAL_CLOSE_CODE = 1006
+"""Never sent (RFC 6455, 7.4.1); of all such codes the one that the framework's reader lets pass."""
+_FRAGMENT = 64 * 1024
+"""Bytes unmasked at a stretch; a multiple of 4, the length of a mask."""
+_LONGEST = 16 * 1024 * 1024
+"""No socket takes a longer message; such a frame is refused by its head, so it stays whole."""
 
 
-class MaskedFrames:
-    """A WebSocket reader that takes masked frames only.
+class FrameFilter:
+    """What stands before the framework's WebSocket reader.
 
     Follows the heads of the frames and passes everything on, but holds an incomplete head back
-    (at most 9 bytes); in place of the first unmasked frame it passes one that is refused."""
+    (at most 13 bytes). In place of the first frame that breaks the protocol unnoticed by the
+    framework (not masked, or closing with 1006) it passes one that is refused.
+
+    A long data frame is passed as fragments of ``_FRAGMENT``. The framework joins, unmasks and
+    copies a frame at its last byte, all at once (measured for 14 MB: 5 to 17 ms of CPU, 39 ms on a
+    busy machine); fragments it unmasks as they come (2 to 3 ms are left at the end)."""
 
     def __init__(self, reader: WebSocketReader) -> None:
         self._reader = reader
         self._held = b""
-        self._until_head = 0
         self._refused = False
+        self._payload = 0
+        """Bytes of payload until the next head."""
+        self._rest = 0
+        """Bytes of the frame after that, for further fragments."""
+        self._last = 0
+        """First byte of the head of the frame's last fragment."""
+        self._mask = b""
 
     def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
         """As WebSocketReader.feed_data."""
-        if self._refused:
-            return True, b""
         data, self._held = self._held + bytes(data), b""
-        at, size = self._until_head, len(data)
-        while at < size:
-            head = data[at : at + 10]
-            if len(head) > 1 and not head[1] & 0x80:
-                self._refused = True
-                return self._reader.feed_data(data[:at] + _REFUSED_FRAME)
-            length = head[1] & 0x7F if len(head) > 1 else 0
-            head_size = 2 + {126: 2, 127: 8}.get(length, 0)
-            if len(head) < head_size:
-                data, self._held = data[:at], data[at:]
-                break
-            if head_size > 2:
-                length = int.from_bytes(head[2:head_size])
-            at += head_size + 4 + length
-        self._until_head = at - len(data)
-        return self._reader.feed_data(data) if data else (False, b"")
+        passed: list[bytes] = []
+        at = 0
+        while at < len(data) and not self._refused:
+            if not self._payload and self._rest:
+                passed.append(self._fragment(0))
+            elif not self._payload:
+                size = _head_size(data[at : at + 2])
+                head = data[at : at + size]
+                if len(head) < size:
+                    self._held = head
+                    break
+                passed.append(self._begin(head))
+                at += size
+            piece = data[at : at + self._payload]
+            passed.append(piece)
+            at += len(piece)
+            self._payload -= len(piece)
+        if passed:
+            return self._reader.feed_data(b"".join(passed))
+        return self._refused, b""
 
     def feed_eof(self) -> None:
         """As WebSocketReader.feed_eof."""
         self._reader.feed_eof()
+
+    def _begin(self, head: bytes) -> bytes:
+        """What to pass for a frame's head, and with a close frame its code."""
+        opcode, length = head[0] & 0x0F, head[1] & 0x7F
+        start = 2 + _EXTENDED.get(length, 0)
+        if not head[1] & 0x80:
+            self._refused = True
+            return _REFUSED_FRAME
+        if start > 2:
+            length = int.from_bytes(head[2:start])
+        self._mask = head[start : start + 4]
+        code = head[start + 4 :]
+        if code and bytes(a ^ b for a, b in zip(code, self._mask, strict=False)) == (
+            _LOCAL_CLOSE_CODE.to_bytes(2)
+        ):
+            self._refused = True
+            return _REFUSED_FRAME
+        self._payload = length - len(code)
+        if opcode not in _DATA or not _FRAGMENT < length <= _LONGEST:
+            return head
+        self._payload, self._rest, self._last = 0, length, head[0] & 0xF0
+        return self._fragment(opcode)
+
+    def _fragment(self, opcode: int) -> bytes:
+        """The head of a long frame's next fragment, which is ``opcode``."""
+        self._payload = min(self._rest, _FRAGMENT)
+        self._rest -= self._payload
+        first = self._last if not self._rest else self._last & 0x7F
+        return bytes([first | opcode, 0xFF]) + self._payload.to_bytes(8) + self._mask
+
+
+_EXTENDED = {126: 2, 127: 8}
+"""Length as the head's second byte has it, and the bytes of the true length."""
+
+
+def _head_size(start: bytes) -> int:
+    """Bytes of the head that starts so, and of the close code behind it; 2 where that is not known
+    yet, or not worth reading."""
+    if len(start) < 2 or not start[1] & 0x80:
+        return 2
+    length = start[1] & 0x7F
+    size = 2 + _EXTENDED.get(length, 0) + 4
+    return size + 2 if start[0] & 0x0F == _CLOSE and length >= 2 else size
 
 
 class HttpProtocol(web.RequestHandler):
@@ -133,7 +198,7 @@ class HttpProtocol(web.RequestHandler):
         self, parser: WebSocketReader, data_received_cb: Callable[[], None] | None = None
     ) -> None:
         """Become a WebSocket."""
-        super().set_parser(cast(WebSocketReader, MaskedFrames(parser)), data_received_cb)
+        super().set_parser(cast(WebSocketReader, FrameFilter(parser)), data_received_cb)
 
     def handle_error(
         self,

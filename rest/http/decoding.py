@@ -27,7 +27,7 @@ from .body_checks import faults_in, named, shown, told, unknown_field, unknown_i
 from .body_pace import read_whole
 from .envelope import OPENAI_PREFIX
 from .errors import Fault, UnsupportedMediaType, ValidationFailed
-from .json_size import SLICE_BYTES, holds_more_values
+from .json_size import SLICE_BYTES, holds_more_values, one_long_text
 
 S = TypeVar("S", bound=Struct)
 
@@ -55,13 +55,14 @@ async def read_json(request: web.Request, kind: type[S], limit: int = MAX_BODY_B
             raise ValidationFailed(message, param="body")
         raise UnsupportedMediaType(message, param="body")
     raw = await read_whole(request, limit)
-    if len(raw) > SLICE_BYTES and await holds_more_values(raw, MAX_VALUES):
-        message = f"The body holds more than {MAX_VALUES} values: send it in several requests."
-        raise ValidationFailed(message, param="body")
-    try:
-        tree = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValidationFailed(f"The body is not valid JSON: {error}.", param="body") from error
+    if len(raw) <= SLICE_BYTES:
+        tree = _decoded(raw)
+    else:
+        async with one_long_text():
+            if await holds_more_values(raw, MAX_VALUES):
+                message = f"The body holds more than {MAX_VALUES} values: send several requests."
+                raise ValidationFailed(message, param="body")
+            tree = _decoded(raw)
     body = convert(tree, kind, "body")
     whole = msgspec.to_builtins(body)
     for name in getattr(kind, CHECKED_LATER, ()):
@@ -169,6 +170,14 @@ def refuse_unstorable(tree: Any, path: str = "") -> None:
                 ) from error
         elif isinstance(leaf, float) and not math.isfinite(leaf):
             raise ValidationFailed("The number is not finite.", param=place or "body")
+
+
+def _decoded(raw: bytes) -> Any:
+    """The tree that a body holds; raises ValidationFailed."""
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValidationFailed(f"The body is not valid JSON: {error}.", param="body") from error
 
 
 @cache

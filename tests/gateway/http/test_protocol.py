@@ -13,15 +13,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from aiohttp import web
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http_websocket import WebSocketReader
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gateway.http.protocol import MaskedFrames
+from gateway.http.protocol import FrameFilter
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard
 from rest.http.client_address import ClientAddress
 from rest.http.decoding import read_json, read_query
@@ -192,7 +193,9 @@ async def test_an_address_has_so_many_connections_and_no_more(server: TestServer
 # ---------------------------------------------------------------------------- frames
 
 
-def frame(opcode: int, payload: bytes, *, masked: bool = True, fin: bool = True) -> bytes:
+def frame(
+    opcode: int, payload: bytes, *, masked: bool = True, fin: bool = True, mask: bytes = bytes(4)
+) -> bytes:
     size = len(payload)
     head = bytes([fin << 7 | opcode])
     bit = 0x80 if masked else 0
@@ -202,39 +205,88 @@ def frame(opcode: int, payload: bytes, *, masked: bool = True, fin: bool = True)
         head += bytes([bit | 126]) + struct.pack(">H", size)
     else:
         head += bytes([bit | size])
-    return head + (bytes(4) if masked else b"") + payload  # a mask of zeros changes nothing
+    if not masked:
+        return head + payload
+    key = np.resize(np.frombuffer(mask, np.uint8), size)
+    return head + mask + (np.frombuffer(payload, np.uint8) ^ key).tobytes()
 
 
-def read_frames(pieces: Sequence[bytes]) -> tuple[list[bytes], int | None]:
-    """The messages that are read, and the close code of what ends them."""
-    queue = WebSocketDataQueue(Mock(_reading_paused=False), 2**20, loop=Mock())
-    reader = MaskedFrames(WebSocketReader(queue, 2**20, False, False))
-    for piece in pieces:
-        reader.feed_data(piece)
-    fault = queue.exception()
-    return [message.data for message, _ in queue._buffer], getattr(fault, "code", None)
-
-
-@given(
-    st.lists(st.sampled_from([0, 1, 125, 126, 300, 65_535, 65_536]), max_size=4),
-    st.lists(st.integers(1, 40_000), min_size=1, max_size=20),
-    st.sampled_from([None, 0, 7, 126, 65_536]),
-)
-def test_masked_frames_pass_in_any_pieces(
-    sizes: list[int], cuts: list[int], unmasked: int | None
-) -> None:
-    sent = b"".join(frame(2, os.urandom(size)) for size in sizes)
-    if unmasked is not None:
-        sent += frame(2, b"u" * unmasked, masked=False) + frame(2, b"late")
+def cut_up(sent: bytes, cuts: Sequence[int]) -> list[bytes]:
+    """``sent`` in pieces of the lengths in ``cuts``, again and again."""
     pieces: list[bytes] = []
     at = 0
     while at < len(sent):
         cut = cuts[len(pieces) % len(cuts)]
         pieces.append(sent[at : at + cut])
         at += cut
-    messages, code = read_frames(pieces)
-    assert [len(message) for message in messages] == sizes
+    return pieces
+
+
+def read_frames(pieces: Sequence[bytes]) -> tuple[list[bytes], int | None]:
+    """The messages that are read, and the close code of what ends them."""
+    queue = WebSocketDataQueue(Mock(_reading_paused=False), 2**20, loop=Mock())
+    reader = FrameFilter(WebSocketReader(queue, 2**20, False, False))
+    for piece in pieces:
+        reader.feed_data(piece)
+    fault = queue.exception()
+    return [message.data for message, _ in queue._buffer], getattr(fault, "code", None)
+
+
+SIZES = st.sampled_from([0, 1, 125, 126, 300, 65_535, 65_536, 65_537, 131_072, 200_001])
+
+
+@given(
+    st.lists(st.tuples(SIZES, st.booleans(), st.binary(min_size=4, max_size=4)), max_size=4),
+    st.lists(st.integers(1, 40_000), min_size=1, max_size=20),
+    st.sampled_from([None, 0, 7, 126, 65_536, 70_000]),
+)
+def test_masked_frames_pass_in_any_pieces(
+    sizes: list[tuple[int, bool, bytes]], cuts: list[int], unmasked: int | None
+) -> None:
+    contents = [os.urandom(size) for size, _, _ in sizes]
+    sent = b""
+    for content, (_, halved, mask) in zip(contents, sizes, strict=True):
+        half = len(content) // 2 if halved else 0
+        if halved:
+            sent += frame(2, content[:half], fin=False, mask=mask) + frame(9, b"between")
+        sent += frame(0 if halved else 2, content[half:], mask=mask)
+    if unmasked is not None:
+        sent += frame(2, b"u" * unmasked, masked=False) + frame(2, b"late")
+    messages, code = read_frames(cut_up(sent, cuts))
+    assert [message for message in messages if message != b"between"] == contents
     assert code == (None if unmasked is None else 1002)
+
+
+def test_a_long_frame_is_never_unmasked_in_one_go() -> None:
+    """The framework does that at a frame's last byte: it gets fragments, each small."""
+    passed = bytearray()
+    reader = FrameFilter(Mock(feed_data=passed.extend))
+    for piece in cut_up(frame(1, bytes(5_000_001)), [65_536]):
+        reader.feed_data(piece)
+    heads, at = [], 0
+    while at < len(passed):
+        size = int.from_bytes(passed[at + 2 : at + 10])
+        heads.append((passed[at], size))
+        at += 14 + size
+    whole, rest = divmod(5_000_001, 65_536)
+    fragments = [0x01] + [0x00] * (whole - 1)
+    assert heads == [*((first, 65_536) for first in fragments), (0x80, rest)]
+
+
+@pytest.mark.parametrize("size", [2**20, 2**24 + 1, 2**30, 2**63 + 5])
+def test_a_frame_beyond_every_limit_is_refused_by_its_head(size: int) -> None:
+    _, code = read_frames([bytes([0x81, 0xFF]) + struct.pack(">Q", size) + bytes(2**20)])
+    assert code == 1009
+
+
+@example(1006, b"\x80\0\xffx", 7)
+@given(st.integers(0, 5000), st.binary(min_size=4, max_size=4), st.integers(1, 9))
+def test_a_close_frame_holds_a_code_that_may_be_sent(code: int, mask: bytes, cut: int) -> None:
+    """RFC 6455, 7.4: 1004 to 1006 and 1015 are never sent, below 3000 only what is registered."""
+    closing = frame(8, struct.pack(">H", code) + b"bye", mask=mask)
+    messages, refused = read_frames(cut_up(closing, [cut]))
+    may_be_sent = code >= 3000 or code in {*range(1000, 1004), *range(1007, 1015)}
+    assert (messages, refused) == (([code], None) if may_be_sent else ([], 1002))
 
 
 async def open_socket(server: TestServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -260,6 +312,14 @@ async def close_code(reader: asyncio.StreamReader) -> int | None:
             if opcode & 15 == 8:
                 return int.from_bytes(payload[:2])
     return None
+
+
+async def test_a_close_code_that_is_never_sent_ends_the_call_with_1002(server: TestServer) -> None:
+    reader, writer = await open_socket(server)
+    writer.write(frame(8, struct.pack(">H", 1006)))
+    assert await asyncio.wait_for(close_code(reader), 5) == 1002
+    writer.close()
+    await server.host.until_empty()
 
 
 @pytest.mark.parametrize("opcode", [1, 2, 8, 9, 10])

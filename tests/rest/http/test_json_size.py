@@ -1,5 +1,6 @@
 """Counting the values of a JSON text without decoding it."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest.http.json_size import SLICE_BYTES, ValueCount, holds_more_values
+from rest.http.json_size import SLICE_BYTES, ValueCount, holds_more_values, one_long_text
 
 TREES = st.recursive(
     st.integers() | st.text(st.sampled_from('ab",\\[{')),
@@ -47,3 +48,17 @@ def test_strings_do_not_count_wherever_the_text_is_cut(tree: Any, step: int) -> 
 )
 async def test_long_texts_are_told_from_many_values(text: bytes, more: bool) -> None:
     assert await holds_more_values(text, 20_000) is more
+
+
+async def test_long_texts_are_decoded_one_by_one_and_the_loop_turns_in_between() -> None:
+    turns, decoded_at = 0, []
+
+    async def decode() -> None:
+        async with one_long_text():
+            decoded_at.append(turns)
+
+    texts = [asyncio.create_task(decode()) for _ in range(5)]
+    while not all(text.done() for text in texts):
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(set(decoded_at)) == 5
