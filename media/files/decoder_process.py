@@ -2,8 +2,8 @@
 
 It is started by ``media.files.isolated`` with one end of a socket as its standard input, loads the
 media library once and then forks for each request, which costs milliseconds instead of a start. A
-request is one JSON message with the file descriptors that belong to it: the pipe for the answer, then the
-files. What the forked child may use is bounded before it touches the file:
+request is one JSON message with the file descriptors that belong to it: the pipe for the answer,
+then the files. What the forked child may use is bounded before it touches the file:
 
 - address space, CPU seconds, the size of files it writes (none, unless it is to write one), core
   dumps, new privileges; as root it becomes ``ACCOUNT`` where it needs no file of its own;

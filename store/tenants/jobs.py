@@ -2,8 +2,8 @@
 
 The record is the truth; the queue (pipelines/jobs/queue.py) only says who works on what. Every
 change of a run is guarded by the run's number, so a run that was overtaken by another changes
-nothing. Events are numbered per job, from 1 without holes: whoever writes one holds the job's row, which
-is why ``Jobs`` that write events are built on a connection in a transaction.
+nothing. Events are numbered per job, from 1 without holes: whoever writes one holds the job's row,
+which is why ``Jobs`` that write events are built on a connection in a transaction.
 """
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names

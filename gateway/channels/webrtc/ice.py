@@ -30,7 +30,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 logger = logging.getLogger(__name__)
 
 TESTED_AIOICE = "0.13."
-"""The version whose inner workings this file relies on; see tests/gateway/channels/webrtc/test_ice.py."""
+"""The version whose inner workings this file relies on; see its test, test_ice.py."""
 
 GATHER_TIMEOUT = 1.0
 """Seconds that STUN and TURN servers have to answer; their candidates are left out otherwise."""
