@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from media.formats import HEARING_RATE
+from tests.support.examples import QUICK
 from tests.support.paths import AUDIO
 
 pytest_plugins = ["tests.support.services"]
@@ -46,3 +47,17 @@ def audio() -> Callable[[str], bytes]:
             return recording.readframes(recording.getnframes())
 
     return load
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A quick run leaves out what needs real engines, a browser or many seconds."""
+    if not QUICK:
+        return
+    left_out = [item for item in items if _is_slow(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    engines = "models_dir" in getattr(item, "fixturenames", ())
+    return engines or any(item.get_closest_marker(name) for name in ("browser", "engines", "slow"))

@@ -2,6 +2,8 @@
 
 ``./blab test``            everything: style, types, floors, then both halves of the tests
 ``./blab test --check``    style, types and floors only
+``./blab test --quick``    the tests that need no real engine, no browser and little time
+``./blab test --changed``  of the quick tests, those that import what differs from ``main``
 ``./blab test ARGUMENTS``  pytest with these arguments only
 
 The first half, all but ``tests/e2e``, runs in a process per core, for it waits more than it works.
@@ -17,6 +19,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grimp
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("gateway", "rest", "sessions", "pipelines", "media", "store", "tests", "bench")
 CHECKS = (
@@ -25,10 +29,8 @@ CHECKS = (
     ("types", ["mypy"]),
     ("floors", ["lint-imports"]),
 )
-HALVES = (
-    ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile", "--ignore", "tests/e2e"],
-    ["tests/e2e"],
-)
+PARALLEL = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile"]
+HALVES = ([*PARALLEL, "--ignore", "tests/e2e"], ["tests/e2e"])
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -38,6 +40,8 @@ def main(arguments: list[str]) -> int:
         return check()
     if not arguments and (failed := check()):
         return failed
+    if arguments in (["--quick"], ["--changed"]):
+        return quick(changed_only=arguments == ["--changed"])
     if failed := prepare():
         return failed
     pytest = [sys.executable, "-m", "pytest"]
@@ -64,6 +68,50 @@ def check() -> int:
     if failed:
         print(f"== failed: {', '.join(failed)}", flush=True)
     return 1 if failed else 0
+
+
+def quick(*, changed_only: bool) -> int:
+    """The tests that answer while one works; nothing is fetched or installed for them."""
+    chosen = ["--ignore", "tests/e2e"]
+    if changed_only:
+        changed = changed_files()
+        chosen = affected_tests(changed)
+        print(f"== {len(changed)} changed files, {len(chosen)} test files", flush=True)
+        if not chosen:
+            return 0
+    return run([sys.executable, "-m", "pytest", "-q", *PARALLEL, *chosen], BLAB_TEST_QUICK="1")
+
+
+def changed_files() -> list[str]:
+    """What differs from where this branch left ``main``, uncommitted and untracked files too."""
+    base = git("merge-base", "HEAD", main_branch()).strip()
+    names = git("diff", "--name-only", base) + git("ls-files", "--others", "--exclude-standard")
+    return sorted(set(names.split("\n")) - {""})
+
+
+def main_branch() -> str:
+    local = git("branch", "--list", "main").strip()
+    return "main" if local else "origin/main"
+
+
+def affected_tests(changed: list[str]) -> list[str]:
+    """The test files that import a changed module, through however many others.
+
+    A document or a file of the tests' data affects no import: floors and documents are always
+    tested, everything else by the full run."""
+    packages = [name for name in PACKAGES if name != "bench"]
+    graph = grimp.build_graph(*packages, cache_dir=None)
+    modules = {name.removesuffix(".py").replace("/", ".") for name in changed}
+    modules = {name.removesuffix(".__init__") for name in modules} & graph.modules
+    affected = modules.union(*(graph.find_downstream_modules(name) for name in modules))
+    names = [name for name in affected if name.split(".")[-1].startswith("test_")]
+    files = [f"{name.replace('.', '/')}.py" for name in names if not name.startswith("tests.e2e")]
+    return sorted({*files, "tests/floors", "tests/test_docs.py"})
+
+
+def git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def prepare() -> int:

@@ -15,6 +15,7 @@ from media.jitter import (
     Quiet,
     Received,
 )
+from tests.support.examples import examples
 
 FRAME = 960
 STEP = 0.02
@@ -171,7 +172,7 @@ def test_a_nonsense_clock_in_the_timestamps_still_conceals_once_per_packet():
 arrivals = st.lists(st.integers(-6, 12), min_size=1, max_size=150)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(arrivals, st.integers(0, 65_535), st.lists(st.booleans(), max_size=150))
 def test_whatever_the_network_does(jumps, first, waits):
     """Numbers wander by ``jumps`` (repeats, reordering, bursts); the clock may pass between."""
@@ -196,7 +197,7 @@ def test_whatever_the_network_does(jumps, first, waits):
     assert network.buffer.received >= len(numbers)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.sets(st.integers(1, 298), max_size=120))
 def test_the_count_of_samples_is_exact_under_loss(lost):
     network = Network()

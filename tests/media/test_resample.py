@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from media.formats import PCM_RATES
 from media.resample import Resampler, resample
+from tests.support.examples import examples
 
 PAIRS = list(permutations(PCM_RATES, 2))
 
@@ -45,7 +46,7 @@ def test_a_frame_in_is_a_frame_out_and_the_delay_is_short(source, target):
     assert resampler.delay / target <= 0.005
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(PAIRS), st.lists(st.integers(0, 400), min_size=1, max_size=8), st.data())
 def test_cuts_leave_no_trace_and_counts_are_exact(pair, sizes, data):
     source, target = pair

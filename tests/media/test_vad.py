@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from media.silero import CONTEXT, WINDOW, SileroModel
 from media.vad import HANGOVER, LOOKBACK, WINDOW_BYTES, WINDOW_MS, VoiceDetector, level_of
+from tests.support.examples import examples
 
 pytestmark = pytest.mark.engines
 
@@ -107,7 +108,7 @@ def test_pieces_of_any_size_give_the_same(silero: SileroModel, audio: Audio) -> 
     pcm = audio("joe_stop")
     whole = VoiceDetector(silero).windows(pcm)
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.integers(0, 5000), min_size=1, max_size=30))
     def pieces(sizes: list[int]) -> None:
         detector, start, heard = VoiceDetector(silero), 0, []

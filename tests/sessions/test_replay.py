@@ -11,6 +11,7 @@ from sessions.core.events import HangUp
 from sessions.event_log import EventLogWriter
 from sessions.replay import replay
 from tests.sessions.core.test_conversation_properties import Calls
+from tests.support.examples import examples
 from tests.support.sessions.model_shell import ModelShell
 
 
@@ -75,7 +76,7 @@ class RecordedCalls(Calls):
 
 TestRecordedCalls = RecordedCalls.TestCase
 TestRecordedCalls.settings = settings(
-    max_examples=25,
+    max_examples=examples(25),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

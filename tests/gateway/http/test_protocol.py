@@ -26,10 +26,13 @@ from gateway.http.protocol import FrameFilter
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard
 from rest.http.client_address import ClientAddress
 from rest.http.decoding import read_json, read_query
+from tests.support.examples import examples
 from tests.support.gateway.http_support import TestServer
 
 ANY_BYTES = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

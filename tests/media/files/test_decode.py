@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from media.errors import MediaError, MediaTooLong, NoAudio, UnreadableMedia
 from media.files.decode import decode
 from media.files.limits import MediaLimits
+from tests.support.examples import examples
 from tests.support.media_files import FORMATS, RATE, audio_file, tone, video_file
 
 
@@ -145,7 +146,9 @@ def test_lengths_that_lie_take_no_memory(tmp_path: Path) -> None:
 
 
 @settings(
-    max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(250),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.sampled_from(sorted(FORMATS)), st.integers(0, 2**32), st.sampled_from([1, 4, 16, 200]))
 def test_damage_raises_nothing_else(tmp_path: Path, extension: str, seed: int, hits: int) -> None:
@@ -165,7 +168,9 @@ def test_damage_raises_nothing_else(tmp_path: Path, extension: str, seed: int, h
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.binary(max_size=2000), st.sampled_from([b"", b"\xff\xfb\x90", b"OggS\0", b"RIFF1234WAVE"])

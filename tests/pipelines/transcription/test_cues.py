@@ -16,6 +16,7 @@ from pipelines.transcription.cues import (
 )
 from pipelines.transcription.subtitle_pieces import LINE_WIDTH, width_of
 from pipelines.transcription.timed_text import TimedSegment, TimedWord
+from tests.support.examples import examples
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzäßéñ"
 words = st.text(LETTERS, min_size=1, max_size=14)
@@ -65,7 +66,7 @@ def text_of(made: Sequence[Cue]) -> list[str]:
     return [word for cue in made for line in cue.lines for word in line.split()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(speech())
 def test_what_broadcasters_ask_for(segments: list[TimedSegment]) -> None:
     made = cues(segments, duration_ms=segments[-1].end_ms + LEAST_MS)
@@ -95,7 +96,7 @@ def led(cue: Cue, segments: Sequence[TimedSegment]) -> bool:
     return all(word.start_ms != cue.start_ms for one in segments for word in one.words)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(nonsense(), st.none() | st.integers(0, 20_000))
 def test_nothing_is_lost_or_overlaps_whatever_the_times(
     segments: list[TimedSegment], duration_ms: int | None

@@ -16,6 +16,7 @@ from pipelines.transcription.subtitles import (
     render,
 )
 from pipelines.transcription.timed_text import from_json
+from tests.support.examples import examples
 
 SEGMENTS = [
     TimedSegment(0, 1500, "Tom & Jerry <i>run</i> --> off.", ()),
@@ -70,7 +71,7 @@ def test_a_third_party_reads_the_cues_back() -> None:
     assert parsed("vtt", *spoken) == made
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(texts, min_size=1, max_size=5))
 def test_any_text_makes_a_well_formed_file(spoken: list[str]) -> None:
     segments = [TimedSegment(n * 9000, n * 9000 + 8000, text) for n, text in enumerate(spoken)]

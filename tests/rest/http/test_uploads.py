@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rest.http.uploads import FORM_BYTES, Upload, UploadLimits, Uploads
+from tests.support.examples import examples
 from tests.support.rest.job_app import refusals
 from tests.support.services import eventually
 
@@ -318,7 +319,9 @@ PART_HEADS = ["Content-Disposition: form-data; name=", "Content-Type: ", "X-A", 
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(40),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(

@@ -57,6 +57,7 @@ from sessions.core.items import PromptLine
 from sessions.core.notices import ItemAdded, Notice, ReplyCreated, ReplyDone
 from sessions.core.states import State
 from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
+from tests.support.examples import examples
 from tests.support.gateway.protocol_validator import ProtocolValidator
 from tests.support.sessions.model_shell import ModelReply, ModelShell
 
@@ -476,7 +477,7 @@ class Calls(RuleBasedStateMachine):
 
 TestCalls = Calls.TestCase
 TestCalls.settings = settings(
-    max_examples=250,
+    max_examples=examples(250),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

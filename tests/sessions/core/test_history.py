@@ -17,6 +17,7 @@ from sessions.core.history import (
 )
 from sessions.core.items import CallState, Item, Message, PromptLine, ToolCall
 from sessions.core.transcript import Transcript
+from tests.support.examples import examples
 from tests.support.sessions.model_shell import check_template
 
 
@@ -186,7 +187,7 @@ ITEMS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.tuples(ITEMS, st.booleans()), max_size=80), st.sampled_from(["", "Be kind."]))
 def test_every_conversation_fits_a_strict_template(
     items: list[tuple[Item, bool]], instructions: str

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.channels.webrtc import calls as calls_module
 from gateway.channels.webrtc import ice as ice_module
+from tests.support.examples import examples
 from tests.support.gateway.webrtc_client import LOOPBACK, Caller, speech, use_ice
 from tests.support.gateway.webrtc_server import EchoGateway, serve
 from tests.support.paths import CHROMIUM_OFFER
@@ -276,7 +277,9 @@ LINES = [
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(st.sampled_from(LINES), max_size=30).map(lambda lines: "\r\n".join(lines).encode())

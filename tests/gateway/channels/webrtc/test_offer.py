@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.channels.webrtc.offer import OfferError, check_offer
+from tests.support.examples import examples
 from tests.support.paths import CHROMIUM_OFFER
 
 CHROMIUM = CHROMIUM_OFFER.read_bytes().decode()
@@ -111,7 +112,7 @@ def test_a_refused_leader_with_a_transport_of_its_own_has_port_0() -> None:
 LINES = CHROMIUM.split("\r\n")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(LINES) - 1), st.integers(0, 60), st.text(max_size=12)),

@@ -18,6 +18,7 @@ from tests.sessions.core.test_conversation_properties import (
     WORDS,
     Calls,
 )
+from tests.support.examples import examples
 from tests.support.sessions.model_shell import ModelShell
 
 
@@ -73,7 +74,7 @@ class ToolUse(Calls):
 
 TestToolUse = ToolUse.TestCase
 TestToolUse.settings = settings(
-    max_examples=120,
+    max_examples=examples(120),
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
