@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from rest.http.decoding import WARNINGS
 from rest.http.envelope import error_body
 from rest.http.errors import (
     ApiError,
@@ -59,7 +60,7 @@ def as_response(error: ApiError, request: web.Request, request_id: str) -> web.R
         headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = error_body(error, request.path, request_id)
+    body = error_body(error, request.path, request_id, request.get(WARNINGS, ()))
     return json_response(body, status=error.status, headers=headers)
 
 
@@ -75,6 +76,10 @@ def as_api_error_of_http(error: web.HTTPException, request: web.Request) -> ApiE
             return PayloadTooLarge("The body is longer than what is taken here.")
         case 405:
             return _MethodNotAllowed(f"{request.method} is not possible here.")
+        case 417:
+            return _ExpectationFailed(
+                "Of Expect only '100-continue' is understood: leave the header out.", param="Expect"
+            )
         case status if 400 <= status < 500 and error.content_type != "application/json":
             return ValidationFailed(f"The request cannot be read: {error.reason}.")
     return None
@@ -103,3 +108,8 @@ class ClientGone(ApiError):
 class _MethodNotAllowed(ValidationFailed):
     status = 405
     default_openai_code = "method_not_allowed"
+
+
+class _ExpectationFailed(ValidationFailed):
+    status = 417
+    default_openai_code = "expectation_failed"

@@ -2,7 +2,8 @@
 
 Rules
 - The framework answers a malformed head, or one that is too long, with a text that quotes what was
-  sent. Here the answer is the contract's, quotes nothing, and is logged once, without a traceback.
+  sent, and so it does an unknown ``Expect``. Here the answer is the contract's, quotes nothing, and
+  is logged once, without a traceback.
 - Bodies are not decompressed. The framework's parser would do that on the event loop, before
   anybody is authenticated; the middleware refuses compressed bodies with 415.
 - An unmasked WebSocket frame fails the connection with 1002 (RFC 6455, 5.1), and so does a close
@@ -23,7 +24,7 @@ from aiohttp.http_websocket import WebSocketReader
 from rest.http.envelope import error_body
 from rest.http.errors import ApiError, Internal, Unavailable, ValidationFailed
 
-from .errors import json_response
+from .errors import as_api_error_of_http, json_response
 from .request_ids import REQUEST_ID_HEADER, new_request_id
 
 log = logging.getLogger(__name__)
@@ -200,6 +201,17 @@ class HttpProtocol(web.RequestHandler):
         """Become a WebSocket."""
         super().set_parser(cast(WebSocketReader, FrameFilter(parser)), data_received_cb)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send an answer; a refusal that the framework made before any middleware (of ``Expect``)
+        in the contract's form."""
+        if isinstance(resp, web.HTTPException) and isinstance(request, web.Request):
+            error = as_api_error_of_http(resp, request)
+            if error is not None:
+                resp = _refusal(error, request, new_request_id())
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -219,9 +231,14 @@ class HttpProtocol(web.RequestHandler):
                 " malformed or too long.",
                 openai_code="malformed_request",
             )
-        answer = json_response(
-            error_body(error, request.path, request_id),
-            status=status, headers={REQUEST_ID_HEADER: request_id},
-        )  # fmt: skip
+        answer = _refusal(error, request, request_id)
         answer.force_close()
         return answer
+
+
+def _refusal(error: ApiError, request: web.BaseRequest, request_id: str) -> web.Response:
+    return json_response(
+        error_body(error, request.path, request_id),
+        status=error.status,
+        headers={REQUEST_ID_HEADER: request_id},
+    )

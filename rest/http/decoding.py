@@ -63,12 +63,12 @@ async def read_json(request: web.Request, kind: type[S], limit: int = MAX_BODY_B
                 message = f"The body holds more than {MAX_VALUES} values: send several requests."
                 raise ValidationFailed(message, param="body")
             tree = _decoded(raw)
+    warn(request, unknown_in(tree, kind))
     body = convert(tree, kind, "body")
     whole = msgspec.to_builtins(body)
     for name in getattr(kind, CHECKED_LATER, ()):
         whole.pop(name, None)
     refuse_unstorable(whole)
-    warn(request, unknown_in(tree, kind))
     return body
 
 

@@ -36,8 +36,10 @@ def success(
     return {"ok": True, "data": data, "meta": meta}
 
 
-def failure(error: ApiError, request_id: str) -> dict[str, Any]:
-    """``{ok: false, error: {code, message, details}, meta}``."""
+def failure(
+    error: ApiError, request_id: str, warnings: Sequence[ApiWarning] = ()
+) -> dict[str, Any]:
+    """``{ok: false, error: {code, message, details}, meta}``; ``warnings`` as in ``success``."""
     told: dict[str, Any] = {
         "path": error.param,
         "reason": error.reason,
@@ -50,7 +52,10 @@ def failure(error: ApiError, request_id: str) -> dict[str, Any]:
         "message": error.message,
         "details": details or None,
     }
-    return {"ok": False, "error": body, "meta": {"requestId": request_id}}
+    meta: dict[str, Any] = {"requestId": request_id}
+    if warnings:
+        meta["warnings"] = list(warnings)
+    return {"ok": False, "error": body, "meta": meta}
 
 
 def openai_failure(error: ApiError) -> dict[str, Any]:
@@ -66,8 +71,10 @@ def openai_failure(error: ApiError) -> dict[str, Any]:
     }
 
 
-def error_body(error: ApiError, path: str, request_id: str) -> dict[str, Any]:
+def error_body(
+    error: ApiError, path: str, request_id: str, warnings: Sequence[ApiWarning] = ()
+) -> dict[str, Any]:
     """The error in the shape that clients of ``path`` read."""
     if path.startswith(OPENAI_PREFIX):
         return openai_failure(error)
-    return failure(error, request_id)
+    return failure(error, request_id, warnings)

@@ -57,17 +57,18 @@ _WHOLE_NUMBERS = frozenset({"index"})
 PRINTABLE = r"^[\x20-\x7e]+$"
 """Of a header's value."""
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_WARNINGS: Schema = {
+    "type": "array",
+    "description": "What was accepted and did not have its full effect.",
+    "items": {"$ref": "#/components/schemas/ApiWarning"},
+}
 _META: Schema = {
     "type": "object",
     "properties": {
         "requestId": {"type": "string"},
         "nextCursor": {"type": "string", "nullable": True},
         "hasMore": {"type": "boolean"},
-        "warnings": {
-            "type": "array",
-            "description": "What was accepted and did not have its full effect.",
-            "items": {"$ref": "#/components/schemas/ApiWarning"},
-        },
+        "warnings": _WARNINGS,
     },
 }
 _ERROR_RESPONSE: Schema = {
@@ -96,7 +97,10 @@ _ERROR_RESPONSE: Schema = {
             },
             "required": ["code", "message"],
         },
-        "meta": {"type": "object", "properties": {"requestId": {"type": "string"}}},
+        "meta": {
+            "type": "object",
+            "properties": {"requestId": {"type": "string"}, "warnings": _WARNINGS},
+        },
     },
     "required": ["ok", "error"],
 }

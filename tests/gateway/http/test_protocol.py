@@ -125,6 +125,19 @@ async def test_compressed_bodies_are_refused_undecoded(
         assert b"without Content-Encoding" in answer
 
 
+@pytest.mark.parametrize("path", [b"/nothing", b"/api/take", b"/v1/realtime"])
+async def test_an_unknown_expectation_is_refused_in_the_contracts_form(
+    server: TestServer, path: bytes
+) -> None:
+    status, answer = await raw(server, post(path, b"{}", b"Expect: 999-<b>foo"))
+    error = json.loads(answer)["error"]
+    assert (status, "100-continue" in error["message"]) == (417, True)
+    assert b"foo" not in answer
+    code = "expectation_failed" if path.startswith(b"/v1") else "VALIDATION_ERROR"
+    assert error["code"] == code
+    await still_answers(server)
+
+
 async def test_a_client_that_leaves_in_mid_body_is_no_fault_of_ours(
     server: TestServer, caplog: pytest.LogCaptureFixture
 ) -> None:

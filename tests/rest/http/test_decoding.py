@@ -106,6 +106,12 @@ async def test_a_body_that_is_not_read_is_reported(client: Client) -> None:
     assert codes == ["ignored_header", "unknown_field", "ignored_body"]
 
 
+async def test_a_refusal_warns_too(client: Client) -> None:
+    answer = await ask(client, "POST", "/x?limits=1", data=b'{"some_text": "a"}', headers=JSON)
+    assert answer.status == 400
+    assert [one["path"] for one in answer.body["meta"]["warnings"]] == ["limits", "some_text"]
+
+
 async def test_where_there_is_no_meta_a_header_warns(client: Client) -> None:
     body = b'{"someText": "", "\\"\\r\\n\xc3\xa9": 1}'
     async with client.post("/text", data=body, headers=JSON) as answer:
