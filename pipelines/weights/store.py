@@ -160,7 +160,7 @@ class ModelStore:
                 stop=stop,
                 pause=self._pause,
             )
-            log.info("fetching %s (%d MB)", model.name, sum(f.size for f in files) >> 20)
+            log.info("fetching %s (%.0f MB)", model.name, sum(f.size for f in files) / 1e6)
             fetch.run(files)
             self._write_stamp(model, list(model.files))
 
@@ -171,8 +171,8 @@ class ModelStore:
         free = shutil.disk_usage(self._dir).free
         if free < need:
             raise WeightsError(
-                f"{model.name} needs {need >> 20} MB of disk in {self._dir}, where {free >> 20} MB"
-                " are free: make room, or set BLAB_MODELS_DIR to a larger disk"
+                f"{model.name} needs {need / 1e6:.0f} MB of disk in {self._dir}, where "
+                f"{free / 1e6:.0f} MB are free: make room, or set BLAB_MODELS_DIR to a larger disk"
             )
 
     @contextmanager
