@@ -38,7 +38,7 @@ from rest.http.client_address import ClientAddress
 from rest.http.decoding import show_warnings
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.idempotency import Idempotency
-from rest.http.operation import Operation, Resource
+from rest.http.operation import AnyOperation, Resource
 from rest.http.pagination import Cursors
 from rest.http.ratelimit import Rate, RateLimiter, RequestRates, show_rate
 from rest.http.uploads import UploadLimits, Uploads
@@ -251,7 +251,7 @@ class Platform:
         await self._http.close()
 
 
-def _operations(resources: Iterable[Resource]) -> list[Operation]:
+def _operations(resources: Iterable[Resource]) -> list[AnyOperation]:
     return [one for resource in resources for one in resource.operations()]
 
 

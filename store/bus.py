@@ -164,7 +164,7 @@ class Bus:
             return await self._scripted(_RELEASE, key, holder)
 
     async def _scripted(self, script: str, key: str, *arguments: str | int) -> bool:
-        reply = self._redis.eval(script, 1, self._prefix + key, *(str(word) for word in arguments))
+        reply = self._redis.eval(script, 1, self._prefix + key, *map(str, arguments))
         return bool(await cast("Any", reply))
 
     # ------------------------------------------------------------------ rates

@@ -76,7 +76,9 @@ async def migrate(database: Database, migrations: list[Migration] | None = None)
                     await connection.execute(
                         "INSERT INTO schema_migrations (version, name, checksum)"
                         " VALUES ($1, $2, $3)",
-                        *(migration.version, migration.name, migration.checksum),
+                        migration.version,
+                        migration.name,
+                        migration.checksum,
                     )
                 logger.info("applied migration %04d_%s", migration.version, migration.name)
         finally:

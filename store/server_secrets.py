@@ -21,7 +21,8 @@ class ServerSecrets:
         Nodes that ask at the same moment get the same one."""
         await self._db.execute(
             "INSERT INTO server_secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            *(name, secrets.token_bytes(size)),
+            name,
+            secrets.token_bytes(size),
         )
         value = await self._db.fetchval("SELECT value FROM server_secrets WHERE name = $1", name)
         return bytes(value)

@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rest.http.errors import RegistrationClosed, Unauthenticated, ValidationFailed, WrongState
 from rest.http.fields import Name
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.jobs.view import timestamp
 from store.database import Database
 from store.errors import StoreError
@@ -115,26 +115,44 @@ class AccountResource:
         self._throttle = throttle
         self._open = open
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         signed: dict[str, Any] = {"data": AuthResult, "public": True}
         return [
             Operation(
-                *("POST", "/api/auth/register", "Auth", "Register a user + default workspace"),
-                self._register, body=Register, outcome="Created", conflicts=True, **signed,
+                method="POST",
+                path="/api/auth/register",
+                tag="Auth",
+                summary="Register a user + default workspace",
+                handler=self._register,
+                body=Register,
+                outcome="Created",
+                conflicts=True,
+                **signed,
             ),
             Operation(
-                *("POST", "/api/auth/login", "Auth", "Log in", self._login), body=Login, **signed
+                method="POST",
+                path="/api/auth/login",
+                tag="Auth",
+                summary="Log in",
+                handler=self._login,
+                body=Login,
+                **signed,
             ),
             Operation(
-                *("GET", "/api/auth/me", "Auth", "Current user + workspaces", self._me), data=Me
+                method="GET",
+                path="/api/auth/me",
+                tag="Auth",
+                summary="Current user + workspaces",
+                handler=self._me,
+                data=Me,
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _register(self, request: Request) -> Answer:
+    async def _register(self, request: Request[Register, None]) -> Answer:
         if not self._open:
             raise RegistrationClosed("This server does not let people make accounts.")
-        asked: Register = request.body
+        asked = request.body
         email = asked.email.strip()
         if not email_address.is_email(email):
             raise ValidationFailed("That is not an e-mail address.", param="email")
@@ -153,8 +171,8 @@ class AccountResource:
             )
         return await self._signed_in(user)
 
-    async def _login(self, request: Request) -> Answer:
-        asked: Login = request.body
+    async def _login(self, request: Request[Login, None]) -> Answer:
+        asked = request.body
         email = asked.email.strip()
         await self._throttle.enter(request.http, LOGIN, email)
         user = await self._users.find_by_email(email)
@@ -180,7 +198,7 @@ class AccountResource:
         token = self._tokens.issue(user.id)
         return Answer(AuthResult(token, _user(user), [_workspace(one) for one in workspaces]))
 
-    async def _me(self, request: Request) -> Answer:
+    async def _me(self, request: Request[None, None]) -> Answer:
         caller = request.caller
         if caller.user_id is not None:
             user = await self._users.get(caller.user_id)

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rest.http.errors import Forbidden, NotFound, ValidationFailed, WrongState
 from rest.http.fields import Name
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.jobs.view import timestamp
 from store.database import Database
 from store.ids import is_id
@@ -73,31 +73,49 @@ class ApiKeyResource:
         self._keys = ApiKeys(database)
         self._forget = forget
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         path, tag = "/api/api-keys", "API Keys"
         return [
             Operation(
-                *("GET", path, tag, "List API keys", self._list),
-                data=list[ApiKeyInfo], scope=READ,
+                method="GET",
+                path=path,
+                tag=tag,
+                summary="List API keys",
+                handler=self._list,
+                data=list[ApiKeyInfo],
+                scope=READ,
             ),
             Operation(
-                *("POST", path, tag, "Create an API key (full key returned once)", self._create),
-                data=ApiKeyCreated, scope=WRITE, body=ApiKeyCreate, outcome="Created",
+                method="POST",
+                path=path,
+                tag=tag,
+                summary="Create an API key (full key returned once)",
+                handler=self._create,
+                data=ApiKeyCreated,
+                scope=WRITE,
+                body=ApiKeyCreate,
+                outcome="Created",
                 idempotent=True,
             ),
             Operation(
-                *("DELETE", f"{path}/{{id}}", tag, "Revoke an API key", self._revoke),
-                data=Revoked, scope=WRITE, outcome="Revoked",
+                method="DELETE",
+                path=f"{path}/{{id}}",
+                tag=tag,
+                summary="Revoke an API key",
+                handler=self._revoke,
+                data=Revoked,
+                scope=WRITE,
+                outcome="Revoked",
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _list(self, request: Request) -> Answer:
+    async def _list(self, request: Request[None, None]) -> Answer:
         found = await self._keys.list(request.workspace_id, limit=MOST_KEYS)
         return Answer([_info(key) for key in found])
 
-    async def _create(self, request: Request) -> Answer:
-        asked: ApiKeyCreate = request.body
+    async def _create(self, request: Request[ApiKeyCreate, None]) -> Answer:
+        asked = request.body
         caller = request.caller
         scopes = list(dict.fromkeys(asked.scopes))
         _check_grant(caller, scopes)
@@ -111,7 +129,7 @@ class ApiKeyResource:
         stored = await self._keys.insert(caller.workspace_id, new)
         return Answer(ApiKeyCreated(stored.id, key.text, key.prefix))
 
-    async def _revoke(self, request: Request) -> Answer:
+    async def _revoke(self, request: Request[None, None]) -> Answer:
         key_id = request.path()
         if key_id == request.caller.key_id:
             raise Forbidden(

@@ -14,7 +14,7 @@ from pipelines.jobs.usage import AGENT
 from rest.http.departure import unless_gone
 from rest.http.engine_refusals import refusal
 from rest.http.errors import ApiError
-from rest.http.operation import EVENT_STREAM, Operation, Request
+from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
 from rest.http.slot import Slots, slot
 from rest.jobs.tts_stream import Book
 
@@ -36,29 +36,40 @@ class CompatChat:
     """One operation."""
 
     def __init__(
-        self, engines: JobEngines, book: Book, slots: Slots, *, seconds: float = CHAT_SECONDS,
+        self,
+        engines: JobEngines,
+        book: Book,
+        slots: Slots,
+        *,
+        seconds: float = CHAT_SECONDS,
         clock: Callable[[], float] = time.time,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._names = ModelNames(engines)
         self._book = book
         self._slots = slots
         self._seconds = seconds
         self._clock = clock
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("POST", "/v1/chat/completions", TAG, "Create chat completion", self._create),
-                body=ChatCreate, scope=WRITE, deadline=None,
+                method="POST",
+                path="/v1/chat/completions",
+                tag=TAG,
+                summary="Create chat completion",
+                handler=self._create,
+                body=ChatCreate,
+                scope=WRITE,
+                deadline=None,
             )
-        ]  # fmt: skip
+        ]
 
-    async def _create(self, request: Request) -> web.StreamResponse:
+    async def _create(self, request: Request[ChatCreate, None]) -> web.StreamResponse:
         return await unless_gone(request.http, self._answer(request))
 
-    async def _answer(self, request: Request) -> web.StreamResponse:
-        asked: ChatCreate = request.body
+    async def _answer(self, request: Request[ChatCreate, None]) -> web.StreamResponse:
+        asked = request.body
         refuse_unknown(asked)
         messages, offer, answer_format = history(asked), offer_of(asked), format_of(asked)
         try:
@@ -68,9 +79,11 @@ class CompatChat:
         reply = ChatReply(model, messages, offer, asked, answer_format)
         options = asked.stream_options
         view = ChatView(
-            f"chatcmpl-{request.id.removeprefix('req_')}", int(self._clock()), reply.model_id,
+            f"chatcmpl-{request.id.removeprefix('req_')}",
+            int(self._clock()),
+            reply.model_id,
             with_usage=options is not None and options.include_usage,
-        )  # fmt: skip
+        )
         with slot(self._slots):
             try:
                 if asked.stream:
@@ -85,7 +98,7 @@ class CompatChat:
         return json_answer(view.whole(made, reply.finish_reason, reply.usage))
 
     async def _stream(
-        self, request: Request, reply: ChatReply, view: ChatView
+        self, request: AnyRequest, reply: ChatReply, view: ChatView
     ) -> web.StreamResponse:
         stream = ClientStream(request.http, EVENT_STREAM)
         deltas = _told(reply)
@@ -110,7 +123,7 @@ class CompatChat:
             pass  # nobody reads on
         return stream.response
 
-    async def _booked(self, request: Request, model: str, reply: ChatReply) -> None:
+    async def _booked(self, request: AnyRequest, model: str, reply: ChatReply) -> None:
         if tokens := sum(reply.usage):
             unit = Unit(f"{request.id}:chat", AGENT, model, tokens)
             await asyncio.shield(self._book(request.workspace_id, [unit]))

@@ -22,9 +22,13 @@ class ChatReply:
     """Use once."""
 
     def __init__(
-        self, model: ChatModel, messages: Sequence[ChatMessage], offer: ToolOffer | None,
-        asked: ChatCreate, answer_format: AnswerFormat | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        model: ChatModel,
+        messages: Sequence[ChatMessage],
+        offer: ToolOffer | None,
+        asked: ChatCreate,
+        answer_format: AnswerFormat | None = None,
+    ) -> None:
         self.model_id = model.model_id
         self.finish_reason = STOP
         self._model = model
@@ -39,11 +43,15 @@ class ChatReply:
         """Texts and calls, none of them empty; raises EngineError."""
         stops = StopSequences(self._asked.stops)
         temperature = self._asked.temperature
-        stream = answers(self._model.stream(
-            self._messages, max_tokens=self._asked.limit,
-            temperature=DEFAULT_TEMPERATURE if temperature is None else temperature,
-            offer=self._offer, answer_format=self._format,
-        ))  # fmt: skip
+        stream = answers(
+            self._model.stream(
+                self._messages,
+                max_tokens=self._asked.limit,
+                temperature=DEFAULT_TEMPERATURE if temperature is None else temperature,
+                offer=self._offer,
+                answer_format=self._format,
+            )
+        )
         async with contextlib.aclosing(stream):
             async for delta in stream:
                 self._note(delta)

@@ -163,8 +163,9 @@ def refuse_unknown(asked: ChatCreate) -> None:
         if is_wrong:
             raise ValidationFailed(
                 f"This {name} is not supported: {instead.get(name, 'leave it out')}.",
-                param=name, openai_code="unsupported_parameter",
-            )  # fmt: skip
+                param=name,
+                openai_code="unsupported_parameter",
+            )
 
 
 def history(asked: ChatCreate) -> list[ChatMessage]:
@@ -173,8 +174,9 @@ def history(asked: ChatCreate) -> list[ChatMessage]:
     if sum(len(message.content) for message in made) > MAX_CHARACTERS:
         raise ValidationFailed(
             f"The messages are longer than {MAX_CHARACTERS} characters.",
-            param="messages", openai_code="context_length_exceeded",
-        )  # fmt: skip
+            param="messages",
+            openai_code="context_length_exceeded",
+        )
     return made
 
 
@@ -273,6 +275,7 @@ def _text(message: Message, where: str) -> str:
         if part.type not in ("text", "refusal"):
             raise ValidationFailed(
                 f"A part of type {part.type[:40]!r} is not understood: send text.",
-                param=f"{where}.content[{place}]", openai_code="unsupported_content",
-            )  # fmt: skip
+                param=f"{where}.content[{place}]",
+                openai_code="unsupported_content",
+            )
     return "\n".join(part.text or part.refusal for part in content)

@@ -55,11 +55,16 @@ class ChatView:
         if calls:
             message["tool_calls"] = calls
         choice = {
-            "index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason,
-        }  # fmt: skip
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": finish_reason,
+        }
         return {
-            **self._frame("chat.completion"), "choices": [choice], "usage": _usage(tokens),
-        }  # fmt: skip
+            **self._frame("chat.completion"),
+            "choices": [choice],
+            "usage": _usage(tokens),
+        }
 
     def _frame(self, kind: str) -> dict[str, Any]:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from aiohttp import hdrs, web
 
-from rest.http.operation import Operation
+from rest.http.operation import AnyOperation
 
 _REGEX = re.compile(r"\{(\w+):[^{}]*\}")
 _EXPOSED = (
@@ -23,7 +23,7 @@ _PREFLIGHT = {
 class CrossOrigin:
     """What browsers ask before and look at behind requests to ``operations``."""
 
-    def __init__(self, operations: Iterable[Operation]) -> None:
+    def __init__(self, operations: Iterable[AnyOperation]) -> None:
         self._paths = sorted({operation.path for operation in operations})
         self._canonical = {_REGEX.sub(r"{\1}", path) for path in self._paths}
 

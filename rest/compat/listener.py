@@ -21,7 +21,7 @@ from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment, of_segment
 from rest.http.engine_refusals import refusal
 from rest.http.errors import ValidationFailed
-from rest.http.operation import Request
+from rest.http.operation import AnyRequest
 from rest.jobs.media_checks import checked_media
 from rest.jobs.tts_stream import Book
 
@@ -61,7 +61,7 @@ class Listener:
         self._book = book
         self._limits = limits
 
-    async def open(self, request: Request, form: TranscriptionForm) -> Heard:
+    async def open(self, request: AnyRequest, form: TranscriptionForm) -> Heard:
         """Get ready to hear the request's file; raises ApiError where that cannot be done."""
         try:
             model = self._names.transcription(form.model, form.language)
@@ -71,7 +71,9 @@ class Listener:
             raise refusal(error) from error
         return Heard(transcriber, form.language)
 
-    async def segments(self, request: Request, heard: Heard) -> AsyncGenerator[TimedSegment, None]:
+    async def segments(
+        self, request: AnyRequest, heard: Heard
+    ) -> AsyncGenerator[TimedSegment, None]:
         """What is said, as it is understood, while ``heard`` fills; raises ApiError."""
         try:
             async with contextlib.aclosing(self._segments(request, heard)) as segments:
@@ -80,7 +82,7 @@ class Listener:
         finally:
             await self._booked(request, heard)
 
-    async def in_english(self, request: Request, heard: Heard) -> list[TimedSegment]:
+    async def in_english(self, request: AnyRequest, heard: Heard) -> list[TimedSegment]:
         """What is said in English, by a transcriber that ``translates``, where ``heard`` has been
         heard; raises ApiError."""
         again = Heard(heard.transcriber, heard.language)
@@ -88,7 +90,7 @@ class Listener:
             return [segment async for segment in segments]
 
     async def _segments(
-        self, request: Request, heard: Heard, *, english: bool = False
+        self, request: AnyRequest, heard: Heard, *, english: bool = False
     ) -> AsyncGenerator[TimedSegment, None]:
         pieces = decoded(request.file.path, limits=self._limits)
         transcriber = heard.transcriber
@@ -110,13 +112,13 @@ class Listener:
         except EngineError as error:
             raise refusal(error) from error
 
-    async def hear(self, request: Request, heard: Heard) -> None:
+    async def hear(self, request: AnyRequest, heard: Heard) -> None:
         """Hear all of it; raises ApiError."""
         async with contextlib.aclosing(self.segments(request, heard)) as segments:
             async for _ in segments:
                 pass
 
-    async def _booked(self, request: Request, heard: Heard) -> None:
+    async def _booked(self, request: AnyRequest, heard: Heard) -> None:
         if heard.duration_ms:
             name, model = f"{request.id}:transcription", heard.transcriber.model_id
             unit = Unit(name, "stt", model, audio_ms=heard.duration_ms)

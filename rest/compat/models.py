@@ -16,7 +16,7 @@ from pipelines.engines.jobs import JobEngines
 from pipelines.engines.status import Role
 from pipelines.speech.order import EXPRESSIVE, STABLE
 from rest.http.errors import NoSuchModel
-from rest.http.operation import Operation, Request
+from rest.http.operation import AnyOperation, Operation, Request
 from rest.resources.capabilities import CHAT, HEARING
 from rest.resources.survey import Survey
 
@@ -40,14 +40,26 @@ class CompatModels:
         self._survey = survey
         self._created = int(clock())
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
-            Operation("GET", "/v1/models", TAG, "List models", self._list),
-            Operation("GET", "/v1/models/{id:.+}", TAG, "Retrieve a model", self._get),
+            Operation(
+                method="GET",
+                path="/v1/models",
+                tag=TAG,
+                summary="List models",
+                handler=self._list,
+            ),
+            Operation(
+                method="GET",
+                path="/v1/models/{id:.+}",
+                tag=TAG,
+                summary="Retrieve a model",
+                handler=self._get,
+            ),
         ]
 
-    async def _list(self, _request: Request) -> web.Response:
+    async def _list(self, _request: Request[None, None]) -> web.Response:
         owners, kinds = await self._live()
         for listed in kinds.values():
             for name in listed:
@@ -55,7 +67,7 @@ class CompatModels:
         models = [self._shown(model_id, owner) for model_id, owner in owners.items()]
         return json_answer({"object": "list", "data": models})
 
-    async def _get(self, request: Request) -> web.Response:
+    async def _get(self, request: Request[None, None]) -> web.Response:
         model_id = request.path()
         owners, kinds = await self._live()
         if model_id in owners:

@@ -18,7 +18,7 @@ from pipelines.speech.script import says_something
 from rest.http.departure import unless_gone
 from rest.http.errors import ValidationFailed
 from rest.http.fields import ModelId, VoiceId
-from rest.http.operation import Operation, Request
+from rest.http.operation import AnyOperation, Operation, Request
 from rest.http.slot import Slots, slot
 from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED, Language, SpeechChecks
 from rest.jobs.tts import WRITE
@@ -61,20 +61,26 @@ class CompatSpeech:
         self._answer = answer
         self._slots = slots
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("POST", "/v1/audio/speech", TAG, "Create speech", self._create),
-                body=SpeechCreate, scope=WRITE, deadline=None,
+                method="POST",
+                path="/v1/audio/speech",
+                tag=TAG,
+                summary="Create speech",
+                handler=self._create,
+                body=SpeechCreate,
+                scope=WRITE,
+                deadline=None,
             )
-        ]  # fmt: skip
+        ]
 
-    async def _create(self, request: Request) -> web.StreamResponse:
+    async def _create(self, request: Request[SpeechCreate, None]) -> web.StreamResponse:
         return await unless_gone(request.http, self._speak(request))
 
-    async def _speak(self, request: Request) -> web.StreamResponse:
-        asked: SpeechCreate = request.body
+    async def _speak(self, request: Request[SpeechCreate, None]) -> web.StreamResponse:
+        asked = request.body
         if not says_something(asked.input):
             raise ValidationFailed("There is nothing to say in it.", param="input")
         events = asked.stream_format == "sse"
@@ -86,9 +92,13 @@ class CompatSpeech:
         else:
             language = asked.language
         order = SpeechOrder(
-            model=model, input=asked.input, language=language, voice=voice,
-            format=asked.response_format, speed=asked.speed,
-        )  # fmt: skip
+            model=model,
+            input=asked.input,
+            language=language,
+            voice=voice,
+            format=asked.response_format,
+            speed=asked.speed,
+        )
         choice = await self._checks.choice(
             request.workspace_id, order, streaming=events, guessed=guessed
         )

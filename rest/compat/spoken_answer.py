@@ -26,7 +26,7 @@ from pipelines.speech.recital import Sound, recite
 from rest.http.decoding import warn
 from rest.http.engine_refusals import refusal
 from rest.http.errors import ProviderFailed
-from rest.http.operation import EVENT_STREAM, Request
+from rest.http.operation import EVENT_STREAM, AnyRequest
 from rest.jobs.tts_stream import Book
 
 from .client_stream import ClientGone, ClientStream
@@ -55,7 +55,7 @@ class SpokenAnswer:
         self._book = book
 
     async def answer(
-        self, request: Request, order: SpeechOrder, choice: SpeechChoice, *, events: bool
+        self, request: AnyRequest, order: SpeechOrder, choice: SpeechChoice, *, events: bool
     ) -> web.StreamResponse:
         """The answer, at its end; raises ApiError where it could not begin."""
         spoken = _Spoken()
@@ -86,9 +86,15 @@ class SpokenAnswer:
 
 
 async def _send(
-    stream: ClientStream, order: SpeechOrder, encoder: AudioEncoder, first: Sound,
-    sounds: AsyncGenerator[Sound, None], spoken: _Spoken, *, events: bool,
-) -> None:  # fmt: skip
+    stream: ClientStream,
+    order: SpeechOrder,
+    encoder: AudioEncoder,
+    first: Sound,
+    sounds: AsyncGenerator[Sound, None],
+    spoken: _Spoken,
+    *,
+    events: bool,
+) -> None:
     try:
         await stream.begin()
         sound: Sound | None = first

@@ -20,9 +20,11 @@ GRANULARITIES, INCLUDE = "timestamp_granularities", "include"
 SPEAKERS = ("known_speaker_names", "known_speaker_references")
 DRAFT = "allow_draft"
 FIELDS = (
-    FORMAT, STREAM, DRAFT,
-    *(f"{name}{end}" for name in (GRANULARITIES, INCLUDE, *SPEAKERS) for end in ("", "[]")),
-)  # fmt: skip
+    FORMAT,
+    STREAM,
+    DRAFT,
+    *[f"{name}{end}" for name in (GRANULARITIES, INCLUDE, *SPEAKERS) for end in ("", "[]")],
+)
 """Text fields that are read beside those that all forms have."""
 _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from pipelines.transcription.timed_text import TimedSegment
 from rest.http.departure import unless_gone
 from rest.http.errors import ApiError, Unavailable
-from rest.http.operation import EVENT_STREAM, Operation, Request
+from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
 from rest.jobs.stt import WRITE
 
 from .client_stream import ClientGone, ClientStream
@@ -30,19 +30,26 @@ class CompatTranscriptions:
         self._listener = listener
         self._seconds = seconds
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("POST", "/v1/audio/transcriptions", TAG, "Create transcription", self._create),
-                upload=True, scope=WRITE, deadline=None, unused_form=("label",),
+                method="POST",
+                path="/v1/audio/transcriptions",
+                tag=TAG,
+                summary="Create transcription",
+                handler=self._create,
+                upload=True,
+                scope=WRITE,
+                deadline=None,
+                unused_form=("label",),
             )
-        ]  # fmt: skip
+        ]
 
-    async def _create(self, request: Request) -> web.StreamResponse:
+    async def _create(self, request: Request[None, None]) -> web.StreamResponse:
         return await unless_gone(request.http, self._answer(request))
 
-    async def _answer(self, request: Request) -> web.StreamResponse:
+    async def _answer(self, request: AnyRequest) -> web.StreamResponse:
         form = read_form(request.file)
         heard = await self._listener.open(request, form)
         if form.stream:
@@ -53,7 +60,7 @@ class CompatTranscriptions:
             return await shown(transcript, form)
 
     async def _stream(
-        self, request: Request, form: TranscriptionForm, heard: Heard
+        self, request: AnyRequest, form: TranscriptionForm, heard: Heard
     ) -> web.StreamResponse:
         stream = ClientStream(request.http, EVENT_STREAM)
         segments = self._listener.segments(request, heard)
@@ -84,8 +91,10 @@ async def in_time(seconds: float) -> AsyncGenerator[None, None]:
     except TimeoutError as error:
         raise Unavailable(
             f"It was not over within {seconds:g} s and was given up.",
-            openai_code="timeout", reason="timeout", retry_after=5,
-        ) from error  # fmt: skip
+            openai_code="timeout",
+            reason="timeout",
+            retry_after=5,
+        ) from error
 
 
 def _delta(segment: TimedSegment, form: TranscriptionForm, *, first: bool) -> dict[str, Any]:

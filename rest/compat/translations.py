@@ -20,7 +20,7 @@ from pipelines.transcription.timed_text import TimedSegment
 from rest.http.departure import unless_gone
 from rest.http.engine_refusals import refusal
 from rest.http.errors import NoSuchModel, ValidationFailed
-from rest.http.operation import Operation, Request
+from rest.http.operation import AnyOperation, AnyRequest, Operation, Request
 from rest.jobs.stt import WRITE
 from rest.jobs.tts_stream import Book
 
@@ -38,27 +38,38 @@ class CompatTranslations:
     """One operation."""
 
     def __init__(
-        self, engines: JobEngines, listener: Listener, book: Book, *,
+        self,
+        engines: JobEngines,
+        listener: Listener,
+        book: Book,
+        *,
         seconds: float = HEARING_SECONDS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._engines = engines
         self._listener = listener
         self._book = book
         self._seconds = seconds
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("POST", "/v1/audio/translations", TAG, "Create translation", self._create),
-                upload=True, scope=WRITE, deadline=None, unused_form=("label",),
+                method="POST",
+                path="/v1/audio/translations",
+                tag=TAG,
+                summary="Create translation",
+                handler=self._create,
+                upload=True,
+                scope=WRITE,
+                deadline=None,
+                unused_form=("label",),
             )
-        ]  # fmt: skip
+        ]
 
-    async def _create(self, request: Request) -> web.StreamResponse:
+    async def _create(self, request: Request[None, None]) -> web.StreamResponse:
         return await unless_gone(request.http, self._answer(request))
 
-    async def _answer(self, request: Request) -> web.Response:
+    async def _answer(self, request: AnyRequest) -> web.Response:
         form = read_form(request.file, translates=True)
         heard = await self._listener.open(request, form)
         async with in_time(self._seconds):
@@ -68,7 +79,7 @@ class CompatTranslations:
             return await shown(transcript, form)
 
     async def _in_english(
-        self, request: Request, heard: Heard, *, allow_draft: bool
+        self, request: AnyRequest, heard: Heard, *, allow_draft: bool
     ) -> Sequence[TimedSegment]:
         """The lines of the transcript in English; raises ApiError."""
         if not heard.segments:
@@ -89,14 +100,14 @@ class CompatTranslations:
             raise NoSuchModel(f"{reason[0].upper()}{reason[1:]}.", param="file")
         return await self._translated(request, heard, source)
 
-    async def _heard_in_english(self, request: Request, heard: Heard) -> Sequence[TimedSegment]:
+    async def _heard_in_english(self, request: AnyRequest, heard: Heard) -> Sequence[TimedSegment]:
         segments = await self._listener.in_english(request, heard)
         read = sum(len(segment.text) for segment in heard.segments)
         await self._booked(request, heard.transcriber.model_id, read)
         return segments
 
     async def _translated(
-        self, request: Request, heard: Heard, source: str
+        self, request: AnyRequest, heard: Heard, source: str
     ) -> Sequence[TimedSegment]:
         lines = await asyncio.to_thread(lambda: list(lines_of(heard.segments)))
         read = 0
@@ -114,7 +125,7 @@ class CompatTranslations:
             raise refusal(error) from error
         return made
 
-    async def _booked(self, request: Request, model_id: str, characters: int) -> None:
+    async def _booked(self, request: AnyRequest, model_id: str, characters: int) -> None:
         if characters:
             unit = Unit(f"{request.id}:translation", "translation", model_id, characters)
             await asyncio.shield(self._book(request.workspace_id, [unit]))

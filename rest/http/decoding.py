@@ -85,7 +85,8 @@ def read_query(request: web.Request, kind: type[S]) -> S:
     numbers = _whole_numbers(kind)
     return convert(
         {name: _read(text) if name in numbers else text for name, text in known.items()},
-        *(kind, "query"),
+        kind,
+        "query",
     )
 
 

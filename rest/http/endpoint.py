@@ -21,7 +21,7 @@ from .decoding import MAX_BODY_BYTES, WARNINGS, read_json, read_query, warn, war
 from .envelope import REQUEST_ID, success
 from .errors import Forbidden, Unauthenticated
 from .idempotency import HEADER, Asked, Idempotency, fingerprint, key_of
-from .operation import Answer, Operation, Request, Resource
+from .operation import Answer, AnyOperation, AnyRequest, Request, Resource
 from .uploads import CONVERSATION, Upload
 
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
@@ -60,7 +60,7 @@ class Endpoint:
 
     def __init__(
         self,
-        operation: Operation,
+        operation: AnyOperation,
         authenticate: Authenticate,
         options: EndpointOptions = EndpointOptions(),
     ) -> None:
@@ -88,7 +88,14 @@ class Endpoint:
         if self._uploads is not None:
             async with self._uploads.receive(http) as upload:
                 warn_of_names(http, _unused(upload, operation), operation.form_names, "form field")
-                request = Request(http, http[REQUEST_ID], principal, None, query, upload)
+                request = Request(
+                    http=http,
+                    id=http[REQUEST_ID],
+                    principal=principal,
+                    body=None,
+                    query=query,
+                    upload=upload,
+                )
                 return await self._answer(request)
         body = None
         if operation.body is not None:
@@ -96,7 +103,10 @@ class Endpoint:
             body = await read_json(http, operation.body, limit)
         elif http.can_read_body:
             warn(http, [ApiWarning("ignored_body", "This operation reads no body.")])
-        return await self._answer(Request(http, http[REQUEST_ID], principal, body, query))
+        request = Request(
+            http=http, id=http[REQUEST_ID], principal=principal, body=body, query=query
+        )
+        return await self._answer(request)
 
     def route(self) -> web.RouteDef:
         """The operation's route."""
@@ -135,7 +145,7 @@ class Endpoint:
 
     # ------------------------------------------------------------------ asked before, do it
 
-    async def _answer(self, request: Request) -> web.StreamResponse:
+    async def _answer(self, request: AnyRequest) -> web.StreamResponse:
         operation = self._operation
         key = key_of(request.http) if self._idempotency is not None else None
         if self._idempotency is None or key is None:
@@ -167,8 +177,9 @@ def routes(
     ]
 
 
-def envelope(answer: Answer, request: Request, status: int) -> web.Response:
+def envelope(answer: Answer, request: AnyRequest, status: int) -> web.Response:
     """The contract's envelope as a response that no cache keeps."""
+    shown = answer.data.warnings if isinstance(answer.data, JobView) else ()
     body: dict[str, Any] = success(
         answer.data,
         request.id,
@@ -177,7 +188,7 @@ def envelope(answer: Answer, request: Request, status: int) -> web.Response:
         warnings=[
             *request.http.get(WARNINGS, ()),
             *answer.warnings,
-            *(answer.data.warnings if isinstance(answer.data, JobView) else ()),
+            *shown,
         ],
     )
     return web.Response(
@@ -188,7 +199,7 @@ def envelope(answer: Answer, request: Request, status: int) -> web.Response:
     )
 
 
-def _unused(upload: Upload, operation: Operation) -> list[str]:
+def _unused(upload: Upload, operation: AnyOperation) -> list[str]:
     """Names of the form's parts that have no effect on the operation."""
     sent = {
         "model": upload.model,
@@ -197,4 +208,4 @@ def _unused(upload: Upload, operation: Operation) -> list[str]:
         CONVERSATION: upload.conversation_id,
     }
     known = [name for name, text in sent.items() if text is not None]
-    return [*upload.ignored, *(name for name in known if name not in operation.form_names)]
+    return [*upload.ignored, *[name for name in known if name not in operation.form_names]]

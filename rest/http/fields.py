@@ -44,7 +44,35 @@ DEFAULT_LIMIT = 20
 AudioFormat = Literal["mp3", "wav", "opus", "aac", "flac"]
 AUDIO_FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 SpokenLanguage = Literal[
-    "ar", "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hi", "hr", "hu", "id",
-    "it", "ja", "ko", "lv", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "tr", "uk", "vi",
-]  # fmt: skip
+    "ar",
+    "bg",
+    "cs",
+    "da",
+    "de",
+    "el",
+    "en",
+    "es",
+    "et",
+    "fi",
+    "fr",
+    "hi",
+    "hr",
+    "hu",
+    "id",
+    "it",
+    "ja",
+    "ko",
+    "lv",
+    "nl",
+    "pl",
+    "pt",
+    "ro",
+    "ru",
+    "sk",
+    "sl",
+    "sv",
+    "tr",
+    "uk",
+    "vi",
+]
 JobType = Literal["tts", "stt", "voice_clone", "dubbing", "batch", "webhook", "cleanup"]

@@ -19,7 +19,7 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -30,7 +30,7 @@ from store.errors import StoreError
 from store.tenants.idempotency import Claim, Claimed
 
 from .errors import IdempotencyClash, ValidationFailed
-from .operation import Answer, Request
+from .operation import Answer, AnyRequest
 
 log = logging.getLogger(__name__)
 
@@ -108,15 +108,18 @@ class Idempotency:
             if first is not None and first.fingerprint != claim.fingerprint:
                 raise IdempotencyClash(
                     f"This {HEADER} was used for another request: send a new one.",
-                    param=HEADER, reason="key_reused",
-                )  # fmt: skip
+                    param=HEADER,
+                    reason="key_reused",
+                )
             if first is not None and first.answer is not None:
                 return _replay(asked, first.answer)
             if asyncio.get_running_loop().time() > give_up:
                 raise IdempotencyClash(
                     f"A request with this {HEADER} is still at work: try again in a moment.",
-                    param=HEADER, reason="in_progress", retry_after=1,
-                )  # fmt: skip
+                    param=HEADER,
+                    reason="in_progress",
+                    retry_after=1,
+                )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
         return await self._first(asked, claim, work)
@@ -180,9 +183,9 @@ def key_of(http: web.Request) -> str | None:
     return key
 
 
-def fingerprint(request: Request) -> bytes:
+def fingerprint(request: AnyRequest) -> bytes:
     """SHA-256 of what is asked, as it was understood."""
-    content: Any = request.body if request.upload is None else request.upload.digest
+    content = request.body if request.upload is None else request.upload.digest
     parts = (request.http.method, request.http.path, request.query, content)
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).digest()
 

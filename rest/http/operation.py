@@ -8,7 +8,7 @@ and validated, and returns an ``Answer`` (or a stream it has written itself).
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import web
 from msgspec import Struct
@@ -25,17 +25,23 @@ REQUEST_SECONDS = 30.0
 """Deadline of an operation that does not ask for another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+Body = TypeVar("Body", bound=Struct | None)
+Query = TypeVar("Query", bound=Struct | None)
+ReadBody = TypeVar("ReadBody", bound=Struct | None, covariant=True)
+ReadQuery = TypeVar("ReadQuery", bound=Struct | None, covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Generic[ReadBody, ReadQuery]):
     """One request, ready to be answered. ``body`` and ``query`` are instances of the structs that
-    the operation declared (None where it declared none); ``upload`` is the file of an operation
-    that takes one, gone from the disk when the request has been answered."""
+    the operation declares (None where it declares none); ``upload`` is the file of an operation
+    that takes one, deleted from disk once the request has been answered."""
 
     http: web.Request
     id: str
     principal: Principal | None
-    body: Any = None
-    query: Any = None
+    body: ReadBody
+    query: ReadQuery
     upload: Upload | None = None
 
     @property
@@ -84,12 +90,15 @@ def unknown_value(name: str, value: str | None, known: Iterable[str]) -> Sequenc
     return (ApiWarning("unknown_value", message, name),)
 
 
-Handler = Callable[[Request], Awaitable[Answer | web.StreamResponse]]
+AnyRequest = Request[Struct | None, Struct | None]
+"""A request of whichever operation, for what reads neither its body nor its query."""
+Handler = Callable[[Request[Body, Query]], Awaitable[Answer | web.StreamResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one path of the contract.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyOperation:
+    """One method of one path of the contract, whatever it reads: what routes and the served
+    document are made from. Declare it as an ``Operation``.
 
     ``scope``: the API key scope it needs (None: any credential will do). ``public``: nobody need
     be known. ``body``/``query``: what is decoded and validated, unknown fields being ignored.
@@ -103,12 +112,12 @@ class Operation:
     path: str
     tag: str
     summary: str
-    handler: Handler
+    handler: Handler[Any, Any]
     data: Any = dict[str, Any]
     scope: str | None = None
     public: bool = False
-    body: type[Struct] | None = None
-    query: type[Struct] | None = None
+    body: type[Any] | None = None
+    query: type[Any] | None = None
     upload: bool = False
     media: str = "application/json"
     status: int = 200
@@ -130,7 +139,17 @@ class Operation:
         return tuple(name for name in names if name not in self.unused_form)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation(AnyOperation, Generic[Body, Query]):
+    """An operation whose handler is given what it declares: a type checker compares them. (Where
+    ``body`` or ``query`` is left out it cannot, and a test does.)"""
+
+    handler: Handler[Body, Query]
+    body: type[Body] | None = None
+    query: type[Query] | None = None
+
+
 class Resource(Protocol):
     """One noun of the contract."""
 
-    def operations(self) -> Sequence[Operation]: ...
+    def operations(self) -> Sequence[AnyOperation]: ...

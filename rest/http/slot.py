@@ -19,6 +19,8 @@ def slot(slots: Slots) -> Ticket:
         return slots.admit()
     except ServerFull as full:
         raise Unavailable(
-            full.reason, openai_code="server_full", reason="server_full",
+            full.reason,
+            openai_code="server_full",
+            reason="server_full",
             retry_after=full.retry_after,
-        ) from full  # fmt: skip
+        ) from full

@@ -21,7 +21,7 @@ from rest.http.errors import (
     WrongState,
     faults_of,
 )
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
 
@@ -68,29 +68,48 @@ class BatchResource:
         self._artifacts = artifacts
         self._views = views
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("POST", "/api/batch", "Batch", "Batch TTS fan-out (async job)", self._create),
-                data=BatchRef, scope=WRITE, body=BatchCreate, status=202, outcome="Job accepted",
+                method="POST",
+                path="/api/batch",
+                tag="Batch",
+                summary="Batch TTS fan-out (async job)",
+                handler=self._create,
+                data=BatchRef,
+                scope=WRITE,
+                body=BatchCreate,
+                status=202,
+                outcome="Job accepted",
                 idempotent=True,
-                description="All that is wrong is reported at once. With `partial: true` what can"
-                " be run is run, and `refused` lists the rest.",
+                description=(
+                    "All that is wrong is reported at once. With `partial: true` what can"
+                    " be run is run, and `refused` lists the rest."
+                ),
             ),
             Operation(
-                "GET", "/api/batch/{id}", "Batch", "Get a batch job + per-item results", self._get,
-                data=JOBS[JobType.BATCH], scope=READ,
+                method="GET",
+                path="/api/batch/{id}",
+                tag="Batch",
+                summary="Get a batch job + per-item results",
+                handler=self._get,
+                data=JOBS[JobType.BATCH],
+                scope=READ,
             ),
             Operation(
-                "DELETE", "/api/batch/{id}/items/{index}", "Batch",
-                "Delete one clip from a batch (audio + generation doc cascade)", self._delete_item,
-                scope=WRITE, conflicts=True,
+                method="DELETE",
+                path="/api/batch/{id}/items/{index}",
+                tag="Batch",
+                summary="Delete one clip from a batch (audio + generation doc cascade)",
+                handler=self._delete_item,
+                scope=WRITE,
+                conflicts=True,
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _create(self, request: Request) -> Answer:
-        asked: BatchCreate = request.body
+    async def _create(self, request: Request[BatchCreate, None]) -> Answer:
+        asked = request.body
         if asked.model not in (STABLE, EXPRESSIVE):
             raise NoSuchModel(f"model is {STABLE} or {EXPRESSIVE}.", param="model")
         orders: dict[int, dict[str, Any]] = {}
@@ -118,20 +137,24 @@ class BatchResource:
         return Answer(BatchRef(batch.id, batch.status, len(orders), shown), warnings=warnings)
 
     async def _order(
-        self, request: Request, asked: BatchCreate, sent: Any, where: str
+        self, request: AnyRequest, asked: BatchCreate, sent: Any, where: str
     ) -> dict[str, Any]:
         """The order of one item; raises ApiError."""
         item = part(sent, BatchItem, where)
         warn(request.http, unknown_in(sent, BatchItem, where))
         single = TtsCreate(
-            model=asked.model, input=item.input, voice=item.voice or asked.voice,  # type: ignore[arg-type]
-            language=asked.language, format=asked.format, polish=asked.polish,
-        )  # fmt: skip
+            model=asked.model,  # type: ignore[arg-type]  # _create has checked it
+            input=item.input,
+            voice=item.voice or asked.voice,
+            language=asked.language,
+            format=asked.format,
+            polish=asked.polish,
+        )
         order = await self._checks.order(request.workspace_id, single, f"{where}.")
         plain: dict[str, Any] = msgspec.to_builtins(order)
         return plain
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         batch = await self._batch(request)
         items = await self._jobs.children(request.workspace_id, batch.id)
         view = self._views.view(request, batch)
@@ -142,7 +165,7 @@ class BatchResource:
         view.output = {**tally(items, batch.input), "items": shown}
         return Answer(view)
 
-    def _item(self, request: Request, item: Job) -> dict[str, Any]:
+    def _item(self, request: AnyRequest, item: Job) -> dict[str, Any]:
         shown = self._views.view(request, item)
         return {
             "index": item.item_index,
@@ -154,7 +177,7 @@ class BatchResource:
             **(shown.output or {}),
         }
 
-    async def _delete_item(self, request: Request) -> Answer:
+    async def _delete_item(self, request: Request[None, None]) -> Answer:
         batch = await self._batch(request)
         index = request.path("index")
         if not (index.isascii() and index.isdigit() and len(index) <= _MAX_INDEX_DIGITS):
@@ -174,7 +197,7 @@ class BatchResource:
         await self._jobs.delete(workspace_id, item.id)
         return Answer({"deleted": True, "index": int(index), "deletedObjects": objects})
 
-    async def _batch(self, request: Request) -> Job:
+    async def _batch(self, request: AnyRequest) -> Job:
         job = await self._jobs.get(request.workspace_id, request.path())
         if job is None or job.type != JobType.BATCH:
             raise NotFound("There is no such batch.")

@@ -23,7 +23,7 @@ from pipelines.jobs.queue import JobQueue
 from pipelines.speech.order import DEFAULT_VOICE, STABLE
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import AudioFormat, LanguageTag, ModelId, StorageKey, VoiceId
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.http.uploads import TEXTS
 from store.database import Database
 from store.disposition import plain_filename
@@ -41,6 +41,13 @@ UPLOAD_SECONDS = 3600.0
 """For the whole request: a large file over a slow line."""
 KIND = "source"
 """Of the objects that are dubbed."""
+_ABOUT = (
+    "Languages are BCP 47 tags; without `sourceLanguage` it is found out."
+    " A pair without a translator is refused, unless `allowDraft` is true: then a chat"
+    " model translates, `translation.draft` in the output says so, and the job warns."
+    " Capabilities name the pairs. Each translated line is checked; one that cannot be"
+    " right, or has no time to be said, keeps its own voice, and the job warns of it."
+)
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9]{1,8})*")
 
 
@@ -78,9 +85,14 @@ class DubbingResource:
     """The contract's tag Dubbing. ``limits``: how long a recording may be."""
 
     def __init__(
-        self, database: Database, engines: JobEngines, checks: SpeechChecks, artifacts: Artifacts,
-        views: JobViews, limits: MediaLimits = DEFAULT_LIMITS,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        engines: JobEngines,
+        checks: SpeechChecks,
+        artifacts: Artifacts,
+        views: JobViews,
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._database = database
         self._jobs = Jobs(database)
         self._queue = JobQueue(database)
@@ -90,48 +102,69 @@ class DubbingResource:
         self._views = views
         self._limits = limits
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("POST", "/api/dubbing/source", "Dubbing", "Upload source media (multipart)"),
-                self._take_in, data=DubbingSource, scope=WRITE, upload=True, idempotent=True,
-                deadline=UPLOAD_SECONDS, unused_form=TEXTS,
+                method="POST",
+                path="/api/dubbing/source",
+                tag="Dubbing",
+                summary="Upload source media (multipart)",
+                handler=self._take_in,
+                data=DubbingSource,
+                scope=WRITE,
+                upload=True,
+                idempotent=True,
+                deadline=UPLOAD_SECONDS,
+                unused_form=TEXTS,
                 description="A source that no dubbing uses is deleted after a day.",
             ),
             Operation(
-                "POST", "/api/dubbing", "Dubbing",
-                "Dub audio/video to another language (async job)", self._create,
-                data=JobRef, scope=WRITE, body=DubbingCreate, status=202, outcome="Job accepted",
+                method="POST",
+                path="/api/dubbing",
+                tag="Dubbing",
+                summary="Dub audio/video to another language (async job)",
+                handler=self._create,
+                data=JobRef,
+                scope=WRITE,
+                body=DubbingCreate,
+                status=202,
+                outcome="Job accepted",
                 idempotent=True,
-                description="Languages are BCP 47 tags; without `sourceLanguage` it is found out."
-                " A pair without a translator is refused, unless `allowDraft` is true: then a chat"
-                " model translates, `translation.draft` in the output says so, and the job warns."
-                " Capabilities name the pairs. Each translated line is checked; one that cannot be"
-                " right, or has no time to be said, keeps its own voice, and the job warns of it.",
+                description=_ABOUT,
             ),
             Operation(
-                "GET", "/api/dubbing/{id}", "Dubbing", "Get a dubbing job + signed outputs",
-                self._get, data=JOBS[JobType.DUBBING], scope=READ,
+                method="GET",
+                path="/api/dubbing/{id}",
+                tag="Dubbing",
+                summary="Get a dubbing job + signed outputs",
+                handler=self._get,
+                data=JOBS[JobType.DUBBING],
+                scope=READ,
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _take_in(self, request: Request) -> Answer:
+    async def _take_in(self, request: Request[None, None]) -> Answer:
         upload = request.file
         info = await checked_media(upload.path, self._limits)
         name = plain_filename(upload.filename, "recording")
         key = await self._artifacts.take_in(
-            *(request.workspace_id, KIND, upload.path), content_type=info.content_type,
-            filename=name, duration_ms=info.duration_ms, details={"hasVideo": info.has_video},
-        )  # fmt: skip
+            request.workspace_id,
+            KIND,
+            upload.path,
+            content_type=info.content_type,
+            filename=name,
+            duration_ms=info.duration_ms,
+            details={"hasVideo": info.has_video},
+        )
         return Answer(
             DubbingSource(
                 key, name, upload.size, info.duration_ms, info.content_type, info.has_video
             )
         )
 
-    async def _create(self, request: Request) -> Answer:
-        asked: DubbingCreate = request.body
+    async def _create(self, request: Request[DubbingCreate, None]) -> Answer:
+        asked = request.body
         workspace_id = request.workspace_id
         source = await self._source(workspace_id, asked.source_storage_key)
         order = _order(asked, source)
@@ -183,10 +216,10 @@ class DubbingResource:
             return None
         return no_translator(f"into {target!r}", pairs)
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         return Answer(self._views.view(request, await self._job(request)))
 
-    async def _job(self, request: Request) -> Job:
+    async def _job(self, request: AnyRequest) -> Job:
         job_id = request.path()
         job = await self._jobs.get(request.workspace_id, job_id) if is_id(job_id) else None
         if job is None or job.type != JobType.DUBBING:
@@ -204,10 +237,16 @@ def _order(asked: DubbingCreate, source: StoredObject) -> DubbingOrder:
                 "The recording is in the target language already.", param="targetLanguage"
             )
     return DubbingOrder(
-        source_key=source.key, file_name=source.filename, target_language=target,
-        source_language=spoken, voice=asked.voice or DEFAULT_VOICE, model=asked.model,
-        translate_model=asked.translate_model, format=asked.format, allow_draft=asked.allow_draft,
-    )  # fmt: skip
+        source_key=source.key,
+        file_name=source.filename,
+        target_language=target,
+        source_language=spoken,
+        voice=asked.voice or DEFAULT_VOICE,
+        model=asked.model,
+        translate_model=asked.translate_model,
+        format=asked.format,
+        allow_draft=asked.allow_draft,
+    )
 
 
 def _language(tag: str, name: str) -> str:

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from rest.http.departure import is_gone
 from rest.http.errors import NotFound, Unavailable
-from rest.http.operation import EVENT_STREAM, Request
+from rest.http.operation import EVENT_STREAM, AnyRequest
 from store.errors import StoreError
 from store.ids import is_id
 from store.tenants.jobs import Job, JobEvent, Jobs
@@ -104,7 +104,7 @@ class JobEventStreams:
         self._watch = watch
         self._views = views
 
-    async def answer(self, request: Request) -> web.StreamResponse:
+    async def answer(self, request: AnyRequest) -> web.StreamResponse:
         """Stream until the job has ended; raises NotFound before it begins."""
         job_id = request.path()
         if not is_id(job_id) or await self._jobs.get(request.workspace_id, job_id) is None:
@@ -123,7 +123,11 @@ class JobEventStreams:
         return response
 
     async def _tell(
-        self, request: Request, job_id: str, response: web.StreamResponse, happened: asyncio.Event
+        self,
+        request: AnyRequest,
+        job_id: str,
+        response: web.StreamResponse,
+        happened: asyncio.Event,
     ) -> None:
         number = _last_seen(request.http.headers.get("Last-Event-ID", ""))
         end = time.monotonic() + LONGEST_SECONDS
@@ -151,7 +155,7 @@ class JobEventStreams:
             if not happened.is_set():
                 await _write(response, b": still there\n\n")
 
-    def _rendered(self, request: Request, job: Job, event: JobEvent) -> bytes:
+    def _rendered(self, request: AnyRequest, job: Job, event: JobEvent) -> bytes:
         data: dict[str, Any] = {"jobId": job.id, **event.data}
         if event.event in _TERMINAL:
             view = self._views.view(request, job)

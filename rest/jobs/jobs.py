@@ -9,7 +9,15 @@ from pipelines.jobs.job import JobStatus
 from pipelines.jobs.queue import JobQueue
 from rest.http.errors import NotFound, WrongState
 from rest.http.fields import DEFAULT_LIMIT, Cursor, JobType, Limit
-from rest.http.operation import EVENT_STREAM, Answer, Operation, Request, unknown_value
+from rest.http.operation import (
+    EVENT_STREAM,
+    Answer,
+    AnyOperation,
+    AnyRequest,
+    Operation,
+    Request,
+    unknown_value,
+)
 from store.database import Database
 from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
@@ -58,39 +66,75 @@ class JobResource:
         self.watch = JobWatch(self._jobs)
         self._streams = JobEventStreams(self._jobs, self.watch, views)
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         one = "/api/jobs/{id}"
         return [
             Operation(
-                *("GET", "/api/jobs", "Jobs", "List jobs", self._list),
-                data=list[JobView], scope=READ, query=JobsQuery,
+                method="GET",
+                path="/api/jobs",
+                tag="Jobs",
+                summary="List jobs",
+                handler=self._list,
+                data=list[JobView],
+                scope=READ,
+                query=JobsQuery,
             ),
             Operation(
-                *("GET", one, "Jobs", "Get a job", self._get), data=JobView, scope=READ
+                method="GET",
+                path=one,
+                tag="Jobs",
+                summary="Get a job",
+                handler=self._get,
+                data=JobView,
+                scope=READ,
             ),
             Operation(
-                *("DELETE", one, "Jobs"),
-                "Delete a terminal job (cascades storage artifacts; 409 while active)",
-                self._delete, scope=READ, conflicts=True,
+                method="DELETE",
+                path=one,
+                tag="Jobs",
+                summary="Delete a terminal job (cascades storage artifacts; 409 while active)",
+                handler=self._delete,
+                scope=READ,
+                conflicts=True,
             ),
             Operation(
-                *("POST", f"{one}/cancel", "Jobs", "Cancel a job", self._cancel),
-                data=JobView, scope=READ, conflicts=True,
+                method="POST",
+                path=f"{one}/cancel",
+                tag="Jobs",
+                summary="Cancel a job",
+                handler=self._cancel,
+                data=JobView,
+                scope=READ,
+                conflicts=True,
             ),
             Operation(
-                *("POST", f"{one}/retry", "Jobs", "Retry a failed job", self._retry),
-                data=JobRef, scope=READ, status=202, outcome="Job accepted", conflicts=True,
+                method="POST",
+                path=f"{one}/retry",
+                tag="Jobs",
+                summary="Retry a failed job",
+                handler=self._retry,
+                data=JobRef,
+                scope=READ,
+                status=202,
+                outcome="Job accepted",
+                conflicts=True,
             ),
             Operation(
-                *("GET", f"{one}/events", "Jobs", "SSE progress stream (text/event-stream)"),
-                self._streams.answer, scope=READ, media=EVENT_STREAM, deadline=None,
+                method="GET",
+                path=f"{one}/events",
+                tag="Jobs",
+                summary="SSE progress stream (text/event-stream)",
+                handler=self._streams.answer,
+                scope=READ,
+                media=EVENT_STREAM,
+                deadline=None,
                 outcome="SSE stream of progress/completed/failed events",
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _list(self, request: Request) -> Answer:
-        query: JobsQuery = request.query
+    async def _list(self, request: Request[None, JobsQuery]) -> Answer:
+        query = request.query
         jobs = await self._jobs.list(
             request.workspace_id,
             type=query.type,
@@ -106,10 +150,10 @@ class JobResource:
             warnings=unknown_value("status", query.status, JobStatus),
         )
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         return Answer(self._views.view(request, await self._job(request)))
 
-    async def _delete(self, request: Request) -> Answer:
+    async def _delete(self, request: Request[None, None]) -> Answer:
         job = await self._job(request)
         items = await self._jobs.children(request.workspace_id, job.id)
         if any(one.active for one in (job, *items)):
@@ -122,7 +166,7 @@ class JobResource:
         data: dict[str, Any] = {"id": job.id, "deleted": True, "artifactsDeleted": removed}
         return Answer(data)
 
-    async def _cancel(self, request: Request) -> Answer:
+    async def _cancel(self, request: Request[None, None]) -> Answer:
         await self._job(request)
         job = await self._queue.cancel(request.workspace_id, request.path())
         if job is None:
@@ -131,7 +175,7 @@ class JobResource:
             raise WrongState("The job is over: it cannot be cancelled.", reason="job_terminal")
         return Answer(self._views.view(request, job))
 
-    async def _retry(self, request: Request) -> Answer:
+    async def _retry(self, request: Request[None, None]) -> Answer:
         await self._job(request)
         job = await self._queue.retry(request.workspace_id, request.path())
         if job is None:
@@ -140,7 +184,7 @@ class JobResource:
             )
         return Answer(JobRef(job.id, job.status))
 
-    async def _job(self, request: Request) -> Job:
+    async def _job(self, request: AnyRequest) -> Job:
         job_id = request.path()
         job = await self._jobs.get(request.workspace_id, job_id) if is_id(job_id) else None
         if job is None:

@@ -134,11 +134,16 @@ class SpeechChecks:
         else:
             language = asked.language
         order = SpeechOrder(
-            model=asked.model, input=asked.input, language=language,
-            voice=asked.voice or DEFAULT_VOICE, format=asked.format, speed=asked.speed,
-            delivery=asked.delivery, polish=asked.polish,
+            model=asked.model,
+            input=asked.input,
+            language=language,
+            voice=asked.voice or DEFAULT_VOICE,
+            format=asked.format,
+            speed=asked.speed,
+            delivery=asked.delivery,
+            polish=asked.polish,
             emotion=None if asked.emotion is UNSET else asked.emotion,
-        )  # fmt: skip
+        )
         await self.choice(workspace_id, order, where=where, guessed=guessed)
         return order
 
@@ -148,9 +153,14 @@ class SpeechChecks:
         return await asyncio.to_thread(language_of, text, known.spoken or LANGUAGES, known.own)
 
     async def choice(
-        self, workspace_id: str, order: SpeechOrder, *, streaming: bool = False, where: str = "",
+        self,
+        workspace_id: str,
+        order: SpeechOrder,
+        *,
+        streaming: bool = False,
+        where: str = "",
         guessed: bool = False,
-    ) -> SpeechChoice:  # fmt: skip
+    ) -> SpeechChoice:
         """Who speaks the order; raises NotFound and NoSuchModel. ``guessed``: its language is that
         of ``guess``, which a refusal says."""
         try:
@@ -176,7 +186,7 @@ class SpeechChecks:
 
     def _no_voice(self, order: SpeechOrder) -> str:
         """That the voice is not there, and which are."""
-        known = [DEFAULT_VOICE, *(info.id for info in self._engines.voices(order.model))]
+        known = [DEFAULT_VOICE, *[info.id for info in self._engines.voices(order.model)]]
         listed = ", ".join(known[:MAX_LISTED]) + (" …" if len(known) > MAX_LISTED else "")
         return (
             f"There is no such voice: send one of {listed}, or the id of a voice of"

@@ -23,7 +23,7 @@ from pipelines.transcription.job import SttOrder, segments_of
 from pipelines.transcription.subtitles import SubtitleFormat, render
 from rest.http.errors import NoSuchModel, NotFound, WrongState
 from rest.http.language_tag import language_named
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from store.database import Database
 from store.disposition import disposition
 from store.ids import is_id
@@ -51,9 +51,13 @@ class SttResource:
     """The contract's tag STT. ``limits``: how long a recording may be."""
 
     def __init__(
-        self, database: Database, engines: JobEngines, artifacts: Artifacts, views: JobViews,
+        self,
+        database: Database,
+        engines: JobEngines,
+        artifacts: Artifacts,
+        views: JobViews,
         limits: MediaLimits = DEFAULT_LIMITS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._database = database
         self._jobs = Jobs(database)
         self._queue = JobQueue(database)
@@ -62,34 +66,60 @@ class SttResource:
         self._views = views
         self._limits = limits
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         one = "/api/stt/{id}"
         return [
             Operation(
-                *("POST", "/api/stt", "STT", "Transcribe audio/video (multipart, async job)"),
-                self._create, data=JobRef, scope=WRITE, upload=True, status=202,
-                outcome="Job accepted", idempotent=True, deadline=UPLOAD_SECONDS,
-                description="`language` is a BCP 47 tag; without it the language is found out."
-                " `label` is shown with the transcript.",
+                method="POST",
+                path="/api/stt",
+                tag="STT",
+                summary="Transcribe audio/video (multipart, async job)",
+                handler=self._create,
+                data=JobRef,
+                scope=WRITE,
+                upload=True,
+                status=202,
+                outcome="Job accepted",
+                idempotent=True,
+                deadline=UPLOAD_SECONDS,
+                description=(
+                    "`language` is a BCP 47 tag; without it the language is found out."
+                    " `label` is shown with the transcript."
+                ),
             ),
             Operation(
-                *("GET", one, "STT", "Get a transcription job", self._get),
-                data=JOBS[JobType.STT], scope=READ,
-                description="`output` has `text`, `segments` with the times of their words, and"
-                " `transcriptUrl` in place of `segments` where they are many.",
+                method="GET",
+                path=one,
+                tag="STT",
+                summary="Get a transcription job",
+                handler=self._get,
+                data=JOBS[JobType.STT],
+                scope=READ,
+                description=(
+                    "`output` has `text`, `segments` with the times of their words, and"
+                    " `transcriptUrl` in place of `segments` where they are many."
+                ),
             ),
             Operation(
-                *("GET", f"{one}/export", "STT", "Export transcript (txt|srt|vtt|json)"),
-                self._export, scope=READ, query=ExportQuery, media="text/plain", data=str,
+                method="GET",
+                path=f"{one}/export",
+                tag="STT",
+                summary="Export transcript (txt|srt|vtt|json)",
+                handler=self._export,
+                scope=READ,
+                query=ExportQuery,
+                media="text/plain",
+                data=str,
                 outcome="Transcript export",
-                description="409 until the job is completed.", conflicts=True,
+                description="409 until the job is completed.",
+                conflicts=True,
             ),
-        ]  # fmt: skip
+        ]
 
     # ------------------------------------------------------------------ a job is made
 
-    async def _create(self, request: Request) -> Answer:
+    async def _create(self, request: Request[None, None]) -> Answer:
         upload, workspace_id = request.file, request.workspace_id
         model = upload.model or DEFAULT_MODEL
         language = language_named(upload.language)
@@ -99,13 +129,22 @@ class SttResource:
             raise NoSuchModel(str(error), param="model") from error
         info = await checked_media(upload.path, self._limits)
         key = await self._artifacts.take_in(
-            *(workspace_id, "upload", upload.path), content_type=info.content_type,
-            filename=upload.filename, duration_ms=info.duration_ms, details=_details(info),
-        )  # fmt: skip
+            workspace_id,
+            "upload",
+            upload.path,
+            content_type=info.content_type,
+            filename=upload.filename,
+            duration_ms=info.duration_ms,
+            details=_details(info),
+        )
         order = SttOrder(
-            source_key=key, file_name=upload.filename, model=model, language=language,
-            label=upload.label or None, duration_ms=info.duration_ms,
-        )  # fmt: skip
+            source_key=key,
+            file_name=upload.filename,
+            model=model,
+            language=language,
+            label=upload.label or None,
+            duration_ms=info.duration_ms,
+        )
         new = NewJob(JobType.STT, msgspec.to_builtins(order))
         async with self._database.transaction() as connection:
             job = await self._queue.submit_in(connection, workspace_id, new)
@@ -114,10 +153,10 @@ class SttResource:
 
     # ------------------------------------------------------------------ a job is shown
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         return Answer(self._views.view(request, await self._job(request)))
 
-    async def _export(self, request: Request) -> web.StreamResponse:
+    async def _export(self, request: Request[None, ExportQuery]) -> web.StreamResponse:
         job = await self._job(request)
         if job.status != JobStatus.COMPLETED or job.output is None:
             raise WrongState(
@@ -145,7 +184,7 @@ class SttResource:
             },
         )
 
-    async def _job(self, request: Request) -> Job:
+    async def _job(self, request: AnyRequest) -> Job:
         job_id = request.path()
         job = await self._jobs.get(request.workspace_id, job_id) if is_id(job_id) else None
         if job is None or job.type != JobType.STT:

@@ -11,7 +11,7 @@ from pipelines.jobs.queue import JobQueue
 from pipelines.speech.order import SpeechOrder
 from rest.http.decoding import warn
 from rest.http.errors import NotFound
-from rest.http.operation import EVENT_STREAM, Answer, Operation, Request
+from rest.http.operation import EVENT_STREAM, Answer, AnyOperation, AnyRequest, Operation, Request
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
 
@@ -35,7 +35,7 @@ class TtsResource:
         self._stream = stream
         self._views = views
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         one = "/api/tts/{id}"
         accepted: dict[str, Any] = {
@@ -46,41 +46,63 @@ class TtsResource:
         }
         return [
             Operation(
-                *("POST", "/api/tts", "TTS", "Synthesize speech (async job)", self._create),
-                body=TtsCreate, idempotent=True, **accepted,
+                method="POST",
+                path="/api/tts",
+                tag="TTS",
+                summary="Synthesize speech (async job)",
+                handler=self._create,
+                body=TtsCreate,
+                idempotent=True,
+                **accepted,
             ),
             Operation(
-                *("GET", one, "TTS", "Get a TTS job (+ signed audioUrl)", self._get),
-                data=JOBS[JobType.TTS], scope=READ,
+                method="GET",
+                path=one,
+                tag="TTS",
+                summary="Get a TTS job (+ signed audioUrl)",
+                handler=self._get,
+                data=JOBS[JobType.TTS],
+                scope=READ,
             ),
             Operation(
-                *("POST", f"{one}/regenerate", "TTS", "Re-run a TTS job", self._regenerate),
-                idempotent=True, **accepted,
+                method="POST",
+                path=f"{one}/regenerate",
+                tag="TTS",
+                summary="Re-run a TTS job",
+                handler=self._regenerate,
+                idempotent=True,
+                **accepted,
             ),
             Operation(
-                "POST", "/api/tts/stream", "TTS",
-                "Stream synthesis — SSE of base64 audio chunks (play-as-you-go)", self._speak,
-                body=TtsCreate, scope=WRITE, media=EVENT_STREAM, deadline=None,
+                method="POST",
+                path="/api/tts/stream",
+                tag="TTS",
+                summary="Stream synthesis — SSE of base64 audio chunks (play-as-you-go)",
+                handler=self._speak,
+                body=TtsCreate,
+                scope=WRITE,
+                media=EVENT_STREAM,
+                deadline=None,
                 outcome="text/event-stream — `chunk` (base64 audio) frames then `done`",
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _create(self, request: Request) -> Answer:
+    async def _create(self, request: Request[TtsCreate, None]) -> Answer:
         order = await self._checks.order(request.workspace_id, request.body)
         return await self._submit(request.workspace_id, order)
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         return Answer(self._views.view(request, await self._job(request)))
 
-    async def _regenerate(self, request: Request) -> Answer:
+    async def _regenerate(self, request: Request[None, None]) -> Answer:
         job = await self._job(request)
         order = msgspec.convert(job.input, SpeechOrder)
         await self._checks.choice(request.workspace_id, order)
         return await self._submit(request.workspace_id, order)
 
-    async def _speak(self, request: Request) -> web.StreamResponse:
+    async def _speak(self, request: Request[TtsCreate, None]) -> web.StreamResponse:
         workspace_id = request.workspace_id
-        asked: TtsCreate = request.body
+        asked = request.body
         unused = {"delivery": asked.delivery != "verbatim", "polish": asked.polish}
         warn(
             request.http,
@@ -99,7 +121,7 @@ class TtsResource:
         job = await self._queue.submit(workspace_id, new)
         return Answer(JobRef(job.id, job.status))
 
-    async def _job(self, request: Request) -> Job:
+    async def _job(self, request: AnyRequest) -> Job:
         job = await self._jobs.get(request.workspace_id, request.path())
         if job is None or job.type != JobType.TTS:
             raise NotFound("There is no such TTS job.")

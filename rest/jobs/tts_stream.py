@@ -28,7 +28,7 @@ from pipelines.speech.recital import Sound, recite
 from rest.http.decoding import WARNINGS, warn
 from rest.http.engine_refusals import refusal
 from rest.http.errors import ProviderFailed
-from rest.http.operation import EVENT_STREAM, Request
+from rest.http.operation import EVENT_STREAM, AnyRequest
 
 WRITE_SECONDS = 30.0
 
@@ -53,7 +53,7 @@ class TtsStream:
         self._book = book
 
     async def answer(
-        self, request: Request, order: SpeechOrder, choice: SpeechChoice
+        self, request: AnyRequest, order: SpeechOrder, choice: SpeechChoice
     ) -> web.StreamResponse:
         """The stream, at its end; raises ApiError where it could not begin."""
         totals = _Totals()
@@ -79,9 +79,14 @@ class TtsStream:
                 await asyncio.shield(self._book(request.workspace_id, [unit]))
 
     async def _tell(
-        self, request: Request, order: SpeechOrder, speaker: Speaker, first: Sound,
-        sounds: AsyncGenerator[Sound, None], totals: _Totals,
-    ) -> web.StreamResponse:  # fmt: skip
+        self,
+        request: AnyRequest,
+        order: SpeechOrder,
+        speaker: Speaker,
+        first: Sound,
+        sounds: AsyncGenerator[Sound, None],
+        totals: _Totals,
+    ) -> web.StreamResponse:
         response = web.StreamResponse(
             headers={"Content-Type": EVENT_STREAM, "Cache-Control": "no-store"}
         )
@@ -107,9 +112,14 @@ class TtsStream:
         return response
 
     async def _end(
-        self, http: web.Request, response: web.StreamResponse, order: SpeechOrder,
-        speaker: Speaker, encoder: AudioEncoder, totals: _Totals,
-    ) -> None:  # fmt: skip
+        self,
+        http: web.Request,
+        response: web.StreamResponse,
+        order: SpeechOrder,
+        speaker: Speaker,
+        encoder: AudioEncoder,
+        totals: _Totals,
+    ) -> None:
         data = await asyncio.to_thread(encoder.finish)
         await _chunk(response, order, data, totals)
         done = {

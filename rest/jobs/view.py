@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from pipelines.jobs.job import ApiWarning
 from rest.http.fields import JobType
-from rest.http.operation import Request
+from rest.http.operation import AnyRequest
 from store.tenants.jobs import Job
 
 
@@ -52,7 +52,7 @@ class JobViews:
         self._signer = signer
         self._public_url = public_url
 
-    def view(self, request: Request, job: Job) -> JobView:
+    def view(self, request: AnyRequest, job: Job) -> JobView:
         """The job with signed addresses of what it made."""
         output = None if job.output is None else self.signed(request, job.workspace_id, job.output)
         return JobView(
@@ -68,15 +68,15 @@ class JobViews:
             finished_at=timestamp(job.finished_at) if job.finished_at else None,
         )
 
-    def url(self, request: Request, key: str) -> str:
+    def url(self, request: AnyRequest, key: str) -> str:
         """The signed address of an object of the caller's workspace."""
         return self._signer.url(self._base(request), request.workspace_id, key)
 
-    def signed(self, request: Request, workspace_id: str, output: dict[str, Any]) -> Any:
+    def signed(self, request: AnyRequest, workspace_id: str, output: dict[str, Any]) -> Any:
         """``output`` by the convention above, at every depth."""
         return self._shown(self._base(request), workspace_id, output)
 
-    def _base(self, request: Request) -> str:
+    def _base(self, request: AnyRequest) -> str:
         return self._public_url or str(request.http.url.origin())
 
     def _shown(self, base: str, workspace_id: str, value: Any) -> Any:

@@ -15,7 +15,7 @@ from pipelines.jobs.job import ApiWarning
 from rest.accounts.auth import WORKSPACE_HEADER
 from rest.http.errors import Fault
 from rest.http.idempotency import HEADER, MAX_KEY
-from rest.http.operation import EVENT_STREAM, Operation
+from rest.http.operation import EVENT_STREAM, AnyOperation
 from rest.http.uploads import FILE, MAX_TEXT, TEXTS
 from rest.jobs.outputs import JOBS, OUTPUTS
 from rest.jobs.view import JobView
@@ -34,10 +34,20 @@ _ABOUT = (
     "`GET /api/jobs/:id` or stream `GET /api/jobs/:id/events`)."
 )
 _CODES = (
-    "VALIDATION_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "RATE_LIMITED",
-    "MODEL_UNAVAILABLE", "PROVIDER_ERROR", "PAYLOAD_TOO_LARGE", "CONSENT_REQUIRED",
-    "IDEMPOTENCY_CONFLICT", "REGISTRATION_CLOSED", "NOT_IMPLEMENTED", "INTERNAL",
-)  # fmt: skip
+    "VALIDATION_ERROR",
+    "UNAUTHENTICATED",
+    "FORBIDDEN",
+    "NOT_FOUND",
+    "RATE_LIMITED",
+    "MODEL_UNAVAILABLE",
+    "PROVIDER_ERROR",
+    "PAYLOAD_TOO_LARGE",
+    "CONSENT_REQUIRED",
+    "IDEMPOTENCY_CONFLICT",
+    "REGISTRATION_CLOSED",
+    "NOT_IMPLEMENTED",
+    "INTERNAL",
+)
 _ERRORS = {
     400: "Something sent is missing, malformed or out of range",
     401: "No valid credential",
@@ -106,7 +116,7 @@ _ERROR_RESPONSE: Schema = {
 }
 
 
-def document(operations: Sequence[Operation]) -> Schema:
+def document(operations: Sequence[AnyOperation]) -> Schema:
     """The OpenAPI 3.0.3 document of ``operations``."""
     bodies = [operation.body for operation in operations if operation.body is not None]
     data = [operation.data for operation in operations]
@@ -137,17 +147,15 @@ def document(operations: Sequence[Operation]) -> Schema:
                 "bearerAuth": {"type": "http", "scheme": "bearer", "description": bearer}
             },
             "schemas": {"ErrorResponse": _ERROR_RESPONSE, **components},
-            "responses": {
-                f"Error{status}": _error(about) for status, about in _ERRORS.items()
-            },
+            "responses": {f"Error{status}": _error(about) for status, about in _ERRORS.items()},
         },
-    }  # fmt: skip
+    }
 
 
 class OpenApi:
     """Serves the document."""
 
-    def __init__(self, operations: Sequence[Operation]) -> None:
+    def __init__(self, operations: Sequence[AnyOperation]) -> None:
         self._content = msgspec.json.encode(document(operations))
         self._tag = f'"{hashlib.sha256(self._content).hexdigest()[:32]}"'
 
@@ -162,7 +170,7 @@ class OpenApi:
         return web.Response(body=self._content, content_type="application/json", headers=headers)
 
 
-def _operation(operation: Operation, answer: Schema, body: Schema | None) -> Schema:
+def _operation(operation: AnyOperation, answer: Schema, body: Schema | None) -> Schema:
     scopes = f"Required API-key scopes: {operation.scope}." if operation.scope else ""
     made: Schema = {
         "operationId": _id(operation),
@@ -188,12 +196,12 @@ def _operation(operation: Operation, answer: Schema, body: Schema | None) -> Sch
     return made
 
 
-def _id(operation: Operation) -> str:
+def _id(operation: AnyOperation) -> str:
     words = re.findall(r"\w+", operation.path.replace("-", "_").removeprefix("/api"))
     return "_".join([operation.method.lower(), *words])
 
 
-def _parameters(operation: Operation) -> list[Schema]:
+def _parameters(operation: AnyOperation) -> list[Schema]:
     made: list[Schema] = [
         {
             "name": name,
@@ -219,7 +227,7 @@ def _header(name: str, about: str, length: int) -> Schema:
     return {"name": name, "in": "header", "required": False, "description": about, "schema": schema}
 
 
-def _form(operation: Operation) -> Schema:
+def _form(operation: AnyOperation) -> Schema:
     names = (*TEXTS, *operation.form)
     texts: Schema = {name: {"type": "string", "maxLength": MAX_TEXT} for name in names}
     bounded(list(texts.values()), {})
@@ -231,7 +239,7 @@ def _body(media: str, schema: Schema) -> Schema:
     return {"required": True, "content": {media: {"schema": schema}}}
 
 
-def _answer(operation: Operation, data: Schema) -> Schema:
+def _answer(operation: AnyOperation, data: Schema) -> Schema:
     content: Schema = {"schema": {"type": "string"}}
     if operation.media == "application/json":
         envelope = {"ok": {"type": "boolean", "example": True}, "data": data, "meta": _META}
@@ -242,11 +250,11 @@ def _answer(operation: Operation, data: Schema) -> Schema:
     return {"description": operation.outcome, "content": {operation.media: content}}
 
 
-def _refusals(operation: Operation) -> list[int]:
+def _refusals(operation: AnyOperation) -> list[int]:
     sends = operation.body is not None or operation.upload
     clashes = operation.conflicts or operation.idempotent
     more = {408: sends, 409: clashes, 413: sends, 415: sends}
-    return sorted([*_ALWAYS, *(status for status, happens in more.items() if happens)])
+    return sorted([*_ALWAYS, *[status for status, happens in more.items() if happens]])
 
 
 def _error(about: str) -> Schema:

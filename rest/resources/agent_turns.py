@@ -29,7 +29,7 @@ from rest.http.errors import (
     Unavailable,
 )
 from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit
-from rest.http.operation import Answer, Request
+from rest.http.operation import Answer, AnyRequest, Request
 from rest.http.slot import slot
 from rest.jobs.jobs import Cursors
 from rest.jobs.view import JobViews
@@ -72,9 +72,15 @@ class TurnArtifacts(Protocol):
     """Where replies go (pipelines.jobs.artifacts)."""
 
     async def take_in(
-        self, workspace_id: str, kind: str, path_or_bytes: Path | bytes, *, content_type: str,
-        filename: str, duration_ms: int | None = None,
-    ) -> str: ...  # fmt: skip
+        self,
+        workspace_id: str,
+        kind: str,
+        path_or_bytes: Path | bytes,
+        *,
+        content_type: str,
+        filename: str,
+        duration_ms: int | None = None,
+    ) -> str: ...
 
     async def delete(self, workspace_id: str, key: str) -> bool: ...
 
@@ -110,9 +116,9 @@ class AgentTurns:
         self._turns = Turns(parts.database)
         self._seconds = seconds
 
-    async def list(self, request: Request, agent: Agent) -> Answer:
+    async def list(self, request: Request[None, TurnsQuery], agent: Agent) -> Answer:
         """The newest turns first, those of live calls among them."""
-        query: TurnsQuery = request.query
+        query = request.query
         page: dict[str, str] = {}
         if query.cursor is not None:
             page["before"] = self._parts.cursors.decode(query.cursor)
@@ -130,11 +136,11 @@ class AgentTurns:
             has_more=more,
         )
 
-    async def take(self, request: Request, agent: Agent) -> Answer:
+    async def take(self, request: AnyRequest, agent: Agent) -> Answer:
         """One turn by a recording."""
         return await unless_gone(request.http, self._take(request, agent))
 
-    async def _take(self, request: Request, agent: Agent) -> Answer:
+    async def _take(self, request: AnyRequest, agent: Agent) -> Answer:
         upload = request.file
         config = self._config(agent, upload.model, upload.language)
         asked = upload.conversation_id
@@ -151,8 +157,10 @@ class AgentTurns:
         except TimeoutError as error:
             raise Unavailable(
                 f"The turn was not over within {self._seconds:g} s and was given up.",
-                openai_code="timeout", reason="timeout", retry_after=5,
-            ) from error  # fmt: skip
+                openai_code="timeout",
+                reason="timeout",
+                retry_after=5,
+            ) from error
 
     # ------------------------------------------------------------------ before the turn
 
@@ -179,9 +187,13 @@ class AgentTurns:
     # ------------------------------------------------------------------ the turn
 
     async def _hold(
-        self, workspace_id: str, agent_id: str, config: SessionConfig, recording: Path,
+        self,
+        workspace_id: str,
+        agent_id: str,
+        config: SessionConfig,
+        recording: Path,
         conversation: Conversation,
-    ) -> tuple[NewTurn, bytearray]:  # fmt: skip
+    ) -> tuple[NewTurn, bytearray]:
         """The turn and the reply's audio."""
         with slot(self._parts.host):
             try:
@@ -196,9 +208,14 @@ class AgentTurns:
         return _outcome(recorded, reason, conversation.next_number), channel.reply
 
     async def _keep(
-        self, request: Request, agent_id: str, config: SessionConfig, conversation: Conversation,
-        turn: NewTurn, pcm: bytearray,
-    ) -> Answer:  # fmt: skip
+        self,
+        request: AnyRequest,
+        agent_id: str,
+        config: SessionConfig,
+        conversation: Conversation,
+        turn: NewTurn,
+        pcm: bytearray,
+    ) -> Answer:
         workspace_id, artifacts = request.workspace_id, self._parts.artifacts
         duration = milliseconds_of(len(pcm) // SAMPLE_BYTES, OUTPUT_RATE)
         result = AgentTurnResult(
@@ -213,9 +230,13 @@ class AgentTurns:
             if pcm:
                 audio = await asyncio.to_thread(encode_reply, pcm, self._parts.encoder)
                 key = await artifacts.take_in(
-                    workspace_id, "turn", audio, content_type=CONTENT_TYPES[FORMAT],
-                    filename=f"{turn.id}.{FORMAT}", duration_ms=duration,
-                )  # fmt: skip
+                    workspace_id,
+                    "turn",
+                    audio,
+                    content_type=CONTENT_TYPES[FORMAT],
+                    filename=f"{turn.id}.{FORMAT}",
+                    duration_ms=duration,
+                )
                 undo.push_async_callback(artifacts.delete, workspace_id, key)
                 turn = replace(turn, audio_key=key)
                 result.assistant_audio_url = self._parts.views.url(request, key)

@@ -10,7 +10,7 @@ from pipelines.engines.chat.call_names import CallNames, NameField
 from pipelines.ssrf import CustomerHttp, UrlRefused
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import Cursor
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.http.uploads import CONVERSATION
 from sessions.agent_tools import InvalidTools, check_tools
 from sessions.core.config import SessionConfig
@@ -30,6 +30,7 @@ from .agent_view import (
 )
 
 READ, WRITE = "agents:read", "agents:write"
+PATH = "/api/agents"
 MAX_AGENTS = 500
 """Of one answer."""
 
@@ -62,49 +63,108 @@ class AgentResource:
         self._guard = guard
         self._turns = AgentTurns(parts)
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
-        many, one = "/api/agents", "/api/agents/{id}"
+        return [*self._of_agents(), *self._of_turns()]
+
+    def _of_agents(self) -> list[AnyOperation]:
+        one = f"{PATH}/{{id}}"
         return [
             Operation(
-                *("GET", many, "Agents", "List voice agents", self._list),
-                data=list[AgentView], scope=READ, query=AgentsQuery,
+                method="GET",
+                path=PATH,
+                tag="Agents",
+                summary="List voice agents",
+                handler=self._list,
+                data=list[AgentView],
+                scope=READ,
+                query=AgentsQuery,
             ),
             Operation(
-                *("POST", many, "Agents", "Create a voice agent", self._create),
-                data=AgentView, scope=WRITE, body=AgentCreate, outcome="Created", idempotent=True,
+                method="POST",
+                path=PATH,
+                tag="Agents",
+                summary="Create a voice agent",
+                handler=self._create,
+                data=AgentView,
+                scope=WRITE,
+                body=AgentCreate,
+                outcome="Created",
+                idempotent=True,
             ),
             Operation(
-                *("GET", one, "Agents", "Get an agent", self._get), data=AgentView, scope=READ
+                method="GET",
+                path=one,
+                tag="Agents",
+                summary="Get an agent",
+                handler=self._get,
+                data=AgentView,
+                scope=READ,
             ),
             Operation(
-                *("PATCH", one, "Agents", "Update an agent", self._update),
-                data=AgentView, scope=WRITE, body=AgentChanges,
+                method="PATCH",
+                path=one,
+                tag="Agents",
+                summary="Update an agent",
+                handler=self._update,
+                data=AgentView,
+                scope=WRITE,
+                body=AgentChanges,
             ),
             Operation(
-                *("DELETE", one, "Agents", "Delete an agent", self._delete),
-                scope=WRITE, outcome="Deleted",
-                description="Its calls and turns stay. Where the default agent is deleted,"
-                " a new one is made when it is needed.",
+                method="DELETE",
+                path=one,
+                tag="Agents",
+                summary="Delete an agent",
+                handler=self._delete,
+                scope=WRITE,
+                outcome="Deleted",
+                description=(
+                    "Its calls and turns stay. Where the default agent is deleted,"
+                    " a new one is made when it is needed."
+                ),
+            ),
+        ]
+
+    def _of_turns(self) -> list[AnyOperation]:
+        one = f"{PATH}/{{id}}"
+        return [
+            Operation(
+                method="POST",
+                path=f"{one}/turn",
+                tag="Agents",
+                summary=(
+                    "One conversation turn (multipart user audio → transcript + reply + spoken"
+                    " reply URL)"
+                ),
+                handler=self._turn,
+                data=AgentTurnResult,
+                scope=WRITE,
+                upload=True,
+                idempotent=True,
+                deadline=None,
+                form=(CONVERSATION,),
+                unused_form=("label",),
+                description=(
+                    "The first turn begins a conversation. Send its `conversationId`"
+                    " (form field) with the next turn to go on with it."
+                ),
             ),
             Operation(
-                *("POST", f"{one}/turn", "Agents"),
-                "One conversation turn (multipart user audio → transcript + reply + spoken"
-                " reply URL)",
-                self._turn, data=AgentTurnResult, scope=WRITE, upload=True, idempotent=True,
-                deadline=None, form=(CONVERSATION,), unused_form=("label",),
-                description="The first turn begins a conversation. Send its `conversationId`"
-                " (form field) with the next turn to go on with it.",
-            ),
-            Operation(
-                *("GET", f"{one}/turns", "Agents", "Conversation history", self._history),
-                data=list[TurnView], scope=READ, query=TurnsQuery,
+                method="GET",
+                path=f"{one}/turns",
+                tag="Agents",
+                summary="Conversation history",
+                handler=self._history,
+                data=list[TurnView],
+                scope=READ,
+                query=TurnsQuery,
                 description="Newest first, with the turns of live calls.",
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _list(self, request: Request) -> Answer:
-        query: AgentsQuery = request.query
+    async def _list(self, request: Request[None, AgentsQuery]) -> Answer:
+        query = request.query
         after = self._cursors.decode(query.cursor) if query.cursor is not None else ""
         agents = await self._agents.list(request.workspace_id, limit=query.limit + 1, after=after)
         shown, more = agents[: query.limit], len(agents) > query.limit
@@ -114,16 +174,16 @@ class AgentResource:
             has_more=more,
         )
 
-    async def _create(self, request: Request) -> Answer:
+    async def _create(self, request: Request[AgentCreate, None]) -> Answer:
         given = _given(request.body)
         await self._check(given, _DEFAULTS | given)
         made = await self._agents.create(request.workspace_id, NewAgent(**given))
         return Answer(shown_agent(made))
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         return Answer(shown_agent(await self._agent(request)))
 
-    async def _update(self, request: Request) -> Answer:
+    async def _update(self, request: Request[AgentChanges, None]) -> Answer:
         agent = await self._agent(request)
         changes = _given(request.body)
         if not changes:
@@ -134,16 +194,16 @@ class AgentResource:
             raise _absent()
         return Answer(shown_agent(changed))
 
-    async def _delete(self, request: Request) -> Answer:
+    async def _delete(self, request: Request[None, None]) -> Answer:
         agent = await self._agent(request)
         if not await self._agents.delete(request.workspace_id, agent.id):
             raise _absent()
         return Answer({"id": agent.id, "deleted": True})
 
-    async def _turn(self, request: Request) -> Answer:
+    async def _turn(self, request: Request[None, None]) -> Answer:
         return await self._turns.take(request, await self._agent(request))
 
-    async def _history(self, request: Request) -> Answer:
+    async def _history(self, request: Request[None, TurnsQuery]) -> Answer:
         return await self._turns.list(request, await self._agent(request))
 
     async def _check(self, given: dict[str, Any], whole: dict[str, Any]) -> None:
@@ -181,7 +241,7 @@ class AgentResource:
                     str(refusal), param=f"tools[{index}].{name}", reason="url_refused"
                 ) from refusal
 
-    async def _agent(self, request: Request) -> Agent:
+    async def _agent(self, request: AnyRequest) -> Agent:
         agent_id = request.path()
         agent = None
         if is_id(agent_id):

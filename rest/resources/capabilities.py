@@ -55,9 +55,14 @@ class Capabilities:
     """Asks the engines. ``answers_calls``: whether a live call would be answered."""
 
     def __init__(
-        self, engines: JobEngines, survey: Survey, limits: PlatformLimits,
-        answers_calls: Callable[[], bool], *, polish: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        engines: JobEngines,
+        survey: Survey,
+        limits: PlatformLimits,
+        answers_calls: Callable[[], bool],
+        *,
+        polish: bool = True,
+    ) -> None:
         self._engines = engines
         self._survey = survey
         self._limits = limits
@@ -93,7 +98,7 @@ class Capabilities:
             languages=surveyed.spoken[STABLE],
             formats=list(AUDIO_FORMATS),
             speed=SpeedRange(MIN_SPEED, MAX_SPEED),
-            delivery=["verbatim", *(["natural", "expressive"] if chat.available else [])],
+            delivery=["verbatim", "natural", "expressive"] if chat.available else ["verbatim"],
             tags={tag: [f"<{name}>" for name in names] for tag, names in TAGS.items()},
             polish=self._polish,
             streaming=models[0].available,

@@ -66,9 +66,14 @@ class Conversations:
     """Begins and continues conversations. ``node_id``: as in the calls table."""
 
     def __init__(
-        self, database: Database, bus: Bus, node_id: str, book: BookTurn,
-        *, wait_seconds: float = WAIT_SECONDS,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        bus: Bus,
+        node_id: str,
+        book: BookTurn,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self._database = database
         self._bus = bus
         self._node_id = node_id
@@ -96,9 +101,13 @@ class Conversations:
             yield Conversation(call.id, call.started_at, tuple(last))
 
     async def store(
-        self, workspace_id: str, agent_id: str, conversation: Conversation, turn: NewTurn,
+        self,
+        workspace_id: str,
+        agent_id: str,
+        conversation: Conversation,
+        turn: NewTurn,
         config: dict[str, Any],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Store and book a turn; ``config`` is the session's, as JSON, for a new conversation."""
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
@@ -121,8 +130,9 @@ class Conversations:
             if loop.time() >= give_up:
                 raise WrongState(
                     "Another turn of this conversation is not over yet: send this one after it.",
-                    reason="conversation_busy", retry_after=1,
-                )  # fmt: skip
+                    reason="conversation_busy",
+                    retry_after=1,
+                )
             await asyncio.sleep(_LOOK_SECONDS)
         keeper = asyncio.create_task(self._keep(key, holder))
         try:

@@ -45,9 +45,12 @@ class FilesResource:
     """Answers ``GET`` and ``HEAD /api/files/{key}``."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, signer: UrlSigner,
+        self,
+        database: Database,
+        store: ObjectStore,
+        signer: UrlSigner,
         write_seconds: float = WRITE_SECONDS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._objects = Objects(database)
         self._store = store
         self._signer = signer
@@ -187,9 +190,11 @@ def _unsatisfiable(
     body = error_body(error, http.path, http[REQUEST_ID])
     headers = {hdrs.CONTENT_RANGE: f"bytes */{found.size_bytes}", hdrs.CACHE_CONTROL: "no-store"}
     return web.Response(
-        body=msgspec.json.encode(body), status=error.status, headers=headers,
+        body=msgspec.json.encode(body),
+        status=error.status,
+        headers=headers,
         content_type="application/json",
-    )  # fmt: skip
+    )
 
 
 def _absent() -> NotFound:

@@ -11,7 +11,7 @@ from pipelines.engines.jobs import JobEngines
 from pipelines.engines.status import EngineStatus, Role
 from pipelines.speech.order import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
 from rest.http.fields import AUDIO_FORMATS, MAX_TEXT
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED
 
 from .capabilities import CHAT, Capabilities, PlatformLimits
@@ -62,31 +62,42 @@ class ModelResource:
     """The contract's tag Models. Any credential will do."""
 
     def __init__(
-        self, engines: JobEngines, survey: Survey, capabilities: Capabilities,
+        self,
+        engines: JobEngines,
+        survey: Survey,
+        capabilities: Capabilities,
         limits: PlatformLimits,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._engines = engines
         self._survey = survey
         self._capabilities = capabilities
         self._limits = limits
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("GET", "/api/models", "Models", "Live model list (Qevron discovery)"),
-                self._list, data=list[ModelView],
+                method="GET",
+                path="/api/models",
+                tag="Models",
+                summary="Live model list (Qevron discovery)",
+                handler=self._list,
+                data=list[ModelView],
             ),
             Operation(
-                *("GET", "/api/capabilities", "Models", "Live capabilities"),
-                self._show, data=CapabilitiesView,
+                method="GET",
+                path="/api/capabilities",
+                tag="Models",
+                summary="Live capabilities",
+                handler=self._show,
+                data=CapabilitiesView,
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _show(self, _request: Request) -> Answer:
+    async def _show(self, _request: Request[None, None]) -> Answer:
         return Answer(await self._capabilities.view())
 
-    async def _list(self, _request: Request) -> Answer:
+    async def _list(self, _request: Request[None, None]) -> Answer:
         surveyed = await self._survey.taken()
         aliases = [
             self._speech_alias(STABLE, "Blab Stable", surveyed),
@@ -99,14 +110,20 @@ class ModelResource:
     def _speech_alias(self, model: str, name: str, surveyed: Surveyed) -> ModelView:
         languages = surveyed.live(model)
         return ModelView(
-            id=model, modality="tts", name=name, provider="alias", available=bool(languages),
+            id=model,
+            modality="tts",
+            name=name,
+            provider="alias",
+            available=bool(languages),
             reason=None if languages else "No engine that is live speaks for it.",
             languages=languages,
             formats=list(AUDIO_FORMATS if model == STABLE else EXPRESSIVE_FORMATS),
-            voices=len(self._engines.voices(model)), streaming=model == STABLE,
+            voices=len(self._engines.voices(model)),
+            streaming=model == STABLE,
             maps_to=surveyed.engines(model),
-            uses=["speech"], limits=self._limits_of("tts"),
-        )  # fmt: skip
+            uses=["speech"],
+            limits=self._limits_of("tts"),
+        )
 
     def _chat_alias(self) -> ModelView:
         reason, maps_to = None, []
@@ -115,10 +132,18 @@ class ModelResource:
         except ModelUnavailable as error:
             reason = str(error)
         return ModelView(
-            id=CHAT, modality="llm", name="Verinova Stable", provider="alias",
-            available=reason is None, reason=reason, languages=[], formats=[], streaming=True,
-            maps_to=maps_to, uses=["chat"],
-        )  # fmt: skip
+            id=CHAT,
+            modality="llm",
+            name="Verinova Stable",
+            provider="alias",
+            available=reason is None,
+            reason=reason,
+            languages=[],
+            formats=[],
+            streaming=True,
+            maps_to=maps_to,
+            uses=["chat"],
+        )
 
     def _shown(self, statuses: list[EngineStatus]) -> ModelView:
         first = statuses[0]
@@ -126,15 +151,19 @@ class ModelResource:
         modality = _modality(first)
         languages = {tag for status in live or statuses for tag in status.languages}
         return ModelView(
-            id=first.model_id, modality=modality, name=first.model_id,
-            provider="upstream" if first.upstream else "embedded", available=bool(live),
-            reason=None if live else first.reason or None, languages=sorted(languages),
+            id=first.model_id,
+            modality=modality,
+            name=first.model_id,
+            provider="upstream" if first.upstream else "embedded",
+            available=bool(live),
+            reason=None if live else first.reason or None,
+            languages=sorted(languages),
             formats=list(AUDIO_FORMATS) if modality == "tts" else [],
             voices=len(self._engines.voices(first.model_id)) if modality == "tts" else 0,
             streaming=any(status.role in _STREAMING for status in statuses),
             uses=[str(status.role) for status in statuses if _MODALITIES[status.role] == modality],
             limits=self._limits_of(modality),
-        )  # fmt: skip
+        )
 
     def _limits_of(self, modality: str) -> dict[str, Any]:
         if modality == "tts":

@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from rest.http.errors import NotFound
 from rest.http.fields import DEFAULT_LIMIT, Cursor, Description, Limit, Name
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.http.pagination import Cursors
 from rest.jobs.view import timestamp
 from store.database import Database
@@ -62,30 +62,56 @@ class ProjectResource:
         self._projects = Projects(database)
         self._cursors = cursors
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         path, one, tag = "/api/projects", "/api/projects/{id}", "Projects"
         return [
             Operation(
-                *("GET", path, tag, "List projects", self._list),
-                data=list[ProjectView], scope=READ, query=ProjectsQuery,
+                method="GET",
+                path=path,
+                tag=tag,
+                summary="List projects",
+                handler=self._list,
+                data=list[ProjectView],
+                scope=READ,
+                query=ProjectsQuery,
             ),
             Operation(
-                *("POST", path, tag, "Create a project", self._create), outcome="Created",
-                data=ProjectView, scope=WRITE, body=ProjectCreate, idempotent=True,
+                method="POST",
+                path=path,
+                tag=tag,
+                summary="Create a project",
+                handler=self._create,
+                outcome="Created",
+                data=ProjectView,
+                scope=WRITE,
+                body=ProjectCreate,
+                idempotent=True,
             ),
             Operation(
-                *("PATCH", one, tag, "Update a project", self._update),
-                data=ProjectView, scope=WRITE, body=ProjectUpdate,
+                method="PATCH",
+                path=one,
+                tag=tag,
+                summary="Update a project",
+                handler=self._update,
+                data=ProjectView,
+                scope=WRITE,
+                body=ProjectUpdate,
             ),
             Operation(
-                *("DELETE", one, tag, "Delete a project", self._delete), data=Deleted, scope=WRITE,
+                method="DELETE",
+                path=one,
+                tag=tag,
+                summary="Delete a project",
+                handler=self._delete,
+                data=Deleted,
+                scope=WRITE,
                 outcome="Deleted",
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _list(self, request: Request) -> Answer:
-        query: ProjectsQuery = request.query
+    async def _list(self, request: Request[None, ProjectsQuery]) -> Answer:
+        query = request.query
         after = self._cursors.decode(query.cursor) if query.cursor is not None else None
         found = await self._projects.list(request.workspace_id, limit=query.limit + 1, after=after)
         shown, more = found[: query.limit], len(found) > query.limit
@@ -95,13 +121,13 @@ class ProjectResource:
             has_more=more,
         )
 
-    async def _create(self, request: Request) -> Answer:
-        asked: ProjectCreate = request.body
+    async def _create(self, request: Request[ProjectCreate, None]) -> Answer:
+        asked = request.body
         made = await self._projects.create(request.workspace_id, asked.name, asked.description)
         return Answer(_view(made))
 
-    async def _update(self, request: Request) -> Answer:
-        asked: ProjectUpdate = request.body
+    async def _update(self, request: Request[ProjectUpdate, None]) -> Answer:
+        asked = request.body
         changes = {"name": asked.name}
         if asked.description is not UNSET:
             changes["description"] = asked.description
@@ -112,7 +138,7 @@ class ProjectResource:
             raise _absent()
         return Answer(_view(project))
 
-    async def _delete(self, request: Request) -> Answer:
+    async def _delete(self, request: Request[None, None]) -> Answer:
         project_id = request.path()
         if not is_id(project_id) or not await self._projects.delete(
             request.workspace_id, project_id

@@ -60,9 +60,11 @@ class Survey:
     """Asks the engines."""
 
     def __init__(
-        self, engines: JobEngines, seconds: float = SECONDS,
+        self,
+        engines: JobEngines,
+        seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._engines = engines
         self._seconds = seconds
         self._clock = clock

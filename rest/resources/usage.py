@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 
 from pipelines.jobs.usage import AGENT
 from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, ModelId
-from rest.http.operation import Answer, Operation, Request, unknown_value
+from rest.http.operation import Answer, AnyOperation, Operation, Request, unknown_value
 from rest.jobs.jobs import Cursors
 from rest.jobs.view import timestamp
 from store.database import Database
@@ -90,33 +90,52 @@ class UsageResource:
         self._events = UsageEvents(database)
         self._cursors = cursors
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
             Operation(
-                *("GET", "/api/usage", "Usage", "Usage totals", self._total),
-                data=SummaryView, scope=READ,
+                method="GET",
+                path="/api/usage",
+                tag="Usage",
+                summary="Usage totals",
+                handler=self._total,
+                data=SummaryView,
+                scope=READ,
             ),
             Operation(
-                "GET", "/api/usage/breakdown", "Usage", "Usage breakdown by model/type/day",
-                self._breakdown, data=BreakdownView, scope=READ, query=BreakdownQuery,
-                description=f"Of the last `days` days in UTC, from 1 to {MAX_DAYS}, today's"
-                " included; days without usage are listed too, the oldest day first.",
+                method="GET",
+                path="/api/usage/breakdown",
+                tag="Usage",
+                summary="Usage breakdown by model/type/day",
+                handler=self._breakdown,
+                data=BreakdownView,
+                scope=READ,
+                query=BreakdownQuery,
+                description=(
+                    f"Of the last `days` days in UTC, from 1 to {MAX_DAYS}, today's"
+                    " included; days without usage are listed too, the oldest day first."
+                ),
             ),
             Operation(
-                "GET", "/api/usage/events", "Usage", "Usage events (paginated)", self._list,
-                data=list[EventView], scope=READ, query=EventsQuery,
+                method="GET",
+                path="/api/usage/events",
+                tag="Usage",
+                summary="Usage events (paginated)",
+                handler=self._list,
+                data=list[EventView],
+                scope=READ,
+                query=EventsQuery,
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _total(self, request: Request) -> Answer:
+    async def _total(self, request: Request[None, None]) -> Answer:
         total = await self._events.total(request.workspace_id)
         return Answer(
             SummaryView(total.tokens, total.audio_ms // 1000, float(total.cost), total.count)
         )
 
-    async def _breakdown(self, request: Request) -> Answer:
-        query: BreakdownQuery = request.query
+    async def _breakdown(self, request: Request[None, BreakdownQuery]) -> Answer:
+        query = request.query
         found = await self._events.breakdown(request.workspace_id, query.days)
         days = [
             DayView(day.isoformat(), one.count, one.tokens, one.audio_ms, float(one.cost))
@@ -124,8 +143,8 @@ class UsageResource:
         ]
         return Answer(BreakdownView(_buckets(found.by_model), _buckets(found.by_type), days))
 
-    async def _list(self, request: Request) -> Answer:
-        query: EventsQuery = request.query
+    async def _list(self, request: Request[None, EventsQuery]) -> Answer:
+        query = request.query
         events = await self._events.list(
             request.workspace_id,
             type=query.type,

@@ -70,10 +70,14 @@ class VoiceSamples:
             raise ValidationFailed(str(error), param="file", reason="unreadable_media") from error
         texts = {"model": upload.model, "language": upload.language, "label": upload.label}
         key = await self._artifacts.take_in(
-            *(workspace_id, KIND, upload.path), content_type=info.content_type,
-            filename=upload.filename, duration_ms=report.duration_ms,
+            workspace_id,
+            KIND,
+            upload.path,
+            content_type=info.content_type,
+            filename=upload.filename,
+            duration_ms=report.duration_ms,
             details=_details(report) | {name: text for name, text in texts.items() if text},
-        )  # fmt: skip
+        )
         return SampleView(
             storage_key=key,
             filename=upload.filename,

@@ -23,7 +23,7 @@ from pipelines.speech.order import EXPRESSIVE, STABLE
 from rest.accounts.auth import Principal
 from rest.http.errors import ConsentMissing, NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import DEFAULT_LIMIT, Cursor, LanguageTag, Limit, ModelId, Name, StorageKey
-from rest.http.operation import Answer, Operation, Request, unknown_value
+from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request, unknown_value
 from rest.http.pagination import Cursors
 from rest.jobs.view import JobRef, JobViews, timestamp
 from rest.openapi.schemas import REQUIRED
@@ -122,9 +122,14 @@ class VoiceResource:
     """The contract's tag Voices."""
 
     def __init__(
-        self, database: Database, engines: JobEngines, artifacts: Artifacts, views: JobViews,
-        cursors: Cursors, detection: VoiceDetection,
-    ) -> None:  # fmt: skip
+        self,
+        database: Database,
+        engines: JobEngines,
+        artifacts: Artifacts,
+        views: JobViews,
+        cursors: Cursors,
+        detection: VoiceDetection,
+    ) -> None:
         self._voices = Voices(database)
         self._queue = JobQueue(database)
         self._engines = engines
@@ -133,43 +138,88 @@ class VoiceResource:
         self._views = views
         self._cursors = cursors
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         path, one, tag = "/api/voices", "/api/voices/{id}", "Voices"
         return [
             Operation(
-                *("GET", path, tag, "List workspace voices", self._list),
-                data=list[VoiceView], scope=READ, query=VoicesQuery,
+                method="GET",
+                path=path,
+                tag=tag,
+                summary="List workspace voices",
+                handler=self._list,
+                data=list[VoiceView],
+                scope=READ,
+                query=VoicesQuery,
             ),
             Operation(
-                *("GET", f"{path}/catalog", tag, "Live builtin voice catalog", self._catalog),
-                data=CatalogView, scope=READ, query=CatalogQuery,
+                method="GET",
+                path=f"{path}/catalog",
+                tag=tag,
+                summary="Live builtin voice catalog",
+                handler=self._catalog,
+                data=CatalogView,
+                scope=READ,
+                query=CatalogQuery,
             ),
             Operation(
-                *("POST", f"{path}/samples", tag, "Upload a clone reference clip (multipart)"),
-                self._take_in, data=SampleView, scope=WRITE, upload=True, idempotent=True,
+                method="POST",
+                path=f"{path}/samples",
+                tag=tag,
+                summary="Upload a clone reference clip (multipart)",
+                handler=self._take_in,
+                data=SampleView,
+                scope=WRITE,
+                upload=True,
+                idempotent=True,
                 deadline=UPLOAD_SECONDS,
-                description="From 2.5 seconds to 5 minutes, with at least 2 seconds of speech"
-                " that is neither distorted nor drowned in noise.",
+                description=(
+                    "From 2.5 seconds to 5 minutes, with at least 2 seconds of speech"
+                    " that is neither distorted nor drowned in noise."
+                ),
             ),
             Operation(
-                "POST", f"{path}/clone", tag, "Create a cloned voice (consent required, async)",
-                self._clone, data=JobRef, scope=WRITE, body=VoiceClone, idempotent=True,
-                status=202, outcome="Job accepted",
-                description="The job's output has `voiceId`, and how like the sample the voice"
-                " is (`similarity`) beside how like the default voice was (`baseSimilarity`).",
+                method="POST",
+                path=f"{path}/clone",
+                tag=tag,
+                summary="Create a cloned voice (consent required, async)",
+                handler=self._clone,
+                data=JobRef,
+                scope=WRITE,
+                body=VoiceClone,
+                idempotent=True,
+                status=202,
+                outcome="Job accepted",
+                description=(
+                    "The job's output has `voiceId`, and how like the sample the voice"
+                    " is (`similarity`) beside how like the default voice was (`baseSimilarity`)."
+                ),
             ),
-            Operation(*("GET", one, tag, "Get a voice", self._get), data=VoiceView, scope=READ),
             Operation(
-                *("DELETE", one, tag, "Delete a voice", self._delete), data=VoiceDeleted,
-                scope=WRITE, outcome="Deleted",
+                method="GET",
+                path=one,
+                tag=tag,
+                summary="Get a voice",
+                handler=self._get,
+                data=VoiceView,
+                scope=READ,
             ),
-        ]  # fmt: skip
+            Operation(
+                method="DELETE",
+                path=one,
+                tag=tag,
+                summary="Delete a voice",
+                handler=self._delete,
+                data=VoiceDeleted,
+                scope=WRITE,
+                outcome="Deleted",
+            ),
+        ]
 
     # ------------------------------------------------------------------ of the workspace
 
-    async def _list(self, request: Request) -> Answer:
-        query: VoicesQuery = request.query
+    async def _list(self, request: Request[None, VoicesQuery]) -> Answer:
+        query = request.query
         found = await self._voices.list(
             request.workspace_id,
             source=query.source,
@@ -184,7 +234,7 @@ class VoiceResource:
             warnings=unknown_value("source", query.source, SOURCES),
         )
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         voice_id = request.path()
         voice = None
         if is_id(voice_id):
@@ -193,7 +243,7 @@ class VoiceResource:
             raise _absent()
         return Answer(self._view(request, voice))
 
-    async def _delete(self, request: Request) -> Answer:
+    async def _delete(self, request: Request[None, None]) -> Answer:
         workspace_id, voice_id = request.workspace_id, request.path()
         voice = await self._voices.delete(workspace_id, voice_id) if is_id(voice_id) else None
         if voice is None:
@@ -206,7 +256,7 @@ class VoiceResource:
             sample = await self._artifacts.delete(workspace_id, key)
         return Answer(VoiceDeleted(voice.id, sample_deleted=sample, preview_deleted=preview))
 
-    def _view(self, request: Request, voice: Voice) -> VoiceView:
+    def _view(self, request: AnyRequest, voice: Voice) -> VoiceView:
         key = voice.preview_key
         return VoiceView(
             id=voice.id,
@@ -222,8 +272,8 @@ class VoiceResource:
 
     # ------------------------------------------------------------------ of the engines
 
-    async def _catalog(self, request: Request) -> Answer:
-        query: CatalogQuery = request.query
+    async def _catalog(self, request: Request[None, CatalogQuery]) -> Answer:
+        query = request.query
         named = query.model
         models = [named] if named is not None else self._models()
         found: dict[tuple[str, str], tuple[VoiceInfo, list[str]]] = {}
@@ -236,11 +286,16 @@ class VoiceResource:
             )
         voices = [
             CatalogVoice(
-                id=info.id, name=info.name, language=info.language, engine=info.engine,
-                gender=info.gender, quality=info.quality, models=serving,
+                id=info.id,
+                name=info.name,
+                language=info.language,
+                engine=info.engine,
+                gender=info.gender,
+                quality=info.quality,
+                models=serving,
             )
             for info, serving in found.values()
-        ]  # fmt: skip
+        ]
         return Answer(CatalogView(named, voices))
 
     def _models(self) -> list[str]:
@@ -254,11 +309,11 @@ class VoiceResource:
 
     # ------------------------------------------------------------------ cloning
 
-    async def _take_in(self, request: Request) -> Answer:
+    async def _take_in(self, request: Request[None, None]) -> Answer:
         return Answer(await self._samples.take_in(request.workspace_id, request.file))
 
-    async def _clone(self, request: Request) -> Answer:
-        asked: VoiceClone = request.body
+    async def _clone(self, request: Request[VoiceClone, None]) -> Answer:
+        asked = request.body
         if asked.consent is not True:
             raise ConsentMissing(
                 "A voice is cloned only with the consent of the person whose voice it is: send"

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from pipelines.ssrf import MAX_URL, UrlRefused
 from pipelines.webhooks.signature import new_secret
 from rest.http.errors import NotFound, ValidationFailed, WrongState
-from rest.http.operation import Answer, Operation, Request
+from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.jobs.view import timestamp
 from store.database import Database
 from store.ids import is_id
@@ -24,13 +24,19 @@ Url = Annotated[
 ]
 EventName = Literal[
     "*",
-    "tts.completed", "tts.failed",
-    "stt.completed", "stt.failed",
-    "voice_clone.completed", "voice_clone.failed",
-    "dubbing.completed", "dubbing.failed",
-    "batch.completed", "batch.failed",
-    "job.completed", "job.failed",
-]  # fmt: skip
+    "tts.completed",
+    "tts.failed",
+    "stt.completed",
+    "stt.failed",
+    "voice_clone.completed",
+    "voice_clone.failed",
+    "dubbing.completed",
+    "dubbing.failed",
+    "batch.completed",
+    "batch.failed",
+    "job.completed",
+    "job.failed",
+]
 
 
 class WebhookCreate(Struct, kw_only=True):
@@ -91,45 +97,81 @@ class WebhookResource:
         self._deliveries = Deliveries(database)
         self._guard = guard
 
-    def operations(self) -> Sequence[Operation]:
+    def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         many, one, tag = "/api/webhooks", "/api/webhooks/{id}", "Webhooks"
         return [
             Operation(
-                *("GET", many, tag, "List webhooks", self._list),
-                data=list[WebhookView], scope=READ,
+                method="GET",
+                path=many,
+                tag=tag,
+                summary="List webhooks",
+                handler=self._list,
+                data=list[WebhookView],
+                scope=READ,
             ),
             Operation(
-                *("POST", many, tag, "Create a webhook (secret returned once)", self._create),
-                data=WebhookView, scope=WRITE, body=WebhookCreate, outcome="Created",
+                method="POST",
+                path=many,
+                tag=tag,
+                summary="Create a webhook (secret returned once)",
+                handler=self._create,
+                data=WebhookView,
+                scope=WRITE,
+                body=WebhookCreate,
+                outcome="Created",
                 idempotent=True,
-                description="Events are signed and told as the Standard Webhooks specification"
-                f" says. A workspace may have {MAX_WEBHOOKS} webhooks.",
+                description=(
+                    "Events are signed and told as the Standard Webhooks specification"
+                    f" says. A workspace may have {MAX_WEBHOOKS} webhooks."
+                ),
             ),
             Operation(
-                *("GET", one, tag, "Get a webhook", self._get), data=WebhookView, scope=READ
+                method="GET",
+                path=one,
+                tag=tag,
+                summary="Get a webhook",
+                handler=self._get,
+                data=WebhookView,
+                scope=READ,
             ),
             Operation(
-                *("PATCH", one, tag, "Update a webhook", self._update),
-                data=WebhookView, scope=WRITE, body=WebhookChanges,
+                method="PATCH",
+                path=one,
+                tag=tag,
+                summary="Update a webhook",
+                handler=self._update,
+                data=WebhookView,
+                scope=WRITE,
+                body=WebhookChanges,
             ),
             Operation(
-                *("DELETE", one, tag, "Delete a webhook", self._delete),
-                scope=WRITE, outcome="Deleted",
+                method="DELETE",
+                path=one,
+                tag=tag,
+                summary="Delete a webhook",
+                handler=self._delete,
+                scope=WRITE,
+                outcome="Deleted",
                 description="With the record of its deliveries. What waits to be told is not.",
             ),
             Operation(
-                *("GET", f"{one}/deliveries", tag, "Recent delivery attempts", self._attempts),
-                data=list[DeliveryView], scope=READ,
+                method="GET",
+                path=f"{one}/deliveries",
+                tag=tag,
+                summary="Recent delivery attempts",
+                handler=self._attempts,
+                data=list[DeliveryView],
+                scope=READ,
                 description=f"Newest first, at most {MAX_DELIVERIES}.",
             ),
-        ]  # fmt: skip
+        ]
 
-    async def _list(self, request: Request) -> Answer:
+    async def _list(self, request: Request[None, None]) -> Answer:
         return Answer([_shown(one) for one in await self._webhooks.list(request.workspace_id)])
 
-    async def _create(self, request: Request) -> Answer:
-        asked: WebhookCreate = request.body
+    async def _create(self, request: Request[WebhookCreate, None]) -> Answer:
+        asked = request.body
         await self._admit(asked.url)
         secret = new_secret()
         webhook = await self._webhooks.create(
@@ -144,11 +186,11 @@ class WebhookResource:
         view.secret = secret
         return Answer(view)
 
-    async def _get(self, request: Request) -> Answer:
+    async def _get(self, request: Request[None, None]) -> Answer:
         return Answer(_shown(await self._webhook(request)))
 
-    async def _update(self, request: Request) -> Answer:
-        asked: WebhookChanges = request.body
+    async def _update(self, request: Request[WebhookChanges, None]) -> Answer:
+        asked = request.body
         await self._webhook(request)
         await self._admit(asked.url)
         changes: dict[str, Any] = {"url": asked.url, "events": _once(asked.events)}
@@ -159,13 +201,13 @@ class WebhookResource:
             raise _absent()
         return Answer(_shown(webhook))
 
-    async def _delete(self, request: Request) -> Answer:
+    async def _delete(self, request: Request[None, None]) -> Answer:
         webhook = await self._webhook(request)
         if not await self._webhooks.delete(request.workspace_id, webhook.id):
             raise _absent()
         return Answer({"id": webhook.id, "deleted": True})
 
-    async def _attempts(self, request: Request) -> Answer:
+    async def _attempts(self, request: Request[None, None]) -> Answer:
         webhook = await self._webhook(request)
         made = await self._deliveries.list(request.workspace_id, webhook.id, limit=MAX_DELIVERIES)
         return Answer([_attempt(one) for one in made])
@@ -176,7 +218,7 @@ class WebhookResource:
         except UrlRefused as refusal:
             raise ValidationFailed(str(refusal), param="url", reason="url_refused") from refusal
 
-    async def _webhook(self, request: Request) -> Webhook:
+    async def _webhook(self, request: AnyRequest) -> Webhook:
         webhook_id = request.path()
         webhook = None
         if is_id(webhook_id):

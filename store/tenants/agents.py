@@ -84,7 +84,9 @@ class Agents:
             "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
             " language, tools) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
             f" RETURNING {_COLUMNS}",
-            *(new_id("agt"), workspace_id, *self._values(agent)),
+            new_id("agt"),
+            workspace_id,
+            *self._values(agent),
         )
         return self._agent(row)
 
@@ -92,7 +94,8 @@ class Agents:
         """The agent, or None where the workspace has no such agent."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id = $2",
-            *(workspace_id, agent_id),
+            workspace_id,
+            agent_id,
         )
         return self._agent(row) if row else None
 
@@ -108,7 +111,9 @@ class Agents:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id > $2"
             " ORDER BY id LIMIT $3",
-            *(workspace_id, after, limit),
+            workspace_id,
+            after,
+            limit,
         )
         return [self._agent(row) for row in rows]
 
@@ -124,14 +129,16 @@ class Agents:
         row = await self._db.fetchrow(
             f"UPDATE agents SET updated_at = now(){sets} WHERE workspace_id = $1 AND id = $2"
             f" RETURNING {_COLUMNS}",
-            *(workspace_id, agent_id, *(self._stored(*change) for change in changes.items())),
+            workspace_id,
+            agent_id,
+            *[self._stored(name, value) for name, value in changes.items()],
         )
         return self._agent(row) if row else None
 
     async def delete(self, workspace_id: str, agent_id: str) -> bool:
         """Delete; its calls and turns stay. False where the workspace has no such agent."""
         tag = await self._db.execute(
-            "DELETE FROM agents WHERE workspace_id = $1 AND id = $2", *(workspace_id, agent_id)
+            "DELETE FROM agents WHERE workspace_id = $1 AND id = $2", workspace_id, agent_id
         )
         return tag == "DELETE 1"
 
@@ -143,13 +150,15 @@ class Agents:
         )
         if row is None:
             made = NewAgent(name="Assistant")
-            row = await self._db.fetchrow(  # another may make it just now: then it is that one
+            row = await self._db.fetchrow(
                 "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model,"
                 " voice, language, tools, is_default)"
                 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)"
                 " ON CONFLICT (workspace_id) WHERE is_default DO UPDATE SET is_default = true"
                 f" RETURNING {_COLUMNS}",
-                *(new_id("agt"), workspace_id, *self._values(made)),
+                new_id("agt"),
+                workspace_id,
+                *self._values(made),
             )
         return self._agent(row)
 

@@ -55,8 +55,14 @@ class ApiKeys:
         row = await self._db.fetchrow(
             "INSERT INTO api_keys (id, workspace_id, created_by, name, prefix, digest, scopes,"
             f" expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_COLUMNS}",
-            *(new_id("key"), workspace_id, key.created_by, key.name, key.prefix, key.digest),
-            *(list(key.scopes), key.expires_at),
+            new_id("key"),
+            workspace_id,
+            key.created_by,
+            key.name,
+            key.prefix,
+            key.digest,
+            list(key.scopes),
+            key.expires_at,
         )
         return ApiKey(**row)
 
@@ -76,7 +82,9 @@ class ApiKeys:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM api_keys WHERE workspace_id = $1 AND id > $2"
             " AND revoked_at IS NULL ORDER BY id LIMIT $3",
-            *(workspace_id, after, limit),
+            workspace_id,
+            after,
+            limit,
         )
         return [ApiKey(**row) for row in rows]
 
@@ -85,7 +93,8 @@ class ApiKeys:
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM api_keys WHERE workspace_id = $1 AND id = $2"
             " AND revoked_at IS NULL",
-            *(workspace_id, key_id),
+            workspace_id,
+            key_id,
         )
         return ApiKey(**row) if row else None
 
@@ -103,7 +112,8 @@ class ApiKeys:
         row = await self._db.fetchrow(
             "UPDATE api_keys SET revoked_at = now(), updated_at = now() WHERE workspace_id = $1"
             f" AND id = $2 AND revoked_at IS NULL RETURNING {_COLUMNS}",
-            *(workspace_id, key_id),
+            workspace_id,
+            key_id,
         )
         return ApiKey(**row) if row else None
 
@@ -112,5 +122,6 @@ class ApiKeys:
         await self._db.execute(
             "UPDATE api_keys SET last_used_at = now() WHERE workspace_id = $1 AND id = $2"
             " AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')",
-            *(workspace_id, key_id),
+            workspace_id,
+            key_id,
         )

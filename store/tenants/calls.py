@@ -59,7 +59,12 @@ class Calls:
             "INSERT INTO calls (id, workspace_id, agent_id, node_id, channel, config, started_at)"
             " SELECT $1, $2, (SELECT id FROM agents WHERE workspace_id = $2 AND id = $3 FOR SHARE),"
             " $4, $5, $6, $7 ON CONFLICT (id) DO NOTHING",
-            *(call.id, workspace_id, call.agent_id, call.node_id, call.channel, call.config),
+            call.id,
+            workspace_id,
+            call.agent_id,
+            call.node_id,
+            call.channel,
+            call.config,
             call.started_at,
         )
 
@@ -68,7 +73,10 @@ class Calls:
         tag = await self._db.execute(
             "UPDATE calls SET ended_at = greatest($4, started_at), end_reason = $3,"
             " updated_at = now() WHERE workspace_id = $1 AND id = $2 AND ended_at IS NULL",
-            *(workspace_id, call_id, reason, ended_at),
+            workspace_id,
+            call_id,
+            reason,
+            ended_at,
         )
         return tag == "UPDATE 1"
 
@@ -78,7 +86,9 @@ class Calls:
         tag = await self._db.execute(
             "UPDATE calls SET ended_at = greatest($3, ended_at), updated_at = now()"
             " WHERE workspace_id = $1 AND id = $2 AND ended_at IS NOT NULL",
-            *(workspace_id, call_id, ended_at),
+            workspace_id,
+            call_id,
+            ended_at,
         )
         return tag == "UPDATE 1"
 
@@ -86,7 +96,8 @@ class Calls:
         """The call, or None where the workspace has no such call."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM calls WHERE workspace_id = $1 AND id = $2",
-            *(workspace_id, call_id),
+            workspace_id,
+            call_id,
         )
         return Call(**row) if row else None
 
@@ -95,7 +106,9 @@ class Calls:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM calls WHERE workspace_id = $1 AND id < $2"
             " ORDER BY id DESC LIMIT $3",
-            *(workspace_id, before, limit),
+            workspace_id,
+            before,
+            limit,
         )
         return [Call(**row) for row in rows]
 
@@ -112,6 +125,7 @@ class Calls:
             "UPDATE calls SET end_reason = $2, updated_at = now(), ended_at = greatest(started_at,"
             " (SELECT max(t.created_at) FROM turns t WHERE t.workspace_id = calls.workspace_id"
             " AND t.call_id = calls.id)) WHERE node_id = $1 AND ended_at IS NULL",
-            *(node_id, NODE_LOST),
+            node_id,
+            NODE_LOST,
         )
         return int(tag.split()[-1])

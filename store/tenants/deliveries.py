@@ -65,9 +65,17 @@ class Deliveries:
             " now() + $11::float8 * interval '1 second'"
             " FROM webhooks WHERE workspace_id = $1 AND id = $2 FOR KEY SHARE"
             " ON CONFLICT (workspace_id, webhook_id, event_id, attempt) DO NOTHING",
-            *(workspace_id, webhook_id, new_id("dlv"), delivery.event_id, delivery.event),
-            *(delivery.attempt, delivery.status, delivery.response_status, delivery.error),
-            *(delivery.duration_ms, delivery.next_attempt_seconds),
+            workspace_id,
+            webhook_id,
+            new_id("dlv"),
+            delivery.event_id,
+            delivery.event,
+            delivery.attempt,
+            delivery.status,
+            delivery.response_status,
+            delivery.error,
+            delivery.duration_ms,
+            delivery.next_attempt_seconds,
         )
         return tag == "INSERT 0 1"
 
@@ -78,7 +86,10 @@ class Deliveries:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM webhook_deliveries WHERE workspace_id = $1"
             " AND webhook_id = $2 AND event_id = $3 ORDER BY attempt DESC LIMIT $4",
-            *(workspace_id, webhook_id, event_id, limit),
+            workspace_id,
+            webhook_id,
+            event_id,
+            limit,
         )
         return [Delivery(**row) for row in rows]
 
@@ -87,6 +98,8 @@ class Deliveries:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM webhook_deliveries WHERE workspace_id = $1"
             " AND webhook_id = $2 ORDER BY id DESC LIMIT $3",
-            *(workspace_id, webhook_id, limit),
+            workspace_id,
+            webhook_id,
+            limit,
         )
         return [Delivery(**row) for row in rows]

@@ -49,8 +49,13 @@ class IdempotencyKeys:
             " WHERE k.created_at < now() - make_interval(hours => $7) OR (k.answer IS NULL"
             " AND k.claimed_until < now() AND k.fingerprint = excluded.fingerprint)"
             " RETURNING true",
-            *(workspace_id, claim.route, claim.key, claim.fingerprint, claim.claimed_by),
-            *(seconds, KEEP_HOURS),
+            workspace_id,
+            claim.route,
+            claim.key,
+            claim.fingerprint,
+            claim.claimed_by,
+            seconds,
+            KEEP_HOURS,
         )
         return bool(made)
 
@@ -59,7 +64,9 @@ class IdempotencyKeys:
         row = await self._db.fetchrow(
             "SELECT fingerprint, answer FROM idempotency_keys"
             " WHERE workspace_id = $1 AND route = $2 AND key = $3",
-            *(workspace_id, claim.route, claim.key),
+            workspace_id,
+            claim.route,
+            claim.key,
         )
         return Claimed(**row) if row else None
 
@@ -69,7 +76,11 @@ class IdempotencyKeys:
             "UPDATE idempotency_keys SET claimed_until = now() + make_interval(secs => $5)"
             " WHERE workspace_id = $1 AND route = $2 AND key = $3 AND claimed_by = $4"
             " AND answer IS NULL",
-            *(workspace_id, claim.route, claim.key, claim.claimed_by, seconds),
+            workspace_id,
+            claim.route,
+            claim.key,
+            claim.claimed_by,
+            seconds,
         )
         return tag == "UPDATE 1"
 
@@ -79,7 +90,11 @@ class IdempotencyKeys:
             "UPDATE idempotency_keys SET answer = $5"
             " WHERE workspace_id = $1 AND route = $2 AND key = $3 AND claimed_by = $4"
             " AND answer IS NULL",
-            *(workspace_id, claim.route, claim.key, claim.claimed_by, answer),
+            workspace_id,
+            claim.route,
+            claim.key,
+            claim.claimed_by,
+            answer,
         )
         return tag == "UPDATE 1"
 
@@ -88,5 +103,8 @@ class IdempotencyKeys:
         await self._db.execute(
             "DELETE FROM idempotency_keys WHERE workspace_id = $1 AND route = $2 AND key = $3"
             " AND claimed_by = $4 AND answer IS NULL",
-            *(workspace_id, claim.route, claim.key, claim.claimed_by),
+            workspace_id,
+            claim.route,
+            claim.key,
+            claim.claimed_by,
         )

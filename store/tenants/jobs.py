@@ -79,7 +79,12 @@ class Jobs:
         row = await self._db.fetchrow(
             "INSERT INTO jobs (id, workspace_id, type, input, parent_id, item_index)"
             f" VALUES ($1, $2, $3, $4, $5, $6) RETURNING {_COLUMNS}",
-            *(new_id("job"), workspace_id, type, input, parent_id, item_index),
+            new_id("job"),
+            workspace_id,
+            type,
+            input,
+            parent_id,
+            item_index,
         )
         return Job(**row)
 
@@ -96,7 +101,8 @@ class Jobs:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND parent_id = $2"
             " ORDER BY item_index",
-            *(workspace_id, parent_id),
+            workspace_id,
+            parent_id,
         )
         return [Job(**row) for row in rows]
 
@@ -107,7 +113,8 @@ class Jobs:
             "DELETE FROM jobs WHERE workspace_id = $1 AND id = $2 AND finished_at IS NOT NULL"
             " AND NOT EXISTS (SELECT 1 FROM jobs c WHERE c.workspace_id = $1 AND c.parent_id = $2"
             " AND c.finished_at IS NULL)",
-            *(workspace_id, job_id),
+            workspace_id,
+            job_id,
         )
         return tag == "DELETE 1"
 
@@ -116,7 +123,8 @@ class Jobs:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM jobs WHERE finished_at < $1 AND parent_id IS NULL"
             " ORDER BY finished_at LIMIT $2",
-            *(moment, limit),
+            moment,
+            limit,
         )
         return [Job(**row) for row in rows]
 
@@ -134,7 +142,10 @@ class Jobs:
             " started_at = now() WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL"
             " AND EXISTS (SELECT 1 FROM pgqueuer WHERE id = $3 AND queue_manager_id = $4)"
             f" RETURNING {_COLUMNS}",
-            *(workspace_id, job_id, queue_id, worker),
+            workspace_id,
+            job_id,
+            queue_id,
+            worker,
         )
         return Job(**row) if row else None
 
@@ -147,7 +158,9 @@ class Jobs:
             await self._db.execute(
                 "UPDATE jobs SET progress = $3, updated_at = now()"
                 " WHERE workspace_id = $1 AND id = $2",
-                *(workspace_id, job_id, percent),
+                workspace_id,
+                job_id,
+                percent,
             )
             await self.tell(
                 workspace_id, job_id, "progress", {"status": "running", "progress": percent}
@@ -193,7 +206,10 @@ class Jobs:
             "UPDATE jobs SET status = 'queued', updated_at = now(),"
             " runs = runs - CASE WHEN $4::boolean THEN 0 ELSE 1 END"
             " WHERE workspace_id = $1 AND id = $2 AND runs = $3 AND status = 'running'",
-            *(workspace_id, job_id, run, counted),
+            workspace_id,
+            job_id,
+            run,
+            counted,
         )
         return tag == "UPDATE 1"
 
@@ -205,7 +221,8 @@ class Jobs:
             " started_at = NULL, finished_at = NULL, updated_at = now()"
             " WHERE workspace_id = $1 AND id = $2"
             f" AND status IN ('failed', 'cancelled') RETURNING {_COLUMNS}",
-            *(workspace_id, job_id),
+            workspace_id,
+            job_id,
         )
         if row is None:
             return None
@@ -217,7 +234,8 @@ class Jobs:
         await self._db.execute(
             "UPDATE jobs SET cancel_requested = true, updated_at = now()"
             " WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL",
-            *(workspace_id, job_id),
+            workspace_id,
+            job_id,
         )
 
     async def to_stop(self, runs: dict[str, int]) -> list[str]:
@@ -227,7 +245,8 @@ class Jobs:
             "SELECT mine.id FROM unnest($1::text[], $2::int[]) AS mine (id, run)"
             " LEFT JOIN jobs ON jobs.id = mine.id WHERE jobs.id IS NULL"
             " OR jobs.cancel_requested OR jobs.runs <> mine.run OR jobs.status <> 'running'",
-            *(list(runs), list(runs.values())),
+            list(runs),
+            list(runs.values()),
         )
         return [row["id"] for row in rows]
 
@@ -238,7 +257,8 @@ class Jobs:
             " AND updated_at < now() - $1 * interval '1 second'"
             " AND NOT EXISTS (SELECT 1 FROM pgqueuer WHERE dedupe_key = jobs.id)"
             " ORDER BY updated_at LIMIT $2 FOR UPDATE SKIP LOCKED",
-            *(seconds, limit),
+            seconds,
+            limit,
         )
         return [Job(**row) for row in rows]
 
@@ -250,7 +270,10 @@ class Jobs:
             "INSERT INTO job_events (workspace_id, job_id, sequence, event, data)"
             " SELECT $1, $2, COALESCE(max(sequence), 0) + 1, $3, $4"
             " FROM job_events WHERE job_id = $2",
-            *(workspace_id, job_id, event, data),
+            workspace_id,
+            job_id,
+            event,
+            data,
         )
 
     async def events(
@@ -261,7 +284,10 @@ class Jobs:
             "SELECT job_id, sequence, event, data FROM job_events"
             " WHERE workspace_id = $1 AND job_id = $2 AND sequence > $3"
             " ORDER BY sequence LIMIT $4",
-            *(workspace_id, job_id, after, limit),
+            workspace_id,
+            job_id,
+            after,
+            limit,
         )
         return [JobEvent(**row) for row in rows]
 
@@ -277,7 +303,8 @@ class Jobs:
     async def _one(self, workspace_id: str, job_id: str, suffix: str = "") -> Job | None:
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND id = $2{suffix}",
-            *(workspace_id, job_id),
+            workspace_id,
+            job_id,
         )
         return Job(**row) if row else None
 
@@ -295,6 +322,10 @@ class Jobs:
             f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND parent_id IS NULL"
             " AND ($2::text IS NULL OR type = $2) AND ($3::text IS NULL OR status = $3)"
             " AND ($4::text IS NULL OR id < $4) ORDER BY id DESC LIMIT $5",
-            *(workspace_id, type, status, after, limit),
+            workspace_id,
+            type,
+            status,
+            after,
+            limit,
         )
         return [Job(**row) for row in rows]

@@ -68,8 +68,15 @@ class Objects:
             " size_bytes = excluded.size_bytes, duration_ms = excluded.duration_ms,"
             " details = excluded.details, created_at = now()"
             f" WHERE o.workspace_id = excluded.workspace_id RETURNING {_COLUMNS}",
-            *(new.key, workspace_id, new.kind, new.job_id, new.content_type),
-            *(storable(new.filename), new.size_bytes, new.duration_ms, new.details),
+            new.key,
+            workspace_id,
+            new.kind,
+            new.job_id,
+            new.content_type,
+            storable(new.filename),
+            new.size_bytes,
+            new.duration_ms,
+            new.details,
         )
         if row is None:
             raise StoreRefused("the key is another workspace's")
@@ -79,7 +86,8 @@ class Objects:
         """The object, or None where the workspace has no such object."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM objects WHERE workspace_id = $1 AND key = $2",
-            *(workspace_id, key),
+            workspace_id,
+            key,
         )
         return StoredObject(**row) if row else None
 
@@ -90,7 +98,9 @@ class Objects:
             "UPDATE objects SET job_id = $3 WHERE workspace_id = $1 AND key = $2"
             " AND (job_id IS NULL OR job_id = $3)"
             " AND EXISTS (SELECT 1 FROM jobs WHERE workspace_id = $1 AND id = $3)",
-            *(workspace_id, key, job_id),
+            workspace_id,
+            key,
+            job_id,
         )
         return tag == "UPDATE 1"
 
@@ -105,7 +115,8 @@ class Objects:
         """Forget what a job made and consumed; the keys."""
         rows = await self._db.fetch(
             "DELETE FROM objects WHERE workspace_id = $1 AND job_id = $2 RETURNING key",
-            *(workspace_id, job_id),
+            workspace_id,
+            job_id,
         )
         return [row["key"] for row in rows]
 
@@ -113,7 +124,8 @@ class Objects:
         """The keys of what these jobs made and consumed."""
         rows = await self._db.fetch(
             "SELECT key FROM objects WHERE workspace_id = $1 AND job_id = ANY($2::text[])",
-            *(workspace_id, list(job_ids)),
+            workspace_id,
+            list(job_ids),
         )
         return [row["key"] for row in rows]
 
@@ -131,7 +143,8 @@ class Objects:
             " AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = o.workspace_id"
             " AND j.status IN ('queued', 'running') AND strpos(j.input::text, o.key) > 0)"
             " ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING key",
-            *(before, limit),
+            before,
+            limit,
         )
         return [row["key"] for row in rows]
 

@@ -37,7 +37,10 @@ class Projects:
         row = await self._db.fetchrow(
             "INSERT INTO projects (id, workspace_id, name, description) VALUES ($1, $2, $3, $4)"
             f" RETURNING {_COLUMNS}",
-            *(new_id("prj"), workspace_id, name, description),
+            new_id("prj"),
+            workspace_id,
+            name,
+            description,
         )
         return Project(**row)
 
@@ -48,7 +51,9 @@ class Projects:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM projects WHERE workspace_id = $1"
             " AND ($2::text IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
-            *(workspace_id, after, limit),
+            workspace_id,
+            after,
+            limit,
         )
         return [Project(**row) for row in rows]
 
@@ -63,13 +68,15 @@ class Projects:
         row = await self._db.fetchrow(
             f"UPDATE projects SET updated_at = now(){sets} WHERE workspace_id = $1 AND id = $2"
             f" RETURNING {_COLUMNS}",
-            *(workspace_id, project_id, *changes.values()),
+            workspace_id,
+            project_id,
+            *changes.values(),
         )
         return Project(**row) if row else None
 
     async def delete(self, workspace_id: str, project_id: str) -> bool:
         """Delete; False where the workspace has no such project."""
         tag = await self._db.execute(
-            "DELETE FROM projects WHERE workspace_id = $1 AND id = $2", *(workspace_id, project_id)
+            "DELETE FROM projects WHERE workspace_id = $1 AND id = $2", workspace_id, project_id
         )
         return tag == "DELETE 1"

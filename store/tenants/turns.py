@@ -98,7 +98,9 @@ class Turns:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM turns WHERE workspace_id = $1 AND call_id = $2"
             " ORDER BY number, id LIMIT $3",
-            *(workspace_id, call_id, limit),
+            workspace_id,
+            call_id,
+            limit,
         )
         return [Turn(**row) for row in rows]
 
@@ -107,7 +109,9 @@ class Turns:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM turns WHERE workspace_id = $1 AND call_id = $2"
             " ORDER BY number DESC, id DESC LIMIT $3",
-            *(workspace_id, call_id, limit),
+            workspace_id,
+            call_id,
+            limit,
         )
         return [Turn(**row) for row in reversed(rows)]
 
@@ -118,6 +122,9 @@ class Turns:
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM turns WHERE workspace_id = $1 AND agent_id = $2"
             " AND id < $3 ORDER BY id DESC LIMIT $4",
-            *(workspace_id, agent_id, before, limit),
+            workspace_id,
+            agent_id,
+            before,
+            limit,
         )
         return [Turn(**row) for row in rows]

@@ -78,8 +78,14 @@ class UsageEvents:
         tag = await self._db.execute(
             "INSERT INTO usage_events (id, workspace_id, unit, type, model, tokens, audio_ms, cost)"
             " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (workspace_id, unit) DO NOTHING",
-            *(new_id("use"), workspace_id, storable(event.unit), event.type),
-            *(storable(event.model), event.tokens, event.audio_ms, event.cost),
+            new_id("use"),
+            workspace_id,
+            storable(event.unit),
+            event.type,
+            storable(event.model),
+            event.tokens,
+            event.audio_ms,
+            event.cost,
         )
         return tag == "INSERT 0 1"
 
@@ -101,7 +107,8 @@ class UsageEvents:
             f" SELECT model, type, day, {_SUMS}, (SELECT today FROM today) AS today,"
             " grouping(model, type, day) AS others FROM events"
             " GROUP BY GROUPING SETS ((model), (type), (day), ()) ORDER BY others, 1, 2, 3",
-            *(workspace_id, days),
+            workspace_id,
+            days,
         )
         # ``others`` has a bit for each column that the row is not about; 7: the row of everything,
         # which is there even where nothing else is
@@ -126,7 +133,11 @@ class UsageEvents:
             f"SELECT {_COLUMNS} FROM usage_events WHERE workspace_id = $1"
             " AND ($2::text IS NULL OR type = $2) AND ($3::text IS NULL OR model = $3)"
             " AND ($4::text IS NULL OR id < $4) ORDER BY id DESC LIMIT $5",
-            *(workspace_id, type, model, after, limit),
+            workspace_id,
+            type,
+            model,
+            after,
+            limit,
         )
         return [UsageEvent(**row) for row in rows]
 

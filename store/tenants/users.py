@@ -38,7 +38,10 @@ class Users:
         row = await self._db.fetchrow(
             "INSERT INTO users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)"
             f" RETURNING {_COLUMNS}",
-            *(new_id("usr"), email, name, password_hash),
+            new_id("usr"),
+            email,
+            name,
+            password_hash,
         )
         return User(**row)
 
@@ -47,7 +50,10 @@ class Users:
         row = await self._db.fetchrow(
             "INSERT INTO users (id, email, name, password_hash) VALUES ($1, $2, $3, $4)"
             f" ON CONFLICT (lower(email)) DO NOTHING RETURNING {_COLUMNS}",
-            *(new_id("usr"), email, name, password_hash),
+            new_id("usr"),
+            email,
+            name,
+            password_hash,
         )
         return User(**row) if row else None
 
@@ -56,7 +62,9 @@ class Users:
         await self._db.execute(
             "UPDATE users SET password_hash = $3, updated_at = now()"
             " WHERE id = $1 AND password_hash = $2",
-            *(user_id, old, new),
+            user_id,
+            old,
+            new,
         )
 
     async def get(self, user_id: str) -> User | None:

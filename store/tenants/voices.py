@@ -78,7 +78,9 @@ class Voices:
             f" VALUES ($1, $2, {_PLACES})"
             f" ON CONFLICT (job_id) DO UPDATE SET {_CHANGES}, updated_at = now()"
             f" WHERE v.workspace_id = excluded.workspace_id RETURNING {_COLUMNS}",
-            *(new_id("voi"), workspace_id, *(getattr(voice, name) for name in _GIVEN)),
+            new_id("voi"),
+            workspace_id,
+            *[getattr(voice, name) for name in _GIVEN],
         )
         if row is None:
             raise StoreRefused("the job is another workspace's")
@@ -88,7 +90,8 @@ class Voices:
         """The voice, or None where the workspace has no such voice."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM voices WHERE workspace_id = $1 AND id = $2",
-            *(workspace_id, voice_id),
+            workspace_id,
+            voice_id,
         )
         return Voice(**row) if row else None
 
@@ -96,7 +99,8 @@ class Voices:
         """The voice that a job made, if it made one."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM voices WHERE workspace_id = $1 AND job_id = $2",
-            *(workspace_id, job_id),
+            workspace_id,
+            job_id,
         )
         return Voice(**row) if row else None
 
@@ -113,7 +117,10 @@ class Voices:
             f"SELECT {_COLUMNS} FROM voices WHERE workspace_id = $1"
             " AND ($2::text IS NULL OR source_type = $2) AND ($3::text IS NULL OR id < $3)"
             " ORDER BY id DESC LIMIT $4",
-            *(workspace_id, source, after, limit),
+            workspace_id,
+            source,
+            after,
+            limit,
         )
         return [Voice(**row) for row in rows]
 
@@ -121,7 +128,8 @@ class Voices:
         """Delete; the voice as it was, None where the workspace has no such voice."""
         row = await self._db.fetchrow(
             f"DELETE FROM voices WHERE workspace_id = $1 AND id = $2 RETURNING {_COLUMNS}",
-            *(workspace_id, voice_id),
+            workspace_id,
+            voice_id,
         )
         return Voice(**row) if row else None
 
@@ -132,6 +140,7 @@ class Voices:
                 "SELECT EXISTS (SELECT 1 FROM voices WHERE workspace_id = $1 AND sample_key = $2)"
                 " OR EXISTS (SELECT 1 FROM jobs WHERE workspace_id = $1 AND type = 'voice_clone'"
                 " AND status IN ('queued', 'running') AND input->>'sampleKey' = $2)",
-                *(workspace_id, key),
+                workspace_id,
+                key,
             )
         )

@@ -47,7 +47,13 @@ class Webhooks:
             " SELECT $1, $2, $3, $4, $5, $6"
             " WHERE (SELECT count(*) FROM webhooks WHERE workspace_id = $2) < $7"
             f" RETURNING {_COLUMNS}",
-            *(new_id("wh"), workspace_id, url, list(events), enabled, secret, MAX_WEBHOOKS),
+            new_id("wh"),
+            workspace_id,
+            url,
+            list(events),
+            enabled,
+            secret,
+            MAX_WEBHOOKS,
         )
         return Webhook(**row) if row else None
 
@@ -55,7 +61,8 @@ class Webhooks:
         """The webhook, or None where the workspace has no such webhook."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM webhooks WHERE workspace_id = $1 AND id = $2",
-            *(workspace_id, webhook_id),
+            workspace_id,
+            webhook_id,
         )
         return Webhook(**row) if row else None
 
@@ -72,7 +79,8 @@ class Webhooks:
         rows = await self._db.fetch(
             "SELECT id FROM webhooks WHERE workspace_id = $1 AND enabled AND events && $2::text[]"
             " ORDER BY id",
-            *(workspace_id, list(events)),
+            workspace_id,
+            list(events),
         )
         return [row["id"] for row in rows]
 
@@ -88,13 +96,15 @@ class Webhooks:
         row = await self._db.fetchrow(
             f"UPDATE webhooks SET updated_at = now(){sets} WHERE workspace_id = $1 AND id = $2"
             f" RETURNING {_COLUMNS}",
-            *(workspace_id, webhook_id, *changes.values()),
+            workspace_id,
+            webhook_id,
+            *changes.values(),
         )
         return Webhook(**row) if row else None
 
     async def delete(self, workspace_id: str, webhook_id: str) -> bool:
         """Delete with its deliveries; False where the workspace has no such webhook."""
         tag = await self._db.execute(
-            "DELETE FROM webhooks WHERE workspace_id = $1 AND id = $2", *(workspace_id, webhook_id)
+            "DELETE FROM webhooks WHERE workspace_id = $1 AND id = $2", workspace_id, webhook_id
         )
         return tag == "DELETE 1"

@@ -44,7 +44,9 @@ class Workspaces:
             " (INSERT INTO memberships (workspace_id, user_id, role)"
             " SELECT id, $3, 'owner' FROM made)"
             " SELECT id, name, created_at, updated_at FROM made",
-            *(new_id("ws"), name, owner_id),
+            new_id("ws"),
+            name,
+            owner_id,
         )
         return Workspace(**row)
 
@@ -78,7 +80,8 @@ class Workspaces:
         """``owner``, ``admin``, ``member``, or None where the user is not a member."""
         role = await self._db.fetchval(
             "SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2",
-            *(workspace_id, user_id),
+            workspace_id,
+            user_id,
         )
         return str(role) if role else None
 
@@ -87,7 +90,8 @@ class Workspaces:
         await self._db.execute(
             "INSERT INTO users (id, email, name) VALUES ($1, $2, 'Local user')"
             " ON CONFLICT DO NOTHING",
-            *(LOCAL_USER, LOCAL_EMAIL),
+            LOCAL_USER,
+            LOCAL_EMAIL,
         )
         await self._db.execute(
             "INSERT INTO workspaces (id, name) VALUES ($1, 'Local workspace')"
@@ -97,7 +101,8 @@ class Workspaces:
         await self._db.execute(
             "INSERT INTO memberships (workspace_id, user_id, role) VALUES ($1, $2, 'owner')"
             " ON CONFLICT DO NOTHING",
-            *(LOCAL_WORKSPACE, LOCAL_USER),
+            LOCAL_WORKSPACE,
+            LOCAL_USER,
         )
         workspace = await self.get(LOCAL_WORKSPACE)
         if workspace is None:

@@ -59,10 +59,16 @@ async def test_an_absent_bucket_and_an_absent_server_are_outages(endpoint: str):
 @pytest.mark.parametrize(
     "url",
     [
-        "http://x/", "file:///", "file://relative", "s3://", "s3:///prefix", "nonsense",
-        "s3://b/?surprise=1", "s3://b/?redirects=perhaps",
+        "http://x/",
+        "file:///",
+        "file://relative",
+        "s3://",
+        "s3:///prefix",
+        "nonsense",
+        "s3://b/?surprise=1",
+        "s3://b/?redirects=perhaps",
     ],
-)  # fmt: skip
+)
 async def test_addresses_that_are_none(url: str):
     with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
         ObjectStore.open(url)
@@ -73,9 +79,11 @@ async def test_credentials_may_come_from_the_environment(
 ):
     address = new_bucket(endpoint).partition("?")[0]
     for name, value in {
-        "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": endpoint,
-    }.items():  # fmt: skip
+    }.items():
         monkeypatch.setenv(name, value)
     store = ObjectStore.open(address)
     await store.put(KEY, b"audio")

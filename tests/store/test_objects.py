@@ -12,9 +12,25 @@ from tests.support.object_store import content, keys, new_bucket, s3_server
 
 KEY = "ws_1/job_1/take.mp3"
 BAD_KEYS = (
-    "", "/etc/passwd", "../x", "ws_1/../../x", "ws_1//x", "ws_1/", "ws_1/./x", ".hidden", "a/.b",
-    "a b", "a\0b", "a\\b", "é", "a%2fb", "a?b", "-x", "a\n", "a" * 501,
-)  # fmt: skip
+    "",
+    "/etc/passwd",
+    "../x",
+    "ws_1/../../x",
+    "ws_1//x",
+    "ws_1/",
+    "ws_1/./x",
+    ".hidden",
+    "a/.b",
+    "a b",
+    "a\0b",
+    "a\\b",
+    "é",
+    "a%2fb",
+    "a?b",
+    "-x",
+    "a\n",
+    "a" * 501,
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +96,13 @@ async def test_keys_that_are_none_are_refused_everywhere(store: ObjectStore, tmp
     for key in (*BAD_KEYS, "../secret", f"{tmp_path}/secret"):
         assert not is_key(key)
         for ask in (
-            store.head(key), store.read(key), store.put(key, b""), store.delete(["a", key]),
-            store.put_file(key, tmp_path / "secret"), store.presigned(key, 5),
-        ):  # fmt: skip
+            store.head(key),
+            store.read(key),
+            store.put(key, b""),
+            store.delete(["a", key]),
+            store.put_file(key, tmp_path / "secret"),
+            store.presigned(key, 5),
+        ):
             with pytest.raises(ValueError, match="not a key"):
                 await ask
     assert (tmp_path / "secret").read_bytes() == b"secret"

@@ -85,7 +85,8 @@ async def test_the_oldest_membership_comes_first(database):
     await database.execute(
         "INSERT INTO memberships (workspace_id, user_id, role, created_at)"
         " VALUES ($1, $2, 'member', now() - interval '1 day')",
-        *(foreign.id, ada.id),
+        foreign.id,
+        ada.id,
     )
     assert await workspaces.memberships(ada.id) == [
         Membership(foreign.id, "Bob's", "member"),
@@ -245,7 +246,8 @@ async def test_the_database_itself_refuses_a_foreign_reference(database, workspa
         await database.execute(
             "INSERT INTO calls (id, workspace_id, agent_id, node_id, channel, config, started_at)"
             " VALUES ('call_x', $1, $2, 'n', 'websocket', '{}', now())",
-            *(ours, foreign.id),
+            ours,
+            foreign.id,
         )
 
 

@@ -53,9 +53,13 @@ class CountedPasswords(Passwords):
 
 @asynccontextmanager
 async def accounts(
-    database: Database, redis: Bus, passwords: Passwords, rates: SignInRates = WIDE,
-    *, open: bool = True,
-) -> AsyncIterator[Client]:  # fmt: skip
+    database: Database,
+    redis: Bus,
+    passwords: Passwords,
+    rates: SignInRates = WIDE,
+    *,
+    open: bool = True,
+) -> AsyncIterator[Client]:
     throttle = SignInThrottle(RateLimiter(redis), ClientAddress(), rates)
     resource = AccountResource(database, passwords, TOKENS, throttle, open=open)
     async with serving([resource], authenticator(database).of_request) as client:
@@ -100,8 +104,11 @@ async def test_register_sign_in_and_see_who_one_is(client: Client, database: Dat
     for token in (made.data["token"], back.data["token"]):
         me = await ask(client, "GET", "/api/auth/me", token)
         assert me.data == {
-            "workspaceId": workspace["id"], "workspaces": [workspace], "user": user, "apiKey": None,
-        }  # fmt: skip
+            "workspaceId": workspace["id"],
+            "workspaces": [workspace],
+            "user": user,
+            "apiKey": None,
+        }
     stored = await Users(database).find_by_email("ada@example.org")
     assert stored is not None
     assert ADA["password"] not in str(stored.password_hash)

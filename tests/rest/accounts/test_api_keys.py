@@ -49,9 +49,11 @@ async def create(client: Client, credential: str, **body: Any) -> Answered:
 async def test_made_shown_once_listed_used_and_revoked(client: Client, ours: Tenant) -> None:
     until = datetime.now(UTC) + timedelta(days=1)
     made = await create(
-        client, ours.token, scopes=["api-keys:read", "tts:read", "tts:read"],
+        client,
+        ours.token,
+        scopes=["api-keys:read", "tts:read", "tts:read"],
         expiresAt=until.isoformat(),
-    )  # fmt: skip
+    )
     assert made.status == 200
     assert set(made.data) == {"id", "key", "prefix"}
     key = made.data["key"]

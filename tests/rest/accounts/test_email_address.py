@@ -20,11 +20,30 @@ def test_addresses(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "a", "@", "a@", "@b.org", "a@@b.org", "a@b@c.org", "a b@c.org", "a@b .org", "a@b..org",
-        "a@.org", "a@b.org.", "a@-b.org", "a@b-.org", "a\n@b.org", "<a@b.org>", "a@b_c.org",
-        "x" * 65 + "@b.org", "a@" + "b" * 64 + ".org", "a@" + ".".join(["b" * 60] * 5), "a,b@c.org",
-        "a@[127.0.0.1]", "a\u200b@b.org",
+        "",
+        "a",
+        "@",
+        "a@",
+        "@b.org",
+        "a@@b.org",
+        "a@b@c.org",
+        "a b@c.org",
+        "a@b .org",
+        "a@b..org",
+        "a@.org",
+        "a@b.org.",
+        "a@-b.org",
+        "a@b-.org",
+        "a\n@b.org",
+        "<a@b.org>",
+        "a@b_c.org",
+        "x" * 65 + "@b.org",
+        "a@" + "b" * 64 + ".org",
+        "a@" + ".".join(["b" * 60] * 5),
+        "a,b@c.org",
+        "a@[127.0.0.1]",
+        "a\u200b@b.org",
     ],
-)  # fmt: skip
+)
 def test_what_is_none(text: str) -> None:
     assert not is_email(text)

@@ -63,13 +63,19 @@ def test_any_changed_byte_is_refused():
 @pytest.mark.parametrize(
     "address",
     [
-        "", "/", "/api/files/", "/api/files/?workspace=&expires=0&signature=", "x" * 5000,
+        "",
+        "/",
+        "/api/files/",
+        "/api/files/?workspace=&expires=0&signature=",
+        "x" * 5000,
         "/api/files/a?workspace=w&expires=%C2%B2&signature=x",
         "/api/files/a?workspace=w&expires=99999999999999&signature=x",
         "/api/files/a?workspace=%C3%A9&expires=1&signature=x",
-        "/api/files/a?workspace=w&expires=1&expires=2&signature=x", "/api/files/é", "http://[",
+        "/api/files/a?workspace=w&expires=1&expires=2&signature=x",
+        "/api/files/é",
+        "http://[",
     ],
-)  # fmt: skip
+)
 def test_nonsense_is_refused(address: str):
     assert reason(UrlSigner(SECRET), address) == "bad_signature"
 

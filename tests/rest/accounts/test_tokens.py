@@ -16,9 +16,14 @@ TOKENS = Tokens(SECRET)
 
 def made(secret: bytes = SECRET, algorithm: str = ALGORITHM, **changes: Any) -> str:
     claims = {
-        "iss": "blab", "aud": "blab-api", "sub": "usr_1", "jti": "1", "iat": int(time.time()),
-        "exp": int(time.time()) + 60, **changes,
-    }  # fmt: skip
+        "iss": "blab",
+        "aud": "blab-api",
+        "sub": "usr_1",
+        "jti": "1",
+        "iat": int(time.time()),
+        "exp": int(time.time()) + 60,
+        **changes,
+    }
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, secret, algorithm)
 

@@ -56,7 +56,10 @@ async def test_an_answer_at_once(tmp_path: Path) -> None:
         assert (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (6, 4, 10)
         [unit] = await node.units(1)
         assert (unit.name, unit.type, unit.model, unit.tokens) == (
-            *("chat", "agent", "verinova-stable", 10),
+            "chat",
+            "agent",
+            "verinova-stable",
+            10,
         )
 
 
@@ -193,10 +196,11 @@ async def test_stop_sequences(tmp_path: Path, stop: Any, stream: bool) -> None:
 @pytest.mark.parametrize(
     ("choice", "passed"),
     [
-        (None, "auto"), ("required", "required"),
+        (None, "auto"),
+        ("required", "required"),
         ({"type": "function", "function": {"name": "look"}}, "look"),
     ],
-)  # fmt: skip
+)
 async def test_tools(tmp_path: Path, choice: Any, passed: str) -> None:
     script = 'CALL look {"at": "sea"}\nCALL look {"at": "sky"}'
     async with node_of(tmp_path, script).running() as node, node.client() as client:
@@ -206,8 +210,9 @@ async def test_tools(tmp_path: Path, choice: Any, passed: str) -> None:
         assert node.engines.chat_model.offered == [ToolOffer((definition,), passed)]
         [made] = answer.choices
         assert (made.finish_reason, made.message.content) == ("tool_calls", None)
-        calls = [(one.type, one.function.name, one.function.arguments) for one in
-                 made.message.tool_calls]  # fmt: skip
+        calls = [
+            (one.type, one.function.name, one.function.arguments) for one in made.message.tool_calls
+        ]
         assert calls == [("function", "look", f'{{"at": "{at}"}}') for at in ("sea", "sky")]
         assert len({one.id for one in made.message.tool_calls}) == 2
 
@@ -298,7 +303,9 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
 @pytest.mark.parametrize(
     ("asked", "param"),
     [
-        ({"n": 2}, "n"), ({"logprobs": True}, "logprobs"), ({"messages": []}, "messages"),
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"messages": []}, "messages"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         (
@@ -306,28 +313,44 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
             "response_format.json_schema.name",
         ),
         (
-            {"response_format": {"type": "json_schema", "json_schema": {
-                "name": "a", "schema": {"properties": {"b": {"type": "list"}}}}}},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "a", "schema": {"properties": {"b": {"type": "list"}}}},
+                }
+            },
             "response_format.json_schema.schema.properties.b.type",
         ),
         (
-            {"response_format": {"type": "json_schema", "json_schema": {
-                "name": "a", "strict": True, "schema": {"type": "string"}}}},
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "a", "strict": True, "schema": {"type": "string"}},
+                }
+            },
             "response_format.json_schema.schema.type",
         ),
         (
-            {"tools": [{"type": "function", "function": {
-                "name": "a", "parameters": {"required": "b"}}}]},
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "a", "parameters": {"required": "b"}}}
+                ]
+            },
             "tools[0].function.parameters.required",
         ),
         (
-            {"tools": [{"type": "function", "function": {
-                "name": "a", "parameters": {"type": "array"}}}]},
+            {
+                "tools": [
+                    {"type": "function", "function": {"name": "a", "parameters": {"type": "array"}}}
+                ]
+            },
             "tools[0].function.parameters.type",
         ),
         ({"modalities": ["text", "audio"]}, "modalities"),
-        ({"functions": [{"name": "f"}]}, "functions"), ({"temperature": 3}, "temperature"),
-        ({"max_tokens": 0}, "max_tokens"), ({"stop": ["a"] * 5}, "stop"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"temperature": 3}, "temperature"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": ["a"] * 5}, "stop"),
         ({"messages": [{"role": "user", "content": [PICTURE]}]}, "messages[0].content[0]"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
@@ -340,7 +363,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
         ),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ],
-)  # fmt: skip
+)
 async def test_what_is_wrong_is_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         with pytest.raises(openai.BadRequestError) as refused:

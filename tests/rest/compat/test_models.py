@@ -55,7 +55,10 @@ async def test_nothing_is_claimed_that_is_not_live(tmp_path: Path) -> None:
 )
 def test_each_stock_name_is_of_one_kind(pattern: object, listed: tuple[str, ...]) -> None:
     kinds = (
-        stock_names.REALTIME, stock_names.TRANSCRIPTION, stock_names.SPEECH, stock_names.CHAT,
-    )  # fmt: skip
+        stock_names.REALTIME,
+        stock_names.TRANSCRIPTION,
+        stock_names.SPEECH,
+        stock_names.CHAT,
+    )
     for name in listed:
         assert [kind for kind in kinds if kind.fullmatch(name)] == [pattern]

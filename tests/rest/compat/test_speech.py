@@ -45,10 +45,14 @@ def heard(data: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("format", "media"),
     [
-        ("mp3", "audio/mpeg"), ("opus", "audio/ogg"), ("aac", "audio/aac"),
-        ("flac", "audio/flac"), ("wav", "audio/wav"), ("pcm", "audio/pcm"),
+        ("mp3", "audio/mpeg"),
+        ("opus", "audio/ogg"),
+        ("aac", "audio/aac"),
+        ("flac", "audio/flac"),
+        ("wav", "audio/wav"),
+        ("pcm", "audio/pcm"),
     ],
-)  # fmt: skip
+)
 async def test_every_format(tmp_path: Path, format: str, media: str) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         data, content_type = await spoken(client, response_format=format, instructions="Gently.")
@@ -79,10 +83,12 @@ async def test_the_speed_is_the_speakers(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("voice", "pitch"),
     [
-        ("onyx", PITCHES["default"]), ("scripted-low", PITCHES["scripted-low"]),
-        ("voi_ours", CLONE_PITCH), ({"id": "voi_ours"}, CLONE_PITCH),
+        ("onyx", PITCHES["default"]),
+        ("scripted-low", PITCHES["scripted-low"]),
+        ("voi_ours", CLONE_PITCH),
+        ({"id": "voi_ours"}, CLONE_PITCH),
     ],
-)  # fmt: skip
+)
 async def test_voices(tmp_path: Path, voice: Any, pitch: float) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         data, _ = await spoken(client, response_format="pcm", voice=voice)
@@ -131,13 +137,16 @@ async def test_events(tmp_path: Path) -> None:
             lines = [line async for line in answer.iter_lines() if line]
         events = [json.loads(line.removeprefix("data: ")) for line in lines]
         assert [event["type"] for event in events] == [
-            *["speech.audio.delta"] * WORDS, "speech.audio.done",
-        ]  # fmt: skip
+            *["speech.audio.delta"] * WORDS,
+            "speech.audio.done",
+        ]
         pcm = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
         assert len(pcm) == 2 * PCM_RATE * SECONDS
         assert events[-1]["usage"] == {
-            "input_tokens": len(TEXT), "output_tokens": 20, "total_tokens": len(TEXT) + 20,
-        }  # fmt: skip
+            "input_tokens": len(TEXT),
+            "output_tokens": 20,
+            "total_tokens": len(TEXT) + 20,
+        }
         await node.units(1)
 
 
@@ -190,12 +199,15 @@ async def test_an_engine_that_fails_later_leaves_no_whole_file(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("asked", "param"),
     [
-        ({"input": "x" * 4097}, "input"), ({"input": "..."}, "input"),
-        ({"speed": 4.5}, "speed"), ({"response_format": "ogg"}, "response_format"),
-        ({"voice": {"id": 1}}, "voice.id"), ({"stream_format": "ws"}, "stream_format"),
+        ({"input": "x" * 4097}, "input"),
+        ({"input": "..."}, "input"),
+        ({"speed": 4.5}, "speed"),
+        ({"response_format": "ogg"}, "response_format"),
+        ({"voice": {"id": 1}}, "voice.id"),
+        ({"stream_format": "ws"}, "stream_format"),
         ({"input": None}, "input"),
     ],
-)  # fmt: skip
+)
 async def test_what_is_wrong_is_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         with pytest.raises(openai.BadRequestError) as refused:

@@ -45,7 +45,9 @@ async def test_json(tmp_path: Path) -> None:
         assert heard.logprobs is None
         [unit] = await node.units(1)
         assert (unit.name, unit.type, unit.model) == (
-            *("transcription", "stt", "scripted-file-ears"),
+            "transcription",
+            "stt",
+            "scripted-file-ears",
         )
         assert unit.audio_ms == 2000
 
@@ -54,9 +56,12 @@ async def test_audio_tokens_are_counted_where_openai_counts_them(tmp_path: Path)
     async with node_of(tmp_path).running() as node, node.client() as client:
         heard = await transcribed(client, model="gpt-4o-transcribe")
         expected = {
-            "type": "tokens", "input_tokens": 20, "output_tokens": 5, "total_tokens": 25,
+            "type": "tokens",
+            "input_tokens": 20,
+            "output_tokens": 5,
+            "total_tokens": 25,
             "input_token_details": {"audio_tokens": 20, "text_tokens": 0},
-        }  # fmt: skip
+        }
         assert heard.usage.model_dump() == expected
         events = [
             one async for one in await transcribed(client, model="gpt-4o-transcribe", stream=True)
@@ -110,8 +115,10 @@ async def test_verbose_json_has_the_times_of_words(tmp_path: Path, both: bool) -
             client, response_format="verbose_json", timestamp_granularities=asked
         )
         assert [(one.word, one.start, one.end) for one in heard.words][:3] == [
-            ("Hello", 0.0, 0.25), ("there.", 0.25, 0.5), ("How", 1.0, 1.25),
-        ]  # fmt: skip
+            ("Hello", 0.0, 0.25),
+            ("there.", 0.25, 0.5),
+            ("How", 1.0, 1.25),
+        ]
         assert (heard.segments is not None) is both
 
 
@@ -139,8 +146,9 @@ async def test_a_stream_tells_each_segment_when_it_is_understood(tmp_path: Path)
             events.append(event)
             more.release()  # the second segment is understood when the first has been read
         assert [event.type for event in events] == [
-            *["transcript.text.delta"] * 2, "transcript.text.done",
-        ]  # fmt: skip
+            *["transcript.text.delta"] * 2,
+            "transcript.text.done",
+        ]
         assert "".join(event.delta for event in events[:-1]) == events[-1].text == TEXT
         assert [one.token for one in events[1].logprobs] == ["How", "are", "you?"]
         await node.units(1)
@@ -238,15 +246,17 @@ async def test_so_many_at_once(tmp_path: Path) -> None:
             {"timestamp_granularities": ["letter"], "response_format": "verbose_json"},
             "timestamp_granularities",
         ),
-        ({"include": ["everything"]}, "include"), ({"language": "!"}, "language"),
+        ({"include": ["everything"]}, "include"),
+        ({"language": "!"}, "language"),
         ({"include": ["logprobs"], "response_format": "verbose_json"}, "include"),
         ({"include": ["logprobs"], "response_format": "text", "stream": True}, "include"),
         ({"known_speaker_names": ["Ann", "Bob"]}, "known_speaker_names"),
         ({"known_speaker_references": ["data:audio/wav;base64,"]}, "known_speaker_references"),
-        ({"model": ""}, "model"), ({"file": ("a.wav", b"no sound", "audio/wav")}, "file"),
+        ({"model": ""}, "model"),
+        ({"file": ("a.wav", b"no sound", "audio/wav")}, "file"),
         ({"file": ("a.wav", b"", "audio/wav")}, "file"),
     ],
-)  # fmt: skip
+)
 async def test_what_is_wrong_is_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         with pytest.raises(openai.BadRequestError) as refused:

@@ -42,8 +42,9 @@ async def test_every_format(tmp_path: Path) -> None:
         assert [one.text for one in verbose.segments] == list(ENGLISH.values())
         units = await node.units(10)
         assert [(unit.name, unit.type) for unit in units[:2]] == [
-            ("transcription", "stt"), ("translation", "translation"),
-        ]  # fmt: skip
+            ("transcription", "stt"),
+            ("translation", "translation"),
+        ]
         assert units[1].tokens == sum(len(line) for line in ENGLISH)
 
 
@@ -66,8 +67,9 @@ async def test_without_a_translator_the_recording_is_heard_in_english(tmp_path: 
         assert node.engines.words.asked == []
         units = await node.units(2)
         assert [(unit.type, unit.model) for unit in units] == [
-            ("stt", "scripted-file-ears"), ("translation", "scripted-file-ears"),
-        ]  # fmt: skip
+            ("stt", "scripted-file-ears"),
+            ("translation", "scripted-file-ears"),
+        ]
         assert units[1].tokens == sum(len(line) for line in ENGLISH)
 
 

@@ -52,9 +52,31 @@ async def nobody(_: Any) -> Principal:
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     operations = [
-        Operation("POST", "/x", "T", "", echo, body=Body, query=Query),
-        Operation("POST", "/none", "T", "", echo),
-        Operation("POST", "/text", "T", "", text, body=Body, media="text/plain"),
+        Operation(
+            method="POST",
+            path="/x",
+            tag="T",
+            summary="",
+            handler=echo,
+            body=Body,
+            query=Query,
+        ),
+        Operation(
+            method="POST",
+            path="/none",
+            tag="T",
+            summary="",
+            handler=echo,
+        ),
+        Operation(
+            method="POST",
+            path="/text",
+            tag="T",
+            summary="",
+            handler=text,
+            body=Body,
+            media="text/plain",
+        ),
     ]
     async with serving([Listed(operations)], nobody) as client:
         yield client

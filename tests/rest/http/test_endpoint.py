@@ -68,10 +68,40 @@ async def echo(request: Request) -> Answer:
 
 def operations(handler: Any = echo) -> list[Operation]:
     return [
-        Operation("POST", "/x", "T", "", handler, scope="tts:read", body=Body),
-        Operation("POST", "/w", "T", "", handler, scope="tts:write", body=Body),
-        Operation("GET", "/open", "T", "", handler, public=True),
-        Operation("GET", "/any", "T", "", handler, status=202),
+        Operation(
+            method="POST",
+            path="/x",
+            tag="T",
+            summary="",
+            handler=handler,
+            scope="tts:read",
+            body=Body,
+        ),
+        Operation(
+            method="POST",
+            path="/w",
+            tag="T",
+            summary="",
+            handler=handler,
+            scope="tts:write",
+            body=Body,
+        ),
+        Operation(
+            method="GET",
+            path="/open",
+            tag="T",
+            summary="",
+            handler=handler,
+            public=True,
+        ),
+        Operation(
+            method="GET",
+            path="/any",
+            tag="T",
+            summary="",
+            handler=handler,
+            status=202,
+        ),
     ]
 
 
@@ -94,9 +124,11 @@ async def test_everybody_is_counted_once_and_the_refused_by_their_address() -> N
     options = EndpointOptions(rates=rates)
     async with serving([Listed(operations())], authenticate, options) as client:
         for method, path, credential in (
-            ("GET", "/any", "key"), ("GET", "/any", None), ("GET", "/open", None),
+            ("GET", "/any", "key"),
+            ("GET", "/any", None),
+            ("GET", "/open", None),
             ("POST", "/w", "key"),
-        ):  # fmt: skip
+        ):
             await ask(client, method, path, credential, json={"text": ""})
     assert rates.principals == ["key_1", None, None, None]
 
@@ -122,7 +154,15 @@ async def test_a_file_is_there_for_the_handler_and_gone_afterwards(tmp_path: Pat
     async def handler(request: Request) -> Answer:
         return Answer({"size": request.file.path.stat().st_size})
 
-    operation = Operation("POST", "/up", "T", "", handler, upload=True, unused_form=("label",))
+    operation = Operation(
+        method="POST",
+        path="/up",
+        tag="T",
+        summary="",
+        handler=handler,
+        upload=True,
+        unused_form=("label",),
+    )
     inbox = Inbox(tmp_path)
     options = EndpointOptions(uploads=inbox)
     async with serving([Listed([operation])], authenticate, options) as client:
@@ -136,7 +176,7 @@ async def test_a_file_is_there_for_the_handler_and_gone_afterwards(tmp_path: Pat
 
 
 def test_a_request_without_caller_or_file_says_so() -> None:
-    request = Request(SimpleNamespace(), "req", None)  # type: ignore[arg-type]
+    request = Request(http=SimpleNamespace(), id="req", principal=None, body=None, query=None)
     with pytest.raises(LookupError):
         _ = request.workspace_id
     with pytest.raises(LookupError):

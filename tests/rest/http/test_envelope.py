@@ -30,8 +30,18 @@ def test_openais_error() -> None:
 
 def test_every_code_is_the_contracts() -> None:
     known = {
-        "VALIDATION_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "RATE_LIMITED",
-        "MODEL_UNAVAILABLE", "PROVIDER_ERROR", "PAYLOAD_TOO_LARGE", "CONSENT_REQUIRED",
-        "IDEMPOTENCY_CONFLICT", "REGISTRATION_CLOSED", "NOT_IMPLEMENTED", "INTERNAL",
-    }  # fmt: skip
+        "VALIDATION_ERROR",
+        "UNAUTHENTICATED",
+        "FORBIDDEN",
+        "NOT_FOUND",
+        "RATE_LIMITED",
+        "MODEL_UNAVAILABLE",
+        "PROVIDER_ERROR",
+        "PAYLOAD_TOO_LARGE",
+        "CONSENT_REQUIRED",
+        "IDEMPOTENCY_CONFLICT",
+        "REGISTRATION_CLOSED",
+        "NOT_IMPLEMENTED",
+        "INTERNAL",
+    }
     assert {kind.code for kind in [ApiError, *ApiError.__subclasses__()]} <= known

@@ -64,12 +64,49 @@ class Work:
         once: dict[str, Any] = {"idempotent": True}
         return Listed(
             [
-                Operation("POST", "/things/{id}", "T", "", self.create, body=Body, **once),
-                Operation("POST", "/plain/{id}", "T", "", self.create, body=Body),
-                Operation("POST", "/files", "T", "", self.take, upload=True, **once),
-                Operation("POST", "/streams", "T", "", self.stream, **once),
                 Operation(
-                    "POST", "/hasty/{id}", "T", "", self.create, body=Body, deadline=0.2, **once
+                    method="POST",
+                    path="/things/{id}",
+                    tag="T",
+                    summary="",
+                    handler=self.create,
+                    body=Body,
+                    **once,
+                ),
+                Operation(
+                    method="POST",
+                    path="/plain/{id}",
+                    tag="T",
+                    summary="",
+                    handler=self.create,
+                    body=Body,
+                ),
+                Operation(
+                    method="POST",
+                    path="/files",
+                    tag="T",
+                    summary="",
+                    handler=self.take,
+                    upload=True,
+                    **once,
+                ),
+                Operation(
+                    method="POST",
+                    path="/streams",
+                    tag="T",
+                    summary="",
+                    handler=self.stream,
+                    **once,
+                ),
+                Operation(
+                    method="POST",
+                    path="/hasty/{id}",
+                    tag="T",
+                    summary="",
+                    handler=self.create,
+                    body=Body,
+                    deadline=0.2,
+                    **once,
                 ),
             ]
         )

@@ -54,9 +54,28 @@ async def stream(request: Request) -> web.StreamResponse:
 
 RESOURCE = Listed(
     [
-        Operation("GET", "/x", "T", "", nothing),
-        Operation("GET", "/stream", "T", "", stream),
-        Operation("GET", "/open", "T", "", nothing, public=True),
+        Operation(
+            method="GET",
+            path="/x",
+            tag="T",
+            summary="",
+            handler=nothing,
+        ),
+        Operation(
+            method="GET",
+            path="/stream",
+            tag="T",
+            summary="",
+            handler=stream,
+        ),
+        Operation(
+            method="GET",
+            path="/open",
+            tag="T",
+            summary="",
+            handler=nothing,
+            public=True,
+        ),
     ]
 )
 

@@ -165,10 +165,16 @@ async def test_a_large_file_goes_through_in_little_memory(tmp_path: Path):
 
 async def test_the_digest_is_of_all_that_counts(receiver: Receiver):
     asked = [
-        fields(), fields(), fields(other="ignored"), fields(b"other"), fields(filename="b.wav"),
-        fields(label="x"), fields(language="x"), fields(label="x", language="y"),
+        fields(),
+        fields(),
+        fields(other="ignored"),
+        fields(b"other"),
+        fields(filename="b.wav"),
+        fields(label="x"),
+        fields(language="x"),
+        fields(label="x", language="y"),
         fields(language="y", label="x"),
-    ]  # fmt: skip
+    ]
     for data in asked:
         assert (await receiver.post(data))[0] == 200
     same, again, ignored, *others, one, turned = [upload.digest for upload in receiver.received]

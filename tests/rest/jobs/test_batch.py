@@ -88,8 +88,10 @@ async def test_in_part_what_can_be_run_is_run(client: Client, database: Database
     ]
     _, shown = await ask(client, "GET", f"{PATH}/{made['jobId']}")
     assert [item["status"] for item in shown["output"]["items"]] == [
-        "queued", *["refused"] * 5, "queued",
-    ]  # fmt: skip
+        "queued",
+        *["refused"] * 5,
+        "queued",
+    ]
     msgspec.convert(shown, JOBS[JobType.BATCH])  # as the document says
     assert shown["output"]["items"][1]["errors"] == made["refused"][0]["errors"]
     assert (shown["output"]["total"], shown["output"]["refused"]) == (7, 5)

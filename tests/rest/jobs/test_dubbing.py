@@ -84,7 +84,11 @@ async def platform(database: Database, tmp_path: Path) -> AsyncIterator[Platform
     engines = scripted_job_engines(hears=(spoken("hello there", 500),))
     artifacts = Artifacts(database, ObjectStore.open((tmp_path / "objects").as_uri()))
     resource = DubbingResource(
-        *(database, engines, SpeechChecks(engines, NoVoices()), artifacts, JobViews(Signer())),
+        database,
+        engines,
+        SpeechChecks(engines, NoVoices()),
+        artifacts,
+        JobViews(Signer()),
         MediaLimits(max_seconds=10),
     )
     options = EndpointOptions(
@@ -102,9 +106,12 @@ async def test_from_the_upload_to_signed_outputs(platform: Platform, tmp_path: P
     assert status == 200
     key = source.pop("storageKey")
     assert source == {
-        "fileName": "my-film.mp4", "sizeBytes": len(film), "durationMs": 3000,
-        "contentType": "video/mp4", "hasVideo": True,
-    }  # fmt: skip
+        "fileName": "my-film.mp4",
+        "sizeBytes": len(film),
+        "durationMs": 3000,
+        "contentType": "video/mp4",
+        "hasVideo": True,
+    }
     status, ref = await platform.order(sourceStorageKey=key, sourceLanguage="en-US", format="opus")
     assert (status, ref["status"]) == (202, "queued")
     job = await Jobs(platform.database).get(platform.tenant.workspace_id, ref["jobId"])
@@ -162,8 +169,12 @@ async def test_orders_that_cannot_be_carried_out(platform: Platform) -> None:
         ({"targetLanguage": "ja"}, 404, "MODEL_UNAVAILABLE", "model"),
         ({"sourceLanguage": "ja"}, 404, "MODEL_UNAVAILABLE", "sourceLanguage"),
         ({"model": "gone"}, 404, "MODEL_UNAVAILABLE", "model"),
-        ({"sourceLanguage": "pt", "translateModel": "gone"}, 404, "MODEL_UNAVAILABLE",
-         "translateModel"),
+        (
+            {"sourceLanguage": "pt", "translateModel": "gone"},
+            404,
+            "MODEL_UNAVAILABLE",
+            "translateModel",
+        ),
         ({"model": "blab-expressive", "format": "flac"}, 404, "MODEL_UNAVAILABLE", "format"),
         ({"voice": "voi_nobody"}, 404, "NOT_FOUND", "voice"),
         ({"sourceLanguage": "de-AT"}, 400, "VALIDATION_ERROR", "targetLanguage"),
@@ -171,7 +182,7 @@ async def test_orders_that_cannot_be_carried_out(platform: Platform) -> None:
         ({"targetLanguage": ""}, 400, "VALIDATION_ERROR", "targetLanguage"),
         ({"format": "ogg"}, 400, "VALIDATION_ERROR", "format"),
         ({"voice": None}, 400, "VALIDATION_ERROR", "voice"),
-    ):  # fmt: skip
+    ):
         answered, error = await platform.order(sourceStorageKey=key, **asked)
         assert (answered, error["code"]) == (status, code), asked
         assert error["details"]["path"] == path, asked

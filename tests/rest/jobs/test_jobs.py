@@ -108,9 +108,12 @@ async def test_anothers_job_is_as_absent(database: Database) -> None:
     async with jobs_client(database, ours) as client:
         for name in (job.id, "job_00000000000000000000000000", "%00"):
             for method, tail in (
-                ("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("POST", "/retry"),
+                ("GET", ""),
+                ("DELETE", ""),
+                ("POST", "/cancel"),
+                ("POST", "/retry"),
                 ("GET", "/events"),
-            ):  # fmt: skip
+            ):
                 answers.append(await ask(client, method, f"/api/jobs/{name}{tail}"))
     assert {status for status, _ in answers} == {404}
     assert len({str(body) for _, body in answers}) == 1

@@ -62,8 +62,9 @@ async def test_a_turn_is_answered_stored_and_booked(node: AgentNode, tmp_path: P
         status, turn = await caller.turn(label="ignored")
         assert status == 200
         assert (turn["userTranscript"], turn["assistantText"]) == (
-            "hello there", "One two three four.",
-        )  # fmt: skip
+            "hello there",
+            "One two three four.",
+        )
         assert turn["durationMs"] == pytest.approx(1000, abs=10)
         [shown] = await caller.history()
         assert (shown["id"], shown["turnId"], shown["number"]) == (turn["turnId"],) * 2 + (1,)
@@ -76,8 +77,10 @@ async def test_a_turn_is_answered_stored_and_booked(node: AgentNode, tmp_path: P
         call = await Calls(node.database).get(ours, turn["conversationId"])
         assert call is not None
         assert (call.channel, call.agent_id, call.end_reason) == (
-            "rest", caller.agent.id, "turn_ended",
-        )  # fmt: skip
+            "rest",
+            caller.agent.id,
+            "turn_ended",
+        )
         assert call.config["instructions"] == "Be brief."
         [(workspace_id, call_id, booked)] = node.booked
         assert (workspace_id, call_id, booked.id) == (ours, call.id, turn["turnId"])
@@ -322,8 +325,10 @@ async def test_models_and_languages_of_one_turn(node: AgentNode) -> None:
     async with called(node) as caller:
         status, error = await caller.turn(model="nobody")
         assert (status, error["code"], error["details"]) == (
-            404, "MODEL_UNAVAILABLE", {"path": "model"},
-        )  # fmt: skip
+            404,
+            "MODEL_UNAVAILABLE",
+            {"path": "model"},
+        )
         status, error = await caller.turn(language="frankly my dear")
         assert (status, error["details"]) == (404, {"path": "language"})
         assert (await caller.turn(language="fr", model="other"))[0] == 200
@@ -332,8 +337,10 @@ async def test_models_and_languages_of_one_turn(node: AgentNode) -> None:
         )
         status, error = await caller.turn()
         assert (status, error["code"], error["details"]) == (
-            409, "MODEL_UNAVAILABLE", {"path": "speech_model"},
-        )  # fmt: skip
+            409,
+            "MODEL_UNAVAILABLE",
+            {"path": "speech_model"},
+        )
         assert "nobody" in error["message"]
     assert languages == ["fr"]
 

@@ -49,9 +49,14 @@ async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
 async def test_what_is_set_is_kept_and_an_empty_text_is_the_default(node: AgentNode) -> None:
     async with called(node) as caller:
         _, made = await create(
-            caller, name="C", systemPrompt="", model="", ttsModel="blab-expressive", voice="",
+            caller,
+            name="C",
+            systemPrompt="",
+            model="",
+            ttsModel="blab-expressive",
+            voice="",
             language="de",
-        )  # fmt: skip
+        )
     assert (made["systemPrompt"], made["model"]) == ("", "verinova-stable")
     assert (made["ttsModel"], made["voice"]) == ("blab-expressive", "default")
     assert made["language"] == "de"
@@ -142,9 +147,12 @@ async def test_anothers_agent_is_as_absent(node: AgentNode) -> None:
     async with called(node) as caller:
         for name in (foreign.id, new_id("agt"), "%00", "x"):
             for method, tail, options in (
-                ("GET", "", {}), ("DELETE", "", {}), ("PATCH", "", {"json": {"name": "Mine"}}),
-                ("GET", "/turns", {}), ("POST", "/turn", {"data": {"file": io.BytesIO(b"x")}}),
-            ):  # fmt: skip
+                ("GET", "", {}),
+                ("DELETE", "", {}),
+                ("PATCH", "", {"json": {"name": "Mine"}}),
+                ("GET", "/turns", {}),
+                ("POST", "/turn", {"data": {"file": io.BytesIO(b"x")}}),
+            ):
                 answers.append(await caller.ask(method, f"/api/agents/{name}{tail}", **options))
     assert {status for status, _ in answers} == {404}
     assert len({str(body) for _, body in answers}) == 1

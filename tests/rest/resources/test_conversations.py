@@ -57,8 +57,10 @@ async def test_a_conversation_begins_and_goes_on(
     async with conversations.turn(agent.workspace_id, agent.id, first) as conversation:
         assert conversation.next_number == 3
         assert conversation.history == (
-            *(Message("user", "hi"), Message("assistant", "Hello.")),
-            *(Message("user", "hi"), Message("assistant", "Hello.")),
+            Message("user", "hi"),
+            Message("assistant", "Hello."),
+            Message("user", "hi"),
+            Message("assistant", "Hello."),
         )
     call = await Calls(database).get(agent.workspace_id, first)
     assert call is not None

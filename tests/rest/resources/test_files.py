@@ -126,11 +126,15 @@ async def test_what_a_job_made_is_served_and_an_empty_file_too(
 @pytest.mark.parametrize(
     ("content_type", "kind"),
     [
-        ("audio/wav", "inline"), ("video/mp4", "inline"), ("text/plain; charset=utf-8", "inline"),
-        ("text/html", "attachment"), ("image/svg+xml", "attachment"), ("AUDIO/OGG", "inline"),
+        ("audio/wav", "inline"),
+        ("video/mp4", "inline"),
+        ("text/plain; charset=utf-8", "inline"),
+        ("text/html", "attachment"),
+        ("image/svg+xml", "attachment"),
+        ("AUDIO/OGG", "inline"),
         ("application/octet-stream", "attachment"),
     ],
-)  # fmt: skip
+)
 async def test_browsers_show_media_only(downloads: Downloads, content_type: str, kind: str):
     key = await downloads.take(b"x", content_type=content_type, filename="f")
     for attachment in (False, True):

@@ -144,9 +144,15 @@ async def test_filters_and_what_is_refused(database: Database) -> None:
         of_x = await every_event(client, "&model=x")
         assert await every_event(client, "&type=nonsense") == []
         both = await every_event(client, "&type=tts&model=x")
-        for query in ("breakdown?days=0", "breakdown?days=366", "breakdown?days=x",
-                      "breakdown?days=1.5", "events?limit=0", "events?limit=101",
-                      "events?type=" + "x" * 51):  # fmt: skip
+        for query in (
+            "breakdown?days=0",
+            "breakdown?days=366",
+            "breakdown?days=x",
+            "breakdown?days=1.5",
+            "events?limit=0",
+            "events?limit=101",
+            "events?type=" + "x" * 51,
+        ):
             status, error = await ask(client, "GET", f"/api/usage/{query}")
             assert (status, error["code"]) == (400, "VALIDATION_ERROR")
             assert error["details"]["path"] == query.split("?")[1].split("=")[0]

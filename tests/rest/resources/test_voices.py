@@ -221,10 +221,16 @@ async def test_from_sample_to_voice_and_away_again(platform: Platform) -> None:
     _, voice_id = await platform.cloned(sample)
     shown = (await platform.ask("GET", f"/{voice_id}")).data
     assert {**shown, "createdAt": None} == {
-        "id": voice_id, "name": "Ada", "providerVoiceId": "scripted-voice",
-        "sourceType": "cloned", "language": "pt", "model": "blab-stable", "similarity": 0.75,
-        "previewUrl": shown["previewUrl"], "createdAt": None,
-    }  # fmt: skip
+        "id": voice_id,
+        "name": "Ada",
+        "providerVoiceId": "scripted-voice",
+        "sourceType": "cloned",
+        "language": "pt",
+        "model": "blab-stable",
+        "similarity": 0.75,
+        "previewUrl": shown["previewUrl"],
+        "createdAt": None,
+    }
     assert shown["previewUrl"].endswith("?signed")
     voice = await Voices(platform.database).get(platform.tenant.workspace_id, voice_id)
     assert voice is not None
@@ -234,8 +240,11 @@ async def test_from_sample_to_voice_and_away_again(platform: Platform) -> None:
     assert (await platform.ask("GET", "?source=imported")).data == []
     deleted = await platform.ask("DELETE", f"/{voice_id}")
     assert deleted.data == {
-        "id": voice_id, "deleted": True, "sampleDeleted": True, "previewDeleted": True,
-    }  # fmt: skip
+        "id": voice_id,
+        "deleted": True,
+        "sampleDeleted": True,
+        "previewDeleted": True,
+    }
     assert await keys(platform.store) == set()
     for method in ("GET", "DELETE"):
         assert (await platform.ask(method, f"/{voice_id}")).status == 404
@@ -244,7 +253,9 @@ async def test_from_sample_to_voice_and_away_again(platform: Platform) -> None:
 async def test_a_users_consent_is_the_users(platform: Platform) -> None:
     sample = await platform.sample()
     accepted = await platform.ask(
-        *("POST", "/clone", {"name": "", "sampleStorageKey": sample, "consent": True}),
+        "POST",
+        "/clone",
+        {"name": "", "sampleStorageKey": sample, "consent": True},
         credential=platform.tenant.token,
     )
     job = await Jobs(platform.database).get(platform.tenant.workspace_id, accepted.data["jobId"])
@@ -367,9 +378,14 @@ async def test_the_catalogue_of_a_model_and_of_all(platform: Platform) -> None:
     stable = (await platform.ask("GET", "/catalog?model=blab-stable")).data
     assert stable["model"] == "blab-stable"
     assert stable["voices"][0] == {
-        "id": "scripted-high", "name": "High", "language": "en", "engine": "scripted-voice",
-        "gender": "female", "quality": "good", "models": ["blab-stable"],
-    }  # fmt: skip
+        "id": "scripted-high",
+        "name": "High",
+        "language": "en",
+        "engine": "scripted-voice",
+        "gender": "female",
+        "quality": "good",
+        "models": ["blab-stable"],
+    }
     whole = (await platform.ask("GET", "/catalog")).data
     assert whole["model"] is None
     assert {voice["id"]: voice["models"] for voice in whole["voices"]} == {

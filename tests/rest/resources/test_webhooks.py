@@ -153,7 +153,8 @@ async def test_a_workspace_has_so_many(database: Database) -> None:
     await database.execute(
         "INSERT INTO webhooks (id, workspace_id, url, events, secret)"
         " SELECT 'wh_' || n, $1, 'https://x', '{}', 's' FROM generate_series(2, $2) n",
-        *(ours, MAX_WEBHOOKS),
+        ours,
+        MAX_WEBHOOKS,
     )
     async with webhooks_client(database, ours) as client:
         await make(client)

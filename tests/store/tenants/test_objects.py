@@ -80,7 +80,8 @@ async def test_loose_ones_go_unless_somebody_needs_them(
         "INSERT INTO voices (id, workspace_id, name, source_type, provider_voice_id, model, recipe,"
         " sample_key, consent_by, consent_at)"
         " VALUES ('v', $1, 'n', 'cloned', 'p', 'm', '{}', $2, 'u', now())",
-        *(ours, keys["voice"]),
+        ours,
+        keys["voice"],
     )
     call = a_call()
     await Calls(database).open(ours, call)

@@ -3,26 +3,29 @@
 import importlib
 import inspect
 import pkgutil
+import re
 from typing import Any
 from unittest.mock import MagicMock
 
 import rest
-from rest.http.operation import Operation, Resource
+from rest.http.operation import AnyOperation, Resource
 
 
-def all_resources() -> list[Resource]:
-    """One of each class that ends in ``Resource`` and declares operations, by its name."""
+def all_resources(name_pattern: str = r"\w+Resource") -> list[Resource]:
+    """One of each class that declares operations and has such a name, by its name."""
     found: dict[str, Any] = {}
     for module in pkgutil.walk_packages(rest.__path__, "rest."):
         for name, kind in vars(importlib.import_module(module.name)).items():
             declares = inspect.isclass(kind) and hasattr(kind, "operations")
-            if declares and name.endswith("Resource") and kind is not Resource:
+            if declares and re.fullmatch(name_pattern, name) and kind is not Resource:
                 found[name] = kind
     return [_hollow(found[name]) for name in sorted(found)]
 
 
-def all_operations() -> list[Operation]:
-    return [operation for resource in all_resources() for operation in resource.operations()]
+def all_operations(name_pattern: str = r"\w+Resource") -> list[AnyOperation]:
+    """What those classes declare; OpenAI's operations are declared by ``Compat…``."""
+    resources = all_resources(name_pattern)
+    return [operation for resource in resources for operation in resource.operations()]
 
 
 def _hollow(kind: Any) -> Resource:

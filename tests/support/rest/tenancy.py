@@ -195,20 +195,24 @@ async def tenant(database: Database, email: str) -> Tenant:
     for kind, name in stored.items():
         new = NewObject(name, kind, "audio/wav", "a.wav", 100, 20_000)
         await Objects(database).put(ours, new)
-    return Tenant(ours, key, {
-        "tts": jobs[JobType.TTS],
-        "stt": jobs[JobType.STT],
-        "dubbing": jobs[JobType.DUBBING],
-        "jobs": jobs[JobType.TTS],
-        "batch": (await submit_batch(database, ours, {"items": 1}, [speech])).id,
-        "voices": await _voice(database, ours),
-        "projects": (await Projects(database).create(ours, "P")).id,
-        "webhooks": webhook.id,
-        "agents": agent.id,
-        "api-keys": listed.id,
-        "conversation": call.id,
-        **stored,
-    })  # fmt: skip
+    return Tenant(
+        ours,
+        key,
+        {
+            "tts": jobs[JobType.TTS],
+            "stt": jobs[JobType.STT],
+            "dubbing": jobs[JobType.DUBBING],
+            "jobs": jobs[JobType.TTS],
+            "batch": (await submit_batch(database, ours, {"items": 1}, [speech])).id,
+            "voices": await _voice(database, ours),
+            "projects": (await Projects(database).create(ours, "P")).id,
+            "webhooks": webhook.id,
+            "agents": agent.id,
+            "api-keys": listed.id,
+            "conversation": call.id,
+            **stored,
+        },
+    )
 
 
 async def _voice(database: Database, workspace_id: str) -> str:
@@ -217,6 +221,7 @@ async def _voice(database: Database, workspace_id: str) -> str:
         "INSERT INTO voices (id, workspace_id, name, source_type, provider_voice_id, model,"
         " recipe, consent_by, consent_at)"
         " VALUES ($1, $2, 'V', 'cloned', 'p', 'blab-expressive', '{}', 'key', now())",
-        *(voice_id, workspace_id),
+        voice_id,
+        workspace_id,
     )
     return voice_id
