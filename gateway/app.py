@@ -21,7 +21,6 @@ from gateway.calls.ice_servers import IceServers
 from gateway.calls.realtime import RealtimeCalls
 from gateway.calls.sidebands import SIDEBANDS, Sidebands
 from gateway.calls.telephony import TelephonyCalls
-from gateway.channels.telephony.signature import TwilioSignature
 from gateway.channels.webrtc import calls as webrtc
 from gateway.channels.webrtc.ice import IceSettings, TurnServer
 from gateway.channels.webrtc.whip import setup_whip
@@ -164,7 +163,8 @@ class Blab:
             self._admittance,
             Agents(self._database, stores.vault),
             self._calls,
-            twilio_signature(settings),
+            {"twilio": settings.twilio_auth_token},
+            settings.public_url,
         )
 
     def application(self, demo: Path) -> web.Application:
@@ -328,12 +328,6 @@ def serves_this_machine_only(settings: Settings) -> bool:
     """Whether the server listens on a loopback address and is not announced under another."""
     announced = urlsplit(settings.public_url).hostname if settings.public_url else settings.host
     return is_loopback(settings.host) and is_loopback(announced or "")
-
-
-def twilio_signature(settings: Settings) -> TwilioSignature | None:
-    """What proves that a stream comes from the operator's own Twilio account."""
-    token = settings.twilio_auth_token
-    return TwilioSignature(token, settings.public_url) if token else None
 
 
 def _sync(check: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:

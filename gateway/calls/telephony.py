@@ -1,8 +1,8 @@
 """The door of telephone calls: ``/api/agents/{id}/twilio`` and its like for the other carriers.
 
 Who may call is proven by one of
-- Twilio's signature of the opening request, where the operator's auth token is set; the agent
-  then decides the workspace. One that does not match proves nothing (it may be another
+- the carrier's signature of the opening request, where the operator's secret for it is set; the
+  agent then decides the workspace. One that does not match proves nothing (it may be another
   account's), and is named as the reason where no key follows;
 - a key in ``Authorization``, as the path's last segment, or as ``?key=`` (401, 403, 404 before
   the upgrade);
@@ -14,108 +14,99 @@ whatever a session says.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Protocol
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from gateway.channels.telephony.carrier import Carrier, OpeningRequest, Proof, Started
 from gateway.channels.telephony.channel import NeverStarted, TelephonyChannel, make_stream_socket
-from gateway.channels.telephony.dialect import Dialect
-from gateway.channels.telephony.events import Started
-from gateway.channels.telephony.exotel import EXOTEL
-from gateway.channels.telephony.parameters import facts_of, instructions_with, key_of
-from gateway.channels.telephony.signature import HEADER, TwilioSignature
-from gateway.channels.telephony.telnyx import TELNYX
-from gateway.channels.telephony.twilio import SIGNALWIRE, TWILIO
-from gateway.channels.telephony.vocabulary import TelephonyVocabulary
+from gateway.channels.telephony.exotel import Exotel
+from gateway.channels.telephony.facts import (
+    TelephonyVocabulary,
+    facts_of,
+    instructions_with,
+    key_of,
+)
+from gateway.channels.telephony.telnyx import Telnyx
+from gateway.channels.telephony.twilio import SignalWire, Twilio
 from gateway.http.errors import as_api_error
 from gateway.http.middleware import is_upgrade
 from rest.accounts.auth import Principal, bearer_token
 from rest.http.errors import ApiError, Forbidden, Unavailable
-from sessions.admission import ServerFull, Ticket
-from sessions.channel import Channel, ClientFault, Vocabulary
+from sessions.admission import ServerFull
+from sessions.channel import ClientFault
 from store.errors import StoreError
 from store.ids import is_id, new_id
-from store.tenants.agents import Agent
+from store.tenants.agents import Agents
 
 from .authorization import Admittance, Admitted, no_such_agent
-from .realtime import UpgradeRequired
+from .realtime import RealtimeCalls, UpgradeRequired
 
 log = logging.getLogger(__name__)
 
-DIALECTS = (TWILIO, TELNYX, EXOTEL, SIGNALWIRE)
+CARRIERS: tuple[type[Carrier], ...] = (Twilio, Telnyx, Exotel, SignalWire)
 MOST_UNPROVEN = 64
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class AllAgents(Protocol):
-    """What is needed of store.tenants.agents."""
-
-    async def of_any_workspace(self, agent_id: str) -> Agent | None: ...
-
-
-class Calls(Protocol):
-    """What is needed of gateway.calls.realtime.RealtimeCalls."""
-
-    def slot(self) -> Ticket: ...
-
-    async def carry(
-        self, call_id: str, admitted: Admitted, channel: Channel, vocabulary: Vocabulary
-    ) -> None: ...
-
-
 class TelephonyCalls:
-    """Answers carriers' streams. ``signature`` None: no carrier is known by its signature."""
+    """Answers carriers' streams."""
 
     def __init__(
         self,
         admittance: Admittance,
-        agents: AllAgents,
-        calls: Calls,
-        signature: TwilioSignature | None = None,
+        agents: Agents,
+        calls: RealtimeCalls,
+        secrets: Mapping[str, str | None] | None = None,
+        public_url: str | None = None,
     ) -> None:
+        """``secrets``: what each carrier, by its name, signs its requests with; a carrier without
+        one is known by keys only. ``public_url``: what callers' addresses begin with, where a proxy
+        stands in front."""
         self._admittance = admittance
         self._agents = agents
         self._calls = calls
-        self._signature = signature
+        self._secrets = {name: secret for name, secret in (secrets or {}).items() if secret}
+        self._public_host = urlsplit(public_url).netloc if public_url else None
         self._unproven = 0
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
         return [
-            web.get(f"/api/agents/{{id}}/{dialect.name}{key}", self._handler(dialect))
-            for dialect in DIALECTS
+            web.get(f"/api/agents/{{id}}/{carrier.name}{key}", self._handler(carrier))
+            for carrier in CARRIERS
             for key in ("", "/{key}")
         ]
 
-    def _handler(self, dialect: Dialect) -> Handler:
+    def _handler(self, carrier: type[Carrier]) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            return await self._answer(request, dialect)
+            return await self._answer(request, carrier)
 
         return answer
 
-    async def _answer(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, carrier: type[Carrier]) -> web.StreamResponse:
         """One call over one stream."""
         if not is_upgrade(request):
             raise UpgradeRequired(
-                f"This address is for a media stream of {dialect.name}: connect with wss://.",
+                f"This address is for a media stream of {carrier.name}: connect with wss://.",
                 openai_code="upgrade_required",
             )
-        admitted = await self._by_request(request, dialect)
+        admitted = await self._by_request(request, carrier)
         with ExitStack() as held:
             held.enter_context(self._unproven_place() if admitted is None else self._calls.slot())
-            ws = make_stream_socket()
+            ws = make_stream_socket(carrier.subprotocol)
             await ws.prepare(request)
-            async with TelephonyChannel(ws, request.transport, dialect) as channel:
+            async with TelephonyChannel(ws, request.transport, carrier()) as channel:
                 try:
                     started = await channel.started()
                     if admitted is None:
                         key = key_of(started.parameters)
                         if key is None:
-                            self._refuse_signature(request, dialect)
+                            self._refuse_signature(request, carrier)
                         admitted = await self._by_key(request, key)
                         held.close()
                         held.enter_context(self._calls.slot())
@@ -124,11 +115,11 @@ class TelephonyCalls:
                 except (ApiError, ClientFault, ServerFull, StoreError) as fault:
                     refusal = as_api_error(fault)
                     reason = refusal.openai_code
-                    log.info("a %s stream is refused: %s", dialect.name, reason)
+                    log.info("a %s stream is refused: %s", carrier.name, reason)
                     words = refusal.message if reason == "invalid_signature" else None
                     await channel.close(reason, words)
                 else:
-                    await self._carry(_told(admitted, started, channel), started, channel)
+                    await self._carry(_with_facts(admitted, started, channel), started, channel)
         return ws
 
     async def _carry(self, admitted: Admitted, started: Started, channel: TelephonyChannel) -> None:
@@ -140,12 +131,12 @@ class TelephonyCalls:
 
     # ------------------------------------------------------------------ who calls
 
-    async def _by_request(self, request: web.Request, dialect: Dialect) -> Admitted | None:
+    async def _by_request(self, request: web.Request, carrier: type[Carrier]) -> Admitted | None:
         """The call as its opening request proves it; None where it brings no proof yet."""
         key = request.match_info.get("key") or request.query.get("key")
         if key or bearer_token(request.headers.get(hdrs.AUTHORIZATION)):
             return await self._by_key(request, key)
-        if dialect is TWILIO and self._is_signed(request):
+        if self._proof(request, carrier) is Proof.VALID:
             agent_id = request.match_info["id"]
             agent = await self._agents.of_any_workspace(agent_id) if is_id(agent_id) else None
             if agent is None:
@@ -154,24 +145,26 @@ class TelephonyCalls:
             return Admitted(principal, agent.id, self._admittance.configure(principal, agent))
         return None
 
-    def _is_signed(self, request: web.Request) -> bool:
-        signature = request.headers.get(HEADER)
-        return self._signature is not None and self._signature.is_valid(
-            signature, request.host, request.raw_path
-        )
+    def _proof(self, request: web.Request, carrier: type[Carrier]) -> Proof:
+        secret = self._secrets.get(carrier.name)
+        if secret is None:
+            return Proof.ABSENT
+        host = self._public_host or request.host
+        return carrier.verify(OpeningRequest(host, request.raw_path, request.headers), secret)
 
-    def _refuse_signature(self, request: web.Request, dialect: Dialect) -> None:
+    def _refuse_signature(self, request: web.Request, carrier: type[Carrier]) -> None:
         """Raise Forbidden for a stream without a key that was signed, but not as it should be."""
-        if dialect is not TWILIO or self._signature is None or HEADER not in request.headers:
+        if self._proof(request, carrier) is not Proof.INVALID:
             return
         log.warning(
-            "a twilio stream is refused: its signature does not match. Twilio signs the address in "
-            "the <Stream> with the account's auth token: compare BLAB_TWILIO_AUTH_TOKEN and, "
-            "behind a proxy, BLAB_PUBLIC_URL (the stream came for host %r)",
+            "a %s stream is refused: its signature does not match. Compare %s with the account's "
+            "and, behind a proxy, BLAB_PUBLIC_URL (the stream came for host %r)",
+            carrier.name,
+            carrier.secret_setting,
             request.host[:128],
         )
         raise Forbidden(
-            "invalid_signature: check BLAB_TWILIO_AUTH_TOKEN and BLAB_PUBLIC_URL",
+            f"invalid_signature: check {carrier.secret_setting} and BLAB_PUBLIC_URL",
             openai_code="invalid_signature",
         )
 
@@ -199,8 +192,8 @@ class TelephonyCalls:
             self._unproven -= 1
 
 
-def _told(admitted: Admitted, started: Started, channel: TelephonyChannel) -> Admitted:
-    """The call with what the carrier tells of it."""
+def _with_facts(admitted: Admitted, started: Started, channel: TelephonyChannel) -> Admitted:
+    """The call with the customer's facts and the carrier's formats."""
     config = admitted.config
     facts = facts_of(started.parameters)
     return replace(

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One JSON event, encoded."""
+    """One message: a text frame, or a binary one where ``binary`` is set."""
 
     payload: bytes
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Reply audio in the session's output format."""
+    """Reply audio, as raw samples or as the message of a carrier (``binary`` as in Text)."""
 
     response_id: str
     item_id: str
     payload: bytes
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

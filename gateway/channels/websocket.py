@@ -323,7 +323,7 @@ class WebSocketChannel:
 
     async def _send(self, entry: Entry) -> None:
         match entry:
-            case Text(payload):
+            case Text(payload, _):
                 await self._ws.send_frame(payload, WSMsgType.TEXT)
             case Audio() if self._binary:
                 await self._ws.send_bytes(entry.payload)

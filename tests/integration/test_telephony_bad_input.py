@@ -15,14 +15,15 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from gateway.app import HOST
-from gateway.calls.telephony import DIALECTS
+from gateway.calls.telephony import CARRIERS
 from gateway.channels.telephony.channel import MAX_MESSAGE_BYTES
-from gateway.channels.telephony.dialect import Dialect
+from gateway.channels.telephony.media_stream import MediaStream
 from tests.integration.test_telephony_calls import answered, call, new_agent
 from tests.support.gateway.scripted_server import OURS, ScriptedServer, server
 
 __all__ = ["server"]
 
+STREAMS = [carrier for carrier in CARRIERS if issubclass(carrier, MediaStream)]
 Frame = str | bytes | dict[str, Any]
 """A message as it is, or members of one in the words of no carrier (see ``spelt``)."""
 ENDS = {
@@ -107,7 +108,7 @@ ANY_VALUE = st.sampled_from(VALUES) | st.recursive(
 )
 NAMES = ["payload", "chunk", "timestamp", "track", "name", "digit"]
 SPELT = ["stream_id", "call_id", "account_id", "media_format", "parameters"]
-"""Members that every carrier has under a name of its own, and Dialect under these."""
+"""Members that every carrier has under a name of its own, and Names under these."""
 MEMBERS = st.dictionaries(st.sampled_from([*NAMES, *SPELT]), ANY_VALUE | st.sampled_from(PAYLOADS))
 MESSAGES = st.one_of(
     st.sampled_from(RAW),
@@ -124,9 +125,9 @@ MESSAGES = st.one_of(
 )
 
 
-def spelt(frame: Frame, dialect: Dialect) -> str | bytes:
+def spelt(frame: Frame, carrier: type[MediaStream]) -> str | bytes:
     """A frame with its members named as the carrier names them."""
-    names = {name: getattr(dialect, name) for name in SPELT}
+    names = {name: getattr(carrier.names, name) for name in SPELT}
 
     def renamed(members: Any) -> Any:
         if not isinstance(members, dict):
@@ -148,19 +149,19 @@ async def outcome(line: ClientConnection, frames: Sequence[str | bytes]) -> tupl
 
 
 async def sent(
-    server: ScriptedServer, dialect: Dialect, agent: str, frames: Sequence[Frame]
+    server: ScriptedServer, carrier: type[MediaStream], agent: str, frames: Sequence[Frame]
 ) -> None:
     """One stream of ``frames``: it ends as it may, or can be a call and be hung up."""
-    url = f"{server.ws_url}/api/agents/{agent}/{dialect.name}/{server.key}"
+    url = f"{server.ws_url}/api/agents/{agent}/{carrier.name}/{server.key}"
     async with asyncio.timeout(10):
         async with connect(url, max_queue=None, compression=None) as line:
-            closed = await outcome(line, [spelt(frame, dialect) for frame in frames])
+            closed = await outcome(line, [spelt(frame, carrier) for frame in frames])
             if closed is None:
-                closed = await outcome(line, [spelt(start(), dialect)])
+                closed = await outcome(line, [spelt(start(), carrier)])
             while closed is None and not server.app[HOST].active:
                 await asyncio.sleep(0)
             if closed is None:
-                closed = await outcome(line, [spelt(media(), dialect)])
+                closed = await outcome(line, [spelt(media(), carrier)])
         assert closed is None or closed[1] in ENDS.get(closed[0], ()), closed
         await server.empty()
 
@@ -172,16 +173,16 @@ def assert_nothing_unhandled(caplog: pytest.LogCaptureFixture) -> None:
             assert record.levelno < logging.ERROR, record.getMessage()
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+@pytest.mark.parametrize("carrier", STREAMS, ids=lambda carrier: carrier.name)
 async def test_whatever_a_stream_sends_ends_in_a_call_or_with_a_reason(
-    server: ScriptedServer, dialect: Dialect, caplog: pytest.LogCaptureFixture
+    server: ScriptedServer, carrier: type[MediaStream], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     agent = await new_agent(server)
-    await sent(server, dialect, agent, [start()])
+    await sent(server, carrier, agent, [start()])
     tasks = len(asyncio.all_tasks())
     for frames in HAND_PICKED:
-        await sent(server, dialect, agent, frames)
+        await sent(server, carrier, agent, frames)
 
     async with asyncio.timeout(5):
         while len(asyncio.all_tasks()) > tasks:
@@ -194,13 +195,13 @@ async def test_whatever_a_stream_sends_ends_in_a_call_or_with_a_reason(
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(st.sampled_from(DIALECTS), st.lists(MESSAGES, max_size=8))
+@given(st.sampled_from(STREAMS), st.lists(MESSAGES, max_size=8))
 async def test_any_messages_end_in_a_call_or_with_a_reason(
     server: ScriptedServer,
     caplog: pytest.LogCaptureFixture,
-    dialect: Dialect,
+    carrier: type[MediaStream],
     frames: list[Frame],
 ) -> None:
     caplog.set_level(logging.INFO)
-    await sent(server, dialect, await new_agent(server), frames)
+    await sent(server, carrier, await new_agent(server), frames)
     assert_nothing_unhandled(caplog)

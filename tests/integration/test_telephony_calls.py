@@ -14,7 +14,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from gateway.app import HOST
-from gateway.calls.telephony import DIALECTS
+from gateway.calls.telephony import CARRIERS
+from gateway.channels.telephony.media_stream import MediaStream
 from media import g711
 from media.formats import samples_of
 from pipelines.engines.scripted.live import tone, tone_of
@@ -261,8 +262,10 @@ async def test_a_carrier_is_answered_in_its_format(
     server: ScriptedServer, carrier: str, encoding: str, rate: int, sent_ms: int
 ) -> None:
     """Telnyx's media come out of order; exotel's in pieces of 100 ms."""
-    (dialect,) = (known for known in DIALECTS if known.name == carrier)
-    form = dialect.format(encoding, rate)
+    (spoken,) = (known for known in CARRIERS if known.name == carrier)
+    assert issubclass(spoken, MediaStream)
+    names = spoken.names
+    form = spoken.format_of(encoding, rate)
     assert form is not None
     mouth, ear = form.open(), form.open()
     agent_id = await new_agent(server)
@@ -271,13 +274,13 @@ async def test_a_carrier_is_answered_in_its_format(
     said = tone(440, mouth.output_rate // 2, mouth.output_rate) + bytes(3 * mouth.output_rate)
     payloads = [mouth.encode(said[at : at + size]) for at in range(0, len(said), size)]
     order = range(len(payloads) - len(payloads) % 2)
-    address = {dialect.stream_id: "s"}
+    address = {names.stream_id: "s"}
     async with connect(url, max_queue=None) as line, asyncio.timeout(10):
         described = {"encoding": encoding, "sample_rate": str(rate), "sampleRate": rate}
-        start = {dialect.call_id: "v2:x", dialect.media_format: described, **address}
+        start = {names.call_id: "v2:x", names.media_format: described, **address}
         await line.send(json.dumps({"event": "start", "start": start, **address}))
         for number in order:
-            chunk = number if dialect.ordered else number ^ 1
+            chunk = number if spoken.ordered else number ^ 1
             media = {"chunk": str(chunk), "timestamp": str(chunk * sent_ms)}
             media["payload"] = base64.b64encode(payloads[chunk]).decode()
             await line.send(json.dumps({"event": "media", "media": media, **address}))
@@ -289,7 +292,7 @@ async def test_a_carrier_is_answered_in_its_format(
                 heard += ear.decode(base64.b64decode(message["media"]["payload"]))
             elif message["event"] == "mark":
                 await line.send(json.dumps({"event": "mark", "mark": message["mark"], **address}))
-    assert members == {"event", "media", "mark", *(address if dialect.addressed else ())}
+    assert members == {"event", "media", "mark", *(address if spoken.addressed else ())}
     pcm = bytes(heard)
     assert abs(tone_of(pcm, ear.input_rate) - 500) < 20
     assert np.abs(np.frombuffer(pcm, "<i2")).max() > 4000

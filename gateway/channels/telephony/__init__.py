@@ -1,5 +1,6 @@
-"""Telephone calls: the media streams of Twilio and its like, each a dialect of one protocol.
+"""Telephone calls over carriers' media streams.
 
-Sans-I/O: ``parser`` and ``writer`` (messages), ``reorder`` and ``timeline`` (the caller's audio in
-order, without holes), ``marks`` (what was heard). ``channel`` joins them to a WebSocket.
+``carrier`` is the seam, and each carrier a file behind it (``media_stream`` is what four of them
+share). ``channel`` joins a carrier to a socket. ``clocks``: what the caller has heard; ``codecs``:
+how audio is written; ``facts``: what the customer sends along.
 """

@@ -1,12 +1,13 @@
 """The telephony channel: one call over a carrier's media stream.
 
 Rules
-- Outgoing: one bounded outbox, one writer task; frames as the dialect has them, in the format that
-  ``start`` asked for. A mark
-  follows every ``_MARK_MS`` of audio and whatever is last in the outbox; marks are the clock.
+- Outgoing: one bounded outbox, one writer task; frames as the carrier has them, in the format that
+  ``start`` asked for.
+- What was heard is what marks vouch for, where the carrier returns any: a mark follows every
+  ``_MARK_MS`` of audio and whatever is last in the outbox. Else it is what there was time for.
 - ``flush`` takes back what has not left and sends ``clear`` before anything else.
-- At most ``lead_ms`` is sent ahead of what was heard, for the carrier holds the rest of it. One
-  that returns no mark for ``_STALL_SECONDS``, or does not read, is closed with 1013.
+- At most ``lead_ms`` is sent ahead of what was heard; the carrier buffers it. One that returns no
+  mark for ``_STALL_SECONDS``, or does not read, is closed with 1013.
 - Less than a frame waits for more; it is filled up with silence once the carrier has nothing left
   to play.
 - Incoming: nothing is queued here; the session reads, at a bounded rate. What is malformed is
@@ -32,21 +33,30 @@ from sessions.channel import Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestResponse
 
-from .codecs import StreamFormat
-from .dialect import Dialect
-from .events import Heard, MarkReturned, Pressed, Started, Stopped, StreamEvent
-from .key_gather import KeyGather
-from .marks import MarkClock, Returned
-from .parameters import keys_answer
-from .parser import StreamParser, UnsupportedFormat, WireFault
-from .vocabulary import EVENT
-from .writer import StreamWriter
+from .carrier import (
+    Answer,
+    Carrier,
+    Clock,
+    Heard,
+    MarkReturned,
+    Message,
+    Pressed,
+    Started,
+    Stopped,
+    StreamEvent,
+    UnsupportedFormat,
+    WireFault,
+)
+from .clocks import MarkClock, Returned, TimeClock
+from .facts import EVENT, keys_answer
 
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
 START_SECONDS = 10.0
 """How long a carrier may take to send ``start``."""
+KEY_PAUSE_SECONDS = 2.0
+MOST_KEYS = 32
 _MARK_MS = 100
 _STALL_SECONDS = 10.0
 _LOOK_SECONDS = 5.0
@@ -89,9 +99,10 @@ class NeverStarted(Exception):
         self.reason = reason
 
 
-def make_stream_socket() -> web.WebSocketResponse[Any]:
-    """A WebSocket as this channel needs it."""
+def make_stream_socket(subprotocol: str | None = None) -> web.WebSocketResponse[Any]:
+    """A WebSocket as this channel needs it; ``subprotocol`` is echoed."""
     return web.WebSocketResponse(
+        protocols=(subprotocol,) if subprotocol else (),
         compress=False,
         autoping=False,
         max_msg_size=MAX_MESSAGE_BYTES,
@@ -103,27 +114,28 @@ def make_stream_socket() -> web.WebSocketResponse[Any]:
 class TelephonyChannel:
     """A prepared WebSocket as a Channel; use as an async context manager, ``started`` first."""
 
-    lead_ms = 1000
-
     def __init__(
         self,
         ws: web.WebSocketResponse[Any],
         transport: asyncio.Transport | None,
-        dialect: Dialect,
+        carrier: Carrier,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``clock``: Unix time, for what is told of pressed keys."""
-        self.name = dialect.name
+        """``clock``: Unix time, reported with pressed keys."""
+        self.name = carrier.name
+        self.lead_ms = carrier.lead_ms
         self._ws = ws
         self._transport = transport
-        self._dialect = dialect
+        self._carrier = carrier
         self._unix_time = clock
         self._loop = asyncio.get_running_loop()
-        self._parser = StreamParser(dialect)
-        self._messages: StreamWriter | None = None
+        self._started = False
         self._keys: KeyGather | None = None
-        self._agree(dialect.usual)
-        self._marks = MarkClock()
+        self._agree()
+        self._marks = MarkClock() if carrier.clock is Clock.MARKS else None
+        self._time = TimeClock()
+        self._rest: asyncio.TimerHandle | None = None
+        """Sends less than a frame, where time says that all else was played."""
         self._progress = 0.0
         """When the carrier last had nothing of ours, or played some of it (loop's clock)."""
         self._outbox = Outbox()
@@ -154,8 +166,8 @@ class TelephonyChannel:
                 while (events := await self._receive()) is not None:
                     for event in events:
                         if isinstance(event, Started):
-                            self._agree(event.form)
-                            self._messages = StreamWriter(self._dialect, event.stream_id)
+                            self._started = True
+                            self._agree()
                             self._keys = KeyGather() if keys_answer(event.parameters) else None
                             return event
         except TimeoutError as error:
@@ -164,17 +176,16 @@ class TelephonyChannel:
             raise NeverStarted(error.code) from error
         raise NeverStarted("malformed" if self._faults >= _MOST_FAULTS else "peer_gone")
 
-    def _agree(self, heard: StreamFormat) -> None:
+    def _agree(self) -> None:
         """Take the formats of the stream, before any audio."""
-        self._codec = self._dialect.answer(heard).open()
-        self.input_rate, self.output_rate = self._parser.rate, self._codec.output_rate
-        frame_samples = samples_of(self._dialect.frame_ms, self.output_rate)
+        self.input_rate, self.output_rate = self._carrier.input_rate, self._carrier.output_rate
+        frame_samples = samples_of(self._carrier.frame_ms, self.output_rate)
         self._framer = Framer(frame_samples * SAMPLE_BYTES)
 
     @property
     def format(self) -> AudioFormat:
         """How the stream's audio is written, as the session object says it."""
-        return self._codec.format
+        return self._carrier.format
 
     # ------------------------------------------------------------------ Channel
 
@@ -186,14 +197,14 @@ class TelephonyChannel:
                     case Heard(pcm):
                         yield pcm
                     case Pressed(digit):
-                        for told in self._pressed(digit):
-                            yield {EVENT: told}
+                        for pressed in self._pressed(digit):
+                            yield {EVENT: pressed}
                     case MarkReturned(name):
                         self._returned(name)
                     case Stopped():
                         return
-            for told in self._keys_due():
-                yield {EVENT: told}
+            for due in self._keys_due():
+                yield {EVENT: due}
 
     def configure(self, config: SessionConfig) -> None:
         """The carrier's format holds for the whole stream."""
@@ -202,20 +213,24 @@ class TelephonyChannel:
         """Queue audio for the caller."""
         for frame in self._framer.push(piece.pcm):
             self._queue(frame, len(frame) // SAMPLE_BYTES)
-        if self._framer.pending and not self._marks.outstanding:
+        if self._framer.pending and not self._outstanding:
             self._loop.call_soon(self._send_rest)
+        elif self._framer.pending:
+            self._send_rest_when_silent()
 
     def flush(self) -> None:
         """Have everything forgotten that the caller has not heard."""
         self._framer.clear()
         self._outbox.drop_audio()
-        if self._marks.outstanding and self._messages is not None:
-            self._put(Text(self._messages.clear()))
-        self._marks.clear()
+        if self._outstanding and self._started:
+            self._send_message(self._carrier.clear())
+        self._time.clear()
+        if self._marks is not None:
+            self._marks.clear()
 
-    def played(self) -> int:
-        """What marks vouch for."""
-        return self._marks.heard
+    def played(self) -> int | None:
+        """What marks vouch for; None where the carrier returns none."""
+        return self._marks.heard if self._marks is not None else None
 
     def send(self, event: ServerEvent) -> None:
         """Observers have it from the fan-out."""
@@ -227,6 +242,10 @@ class TelephonyChannel:
         writer, self._writer = self._writer, None
         if writer is None:
             return
+        if self._rest is not None:
+            self._rest.cancel()
+        if self._started:
+            self._send_message(self._carrier.hang_up(reason))
         self._outbox.put(Close(_CLOSE_CODES.get(reason, 1000), (words or reason).encode()[:120]))
         try:
             await asyncio.wait_for(writer, 2 * _GRACE_SECONDS)
@@ -252,15 +271,13 @@ class TelephonyChannel:
         self._quiet = 0
         await self._hold_back()
         match received.type:
-            case WSMsgType.TEXT:
-                return self._parse(received.data)
+            case WSMsgType.TEXT | WSMsgType.BINARY:
+                return self._parse(received.type, received.data)
             case WSMsgType.PING:
                 self._put(Pong(received.data))
                 return []
             case WSMsgType.PONG:
                 return []
-            case WSMsgType.BINARY:
-                return self._refuse("binary")
         return None
 
     def _look_for_peer(self) -> list[StreamEvent] | None:
@@ -279,13 +296,19 @@ class TelephonyChannel:
         if delay or self._taken % _TURN == 0:
             await asyncio.sleep(delay)
 
-    def _parse(self, data: bytes) -> list[StreamEvent] | None:
+    def _parse(self, kind: WSMsgType, data: bytes) -> list[StreamEvent] | None:
         try:
-            return self._parser.receive(data)
+            events = self._carrier.parse(data if kind is WSMsgType.BINARY else data.decode())
         except UnsupportedFormat:
             raise
         except WireFault as fault:
             return self._refuse(fault.code)
+        except UnicodeDecodeError:
+            return self._refuse("invalid_utf8")
+        for event in events:
+            if isinstance(event, Answer):
+                self._send_message(event.message)
+        return events
 
     def _refuse(self, code: str) -> list[StreamEvent] | None:
         self._faults += 1
@@ -297,7 +320,7 @@ class TelephonyChannel:
         return None
 
     def _returned(self, name: str) -> None:
-        if self._marks.returned(name) is Returned.PLAYED:
+        if self._marks is not None and self._marks.returned(name) is Returned.PLAYED:
             self._progress = self._loop.time()
             self._send_rest()
 
@@ -311,7 +334,7 @@ class TelephonyChannel:
 
     def _stalled(self) -> bool:
         """Whether the carrier plays nothing of what it was sent; it is closed then."""
-        if not self._marks.outstanding:
+        if self._marks is None or not self._marks.outstanding:
             return False
         if self._loop.time() - self._progress < _STALL_SECONDS:
             return False
@@ -321,27 +344,57 @@ class TelephonyChannel:
 
     # ------------------------------------------------------------------ outgoing
 
+    @property
+    def _outstanding(self) -> bool:
+        """Whether the carrier has something that the caller has not heard."""
+        if self._marks is not None:
+            return self._marks.outstanding > 0
+        return self._time.left(self._loop.time()) > 0
+
     def _queue(self, frame: bytes, samples: int) -> None:
-        if self._messages is None:
+        if not self._started:
             return
-        if not self._marks.outstanding:
-            self._progress = self._loop.time()
-        self._marks.send(samples)
-        self._put(Audio("", "", self._messages.media(self._codec.encode(frame))))
-        if self._marks.unmarked * 1000 >= _MARK_MS * self.output_rate:
+        if self._marks is None:
+            self._time.send(samples / self.output_rate, self._loop.time())
+        else:
+            if not self._marks.outstanding:
+                self._progress = self._loop.time()
+            self._marks.send(samples)
+        self._put_audio(self._carrier.media(frame))
+        if self._marks is not None and (self._marks.unmarked * 1000 >= _MARK_MS * self.output_rate):
             self._mark()
 
     def _mark(self) -> None:
-        """Have it told when everything so far has been played."""
-        if self._messages is not None and self._marks.unmarked:
+        """Learn when everything so far has been played."""
+        if self._marks is not None and self._marks.unmarked:
             # Taken back like the audio that it stands behind.
-            self._put(Audio("", "", self._messages.mark(self._marks.mark())))
+            self._put_audio(self._carrier.mark(self._marks.mark()))
 
     def _send_rest(self) -> None:
         """Less than a frame is left: send it where nothing else is being played."""
-        if self._framer.pending and not self._marks.outstanding:
+        if self._framer.pending and not self._outstanding:
             samples = self._framer.pending // SAMPLE_BYTES
             self._queue(self._framer.flush(), samples)
+        elif self._framer.pending:
+            self._send_rest_when_silent()
+
+    def _send_rest_when_silent(self) -> None:
+        """Come again once time says that all was played; a mark that returns says it itself."""
+        if self._marks is not None:
+            return
+        if self._rest is not None:
+            self._rest.cancel()
+        left = self._time.left(self._loop.time())
+        self._rest = self._loop.call_later(left, self._send_rest)
+
+    def _send_message(self, message: Message | None) -> None:
+        if message is not None:
+            payload = message.encode() if isinstance(message, str) else message
+            self._put(Text(payload, isinstance(message, bytes)))
+
+    def _put_audio(self, message: Message) -> None:
+        payload = message.encode() if isinstance(message, str) else message
+        self._put(Audio("", "", payload, isinstance(message, bytes)))
 
     def _put(self, entry: Entry) -> None:
         if not self._outbox.put(entry) and not self._lost:
@@ -381,8 +434,34 @@ class TelephonyChannel:
                 await self._ws.ping(payload)
             case Pong(payload):
                 await self._ws.pong(payload)
-            case _:
-                await self._ws.send_frame(entry.payload, WSMsgType.TEXT)
+            case Text(payload, binary) | Audio(_, _, payload, binary):
+                kind = WSMsgType.BINARY if binary else WSMsgType.TEXT
+                await self._ws.send_frame(payload, kind)
+
+
+class KeyGather:
+    """Pressed keys as something the caller says: gathered until they make an answer.
+
+    An answer ends with ``#``, after ``KEY_PAUSE_SECONDS`` without another key, or at ``MOST_KEYS``
+    keys. Time is an argument."""
+
+    def __init__(self) -> None:
+        self._keys = ""
+        self._pressed = 0.0
+
+    def press(self, digit: str, now: float) -> str | None:
+        """Take a key at ``now`` (s); the whole answer where it is one now."""
+        self._keys += digit
+        self._pressed = now
+        return self._take() if digit == "#" or len(self._keys) >= MOST_KEYS else None
+
+    def due(self, now: float) -> str | None:
+        """The answer, where no other key has come for long enough."""
+        return self._take() if self._keys and now - self._pressed >= KEY_PAUSE_SECONDS else None
+
+    def _take(self) -> str:
+        keys, self._keys = self._keys, ""
+        return keys
 
 
 def _answer(keys: str | None) -> list[Event]:

@@ -6,24 +6,37 @@ in ``stream_bidirectional_codec``. Blab answers in kind, but PCMA by PCMU, the d
 https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming
 """
 
-from .dialect import Dialect
+from collections.abc import Mapping
+from typing import ClassVar
 
-TELNYX = Dialect(
-    name="telnyx",
-    stream_id="stream_id",
-    call_id="call_control_id",
-    account_id="user_id",
-    media_format="media_format",
-    parameters="custom_parameters",
-    encodings={"pcmu": "pcmu", "pcma": "pcma", "l16": "l16", "g722": "g722", "opus": "opus"},
-    rates={
+from .media_stream import MediaStream, Names
+
+
+class Telnyx(MediaStream):
+    """Telnyx: PCMU, PCMA, L16, G.722 and Opus."""
+
+    name = "telnyx"
+    names = Names(
+        stream_id="stream_id",
+        call_id="call_control_id",
+        account_id="user_id",
+        media_format="media_format",
+        parameters="custom_parameters",
+    )
+    encodings: ClassVar[Mapping[str, str]] = {
+        "pcmu": "pcmu",
+        "pcma": "pcma",
+        "l16": "l16",
+        "g722": "g722",
+        "opus": "opus",
+    }
+    rates: ClassVar[Mapping[str, tuple[int, ...]]] = {
         "pcmu": (8_000,),
         "pcma": (8_000,),
         "l16": (8_000, 16_000, 24_000),
         "g722": (16_000, 8_000),
         "opus": (16_000, 8_000, 48_000, 24_000),
-    },
-    answers={"pcma": "pcmu"},
-    addressed=False,
-    ordered=False,
-)
+    }
+    answers: ClassVar[Mapping[str, str]] = {"pcma": "pcmu"}
+    addressed = False
+    ordered = False

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.calls import telephony
 from gateway.calls.telephony import TelephonyCalls
 from gateway.channels.telephony import channel as telephony_channel
-from gateway.channels.telephony.signature import TwilioSignature, sign
+from gateway.channels.telephony.twilio import sign
 from rest.accounts.ephemeral import Grant
 from store.ids import new_id
 from store.tenants.agents import Agent
@@ -36,10 +36,14 @@ class TelephonyServer(TestServer):
 
     __test__ = False
 
-    def __init__(self) -> None:
+    def __init__(self, public_url: str | None = None) -> None:
         super().__init__()
         self.telephony = TelephonyCalls(
-            self.calls._admittance, AllAgents(self.agents), self.calls, TwilioSignature(TOKEN)
+            self.calls._admittance,
+            cast(Any, AllAgents(self.agents)),
+            self.calls,
+            {"twilio": TOKEN},
+            public_url,
         )
         self.app.add_routes(self.telephony.routes())
         self.agent_id = self.new_agent()
@@ -119,6 +123,16 @@ async def test_twilios_signature_opens_the_call_in_the_agents_workspace(
     request = await admitted(server, **options)
     assert (request.workspace_id, request.agent_id) == ("ws_other", agent_id)
     assert request.config.instructions.endswith("- order: A-17")
+
+
+async def test_behind_a_proxy_the_public_address_is_signed() -> None:
+    async with TelephonyServer("https://voice.example:8443").running() as server:
+        assert isinstance(server, TelephonyServer)
+        address = f"wss://voice.example:8443{server.path()}"
+        headers = {"X-Twilio-Signature": sign(TOKEN.encode(), address).decode()}
+        assert (await admitted(server, headers=headers)).agent_id == server.agent_id
+        code, reason = await turned_away(server, headers=server.signature())
+        assert (code, reason.partition(":")[0]) == (1008, "invalid_signature")
 
 
 async def test_a_wrong_signature_proves_nothing(server: TelephonyServer) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import FormData, web
 
-from gateway.calls.telephony import DIALECTS
+from gateway.calls.telephony import CARRIERS
 from pipelines.jobs.batch import submit_batch
 from pipelines.jobs.job import JobType, NewJob
 from pipelines.jobs.queue import JobQueue
@@ -84,7 +84,7 @@ def routes_of(app: web.Application, contract: Schema) -> list[Route]:
         path = route.resource.canonical if route.resource is not None else ""
         if path == SIGNED or route.method in ("HEAD", "OPTIONS"):
             continue
-        if any(f"/{dialect.name}" in path for dialect in DIALECTS):
+        if any(f"/{carrier.name}" in path for carrier in CARRIERS):
             continue
         if path.startswith("/api/"):
             operation = contract["paths"][path][route.method.lower()]

@@ -11,12 +11,28 @@ import pytest
 from aiohttp import WSMessage, WSMsgType
 
 from gateway.channels.telephony import channel as module
-from gateway.channels.telephony import key_gather
-from gateway.channels.telephony.channel import NeverStarted, TelephonyChannel
-from gateway.channels.telephony.dialect import Dialect
-from gateway.channels.telephony.exotel import EXOTEL
-from gateway.channels.telephony.twilio import TWILIO
-from gateway.channels.telephony.vocabulary import EVENT
+from gateway.channels.telephony.carrier import (
+    Answer,
+    Carrier,
+    Clock,
+    Heard,
+    Message,
+    Started,
+    StreamEvent,
+    WireFault,
+)
+from gateway.channels.telephony.channel import (
+    KEY_PAUSE_SECONDS,
+    MOST_KEYS,
+    KeyGather,
+    NeverStarted,
+    TelephonyChannel,
+)
+from gateway.channels.telephony.codecs import StreamFormat
+from gateway.channels.telephony.exotel import Exotel
+from gateway.channels.telephony.facts import EVENT
+from gateway.channels.telephony.media_stream import MediaStream
+from gateway.channels.telephony.twilio import Twilio
 from pipelines.engines.scripted.live import tone
 from sessions.channel import Piece
 from sessions.core.config import SessionConfig
@@ -45,10 +61,12 @@ class Socket:
         return await asyncio.wait_for(self.inbox.get(), timeout)
 
     async def send_frame(self, payload: bytes, kind: WSMsgType) -> None:
-        assert kind is WSMsgType.TEXT
         self.held_up = not self.open.is_set()
         await self.open.wait()
-        self.sent.append(json.loads(payload))
+        if kind is WSMsgType.BINARY:
+            self.sent.append({"event": "binary", "payload": payload})
+        else:
+            self.sent.append(json.loads(payload))
 
     async def ping(self, payload: bytes) -> None:
         self.pings += 1
@@ -79,6 +97,35 @@ class Socket:
         return [base64.b64decode(payload) for payload in media]
 
 
+class Plain(Carrier):
+    """A carrier of binary audio that returns no marks, answers pings and says goodbye."""
+
+    name = "plain"
+    clock = Clock.TIME
+
+    def __init__(self) -> None:
+        super().__init__(StreamFormat("l16", RATE))
+
+    def parse(self, message: Message) -> list[StreamEvent]:
+        match message:
+            case bytes():
+                return [Heard(message)]
+            case '"start"':
+                return [Started("s", "c", "", StreamFormat("l16", RATE))]
+            case '"ping"':
+                return [Answer('{"event": "answer"}')]
+        raise WireFault("unknown")
+
+    def media(self, pcm: bytes) -> Message:
+        return pcm
+
+    def clear(self) -> Message:
+        return '{"event": "clear"}'
+
+    def hang_up(self, reason: str) -> Message:
+        return json.dumps({"event": "hang_up", "reason": reason})
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():
@@ -87,13 +134,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def channel_on(
-    socket: Socket, dialect: Dialect = TWILIO, parameters: dict[str, str] | None = None
+    socket: Socket, carrier: type[MediaStream] = Twilio, parameters: dict[str, str] | None = None
 ) -> AsyncIterator[TelephonyChannel]:
-    made = TelephonyChannel(socket, socket, dialect, lambda: 1_700_000_000.5)  # type: ignore[arg-type]
+    made = TelephonyChannel(socket, socket, carrier(), lambda: 1_700_000_000.5)  # type: ignore[arg-type]
     async with made as channel:
-        start: dict[str, Any] = {dialect.stream_id: STREAM, dialect.call_id: "CA1"}
-        start[dialect.parameters] = parameters or {}
-        socket.say({"event": "start", "start": start, dialect.stream_id: STREAM})
+        names = carrier.names
+        start: dict[str, Any] = {names.stream_id: STREAM, names.call_id: "CA1"}
+        start[names.parameters] = parameters or {}
+        socket.say({"event": "start", "start": start, names.stream_id: STREAM})
         assert (await channel.started()).call_id == "CA1"
         yield channel
 
@@ -174,9 +222,9 @@ async def test_a_reply_shorter_than_a_frame_is_said() -> None:
         assert socket.audio()[0][40:] == b"\xff" * 120
 
 
-async def test_a_dialect_has_its_own_frames() -> None:
+async def test_a_carrier_has_its_own_frames() -> None:
     socket = Socket()
-    async with channel_on(socket, EXOTEL) as channel:
+    async with channel_on(socket, Exotel) as channel:
         channel.play(piece(200))
         await until(lambda: socket.kinds() == ["media", "mark"] * 2)
         assert socket.audio()[0] == piece(100).pcm
@@ -228,7 +276,7 @@ async def test_keys_come_with_their_time_and_in_order_with_the_voice() -> None:
 
 
 async def test_keys_may_be_something_that_the_caller_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_gather, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "KEY_PAUSE_SECONDS", 0.0)
     socket = Socket()
     async with channel_on(socket, parameters={"blab_keys": "answer"}) as channel:
         heard = await hear(channel, socket, {"event": "dtmf", "dtmf": {"digit": "4"}}, [])
@@ -238,6 +286,33 @@ async def test_keys_may_be_something_that_the_caller_says(monkeypatch: pytest.Mo
         AddItem("user", "(I pressed 4 on my telephone.)"),
         RequestResponse(),
     ]
+
+
+async def test_a_carrier_without_marks_and_json() -> None:
+    socket = Socket()
+    made = TelephonyChannel(socket, socket, Plain())  # type: ignore[arg-type]
+    async with made as channel:
+        channel.play(piece(20))  # before the start: nothing can be written yet
+        socket.say("start")
+        assert (await channel.started()).call_id == "c"
+        reading = asyncio.create_task(_drain(channel))
+        socket.say(b"\1\2" * 160, WSMsgType.BINARY)
+        socket.say("ping")
+        await until(lambda: socket.kinds() == ["answer"])
+        for _ in range(3):
+            channel.play(piece(15))
+        await until(lambda: socket.kinds() == ["answer"] + ["binary"] * 2)
+        assert channel.played() is None
+        await until(lambda: len(socket.sent) == 4)  # the last 5 ms, once the rest was played
+        assert socket.sent[3]["payload"][80:] == bytes(240)
+        channel.play(piece(20))
+        channel.flush()
+        await until(lambda: socket.kinds()[4:] == ["clear"])
+        channel.flush()
+        socket.say(b"", WSMsgType.CLOSE)
+        assert await reading == [b"\1\2" * 160]
+        await channel.close("ended")
+    assert socket.sent[5:] == [{"event": "hang_up", "reason": "ended"}]
 
 
 async def test_pings_are_answered_and_binary_is_a_fault() -> None:
@@ -291,7 +366,7 @@ async def test_one_that_is_full_of_faults_is_closed(monkeypatch: pytest.MonkeyPa
         assert await hear(channel, socket, 1, 2, 3) == []
     assert socket.close_code == 1008
     socket = Socket()
-    made = TelephonyChannel(socket, socket, TWILIO)  # type: ignore[arg-type]
+    made = TelephonyChannel(socket, socket, Twilio())  # type: ignore[arg-type]
     async with made as channel:
         for _ in range(3):
             socket.say([])
@@ -302,7 +377,7 @@ async def test_one_that_is_full_of_faults_is_closed(monkeypatch: pytest.MonkeyPa
 
 async def test_a_peer_that_leaves_before_start() -> None:
     socket = Socket()
-    made = TelephonyChannel(socket, None, TWILIO)  # type: ignore[arg-type]
+    made = TelephonyChannel(socket, None, Twilio())  # type: ignore[arg-type]
     async with made as channel:
         channel.play(piece(20))
         socket.say(b"", WSMsgType.CLOSE)
@@ -318,3 +393,24 @@ async def test_closing_says_why_once() -> None:
         await channel.close("server_shutdown")
         await channel.close("ended")
     assert socket.close_code == 1001
+
+
+def test_a_hash_ends_gathered_keys() -> None:
+    keys = KeyGather()
+    assert [keys.press(digit, 0.0) for digit in "17#2#"] == [None, None, "17#", None, "2#"]
+
+
+def test_a_pause_ends_gathered_keys() -> None:
+    keys = KeyGather()
+    assert keys.due(100.0) is None
+    keys.press("1", 10.0)
+    keys.press("2", 10.0 + KEY_PAUSE_SECONDS / 2)
+    assert keys.due(10.0 + KEY_PAUSE_SECONDS) is None
+    assert keys.due(10.0 + KEY_PAUSE_SECONDS * 1.5) == "12"
+    assert keys.due(100.0) is None
+
+
+def test_so_many_keys_are_gathered_at_most() -> None:
+    keys = KeyGather()
+    told = [keys.press("1", 0.0) for _ in range(MOST_KEYS + 1)]
+    assert told == [None] * (MOST_KEYS - 1) + ["1" * MOST_KEYS, None]

@@ -6,58 +6,62 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.channels.telephony.codecs import NAMES, BadAudio, StreamFormat
-from gateway.channels.telephony.dialect import Dialect
-from gateway.channels.telephony.exotel import EXOTEL
-from gateway.channels.telephony.telnyx import TELNYX
-from gateway.channels.telephony.twilio import SIGNALWIRE, TWILIO
+from gateway.channels.telephony.exotel import Exotel
+from gateway.channels.telephony.media_stream import MediaStream
+from gateway.channels.telephony.telnyx import Telnyx
+from gateway.channels.telephony.twilio import SignalWire, Twilio
 from media.formats import Encoding, samples_of
 from media.resample import resample
 from pipelines.engines.scripted.live import tone
 
-DIALECTS = (TWILIO, TELNYX, EXOTEL, SIGNALWIRE)
+CARRIERS = (Twilio, Telnyx, Exotel, SignalWire)
 FORMATS = sorted(
     {
         StreamFormat(name, rate)
-        for d in DIALECTS
-        for name, rates in d.rates.items()
+        for carrier in CARRIERS
+        for name, rates in carrier.rates.items()
         for rate in rates
     },
     key=lambda form: (form.name, form.rate),
 )
 
 
-@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
-def test_a_dialect_opens_every_format_it_names(dialect: Dialect) -> None:
-    assert {*dialect.encodings.values(), dialect.default} <= set(NAMES)
-    for encoding, name in dialect.encodings.items():
-        for rate in (None, *dialect.rates[name]):
-            form = dialect.format(encoding.upper(), rate)
+@pytest.mark.parametrize("carrier", CARRIERS, ids=lambda carrier: carrier.name)
+def test_a_carrier_opens_every_format_it_names(carrier: type[MediaStream]) -> None:
+    assert {*carrier.encodings.values(), carrier.default} <= set(NAMES)
+    for encoding, name in carrier.encodings.items():
+        for rate in (None, *carrier.rates[name]):
+            form = carrier.format_of(encoding.upper(), rate)
             assert form is not None
             assert form.name == name
-            assert dialect.answer(form).open().output_rate in (8_000, 16_000, 24_000, 48_000)
-    assert dialect.format("audio/mp3", None) is None
-    assert dialect.format(None, 11_025) is None
+            assert carrier.answer_to(form).open().output_rate in (8_000, 16_000, 24_000, 48_000)
+    assert carrier.format_of("audio/mp3", None) is None
+    assert carrier.format_of(None, 11_025) is None
 
 
 @pytest.mark.parametrize(
-    ("dialect", "encoding", "rate", "heard", "answered"),
+    ("carrier", "encoding", "rate", "heard", "answered"),
     [
-        (TWILIO, "audio/x-mulaw", 8_000, ("pcmu", 8_000), ("pcmu", 8_000)),
-        (TELNYX, "PCMA", 8_000, ("pcma", 8_000), ("pcmu", 8_000)),
-        (TELNYX, "L16", 16_000, ("l16", 16_000), ("l16", 16_000)),
-        (TELNYX, "G722", 8_000, ("g722", 8_000), ("g722", 8_000)),
-        (TELNYX, "OPUS", 48_000, ("opus", 48_000), ("opus", 48_000)),
-        (EXOTEL, "audio/x-raw", 24_000, ("l16", 24_000), ("l16", 24_000)),
-        (EXOTEL, None, None, ("l16", 8_000), ("l16", 8_000)),
-        (SIGNALWIRE, "audio/x-L16", 24_000, ("l16", 24_000), ("l16", 24_000)),
+        (Twilio, "audio/x-mulaw", 8_000, ("pcmu", 8_000), ("pcmu", 8_000)),
+        (Telnyx, "PCMA", 8_000, ("pcma", 8_000), ("pcmu", 8_000)),
+        (Telnyx, "L16", 16_000, ("l16", 16_000), ("l16", 16_000)),
+        (Telnyx, "G722", 8_000, ("g722", 8_000), ("g722", 8_000)),
+        (Telnyx, "OPUS", 48_000, ("opus", 48_000), ("opus", 48_000)),
+        (Exotel, "audio/x-raw", 24_000, ("l16", 24_000), ("l16", 24_000)),
+        (Exotel, None, None, ("l16", 8_000), ("l16", 8_000)),
+        (SignalWire, "audio/x-L16", 24_000, ("l16", 24_000), ("l16", 24_000)),
     ],
 )
 def test_a_stream_is_answered_in_kind(
-    dialect: Dialect, encoding: str, rate: int, heard: tuple[str, int], answered: tuple[str, int]
+    carrier: type[MediaStream],
+    encoding: str,
+    rate: int,
+    heard: tuple[str, int],
+    answered: tuple[str, int],
 ) -> None:
-    form = dialect.format(encoding, rate)
+    form = carrier.format_of(encoding, rate)
     assert form == StreamFormat(*heard)
-    assert dialect.answer(form) == StreamFormat(*answered)
+    assert carrier.answer_to(form) == StreamFormat(*answered)
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.name}-{form.rate}")

@@ -1,11 +1,12 @@
-"""The playout clock of a carrier that returns marks: what the caller heard, never by wall time.
+"""How much a carrier has played: by the marks that it returns, or else by time.
 
-A mark sent behind audio comes back when that audio has been played, or when it was cleared; the
-two look alike. So every mark has a number, and ``clear`` remembers how far they had been given
-out: of those, whatever returns later was cleared and does not count as heard.
+A mark sent behind audio comes back when that audio has been played, or when it was cleared; the two
+look alike. So every mark has a number, and ``clear`` remembers how far they had been given out: of
+those, whatever returns later was cleared and does not count as heard. Where a carrier returns
+marks, wall time says nothing.
 
-Rules: positions are samples; heard ≤ marked ≤ sent. Cleared, ``sent`` falls back to ``heard``.
-A mark that returns vouches for the ones before it.
+Rules of ``MarkClock``: positions are samples; heard ≤ marked ≤ sent. Cleared, ``sent`` falls back
+to ``heard``. A mark that returns vouches for the ones before it.
 """
 
 from collections import deque
@@ -76,6 +77,26 @@ class MarkClock:
         self._cleared = self._given
         self._waiting.clear()
         self._sent = self._marked = self.heard
+
+
+class TimeClock:
+    """What a carrier without marks still has to play: it plays in real time, from when audio was
+    sent to it. Time (s) is an argument."""
+
+    def __init__(self) -> None:
+        self._silent_at = 0.0
+
+    def send(self, seconds: float, now: float) -> None:
+        """So much audio is on its way at ``now``."""
+        self._silent_at = max(self._silent_at, now) + seconds
+
+    def left(self, now: float) -> float:
+        """Seconds that the carrier still plays at ``now``."""
+        return max(0.0, self._silent_at - now)
+
+    def clear(self) -> None:
+        """What has not been played will never be."""
+        self._silent_at = 0.0
 
 
 def _number(name: str) -> int:

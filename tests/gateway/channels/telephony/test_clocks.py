@@ -1,10 +1,10 @@
-"""The playout clock: marks that were played count, marks that were cleared never do."""
+"""The playout clocks: marks that were played count, marks that were cleared never do."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.telephony.marks import MarkClock, Returned
+from gateway.channels.telephony.clocks import MarkClock, Returned, TimeClock
 
 
 def sent(clock: MarkClock, samples: int) -> str:
@@ -51,6 +51,19 @@ def test_a_mark_that_was_never_given_out_means_nothing(name: str) -> None:
     sent(clock, 800)
     assert clock.returned(name) is Returned.UNKNOWN
     assert clock.heard == 0
+
+
+def test_without_marks_time_plays() -> None:
+    clock = TimeClock()
+    assert clock.left(5.0) == 0
+    clock.send(0.5, 5.0)
+    clock.send(0.25, 5.25)
+    assert clock.left(5.25) == 0.5
+    assert clock.left(6.0) == 0
+    clock.send(0.5, 7.0)
+    assert clock.left(7.125) == 0.375
+    clock.clear()
+    assert clock.left(7.125) == 0
 
 
 STEPS = st.lists(

@@ -1,0 +1,204 @@
+"""The seam between the telephony channel and a carrier: what one carrier's file has to hold.
+
+A carrier is one subclass of ``Carrier`` in one file, listed in ``CARRIERS`` of
+``gateway.calls.telephony``. The class proves opening requests (``verify``); an object of it reads
+and writes one stream, sans I/O. The channel owns everything else: the socket, its limits, the
+queue, pacing, the clock.
+
+Rules
+- A message is ``str`` where it is a text frame and ``bytes`` where it is a binary one, both ways.
+- ``parse`` returns events or raises ``WireFault``, whatever comes in; a message at fault changes
+  nothing. The audio that it yields is PCM16 mono at ``input_rate``, in order and without holes.
+- Formats are agreed when ``parse`` returns ``Started``; nothing is written before that.
+- ``media`` gets one frame of ``frame_ms`` at ``output_rate`` at a time, each once and in order.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar
+
+from media.formats import AudioFormat
+
+from .codecs import StreamFormat
+
+Message = str | bytes
+"""A text frame or a binary one."""
+MAX_ID_CHARS = 128
+USUAL_FORMAT = StreamFormat("pcmu", 8_000)
+
+
+# ---------------------------------------------------------------------- what a stream brings
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The stream has begun."""
+
+    stream_id: str
+    call_id: str
+    """The carrier's own; empty where it sent none."""
+    account_id: str
+    form: StreamFormat
+    """How the caller's audio is written."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What the customer sends along, as it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """The caller's next samples: PCM16 mono at the carrier's input rate, gaps filled."""
+
+    pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A key of the caller's telephone: 0-9, ``*``, ``#``, A-D."""
+
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class MarkReturned:
+    """A mark of ours came back: what stands before it was played, or cleared."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A message that the protocol wants sent back at once, such as a pong."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The stream has ended."""
+
+
+StreamEvent = Started | Heard | Pressed | MarkReturned | Answer | Stopped
+
+
+class WireFault(Exception):
+    """A message that cannot be taken; ``code`` is a constant without any of its content."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class UnsupportedFormat(WireFault):
+    """The stream's audio is in a format that is not spoken here: the call cannot go on."""
+
+
+# ---------------------------------------------------------------------- who sent the stream
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningRequest:
+    """The request that asks for the WebSocket, as far as a signature covers it."""
+
+    host: str
+    """Host and port as the carrier knows them: those of BLAB_PUBLIC_URL where it is set."""
+    path: str
+    """As it was sent, with its query."""
+    headers: Mapping[str, str]
+
+
+class Proof(Enum):
+    """What an opening request proves about its sender."""
+
+    VALID = "valid"
+    """It comes from the operator's account at the carrier."""
+    INVALID = "invalid"
+    """It is signed, but not as the secret would have it: another account's, or an attack."""
+    ABSENT = "absent"
+    """It is not signed."""
+
+
+class Clock(Enum):
+    """How the channel knows what the caller has heard."""
+
+    MARKS = "marks"
+    """The carrier returns each mark once the audio before it was played, or cleared."""
+    TIME = "time"
+    """The carrier reports nothing: audio is sent, and counted as heard, in real time."""
+
+
+# ---------------------------------------------------------------------- the carrier
+
+
+class Carrier(ABC):
+    """One carrier; an object of it is one stream."""
+
+    name: ClassVar[str]
+    """In addresses, logs and metrics, and the channel's name in the calls table."""
+    clock: ClassVar[Clock] = Clock.MARKS
+    lead_ms: ClassVar[int] = 1000
+    """How far audio is sent ahead of what was heard. What a carrier cannot clear, the caller still
+    hears after interrupting: keep it short there."""
+    subprotocol: ClassVar[str | None] = None
+    """Echoed in the handshake, for carriers that insist on one."""
+    secret_setting: ClassVar[str] = ""
+    """The setting that holds the secret for ``verify``; empty where streams are not signed."""
+    frame_ms: int = 20
+    """Length of one outgoing frame; final with ``Started``."""
+
+    def __init__(self, form: StreamFormat = USUAL_FORMAT) -> None:
+        """``form``: how audio is written where the stream's start does not say."""
+        self._agree(form, form)
+
+    def _agree(self, heard: StreamFormat, answer: StreamFormat) -> None:
+        """Take the stream's formats: of the caller's audio, and of what is sent back."""
+        self._decoder = heard.open()
+        self._encoder = answer.open()
+
+    @property
+    def input_rate(self) -> int:
+        """Hz of the samples in ``Heard``; final with ``Started``."""
+        return self._decoder.input_rate
+
+    @property
+    def output_rate(self) -> int:
+        """Hz of the samples that ``media`` takes; final with ``Started``."""
+        return self._encoder.output_rate
+
+    @property
+    def format(self) -> AudioFormat:
+        """How outgoing audio is written, as the session object says it."""
+        return self._encoder.format
+
+    @classmethod
+    def verify(cls, request: OpeningRequest, secret: str) -> Proof:  # noqa: ARG003
+        """What ``request`` proves, given the value of ``secret_setting``."""
+        return Proof.ABSENT
+
+    @abstractmethod
+    def parse(self, message: Message) -> list[StreamEvent]:
+        """The events of one message; raises WireFault."""
+
+    @abstractmethod
+    def media(self, pcm: bytes) -> Message:
+        """One frame of audio for the caller (PCM16 mono at ``output_rate``)."""
+
+    def mark(self, name: str) -> Message:
+        """To be returned as ``MarkReturned`` when what stands before it has been played.
+
+        Only for carriers with ``Clock.MARKS``; ``name`` is short and printable."""
+        raise NotImplementedError(f"{self.name} returns no marks: {name}")
+
+    def clear(self) -> Message | None:
+        """Has the carrier forget all audio that it has not played; None where it cannot."""
+        return None
+
+    def hang_up(self, reason: str) -> Message | None:  # noqa: ARG002
+        """The last message before the socket is closed; None where the close says it all."""
+        return None
+
+
+def is_id(text: str) -> bool:
+    """Whether a carrier's identifier may be logged, stored and sent back."""
+    return 0 < len(text) <= MAX_ID_CHARS and text.isprintable()
