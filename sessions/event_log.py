@@ -1,6 +1,6 @@
 """A call as its event log: JSON lines from which the core can be run again.
 
-First a header ``{"log": "blab-call", "version": 1, "call_id", "started_at", "config"}``, then one
+First a header ``{"log": "blab-call", "version": 2, "call_id", "started_at", "config"}``, then one
 line per step of the core, ``{"t": now, "e": event type, …its fields…, "d": digest}``, last
 ``{"end": number of steps}``. ``t`` is the core's clock in seconds, exactly as it was given; ``d``
 says what the core ordered (``digest``), so that a replay can be verified. No audio is in a log,
@@ -34,7 +34,10 @@ from sessions.core.events import Event
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
+"""Of the names of events and their fields. Version 1 said ``RequestResponse``,
+``ReplyPiece`` and ``call_id`` for what is now ``RequestReply``, ``ReplyClause`` and
+``tool_use_id``; its logs cannot be replayed."""
 
 _KIND = "blab-call"
 _STEPS = 4_096
@@ -201,7 +204,8 @@ def _header(path: Path, plain: dict[str, Any]) -> dict[str, Any]:
         raise EventLogError(f"{path} is no event log of a call: its first line names none")
     if plain.get("version") != VERSION:
         raise EventLogError(
-            f"{path} has version {plain.get('version')!r}; this program reads version {VERSION}"
+            f"{path} was recorded in version {plain.get('version')!r} of the log format; this "
+            f"program reads version {VERSION}. Replay it with the release that recorded it."
         )
     try:
         return {

@@ -52,11 +52,11 @@ from sessions.core.config import SessionConfig
 from sessions.core.conversation import Conversation
 from sessions.core.events import (
     CallStarted,
-    CancelResponse,
     Event,
     HangUp,
     PlayoutPaused,
     PlayoutStopped,
+    RequestCancel,
     Tick,
 )
 from sessions.core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
@@ -270,8 +270,8 @@ class LiveSession:
                 self._tools.list(server)
             case RunTool():
                 self._tools.run(command)
-            case CancelTool(call_id):
-                self._tools.cancel(call_id)
+            case CancelTool(tool_use_id):
+                self._tools.cancel(tool_use_id)
             case ReleaseReply(reply):
                 self._playout.release(reply)
                 self._advance()
@@ -310,11 +310,11 @@ class LiveSession:
             order = self._reply[0]
             if order.config.output_audio and self._playout.sounding(order.reply):
                 # The reply in progress was made for the other rate.
-                self._events.append(CancelResponse())
+                self._events.append(RequestCancel())
 
     def _start_reply(self, order: StartReply) -> None:
         if not order.side:
-            self._playout.start(order.reply, order.response_id, order.item_id)
+            self._playout.start(order.reply, order.reply_id, order.item_id)
         task = ReplyTask(
             order,
             self._engines,

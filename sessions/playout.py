@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from media.echo import EchoDetector
 from media.formats import SAMPLE_BYTES, samples_of
-from sessions.core.events import Event, PieceStarted, PlayoutFinished
+from sessions.core.events import ClauseStarted, Event, PlayoutFinished
 
 from .channel import Channel, Piece
 
@@ -30,7 +30,7 @@ _SPECULATIVE_SECONDS = 4
 @dataclass(slots=True)
 class _Ledger:
     reply: int
-    response_id: str
+    reply_id: str
     item_id: str
     rate: int
     base: int
@@ -67,10 +67,10 @@ class Playout:
         self._ledger: _Ledger | None = None
         self._moved = asyncio.Event()
 
-    def start(self, reply: int, response_id: str, item_id: str) -> None:
+    def start(self, reply: int, reply_id: str, item_id: str) -> None:
         """Open the ledger of a new reply."""
         base = self._channel.played() or 0
-        self._ledger = _Ledger(reply, response_id, item_id, self._channel.output_rate, base)
+        self._ledger = _Ledger(reply, reply_id, item_id, self._channel.output_rate, base)
 
     def append(self, reply: int, pcm: bytes) -> None:
         """Take the audio of the reply's next piece (PCM16 at the channel's output rate)."""
@@ -216,12 +216,12 @@ class Playout:
         while ledger.pieces and ledger.pieces[0][0] <= ledger.sent:
             begun.append(ledger.pieces.popleft()[1])
         for part in _slices(ledger.chunks, ledger.sent, count):
-            self._channel.play(Piece(ledger.response_id, ledger.item_id, part))
+            self._channel.play(Piece(ledger.reply_id, ledger.item_id, part))
             if self._echo is not None:
                 self._echo.reference(part, ledger.rate)
         ledger.sent += count
         for piece in begun:
-            self._dispatch(PieceStarted(ledger.reply, piece))
+            self._dispatch(ClauseStarted(ledger.reply, piece))
 
 
 def _slices(chunks: deque[tuple[int, bytes]], start: int, count: int) -> list[memoryview]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from sessions.core.config import SessionConfig, TurnDetection, TurnMode
-from sessions.core.events import AddItem, CommitInput, Event, RequestResponse
+from sessions.core.events import AddItem, CommitInput, Event, RequestReply
 from sessions.core.items import Message
 
 from .channel import Piece, ServerEvent
@@ -55,7 +55,7 @@ class RecordedChannel:
             for start in range(0, len(pcm), _SLICE_BYTES):
                 yield pcm[start : start + _SLICE_BYTES]
             yield _told(CommitInput())
-        yield _told(RequestResponse())
+        yield _told(RequestReply())
         await self._turn.over.wait()
 
     def configure(self, config: SessionConfig) -> None:

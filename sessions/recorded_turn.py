@@ -11,7 +11,7 @@ from typing import Any
 
 from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig
-from sessions.core.events import Event, RequestResponse
+from sessions.core.events import Event, RequestReply
 from sessions.core.notices import (
     Fault,
     InputCommitted,
@@ -69,7 +69,7 @@ class RecordedTurn:
     ) -> Event:
         """The event that the message holds."""
         event: Event = message[EVENT]
-        self._ended = isinstance(event, RequestResponse)
+        self._ended = isinstance(event, RequestReply)
         return event
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:
@@ -85,8 +85,8 @@ class RecordedTurn:
                 self._text_came()
                 self._fail(Fault(notice.code, notice.message, server=True))
             case ReplyCreated():
-                self.response_id = self.response_id or notice.response_id
-            case ReplyDone(response_id=response_id) if response_id == self.response_id:
+                self.response_id = self.response_id or notice.reply_id
+            case ReplyDone(reply_id=reply_id) if reply_id == self.response_id:
                 self._replied = not self.over.is_set()
                 self.over.set()
             case Fault(server=True):

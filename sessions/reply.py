@@ -5,7 +5,7 @@ speaks. The queue and the playout's buffer hold the chat model back; a speculati
 further than a few seconds of audio before it is released.
 
 Rules
-- Every outcome is an event for the core (``ReplyPiece`` … then exactly one of ``ReplyGenerated``
+- Every outcome is an event for the core (``ReplyClause`` … then exactly one of ``ReplyGenerated``
   and ``ReplyFailed``, or neither when cancelled). Cancelling ``run`` stops the engines; the
   generators are closed before it returns.
 - Thoughts are no part of a reply; of a spoken one markup is neither (``spoken_form``).
@@ -37,10 +37,10 @@ from sessions.core.commands import StartReply
 from sessions.core.events import (
     ClauseReady,
     Event,
+    ReplyClause,
     ReplyFailed,
     ReplyGenerated,
-    ReplyPiece,
-    ToolCalled,
+    ToolUseRequested,
 )
 from sessions.core.items import Message
 from sessions.core.tools.tools import AUTO, REQUIRED, Tool
@@ -122,7 +122,7 @@ class ReplyTask:
         else:
             self._playout.complete(reply)
             for _, (name, arguments) in sorted(self._calls.items()):
-                self._dispatch(ToolCalled(reply, name, arguments or "{}"))
+                self._dispatch(ToolUseRequested(reply, name, arguments or "{}"))
             self._dispatch(
                 ReplyGenerated(reply, *self._usage, truncated=self._truncated, empty=self._empty)
             )
@@ -163,7 +163,7 @@ class ReplyTask:
             if self._said or blanks.strip():
                 text = blanks if self._said else blanks.lstrip()
                 self._said, blanks = True, ""
-                self._dispatch(ReplyPiece(self._order.reply, text, 0, self._rate))
+                self._dispatch(ReplyClause(self._order.reply, text, 0, self._rate))
 
     async def _write_clauses(self) -> None:
         self._form = SpokenForm()
@@ -293,14 +293,14 @@ class ReplyTask:
         order = self._order
         self._playout.append(order.reply, pcm)
         samples = len(pcm) // SAMPLE_BYTES
-        self._dispatch(ReplyPiece(order.reply, text, samples, self._rate, filler))
+        self._dispatch(ReplyClause(order.reply, text, samples, self._rate, filler))
         self._advance()
 
 
 def chat_message(message: Message) -> ChatMessage:
     """A line of the history, as the engines take it."""
-    calls = tuple(ChatToolCall(c.call_id, c.name, c.arguments) for c in message.calls)
-    return ChatMessage(message.role, message.content, calls, message.call_id)
+    calls = tuple(ChatToolCall(u.tool_use_id, u.name, u.arguments) for u in message.tool_uses)
+    return ChatMessage(message.role, message.content, calls, message.tool_use_id)
 
 
 def offer_of(tools: Sequence[Tool], choice: str) -> ToolOffer | None:

@@ -57,12 +57,12 @@ class Tools:
 
     def run(self, order: RunTool) -> None:
         """Carry out a call."""
-        task = self._calls[order.call_id] = self._spawn(self._run(order))
-        task.add_done_callback(lambda _: self._calls.pop(order.call_id, None))
+        task = self._calls[order.tool_use_id] = self._spawn(self._run(order))
+        task.add_done_callback(lambda _: self._calls.pop(order.tool_use_id, None))
 
-    def cancel(self, call_id: str) -> None:
+    def cancel(self, tool_use_id: str) -> None:
         """Stop a call; nothing comes of it any more."""
-        task = self._calls.pop(call_id, None)
+        task = self._calls.pop(tool_use_id, None)
         if task is not None:
             task.cancel()
 
@@ -92,7 +92,7 @@ class Tools:
             output, failed = str(error), True
         except TimeoutError:
             output, failed = "The tool did not answer in time.", True
-        self._dispatch(ToolReturned(order.call_id, output, failed))
+        self._dispatch(ToolReturned(order.tool_use_id, output, failed))
 
     async def _output(self, order: RunTool) -> str:
         runner, tool, server = self._runner, order.tool, order.server

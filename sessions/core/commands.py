@@ -61,7 +61,7 @@ class StartReply:
 
     turn: int
     reply: int
-    response_id: str
+    reply_id: str
     item_id: str
     history: tuple[Message, ...]
     config: SessionConfig
@@ -101,7 +101,7 @@ class ListTools:
 class RunTool:
     """Carry out a call; answer with ToolReturned. ``server``: an MCP tool's."""
 
-    call_id: str
+    tool_use_id: str
     arguments: str
     tool: Tool
     server: ToolServer | None
@@ -111,7 +111,7 @@ class RunTool:
 class CancelTool:
     """Stop carrying out the call; nothing is awaited of it any more."""
 
-    call_id: str
+    tool_use_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class SessionConfig:
     speech_model: str = "default"
     """Text-to-speech model id."""
     transcription_model: str = "default"
-    tells_transcripts: bool = True
+    publishes_transcripts: bool = True
     """False: the caller's words are understood and not told (``transcription: null``)."""
     noise_reduction: Literal["near_field", "far_field"] | None = None
     """Kept and told back; the audio is heard as it comes."""

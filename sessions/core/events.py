@@ -80,7 +80,7 @@ class ClauseReady:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyPiece:
+class ReplyClause:
     """A clause has been generated and, for audio replies, spoken into ``samples`` samples.
 
     Pieces arrive in order; ``text`` concatenates to the full reply. One clause may come as
@@ -95,7 +95,7 @@ class ReplyPiece:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCalled:
+class ToolUseRequested:
     """The reply calls a tool; ``arguments`` are whole, as the chat model wrote them."""
 
     reply: int
@@ -128,7 +128,7 @@ class ReplyFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class PieceStarted:
+class ClauseStarted:
     """The first sample of the reply's piece number ``piece`` (from 0) left for the caller."""
 
     reply: int
@@ -185,7 +185,7 @@ class ToolListFailed:
 class ToolReturned:
     """A call was carried out; ``failed``: ``output`` says why it was not."""
 
-    call_id: str
+    tool_use_id: str
     output: str
     failed: bool = False
 
@@ -242,7 +242,7 @@ class AddItem:
 class AddToolOutput:
     """The client brings the output of a call. ``after`` as in AddItem."""
 
-    call_id: str
+    tool_use_id: str
     output: str
     item_id: str | None = None
     after: str | None = None
@@ -250,10 +250,10 @@ class AddToolOutput:
 
 
 @dataclass(frozen=True, slots=True)
-class AddToolCall:
+class AddToolUse:
     """The client brings a call of an earlier conversation."""
 
-    call_id: str
+    tool_use_id: str
     name: str
     arguments: str
     item_id: str | None = None
@@ -297,7 +297,7 @@ class TruncateItem:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestResponse:
+class RequestReply:
     """The client asks for a reply now. None fields keep the session's values."""
 
     instructions: str | None = None
@@ -324,10 +324,10 @@ class RequestResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelResponse:
+class RequestCancel:
     """The client cancels the reply in progress (or the named one)."""
 
-    response_id: str | None = None
+    reply_id: str | None = None
     event_id: str | None = None
 
 
@@ -370,11 +370,11 @@ Event = (
     | TurnScored
     | TranscriptionFailed
     | ClauseReady
-    | ReplyPiece
-    | ToolCalled
+    | ReplyClause
+    | ToolUseRequested
     | ReplyGenerated
     | ReplyFailed
-    | PieceStarted
+    | ClauseStarted
     | PlayoutFinished
     | PlayoutPaused
     | PlayoutStopped
@@ -387,13 +387,13 @@ Event = (
     | ClearInput
     | AddItem
     | AddToolOutput
-    | AddToolCall
+    | AddToolUse
     | AnswerApproval
     | DeleteItem
     | RetrieveItem
     | TruncateItem
-    | RequestResponse
-    | CancelResponse
+    | RequestReply
+    | RequestCancel
     | ClearOutput
     | KeyPressed
     | InputEnded

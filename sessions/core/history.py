@@ -16,7 +16,7 @@ Rules
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .items import CallState, Item, Message
+from .items import Item, Message, ToolUseState
 
 MAXIMUM_MESSAGES = 24
 MAXIMUM_CHARACTERS = 6_000
@@ -46,7 +46,7 @@ class _Line:
     @property
     def size(self) -> int:
         return sum(
-            len(message.content) + sum(len(call.arguments) for call in message.calls)
+            len(message.content) + sum(len(use.arguments) for use in message.tool_uses)
             for message in self.messages
         )
 
@@ -121,27 +121,30 @@ def joined(messages: Iterable[Message], opening: str = CALL_BEGINS) -> tuple[Mes
 
 
 def _speaks(message: Message, role: str) -> bool:
-    return message.role == role and not message.calls
+    return message.role == role and not message.tool_uses
 
 
 def _lines(items: Sequence[Item]) -> tuple[list[_Line], tuple[str, ...]]:
     """The lines of ``items``, and the tools whose output arrived after the last of them."""
     outputs = {item.output[0]: item.output[1] for item in items if item.output is not None}
-    made = {i.call.call_id for i in items if i.call and i.state is not CallState.ASKED}
+    made = {
+        i.tool_use.tool_use_id for i in items if i.tool_use and i.state is not ToolUseState.ASKED
+    }
     names: dict[str, str] = {}
     lines: list[_Line] = []
     arrived: list[str] = []
     apart = True
     for item in items:
-        if item.call is not None:
-            call_id = item.call.call_id
-            asked = item.state is CallState.ASKED
-            if asked and call_id in made:
+        if item.tool_use is not None:
+            tool_use_id = item.tool_use.tool_use_id
+            asked = item.state is ToolUseState.ASKED
+            if asked and tool_use_id in made:
                 continue
-            output = outputs.get(call_id, UNAPPROVED if asked else PENDING)
-            said = Message("assistant", "", (item.call,)), Message("tool", output, call_id=call_id)
-            _append_call(lines, item.item_id, said, apart=apart)
-            names[call_id], apart = item.call.name, False
+            output = outputs.get(tool_use_id, UNAPPROVED if asked else PENDING)
+            used = Message("assistant", "", (item.tool_use,))
+            returned = Message("tool", output, tool_use_id=tool_use_id)
+            _append_tool_use(lines, item.item_id, used, returned, apart=apart)
+            names[tool_use_id], apart = item.tool_use.name, False
         elif item.output is not None:
             apart = True
             if name := names.get(item.output[0]):
@@ -152,22 +155,21 @@ def _lines(items: Sequence[Item]) -> tuple[list[_Line], tuple[str, ...]]:
     return lines, tuple(arrived)
 
 
-def _append_call(
-    lines: list[_Line], item_id: str, said: tuple[Message, Message], *, apart: bool
+def _append_tool_use(
+    lines: list[_Line], item_id: str, used: Message, returned: Message, *, apart: bool
 ) -> None:
-    """Add a call and its output, beside the calls of the same reply that directly precede it.
+    """Add a tool use and its output, beside those of the same reply that directly precede it.
 
-    ``apart``: it follows an output, which says of a call of an earlier conversation that another
-    reply made it."""
-    called, output = said
-    before = lines[-1].messages[0].calls if lines else ()
-    reply = called.calls[0].reply
+    ``apart``: it follows an output. A tool use of an earlier conversation (reply 0) that does was
+    another reply's."""
+    before = lines[-1].messages[0].tool_uses if lines else ()
+    reply = used.tool_uses[0].reply
     if not before or before[-1].reply != reply or (apart and not reply):
-        lines.append(_Line(item_id, said))
+        lines.append(_Line(item_id, (used, returned)))
         return
     first, *outputs = lines[-1].messages
-    first = replace(first, calls=(*before, *called.calls))
-    lines[-1] = _Line(lines[-1].item_id, (first, *outputs, output))
+    first = replace(first, tool_uses=(*before, *used.tool_uses))
+    lines[-1] = _Line(lines[-1].item_id, (first, *outputs, returned))
 
 
 def _cut(lines: list[_Line], since: str) -> list[_Line]:

@@ -20,12 +20,12 @@ class ReplyStatus(StrEnum):
 class Message:
     """One line of the history given to the chat model.
 
-    ``calls``: what the assistant called here; ``call_id``: whose output a tool's line is."""
+    ``tool_uses``: the assistant's here; ``tool_use_id``: whose output a tool's line is."""
 
     role: Role | Literal["tool"]
     content: str
-    calls: tuple["ToolCall", ...] = ()
-    call_id: str = ""
+    tool_uses: tuple["ToolUse", ...] = ()
+    tool_use_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class PromptLine:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A call of a tool. ``label``: of the server that carries it out; empty: the client does."""
+class ToolUse:
+    """One use of a tool. ``label``: of the server that carries it out; empty: the client does."""
 
-    call_id: str
+    tool_use_id: str
     name: str
     arguments: str
     label: str = ""
@@ -52,11 +52,11 @@ class ToolCall:
     """Number of the reply that made it; 0: one of an earlier conversation."""
 
 
-class CallState(StrEnum):
-    """What has become of a call of ours."""
+class ToolUseState(StrEnum):
+    """What has become of a tool use that the server carries out."""
 
     ASKED = "asked"
-    """The client has been asked for its approval; the call itself follows as an item of its own."""
+    """The client has been asked for its approval; the use itself follows as an item of its own."""
     MADE = "made"
     RETURNED = "returned"
     FAILED = "failed"
@@ -77,18 +77,18 @@ class Item:
     filler: int = 0
     """Characters at the beginning of ``text`` that are a filler: heard, and no part of the
     answer."""
-    call: ToolCall | None = None
-    """The item is this call."""
-    state: CallState = CallState.MADE
+    tool_use: ToolUse | None = None
+    """The item is this use of a tool."""
+    state: ToolUseState = ToolUseState.MADE
     output: tuple[str, str] | None = None
-    """(call id, output): what came of that call. A call of ours has its own in itself."""
+    """(tool use id, output). A tool use that the server carried out has its own here."""
     approval: tuple[str, bool] | None = None
     """(approval request's item id, approved): the client's answer."""
 
     @property
     def says(self) -> bool:
         """Whether it is a message, and no matter of tools."""
-        return self.call is None and self.output is None and self.approval is None
+        return self.tool_use is None and self.output is None and self.approval is None
 
     def named(self, item_id: str) -> "Item":
         """The same under another id."""

@@ -20,7 +20,7 @@ class Moments:
         """Another reply is made for the turn: the stages of the one before do not count."""
         self.clause = self.audio = self.sent = None
 
-    def latency(self, turn: int, response_id: str) -> Latency | None:
+    def latency(self, turn: int, reply_id: str) -> Latency | None:
         """The stages end to end; None where the turn had no speech or nothing was sent."""
         if self.speech_end is None or self.sent is None:
             return None
@@ -33,7 +33,7 @@ class Moments:
         endpointing, stt, llm, tts, gateway = stages
         return Latency(
             turn,
-            response_id,
+            reply_id,
             endpointing_ms=endpointing,
             stt_ms=stt,
             llm_ms=llm,

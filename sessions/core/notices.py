@@ -117,7 +117,7 @@ class ItemTruncated:
 class ReplyCreated:
     """A reply is let out."""
 
-    response_id: str
+    reply_id: str
     item_id: str
     output_audio: bool
     max_output_tokens: int | None = None
@@ -130,7 +130,7 @@ class ReplyCreated:
 class ReplyItemAdded:
     """The reply begins to say something: its message stands in the history."""
 
-    response_id: str
+    reply_id: str
     item_id: str
     previous_item_id: str | None
     output_audio: bool
@@ -138,7 +138,7 @@ class ReplyItemAdded:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplyCall:
+class ReplyToolUse:
     """A call that a reply ended in. ``index``: its place among the reply's items."""
 
     item: Item
@@ -150,7 +150,7 @@ class ReplyCall:
 class ReplyText:
     """More text of the reply; for an audio reply its audio is on the way."""
 
-    response_id: str
+    reply_id: str
     item_id: str
     delta: str
     output_audio: bool
@@ -162,7 +162,7 @@ class ReplyDone:
 
     What was generated and never left is in ``RecordTurn`` only."""
 
-    response_id: str
+    reply_id: str
     item_id: str
     status: ReplyStatus
     reason: str | None
@@ -173,7 +173,7 @@ class ReplyDone:
     completion_tokens: int = 0
     code: str | None = None
     message: str | None = None
-    calls: tuple[ReplyCall, ...] = ()
+    tool_uses: tuple[ReplyToolUse, ...] = ()
     audio_seconds: float = 0.0
     """Of speech that was made for it, heard or not."""
 
@@ -210,7 +210,7 @@ class ToolListing:
 class PlayoutBegan:
     """The caller begins to hear the reply."""
 
-    response_id: str
+    reply_id: str
     item_id: str
 
 
@@ -218,7 +218,7 @@ class PlayoutBegan:
 class PlayoutHeld:
     """Playout was paused: the caller seems to interrupt."""
 
-    response_id: str
+    reply_id: str
     item_id: str
     audio_end_ms: int
 
@@ -227,7 +227,7 @@ class PlayoutHeld:
 class PlayoutResumed:
     """The interruption was none; playout goes on where it stopped."""
 
-    response_id: str
+    reply_id: str
     item_id: str
 
 
@@ -235,7 +235,7 @@ class PlayoutResumed:
 class PlayoutEnded:
     """The caller has heard the reply to its end."""
 
-    response_id: str
+    reply_id: str
     item_id: str
 
 
@@ -243,7 +243,7 @@ class PlayoutEnded:
 class PlayoutCleared:
     """What was not heard of the reply will never be."""
 
-    response_id: str
+    reply_id: str
     item_id: str
 
 
@@ -271,7 +271,7 @@ class Latency:
     that speculation hid behind an earlier stage counts as 0."""
 
     turn: int
-    response_id: str
+    reply_id: str
     endpointing_ms: int
     """From the caller's last sample of speech to the decision that the turn is over."""
     stt_ms: int

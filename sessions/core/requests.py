@@ -14,14 +14,14 @@ from .call import Call
 from .config import SessionKind, TurnMode
 from .events import (
     AddItem,
-    CancelResponse,
     ClearInput,
     ClearOutput,
     CommitInput,
     ConfigureSession,
     DeleteItem,
     KeyPressed,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     RetrieveItem,
     TruncateItem,
 )
@@ -50,7 +50,7 @@ class ClientRequests:
         self._replies = replies
         self._turns = turns
         self._side = side
-        self._held: tuple[RequestResponse, Utterance | None] | None = None
+        self._held: tuple[RequestReply, Utterance | None] | None = None
         """A reply that was asked for while the caller spoke, and the turn that it answers too."""
 
     def configure(self, event: ConfigureSession) -> None:
@@ -147,7 +147,7 @@ class ClientRequests:
         elif was_current:
             self._after_cancel()
 
-    def respond(self, event: RequestResponse) -> None:
+    def respond(self, event: RequestReply) -> None:
         """Answer now."""
         call = self._call
         if not self._may_answer(event):
@@ -184,7 +184,7 @@ class ClientRequests:
         self._replies.start(call.next_turn(), typed, moments, config=config, request=event)
         self._replies.release()
 
-    def _hold(self, event: RequestResponse) -> None:
+    def _hold(self, event: RequestReply) -> None:
         """The caller speaks: what they are saying is answered, too, once it is said.
 
         Without turn detection nothing else would end the turn, so the request does."""
@@ -216,7 +216,7 @@ class ClientRequests:
             self._held = None
             self.respond(event)
 
-    def _may_answer(self, event: RequestResponse) -> bool:
+    def _may_answer(self, event: RequestReply) -> bool:
         """Refuse what no reply can be made of."""
         call = self._call
         if call.config.kind is SessionKind.TRANSCRIPTION:
@@ -233,7 +233,7 @@ class ClientRequests:
                 return False
         return True
 
-    def _write_beside(self, event: RequestResponse) -> None:
+    def _write_beside(self, event: RequestReply) -> None:
         if not self._side.full:
             self._side.start(event)
             return
@@ -244,10 +244,10 @@ class ClientRequests:
             event_id=event.event_id,
         )
 
-    def cancel(self, event: CancelResponse) -> None:
+    def cancel(self, event: RequestCancel) -> None:
         """Stop the reply in progress."""
         call, reply = self._call, self._replies.current
-        asked = event.response_id
+        asked = event.reply_id
         if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
             return
         speculative = reply is not None and not reply.released
@@ -255,9 +255,9 @@ class ClientRequests:
             self._forget_held()
             return
         if (
-            call.state not in (State.THINKING, State.SPEAKING, State.BARGE_IN, State.CALLING)
+            call.state not in (State.THINKING, State.SPEAKING, State.BARGE_IN, State.USING_TOOLS)
             or speculative
-            or (asked is not None and (reply is None or reply.response_id != asked))
+            or (asked is not None and (reply is None or reply.reply_id != asked))
         ):
             call.refuse(
                 "response_cancel_not_active",
@@ -302,7 +302,7 @@ class ClientRequests:
     def _after_cancel(self) -> None:
         if self._call.state is State.BARGE_IN:
             self._turns.yield_floor()
-        elif self._call.state in (State.THINKING, State.SPEAKING, State.CALLING):
+        elif self._call.state in (State.THINKING, State.SPEAKING, State.USING_TOOLS):
             self._call.move(Trigger.REPLY_ENDED)
 
     def _speaks(self, item_id: str) -> bool:

@@ -6,7 +6,7 @@
     THINKING      the turn is over (or a reply was asked for) and nothing is audible yet
     SPEAKING      the caller hears the reply
     BARGE_IN      the caller speaks over the reply; playout is paused, undecided
-    CALLING       tools are at work, and nobody speaks
+    USING_TOOLS     tools are at work, and nobody speaks
     CLOSED        the end; absorbing
 
 Rules: a trigger that the table does not name for the present state is a programming error and
@@ -26,7 +26,7 @@ class State(StrEnum):
     THINKING = "thinking"
     SPEAKING = "speaking"
     BARGE_IN = "barge_in"
-    CALLING = "calling"
+    USING_TOOLS = "using_tools"
     CLOSED = "closed"
 
 
@@ -44,7 +44,7 @@ class Trigger(StrEnum):
     BARGE_IN_SUSPECTED = "barge-in suspected"
     BARGE_IN_CONFIRMED = "barge-in confirmed"
     BARGE_IN_REFUTED = "barge-in refuted"
-    TOOLS_CALLED = "tools called"
+    TOOLS_STARTED = "tools started"
     CALL_ENDED = "call ended"
 
 
@@ -61,7 +61,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = {
     State.LISTENING: {
         Trigger.SPEECH_STARTED: State.USER_SPEAKING,
         Trigger.REPLY_REQUESTED: State.THINKING,
-        Trigger.TOOLS_CALLED: State.CALLING,
+        Trigger.TOOLS_STARTED: State.USING_TOOLS,
         Trigger.CALL_ENDED: State.CLOSED,
     },
     State.USER_SPEAKING: {
@@ -92,7 +92,7 @@ TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = {
         Trigger.BARGE_IN_REFUTED: State.SPEAKING,
         Trigger.CALL_ENDED: State.CLOSED,
     },
-    State.CALLING: {
+    State.USING_TOOLS: {
         Trigger.REPLY_REQUESTED: State.THINKING,
         Trigger.SPEECH_STARTED: State.USER_SPEAKING,
         Trigger.REPLY_ENDED: State.LISTENING,

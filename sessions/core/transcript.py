@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import takewhile
 
 from .history import ANSWER_NOW, History, history, joined, words_of_item
-from .items import CallState, Item, Message, PromptLine
+from .items import Item, Message, PromptLine, ToolUseState
 
 MAXIMUM_ITEMS = 1_000
 
@@ -94,28 +94,30 @@ class Transcript:
         index = self._order.index(item_id)
         return item, self._order[index - 1] if index else None
 
-    def settle_call(self, item_id: str, output: str, *, failed: bool) -> None:
-        """Give a call of ours its output, which is the newest thing now; raises UnknownItem."""
+    def settle_tool_use(self, item_id: str, output: str, *, failed: bool) -> None:
+        """Give a tool use of the server's its output, and move it to the end; raises
+        UnknownItem."""
         item = self.get(item_id)
-        state = CallState.FAILED if failed else CallState.RETURNED
-        answered = (item.call.call_id if item.call else "", output)
-        self._items[item_id] = replace(item, state=state, output=answered)
+        state = ToolUseState.FAILED if failed else ToolUseState.RETURNED
+        returned = (item.tool_use.tool_use_id if item.tool_use else "", output)
+        self._items[item_id] = replace(item, state=state, output=returned)
         self._order.remove(item_id)
         self._order.append(item_id)
 
-    def has_call(self, call_id: str) -> bool:
-        """Whether a call of that id stands here."""
-        return any(item.call is not None and item.call.call_id == call_id for item in self)
+    def has_tool_use(self, tool_use_id: str) -> bool:
+        """Whether there is a tool use of that id."""
+        return any(item.tool_use and item.tool_use.tool_use_id == tool_use_id for item in self)
 
-    def open_call(self, call_id: str) -> Item | None:
-        """The client's call of that id, where it has no output yet."""
-        made = None
+    def open_tool_use(self, tool_use_id: str) -> Item | None:
+        """The client's tool use of that id, where it has no output yet."""
+        found = None
         for item in self:
-            if item.output is not None and item.output[0] == call_id:
+            use = item.tool_use
+            if item.output is not None and item.output[0] == tool_use_id:
                 return None
-            if item.call is not None and item.call.call_id == call_id and not item.call.label:
-                made = item
-        return made
+            if use is not None and use.tool_use_id == tool_use_id and not use.label:
+                found = item
+        return found
 
     def delete(self, item_id: str) -> None:
         """Remove an item; raises UnknownItem."""

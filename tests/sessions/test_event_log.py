@@ -18,7 +18,7 @@ from sessions.core.events import (
     ConfigureSession,
     Event,
     HangUp,
-    RequestResponse,
+    RequestReply,
     TurnScored,
     VoiceWindow,
 )
@@ -47,7 +47,7 @@ def test_a_log_reads_as_it_was_written(tmp_path: Path) -> None:
         (AddItem("user", "Grüße\n", None, "root"), 2e9),
         (ConfigureSession(SessionConfig(), "e"), 3e9),
         (ConfigureSession(SessionConfig(SessionKind.TRANSCRIPTION, truncation=0.5)), 4e9),
-        (RequestResponse(prompt=LINES, metadata=(("a", "b"),), out_of_band=True), 5e9),
+        (RequestReply(prompt=LINES, metadata=(("a", "b"),), out_of_band=True), 5e9),
     ]
     recorded = read_event_log(written(tmp_path / "log", *events))
     assert (recorded.call_id, recorded.config, recorded.complete) == ("c1", CONFIG, True)
@@ -143,8 +143,9 @@ def test_a_log_that_was_cut_off_is_read_to_there(tmp_path: Path) -> None:
         (0, b"RIFF....WAVE", "line 1 is no JSON object"),
         (0, b"[]", "line 1 is no JSON object"),
         (0, b"{}", "no event log of a call"),
+        (0, b'{"log":"blab-call","version":1}', "version 1 of the log format"),
         (0, b'{"log":"blab-call","version":99}', "version 99"),
-        (0, b'{"log":"blab-call","version":1}', "the header is damaged"),
+        (0, b'{"log":"blab-call","version":2}', "the header is damaged"),
         (1, b'{"t":1.0,"e":"HangUp","reason"', "line 2 is no JSON object"),
         (1, b'{"t":1.0,"e":"\xff","reason":""}', "line 2"),
         (1, b'{"t":"x","e":"HangUp","reason":""}', "line 2"),

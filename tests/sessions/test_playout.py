@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.core.events import Event, PieceStarted, PlayoutFinished
+from sessions.core.events import ClauseStarted, Event, PlayoutFinished
 from sessions.playout import Playout
 from tests.support.sessions.fake_channel import FakeChannel
 
@@ -45,7 +45,7 @@ async def test_runs_at_most_the_lead_ahead_and_follows_time() -> None:
     assert len(bench.channel.audio) == 3200 * 2  # 200 ms
     bench.playout.advance(10.1)
     assert len(bench.channel.audio) == 4800 * 2
-    assert bench.events == [PieceStarted(1, 0)]
+    assert bench.events == [ClauseStarted(1, 0)]
 
 
 async def test_finishes_when_the_last_sample_was_heard() -> None:
@@ -64,9 +64,9 @@ async def test_pieces_are_told_when_their_first_sample_leaves() -> None:
     await bench.speak(3200, pieces=3)
     bench.playout.release(1)
     bench.playout.advance(0.0)
-    assert bench.events == [PieceStarted(1, 0)]
+    assert bench.events == [ClauseStarted(1, 0)]
     bench.playout.advance(0.1)
-    assert bench.events == [PieceStarted(1, 0), PieceStarted(1, 1)]
+    assert bench.events == [ClauseStarted(1, 0), ClauseStarted(1, 1)]
 
 
 async def test_pause_flushes_and_resume_sends_the_unheard_part_again() -> None:

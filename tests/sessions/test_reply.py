@@ -14,13 +14,13 @@ from sessions.core.commands import StartReply
 from sessions.core.config import SessionConfig
 from sessions.core.events import (
     ClauseReady,
+    ClauseStarted,
     Event,
-    PieceStarted,
     PlayoutFinished,
+    ReplyClause,
     ReplyFailed,
     ReplyGenerated,
-    ReplyPiece,
-    ToolCalled,
+    ToolUseRequested,
 )
 from sessions.core.items import Message
 from sessions.core.tools.tools import Tool
@@ -41,7 +41,7 @@ class Maker:
         self.events: list[Event] = []
         self.channel = FakeChannel(RATE)
         self.playout = Playout(self.channel, self.events.append)
-        self.playout.start(order.reply, order.response_id, order.item_id)
+        self.playout.start(order.reply, order.reply_id, order.item_id)
         self.moves = 0
         self.task = ReplyTask(order, engines, self.playout, RATE, self.events.append, self._advance)
 
@@ -53,18 +53,18 @@ class Maker:
         """All it told, without the playout's own."""
         await asyncio.wait_for(self.task.run(), 5)
         self.assert_free()
-        return [e for e in self.events if not isinstance(e, PieceStarted | PlayoutFinished)]
+        return [e for e in self.events if not isinstance(e, ClauseStarted | PlayoutFinished)]
 
     def assert_free(self) -> None:
         assert (self.engines.chat_model.running, self.engines.voice.running) == (0, 0)
 
 
 def text_of(events: list[Event]) -> str:
-    return "".join(event.text for event in events if isinstance(event, ReplyPiece))
+    return "".join(event.text for event in events if isinstance(event, ReplyClause))
 
 
 def samples_in(events: list[Event]) -> int:
-    return sum(event.samples for event in events if isinstance(event, ReplyPiece))
+    return sum(event.samples for event in events if isinstance(event, ReplyClause))
 
 
 async def test_pieces_are_the_text_and_the_audio_in_order() -> None:
@@ -295,7 +295,7 @@ async def test_a_tool_call_alone_is_not_empty() -> None:
     order = replace(ORDER, tools=(Tool("look_up"),))
     maker = Maker(scripted_engines(answers=('...\nCALL look_up {"a": 1}',)), order)
     events = await maker.made()
-    assert events == [ToolCalled(1, "look_up", '{"a": 1}'), ReplyGenerated(1, 1, 1)]
+    assert events == [ToolUseRequested(1, "look_up", '{"a": 1}'), ReplyGenerated(1, 1, 1)]
 
 
 # ---------------------------------------------------------------------------- the clock
@@ -321,7 +321,7 @@ class Listener:
         )
 
     def _note(self, event: Event) -> None:
-        if isinstance(event, ReplyPiece) and event.text:
+        if isinstance(event, ReplyClause) and event.text:
             self.heard.append(
                 (round(asyncio.get_running_loop().time() - self._start, 1), event.text)
             )

@@ -31,7 +31,7 @@ from media.formats import SAMPLE_BYTES, AudioFormat, samples_of
 from media.framing import Framer
 from sessions.channel import Piece, ServerEvent
 from sessions.core.config import SessionConfig
-from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestResponse
+from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestReply
 
 from .carrier import (
     Answer,
@@ -469,4 +469,4 @@ def _answer(keys: str | None) -> list[Event]:
     if keys is None:
         return []
     said = AddItem("user", f"(I pressed {keys} on my telephone.)")
-    return [ClearOutput(), said, RequestResponse()]
+    return [ClearOutput(), said, RequestReply()]

@@ -18,7 +18,7 @@ from pipelines.engines.chat.call_names import CallNames, NameFault
 from pipelines.ssrf import UrlRefused
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig
-from sessions.core.events import AddItem, RequestResponse
+from sessions.core.events import AddItem, RequestReply
 from sessions.engines import names_of
 
 from .fields import Fields
@@ -29,7 +29,7 @@ FREE = frozenset(
         "output_format",
         "turn_detection",
         "noise_reduction",
-        "tells_transcripts",
+        "publishes_transcripts",
         "output_audio",
         "speed",
         "truncation",
@@ -86,7 +86,7 @@ class SessionChecks:
         self._urls(given)
         self._names(given, after)
 
-    def response(self, given: Fields, config: SessionConfig, asked: RequestResponse) -> None:
+    def response(self, given: Fields, config: SessionConfig, asked: RequestReply) -> None:
         """A request for a reply in the session that ``config`` describes."""
         if self.locked:
             _refuse_overrides(given, config, asked)
@@ -139,7 +139,7 @@ def place_at_fault(given: Fields, fault: NameFault) -> str | None:
     return None
 
 
-def _refuse_overrides(given: Fields, config: SessionConfig, asked: RequestResponse) -> None:
+def _refuse_overrides(given: Fields, config: SessionConfig, asked: RequestReply) -> None:
     labels = tuple(server.label for server in config.servers)
     for name, wanted, held in (
         ("instructions", asked.instructions, config.instructions),

@@ -14,14 +14,14 @@ from sessions.channel import ClientFault, Parsed, Partly
 from sessions.core.config import SessionConfig, SessionKind
 from sessions.core.events import (
     AddItem,
-    CancelResponse,
     ClearInput,
     ClearOutput,
     CommitInput,
     ConfigureSession,
     DeleteItem,
     Event,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     RetrieveItem,
     TruncateItem,
 )
@@ -79,7 +79,7 @@ def _check(fields: Fields, config: SessionConfig, parsed: Parsed, checks: Sessio
     match parsed.event if isinstance(parsed, Partly) else parsed:
         case ConfigureSession(config=after):
             checks.session(fields.need_child("session"), config, after)
-        case RequestResponse() as asked if (given := fields.child("response")) is not None:
+        case RequestReply() as asked if (given := fields.child("response")) is not None:
             checks.response(given, config, asked)
         case AddItem() as item:
             checks.item(fields.need_child("item"), item)
@@ -152,7 +152,7 @@ def _response_create(fields: Fields, event_id: str | None, config: SessionConfig
 
 def _response_cancel(fields: Fields, event_id: str | None, _config: SessionConfig) -> Event:
     fields.only((*_ENVELOPE, "response_id"))
-    return CancelResponse(fields.text("response_id", max_chars=64) or None, event_id)
+    return RequestCancel(fields.text("response_id", max_chars=64) or None, event_id)
 
 
 _PARSERS: dict[str, _Parser] = {

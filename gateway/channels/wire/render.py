@@ -169,7 +169,9 @@ class Renderer:
                 del self._transcripts[next(iter(self._transcripts))]
             prefix = self._transcripts[notice.item_id] = StablePrefix()
         delta = prefix.advance(notice.text)
-        events = _transcript_delta(notice.item_id, delta) if self._config.tells_transcripts else []
+        events = (
+            _transcript_delta(notice.item_id, delta) if self._config.publishes_transcripts else []
+        )
         if "transcript.partial" in self._config.extensions:
             partial = {"item_id": notice.item_id, "text": notice.text}
             events.append({"type": "blab.transcript.partial"} | partial)
@@ -178,7 +180,7 @@ class Renderer:
     def _transcript_final(self, notice: TranscriptFinal) -> list[Body]:
         prefix = self._transcripts.pop(notice.item_id, None) or StablePrefix()
         self._heard_seconds += notice.seconds
-        if not self._config.tells_transcripts:
+        if not self._config.publishes_transcripts:
             return []
         return [
             *_transcript_delta(notice.item_id, prefix.finish(notice.text)),
@@ -193,7 +195,7 @@ class Renderer:
 
     def _transcript_failed(self, notice: TranscriptFailed) -> list[Body]:
         self._transcripts.pop(notice.item_id, None)
-        if not self._config.tells_transcripts:
+        if not self._config.publishes_transcripts:
             return []
         return [
             {
@@ -243,7 +245,7 @@ class Renderer:
         added = self._messages.pop(notice.item_id, None)
         heard: Body = {
             "type": "blab.playout.heard",
-            "response_id": notice.response_id,
+            "response_id": notice.reply_id,
             "item_id": notice.item_id,
             "text": notice.text,
             "heard": notice.heard,
@@ -258,8 +260,8 @@ class Renderer:
         standard = _STANDARD_PLAYOUT.get(type(notice))
         if standard is not None and self._playout_events:
             kind = f"output_audio_buffer.{standard}"
-            events.append({"type": kind, "response_id": notice.response_id})
-        own: Body = {"type": f"blab.playout.{_OWN_PLAYOUT[type(notice)]}"} | asdict(notice)
+            events.append({"type": kind, "response_id": notice.reply_id})
+        own: Body = {"type": f"blab.playout.{_OWN_PLAYOUT[type(notice)]}"} | _fields(notice)
         return [*events, *self._if_asked("playout", own)]
 
     def _key_received(self, notice: KeyReceived) -> list[Body]:
@@ -282,7 +284,7 @@ class Renderer:
         return [{"type": "blab.pong", "ping_id": notice.ping_id}]
 
     def _latency(self, notice: Latency) -> list[Body]:
-        return self._if_asked("latency", {"type": "blab.latency"} | asdict(notice))
+        return self._if_asked("latency", {"type": "blab.latency"} | _fields(notice))
 
     def _fault(self, notice: Fault) -> list[Body]:
         return [fault_body(notice)]
@@ -296,6 +298,7 @@ _STANDARD_PLAYOUT: dict[type[Any], str] = {
     PlayoutEnded: "stopped",
     PlayoutCleared: "cleared",
 }
+
 _OWN_PLAYOUT: dict[type[Any], str] = {
     PlayoutBegan: "started",
     PlayoutHeld: "held",
@@ -303,6 +306,12 @@ _OWN_PLAYOUT: dict[type[Any], str] = {
     PlayoutEnded: "stopped",
     PlayoutCleared: "cleared",
 }
+
+
+def _fields(notice: _PlayoutNotice | Latency) -> Body:
+    """The notice's fields under the names that they have on the wire."""
+    fields = asdict(notice)
+    return {"response_id": fields.pop("reply_id")} | fields
 
 
 def fault_body(fault: Fault) -> Body:

@@ -41,8 +41,8 @@ def reply_item_added(notice: ReplyItemAdded) -> list[Body]:
     """response.output_item.added, conversation.item.added, response.content_part.added."""
     item = message(notice.item_id, "assistant", [], "in_progress")
     return [
-        *item_told("added", item, notice, notice.response_id),
-        _part_event("added", notice.response_id, notice.item_id, "", notice.output_audio),
+        *item_told("added", item, notice, notice.reply_id),
+        _part_event("added", notice.reply_id, notice.item_id, "", notice.output_audio),
     ]
 
 
@@ -68,7 +68,7 @@ def item_told(
 def reply_text(notice: ReplyText) -> list[Body]:
     """A delta of the transcript, or of the text."""
     kind = "output_audio_transcript" if notice.output_audio else "output_text"
-    address = _address(notice.response_id, notice.item_id)
+    address = _address(notice.reply_id, notice.item_id)
     return [{"type": f"response.{kind}.delta", "delta": notice.delta} | address]
 
 
@@ -87,7 +87,7 @@ def reply_done(
     status = "completed" if notice.status is ReplyStatus.COMPLETED else "incomplete"
     content = reply_content(notice.text, spoken=notice.output_audio)
     item = message(notice.item_id, "assistant", content, status)
-    calls = [render_tool_item(call.item) for call in notice.calls]
+    calls = [render_tool_item(use.item) for use in notice.tool_uses]
     ended = {
         "status": notice.status.value,
         "status_details": _status_details(notice),
@@ -96,7 +96,7 @@ def reply_done(
     }
     return [
         *(_message_done(notice, item, added) if added else []),
-        *(event for call in notice.calls for event in reply_call(call, notice.response_id)),
+        *(event for use in notice.tool_uses for event in reply_call(use, notice.reply_id)),
         {
             "type": "response.done",
             "response": _response(created, config, conversation_id) | ended,
@@ -105,7 +105,7 @@ def reply_done(
 
 
 def _message_done(notice: ReplyDone, item: Body, added: ReplyItemAdded) -> list[Body]:
-    address = _address(notice.response_id, notice.item_id)
+    address = _address(notice.reply_id, notice.item_id)
     if notice.output_audio:
         events: list[Body] = [
             {"type": "response.output_audio.done"} | address,
@@ -115,14 +115,14 @@ def _message_done(notice: ReplyDone, item: Body, added: ReplyItemAdded) -> list[
         events = [{"type": "response.output_text.done", "text": notice.text} | address]
     return [
         *events,
-        _part_event("done", notice.response_id, notice.item_id, notice.text, notice.output_audio),
-        *item_told("done", item, added, notice.response_id),
+        _part_event("done", notice.reply_id, notice.item_id, notice.text, notice.output_audio),
+        *item_told("done", item, added, notice.reply_id),
     ]
 
 
 def _response(created: ReplyCreated, config: SessionConfig, conversation_id: str) -> Body:
     response: Body = {
-        "id": created.response_id,
+        "id": created.reply_id,
         "object": "realtime.response",
         "conversation_id": conversation_id if created.in_conversation else None,
         "output_modalities": ["audio" if created.output_audio else "text"],

@@ -1,4 +1,4 @@
-"""``response.create``: what a client wants of one reply, read into a RequestResponse.
+"""``response.create``: what a client wants of one reply, read into a RequestReply.
 
 Rules
 - What is absent keeps the session's value. ``conversation: "none"`` makes a reply that becomes no
@@ -11,7 +11,7 @@ Rules
 
 from sessions.channel import Partly
 from sessions.core.config import SessionConfig
-from sessions.core.events import RequestResponse
+from sessions.core.events import RequestReply
 from sessions.core.items import PromptLine
 from sessions.core.tools.tools import Tool
 
@@ -39,14 +39,14 @@ _MAX_VALUE_CHARS = 512
 
 def parse_response(
     response: Fields | None, event_id: str | None, config: SessionConfig
-) -> RequestResponse | Partly:
+) -> RequestReply | Partly:
     """The reply that ``response`` asks for; raises ClientFault. Images in its input are left out
     and reported."""
     if response is None:
-        return RequestResponse(event_id=event_id)
+        return RequestReply(event_id=event_id)
     response.only(_KNOWN)
     refuse_prompt(response)
-    asked = RequestResponse(
+    asked = RequestReply(
         instructions=response.text("instructions"),
         output_audio=merge_modalities(response),
         max_output_tokens=merge_max_tokens(response),

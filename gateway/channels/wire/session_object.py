@@ -149,7 +149,7 @@ def _render_input(config: SessionConfig) -> dict[str, Any]:
     noise = config.noise_reduction
     return {
         "format": render_format(config.input_format),
-        "transcription": transcription if config.tells_transcripts else None,
+        "transcription": transcription if config.publishes_transcripts else None,
         "noise_reduction": {"type": noise} if noise else None,
         "turn_detection": render_turn_detection(config.turn_detection),
     }
@@ -285,7 +285,7 @@ def _merge_voice(fields: Fields, config: SessionConfig) -> SessionConfig:
 def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> SessionConfig:
     """Null: Blab hears in words all the same, and does not tell them."""
     if fields.is_null(name):
-        return replace(config, tells_transcripts=config.kind is SessionKind.TRANSCRIPTION)
+        return replace(config, publishes_transcripts=config.kind is SessionKind.TRANSCRIPTION)
     wanted = fields.child(name)
     if wanted is None:
         return config
@@ -296,7 +296,7 @@ def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> Se
     wanted.choice("delay", ("minimal", "low", "medium", "high", "xhigh"))
     return replace(
         config,
-        tells_transcripts=True,
+        publishes_transcripts=True,
         transcription_model=wanted.text("model", max_chars=256) or config.transcription_model,
         language=_language(wanted) or config.language,
     )

@@ -3,39 +3,39 @@
 import json
 from typing import Any
 
-from sessions.core.notices import ReplyCall, ToolBegun, ToolEnded, ToolListing
+from sessions.core.notices import ReplyToolUse, ToolBegun, ToolEnded, ToolListing
 
 from .tool_items import begun, render_tool_item
 
 Body = dict[str, Any]
 
 
-def reply_call(call: ReplyCall, response_id: str) -> list[Body]:
+def reply_call(use: ReplyToolUse, response_id: str) -> list[Body]:
     """A call among a reply's items: added, its arguments, done; of ours only until it begins."""
-    item = call.item
+    item = use.item
     whole, first = render_tool_item(item), begun(item)
-    place = {"response_id": response_id, "output_index": call.index}
+    place = {"response_id": response_id, "output_index": use.index}
     added: list[Body] = [
         {"type": "response.output_item.added", "item": first} | place,
-        _item("added", first, call.previous_item_id),
+        _item("added", first, use.previous_item_id),
     ]
     done: list[Body] = [{"type": "response.output_item.done", "item": whole} | place]
     kind = whole["type"]
-    if kind == "mcp_approval_request" or item.call is None:
-        return [*added, *done, _item("done", whole, call.previous_item_id)]
+    if kind == "mcp_approval_request" or item.tool_use is None:
+        return [*added, *done, _item("done", whole, use.previous_item_id)]
     address = place | {"item_id": item.item_id}
     if kind == "mcp_call":
         arguments = "response.mcp_call_arguments"
         ending: list[Body] = []
     else:
         arguments = "response.function_call_arguments"
-        address |= {"call_id": item.call.call_id}
-        ending = [_item("done", whole, call.previous_item_id)]
-    name = {"name": item.call.name} if kind == "function_call" else {}
+        address |= {"call_id": item.tool_use.tool_use_id}
+        ending = [_item("done", whole, use.previous_item_id)]
+    name = {"name": item.tool_use.name} if kind == "function_call" else {}
     return [
         *added,
-        {"type": f"{arguments}.delta", "delta": item.call.arguments} | address,
-        {"type": f"{arguments}.done", "arguments": item.call.arguments} | name | address,
+        {"type": f"{arguments}.delta", "delta": item.tool_use.arguments} | address,
+        {"type": f"{arguments}.done", "arguments": item.tool_use.arguments} | name | address,
         *done,
         *ending,
     ]

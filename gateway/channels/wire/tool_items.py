@@ -6,8 +6,8 @@ then ``blab.http``): clients take a ``function_call`` for their own.
 
 from typing import Any
 
-from sessions.core.events import AddToolCall, AddToolOutput, AnswerApproval
-from sessions.core.items import CallState, Item, ToolCall
+from sessions.core.events import AddToolOutput, AddToolUse, AnswerApproval
+from sessions.core.items import Item, ToolUse, ToolUseState
 
 from .fields import Fields
 
@@ -15,7 +15,7 @@ TOOL_ITEMS = ("function_call", "function_call_output", "mcp_approval_response")
 _MAX_OUTPUT_CHARS = 262_144
 _MAX_CALL_ID = 128
 
-ToolItemEvent = AddToolCall | AddToolOutput | AnswerApproval
+ToolItemEvent = AddToolUse | AddToolOutput | AnswerApproval
 
 
 def parse_tool_item(event: Fields, item: Fields, event_id: str | None) -> ToolItemEvent:
@@ -36,7 +36,7 @@ def parse_tool_item(event: Fields, item: Fields, event_id: str | None) -> ToolIt
             )
         case "function_call":
             item.only((*common, "call_id", "name", "arguments"))
-            return AddToolCall(
+            return AddToolUse(
                 item.need_text("call_id", max_chars=_MAX_CALL_ID),
                 item.need_text("name", max_chars=64),
                 item.need_text("arguments", max_chars=_MAX_OUTPUT_CHARS),
@@ -56,8 +56,8 @@ def parse_tool_item(event: Fields, item: Fields, event_id: str | None) -> ToolIt
 
 def render_tool_item(item: Item) -> dict[str, Any]:
     """A call, its output, or an approval."""
-    if item.call is not None:
-        return _call(item, item.call)
+    if item.tool_use is not None:
+        return _call(item, item.tool_use)
     if item.approval is not None:
         request_id, approve = item.approval
         return {
@@ -79,8 +79,8 @@ def render_tool_item(item: Item) -> dict[str, Any]:
 
 def is_open(item: Item) -> bool:
     """Whether it is a call of ours that has no output yet."""
-    ours = item.call is not None and bool(item.call.label)
-    return ours and item.state is CallState.MADE
+    ours = item.tool_use is not None and bool(item.tool_use.label)
+    return ours and item.state is ToolUseState.MADE
 
 
 def begun(item: Item) -> dict[str, Any]:
@@ -91,30 +91,30 @@ def begun(item: Item) -> dict[str, Any]:
     return told | {"arguments": ""} if told["type"] == "mcp_call" else told
 
 
-def _call(item: Item, call: ToolCall) -> dict[str, Any]:
-    if not call.label:
+def _call(item: Item, use: ToolUse) -> dict[str, Any]:
+    if not use.label:
         return {
             "id": item.item_id,
             "object": "realtime.item",
             "type": "function_call",
             "status": "completed",
-            "call_id": call.call_id,
-            "name": call.name,
-            "arguments": call.arguments,
+            "call_id": use.tool_use_id,
+            "name": use.name,
+            "arguments": use.arguments,
         }
     told = {
         "id": item.item_id,
-        "name": call.name,
-        "arguments": call.arguments,
-        "server_label": call.label,
+        "name": use.name,
+        "arguments": use.arguments,
+        "server_label": use.label,
     }
-    if item.state is CallState.ASKED:
+    if item.state is ToolUseState.ASKED:
         return told | {"type": "mcp_approval_request"}
     output = item.output[1] if item.output else None
-    failed = item.state is CallState.FAILED
+    failed = item.state is ToolUseState.FAILED
     return told | {
         "type": "mcp_call",
-        "approval_request_id": call.approval,
+        "approval_request_id": use.approval,
         "output": None if failed else output,
         "error": {"type": "tool_execution_error", "message": output} if failed else None,
     }

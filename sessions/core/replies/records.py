@@ -8,8 +8,8 @@ from media.formats import milliseconds_of, samples_of
 from sessions.core.call import Call
 from sessions.core.commands import RecordTurn
 from sessions.core.items import ReplyStatus
-from sessions.core.notices import ItemTruncated, PlayoutCleared, ReplyCall, ReplyDone
-from sessions.core.tools.tool_calls import ToolCalls
+from sessions.core.notices import ItemTruncated, PlayoutCleared, ReplyDone, ReplyToolUse
+from sessions.core.tools.tool_calls import ToolUses
 from sessions.core.transcript import UnknownItem
 
 from .reply import Reply
@@ -21,7 +21,7 @@ _REMEMBERED = 8
 class ReplyRecords:
     """Ends replies, and corrects the ended ones."""
 
-    def __init__(self, call: Call, tools: ToolCalls | None = None) -> None:
+    def __init__(self, call: Call, tools: ToolUses | None = None) -> None:
         """``tools``: who carries out what replies call; None: they call nothing."""
         self._call = call
         self._tools = tools
@@ -44,12 +44,12 @@ class ReplyRecords:
             call.tell(ItemTruncated(reply.item_id, end_ms, heard))
         self._settle_item(reply, told, None if heard == told and not cut else heard)
         failed = status is ReplyStatus.FAILED
-        calls: tuple[ReplyCall, ...] = ()
+        calls: tuple[ReplyToolUse, ...] = ()
         if self._tools is not None and status is ReplyStatus.COMPLETED:
             calls = self._tools.tell(reply, int(reply.announced))
         call.tell(
             ReplyDone(
-                reply.response_id,
+                reply.reply_id,
                 reply.item_id,
                 status,
                 reason,
@@ -59,13 +59,13 @@ class ReplyRecords:
                 *reply.usage,
                 code=reason if failed else None,
                 message=reply.message if failed else None,
-                calls=calls,
+                tool_uses=calls,
                 audio_seconds=reply.seconds if reply.config.output_audio else 0.0,
             )
         )
         cancelled = status is ReplyStatus.CANCELLED
         if cancelled and reply.audible:
-            call.tell(PlayoutCleared(reply.response_id, reply.item_id))
+            call.tell(PlayoutCleared(reply.reply_id, reply.item_id))
         self.record(reply, status, heard)
         if self._tools is not None:
             self._tools.begin(reply, calls)

@@ -17,21 +17,21 @@ from sessions.core.commands import CancelReply, ReleaseReply, StartReply, StopPl
 from sessions.core.config import SessionConfig
 from sessions.core.events import (
     ClauseReady,
-    PieceStarted,
+    ClauseStarted,
     PlayoutFinished,
     PlayoutStopped,
+    ReplyClause,
     ReplyFailed,
     ReplyGenerated,
-    ReplyPiece,
-    RequestResponse,
-    ToolCalled,
+    RequestReply,
+    ToolUseRequested,
 )
 from sessions.core.items import Item, Message, ReplyStatus
 from sessions.core.latency import Moments
 from sessions.core.notices import Fault, PlayoutBegan, PlayoutEnded, ReplyText
 from sessions.core.prompt import composed
 from sessions.core.states import State, Trigger
-from sessions.core.tools.tool_calls import ToolCalls
+from sessions.core.tools.tool_calls import ToolUses
 
 from .records import ReplyRecords
 from .reply import Reply, announcement, created, history_for
@@ -50,7 +50,7 @@ class Replies:
 
     def __init__(self, call: Call) -> None:
         self._call = call
-        self.tools = ToolCalls(call)
+        self.tools = ToolUses(call)
         self._records = ReplyRecords(call, self.tools)
         self.current: Reply | None = None
         self._stopping: dict[int, Reply] = {}
@@ -71,7 +71,7 @@ class Replies:
         extra: tuple[Message, ...] = (),
         config: SessionConfig | None = None,
         script: str | None = None,
-        request: RequestResponse | None = None,
+        request: RequestReply | None = None,
         rounds: int = 0,
     ) -> None:
         """Begin to generate a reply, speculatively: nothing leaves before ``release``.
@@ -86,7 +86,7 @@ class Replies:
             number=number,
             turn=turn,
             user_text=user_text,
-            response_id=f"resp_{call.call_id}_{number}",
+            reply_id=f"resp_{call.call_id}_{number}",
             item_id=f"{call.own_items}r{number}",
             config=config or call.config,
             moments=moments,
@@ -111,7 +111,7 @@ class Replies:
         )
         self.release()
 
-    def fits(self, config: SessionConfig, request: RequestResponse | None = None) -> bool:
+    def fits(self, config: SessionConfig, request: RequestReply | None = None) -> bool:
         """Whether the current reply is a speculation that would be ordered just so now."""
         reply = self.current
         return (
@@ -170,7 +170,7 @@ class Replies:
         if reply and reply.moments.clause is None:
             reply.moments.clause = reply.progress = self._call.now
 
-    def on_piece(self, event: ReplyPiece) -> None:
+    def on_piece(self, event: ReplyClause) -> None:
         """More of the reply exists."""
         reply = self._of(event.reply)
         if reply is None:
@@ -186,7 +186,7 @@ class Replies:
         if reply.released and not reply.config.output_audio:
             self._tell_text(reply, len(reply.pieces))
 
-    def on_piece_started(self, event: PieceStarted) -> None:
+    def on_piece_started(self, event: ClauseStarted) -> None:
         """A piece begins to be audible."""
         call = self._call
         reply = self._of(event.reply) or self._stopping.get(event.reply)
@@ -196,21 +196,21 @@ class Replies:
             reply.audible = True
             if call.state is State.THINKING and reply is self.current:
                 call.move(Trigger.REPLY_AUDIBLE)
-            call.tell(PlayoutBegan(reply.response_id, reply.item_id))
+            call.tell(PlayoutBegan(reply.reply_id, reply.item_id))
             reply.moments.sent = call.now
-            reply.latency = reply.moments.latency(reply.turn, reply.response_id)
+            reply.latency = reply.moments.latency(reply.turn, reply.reply_id)
             if reply.latency is not None:
                 call.tell(reply.latency)
         self._tell_text(reply, event.piece + 1)
         if reply is self.current:
             reply.progress = call.now
 
-    def on_tool_called(self, event: ToolCalled) -> None:
+    def on_tool_called(self, event: ToolUseRequested) -> None:
         """It calls a tool; the call is made when the reply has ended."""
         reply = self._of(event.reply)
         if reply is not None and not reply.generated:
             reply.progress = self._call.now
-            reply.calls.append((event.name, event.arguments))
+            reply.tool_uses.append((event.name, event.arguments))
 
     def on_generated(self, event: ReplyGenerated) -> None:
         """Nothing more will be generated."""
@@ -257,7 +257,7 @@ class Replies:
             self._records.finish(reply, ReplyStatus.FAILED, reply.reason, event.heard)
         else:
             self._records.finish(reply, *_outcome(reply), reply.spoken.samples)
-        call.tell(PlayoutEnded(reply.response_id, reply.item_id))
+        call.tell(PlayoutEnded(reply.reply_id, reply.item_id))
         if call.state in (State.SPEAKING, State.THINKING):
             call.move(Trigger.REPLY_ENDED)
             if reply.reason is not None:
@@ -322,7 +322,7 @@ class Replies:
             StartReply(
                 reply.turn,
                 reply.number,
-                reply.response_id,
+                reply.reply_id,
                 reply.item_id,
                 reply.history,
                 config,
@@ -373,7 +373,7 @@ class Replies:
         for text in reply.pieces[reply.told : upto]:
             if text:
                 self._call.tell(
-                    ReplyText(reply.response_id, reply.item_id, text, reply.config.output_audio)
+                    ReplyText(reply.reply_id, reply.item_id, text, reply.config.output_audio)
                 )
         reply.told = max(reply.told, min(upto, len(reply.pieces)))
 

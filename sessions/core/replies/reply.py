@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from sessions.core.config import SessionConfig
-from sessions.core.events import RequestResponse
+from sessions.core.events import RequestReply
 from sessions.core.items import Message
 from sessions.core.latency import Moments
 from sessions.core.notices import Latency, ReplyCreated, ReplyItemAdded
@@ -21,21 +21,21 @@ class Reply:
     number: int
     turn: int
     user_text: str
-    response_id: str
+    reply_id: str
     item_id: str
     config: SessionConfig
     moments: Moments
     progress: float
     """When it last came a step further."""
     script: str | None = None
-    request: RequestResponse | None = None
+    request: RequestReply | None = None
     """What the client asked for, where it did."""
     extra: tuple[Message, ...] = ()
     history: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
     """What it may call."""
-    calls: list[tuple[str, str]] = field(default_factory=list)
-    """(name, arguments) of what it calls."""
+    tool_uses: list[tuple[str, str]] = field(default_factory=list)
+    """(name, arguments) of each tool that it uses."""
     rounds: int = 0
     """How many replies in a row before it ended in calls."""
     announced: bool = False
@@ -89,7 +89,7 @@ def created(reply: Reply) -> ReplyCreated:
     """The notice that it is let out."""
     config, request = reply.config, reply.request
     return ReplyCreated(
-        reply.response_id,
+        reply.reply_id,
         reply.item_id,
         config.output_audio,
         config.max_output_tokens,
@@ -102,7 +102,7 @@ def created(reply: Reply) -> ReplyCreated:
 def announcement(reply: Reply, previous_item_id: str | None) -> ReplyItemAdded:
     """The notice that it begins to say something."""
     return ReplyItemAdded(
-        reply.response_id,
+        reply.reply_id,
         reply.item_id,
         previous_item_id,
         reply.config.output_audio,
@@ -122,7 +122,7 @@ def history_for(reply: Reply, transcript: Transcript) -> tuple[Message, ...]:
     return transcript.messages(instructions, reply.extra)
 
 
-def overridden(config: SessionConfig, request: RequestResponse | None) -> SessionConfig:
+def overridden(config: SessionConfig, request: RequestReply | None) -> SessionConfig:
     """The configuration of one reply: the session's, with the request's own wishes."""
     if request is None:
         return config

@@ -9,7 +9,7 @@ Rules
 
 from sessions.core.call import Call
 from sessions.core.commands import CancelReply, StartReply
-from sessions.core.events import ReplyFailed, ReplyGenerated, ReplyPiece, RequestResponse
+from sessions.core.events import ReplyClause, ReplyFailed, ReplyGenerated, RequestReply
 from sessions.core.items import ReplyStatus
 from sessions.core.latency import Moments
 from sessions.core.notices import ReplyText
@@ -36,7 +36,7 @@ class SideReplies:
         """Whether no more can be begun now."""
         return len(self._open) >= MOST
 
-    def start(self, request: RequestResponse) -> None:
+    def start(self, request: RequestReply) -> None:
         """Begin one and let it out."""
         call = self._call
         number = call.next_reply()
@@ -44,7 +44,7 @@ class SideReplies:
             number=number,
             turn=call.next_turn(),
             user_text="",
-            response_id=f"resp_{call.call_id}_{number}",
+            reply_id=f"resp_{call.call_id}_{number}",
             item_id=f"{call.own_items}r{number}",
             config=overridden(call.config, request),
             moments=Moments(),
@@ -58,7 +58,7 @@ class SideReplies:
             StartReply(
                 reply.turn,
                 number,
-                reply.response_id,
+                reply.reply_id,
                 reply.item_id,
                 reply.history,
                 reply.config,
@@ -67,10 +67,10 @@ class SideReplies:
         )
         call.tell(created(reply))
 
-    def cancel(self, response_id: str, reason: str) -> bool:
+    def cancel(self, reply_id: str, reason: str) -> bool:
         """Stop the one of that id; False where there is none."""
         for reply in self._open.values():
-            if reply.response_id == response_id:
+            if reply.reply_id == reply_id:
                 self._cancel(reply, reason)
                 return True
         return False
@@ -82,7 +82,7 @@ class SideReplies:
 
     # ------------------------------------------------------------------ results
 
-    def on_piece(self, event: ReplyPiece) -> None:
+    def on_piece(self, event: ReplyClause) -> None:
         """More of one is written."""
         reply = self._open.get(event.reply)
         if reply is None:
@@ -95,7 +95,7 @@ class SideReplies:
             reply.announced = True
             self._call.tell(announcement(reply, None))
         if event.text:
-            self._call.tell(ReplyText(reply.response_id, reply.item_id, event.text, False))
+            self._call.tell(ReplyText(reply.reply_id, reply.item_id, event.text, False))
 
     def on_generated(self, event: ReplyGenerated) -> None:
         """One is complete."""

@@ -2,7 +2,7 @@
 
 Rules
 - While tools are at work the reply goes on by itself once they have returned. That steps in only
-  where the call would rest otherwise, in LISTENING or CALLING; a filler is spoken once for each
+  where the call would rest otherwise, in LISTENING or USING_TOOLS; a filler is spoken once for each
   wait, after ``PATIENCE`` seconds of silence.
 - A chat model that has given no clause ``ANSWER_PATIENCE`` seconds after its reply was let out is
   covered by the same filler, spoken at the beginning of that very reply; once per turn, and not
@@ -51,11 +51,11 @@ class Continuations:
     def proceed(self) -> None:
         """Wait for the tools at work, or go on with what they brought."""
         call, tools = self._call, self._replies.tools
-        if call.state not in (State.LISTENING, State.CALLING):
+        if call.state not in (State.LISTENING, State.USING_TOOLS):
             return
         if tools.busy:
             if call.state is State.LISTENING:
-                call.move(Trigger.TOOLS_CALLED)
+                call.move(Trigger.TOOLS_STARTED)
             return
         onward, tools.continuation = tools.continuation, None
         if onward is not None:
@@ -65,7 +65,7 @@ class Continuations:
                 onward.turn, "", moments, config=onward.config, rounds=onward.rounds
             )
             self._replies.release()
-        elif call.state is State.CALLING:
+        elif call.state is State.USING_TOOLS:
             call.move(Trigger.REPLY_ENDED)
 
     def deadline(self) -> float | None:
@@ -83,7 +83,7 @@ class Continuations:
             or reply.script is not None
             or reply.generated
             or reply.moments.clause is not None
-            or bool(reply.pieces or reply.calls)
+            or bool(reply.pieces or reply.tool_uses)
             or reply.turn == self._filled_turn
             or filler_in(reply.config.language) is None
         ):
@@ -92,7 +92,7 @@ class Continuations:
 
     def _tool_deadline(self) -> float | None:
         since = self._replies.tools.since
-        if self._call.state is not State.CALLING or since is None or since == self._filled:
+        if self._call.state is not State.USING_TOOLS or since is None or since == self._filled:
             return None
         return since + PATIENCE
 

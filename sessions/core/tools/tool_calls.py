@@ -5,7 +5,7 @@ Rules
 - A client's function is told and no more: the client brings the output and asks for the reply.
 - Every other call is at work until it returns, its time is over, or it is given up; each of
   these gives it an output, so the history never holds a call without one.
-- While calls are at work the call does not rest (CALLING), and once all have returned the reply
+- While calls are at work the call does not rest (USING_TOOLS), and once all have returned the reply
   goes on by itself (``continuation``), ``MAXIMUM_ROUNDS`` times in a row with tools.
 - Words of the caller's that are answered meanwhile end the calls at work; a cough does not.
 """
@@ -16,8 +16,8 @@ from sessions.core.call import Call
 from sessions.core.commands import CancelTool, ListTools, RunTool
 from sessions.core.config import SessionConfig
 from sessions.core.events import AnswerApproval, ToolListFailed, ToolReturned, ToolsListed
-from sessions.core.items import CallState, Item, ToolCall
-from sessions.core.notices import Fault, ItemAdded, ReplyCall, ToolBegun, ToolEnded, ToolListing
+from sessions.core.items import Item, ToolUse, ToolUseState
+from sessions.core.notices import Fault, ItemAdded, ReplyToolUse, ToolBegun, ToolEnded, ToolListing
 from sessions.core.replies.reply import Reply
 from sessions.core.transcript import UnknownItem
 
@@ -25,7 +25,7 @@ from .tools import AUTO, NONE, ListedTool, Tool, ToolKind, ToolServer
 
 MAXIMUM_ROUNDS = 6
 """Replies in a row that may call tools; the next one has to speak."""
-MAXIMUM_CALLS = 8
+MAXIMUM_TOOL_USES = 8
 """Of one reply; more are not made."""
 GIVEN_UP = "Cancelled: the conversation went on before the tool had answered."
 TIMED_OUT = "The tool did not answer in time."
@@ -55,7 +55,7 @@ class Continuation:
     rounds: int
 
 
-class ToolCalls:
+class ToolUses:
     """The calls of one conversation."""
 
     def __init__(self, call: Call) -> None:
@@ -66,7 +66,7 @@ class ToolCalls:
         """Label -> item id, of the servers that are being asked for their tools."""
         self._lists = 0
         self._work: dict[str, _Work] = {}
-        self._asked: dict[str, tuple[ToolCall, Tool, Continuation]] = {}
+        self._asked: dict[str, tuple[ToolUse, Tool, Continuation]] = {}
         """Approval request's item id -> what waits for it."""
         self.continuation: Continuation | None = None
 
@@ -127,21 +127,21 @@ class ToolCalls:
 
     # ------------------------------------------------------------------ a reply's calls
 
-    def tell(self, reply: Reply, first_index: int) -> tuple[ReplyCall, ...]:
+    def tell(self, reply: Reply, first_index: int) -> tuple[ReplyToolUse, ...]:
         """Put the calls that ``reply`` ended in into the history, as they are to be told."""
         told = []
-        for number, (name, arguments) in enumerate(reply.calls[:MAXIMUM_CALLS]):
-            call_id = f"call_{reply.number}_{number}_{self._call.call_id}"
+        for number, (name, arguments) in enumerate(reply.tool_uses[:MAXIMUM_TOOL_USES]):
+            tool_use_id = f"call_{reply.number}_{number}_{self._call.call_id}"
             tool = _named(reply.tools, name)
             label = _UNKNOWN_LABEL if tool is None else tool.label
-            state = CallState.ASKED if tool and tool.ask else CallState.MADE
-            made = ToolCall(call_id, name, arguments, label, reply=reply.number)
-            item = Item(self._call.next_item_id(), "assistant", "", call=made, state=state)
+            state = ToolUseState.ASKED if tool and tool.ask else ToolUseState.MADE
+            made = ToolUse(tool_use_id, name, arguments, label, reply=reply.number)
+            item = Item(self._call.next_item_id(), "assistant", "", tool_use=made, state=state)
             previous = self._call.transcript.add(item)
-            told.append(ReplyCall(item, previous, first_index + number))
+            told.append(ReplyToolUse(item, previous, first_index + number))
         return tuple(told)
 
-    def begin(self, reply: Reply, calls: tuple[ReplyCall, ...]) -> None:
+    def begin(self, reply: Reply, calls: tuple[ReplyToolUse, ...]) -> None:
         """The reply's end has been told: carry out what is ours to carry out."""
         if not calls:
             return
@@ -151,7 +151,7 @@ class ToolCalls:
         onward = Continuation(reply.turn, config, reply.rounds + 1)
         waits = False
         for told in calls:
-            made = told.item.call
+            made = told.item.tool_use
             if made is None:
                 continue
             tool = _named(reply.tools, made.name)
@@ -188,7 +188,7 @@ class ToolCalls:
         call.tell(ItemAdded(answer, call.transcript.add(answer)))
         run_id = call.next_item_id()
         made = replace(made, approval=event.request_id)
-        item = Item(run_id, "assistant", "", call=made, state=CallState.MADE)
+        item = Item(run_id, "assistant", "", tool_use=made, state=ToolUseState.MADE)
         call.tell(ItemAdded(item, call.transcript.add(item)))
         if event.approve:
             self._run(made, tool, run_id, 0)
@@ -200,15 +200,15 @@ class ToolCalls:
 
     def on_returned(self, event: ToolReturned) -> None:
         """A call was carried out, or failed."""
-        work = self._work.pop(event.call_id, None)
+        work = self._work.pop(event.tool_use_id, None)
         if work is not None:
             self._end(work, event.output, failed=event.failed)
 
     def give_up(self) -> None:
         """The conversation goes on without what is at work."""
         self.continuation = None
-        for call_id in list(self._work):
-            self._abandon(call_id, GIVEN_UP)
+        for tool_use_id in list(self._work):
+            self._abandon(tool_use_id, GIVEN_UP)
 
     # ------------------------------------------------------------------ deadlines
 
@@ -218,22 +218,22 @@ class ToolCalls:
 
     def expire(self, now: float) -> None:
         """Give up what is overdue; the reply goes on and can say so."""
-        for call_id, work in list(self._work.items()):
+        for tool_use_id, work in list(self._work.items()):
             if work.since + work.seconds <= now:
-                self._abandon(call_id, TIMED_OUT)
+                self._abandon(tool_use_id, TIMED_OUT)
 
     # ------------------------------------------------------------------ within
 
-    def _run(self, made: ToolCall, tool: Tool, item_id: str, index: int) -> None:
+    def _run(self, made: ToolUse, tool: Tool, item_id: str, index: int) -> None:
         call = self._call
         seconds = tool.timeout_ms / 1000 + _GRACE_SECONDS
-        self._work[made.call_id] = _Work(item_id, index, call.now, seconds)
+        self._work[made.tool_use_id] = _Work(item_id, index, call.now, seconds)
         call.tell(ToolBegun(item_id, index))
-        call.order(RunTool(made.call_id, made.arguments, tool, self._servers.get(tool.server)))
+        call.order(RunTool(made.tool_use_id, made.arguments, tool, self._servers.get(tool.server)))
 
-    def _abandon(self, call_id: str, why: str) -> None:
-        work = self._work.pop(call_id)
-        self._call.order(CancelTool(call_id))
+    def _abandon(self, tool_use_id: str, why: str) -> None:
+        work = self._work.pop(tool_use_id)
+        self._call.order(CancelTool(tool_use_id))
         self._end(work, why, failed=True)
 
     def _end(self, work: _Work, output: str, *, failed: bool) -> None:
@@ -243,7 +243,7 @@ class ToolCalls:
     def _settle(self, item_id: str, output: str, *, failed: bool) -> bool:
         """Give a call its output; False where the client has deleted it."""
         try:
-            self._call.transcript.settle_call(item_id, output, failed=failed)
+            self._call.transcript.settle_tool_use(item_id, output, failed=failed)
         except UnknownItem:
             return False
         return True

@@ -4,8 +4,8 @@ Rules as in ``requests``: each takes effect or is refused with a ``Fault``.
 """
 
 from sessions.core.call import Call
-from sessions.core.events import AddToolCall, AddToolOutput
-from sessions.core.items import CallState, Item, ToolCall
+from sessions.core.events import AddToolOutput, AddToolUse
+from sessions.core.items import Item, ToolUse, ToolUseState
 from sessions.core.notices import ItemAdded
 from sessions.core.transcript import DuplicateItem, UnknownItem
 
@@ -19,30 +19,30 @@ class ToolRequests:
     def add_output(self, event: AddToolOutput) -> None:
         """The output of a call that was the client's to carry out."""
         call = self._call
-        made = call.transcript.open_call(event.call_id)
+        made = call.transcript.open_tool_use(event.tool_use_id)
         if made is None:
             call.refuse(
                 "tool_call_not_found",
-                f"No call {event.call_id!r} of yours waits for an output in this conversation.",
+                f"No call {event.tool_use_id!r} of yours waits for an output in this conversation.",
                 "item.call_id",
                 event.event_id,
             )
             return
-        item = Item("", "user", "", output=(event.call_id, event.output))
+        item = Item("", "user", "", output=(event.tool_use_id, event.output))
         self._add(item, event.item_id, event.after, event.event_id)
 
-    def add_call(self, event: AddToolCall) -> None:
+    def add_call(self, event: AddToolUse) -> None:
         """A call that was made before, so that its output can follow."""
-        made = ToolCall(event.call_id, event.name, event.arguments)
-        if self._call.transcript.has_call(event.call_id):
+        made = ToolUse(event.tool_use_id, event.name, event.arguments)
+        if self._call.transcript.has_tool_use(event.tool_use_id):
             self._call.refuse(
                 "tool_call_exists",
-                f"A call {event.call_id!r} exists already.",
+                f"A call {event.tool_use_id!r} exists already.",
                 "item.call_id",
                 event.event_id,
             )
             return
-        item = Item("", "assistant", "", call=made, state=CallState.MADE)
+        item = Item("", "assistant", "", tool_use=made, state=ToolUseState.MADE)
         self._add(item, event.item_id, event.after, event.event_id)
 
     def _add(

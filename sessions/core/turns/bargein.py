@@ -73,7 +73,7 @@ class BargeIn:
         if reply and reply.number == event.reply and self._call.state is State.BARGE_IN:
             reply.paused = event.heard
             heard_ms = milliseconds_of(event.heard, reply.spoken.rate or 1)
-            self._call.tell(PlayoutHeld(reply.response_id, reply.item_id, heard_ms))
+            self._call.tell(PlayoutHeld(reply.reply_id, reply.item_id, heard_ms))
 
     def weigh(self) -> None:
         """Another window of the overlap."""
@@ -124,7 +124,7 @@ class BargeIn:
         if reply is not None:
             reply.progress = call.now
             call.order(ResumePlayout(reply.number))
-            call.tell(PlayoutResumed(reply.response_id, reply.item_id))
+            call.tell(PlayoutResumed(reply.reply_id, reply.item_id))
 
     def deadline(self) -> float | None:
         """When the overlap is refuted for want of words."""

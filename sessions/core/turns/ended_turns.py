@@ -15,7 +15,7 @@ from sessions.core.commands import (
     RecordTurn,
     TranscribeClip,
 )
-from sessions.core.events import FinalTranscript, PieceStarted, RequestResponse
+from sessions.core.events import ClauseStarted, FinalTranscript, RequestReply
 from sessions.core.items import Item, ReplyStatus
 from sessions.core.notices import InputCommitted, ItemAdded, TranscriptFailed, TranscriptFinal
 from sessions.core.replies.replies import Replies
@@ -158,7 +158,7 @@ class EndedTurns:
             self._call.order(DropTranscription(utterance.turn))
             self._tell_text(utterance, utterance.final or "")
 
-    def on_piece_started(self, event: PieceStarted) -> None:
+    def on_piece_started(self, event: ClauseStarted) -> None:
         """A reply is heard."""
         utterance, reply = self._stood_in, self._replies.current
         if utterance is None or reply is None or reply.number != event.reply:
@@ -193,7 +193,7 @@ class EndedTurns:
         """The turn that is answered as soon as its text is there."""
         return next((turn for turn in self._waiting.values() if turn.reply_wanted), None)
 
-    def interrupt(self) -> RequestResponse | None:
+    def interrupt(self) -> RequestReply | None:
         """The caller speaks while a reply is being thought of: put it off.
 
         Returns what the client asked for and has not been told of yet."""

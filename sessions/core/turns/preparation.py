@@ -12,7 +12,7 @@ from sessions.core.commands import PrepareReply
 from sessions.core.config import SessionKind
 from sessions.core.items import Message
 from sessions.core.prompt import composed
-from sessions.core.tools.tool_calls import ToolCalls
+from sessions.core.tools.tool_calls import ToolUses
 
 from .hearing import Hearing
 from .utterance import Utterance
@@ -24,7 +24,7 @@ _I = re.compile(r"\bi\b")
 class Preparation:
     """Decides what the chat model reads ahead, and when."""
 
-    def __init__(self, call: Call, hearing: Hearing, tools: ToolCalls) -> None:
+    def __init__(self, call: Call, hearing: Hearing, tools: ToolUses) -> None:
         self._call = call
         self._tools = tools
         self._hearing = hearing

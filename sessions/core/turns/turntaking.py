@@ -23,7 +23,7 @@ from sessions.core.events import (
     PartialTranscript,
     PlayoutFinished,
     PlayoutPaused,
-    RequestResponse,
+    RequestReply,
     TranscriptionFailed,
     TurnScored,
     VoiceWindow,
@@ -96,7 +96,7 @@ class TurnTaking:
             self._buffer(start)
             return
         match self._call.state:
-            case State.LISTENING | State.THINKING | State.CALLING:
+            case State.LISTENING | State.THINKING | State.USING_TOOLS:
                 if hearing.gate.speaking:
                     self._speech_started()
             case State.USER_SPEAKING:
@@ -147,7 +147,7 @@ class TurnTaking:
             if reply is not None and not call.detection.interrupt_response:
                 return
             request = self._ended.interrupt()
-        elif call.state is State.CALLING and not call.detection.interrupt_response:
+        elif call.state is State.USING_TOOLS and not call.detection.interrupt_response:
             return
         call.move(Trigger.SPEECH_STARTED)
         self._hearing.begin_at_onset()
@@ -352,7 +352,7 @@ class TurnTaking:
 
     # ------------------------------------------------------------------ by hand
 
-    def commit(self, request: RequestResponse | None = None) -> bool:
+    def commit(self, request: RequestReply | None = None) -> bool:
         """End the open turn now; False where there is none. ``request``: answer it so."""
         call, hearing, utterance = self._call, self._hearing, self._hearing.utterance
         if utterance is None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sessions.core.events import PartialTranscript, RequestResponse, TranscriptionFailed
+from sessions.core.events import PartialTranscript, RequestReply, TranscriptionFailed
 from sessions.core.latency import Moments
 from sessions.core.words import words_of
 
@@ -38,7 +38,7 @@ class Utterance:
     forced: bool = False
     """End the turn as soon as its text is there: the input has run dry."""
     reply_wanted: bool = False
-    request: RequestResponse | None = None
+    request: RequestReply | None = None
     seconds: float = 0.0
     is_clip: bool = False
     """Speech that came with an item: said by nobody in the call just now."""

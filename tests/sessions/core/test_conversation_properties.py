@@ -21,11 +21,11 @@ from sessions.core.config import (
 )
 from sessions.core.events import (
     AddItem,
-    AddToolCall,
     AddToolOutput,
+    AddToolUse,
     AnswerApproval,
-    CancelResponse,
     ClauseReady,
+    ClauseStarted,
     ClearInput,
     ClearOutput,
     CommitInput,
@@ -37,13 +37,13 @@ from sessions.core.events import (
     InputEnded,
     KeyPressed,
     PartialTranscript,
-    PieceStarted,
     PlayoutFinished,
     PlayoutPaused,
     PlayoutStopped,
+    ReplyClause,
     ReplyGenerated,
-    ReplyPiece,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     RetrieveItem,
     Tick,
     ToolListFailed,
@@ -178,7 +178,7 @@ class Calls(RuleBasedStateMachine):
         """The usual way into an audible reply."""
         self.ask_and_wait("what is the capital of france", 0.9)
         if self._living() is None:
-            self.shell.feed(RequestResponse())
+            self.shell.feed(RequestReply())
         for milliseconds in pieces:
             if self._living() is not None:
                 self.shell.piece("Paris is the capital. ", milliseconds)
@@ -278,9 +278,9 @@ class Calls(RuleBasedStateMachine):
             return
         results: list[Event] = [
             ClauseReady(number),
-            ReplyPiece(number, "stale", 100, 24_000),
+            ReplyClause(number, "stale", 100, 24_000),
             ReplyGenerated(number),
-            PieceStarted(number, 0),
+            ClauseStarted(number, 0),
             PlayoutFinished(number, 10),
             PlayoutPaused(number, 10, 10),
             PlayoutStopped(number, 10, 10),
@@ -302,21 +302,21 @@ class Calls(RuleBasedStateMachine):
     @rule(name=NAMES)
     def have_the_agent_call(self, name: str) -> None:
         """The usual way into a call."""
-        self.shell.feed(RequestResponse())
+        self.shell.feed(RequestReply())
         self.call_tools([name], True)
 
     @precondition(lambda self: self.shell.work)
     @rule(number=NUMBERS, failed=st.booleans())
     def tool_returns(self, number: int, failed: bool) -> None:
         calls = list(self.shell.work)
-        self.shell.tool_returns("done", failed=failed, call_id=calls[number % len(calls)])
+        self.shell.tool_returns("done", failed=failed, tool_use_id=calls[number % len(calls)])
 
     @precondition(lambda self: self.shell.run)
     @rule(number=NUMBERS)
     def dead_tool_returns(self, number: int) -> None:
-        call_id = sorted(self.shell.run)[number % len(self.shell.run)]
-        if call_id not in self.shell.work:
-            self.shell.feed(ToolReturned(call_id, "late"))
+        tool_use_id = sorted(self.shell.run)[number % len(self.shell.run)]
+        if tool_use_id not in self.shell.work:
+            self.shell.feed(ToolReturned(tool_use_id, "late"))
 
     @precondition(lambda self: self.shell.listings)
     @rule(whole=st.booleans())
@@ -326,11 +326,11 @@ class Calls(RuleBasedStateMachine):
 
     def _some_call(self, number: int) -> str:
         done = [n for n in self.shell.notices if isinstance(n, ReplyDone)]
-        calls = [told.item for notice in done for told in notice.calls]
+        calls = [told.item for notice in done for told in notice.tool_uses]
         if not calls:
             return "nothing"
         item = calls[number % len(calls)]
-        return item.call.call_id if item.call and number % 2 else item.item_id
+        return item.tool_use.tool_use_id if item.tool_use and number % 2 else item.item_id
 
     @rule(number=NUMBERS)
     def bring_output(self, number: int) -> None:
@@ -338,7 +338,7 @@ class Calls(RuleBasedStateMachine):
 
     @rule(number=NUMBERS)
     def bring_call(self, number: int) -> None:
-        self.shell.feed(AddToolCall(f"old_{number % 2}", "get_weather", "{}"))
+        self.shell.feed(AddToolUse(f"old_{number % 2}", "get_weather", "{}"))
         self.shell.feed(AddToolOutput("old_0", "sunny"))
 
     @rule(number=NUMBERS, approve=st.booleans())
@@ -356,15 +356,15 @@ class Calls(RuleBasedStateMachine):
             [
                 CommitInput("e"),
                 ClearInput("e"),
-                RequestResponse(),
-                RequestResponse(instructions="Say hello.", output_audio=True),
-                RequestResponse(output_audio=False, max_output_tokens=5),
-                RequestResponse(output_audio=False, out_of_band=True),
-                RequestResponse(output_audio=True, out_of_band=True, prompt=LINES),
-                RequestResponse(prompt=LINES, metadata=(("a", "b"),)),
-                CancelResponse("resp_c_2"),
-                CancelResponse(),
-                CancelResponse("resp_c_1"),
+                RequestReply(),
+                RequestReply(instructions="Say hello.", output_audio=True),
+                RequestReply(output_audio=False, max_output_tokens=5),
+                RequestReply(output_audio=False, out_of_band=True),
+                RequestReply(output_audio=True, out_of_band=True, prompt=LINES),
+                RequestReply(prompt=LINES, metadata=(("a", "b"),)),
+                RequestCancel("resp_c_2"),
+                RequestCancel(),
+                RequestCancel("resp_c_1"),
                 ClearOutput(),
             ]
         )

@@ -15,7 +15,7 @@ from sessions.core.history import (
     PENDING,
     UNAPPROVED,
 )
-from sessions.core.items import CallState, Item, Message, PromptLine, ToolCall
+from sessions.core.items import Item, Message, PromptLine, ToolUse, ToolUseState
 from sessions.core.transcript import Transcript
 from tests.support.examples import examples
 from tests.support.sessions.model_shell import check_template
@@ -36,9 +36,9 @@ def agent(number: int, text: str = "Then that.", heard: str | None = None) -> It
     return Item(f"a{number}", "assistant", text, heard=heard)
 
 
-def tool_call(name: str, reply: int = 1, state: CallState = CallState.MADE) -> Item:
-    made = ToolCall(f"call_{name}", name, "{}", reply=reply)
-    return Item(f"i_{name}_{state}", "assistant", "", call=made, state=state)
+def tool_call(name: str, reply: int = 1, state: ToolUseState = ToolUseState.MADE) -> Item:
+    made = ToolUse(f"call_{name}", name, "{}", reply=reply)
+    return Item(f"i_{name}_{state}", "assistant", "", tool_use=made, state=state)
 
 
 def output(name: str, text: str = "sunny") -> Item:
@@ -101,7 +101,7 @@ def test_three_pending_calls_and_one_output() -> None:
     names = ("hours", "weather", "prices")
     transcript = transcript_of(user(1), *map(tool_call, names), output("weather"))
     _, called, *outputs = transcript.messages("")
-    assert [call.name for call in called.calls] == list(names)
+    assert [call.name for call in called.tool_uses] == list(names)
     assert [message.content for message in outputs] == [PENDING, "sunny", PENDING]
 
 
@@ -111,14 +111,14 @@ def test_a_late_output_stands_where_the_call_was_and_is_announced() -> None:
     )
     question, called, answer, bridge, more, told, news = transcript.messages("")
     assert (question.role, more.role, told.role) == ("user", "user", "assistant")
-    assert called.calls[0].name == "weather"
-    assert answer == Message("tool", "sunny", call_id="call_weather")
+    assert called.tool_uses[0].name == "weather"
+    assert answer == Message("tool", "sunny", tool_use_id="call_weather")
     assert bridge == Message("assistant", BRIDGE)
     assert news == Message("user", "(The result of weather has arrived.)")
 
 
 def test_a_call_that_waits_for_approval_is_shown_once() -> None:
-    asked, made = tool_call("buy", state=CallState.ASKED), tool_call("buy")
+    asked, made = tool_call("buy", state=ToolUseState.ASKED), tool_call("buy")
     assert transcript_of(user(1), asked).messages("")[-1].content == UNAPPROVED
     messages = transcript_of(user(1), asked, made).messages("")
     assert roles(messages) == ["user", "assistant", "tool"]
@@ -156,7 +156,7 @@ def test_a_turn_longer_than_the_bounds_keeps_its_question_and_its_newest_answers
     calls = [item for n in range(40) for item in (tool_call(f"t{n}", n + 1), output(f"t{n}"))]
     messages = transcript_of(user(1), agent(1), user(2, "Find it."), *calls).messages("")
     assert messages[0] == Message("user", "Find it.")
-    assert messages[-1].call_id == "call_t39"
+    assert messages[-1].tool_use_id == "call_t39"
     assert len(messages) <= MAXIMUM_MESSAGES
 
 
@@ -182,7 +182,7 @@ ITEMS = st.one_of(
     st.builds(lambda text: Item("", "user", text), TEXTS),
     st.builds(lambda text, heard: Item("", "assistant", text, heard=heard), TEXTS, TEXTS),
     st.builds(lambda text: Item("", "system", text), TEXTS),
-    st.builds(tool_call, NAMES, st.integers(0, 2), st.sampled_from(CallState)),
+    st.builds(tool_call, NAMES, st.integers(0, 2), st.sampled_from(ToolUseState)),
     st.builds(output, NAMES),
 )
 
@@ -194,9 +194,9 @@ def test_every_conversation_fits_a_strict_template(
 ) -> None:
     transcript, said = Transcript(), set[Any]()
     for number, (item, looked_at) in enumerate(items):
-        if item.call is not None and item.call.call_id in said:
+        if item.tool_use is not None and item.tool_use.tool_use_id in said:
             continue
-        said.add(item.call and item.call.call_id)
+        said.add(item.tool_use and item.tool_use.tool_use_id)
         transcript.add(item.named(str(number)))
         if looked_at:
             messages = transcript.messages(instructions, [Message("user", "More.")])

@@ -6,7 +6,7 @@ import pytest
 
 from sessions.core.commands import PrepareReply, StartReply
 from sessions.core.config import SessionConfig
-from sessions.core.events import AddItem, ConfigureSession, RequestResponse
+from sessions.core.events import AddItem, ConfigureSession, RequestReply
 from sessions.core.items import PromptLine
 from sessions.core.prompt import composed
 from sessions.core.tools.tools import Tool, ToolServer
@@ -77,7 +77,7 @@ def test_every_reply_of_the_conversation_has_it_and_each_turn_begins_with_the_sa
     shell.have_spoken()
     shell.generated()
     shell.play(5)
-    shell.feed(RequestResponse(instructions="Say goodbye."))
+    shell.feed(RequestReply(instructions="Say goodbye."))
     first, second = (order.history for order in shell.ordered(StartReply))
     assert first[0].content == composed(shell.config)
     assert second[0].content == composed(replace(shell.config, instructions="Say goodbye."))
@@ -90,10 +90,10 @@ def test_a_spoken_prompt_of_the_clients_own_has_it_a_written_task_beside_has_not
     shell = ModelShell(SessionConfig(instructions="Be brief."))
     shell.feed(AddItem("user", "Hello"))
     lines = (PromptLine("user", "Sum up."),)
-    shell.feed(RequestResponse(prompt=lines, out_of_band=True, output_audio=False))
+    shell.feed(RequestReply(prompt=lines, out_of_band=True, output_audio=False))
     [beside] = shell.ordered(StartReply)
     assert [m.content for m in beside.history] == ["Be brief.", "Sum up."]
-    shell.feed(RequestResponse(prompt=lines, out_of_band=True))
+    shell.feed(RequestReply(prompt=lines, out_of_band=True))
     assert shell.reply.order.history[0].content == composed(shell.config)
 
 

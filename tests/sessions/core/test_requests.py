@@ -6,7 +6,6 @@ from sessions.core.commands import DropTranscription, PrepareReply, StartReply, 
 from sessions.core.config import SessionConfig, SessionKind, TurnDetection, TurnMode
 from sessions.core.events import (
     AddItem,
-    CancelResponse,
     ClearInput,
     ClearOutput,
     CommitInput,
@@ -14,7 +13,8 @@ from sessions.core.events import (
     DeleteItem,
     Event,
     FinalTranscript,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     RetrieveItem,
     TruncateItem,
 )
@@ -49,8 +49,8 @@ from .conftest import ShellFactory
         (RetrieveItem("nothing", "e"), "item_not_found", "item_id"),
         (TruncateItem("nothing", 0, "e"), "item_not_found", "item_id"),
         (TruncateItem("a", 0, "e"), "invalid_item", "item_id"),
-        (CancelResponse(None, "e"), "response_cancel_not_active", None),
-        (CancelResponse("resp_c_1", "e"), "response_cancel_not_active", "response_id"),
+        (RequestCancel(None, "e"), "response_cancel_not_active", None),
+        (RequestCancel("resp_c_1", "e"), "response_cancel_not_active", "response_id"),
     ],
 )
 def test_refusals_name_the_event_and_leave_the_call_as_it_was(
@@ -69,7 +69,7 @@ def test_refusals_name_the_event_and_leave_the_call_as_it_was(
 def test_cancelling_another_response_is_refused(call: ShellFactory, asked: str) -> None:
     shell = call()
     shell.have_spoken()
-    shell.feed(CancelResponse(asked))
+    shell.feed(RequestCancel(asked))
     assert shell.told(Fault)[0].code == "response_cancel_not_active"
     assert shell.stands(State.SPEAKING)
 
@@ -77,12 +77,12 @@ def test_cancelling_another_response_is_refused(call: ShellFactory, asked: str) 
 def test_one_response_at_a_time(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
-    shell.feed(RequestResponse(event_id="e"))
+    shell.feed(RequestReply(event_id="e"))
     assert shell.told(Fault)[0].code == "conversation_already_has_active_response"
     assert len(shell.ordered(StartReply)) == 1
 
 
-@pytest.mark.parametrize("request_", [CancelResponse(), CancelResponse("resp_c_1"), ClearOutput()])
+@pytest.mark.parametrize("request_", [RequestCancel(), RequestCancel("resp_c_1"), ClearOutput()])
 def test_a_reply_is_cancelled_by_the_client(call: ShellFactory, request_: Event) -> None:
     shell = call()
     shell.have_spoken()
@@ -106,7 +106,7 @@ def test_clearing_output_that_is_none_is_harmless(call: ShellFactory) -> None:
 def test_cancelling_before_anything_is_audible(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is it?")
-    shell.feed(CancelResponse())
+    shell.feed(RequestCancel())
     assert shell.told(ReplyDone)[0].heard == ""
     assert shell.stands(State.LISTENING)
 
@@ -123,19 +123,19 @@ def test_items_are_added_shown_and_deleted(call: ShellFactory) -> None:
     assert shell.told(ItemRetrieved) == [ItemRetrieved(Item("a", "system", "Be brief."))]
     shell.feed(DeleteItem("a"))
     assert shell.told(ItemDeleted) == [ItemDeleted("a")]
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     assert shell.reply.said == (Message("user", "Hello"),)
 
 
 def test_a_typed_message_is_recorded_with_its_answer(call: ShellFactory) -> None:
     shell = call()
     shell.feed(AddItem("user", "Hello"))
-    shell.feed(RequestResponse(output_audio=False, max_output_tokens=9))
+    shell.feed(RequestReply(output_audio=False, max_output_tokens=9))
     assert shell.reply.order.config.max_output_tokens == 9
     shell.piece("Hi.")
     shell.generated()
     assert (shell.records[0].user_text, shell.records[0].reply_text) == ("Hello", "Hi.")
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     shell.piece("Still there?", 100)
     shell.generated()
     shell.play(1.0)
@@ -187,7 +187,7 @@ def test_a_request_while_the_caller_speaks_waits_for_the_turn(
     shell.speak(320)
     if silent:
         shell.silence(silent)
-    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.feed(RequestReply(instructions="Be kind."))
     assert shell.core.state in (State.USER_SPEAKING, State.ENDPOINTING)
     shell.speak(320)
     shell.silence(160)
@@ -202,7 +202,7 @@ def test_a_request_while_the_caller_speaks_waits_for_the_turn(
 def test_a_request_over_noise_is_answered_when_it_proves_to_be_noise(call: ShellFactory) -> None:
     shell = call()
     shell.speak(320)
-    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.feed(RequestReply(instructions="Be kind."))
     shell.silence(160)
     shell.final("")
     shell.silence(800)
@@ -215,8 +215,8 @@ def test_a_request_over_noise_is_answered_when_it_proves_to_be_noise(call: Shell
 def test_one_request_waits_and_a_second_is_refused(call: ShellFactory) -> None:
     shell = call()
     shell.speak(320)
-    shell.feed(RequestResponse(instructions="Be kind."))
-    shell.feed(RequestResponse(event_id="second"))
+    shell.feed(RequestReply(instructions="Be kind."))
+    shell.feed(RequestReply(event_id="second"))
     (fault,) = shell.told(Fault)
     assert (fault.code, fault.event_id) == ("conversation_already_has_active_response", "second")
 
@@ -224,8 +224,8 @@ def test_one_request_waits_and_a_second_is_refused(call: ShellFactory) -> None:
 def test_a_request_that_waits_can_be_cancelled(call: ShellFactory) -> None:
     shell = call(create_response=False)
     shell.speak(320)
-    shell.feed(RequestResponse(instructions="Be kind."))
-    shell.feed(CancelResponse())
+    shell.feed(RequestReply(instructions="Be kind."))
+    shell.feed(RequestCancel())
     shell.silence(160)
     shell.final("Never mind.", 0.9)
     shell.silence(600)
@@ -237,7 +237,7 @@ def test_a_prompt_of_its_own_does_not_swallow_the_turn(call: ShellFactory) -> No
     shell = call(create_response=False)
     shell.speak(320)
     prompt = (PromptLine("user", "Say hello."),)
-    shell.feed(RequestResponse(prompt=prompt))
+    shell.feed(RequestReply(prompt=prompt))
     shell.silence(160)
     shell.final("What time is it?", 0.9)
     shell.silence(600)
@@ -252,7 +252,7 @@ def test_a_request_over_the_reply_waits_for_what_the_overlap_is(call: ShellFacto
     shell.silence(900)
     shell.speak(160)
     assert shell.stands(State.BARGE_IN)
-    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.feed(RequestReply(instructions="Be kind."))
     assert not shell.told(Fault)
     shell.partial("stop that please")
     shell.silence(160)
@@ -267,7 +267,7 @@ def test_a_request_while_the_text_is_awaited_is_for_that_turn(call: ShellFactory
     shell.speak(640)
     shell.silence(4_300)
     assert shell.stands(State.THINKING)
-    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.feed(RequestReply(instructions="Be kind."))
     assert not shell.told(Fault)
     shell.final("What time is it?")
     (reply,) = shell.replies.values()
@@ -278,7 +278,7 @@ def test_by_hand_a_request_ends_the_turn(call: ShellFactory) -> None:
     shell = call(mode=TurnMode.NONE)
     shell.speak(640)
     shell.feed(CommitInput())
-    shell.feed(RequestResponse(instructions="Be kind."))
+    shell.feed(RequestReply(instructions="Be kind."))
     shell.final("Hello.")
     assert shell.reply.order.config.instructions == "Be kind."
 
@@ -409,7 +409,7 @@ def test_speech_in_an_item_is_transcribed_and_answered_once_its_words_are_there(
     shell.feed(AddItem("user", "", "mine", clip=7, seconds=2.0))
     assert shell.told(ItemAdded)[0].item == Item("mine", "user", "", spoken=True)
     assert shell.ordered(TranscribeClip) == [TranscribeClip(1, 7)]
-    shell.feed(RequestResponse(metadata=(("a", "b"),)))
+    shell.feed(RequestReply(metadata=(("a", "b"),)))
     assert not shell.ordered(StartReply)
     shell.final("what is it")
     assert shell.told(TranscriptFinal) == [TranscriptFinal("mine", "what is it", 2.0)]
@@ -420,7 +420,7 @@ def test_speech_in_an_item_is_transcribed_and_answered_once_its_words_are_there(
 def test_words_of_a_deleted_item_are_not_given_to_the_next_of_its_name(call: ShellFactory) -> None:
     shell = call()
     shell.feed(AddItem("user", "", "mine", clip=1, seconds=1.0))
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     shell.feed(DeleteItem("mine"))
     shell.feed(AddItem("user", "", "mine", clip=2, seconds=2.0))
     assert shell.ordered(DropTranscription) == [DropTranscription(1)]
@@ -446,7 +446,7 @@ def test_captions_have_no_agent(call: ShellFactory) -> None:
     shell.ask("What is it?")
     assert shell.told(TranscriptFinal)[0].text == "What is it?"
     shell.pass_time(5)
-    shell.feed(RequestResponse(event_id="e"))
+    shell.feed(RequestReply(event_id="e"))
     assert [(n.code, n.event_id) for n in shell.told(Fault)] == [("response_not_supported", "e")]
     assert not shell.ordered(StartReply)
     assert not shell.ordered(PrepareReply)

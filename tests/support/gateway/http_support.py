@@ -20,7 +20,7 @@ from rest.accounts.ephemeral import EphemeralKeys
 from rest.http.errors import NotFound
 from sessions.admission import Admission, Ticket
 from sessions.channel import Channel, ClientFault, Piece, Vocabulary
-from sessions.core.events import AddItem, CommitInput, ConfigureSession, Event, RequestResponse
+from sessions.core.events import AddItem, CommitInput, ConfigureSession, Event, RequestReply
 from sessions.core.items import Item, ReplyStatus
 from sessions.core.notices import (
     Fault,
@@ -171,7 +171,7 @@ class EchoCall:
             case CommitInput():
                 self.tell(InputCommitted("item_9", None))
                 self.tell(TranscriptFinal("item_9", "hello there", 1.0))
-            case RequestResponse():
+            case RequestReply():
                 self._reply()
 
     def _reply(self) -> None:

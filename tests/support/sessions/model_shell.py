@@ -36,20 +36,20 @@ from sessions.core.conversation import Conversation
 from sessions.core.events import (
     CallStarted,
     ClauseReady,
+    ClauseStarted,
     ConfigureSession,
     Event,
     FinalTranscript,
     PartialTranscript,
-    PieceStarted,
     PlayoutFinished,
     PlayoutPaused,
     PlayoutStopped,
+    ReplyClause,
     ReplyFailed,
     ReplyGenerated,
-    ReplyPiece,
     Tick,
-    ToolCalled,
     ToolReturned,
+    ToolUseRequested,
     TurnScored,
     VoiceWindow,
 )
@@ -82,18 +82,18 @@ def check_template(history: Sequence[Message]) -> None:
     user or a tool last; calls directly followed by their outputs, which do not count as a turn."""
     said = history[history[:1] != () and history[0].role == "system" :]
     assert said, "a template needs a user message"
-    roles = [m.role for m in said if m.role != "tool" and not m.calls]
+    roles = [m.role for m in said if m.role != "tool" and not m.tool_uses]
     assert roles == ["user", "assistant"] * (len(roles) // 2) + ["user"] * (len(roles) % 2)
     assert said[0].role == "user"
     assert said[-1].role in ("user", "tool")
     awaited: list[str] = []
     for message in said:
-        assert message.content.strip() or message.calls
+        assert message.content.strip() or message.tool_uses
         if message.role == "tool":
-            assert awaited.pop(0) == message.call_id
+            assert awaited.pop(0) == message.tool_use_id
         else:
             assert not awaited
-        awaited += [call.call_id for call in message.calls]
+        awaited += [call.tool_use_id for call in message.tool_uses]
     assert not awaited
 
 
@@ -277,13 +277,13 @@ class ModelShell:
         """The filler that was ordered for ``reply`` has been spoken."""
         text, reply.filler = reply.filler, ""
         reply.pieces.append((text, RATE // 2))
-        self.feed(ReplyPiece(reply.number, text, RATE // 2, RATE, filler=True))
+        self.feed(ReplyClause(reply.number, text, RATE // 2, RATE, filler=True))
 
     def generate(self, reply: ModelReply, text: str, samples: int) -> list[Command]:
         """More of ``reply``, whoever still wants it."""
         if not reply.dead:
             reply.pieces.append((text, samples))
-        return self.feed(ReplyPiece(reply.number, text, samples, RATE))
+        return self.feed(ReplyClause(reply.number, text, samples, RATE))
 
     def generated(self, reply: ModelReply | None = None, *, truncated: bool = False) -> None:
         """The reply is complete."""
@@ -293,15 +293,15 @@ class ModelShell:
 
     def call_tool(self, name: str, arguments: str = "{}", reply: ModelReply | None = None) -> None:
         """The reply calls a tool."""
-        self.feed(ToolCalled((reply or self.reply).number, name, arguments))
+        self.feed(ToolUseRequested((reply or self.reply).number, name, arguments))
 
     def tool_returns(
-        self, output: str = "sunny", *, failed: bool = False, call_id: str | None = None
+        self, output: str = "sunny", *, failed: bool = False, tool_use_id: str | None = None
     ) -> list[Command]:
         """The oldest call at work, or the named one, is over."""
-        call_id = call_id or next(iter(self.work))
-        self.work.pop(call_id, None)
-        return self.feed(ToolReturned(call_id, output, failed))
+        tool_use_id = tool_use_id or next(iter(self.work))
+        self.work.pop(tool_use_id, None)
+        return self.feed(ToolReturned(tool_use_id, output, failed))
 
     def fail(self, reply: ModelReply | None = None) -> list[Command]:
         """The reply's engine fails."""
@@ -325,7 +325,7 @@ class ModelShell:
             reply.begun += 1
             start += samples
             if samples:
-                self.feed(PieceStarted(reply.number, reply.begun - 1))
+                self.feed(ClauseStarted(reply.number, reply.begun - 1))
         if reply.stopped or reply.paused or not reply.complete or not reply.generated:
             return
         if reply.heard >= reply.generated:
@@ -373,13 +373,13 @@ class ModelShell:
                 covered.filler = command.text
             case ListTools():
                 self.listings.append(command)
-            case RunTool(call_id):
-                assert call_id not in self.run, "a call is carried out once"
-                self.run.add(call_id)
-                self.work[call_id] = command
-            case CancelTool(call_id):
-                assert call_id in self.work, "cancelled twice, or after its return"
-                del self.work[call_id]
+            case RunTool(tool_use_id):
+                assert tool_use_id not in self.run, "a call is carried out once"
+                self.run.add(tool_use_id)
+                self.work[tool_use_id] = command
+            case CancelTool(tool_use_id):
+                assert tool_use_id in self.work, "cancelled twice, or after its return"
+                del self.work[tool_use_id]
             case PausePlayout() | ResumePlayout() | StopPlayout():
                 self._carry_out_playout(command)
             case Publish(notice):
@@ -450,13 +450,13 @@ class ModelShell:
 
     def _publish(self, notice: Notice) -> None:
         if isinstance(notice, ToolEnded):
-            call = notice.item.call
+            call = notice.item.tool_use
             assert call is not None
-            assert call.call_id not in self.work, "it has ended and is still being carried out"
+            assert call.tool_use_id not in self.work, "it has ended and is still being carried out"
         if not isinstance(notice, ReplyCreated | ReplyItemAdded | ReplyText | ReplyDone):
             return
         made = (*self.replies.values(), *self.side_replies.values())
-        reply = next(r for r in made if r.order.response_id == notice.response_id)
+        reply = next(r for r in made if r.order.reply_id == notice.reply_id)
         begins = isinstance(notice, ReplyCreated | ReplyItemAdded)
         assert reply.released or begins, "nothing of an unreleased reply is told"
         assert reply.done is None, "nothing is told of a reply after its end"
@@ -520,7 +520,7 @@ class ModelShell:
             assert not audible
             assert not any(self._lives(reply) for reply in self.replies.values())
             assert not self.work, "the call rests while a tool is at work"
-        if state is State.CALLING:
+        if state is State.USING_TOOLS:
             assert self.work
             assert not audible
         if state is State.CLOSED:

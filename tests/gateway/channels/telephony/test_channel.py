@@ -36,7 +36,7 @@ from gateway.channels.telephony.twilio import Twilio
 from pipelines.engines.scripted.live import tone
 from sessions.channel import Piece
 from sessions.core.config import SessionConfig
-from sessions.core.events import AddItem, ClearOutput, KeyPressed, RequestResponse
+from sessions.core.events import AddItem, ClearOutput, KeyPressed, RequestReply
 
 RATE = 8_000
 STREAM = "MZ1"
@@ -284,7 +284,7 @@ async def test_keys_may_be_something_that_the_caller_says(monkeypatch: pytest.Mo
         KeyPressed("4", 1_700_000_000),
         ClearOutput(),
         AddItem("user", "(I pressed 4 on my telephone.)"),
-        RequestResponse(),
+        RequestReply(),
     ]
 
 

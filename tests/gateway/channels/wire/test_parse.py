@@ -19,14 +19,14 @@ from sessions.channel import ClientFault, Partly, SpokenItem
 from sessions.core.config import Eagerness, SessionConfig, SessionKind, TurnMode
 from sessions.core.events import (
     AddItem,
-    CancelResponse,
     ClearInput,
     ClearOutput,
     CommitInput,
     ConfigureSession,
     DeleteItem,
     Event,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     RetrieveItem,
     TruncateItem,
 )
@@ -61,11 +61,11 @@ def fault_of(message: Any) -> ClientFault:
         ({"type": "output_audio_buffer.clear"}, ClearOutput()),
         ({"type": "conversation.item.delete", "item_id": "i"}, DeleteItem("i")),
         ({"type": "conversation.item.retrieve", "item_id": "i"}, RetrieveItem("i")),
-        ({"type": "response.create"}, RequestResponse()),
-        ({"type": "response.cancel"}, CancelResponse()),
+        ({"type": "response.create"}, RequestReply()),
+        ({"type": "response.cancel"}, RequestCancel()),
         (
             {"type": "response.cancel", "response_id": "r", "event_id": "e"},
-            CancelResponse("r", "e"),
+            RequestCancel("r", "e"),
         ),
         (
             {
@@ -78,7 +78,7 @@ def fault_of(message: Any) -> ClientFault:
                     "tool_choice": "none",
                 },
             },
-            RequestResponse("Be brief.", False, 4096, metadata=(("a", "b"),), tool_choice="none"),
+            RequestReply("Be brief.", False, 4096, metadata=(("a", "b"),), tool_choice="none"),
         ),
         (
             {
@@ -433,7 +433,7 @@ def test_null_means_something_of_its_own() -> None:
     config = configured({"input_audio_noise_reduction": {"type": "near_field"}})
     assert configured({"audio": {"input": {"noise_reduction": None}}}, config) == CONFIG
     quiet = configured({"audio": {"input": {"transcription": None}}})
-    assert not quiet.tells_transcripts
+    assert not quiet.publishes_transcripts
     assert configured({"audio": {"input": {"transcription": {}}}}, quiet) == CONFIG
 
 

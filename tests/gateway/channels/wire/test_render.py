@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
 from sessions.core.config import SessionConfig, TurnDetection, TurnMode
-from sessions.core.items import CallState, Item, ReplyStatus, ToolCall
+from sessions.core.items import Item, ReplyStatus, ToolUse, ToolUseState
 from sessions.core.notices import (
     Fault,
     IdleTimeout,
@@ -28,11 +28,11 @@ from sessions.core.notices import (
     PlayoutHeld,
     PlayoutResumed,
     Pong,
-    ReplyCall,
     ReplyCreated,
     ReplyDone,
     ReplyItemAdded,
     ReplyText,
+    ReplyToolUse,
     SessionChanged,
     SessionOpened,
     SpeechStarted,
@@ -47,8 +47,8 @@ from sessions.core.notices import (
 from sessions.core.tools.tools import ListedTool
 
 ALL = SessionConfig(extensions=frozenset({"latency", "transcript.partial", "playout"}))
-CALL = ToolCall("call_1", "get_weather", "{}")
-OURS = ToolCall("call_2", "find", "{}", "shop")
+CALL = ToolUse("call_1", "get_weather", "{}")
+OURS = ToolUse("call_2", "find", "{}", "shop")
 
 _UNION = get_args(RealtimeServerEvent)[0]
 _TYPES: dict[str, type[BaseModel]] = {
@@ -121,17 +121,21 @@ NOTICES: list[Notice] = [
     done(ReplyStatus.CANCELLED, reason="call_ended"),
     done(ReplyStatus.INCOMPLETE, reason="max_output_tokens"),
     done(ReplyStatus.FAILED, code="PROVIDER_ERROR", message="It failed."),
-    done(calls=(ReplyCall(Item("item_3", "assistant", "", call=CALL), "item_2", 1),)),
-    done(calls=(ReplyCall(Item("item_3", "assistant", "", call=OURS), "item_2", 1),)),
+    done(tool_uses=(ReplyToolUse(Item("item_3", "assistant", "", tool_use=CALL), "item_2", 1),)),
+    done(tool_uses=(ReplyToolUse(Item("item_3", "assistant", "", tool_use=OURS), "item_2", 1),)),
     done(
-        calls=(
-            ReplyCall(Item("i", "assistant", "", call=OURS, state=CallState.ASKED), "item_2", 1),
+        tool_uses=(
+            ReplyToolUse(
+                Item("i", "assistant", "", tool_use=OURS, state=ToolUseState.ASKED), "item_2", 1
+            ),
         )
     ),
     ItemAdded(Item("item_12", "user", "", output=("call_1", "rain")), None),
     ItemAdded(Item("item_13", "user", "", approval=("item_3", True)), None),
     ToolBegun("item_4", 0),
-    ToolEnded(Item("item_4", "assistant", "", call=OURS, output=("call_2", "x")), None, 0, False),
+    ToolEnded(
+        Item("item_4", "assistant", "", tool_use=OURS, output=("call_2", "x")), None, 0, False
+    ),
     ToolListing("item_5", "shop", "completed", (ListedTool("find", "Finds.", "{}"),)),
     PlayoutBegan("resp_1", "item_2"),
     PlayoutHeld("resp_1", "item_2", 300),
@@ -278,7 +282,7 @@ def test_a_retrieved_item_holds_what_was_heard() -> None:
 
 
 def test_words_are_not_told_where_transcription_is_null() -> None:
-    spoken = vocabulary(replace(ALL, tells_transcripts=False, extensions=frozenset()))
+    spoken = vocabulary(replace(ALL, publishes_transcripts=False, extensions=frozenset()))
     for notice in (
         TranscriptPartial("item_1", "do you"),
         TranscriptPartial("item_1", "do you open"),

@@ -8,20 +8,18 @@ from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.response_request import parse_response
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig
-from sessions.core.events import RequestResponse
+from sessions.core.events import RequestReply
 from sessions.core.items import PromptLine
 
 
-def parsed(response: dict[str, Any]) -> RequestResponse:
+def parsed(response: dict[str, Any]) -> RequestReply:
     return parse_response(Fields(response, "response", "mine"), "mine", SessionConfig())
 
 
 def test_nothing_wished_is_the_sessions_reply() -> None:
-    assert parse_response(None, "mine", SessionConfig()) == RequestResponse(event_id="mine")
-    assert parsed({}) == RequestResponse(event_id="mine")
-    assert parsed({"conversation": "auto", "input": []}) == RequestResponse(
-        event_id="mine", prompt=()
-    )
+    assert parse_response(None, "mine", SessionConfig()) == RequestReply(event_id="mine")
+    assert parsed({}) == RequestReply(event_id="mine")
+    assert parsed({"conversation": "auto", "input": []}) == RequestReply(event_id="mine", prompt=())
 
 
 def test_a_reply_of_its_own() -> None:
@@ -36,7 +34,7 @@ def test_a_reply_of_its_own() -> None:
         "metadata": {"b": "2", "a": "1"},
         "audio": {"output": {"voice": {"id": "cedar"}, "format": {"type": "audio/pcm"}}},
     }
-    assert parsed(response) == RequestResponse(
+    assert parsed(response) == RequestReply(
         event_id="mine",
         voice="cedar",
         prompt=(PromptLine(item_id="i"), PromptLine("system", "Sum up.")),

@@ -11,12 +11,12 @@ from sessions.core.commands import (
     StopPlayout,
 )
 from sessions.core.events import (
-    CancelResponse,
+    ClauseStarted,
     HangUp,
-    PieceStarted,
     PlayoutFinished,
     PlayoutStopped,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     Tick,
 )
 from sessions.core.items import Message, ReplyStatus
@@ -225,9 +225,9 @@ def test_a_reply_waits_until_it_is_known_what_was_heard_of_the_last(call: ShellF
     shell.have_spoken()
     shell.silence(900)
     core = shell.core
-    commands = core.handle(CancelResponse(), shell.now)
+    commands = core.handle(RequestCancel(), shell.now)
     assert commands == [CancelReply(1), StopPlayout(1)]
-    assert not core.handle(RequestResponse(), shell.now)
+    assert not core.handle(RequestReply(), shell.now)
     assert core.state is State.THINKING
     commands = core.handle(PlayoutStopped(1, 22_000, 24_000), shell.now)
     starts = [c for c in commands if isinstance(c, StartReply)]
@@ -242,10 +242,10 @@ def test_a_shell_that_never_says_what_was_heard_is_not_waited_for(
     shell = call()
     shell.have_spoken()
     core, now = shell.core, shell.now
-    core.handle(CancelResponse(), now)
-    core.handle(RequestResponse(), now)
+    core.handle(RequestCancel(), now)
+    core.handle(RequestReply(), now)
     if leave:
-        core.handle(CancelResponse(), now)
+        core.handle(RequestCancel(), now)
         assert core.state is State.LISTENING
     assert core.next_deadline() == now + 2.0
     commands = core.handle(Tick(), now + 2.0)
@@ -258,7 +258,7 @@ def test_an_end_that_crosses_the_order_to_stop_counts(call: ShellFactory) -> Non
     shell = call()
     shell.have_spoken("Yes. ", 500)
     core = shell.core
-    core.handle(CancelResponse(), shell.now)
+    core.handle(RequestCancel(), shell.now)
     told = core.handle(PlayoutFinished(1, 12_000), shell.now)
     assert any("heard='Yes. '" in repr(command) for command in told)
     assert core.handle(PlayoutStopped(1, 0, 0), shell.now) == []
@@ -271,8 +271,8 @@ def test_a_piece_that_left_while_the_order_to_stop_was_on_its_way_was_told(
     shell.have_spoken("Yes. ", 500)
     shell.piece("It is. ", 500)
     core = shell.core
-    core.handle(CancelResponse(), shell.now)
-    core.handle(PieceStarted(1, 1), shell.now)
+    core.handle(RequestCancel(), shell.now)
+    core.handle(ClauseStarted(1, 1), shell.now)
     told = core.handle(PlayoutStopped(1, 18_000, 24_000), shell.now)
     assert any("heard='Yes. It'" in repr(command) for command in told)
 
@@ -280,13 +280,13 @@ def test_a_piece_that_left_while_the_order_to_stop_was_on_its_way_was_told(
 def test_results_of_the_dead_are_dropped(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
-    shell.feed(CancelResponse())
+    shell.feed(RequestCancel())
     dead = shell.reply
     before = len(shell.commands)
     shell.generate(dead, "more", 100)
     shell.generated(dead)
     shell.fail(dead)
-    for event in (PieceStarted(1, 1), PlayoutFinished(1, 5), PlayoutStopped(1, 5, 5)):
+    for event in (ClauseStarted(1, 1), PlayoutFinished(1, 5), PlayoutStopped(1, 5, 5)):
         shell.feed(event)
     assert len(shell.commands) == before
     assert not shell.ordered(ResumePlayout)

@@ -1,7 +1,7 @@
 """A reply's own configuration, and what of it can echo."""
 
 from sessions.core.config import SessionConfig
-from sessions.core.events import RequestResponse
+from sessions.core.events import RequestReply
 from sessions.core.latency import Moments
 from sessions.core.replies.reply import Reply, overridden
 
@@ -9,10 +9,10 @@ from sessions.core.replies.reply import Reply, overridden
 def test_a_request_overrides_what_it_names() -> None:
     config = SessionConfig(instructions="a", output_audio=True, max_output_tokens=5)
     assert overridden(config, None) is config
-    assert overridden(config, RequestResponse()) == config
-    other = overridden(config, RequestResponse(instructions="", output_audio=False))
+    assert overridden(config, RequestReply()) == config
+    other = overridden(config, RequestReply(instructions="", output_audio=False))
     assert (other.instructions, other.output_audio, other.max_output_tokens) == ("", False, 5)
-    assert overridden(config, RequestResponse(max_output_tokens=7)).max_output_tokens == 7
+    assert overridden(config, RequestReply(max_output_tokens=7)).max_output_tokens == 7
 
 
 def test_what_is_being_heard_can_echo_and_what_is_to_come_cannot() -> None:

@@ -5,10 +5,10 @@ import pytest
 from sessions.core.commands import CancelReply, StartReply
 from sessions.core.events import (
     AddItem,
-    CancelResponse,
     HangUp,
     ReplyGenerated,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     Tick,
 )
 from sessions.core.items import Item, Message, PromptLine, ReplyStatus
@@ -18,7 +18,7 @@ from sessions.core.states import State
 from tests.sessions.core.conftest import ShellFactory
 from tests.support.sessions.model_shell import ModelReply, ModelShell
 
-ASKED = RequestResponse(
+ASKED = RequestReply(
     instructions="Sum up.", output_audio=False, metadata=(("a", "b"),), out_of_band=True
 )
 
@@ -50,7 +50,7 @@ def test_its_prompt_may_stand_in_for_the_conversation(call: ShellFactory) -> Non
     shell = call(instructions="Be brief.")
     shell.feed(AddItem("user", "Hello", "x"))
     lines = (PromptLine(item_id="x"), PromptLine("user", "Sum up."))
-    shell.feed(RequestResponse(output_audio=False, out_of_band=True, prompt=lines))
+    shell.feed(RequestReply(output_audio=False, out_of_band=True, prompt=lines))
     assert written(shell).order.history == (
         Message("system", "Be brief."),
         Message("user", "Hello\nSum up."),
@@ -60,7 +60,7 @@ def test_its_prompt_may_stand_in_for_the_conversation(call: ShellFactory) -> Non
 
 def test_a_reference_to_nothing_is_refused(call: ShellFactory) -> None:
     shell = call()
-    shell.feed(RequestResponse(prompt=(PromptLine(item_id="x"),), event_id="e"))
+    shell.feed(RequestReply(prompt=(PromptLine(item_id="x"),), event_id="e"))
     (fault,) = shell.told(Fault)
     assert (fault.code, fault.param, fault.event_id) == ("item_not_found", "response.input", "e")
 
@@ -80,9 +80,9 @@ def test_one_is_cancelled_by_its_id(call: ShellFactory) -> None:
     shell = call()
     shell.feed(ASKED)
     shell.feed(ASKED)
-    shell.feed(CancelResponse("resp_c_1"))
+    shell.feed(RequestCancel("resp_c_1"))
     (done,) = shell.told(ReplyDone)
-    assert (done.response_id, done.status, done.reason) == (
+    assert (done.reply_id, done.status, done.reason) == (
         "resp_c_1",
         ReplyStatus.CANCELLED,
         "client_cancelled",
@@ -123,12 +123,12 @@ def test_a_spoken_one_takes_its_turn_and_becomes_no_item(
     call: ShellFactory, prompt: tuple[PromptLine, ...] | None
 ) -> None:
     shell = call()
-    shell.feed(RequestResponse(out_of_band=True, prompt=prompt))
+    shell.feed(RequestReply(out_of_band=True, prompt=prompt))
     shell.piece("One moment.", 200)
     shell.generated()
     shell.play(1.0)
     assert shell.told(ReplyDone)[0].heard == "One moment."
     assert not list(shell.core._call.transcript)
     shell.have_spoken()
-    shell.feed(RequestResponse(out_of_band=True))
+    shell.feed(RequestReply(out_of_band=True))
     assert shell.told(Fault)[0].code == "conversation_already_has_active_response"

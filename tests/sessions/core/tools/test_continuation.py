@@ -8,10 +8,10 @@ from sessions.core.commands import SpeakFiller, StartReply, TranscribeClip
 from sessions.core.config import SessionConfig
 from sessions.core.events import (
     AddItem,
-    CancelResponse,
     ClauseReady,
     FinalTranscript,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
 )
 from sessions.core.notices import ReplyDone
 from sessions.core.states import State
@@ -36,7 +36,7 @@ def test_a_filler_is_spoken_once_where_a_tool_takes_long() -> None:
     shell.generated()
     shell.play(0.0)
     shell.play(1.0)
-    assert shell.stands(State.CALLING)
+    assert shell.stands(State.USING_TOOLS)
     shell.pass_time(3.0)
     assert len(scripts(shell)) == 1
     shell.tool_returns("sunny")
@@ -71,11 +71,11 @@ def test_speech_that_comes_with_an_item_does_not_end_what_a_tool_began() -> None
 @pytest.mark.parametrize("change", [{"language": "fi"}, {"output_audio": False}])
 def test_where_there_are_no_words_or_no_voice_there_is_none(change: dict[str, object]) -> None:
     shell = ModelShell(replace(CONFIG, **change))  # type: ignore[arg-type]
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     shell.call_tool("look_up")
     shell.generated()
     shell.pass_time(PATIENCE + 2)
-    assert shell.stands(State.CALLING)
+    assert shell.stands(State.USING_TOOLS)
     assert not scripts(shell)
 
 
@@ -89,7 +89,7 @@ def fillers(shell: ModelShell) -> list[SpeakFiller]:
 def asked(**changes: object) -> ModelShell:
     """A call that waits for its answer."""
     shell = ModelShell(replace(SessionConfig(), **changes))  # type: ignore[arg-type]
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     return shell
 
 
@@ -114,7 +114,7 @@ def test_the_filler_is_heard_and_told_and_no_part_of_the_history() -> None:
     shell.generated()
     shell.play(2.0)
     assert shell.told(ReplyDone)[-1].heard == "One moment. It is noon."
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     assert [m.content for m in shell.reply.order.history if m.role == "assistant"] == [
         "It is noon."
     ]
@@ -125,9 +125,9 @@ def test_a_filler_that_was_cut_leaves_nothing_in_the_history() -> None:
     shell.pass_time(ANSWER_PATIENCE)
     shell.speak_filler(shell.reply)
     shell.play(0.3)
-    shell.feed(CancelResponse())
+    shell.feed(RequestCancel())
     assert shell.told(ReplyDone)[-1].heard == "One"
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     assert not [m for m in shell.reply.order.history if m.role == "assistant"]
 
 

@@ -5,18 +5,18 @@ import pytest
 from sessions.core.commands import CancelTool, ListTools, RunTool, StartReply
 from sessions.core.config import SessionConfig
 from sessions.core.events import (
-    AddToolCall,
     AddToolOutput,
+    AddToolUse,
     AnswerApproval,
-    CancelResponse,
     ConfigureSession,
     HangUp,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     ToolListFailed,
     ToolReturned,
     ToolsListed,
 )
-from sessions.core.items import CallState
+from sessions.core.items import ToolUseState
 from sessions.core.notices import Fault, ReplyDone, ToolBegun, ToolEnded, ToolListing
 from sessions.core.states import State
 from sessions.core.tools.tool_calls import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
@@ -34,7 +34,7 @@ def calling(*names: str) -> ModelShell:
     """The agent has been asked, and its reply ended in calls of these tools."""
     shell = ModelShell(CONFIG)
     shell.feed(ToolsListed("shop", LISTED))
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     for name in names:
         shell.call_tool(name, '{"a": 1}')
     shell.generated()
@@ -44,8 +44,10 @@ def calling(*names: str) -> ModelShell:
 def outputs(shell: ModelShell) -> list[tuple[str, str]]:
     """The calls in the newest prompt, each with its output."""
     history = shell.ordered(StartReply)[-1].history
-    told = {message.call_id: message.content for message in history if message.role == "tool"}
-    return [(call.name, told[call.call_id]) for message in history for call in message.calls]
+    told = {message.tool_use_id: message.content for message in history if message.role == "tool"}
+    return [
+        (call.name, told[call.tool_use_id]) for message in history for call in message.tool_uses
+    ]
 
 
 def test_a_function_waits_for_the_client_and_its_request() -> None:
@@ -53,23 +55,23 @@ def test_a_function_waits_for_the_client_and_its_request() -> None:
     assert shell.stands(State.LISTENING)
     assert not shell.ordered(RunTool)
     (done,) = shell.told(ReplyDone)
-    call = done.calls[0].item.call
+    call = done.tool_uses[0].item.tool_use
     assert call is not None
     shell.pass_time(120)
     assert len(shell.ordered(StartReply)) == 1, "nobody answers for the client"
-    shell.feed(AddToolOutput(call.call_id, "sunny"))
-    shell.feed(RequestResponse())
+    shell.feed(AddToolOutput(call.tool_use_id, "sunny"))
+    shell.feed(RequestReply())
     assert outputs(shell) == [("get_weather", "sunny")]
 
 
 def test_a_tool_of_ours_runs_and_the_reply_goes_on() -> None:
     shell = calling("look_up", "find")
-    assert shell.stands(State.CALLING)
+    assert shell.stands(State.USING_TOOLS)
     assert [run.tool.name for run in shell.ordered(RunTool)] == ["look_up", "find"]
     assert [run.server for run in shell.ordered(RunTool)] == [None, SHOP]
     assert len(shell.told(ToolBegun)) == 2
     shell.tool_returns("one")
-    assert shell.stands(State.CALLING), "the other is still at work"
+    assert shell.stands(State.USING_TOOLS), "the other is still at work"
     shell.tool_returns("two")
     assert shell.stands(State.THINKING)
     order = shell.ordered(StartReply)[-1]
@@ -95,7 +97,10 @@ def test_a_tool_that_is_late_is_given_up() -> None:
     shell.pass_time(1.0)
     shell.pass_time(HTTP.timeout_ms / 1000 + 5)
     assert len(shell.ordered(CancelTool)) == 1
-    assert shell.told(ToolEnded)[0].item.output == (shell.ordered(RunTool)[0].call_id, TIMED_OUT)
+    assert shell.told(ToolEnded)[0].item.output == (
+        shell.ordered(RunTool)[0].tool_use_id,
+        TIMED_OUT,
+    )
     assert not shell.work
 
 
@@ -111,21 +116,21 @@ def test_in_the_end_the_agent_has_to_speak() -> None:
 
 def test_calls_of_a_reply_that_is_cut_are_not_made() -> None:
     shell = ModelShell(CONFIG)
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     shell.piece("Let me look. ", 2_000)
     shell.call_tool("look_up")
     shell.generated()
     shell.play(0.1)
-    shell.feed(CancelResponse())
+    shell.feed(RequestCancel())
     assert not shell.ordered(RunTool)
-    assert shell.told(ReplyDone)[0].calls == ()
+    assert shell.told(ReplyDone)[0].tool_uses == ()
     assert shell.stands(State.LISTENING)
 
 
 def test_words_end_what_is_at_work_and_history_says_so() -> None:
     shell = calling("look_up")
     shell.ask("never mind, what is the capital of france")
-    assert [cancel.call_id for cancel in shell.ordered(CancelTool)] == list(shell.run)
+    assert [cancel.tool_use_id for cancel in shell.ordered(CancelTool)] == list(shell.run)
     assert outputs(shell) == [("look_up", GIVEN_UP)]
     shell.feed(ToolReturned(next(iter(shell.run)), "late"))
     shell.piece("Paris. ", 300)
@@ -137,7 +142,7 @@ def test_an_okay_changes_nothing() -> None:
     shell = calling("look_up")
     shell.ask("okay")
     assert shell.work
-    assert shell.stands(State.CALLING)
+    assert shell.stands(State.USING_TOOLS)
 
 
 def test_a_tool_that_returns_while_the_caller_coughs_is_answered_afterwards() -> None:
@@ -154,7 +159,7 @@ def test_a_tool_that_returns_while_the_caller_coughs_is_answered_afterwards() ->
 
 def test_the_client_cancels_a_call() -> None:
     shell = calling("look_up")
-    shell.feed(CancelResponse())
+    shell.feed(RequestCancel())
     assert shell.stands(State.LISTENING)
     assert not shell.work
 
@@ -170,8 +175,8 @@ def test_the_end_of_the_call_is_the_end_of_its_tools() -> None:
 def test_a_call_waits_for_approval(approve: bool) -> None:
     shell = calling("buy")
     assert shell.stands(State.LISTENING)
-    asked = shell.told(ReplyDone)[0].calls[0].item
-    assert asked.state is CallState.ASKED
+    asked = shell.told(ReplyDone)[0].tool_uses[0].item
+    assert asked.state is ToolUseState.ASKED
     shell.feed(AnswerApproval(asked.item_id, approve))
     if approve:
         shell.tool_returns("bought")
@@ -189,7 +194,7 @@ def test_servers_are_listed_once_and_forgotten_with_the_session() -> None:
     assert [told.state for told in shell.told(ToolListing)] == ["in_progress", "failed"]
     shell.feed(ConfigureSession(SessionConfig()))
     shell.feed(ToolsListed("shop", LISTED))
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     assert shell.ordered(StartReply)[-1].tools == ()
 
 
@@ -197,26 +202,26 @@ def test_a_reply_may_have_tools_of_its_own() -> None:
     shell = ModelShell(CONFIG)
     shell.feed(ToolsListed("shop", LISTED))
     own = Tool("own")
-    shell.feed(RequestResponse(tools=(own,), servers=(), tool_choice="own"))
+    shell.feed(RequestReply(tools=(own,), servers=(), tool_choice="own"))
     order = shell.ordered(StartReply)[-1]
     assert (order.tools, order.config.tool_choice) == ((own,), "own")
-    shell.feed(CancelResponse())
-    shell.feed(RequestResponse(tool_choice="none"))
+    shell.feed(RequestCancel())
+    shell.feed(RequestReply(tool_choice="none"))
     assert shell.ordered(StartReply)[-1].tools == ()
-    shell.feed(CancelResponse())
-    shell.feed(RequestResponse())
+    shell.feed(RequestCancel())
+    shell.feed(RequestReply())
     offered = [tool.name for tool in shell.ordered(StartReply)[-1].tools]
     assert offered == ["get_weather", "look_up", "find", "buy"]
 
 
 def test_a_client_brings_only_what_is_wanted() -> None:
     shell = calling("look_up")
-    ours = shell.ordered(RunTool)[0].call_id
-    for call_id in (ours, "nothing"):
-        shell.feed(AddToolOutput(call_id, "mine", event_id="e"))
+    ours = shell.ordered(RunTool)[0].tool_use_id
+    for tool_use_id in (ours, "nothing"):
+        shell.feed(AddToolOutput(tool_use_id, "mine", event_id="e"))
         assert shell.told(Fault)[-1].code == "tool_call_not_found"
-    shell.feed(AddToolCall("old", "get_weather", "{}"))
-    shell.feed(AddToolCall("old", "get_weather", "{}"))
+    shell.feed(AddToolUse("old", "get_weather", "{}"))
+    shell.feed(AddToolUse("old", "get_weather", "{}"))
     assert shell.told(Fault)[-1].code == "tool_call_exists"
     shell.feed(AddToolOutput("old", "snow"))
     shell.feed(AddToolOutput("old", "hail"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from sessions.core.config import SessionConfig, SessionKind
-from sessions.core.events import CancelResponse, RequestResponse, ToolsListed
+from sessions.core.events import RequestCancel, RequestReply, ToolsListed
 from sessions.core.states import State
 from tests.sessions.core.test_conversation_properties import (
     CONFIGS,
@@ -41,7 +41,7 @@ class ToolUse(Calls):
     @precondition(lambda self: self.shell.core.state is State.LISTENING)
     @rule(names=st.lists(NAMES, min_size=1, max_size=3), words=st.booleans())
     def answer_with_calls(self, names: list[str], words: bool) -> None:
-        self.shell.feed(RequestResponse())
+        self.shell.feed(RequestReply())
         if words and self._living() is not None:
             self.shell.piece("Let me look. ", 300)
         self.call_tools(names, True)
@@ -69,7 +69,7 @@ class ToolUse(Calls):
     @precondition(lambda self: self.shell.work)
     @rule()
     def cancel_while_tools_work(self) -> None:
-        self.shell.feed(CancelResponse())
+        self.shell.feed(RequestCancel())
 
 
 TestToolUse = ToolUse.TestCase

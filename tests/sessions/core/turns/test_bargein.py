@@ -10,7 +10,7 @@ from sessions.core.commands import (
     StartReply,
     StopPlayout,
 )
-from sessions.core.events import CancelResponse, InputEnded, Tick, TranscriptionFailed
+from sessions.core.events import InputEnded, RequestCancel, Tick, TranscriptionFailed
 from sessions.core.items import Message, ReplyStatus
 from sessions.core.notices import (
     ItemTruncated,
@@ -212,7 +212,7 @@ def test_who_speaks_over_an_echo_without_pause_interrupts_too(shell: ModelShell)
 
 def test_a_reply_that_ends_meanwhile_leaves_the_caller_the_floor(shell: ModelShell) -> None:
     shell.speak(128)
-    shell.feed(CancelResponse())
+    shell.feed(RequestCancel())
     assert shell.stands(State.USER_SPEAKING)
     shell.silence(128)
     shell.final("Thank you.", 0.9)

@@ -137,7 +137,7 @@ def test_who_is_much_louder_is_the_caller_at_once(windows: Windows) -> None:
 
 
 def test_a_television_that_talks_on_is_never_let_in(learnt: Windows) -> None:
-    for state in (State.SPEAKING, State.LISTENING, State.THINKING, State.CALLING):
+    for state in (State.SPEAKING, State.LISTENING, State.THINKING, State.USING_TOOLS):
         assert learnt.voice(TELEVISION, 30, state) == 0.0
     assert learnt.level.lowered == 0
 

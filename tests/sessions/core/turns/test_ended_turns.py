@@ -4,13 +4,13 @@ from sessions.core.commands import DropTranscription, RecordTurn, ReleaseReply, 
 from sessions.core.config import SessionConfig, TurnMode
 from sessions.core.events import (
     AddItem,
-    CancelResponse,
     CommitInput,
     ConfigureSession,
     DeleteItem,
     HangUp,
     PartialTranscript,
-    RequestResponse,
+    RequestCancel,
+    RequestReply,
     TranscriptionFailed,
 )
 from sessions.core.items import Message
@@ -108,7 +108,7 @@ def test_a_deleted_turn_is_not_answered(call: ShellFactory) -> None:
 def test_a_turn_cancelled_before_its_text_is_recorded_unanswered(call: ShellFactory) -> None:
     shell = call()
     awaiting_text(shell)
-    shell.feed(CancelResponse())
+    shell.feed(RequestCancel())
     assert shell.stands(State.LISTENING)
     shell.final("What is it?")
     assert not shell.replies
@@ -158,7 +158,7 @@ def test_by_hand_a_request_is_answered_when_the_text_is_there(call: ShellFactory
     shell = call(mode=TurnMode.NONE)
     shell.speak(640)
     shell.feed(CommitInput())
-    shell.feed(RequestResponse(instructions="Be rude."))
+    shell.feed(RequestReply(instructions="Be rude."))
     assert shell.stands(State.THINKING)
     shell.final("What is it?")
     order = shell.reply.order

@@ -16,7 +16,7 @@ from sessions.core.events import (
     CommitInput,
     ConfigureSession,
     InputEnded,
-    RequestResponse,
+    RequestReply,
     TranscriptionFailed,
 )
 from sessions.core.items import Message
@@ -145,7 +145,7 @@ def test_more_speech_voids_what_was_begun(call: ShellFactory) -> None:
         "What is the capital?",
         "What is the capital of France?",
     ]
-    assert [n.response_id for n in shell.told(ReplyCreated)] == ["resp_c_2"]
+    assert [n.reply_id for n in shell.told(ReplyCreated)] == ["resp_c_2"]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_what_is_added_while_the_agent_thinks_is_answered_with_the_rest(call: Sh
     assert [m.content for m in shell.reply.said] == [
         "What is the capital of France?\nAnd of Spain?"
     ]
-    assert [n.response_id for n in shell.told(ReplyCreated)] == ["resp_c_1", "resp_c_2"]
+    assert [n.reply_id for n in shell.told(ReplyCreated)] == ["resp_c_1", "resp_c_2"]
 
 
 def test_a_turn_ends_after_a_minute(call: ShellFactory) -> None:
@@ -327,7 +327,7 @@ def test_the_text_of_a_long_turn_is_waited_for_longer(call: ShellFactory) -> Non
     shell = call(mode=TurnMode.NONE)
     shell.speak(20_000, "once upon a time")
     shell.feed(CommitInput())
-    shell.feed(RequestResponse())
+    shell.feed(RequestReply())
     shell.pass_time(8.9)
     assert not shell.replies
     shell.pass_time(0.2)
