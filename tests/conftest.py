@@ -59,5 +59,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    engines = "models_dir" in getattr(item, "fixturenames", ())
-    return engines or any(item.get_closest_marker(name) for name in ("browser", "engines", "slow"))
+    if "models_dir" in getattr(item, "fixturenames", ()) or "integration" in item.path.parts:
+        return True
+    return any(item.get_closest_marker(name) for name in ("browser", "engines", "slow"))

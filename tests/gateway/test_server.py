@@ -19,6 +19,8 @@ from gateway.caller.line import CLIENT_RATE
 from tests.support.paths import AUDIO
 from tests.support.services import open_directory
 
+pytestmark = pytest.mark.slow
+
 START_SECONDS = 90
 
 

@@ -18,6 +18,8 @@ from gateway.services.child import MAX_RESTARTS, ServiceState
 from store.bus import Bus
 from tests.support.services import eventually, open_directory
 
+pytestmark = pytest.mark.slow
+
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="ordinary users run servers as themselves")
 
 

@@ -12,6 +12,8 @@ from gateway.cli import main
 from pipelines.weights.manifest import MODELS, PROFILES
 from tests.support.services import open_directory
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:

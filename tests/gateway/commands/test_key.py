@@ -15,6 +15,8 @@ from store.tenants.api_keys import ApiKey, ApiKeys
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.services import in_own_loop, open_directory
 
+pytestmark = pytest.mark.slow
+
 
 def stored(url: str, text: str) -> ApiKey | None:
     async def find() -> ApiKey | None:

@@ -13,6 +13,8 @@ from gateway.caller import Recording, write_wav
 from gateway.cli import main
 from tests.support.gateway.realtime_server import RATE, RealtimeServer, running
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def server() -> Iterator[RealtimeServer]:

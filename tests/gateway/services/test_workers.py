@@ -14,6 +14,8 @@ from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT
 from tests.support.services import eventually
 
+pytestmark = pytest.mark.slow
+
 PATIENT = (sys.executable, "-c", "import time; time.sleep(600)")
 
 

@@ -16,6 +16,8 @@ from media.files.limits import MediaLimits
 from tests.support.media_files import audio_file, tone, video_file, video_packets
 from tests.support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:

@@ -30,6 +30,8 @@ from store.tenants.jobs import Job
 from tests.support.media_files import audio_file, audio_of, tone, video_file, video_packets
 from tests.support.pipelines.job_support import new_workspace, until, working
 
+pytestmark = pytest.mark.slow
+
 SAID = (spoken("Good morning.", 500), spoken("How are you today?", 3000))
 GERMAN = {"Good morning.": "Guten Morgen.", "How are you today?": "Wie geht es Ihnen heute?"}
 BACKGROUND = 3000.0

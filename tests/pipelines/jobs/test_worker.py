@@ -34,6 +34,8 @@ from tests.support.pipelines.job_support import (
     working,
 )
 
+pytestmark = pytest.mark.slow
+
 KILLED_WORKER = """
 import asyncio, sys
 from pipelines.jobs.worker import Worker

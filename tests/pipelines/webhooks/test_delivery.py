@@ -45,6 +45,8 @@ from tests.support.pipelines.job_support import (
 )
 from tests.support.pipelines.webhook_endpoint import Endpoint, listen, receiving
 
+pytestmark = pytest.mark.slow
+
 BODY = '{"type":"tts.completed","timestamp":"2026-11-01T12:00:00Z","data":{"jobId":"job_1"}}'
 
 
