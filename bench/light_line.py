@@ -1,6 +1,6 @@
 """A WebRTC caller without a jitter buffer, and cheap: what it hears is what the server sent, when.
 
-``gateway.caller.WebRtcLine`` is aiortc as it comes: its fixed jitter buffer adds 80 ms, and its
+``gateway.caller.CallerWebRtc`` is aiortc as it comes: its fixed jitter buffer adds 80 ms, and its
 work on the same two cores slows the server that is being measured. This line sends and decodes
 Opus packets itself.
 """
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from gateway.caller import LineClosed
+from gateway.caller import CallEnded
 from media.resample import Resampler
 from tests.support.gateway.webrtc_client import EAR_RATE, Caller, Ear
 
@@ -18,7 +18,7 @@ MAX_WAITING = 2_000
 
 
 class LightLine:
-    """Implements gateway.caller.Line over the tests' WebRTC caller."""
+    """Implements gateway.caller.CallerChannel over the tests' WebRTC caller."""
 
     continuous = True
 
@@ -50,7 +50,7 @@ class LightLine:
         """Audio and events as they come."""
         while (arrival := await self._arrivals.get()) is not None:
             yield arrival
-        raise LineClosed("hung up")
+        raise CallEnded("hung up")
 
     async def close(self) -> None:
         """Hang up."""

@@ -31,7 +31,7 @@ from aiohttp import web
 
 from bench.figures import machine
 from bench.server import server
-from gateway.attached import present_services
+from gateway.services.embedded import present_services
 from gateway.settings import Settings
 from media.files.encode import Encoder
 from pipelines.engines.speech.hibari import HibariSpeaker

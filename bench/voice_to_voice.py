@@ -15,7 +15,15 @@ import itertools
 from bench.figures import machine, table
 from bench.light_line import LightLine
 from bench.server import server
-from gateway.caller import Caller, Line, NoAnswer, Recording, WebRtcLine, WebSocketLine, demo_key
+from gateway.caller import (
+    Caller,
+    CallerChannel,
+    CallerWebRtc,
+    CallerWebSocket,
+    NoAnswer,
+    Recording,
+    demo_key,
+)
 from tests.support.paths import AUDIO
 
 SAID = ("joe_q_capital", "joe_q_help", "joe_q_hours", "joe_q_internet", "joe_q_slow", "joe_q_book")
@@ -30,14 +38,14 @@ def asking_for(*events: str) -> dict[str, object]:
     return {"type": "session.update", "session": {"type": "realtime", "blab": {"events": events}}}
 
 
-async def open_line(over: str, url: str) -> Line:
+async def open_line(over: str, url: str) -> CallerChannel:
     """A fresh call."""
     key = await demo_key(url)
     if over == "webrtc":
         return await LightLine.open(url, key)
     if over == "aiortc":
-        return await WebRtcLine.open(url, key)
-    return await WebSocketLine.open(url, key, binary=over == "binary")
+        return await CallerWebRtc.open(url, key)
+    return await CallerWebSocket.open(url, key, binary=over == "binary")
 
 
 async def measure(over: str, url: str, turns: int) -> dict[str, list[float]]:

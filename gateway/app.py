@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from gateway.calls.authorization import Admittance
+from gateway.calls.client_credentials import IceServers
 from gateway.calls.demo import Demo
-from gateway.calls.ice_servers import IceServers
 from gateway.calls.realtime import RealtimeCalls
 from gateway.calls.sidebands import SIDEBANDS, Sidebands
 from gateway.calls.telephony import TelephonyCalls
@@ -25,9 +25,8 @@ from gateway.channels.webrtc import calls as webrtc
 from gateway.channels.webrtc.ice import IceSettings, TurnServer
 from gateway.channels.webrtc.whip import setup_whip
 from gateway.channels.wire.checks import SessionChecks
-from gateway.http.health import Check, Health
-from gateway.http.metrics import Metrics
 from gateway.http.middleware import Middleware, show_request_id
+from gateway.http.monitoring import Check, Health, Metrics
 from pipelines.engines.jobs import CallOptions, JobEngines
 from pipelines.jobs.prices import Prices
 from pipelines.jobs.usage import Usage

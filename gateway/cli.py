@@ -1,8 +1,9 @@
-"""The command line ``blab COMMAND``: reads the settings once and hands them to one command.
+"""The command line ``blab COMMAND``: reads the settings once and passes them to one command.
 
 A command is a module of ``gateway.commands`` with ``arguments(parser)`` and
-``run(options, settings) -> exit code``; it is imported only when it is called. Exit codes: 0
-done, 1 the command found something wrong, 2 the call or a setting cannot be accepted.
+``run(options, settings) -> exit code``; it is imported only when it is used (``options.command`` is
+its name). Exit codes: 0 done, 1 the command found something wrong, 2 the arguments or a setting
+cannot be accepted.
 """
 
 import argparse
@@ -10,13 +11,14 @@ import importlib
 import logging
 import os
 import sys
+from types import ModuleType
 from typing import Final, TextIO
 
 from gateway.settings import Settings, SettingsError
 
 COMMANDS: Final = {
     "serve": "Start everything that is needed and answer calls (also without any command)",
-    "web": "Answer calls, on services that run already (process type of the Procfile)",
+    "web": "Answer calls, on services that already run (process type of the Procfile)",
     "worker": "Run jobs beside the web processes (process type of the Procfile)",
     "migrate": "Bring the database's tables up to date",
     "key": "Make an API key for the local workspace",
@@ -28,7 +30,9 @@ COMMANDS: Final = {
 
 
 PROCESSES: Final = ("serve", "web", "worker")
-"""Commands that stay and log as they are told; the others log only what went wrong."""
+"""Commands that keep running and log at the level set; the others log only problems."""
+_MODULES: Final = {"web": "serve"}
+"""Commands that are in another command's module."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,10 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"blab: there is no command {name!r}\n\n{_usage()}", file=sys.stderr)
         return 2
-    command = importlib.import_module(f"gateway.commands.{name}")
+    command = module_of(name)
     parser = argparse.ArgumentParser(prog=f"blab {name}", description=COMMANDS[name])
     command.arguments(parser)
-    options = parser.parse_args(rest)
+    options = parser.parse_args(rest, argparse.Namespace(command=name))
     try:
         settings = Settings.read(os.environ)
     except SettingsError as error:
@@ -64,8 +68,13 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def module_of(command: str) -> ModuleType:
+    """The module of a command, imported."""
+    return importlib.import_module(f"gateway.commands.{_MODULES.get(command, command)}")
+
+
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what ``sys.stderr`` is at the moment: progress displays replace it."""
+    """Writes to the current ``sys.stderr``, which progress displays replace."""
 
     def __init__(self) -> None:
         logging.Handler.__init__(self)

@@ -1,6 +1,6 @@
-"""Progress for a person who waits: bars on a terminal, a line now and then elsewhere.
+"""Progress for a person who is waiting: bars on a terminal, occasional lines elsewhere.
 
-Everything goes to standard error; standard output belongs to a command's result.
+Everything goes to standard error; standard output is for a command's result.
 """
 
 import time
@@ -19,9 +19,9 @@ from rich.progress import (
 from rich.status import Status
 
 STEP = 0.1
-"""Without a terminal a line is written for each further tenth of a file."""
+"""Without a terminal, a line is written for each tenth of a file."""
 SMALL = 5_000_000
-"""Without a terminal files of fewer bytes are not told."""
+"""Without a terminal, files of fewer bytes are not mentioned."""
 
 
 class FetchProgress:
@@ -39,7 +39,7 @@ class FetchProgress:
             transient=True,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._told: dict[str, float] = {}
+        self._said: dict[str, float] = {}
 
     def __enter__(self) -> "FetchProgress":
         if self._console.is_terminal:
@@ -56,29 +56,29 @@ class FetchProgress:
             self._bars.stop()
 
     def update(self, model: str, file: str, done: int, total: int) -> None:
-        """``done`` of ``total`` bytes of a model's file are there."""
+        """``done`` of ``total`` bytes of a model's file have arrived."""
         name = f"{model}/{file}"
         if not self._console.is_terminal:
-            self._tell(name, done, total)
+            self._say(name, done, total)
             return
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=total)
         self._bars.update(self._tasks[name], completed=done, total=total, visible=done < total)
 
-    def _tell(self, name: str, done: int, total: int) -> None:
+    def _say(self, name: str, done: int, total: int) -> None:
         share = done / total if total else 1.0
-        if total < SMALL or (share - self._told.get(name, -STEP) < STEP and share < 1.0):
+        if total < SMALL or (share - self._said.get(name, -STEP) < STEP and share < 1.0):
             return
-        if self._told.get(name) == share:
+        if self._said.get(name) == share:
             return
-        self._told[name] = share
+        self._said[name] = share
         self._console.print(
             f"fetching {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", highlight=False
         )
 
 
 class Steps:
-    """Tells the steps of a start, one after the other, with the time each took."""
+    """Prints the steps of a start one after the other, each with the time it took."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -87,7 +87,7 @@ class Steps:
         self._doing = ""
 
     def begin(self, doing: str) -> None:
-        """The step before this one is done; this one begins."""
+        """End the previous step and begin this one."""
         self.end()
         self._doing, self._began = doing, time.monotonic()
         if self.console.is_terminal:
@@ -104,14 +104,14 @@ class Steps:
         """The last step is done."""
         self.pause()
         if self._doing:
-            self.tell(f"{self._doing}: {time.monotonic() - self._began:.1f} s")
+            self.say(f"{self._doing}: {time.monotonic() - self._began:.1f} s")
         self._doing = ""
 
     def fail(self) -> None:
-        """The last step did not get done; what went wrong is told by somebody else."""
+        """The last step failed; the caller prints why."""
         self.pause()
         self._doing = ""
 
-    def tell(self, text: str) -> None:
-        """A line of its own."""
+    def say(self, text: str) -> None:
+        """Print a line."""
         self.console.print(text, highlight=False, soft_wrap=True)

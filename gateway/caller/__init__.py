@@ -1,25 +1,27 @@
-"""A caller in code: speaks recordings into a running server and hears the reply in time.
+"""A caller in code: speaks recordings to a running server and hears the reply in real time.
 
-``blab talk``, the end-to-end tests and the bench are made of it. It knows the server only by
+``blab talk``, the end-to-end tests and the bench are built on it. It knows the server only through
 its public protocol.
 """
 
+from gateway.caller.audio import Microphone, Player, Recording, Utterance, write_wav
 from gateway.caller.caller import Caller, NoAnswer, TimedEvent
-from gateway.caller.demo_key import demo_key
-from gateway.caller.line import Line, LineClosed
-from gateway.caller.microphone import Microphone, Utterance
-from gateway.caller.narrator import Narrator
-from gateway.caller.player import Player
-from gateway.caller.recording import Recording, write_wav
-from gateway.caller.report import CallReport
-from gateway.caller.webrtc_line import WebRtcLine
-from gateway.caller.websocket_line import WebSocketLine
+from gateway.caller.channels import (
+    CallEnded,
+    CallerChannel,
+    CallerWebRtc,
+    CallerWebSocket,
+    demo_key,
+)
+from gateway.caller.report import CallReport, Narrator
 
 __all__ = [
+    "CallEnded",
     "CallReport",
     "Caller",
-    "Line",
-    "LineClosed",
+    "CallerChannel",
+    "CallerWebRtc",
+    "CallerWebSocket",
     "Microphone",
     "Narrator",
     "NoAnswer",
@@ -27,8 +29,6 @@ __all__ = [
     "Recording",
     "TimedEvent",
     "Utterance",
-    "WebRtcLine",
-    "WebSocketLine",
     "demo_key",
     "write_wav",
 ]

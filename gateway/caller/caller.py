@@ -1,7 +1,7 @@
-"""One caller in one call: a microphone, an ear and the list of what the server said.
+"""One caller in one call: a microphone, an ear and the list of the server's events.
 
-Owner of the two tasks (sending, receiving) of a call; use as an async context manager. When the
-line ends, every wait ends with LineClosed.
+It owns the call's two tasks (sending, receiving); use it as an async context manager. When the call
+ends, every wait raises CallEnded.
 """
 
 import asyncio
@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from gateway.caller.line import CLIENT_RATE, Line, LineClosed
-from gateway.caller.microphone import Microphone, Utterance
-from gateway.caller.player import Player, audible
-from gateway.caller.recording import Recording
+from gateway.caller.audio import Microphone, Player, Recording, Utterance, audible
+from gateway.caller.channels import CLIENT_RATE, CallEnded, CallerChannel
 
 MAX_EVENTS = 100_000
-"""Events remembered; a call that sends more ends with LineClosed."""
+"""Events kept; a call that sends more ends with CallEnded."""
 SETTLE_SECONDS = 0.6
-"""Quiet that must pass after a finished reply until the conversation counts as settled."""
+"""Quiet after a finished reply before the conversation counts as settled."""
 WAITING_MS = 40.0
-"""Audio that may wait in the ear of a line whose stream never pauses (WebRTC)."""
+"""Audio that may wait in the ear of a stream that never pauses (WebRTC)."""
 FLUSHING = ("input_audio_buffer.speech_started", "output_audio_buffer.cleared")
 MUTING = "blab.playout.held"
 UNMUTING = ("blab.playout.resumed", "blab.playout.started")
@@ -29,19 +27,19 @@ hear what its jitter buffer still holds."""
 
 
 class NoAnswer(Exception):
-    """What was waited for did not come in time; the message says what."""
+    """What was waited for did not happen in time; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
 class TimedEvent:
-    """A server event and when it came (the loop's clock, seconds)."""
+    """A server event and when it arrived (the loop's clock, seconds)."""
 
     at: float
     event: dict[str, Any]
 
     @property
     def type(self) -> str:
-        """The event's type, "" where it has none."""
+        """The event's type, or ""."""
         return str(self.event.get("type", ""))
 
 
@@ -49,22 +47,22 @@ Listener = Callable[[TimedEvent], None]
 
 
 class Caller:
-    """Speaks and hears over ``line``. All times are the running loop's clock, in seconds."""
+    """Speaks and listens over ``channel``. Times are on the running loop's clock, in seconds."""
 
     def __init__(
         self,
-        line: Line,
+        channel: CallerChannel,
         *,
         on_event: Listener | None = None,
         on_audio: Callable[[float], None] | None = None,
     ) -> None:
-        self.line = line
+        self.channel = channel
         self.start = asyncio.get_running_loop().time()
-        self.player = Player(CLIENT_RATE, self.start, live=line.continuous)
-        self.microphone = Microphone(line)
+        self.player = Player(CLIENT_RATE, self.start, live=channel.continuous)
+        self.microphone = Microphone(channel)
         self.events: list[TimedEvent] = []
         self.audio_arrivals: list[tuple[float, int]] = []
-        """(time, bytes) of every piece of audio, as it came off the wire."""
+        """(time, bytes) of every piece of audio as it came off the wire."""
         self.closed_because: str | None = None
         self._muted = False
         self._on_event = on_event
@@ -98,13 +96,14 @@ class Caller:
 
     async def send(self, event: dict[str, Any]) -> None:
         """Send one client event."""
-        await self.line.send_event(event)
+        await self.channel.send_event(event)
 
     async def wait_for(
         self, wanted: str | Callable[[TimedEvent], bool], *, within: float, since: float = 0.0
     ) -> TimedEvent:
-        """The first event of that type (or for which ``wanted`` is true) that came after
-        ``since``; raises NoAnswer after ``within`` seconds and LineClosed when the call ends."""
+        """The first event of that type (or for which ``wanted`` is true) that came after ``since``.
+
+        Raises NoAnswer after ``within`` seconds and CallEnded when the call ends."""
         match = wanted if callable(wanted) else lambda event: event.type == wanted
         looked = 0
 
@@ -132,7 +131,7 @@ class Caller:
             await asyncio.sleep(0.02)
 
     async def wait_settled(self, *, within: float, since: float) -> None:
-        """Until a reply that began after ``since`` is done, heard to its end, and quiet follows.
+        """Wait until a reply that began after ``since`` is done and heard, and quiet follows.
 
         Raises NoAnswer after ``within`` seconds."""
         deadline = self.now() + within
@@ -149,7 +148,7 @@ class Caller:
 
     async def hang_up(self) -> None:
         """End the call and both tasks."""
-        await self.line.close()
+        await self.channel.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -160,12 +159,12 @@ class Caller:
     async def _speak(self) -> None:
         try:
             await self.microphone.run()
-        except LineClosed as error:
+        except CallEnded as error:
             await self._end(str(error))
 
     async def _receive(self) -> None:
         try:
-            async for arrival in self.line.receive():
+            async for arrival in self.channel.receive():
                 now = self.now()
                 if isinstance(arrival, bytes):
                     if not self._muted:
@@ -176,14 +175,14 @@ class Caller:
                 else:
                     await self._take(TimedEvent(now, arrival))
             await self._end("the server closed the call")
-        except LineClosed as error:
+        except CallEnded as error:
             await self._end(str(error))
         except ValueError as error:
-            await self._end(f"the server sent what is no message: {error}")
+            await self._end(f"the server sent something that is not a message: {error}")
 
     async def _take(self, timed: TimedEvent) -> None:
         if len(self.events) >= MAX_EVENTS:
-            raise LineClosed(f"the server sent more than {MAX_EVENTS} events")
+            raise CallEnded(f"the server sent more than {MAX_EVENTS} events")
         if timed.type in FLUSHING:
             self.player.flush(timed.at)
         if timed.type == MUTING:
@@ -223,10 +222,10 @@ class Caller:
         except TimeoutError:
             raise NoAnswer(f"no {what} within {within:g} s") from None
         if not found():
-            raise LineClosed(str(self.closed_because))
+            raise CallEnded(str(self.closed_because))
 
     def _check(self, deadline: float, what: str) -> None:
         if self.closed_because is not None:
-            raise LineClosed(self.closed_because)
+            raise CallEnded(self.closed_because)
         if self.now() > deadline:
             raise NoAnswer(f"no {what} in time")

@@ -22,7 +22,7 @@ from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
 from gateway.channels.wire.checks import UNCHECKED, SessionChecks, place_at_fault
 from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import merge_session
-from gateway.http.origins import is_allowed_origin
+from gateway.http.requests import is_allowed_origin
 from pipelines.engines.chat.call_names import NameFault
 from rest.accounts.auth import Authenticator, Principal, bearer_token
 from rest.compat.stock_names import REALTIME

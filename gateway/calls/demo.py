@@ -16,8 +16,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway.http.errors import json_response
-from gateway.http.origins import is_loopback_request, is_same_origin
+from gateway.http.requests import is_loopback_request, is_same_origin
+from gateway.http.responses import json_response
 from pipelines.engines.jobs import CallOptions
 from rest.accounts.ephemeral import EphemeralKeys, Grant
 from rest.http.errors import Forbidden, NotFound

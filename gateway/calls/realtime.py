@@ -25,9 +25,9 @@ from gateway.channels.websocket import WebSocketChannel, make_socket
 from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
-from gateway.http.errors import as_api_error
-from gateway.http.metrics import Metrics
-from gateway.http.middleware import is_upgrade
+from gateway.http.monitoring import Metrics
+from gateway.http.requests import is_upgrade
+from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal
 from rest.accounts.ephemeral import EphemeralKeys
 from rest.http.errors import ApiError, Unavailable, ValidationFailed
@@ -38,7 +38,7 @@ from sessions.host import CallRequest
 from store.ids import new_id
 
 from .authorization import Admittance, Admitted
-from .client_secrets import RealtimeKeys
+from .client_credentials import RealtimeKeys
 
 log = logging.getLogger(__name__)
 

@@ -32,8 +32,8 @@ from gateway.channels.telephony.facts import (
 )
 from gateway.channels.telephony.telnyx import Telnyx
 from gateway.channels.telephony.twilio import SignalWire, Twilio
-from gateway.http.errors import as_api_error
-from gateway.http.middleware import is_upgrade
+from gateway.http.requests import is_upgrade
+from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal, bearer_token
 from rest.http.errors import ApiError, Forbidden, Unavailable
 from sessions.admission import ServerFull

@@ -10,10 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from gateway import diagnosis
-from gateway.attached import attached_services
-from gateway.diagnosis import Finding, Verdict
-from gateway.engine_timing import time_engines
-from gateway.services import ServiceError
+from gateway.diagnosis import Finding, Verdict, time_engines
+from gateway.services import ServiceError, attached_services
 from gateway.settings import Settings
 from gateway.staged_engines import engine_settings
 from pipelines.engines.registry import Engines

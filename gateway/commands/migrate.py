@@ -4,8 +4,7 @@ import argparse
 import asyncio
 import sys
 
-from gateway.attached import attached_services
-from gateway.services import ServiceError
+from gateway.services import ServiceError, attached_services
 from gateway.settings import Settings
 from store.database import Database
 from store.errors import StoreError

@@ -1,33 +1,57 @@
-"""``blab serve``: everything that is needed, in one process and its children."""
+"""``blab serve`` and ``blab web``: one server process from start to end.
+
+``serve`` also starts the services that are not given and the workers; ``web`` answers calls on
+services that are already running.
+
+The port is bound before anything is started, so that a port in use costs nothing. The page and
+/healthz answer as soon as the stores do; the engines follow in the background. Services are stopped
+last, so that what calls leave behind can still be written.
+"""
 
 import argparse
+import asyncio
+import contextlib
 import errno
+import socket
+import ssl
 import sys
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import uvloop
 
-from gateway.progress import Steps
-from gateway.server import Server
-from gateway.services import ServiceError
-from gateway.settings import Settings, SettingsError
+from gateway.app import HOST, build_app
+from gateway.housekeeping import Housekeeping
+from gateway.lifecycle import StopSignals, bound_sockets, serve, tls_context
+from gateway.progress import FetchProgress, Steps
+from gateway.services import EmbeddedServices, ServiceError, ServiceUrls, present_services
+from gateway.services.workers import Workers
+from gateway.settings import CHECKOUT, Settings, SettingsError
+from gateway.staged_engines import StagedEngines, Stop, call_models, engine_settings
+from pipelines.engines.chat.choice import LARGER, ChatChoice
+from pipelines.engines.registry import Engines
+from pipelines.jobs.cleanup_schedule import CleanupSchedule
 from pipelines.jobs.prices import PricesError
+from pipelines.weights.manifest import MODELS
+from pipelines.weights.store import ModelStore
+from sessions.registry import CallRegistry
+from store.bus import Bus
+from store.database import Database
 from store.errors import StoreError
+from store.tenants.calls import Calls
+
+STAGES = {"loading": "Loading and warming the engines"}
+ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound to
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """``blab serve`` accepts nothing: settings are environment variables."""
+    """``blab serve`` and ``blab web`` accept nothing: settings are environment variables."""
 
 
-def run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001
-    """Serve until SIGTERM or SIGINT."""
-    return serve(settings, embedded=True)
-
-
-def serve(settings: Settings, *, embedded: bool) -> int:
-    """Serve and tell plainly what kept the server from starting."""
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; 1 with the reason on standard error if it cannot start."""
     steps = Steps()
     try:
-        uvloop.run(Server(settings, embedded=embedded, steps=steps).run())
+        uvloop.run(Server(settings, embedded=options.command == "serve", steps=steps).run())
     except (ServiceError, StoreError, SettingsError, PricesError) as error:
         steps.fail()
         print(f"blab: {error}", file=sys.stderr)
@@ -44,3 +68,171 @@ def serve(settings: Settings, *, embedded: bool) -> int:
         )
         return 1
     return 0
+
+
+class Server:
+    """The running server. ``embedded``: start services that are not given, and workers."""
+
+    def __init__(self, settings: Settings, *, embedded: bool, steps: Steps) -> None:
+        self._settings = settings
+        self._embedded = embedded
+        self._steps = steps
+        self._address = ""
+        self._tls: ssl.SSLContext | None = None
+        self._workers = Workers(settings.workers if embedded else 0, CHECKOUT)
+        self._waiting_for: Callable[[], str | None] = lambda: None
+
+    async def run(self) -> None:
+        """Serve until a signal asks to stop.
+
+        Raises ServiceError, StoreError, SettingsError or OSError if it cannot start."""
+        settings = self._settings
+        self._tls = _tls(settings)
+        with contextlib.ExitStack() as port:
+            sockets = bound_sockets(settings.host, settings.port)
+            for bound in sockets:
+                port.callback(bound.close)
+            await self._serve(sockets)
+
+    async def _serve(self, sockets: list[socket.socket]) -> None:
+        settings = self._settings
+        async with self._services() as urls, self._housekeeping(urls), self._working():
+            engines = StagedEngines(
+                self._fetch,
+                Engines(engine_settings(settings)),
+                self._on_stage,
+                fetch_larger=self._fetch_larger,
+                on_grown=self._on_grown,
+            )
+            self._waiting_for = engines.waiting_for
+            app = await build_app(settings, urls, engines)
+            await serve(
+                app,
+                settings.host,
+                settings.port,
+                app[HOST].drain,
+                drain_seconds=settings.drain_seconds,
+                on_listening=self._on_listening,
+                signals=StopSignals(),
+                sockets=sockets,
+                tls=self._tls,
+            )
+
+    @contextlib.asynccontextmanager
+    async def _services(self) -> AsyncIterator[ServiceUrls]:
+        settings = self._settings
+        if not self._embedded:
+            yield present_services(settings)
+            return
+        if not (settings.database_url and settings.redis_url):
+            self._steps.begin("Starting Postgres and Valkey")
+        services = EmbeddedServices(
+            settings.data_dir,
+            database_url=settings.database_url,
+            redis_url=settings.redis_url,
+        )
+        urls = await services.start()
+        self._steps.end()
+        try:
+            yield urls
+        finally:
+            await services.stop()
+
+    @contextlib.asynccontextmanager
+    async def _housekeeping(self, urls: ServiceUrls) -> AsyncIterator[None]:
+        """In embedded mode this process does the housekeeping; otherwise ``blab worker`` does."""
+        if not self._embedded:
+            yield
+            return
+        database, bus = Database(urls.database_url), Bus(urls.redis_url)
+        keeper = asyncio.create_task(_keep_house(database, bus), name="housekeeping")
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            await bus.close()
+            await database.close()
+
+    @contextlib.asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        """Workers start after the engines of calls and end before the services they write to."""
+        try:
+            yield
+        finally:
+            await self._workers.stop()
+
+    # ------------------------------------------------------------------ engines
+
+    def _fetch(self, stop: Stop) -> None:
+        self._fetch_models(call_models(self._settings), stop)
+
+    def _fetch_larger(self, stop: Stop) -> None:
+        self._fetch_models([LARGER], stop)
+
+    def _fetch_models(self, names: Sequence[str], stop: Stop) -> None:
+        store = ModelStore(self._settings.models_dir)
+        missing = [name for name in names if not store.ready(name)]
+        if not missing:
+            return
+        size = sum(MODELS[name].size for name in missing)
+        self._steps.say(
+            f"Fetching {', '.join(missing)} ({size / 1e6:.0f} MB) into {store.directory}"
+        )
+        with FetchProgress(self._steps.console) as progress:
+            for name in missing:
+                store.fetch(name, progress.update, stop=stop)
+
+    # ------------------------------------------------------------------ what the user sees
+
+    def _on_listening(self, port: int) -> None:
+        host = self._settings.host
+        shown = "localhost" if host in ANYWHERE else f"[{host}]" if ":" in host else host
+        scheme = "http" if self._tls is None else "https"
+        self._address = f"{scheme}://{shown}:{port}/"
+        self._steps.say(f"Listening on {self._address} (not ready for calls yet)")
+
+    def _on_stage(self, stage: str) -> None:
+        if stage in STAGES:
+            self._steps.begin(STAGES[stage])
+            return
+        if stage == "ready":
+            self._steps.end()
+            self._say_ready()
+        elif stage == "incomplete":
+            self._steps.end()
+            self._steps.say(f"\nNot ready for calls: {self._waiting_for()}")
+        else:
+            return
+        self._workers.start()
+
+    def _on_grown(self, choice: ChatChoice) -> None:
+        self._steps.say(f"{choice.model_id} answers. {choice.reason}")
+
+    def _say_ready(self) -> None:
+        blab = "./blab" if (CHECKOUT / "blab").is_file() else "blab"
+        self._steps.say(
+            f"\nBlab is ready. Open {self._address} and speak.\n"
+            f"  a recording instead of a microphone:  {blab} talk FILE.wav\n"
+            f"  an API key:                           {blab} key --name NAME\n"
+            f"  what is slow or missing here:         {blab} doctor\n"
+            "  stop with Ctrl-C"
+        )
+        sys.stderr.flush()
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    try:
+        return tls_context(settings.tls_certificate, settings.tls_key)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(
+            [f"BLAB_TLS_CERTIFICATE, BLAB_TLS_KEY: they cannot be used: {reason}"]
+        ) from error
+
+
+async def _keep_house(database: Database, bus: Bus) -> None:
+    await database.connect()
+    await Housekeeping(Calls(database), CallRegistry(bus), CleanupSchedule(database)).run()

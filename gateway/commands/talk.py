@@ -7,20 +7,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gateway.caller import (
+    CallEnded,
     Caller,
+    CallerWebRtc,
+    CallerWebSocket,
     CallReport,
-    LineClosed,
     Narrator,
     NoAnswer,
     Recording,
     TimedEvent,
     Utterance,
-    WebRtcLine,
-    WebSocketLine,
     demo_key,
     write_wav,
 )
-from gateway.caller.line import CLIENT_RATE
+from gateway.caller.channels import CLIENT_RATE
 from gateway.settings import Settings
 
 DEADLINE_SECONDS = 30.0
@@ -76,18 +76,18 @@ async def _call(
     problem: str | None = None
     try:
         key = options.key or await demo_key(url)
-        line = (
-            await WebRtcLine.open(url, key)
+        channel = (
+            await CallerWebRtc.open(url, key)
             if options.webrtc
-            else await WebSocketLine.open(url, key, binary=not options.base64)
+            else await CallerWebSocket.open(url, key, binary=not options.base64)
         )
-    except LineClosed as error:
+    except CallEnded as error:
         print(f"blab talk: {error}")
         return 1
     narrator = Narrator(asyncio.get_running_loop().time(), print)
     on_event = _print_json if options.json else narrator.event
     on_audio = None if options.json else narrator.audio
-    async with Caller(line, on_event=on_event, on_audio=on_audio) as caller:
+    async with Caller(channel, on_event=on_event, on_audio=on_audio) as caller:
         first = second = None
         try:
             if options.instructions:
@@ -101,7 +101,7 @@ async def _call(
                 second = await _interrupt(caller, narrator, first, interruption, options)
             ended = max(u.end or 0.0 for u in (first, second) if u is not None)
             await caller.wait_settled(within=options.deadline, since=ended)
-        except (NoAnswer, LineClosed) as error:
+        except (NoAnswer, CallEnded) as error:
             problem = str(error)
     if first is None:
         print(f"blab talk: {problem}")

@@ -12,27 +12,45 @@ import contextlib
 import logging
 import os
 import sys
+from dataclasses import dataclass
+from functools import partial
 
 import uvloop
 
-from gateway.attached import present_services
 from gateway.housekeeping import Housekeeping
-from gateway.job_kinds import WorkParts, finish_hooks, job_kinds
 from gateway.job_models import fetch_job_models
 from gateway.lifecycle import StopSignals
+from gateway.platform import media_limits
 from gateway.services import ServiceError
+from gateway.services.embedded import present_services
 from gateway.settings import Settings, SettingsError
 from gateway.staged_engines import engine_settings
 from gateway.stores import Stores
+from media.files.encode import Encoder
+from pipelines.clone import CloneKind
+from pipelines.decoding import decoded
+from pipelines.dubbing.job import DubbingKind
+from pipelines.engines.jobs import JobEngines
 from pipelines.engines.registry import Engines
+from pipelines.jobs.artifacts import Artifacts
+from pipelines.jobs.batch import BatchKind
+from pipelines.jobs.cleanup import Cleanup
 from pipelines.jobs.cleanup_schedule import CleanupSchedule
+from pipelines.jobs.job import JobKind
 from pipelines.jobs.prices import Prices, PricesError
+from pipelines.jobs.runner import FinishHook
 from pipelines.jobs.usage import Usage
 from pipelines.jobs.worker import Worker
+from pipelines.speech.job import TtsKind
+from pipelines.speech.polish import polish
 from pipelines.ssrf import CustomerHttp
+from pipelines.transcription.job import SttKind
+from pipelines.webhooks.delivery import WebhookKind
+from pipelines.webhooks.events import WebhookEvents
 from sessions.registry import CallRegistry
 from store.errors import StoreError
 from store.tenants.calls import Calls
+from store.tenants.voices import Voices
 
 logger = logging.getLogger(__name__)
 
@@ -104,3 +122,39 @@ async def _drained(worker: Worker, signals: StopSignals, drain_seconds: float) -
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+
+
+# ------------------------------------------------------------------ what a worker runs
+
+
+@dataclass(frozen=True, slots=True)
+class WorkParts:
+    """What jobs are built of."""
+
+    settings: Settings
+    stores: Stores
+    engines: JobEngines
+    http: CustomerHttp
+    usage: Usage
+
+
+def job_kinds(parts: WorkParts) -> list[JobKind]:
+    """Every kind; a worker registers them all."""
+    database, engines = parts.stores.database, parts.engines
+    artifacts = Artifacts(database, parts.stores.objects)
+    voices = Voices(database)
+    limits = media_limits(parts.settings)
+    return [
+        TtsKind(engines, voices, artifacts, Encoder, polish),
+        BatchKind(database),
+        SttKind(engines, artifacts, partial(decoded, limits=limits)),
+        CloneKind(database, engines, artifacts, Encoder),
+        DubbingKind(engines, voices, artifacts, limits),
+        WebhookKind(database, parts.http),
+        Cleanup(database, parts.stores.objects, parts.settings.retention_days),
+    ]
+
+
+def finish_hooks(parts: WorkParts) -> list[FinishHook]:
+    """What happens in the transaction that ends a job, in this order."""
+    return [parts.usage.hook, WebhookEvents(parts.stores.database).hook]

@@ -3,9 +3,9 @@
 Rules
 - The log line holds method, route pattern, status, duration and id; never a query, header, body or
   key.
-- A compressed body is refused with 415 on every path, before anybody is authenticated: a few
-  kilobytes may hold gigabytes. Nothing that needs compression is sent here.
-- A client that goes away in mid-request is status 499 and no error of ours.
+- A compressed body is refused with 415 on every path, before authentication: a few kilobytes may
+  expand to gigabytes, and nothing that is sent here needs compression.
+- A client that goes away mid-request gets status 499; that is not an error of ours.
 - A WebSocket has no deadline here: its channel has its own.
 """
 
@@ -21,9 +21,9 @@ from rest.http.endpoint import DEADLINE
 from rest.http.envelope import REQUEST_ID
 from rest.http.errors import ApiError, UnsupportedMediaType
 
-from .errors import ClientGone, as_api_error, as_api_error_of_http, as_response
-from .metrics import Metrics
-from .request_ids import REQUEST_ID_HEADER, new_request_id
+from .monitoring import Metrics
+from .requests import REQUEST_ID_HEADER, is_upgrade, new_request_id
+from .responses import ClientGone, as_api_error, as_api_error_of_http, as_response
 
 log = logging.getLogger(__name__)
 access_log = logging.getLogger("gateway.access")
@@ -42,7 +42,7 @@ class Middleware:
 
     @property
     def all(self) -> list[WebMiddleware]:
-        """What to hand to web.Application."""
+        """The list for web.Application."""
         return [self.observe, self.guard]
 
     @web.middleware
@@ -60,7 +60,7 @@ class Middleware:
 
     @web.middleware
     async def guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Hold the deadline; turn every exception into an answer."""
+        """Enforce the deadline; turn every exception into a response."""
         try:
             _refuse_compressed(request)
             if is_upgrade(request):
@@ -75,15 +75,15 @@ class Middleware:
             response = as_response(api_error, request, request[REQUEST_ID])
             if isinstance(error, web.HTTPMethodNotAllowed):
                 response.headers[hdrs.ALLOW] = ", ".join(_allowed(request, error))
-        except Exception as error:  # noqa: BLE001 - the connection's edge
+        except Exception as error:  # noqa: BLE001 - the edge of the connection
             response = self._failed(request, error)
         if request.path.startswith(_FOR_ANY_PAGE) and not response.prepared:
-            # Keys are sent by hand, never as cookies: any page may read the answer.
+            # Keys are sent explicitly, never as cookies, so any page may read the response.
             response.headers.setdefault("Access-Control-Allow-Origin", "*")
         return response
 
     def _deadline_of(self, request: web.Request) -> float | None:
-        """Seconds that the request may take; None where its handler holds its own deadline."""
+        """Seconds the request may take; None if its handler has a deadline of its own."""
         deadline: float | None = getattr(request.match_info.handler, DEADLINE, self._deadline)
         return deadline
 
@@ -122,8 +122,8 @@ def _refuse_compressed(request: web.Request) -> None:
 
 
 def _allowed(request: web.Request, error: web.HTTPMethodNotAllowed) -> list[str]:
-    """The methods of the path; where it stands as such in the table (``/api/tts/stream``), those
-    that patterns would take it for (``/api/tts/{id}``) are not counted."""
+    """The methods of the path. A path that is a route itself (``/api/tts/stream``) does not get
+    those of a pattern that also matches it (``/api/tts/{id}``)."""
     methods = set(error.allowed_methods)
     for resource in request.app.router.resources():
         if resource.canonical == request.path:
@@ -132,11 +132,6 @@ def _allowed(request: web.Request, error: web.HTTPMethodNotAllowed) -> list[str]
 
 
 async def show_request_id(request: web.Request, response: web.StreamResponse) -> None:
-    """The request's id on every answer, streams included; for ``on_response_prepare``."""
+    """Put the request's id on every response, streams included; for ``on_response_prepare``."""
     if REQUEST_ID in request:
         response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
-
-
-def is_upgrade(request: web.Request) -> bool:
-    """Whether the request asks for a WebSocket."""
-    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"

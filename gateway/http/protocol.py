@@ -1,15 +1,15 @@
 """HttpProtocol: one connection, below every middleware.
 
 Rules
-- The framework answers a malformed head, or one that is too long, with a text that quotes what was
-  sent, and so it does an unknown ``Expect``. Here the answer is the contract's, quotes nothing, and
-  is logged once, without a traceback.
+- The framework answers a malformed or overlong head, or an unknown ``Expect``, with a text that
+  quotes what was sent. Ours answers with the contract's error, quotes nothing, and logs one line
+  without a traceback.
 - Bodies are not decompressed. The framework's parser would do that on the event loop, before
-  anybody is authenticated; the middleware refuses compressed bodies with 415.
+  authentication; the middleware refuses compressed bodies with 415.
 - An unmasked WebSocket frame fails the connection with 1002 (RFC 6455, 5.1), and so does a close
   frame with 1006 (7.4.1); the framework's reader would accept both.
-- A long WebSocket frame is unmasked as it comes, not at its end.
-- A connection that the guard does not admit is answered with 503 and closed.
+- A long WebSocket frame is unmasked as it arrives, not at its end.
+- A connection that the guard refuses is answered with 503 and closed.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from aiohttp.http_websocket import WebSocketReader
 from rest.http.envelope import error_body
 from rest.http.errors import ApiError, Internal, Unavailable, ValidationFailed
 
-from .errors import as_api_error_of_http, json_response
-from .request_ids import REQUEST_ID_HEADER, new_request_id
+from .requests import REQUEST_ID_HEADER, new_request_id
+from .responses import as_api_error_of_http, json_response
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +47,15 @@ _LONGEST = 16 * 1024 * 1024
 
 
 class FrameFilter:
-    """What stands before the framework's WebSocket reader.
+    """A filter in front of the framework's WebSocket reader.
 
-    Follows the heads of the frames and passes everything on, but holds an incomplete head back
-    (at most 13 bytes). In place of the first frame that breaks the protocol unnoticed by the
-    framework (not masked, or closing with 1006) it passes one that is refused.
+    It follows the frames' heads and passes everything on, but keeps an incomplete head (at most
+    13 bytes) until the rest arrives. Instead of the first frame that breaks the protocol without
+    the framework noticing (unmasked, or closing with 1006) it passes one that is refused.
 
-    A long data frame is passed as fragments of ``_FRAGMENT``. The framework joins, unmasks and
+    A long data frame is passed on as fragments of ``_FRAGMENT``. The framework joins, unmasks and
     copies a frame at its last byte, all at once (measured for 14 MB: 5 to 17 ms of CPU, 39 ms on a
-    busy machine); fragments it unmasks as they come (2 to 3 ms are left at the end)."""
+    busy machine); it unmasks fragments as they arrive (2 to 3 ms remain at the end)."""
 
     def __init__(self, reader: WebSocketReader) -> None:
         self._reader = reader
@@ -70,7 +70,7 @@ class FrameFilter:
         self._mask = b""
 
     def feed_data(self, data: bytes | bytearray | memoryview) -> tuple[bool, bytes]:
-        """As WebSocketReader.feed_data."""
+        """See WebSocketReader.feed_data."""
         data, self._held = self._held + bytes(data), b""
         passed: list[bytes] = []
         at = 0
@@ -94,7 +94,7 @@ class FrameFilter:
         return self._refused, b""
 
     def feed_eof(self) -> None:
-        """As WebSocketReader.feed_eof."""
+        """See WebSocketReader.feed_eof."""
         self._reader.feed_eof()
 
     def _begin(self, head: bytes) -> bytes:
@@ -132,8 +132,8 @@ _EXTENDED = {126: 2, 127: 8}
 
 
 def _head_size(start: bytes) -> int:
-    """Bytes of the head that starts so, and of the close code behind it; 2 where that is not known
-    yet, or not worth reading."""
+    """Bytes of the head that starts so and of a close code after it; 2 if that is not known yet, or
+    not worth reading."""
     if len(start) < 2 or not start[1] & 0x80:
         return 2
     length = start[1] & 0x7F
@@ -142,7 +142,7 @@ def _head_size(start: bytes) -> int:
 
 
 class HttpProtocol(web.RequestHandler):
-    """One connection. ``opened``: whether it is admitted; ``closed``: it has ended."""
+    """One connection. ``opened``: whether it is admitted; ``closed``: called at its end."""
 
     __slots__ = ("_closed", "_connection", "_opened")
 
@@ -168,13 +168,13 @@ class HttpProtocol(web.RequestHandler):
         opened: Callable[[asyncio.Transport], bool],
         closed: Callable[[asyncio.Transport], None],
     ) -> "HttpProtocol":
-        """A connection's protocol, as ``server()`` makes it."""
-        options: dict[str, Any] = server._kwargs  # what the framework hands its own protocol
+        """The protocol of a new connection, as ``server()`` would make it."""
+        options: dict[str, Any] = server._kwargs  # what the framework passes to its own protocol
         options = {**options, "auto_decompress": False}
         return cls(server, loop=loop, opened=opened, closed=closed, **options)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, or refuse where the guard admits no more connections of this address."""
+        """Begin, or refuse if the guard admits no more connections from this address."""
         connection = cast(asyncio.Transport, transport)
         if not self._opened(connection):
             error = Unavailable(
@@ -204,8 +204,8 @@ class HttpProtocol(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send an answer; a refusal that the framework made before any middleware (of ``Expect``)
-        in the contract's form."""
+        """Send a response; a refusal that the framework made before any middleware (of ``Expect``)
+        is sent in the contract's form."""
         if isinstance(resp, web.HTTPException) and isinstance(request, web.Request):
             error = as_api_error_of_http(resp, request)
             if error is not None:
@@ -219,15 +219,15 @@ class HttpProtocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it quotes what was sent
     ) -> web.StreamResponse:
-        """The answer to what went wrong outside every handler; closes the connection."""
+        """The response to an error outside every handler; closes the connection."""
         request_id = new_request_id()
         log.info("request %s was refused: %s", request_id, type(exc).__name__)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun already")
+            raise ConnectionError("the response has begun already")
         error: ApiError = Internal("Something went wrong on the server.")
         if status < 500:
             error = ValidationFailed(
-                "The request is no HTTP that is read here: its line, its headers or its framing are"
+                "The request is not HTTP that this server reads: its line, headers or framing are"
                 " malformed or too long.",
                 openai_code="malformed_request",
             )

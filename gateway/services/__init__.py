@@ -1,11 +1,16 @@
 """Embedded services: the private Postgres and Valkey of a machine that has none.
 
-Public names: ``EmbeddedServices``, ``ServiceUrls``, ``ServiceState`` and the errors.
+Other packages import from here what they need of them.
 """
 
-from .child import ServiceState
-from .embedded import EmbeddedServices, ServiceUrls, running_services
-from .errors import DataDirInUse, ServiceError, ServiceFailed
+from .child import DataDirInUse, ServiceError, ServiceFailed, ServiceState
+from .embedded import (
+    EmbeddedServices,
+    ServiceUrls,
+    attached_services,
+    present_services,
+    running_services,
+)
 
 __all__ = [
     "DataDirInUse",
@@ -14,5 +19,7 @@ __all__ = [
     "ServiceFailed",
     "ServiceState",
     "ServiceUrls",
+    "attached_services",
+    "present_services",
     "running_services",
 ]

@@ -1,16 +1,23 @@
-"""A server process as a direct, supervised child: started, watched, started again, stopped.
+"""A server process as a supervised child: started, watched, restarted, stopped.
 
 Rules
 - One thread forks the process and waits for it. ``PR_SET_PDEATHSIG`` is bound to the *thread*
   that forked, so that thread must live as long as the process: here it does by construction.
-  The thread is a daemon: the process may always end, and then the kernel signals the child.
-- The child and all that it forks inherit an flock'ed descriptor of ``<name>.lock``; we close
-  ours. Whoever can lock the file knows that nothing of an earlier server is left, however that
-  one died; no guess by pid is needed. The file holds the pid, for the message and for macOS.
-- After its first readiness a server that dies is started again, with back-off, at most
-  ``MAX_RESTARTS`` times in a row; a healthy minute forgives. Then the state is FAILED.
-- macOS has no parent-death signal: kill -9 of blab leaves the servers running there until the
-  next start on the same data directory, which stops them (by the pid under the lock) first.
+  The thread is a daemon: our process may end at any time, and the kernel then signals the child.
+- The child and everything it forks inherit a locked descriptor of ``<name>.lock``; we close ours.
+  Whoever can lock the file knows that nothing of an earlier server is left, however it died; no
+  guessing by pid. The file holds the pid, for messages and for macOS.
+- A server that dies after it was ready once is restarted, with back-off, at most ``MAX_RESTARTS``
+  times in a row; a healthy minute resets the count. After that its state is FAILED.
+- macOS has no parent-death signal: after kill -9 of blab the servers keep running until the next
+  start on the same data directory, which first stops them (by the pid under the lock).
+- Where blab is root, servers run as ``nobody`` (Postgres refuses root).
+
+Errors::
+
+    ServiceError
+    ├── DataDirInUse    another blab holds the data directory
+    └── ServiceFailed   a server could not be started, or its files cannot be reached
 """
 
 import asyncio
@@ -18,25 +25,25 @@ import contextlib
 import fcntl
 import logging
 import os
+import pwd
 import signal
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar, Protocol
-
-from .account import Account
-from .errors import ServiceFailed
 
 logger = logging.getLogger(__name__)
 
 LAUNCHER = Path(__file__).with_name("launch.py")
 READY_SECONDS = 60.0
-"""Longest start, crash recovery included."""
+"""The longest start, including crash recovery."""
 PREPARE_SECONDS = 120.0
 PREDECESSOR_SECONDS = 30.0
 """How long an earlier server may take to end after its blab was killed."""
@@ -44,12 +51,92 @@ MAX_RESTARTS = 6
 BACKOFF_SECONDS = (0.05, 0.25, 1.0, 2.0, 5.0, 10.0)
 HEALTHY_SECONDS = 60.0
 LOG_BYTES = 4 << 20
-"""A log larger than this at start moves to ``.old``, replacing the last one."""
+"""A log larger than this is moved to ``.old`` at start, replacing the previous one."""
 _POLL = 0.01
 
 
+class ServiceError(Exception):
+    """The embedded services are not available; the message says what to do."""
+
+
+class DataDirInUse(ServiceError):
+    """Another blab process holds the data directory."""
+
+
+class ServiceFailed(ServiceError):
+    """A server did not start, or something it needs is missing."""
+
+
+# ------------------------------------------------------------------ the account
+
+UNKNOWN_NOBODY = 65534
+"""The overflow uid of Linux, where the system has no account named ``nobody``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A numeric user and group."""
+
+    uid: int
+    gid: int
+
+    def allows(self, path: Path, wanted: int) -> bool:
+        """True where the mode bits give the account ``wanted`` (4 read, 2 write, 1 enter)."""
+        status = path.stat()
+        if status.st_uid == self.uid:
+            bits = status.st_mode >> 6
+        elif status.st_gid == self.gid:
+            bits = status.st_mode >> 3
+        else:
+            bits = status.st_mode
+        return bits & wanted == wanted
+
+    def reaches(self, path: Path, wanted: int = 1) -> bool:
+        """True if the account may enter all directories above ``path`` and has ``wanted`` on it.
+
+        Mode bits only: a directory opened only by an ACL counts as closed, which costs a copy."""
+        path = path.resolve()
+        return self.allows(path, wanted) and all(self.allows(above, 1) for above in path.parents)
+
+
+def service_account() -> Account | None:
+    """``nobody`` when this process is root, else None: servers run as we do."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam("nobody")
+    except KeyError:
+        return Account(UNKNOWN_NOBODY, UNKNOWN_NOBODY)
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def make_private(path: Path, account: Account | None) -> None:
+    """Make ``path`` (its parents exist) a directory that only its service account may enter.
+
+    Only a directory made here changes owner; an existing one must already be right."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        pass
+    else:
+        if account:
+            os.chown(path, account.uid, account.gid)
+        return
+    status = path.lstat()
+    owner = account.uid if account else os.geteuid()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in {owner, os.geteuid()}:
+        raise PermissionError(f"{path} belongs to another user (uid {status.st_uid}); remove it")
+    if status.st_uid != owner and account:  # ours, but a kill came between mkdir and chown
+        os.chown(path, account.uid, account.gid)
+    if status.st_mode & 0o077:
+        path.chmod(0o700)
+
+
+# ------------------------------------------------------------------ supervision
+
+
 class ServiceState(StrEnum):
-    """Where a supervised server is."""
+    """Where a supervised server stands."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -103,29 +190,29 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._ready: Future[None] = Future()
-        self._ready.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        self._ready.set_running_or_notify_cancel()  # so that nobody can cancel it
         self._thread = threading.Thread(
             target=self._supervise, name=f"blab-{program.name}", daemon=True
         )
 
     @property
     def state(self) -> ServiceState:
-        """The present state; READY means that the last start was answered and lives."""
+        """The present state; READY: the last start succeeded and the server is alive."""
         return self._state
 
     @property
     def pid(self) -> int | None:
-        """The pid of the present process, if there is one."""
+        """The present process's pid, if there is one."""
         process = self._process
         return process.pid if process else None
 
     async def start(self) -> None:
-        """Return when the server takes connections; raises ServiceFailed with its last words."""
+        """Return when the server takes connections; raises ServiceFailed with its log's end."""
         self._thread.start()
         await asyncio.wrap_future(self._ready)
 
     async def stop(self) -> None:
-        """End the server by ever harder signals; return when nothing of it is left."""
+        """End the server by increasingly hard signals; return when nothing of it is left."""
         self._stopping.set()
         if self._thread.ident is None:
             return
@@ -136,8 +223,8 @@ class Child:
             await asyncio.to_thread(self._thread.join, seconds)
             if not self._thread.is_alive():
                 return
-            logger.warning("%s is still there after signal %d", self.name, number)
-        raise ServiceFailed(f"{self.name} (pid {self.pid}) does not end, not even by SIGKILL")
+            logger.warning("%s is still running after signal %d", self.name, number)
+        raise ServiceFailed(f"{self.name} (pid {self.pid}) does not end, not even on SIGKILL")
 
     # ------------------------------------------------------------------ the supervising thread
 
@@ -158,7 +245,7 @@ class Child:
                     self._become(ServiceState.FAILED)
                     self._ready.set_exception(self._explained(error))
                     return
-                logger.error("%s did not start again: %s", self.name, error)
+                logger.error("%s did not restart: %s", self.name, error)
             failures += 1
             if failures > MAX_RESTARTS:
                 self._become(ServiceState.FAILED)
@@ -191,7 +278,7 @@ class Child:
 
     @contextlib.contextmanager
     def _claimed(self) -> Iterator[int]:
-        """The locked descriptor for the next server; waits for the end of an earlier one."""
+        """The locked descriptor for the next server; waits until an earlier one has ended."""
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             give_up = time.monotonic() + PREDECESSOR_SECONDS
@@ -269,7 +356,7 @@ class Child:
             time.sleep(_POLL)
 
     def _bury(self, process: subprocess.Popen[bytes]) -> None:
-        """Leave no process behind, whatever went wrong above."""
+        """Leave no process behind, whatever went wrong."""
         if process.poll() is None:
             process.kill()
             process.wait()

@@ -8,10 +8,11 @@ Layout below the data directory::
 
 A socket's path may have 107 bytes (103 on macOS), and some characters mean something in a
 connection URL. Where ``services/run`` is too long, too odd, or closed to the service account,
-the sockets lie in ``/tmp/blab-<uid>-<digest of the data directory>`` instead, as private.
+the sockets are in ``/tmp/blab-<uid>-<digest of the data directory>`` instead, equally private.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -20,20 +21,27 @@ import re
 import shutil
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import postgres, valkey
-from .account import make_private, service_account
-from .binaries import postgres_programs, valkey_program
-from .child import Child, ServiceState
-from .errors import DataDirInUse, ServiceFailed
+from gateway.settings import Settings
+
+from .child import Child, DataDirInUse, ServiceFailed, ServiceState, make_private, service_account
+from .programs import (
+    POSTGRES_SOCKET,
+    VALKEY_SOCKET,
+    Postgres,
+    Valkey,
+    postgres_programs,
+    valkey_program,
+)
 
 SUN_PATH_BYTES = 107 if sys.platform == "linux" else 103
 """unix(7): 108 with the closing NUL; 104 on macOS."""
 LOCK_SECONDS = 1.0
-"""A blab that was killed just now may still be dying; one that looks who runs holds the lock for
-an instant."""
+"""A blab that was just killed may still be dying, and a command that asks who runs holds the lock
+for an instant."""
 _PLAIN = re.compile(r"[\w./+-]+", re.ASCII)
 
 
@@ -46,7 +54,7 @@ class ServiceUrls:
 
 
 class EmbeddedServices:
-    """Postgres and Valkey of one data directory; those whose URL is given are left alone.
+    """Postgres and Valkey of one data directory; a service whose URL is given is left alone.
 
     ``start`` once, ``stop`` once, not necessarily on the same event loop."""
 
@@ -94,7 +102,7 @@ class EmbeddedServices:
         return self._urls
 
     async def stop(self) -> None:
-        """Stop the services in order and give the data directory free. Harmless when repeated."""
+        """Stop the services in order and release the data directory. Harmless when repeated."""
         try:
             await asyncio.gather(*(child.stop() for child in self._children))
         finally:
@@ -109,12 +117,12 @@ class EmbeddedServices:
 
     @property
     def states(self) -> dict[str, ServiceState]:
-        """State of each embedded service by name; for readiness and diagnosis."""
+        """State of each embedded service by name, for readiness and diagnosis."""
         return {child.name: child.state for child in self._children}
 
     @property
     def pids(self) -> dict[str, int | None]:
-        """Pid of each embedded service by name; for diagnosis and tests."""
+        """Pid of each embedded service by name, for diagnosis and tests."""
         return {child.name: child.pid for child in self._children}
 
     def _prepare(self) -> ServiceUrls:
@@ -140,7 +148,7 @@ class EmbeddedServices:
 
     def _choose_run_dir(self) -> Path:
         run_dir = self._services_dir / "run"
-        longest = max(postgres.SOCKET + ".lock", valkey.SOCKET, key=len)
+        longest = max(POSTGRES_SOCKET + ".lock", VALKEY_SOCKET, key=len)
         fits = len(os.fsencode(run_dir / longest)) <= SUN_PATH_BYTES
         reached = self._account is None or self._account.reaches(self._services_dir)
         if fits and reached and _PLAIN.fullmatch(str(run_dir)):
@@ -153,11 +161,11 @@ class EmbeddedServices:
         database_url, redis_url = self._database_url, self._redis_url
         if not database_url:
             programs = postgres_programs(runtime, self._account)
-            server = postgres.Postgres(programs, self._services_dir, self._run_dir, self._account)
+            server = Postgres(programs, self._services_dir, self._run_dir, self._account)
             self._children.append(Child(server, self._account, self._services_dir))
             database_url = server.url
         if not redis_url:
-            cache = valkey.Valkey(valkey_program(runtime, self._account), self._run_dir)
+            cache = Valkey(valkey_program(runtime, self._account), self._run_dir)
             self._children.append(Child(cache, self._account, self._services_dir))
             redis_url = cache.url
         return ServiceUrls(database_url, redis_url)
@@ -165,7 +173,7 @@ class EmbeddedServices:
 
 @dataclass(frozen=True, slots=True)
 class RunningServices:
-    """What a running blab says of itself; a URL is None where its service is external."""
+    """What a running blab says about itself; a URL is None where its service is external."""
 
     pid: int
     database_url: str | None
@@ -173,7 +181,7 @@ class RunningServices:
 
 
 def running_services(data_dir: Path) -> RunningServices | None:
-    """The services of the blab that runs on ``data_dir`` now, or None where none runs.
+    """The services of the blab that is running on ``data_dir``, or None.
 
     For the other commands (worker, key, doctor) of the same machine and user."""
     try:
@@ -192,7 +200,7 @@ def running_services(data_dir: Path) -> RunningServices | None:
 
 
 def _locked(data_dir: Path) -> int:
-    """A descriptor that holds the data directory's lock; the kernel frees it at our death."""
+    """A descriptor that holds the data directory's lock; the kernel frees it when we die."""
     descriptor = os.open(data_dir / "blab.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     give_up = time.monotonic() + LOCK_SECONDS
     while True:
@@ -212,3 +220,45 @@ def _locked(data_dir: Path) -> int:
         time.sleep(0.02)
     os.ftruncate(descriptor, 0)
     return descriptor
+
+
+# ------------------------------------------------------------------ for other commands
+
+
+def present_services(settings: Settings) -> ServiceUrls:
+    """Where Postgres and Redis are: external, or those of the Blab running on the data directory.
+
+    Raises ServiceFailed where one of them is neither."""
+    urls = _known(settings)
+    if urls is None:
+        raise ServiceFailed(
+            "no services: set DATABASE_URL and REDIS_URL, or start `blab serve` on this machine"
+            f" with the data directory {settings.data_dir}"
+        )
+    return urls
+
+
+@contextlib.asynccontextmanager
+async def attached_services(settings: Settings) -> AsyncIterator[ServiceUrls]:
+    """Like ``present_services``, but services that are not running are started for the block.
+
+    Raises ServiceError where they are not available."""
+    if urls := _known(settings):
+        yield urls
+        return
+    services = EmbeddedServices(
+        settings.data_dir, database_url=settings.database_url, redis_url=settings.redis_url
+    )
+    urls = await services.start()
+    try:
+        yield urls
+    finally:
+        await services.stop()
+
+
+def _known(settings: Settings) -> ServiceUrls | None:
+    database_url, redis_url = settings.database_url, settings.redis_url
+    if running := running_services(settings.data_dir):
+        database_url = database_url or running.database_url
+        redis_url = redis_url or running.redis_url
+    return ServiceUrls(database_url, redis_url) if database_url and redis_url else None

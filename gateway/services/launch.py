@@ -1,11 +1,11 @@
 """Becomes a server process: ``python -I -S launch.py PARENT SIGNAL UID GID DIRECTORY PROGRAM …``.
 
 A program of its own, not a ``preexec_fn``: that would run Python between fork and exec of a
-process full of threads and gigabytes. In this order, because each step undoes a later one:
+process full of threads and gigabytes. The order matters, because each step would undo a later one:
 
 1. enter DIRECTORY while still privileged: its parents may be closed to the service account;
-2. drop to UID and GID (-1: stay who we are), no supplementary groups;
-3. Linux: ``PR_SET_PDEATHSIG`` = SIGNAL (a change of uid clears it, exec keeps it), and leave
+2. drop to UID and GID (-1: keep ours), without supplementary groups;
+3. Linux: ``PR_SET_PDEATHSIG`` = SIGNAL (a change of uid clears it, exec keeps it), and exit
    if the parent died before that;
 4. exec PROGRAM.
 

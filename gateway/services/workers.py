@@ -1,7 +1,7 @@
 """The job workers beside ``blab serve``: child processes ``blab worker``, kept alive.
 
 They run at a low priority, so that jobs never disturb calls. The kernel kills them when their
-parent dies; a worker that dies is started again, with back-off; a healthy minute forgives.
+parent dies. A worker that dies is restarted, with back-off; a healthy minute resets it.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ NICENESS = 10
 BACKOFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 HEALTHY_SECONDS = 60.0
 GENTLE_SECONDS = 3.0
-"""How long jobs in hand may go on when the server stops; then they go back to the queue."""
+"""How long running jobs may continue when the server stops; then they return to the queue."""
 HURRIED_SECONDS = 10.0
 
 COMMAND = (sys.executable, "-m", "gateway.cli", "worker", "--nice", str(NICENESS))
 
 
 class Workers:
-    """So many children, each with a task that keeps it alive. On Linux they die with us."""
+    """``count`` children, each with a task that keeps it alive. On Linux they die with us."""
 
     def __init__(self, count: int, directory: Path, command: Sequence[str] = COMMAND) -> None:
-        """``directory``: where they run, such that Python finds blab's packages."""
+        """``directory``: where they run, so that Python finds blab's packages."""
         self._count = count
         self._directory = directory
         self._command = command
@@ -42,18 +42,18 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """Those that live now."""
+        """Pids of the living workers."""
         return [process.pid for process in self._processes.values()]
 
     def start(self) -> None:
-        """Start them; nothing is waited for."""
+        """Start them, without waiting."""
         self._keepers = [
             asyncio.create_task(self._keep(place), name=f"worker-{place}")
             for place in range(self._count)
         ]
 
     async def stop(self) -> None:
-        """End them: gently, hurried, by force; returns when none is left."""
+        """End them gently, then hurriedly, then by force; returns when none is left."""
         self._stopping.set()
         steps = (signal.SIGTERM, GENTLE_SECONDS), (signal.SIGTERM, HURRIED_SECONDS)
         for number, seconds in (*steps, (signal.SIGKILL, HURRIED_SECONDS)):
@@ -78,7 +78,7 @@ class Workers:
                 return
             failures = 0 if time.monotonic() - began >= HEALTHY_SECONDS else failures + 1
             pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1] if failures else 0.0
-            logger.error("a worker ended with status %d: started again in %.1f s", status, pause)
+            logger.error("a worker ended with status %d: restarting in %.1f s", status, pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
 

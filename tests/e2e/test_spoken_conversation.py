@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from gateway.caller import Caller, Line, Recording, WebRtcLine, WebSocketLine, demo_key
+from gateway.caller import Caller, CallerChannel, CallerWebRtc, CallerWebSocket, Recording, demo_key
 from pipelines.engines.transcription.moonshine import MoonshineTranscriber
 from sessions.replay import replay
 from tests.support.gateway.protocol_validator import check_stream
@@ -44,12 +44,12 @@ def text_of(manifest: list[dict[str, Any]], name: str) -> str:
 @asynccontextmanager
 async def call(server: LiveServer, over: str) -> AsyncIterator[Caller]:
     key = await demo_key(server.url)
-    line: Line = (
-        await WebRtcLine.open(server.url, key)
+    channel: CallerChannel = (
+        await CallerWebRtc.open(server.url, key)
         if over == "webrtc"
-        else await WebSocketLine.open(server.url, key, binary=over == "binary")
+        else await CallerWebSocket.open(server.url, key, binary=over == "binary")
     )
-    async with Caller(line) as caller:
+    async with Caller(channel) as caller:
         await caller.wait_for("session.created", within=10)
         yield caller
         check_stream(e.event for e in caller.events if "audio_bytes" not in e.event)

@@ -1,10 +1,8 @@
 """The command line: every command explains itself; what is wrong is said with exit code 2."""
 
-import importlib
-
 import pytest
 
-from gateway.cli import COMMANDS, main
+from gateway.cli import COMMANDS, main, module_of
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -17,7 +15,7 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_module(name: str) -> None:
-    module = importlib.import_module(f"gateway.commands.{name}")
+    module = module_of(name)
     assert callable(module.arguments)
     assert callable(module.run)
 
@@ -25,8 +23,8 @@ def test_every_command_has_a_module(name: str) -> None:
 @pytest.mark.parametrize("ask", ["--help", "-h", "help"])
 def test_help_lists_all_commands(ask: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([ask]) == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in COMMANDS)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in COMMANDS)
 
 
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +38,6 @@ def test_wrong_settings_are_refused_before_anything_starts(
     monkeypatch.setenv("BLAB_PORT", "high")
     monkeypatch.setenv("BLAB_HOSTT", "x")
     assert main(["serve"]) == 2
-    told = capsys.readouterr().err
-    assert "BLAB_PORT: 'high' is not a whole number from 0 to 65535" in told
-    assert "did you mean BLAB_HOST?" in told
+    printed = capsys.readouterr().err
+    assert "BLAB_PORT: 'high' is not a whole number from 0 to 65535" in printed
+    assert "did you mean BLAB_HOST?" in printed

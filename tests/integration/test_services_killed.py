@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from gateway.services import EmbeddedServices
-from gateway.services.account import Account
+from gateway.services.child import Account
 from tests.support.paths import ROOT
 from tests.support.services import open_directory
 

@@ -10,8 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from gateway.commands.serve import _tls
 from gateway.lifecycle import RunningServer, tls_context
-from gateway.server import _tls
 from gateway.settings import Settings, SettingsError
 from tests.support.gateway.http_support import TestServer
 

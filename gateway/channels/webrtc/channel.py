@@ -32,7 +32,7 @@ from sessions.core.notices import Fault
 from .ice import DEFAULT_ICE, IceSettings
 from .offer import Offer
 from .peer import AiortcPeer, Peer
-from .sender import VoiceTrack
+from .voice import VoiceTrack
 
 logger = logging.getLogger(__name__)
 

@@ -1,19 +1,27 @@
-"""ICE for a server: where to listen, whom to believe, when to give up (RFC 8445, RFC 7675).
+"""ICE for a server: where to listen, whom to trust, when to give up (RFC 8445, RFC 7675).
 
 ``IceConnection`` is aioice's connection with four differences:
 
 - **Addresses** are chosen by ``IceSettings``: interfaces, a port range, addresses to advertise for
-  a one-to-one NAT; STUN and TURN only where configured, with ``GATHER_TIMEOUT`` for both.
-- **Strangers are not heard**: a datagram that is not STUN is dropped unless it comes from an
-  address that ICE has paired; anybody may send to our port, and one forged record is enough to
-  kill a DTLS handshake.
+  a one-to-one NAT; STUN and TURN only if configured, with ``GATHER_TIMEOUT`` for both.
+- **Strangers are ignored**: a datagram that is not STUN is dropped unless it comes from an address
+  that ICE has paired. Anyone may send to our port, and one forged record is enough to break a
+  DTLS handshake.
 - **mDNS candidates** (``.local``) are ignored: their address is learned from the peer's own checks,
   and resolving them costs a second.
-- **Consent** is asked for every ``CONSENT_INTERVAL`` and the connection closed when nothing was
+- **Consent** is checked every ``CONSENT_INTERVAL``; the connection is closed when the peer has not
   answered for ``CONSENT_EXPIRY``.
+
+TURN credentials are time-limited ("A REST API for Access to TURN Services",
+draft-uberti-behave-turn-rest-00, coturn's ``use-auth-secret``): the name is the Unix time until
+which it is valid and a label; the password is base64 of HMAC-SHA1 over it with the shared secret.
+A fixed password is this server's own and is never given to a client.
 """
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import itertools
 import logging
 import random
@@ -30,22 +38,22 @@ from aioice.candidate import candidate_foundation, candidate_priority
 logger = logging.getLogger(__name__)
 
 TESTED_AIOICE = "0.13."
-"""The version whose inner workings this file relies on; see its test, test_ice.py."""
+"""The version whose internals this file relies on; see test_ice.py."""
 
 GATHER_TIMEOUT = 1.0
-"""Seconds that STUN and TURN servers have to answer; their candidates are left out otherwise."""
+"""Seconds that STUN and TURN servers have to answer; later candidates are left out."""
 CONSENT_INTERVAL = 2.0
 CONSENT_EXPIRY = 9.0
 MAX_QUEUED_DATAGRAMS = 512
-"""Received and not read yet; further ones are dropped, as a full socket buffer would."""
+"""Received and not read yet; further ones are dropped, as by a full socket buffer."""
 MAX_REMOTE_CANDIDATES = 32
 SOCKET_BUFFER = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class TurnServer:
-    """A relay: ``turn:host:port?transport=udp`` or ``turns:…`` and how to sign in: by a fixed
-    name and password, or by the secret that time-limited ones are made of (turn.py)."""
+    """A relay, ``turn:host:port?transport=udp`` or ``turns:…``, and how to sign in: with a fixed
+    name and password, or with the secret from which time-limited ones are made."""
 
     url: str
     username: str = ""
@@ -55,10 +63,10 @@ class TurnServer:
 
 @dataclass(frozen=True, slots=True)
 class IceSettings:
-    """How this server is reached. The default gathers all interfaces and asks nobody."""
+    """How this server is reached. The default uses all interfaces and no STUN or TURN server."""
 
     stun_server: str | None = None
-    """``stun:host:port``; only needed behind a NAT whose public address is not known."""
+    """``stun:host:port``; only needed behind a NAT whose public address is unknown."""
     turn_server: TurnServer | None = None
     bind_addresses: tuple[str, ...] = ()
     """Addresses to listen on; empty: those of all interfaces."""
@@ -82,7 +90,7 @@ DEFAULT_ICE = IceSettings()
 
 
 class GuardedProtocol(ice.StunProtocol):
-    """One UDP socket; hears only STUN and the addresses that ICE has paired with it."""
+    """One UDP socket; accepts only STUN and the addresses that ICE has paired with it."""
 
     def __init__(self, receiver: "IceConnection") -> None:
         super().__init__(receiver)
@@ -113,14 +121,14 @@ class GuardedProtocol(ice.StunProtocol):
 
 
 class IceConnection(aioice.Connection):
-    """The ICE agent of one call; see the module for what it does differently."""
+    """The ICE agent of one call; the module says how it differs from aioice's."""
 
     def __init__(self, settings: IceSettings, **arguments: Any) -> None:
         super().__init__(ice_controlling=False, **arguments)
         self._settings = settings
 
     async def add_remote_candidate(self, remote_candidate: aioice.Candidate | None) -> None:
-        """Add a candidate of the peer unless it is an mDNS name or one too many."""
+        """Add a candidate of the peer, unless it is an mDNS name, not UDP or one too many."""
         if remote_candidate is not None and (
             mdns.is_mdns_hostname(remote_candidate.host)
             or remote_candidate.transport.lower() != "udp"
@@ -166,12 +174,12 @@ class IceConnection(aioice.Connection):
         return candidates
 
     def data_received(self, data: bytes, component: int) -> None:
-        """Queue a datagram for DTLS and SRTP, within the queue's bound."""
+        """Queue a datagram for DTLS and SRTP; dropped if the queue is full."""
         if self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
             super().data_received(data, component)
 
     async def query_consent(self) -> None:
-        """Ask the peer for consent to send; close the connection once it stays silent."""
+        """Check the peer's consent to receive; close the connection when it stays silent."""
         loop = asyncio.get_running_loop()
         key = (self.remote_password or "").encode()
         answered = loop.time()
@@ -219,7 +227,7 @@ class IceConnection(aioice.Connection):
         return None
 
     def _ports(self) -> Iterator[int]:
-        """Ports to try, from a random one on."""
+        """Ports to try, starting with a random one."""
         if self._settings.port_range is None:
             return iter((0,))
         first, last = self._settings.port_range
@@ -266,3 +274,32 @@ class IceConnection(aioice.Connection):
             )
             tasks.append(asyncio.create_task(relayed))
         return tasks
+
+
+# ------------------------------------------------------------------ TURN credentials
+
+LIFETIME_SECONDS = 2 * 3600
+"""Twice the longest call: a relay asks for the password again while it is in use."""
+_LABEL = "blab"
+
+
+def turn_login(turn: TurnServer, now: float) -> tuple[str, str]:
+    """Name and password for ``turn``; ``now`` in Unix seconds. Pure."""
+    if not turn.secret:
+        return turn.username, turn.credential
+    username = f"{int(now) + LIFETIME_SECONDS}:{_LABEL}"
+    digest = hmac.new(turn.secret.encode(), username.encode(), hashlib.sha1).digest()
+    return username, base64.b64encode(digest).decode()
+
+
+def client_servers(ice: IceSettings, now: float) -> list[dict[str, Any]]:
+    """The entries of a browser's ``RTCConfiguration.iceServers``; ``now`` in Unix seconds."""
+    servers: list[dict[str, Any]] = []
+    if ice.stun_server is not None:
+        servers.append({"urls": [ice.stun_server]})
+    if ice.turn_server is not None and ice.turn_server.secret:
+        username, credential = turn_login(ice.turn_server, now)
+        servers.append(
+            {"urls": [ice.turn_server.url], "username": username, "credential": credential}
+        )
+    return servers

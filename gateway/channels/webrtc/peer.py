@@ -30,11 +30,9 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcicetransport import candidate_to_aioice, connection_kwargs
 from aiortc.rtcsctptransport import WEBRTC_STRING
 
-from .ice import IceConnection, IceSettings
+from .ice import IceConnection, IceSettings, turn_login
 from .offer import PARSER_FAULTS, Offer, OfferError
-from .receiver import VoiceReceiver, report_pause
-from .sender import VoiceTrack
-from .turn import turn_login
+from .voice import VoiceReceiver, VoiceTrack, report_pause
 
 logger = logging.getLogger(__name__)
 

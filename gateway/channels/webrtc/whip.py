@@ -26,9 +26,8 @@ from .calls import (
     within_body_timeout,
 )
 from .channel import WebRTCChannel
-from .ice import IceSettings
+from .ice import IceSettings, client_servers
 from .offer import MAX_OFFER_BYTES, PARSER_FAULTS
-from .turn import client_servers
 
 ENDPOINT = "/v1/whip"
 MAX_FRAGMENT_BYTES = 16 * 1024

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from gateway.caller import (
+    CallEnded,
     Caller,
+    CallerWebSocket,
     CallReport,
-    LineClosed,
     Narrator,
     NoAnswer,
     Recording,
-    WebSocketLine,
     demo_key,
 )
 from tests.support.gateway.realtime_server import RATE, RealtimeServer, running
@@ -32,9 +32,9 @@ async def server() -> AsyncIterator[RealtimeServer]:
 
 @pytest.mark.parametrize("binary", [True, False])
 async def test_a_spoken_word_is_answered_and_heard(server: RealtimeServer, binary: bool) -> None:
-    line = await WebSocketLine.open(server.url, await demo_key(server.url), binary=binary)
-    assert line.binary is binary
-    async with Caller(line) as caller:
+    channel = await CallerWebSocket.open(server.url, await demo_key(server.url), binary=binary)
+    assert channel.binary is binary
+    async with Caller(channel) as caller:
         said = caller.say(speech())
         await said.done.wait()
         assert said.end is not None
@@ -52,8 +52,8 @@ async def test_a_spoken_word_is_answered_and_heard(server: RealtimeServer, binar
 
 
 async def test_audio_leaves_in_real_time_without_a_gap(server: RealtimeServer) -> None:
-    line = await WebSocketLine.open(server.url, None)
-    async with Caller(line) as caller:
+    channel = await CallerWebSocket.open(server.url, None)
+    async with Caller(channel) as caller:
         said = caller.say(speech(400))
         await said.done.wait()
         elapsed = caller.now() - caller.start
@@ -67,10 +67,10 @@ async def test_audio_leaves_in_real_time_without_a_gap(server: RealtimeServer) -
 
 async def test_speech_over_the_reply_stops_it(server: RealtimeServer) -> None:
     server.beep_ms = 3000
-    line = await WebSocketLine.open(server.url, None)
+    channel = await CallerWebSocket.open(server.url, None)
     lines: list[str] = []
     narrator = Narrator(asyncio.get_running_loop().time(), lines.append)
-    async with Caller(line, on_event=narrator.event, on_audio=narrator.audio) as caller:
+    async with Caller(channel, on_event=narrator.event, on_audio=narrator.audio) as caller:
         first = caller.say(speech())
         narrator.spoken(first)
         await first.done.wait()
@@ -94,8 +94,8 @@ async def test_speech_over_the_reply_stops_it(server: RealtimeServer) -> None:
 
 async def test_no_answer_is_told_in_time(server: RealtimeServer) -> None:
     server.answers = False
-    line = await WebSocketLine.open(server.url, None)
-    async with Caller(line) as caller:
+    channel = await CallerWebSocket.open(server.url, None)
+    async with Caller(channel) as caller:
         said = caller.say(speech())
         await said.done.wait()
         with pytest.raises(NoAnswer, match=r"response\.done within 0.1 s"):
@@ -108,20 +108,20 @@ async def test_no_answer_is_told_in_time(server: RealtimeServer) -> None:
 
 
 async def test_a_server_that_goes_away_ends_every_wait(server: RealtimeServer) -> None:
-    line = await WebSocketLine.open(server.url, None)
-    async with Caller(line) as caller:
+    channel = await CallerWebSocket.open(server.url, None)
+    async with Caller(channel) as caller:
         await caller.wait_for("session.created", within=5)
-        await line.close()
-        with pytest.raises(LineClosed):
+        await channel.close()
+        with pytest.raises(CallEnded):
             await caller.wait_for("response.done", within=5)
-        with pytest.raises(LineClosed):
+        with pytest.raises(CallEnded):
             await caller.wait_settled(within=5, since=0)
     assert caller.closed_because is not None
 
 
 async def test_nothing_is_left_running_after_hanging_up(server: RealtimeServer) -> None:
-    line = await WebSocketLine.open(server.url, None)
-    async with Caller(line):
+    channel = await CallerWebSocket.open(server.url, None)
+    async with Caller(channel):
         pass
     names = {task.get_name() for task in asyncio.all_tasks()}
     assert not {name for name in names if name.startswith("caller-")}
@@ -130,21 +130,21 @@ async def test_nothing_is_left_running_after_hanging_up(server: RealtimeServer) 
 async def test_nobody_there_is_said_plainly() -> None:
     async with running(RealtimeServer()) as gone:
         url = gone.url
-    with pytest.raises(LineClosed, match="no server answers"):
+    with pytest.raises(CallEnded, match="no server answers"):
         await demo_key(url)
-    with pytest.raises(LineClosed, match="no connection"):
-        await WebSocketLine.open(url, None)
+    with pytest.raises(CallEnded, match="no connection"):
+        await CallerWebSocket.open(url, None)
 
 
 async def test_a_refusal_carries_the_servers_words(server: RealtimeServer) -> None:
-    with pytest.raises(LineClosed, match="HTTP 404"):
-        await WebSocketLine.open(server.url + "/elsewhere", None)
-    with pytest.raises(LineClosed, match="gave no key"):
+    with pytest.raises(CallEnded, match="HTTP 404"):
+        await CallerWebSocket.open(server.url + "/elsewhere", None)
+    with pytest.raises(CallEnded, match="gave no key"):
         await demo_key(server.url + "/elsewhere")
 
 
 async def test_a_recording_of_another_rate_is_refused(server: RealtimeServer) -> None:
-    line = await WebSocketLine.open(server.url, None)
-    async with Caller(line) as caller:
+    channel = await CallerWebSocket.open(server.url, None)
+    async with Caller(channel) as caller:
         with pytest.raises(ValueError, match="16000 Hz"):
             caller.say(Recording.of(np.zeros(1600, np.int16), 16_000))

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from gateway.calls.authorization import Admittance
 from gateway.calls.realtime import RealtimeCalls
-from gateway.http.metrics import Metrics
 from gateway.http.middleware import Middleware, show_request_id
+from gateway.http.monitoring import Metrics
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard, RunningServer
 from rest.accounts import keys
 from rest.accounts.auth import Authenticator

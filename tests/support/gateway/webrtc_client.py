@@ -16,7 +16,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.rtcconfiguration import RTCBundlePolicy
 
 from gateway.channels.webrtc.ice import IceConnection, IceSettings
-from gateway.channels.webrtc.sender import VoiceTrack
+from gateway.channels.webrtc.voice import VoiceTrack
 from media.opus import OpusDecoder
 from tests.support.gateway.protocol_validator import check_stream
 from tests.support.paths import AUDIO

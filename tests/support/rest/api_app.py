@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.http.metrics import Metrics
 from gateway.http.middleware import Middleware, show_request_id
+from gateway.http.monitoring import Metrics
 from rest.accounts import keys
 from rest.accounts.auth import Authenticator
 from rest.accounts.ephemeral import EphemeralKeys

@@ -12,8 +12,8 @@ import openai
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.http.metrics import Metrics
 from gateway.http.middleware import Middleware, show_request_id
+from gateway.http.monitoring import Metrics
 from media.files.limits import MediaLimits
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from pipelines.jobs.job import Unit

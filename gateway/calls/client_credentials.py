@@ -1,20 +1,26 @@
-"""Ephemeral keys for browsers: ``/v1/realtime/client_secrets``, and the beta's two addresses.
+"""What a browser needs before it calls: an ephemeral key, and STUN and TURN servers.
 
-Each mints a key bound to a workspace, an agent and a session, which is checked here as a call's
-would be. ``locked``, our addition, keeps whoever holds the key from changing what the agent is.
+``POST /v1/realtime/client_secrets`` and the beta's two addresses mint a key bound to a workspace,
+an agent and a session, which is checked here as a call's would be. ``locked``, our addition, keeps
+the holder of the key from changing what the agent is.
+
+``GET /v1/realtime/ice_servers`` is for everyone who may make calls; it gives out time-limited
+credentials only.
 """
 
 import asyncio
+import time
 from typing import Any
 
 from aiohttp import web
 
 from gateway.channels.webrtc.calls import ALLOWED_HEADERS
+from gateway.channels.webrtc.ice import LIFETIME_SECONDS, IceSettings, client_servers
 from gateway.channels.wire.beta import beta_session
 from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.parse import read_message
 from gateway.channels.wire.session_object import render_session
-from gateway.http.errors import json_response
+from gateway.http.responses import json_response
 from rest.accounts.ephemeral import DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, EphemeralKeys, Grant
 from rest.http.errors import Forbidden, Unavailable, ValidationFailed
 from sessions.channel import ClientFault
@@ -29,7 +35,7 @@ _BETA_OWN = ("expires_after", "expires_at", "client_secret", "agent_id")
 
 
 class RealtimeKeys:
-    """The handlers."""
+    """The handlers of ephemeral keys."""
 
     def __init__(self, admittance: Admittance, ephemeral: EphemeralKeys) -> None:
         self._admittance = admittance
@@ -64,8 +70,9 @@ class RealtimeKeys:
         return json_response(key | {"session": shown})
 
     async def beta_session(self, request: web.Request) -> web.Response:
-        """POST /v1/realtime/sessions and …/transcription_sessions, as the beta had them: the body
-        is the session; the answer is the session, with the key as its ``client_secret``."""
+        """POST /v1/realtime/sessions and …/transcription_sessions, as in the beta.
+
+        The body is the session; so is the response, with the key as its ``client_secret``."""
         body = await _read_json(request)
         session = {name: value for name, value in body.items() if name not in _BETA_OWN}
         if request.path.endswith("transcription_sessions"):
@@ -79,7 +86,7 @@ class RealtimeKeys:
         return json_response(shown | {"object": kind, "client_secret": secret})
 
     async def preflight(self, request: web.Request) -> web.Response:  # noqa: ARG002
-        """Tell a browser what it may send from another origin."""
+        """Answer a browser's preflight."""
         headers = {
             "Access-Control-Allow-Methods": "POST, OPTIONS",
             "Access-Control-Allow-Headers": ALLOWED_HEADERS,
@@ -96,7 +103,7 @@ class RealtimeKeys:
         *,
         locked: bool = False,
     ) -> tuple[SessionConfig, dict[str, Any]]:
-        """The session as it will begin, and the key; raises ApiError or ClientFault."""
+        """The session as it will start, and the key; raises ApiError or ClientFault."""
         principal = await self._admittance.principal(request)
         if principal.kind == "ephemeral":
             raise Forbidden(
@@ -126,7 +133,7 @@ def _lifetime(body: Fields) -> int:
 
 
 async def _read_json(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object; an empty body is an empty object."""
+    """The body as a JSON object; an empty body counts as an empty object."""
     data = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -145,3 +152,36 @@ async def _read_json(request: web.Request) -> dict[str, Any]:
             "The body must be a JSON object in valid UTF-8, without unpaired surrogates.",
             openai_code="invalid_json",
         ) from fault
+
+
+# ------------------------------------------------------------------ ICE servers
+
+_ICE_SERVERS = "/v1/realtime/ice_servers"
+
+
+class IceServers:
+    """The handlers of ``/v1/realtime/ice_servers``."""
+
+    def __init__(self, admittance: Admittance, ice: IceSettings) -> None:
+        self._admittance = admittance
+        self._ice = ice
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to add to the application's router."""
+        return [web.get(_ICE_SERVERS, self.list), web.options(_ICE_SERVERS, self.preflight)]
+
+    async def list(self, request: web.Request) -> web.Response:
+        """``{ice_servers: [{urls, username?, credential?}], expires_at}``."""
+        await self._admittance.principal(request)
+        now = time.time()
+        servers = client_servers(self._ice, now)
+        return json_response({"ice_servers": servers, "expires_at": int(now) + LIFETIME_SECONDS})
+
+    async def preflight(self, request: web.Request) -> web.Response:  # noqa: ARG002
+        """Answer a browser's preflight."""
+        headers = {
+            "Access-Control-Allow-Methods": "GET, OPTIONS",
+            "Access-Control-Allow-Headers": ALLOWED_HEADERS,
+            "Access-Control-Max-Age": "600",
+        }
+        return web.Response(status=204, headers=headers)

@@ -14,8 +14,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.caller import Caller, CallReport, Recording, WebSocketLine, demo_key
-from gateway.caller.line import CLIENT_RATE
+from gateway.caller import Caller, CallerWebSocket, CallReport, Recording, demo_key
+from gateway.caller.channels import CLIENT_RATE
 from tests.support.paths import AUDIO
 from tests.support.services import open_directory
 
@@ -32,7 +32,7 @@ class Process:
         self.said: list[str] = []
 
     async def until(self, pattern: str, within: float = START_SECONDS) -> re.Match[str]:
-        """The first line, said already or from now on, in which ``pattern`` is found."""
+        """The first channel, said already or from now on, in which ``pattern`` is found."""
         assert self.child.stderr is not None
         for line in self.said:
             if found := re.search(pattern, line):
@@ -97,8 +97,8 @@ async def test_a_start_to_end_with_a_call(data_dir: Path, models_dir: Path) -> N
         await server.until("Blab is ready")
         async with web.get(f"{url}/readyz") as ready:
             assert ready.status == 200
-        line = await WebSocketLine.open(url, await demo_key(url))
-        async with Caller(line) as caller:
+        channel = await CallerWebSocket.open(url, await demo_key(url))
+        async with Caller(channel) as caller:
             said = caller.say(Recording.read(AUDIO / "joe_q_capital.wav", CLIENT_RATE))
             await said.done.wait()
             await caller.wait_settled(within=30, since=said.end or 0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
 
-from gateway.channels.webrtc.receiver import MAX_AHEAD, MAX_STREAMS, VoiceReceiver
+from gateway.channels.webrtc.voice import MAX_AHEAD, MAX_STREAMS, VoiceReceiver
 from media.opus import OpusEncoder
 
 RATE = 16_000

@@ -1,14 +1,23 @@
-"""Which web pages may do what: Origin and Host, compared without trusting either.
+"""What a request says about itself: its id, the page it comes from, the machine it comes from.
 
-A browser sets Origin and Host itself; a page cannot forge them. Other programs may send what they
-like, which is why nothing here replaces a key.
+Origin and Host are compared without trusting either. A browser sets both itself and a page cannot
+forge them; other programs may send what they like, so nothing here replaces a key.
 """
 
+import secrets
 from collections.abc import Collection
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+
+REQUEST_ID_HEADER = "X-Request-Id"
+
+
+def new_request_id() -> str:
+    """``req_`` and 96 random bits: for the envelope, a header and the log."""
+    return f"req_{secrets.token_hex(12)}"
+
 
 ANY = "*"
 _OF_PROXIES = (
@@ -23,7 +32,7 @@ _OF_PROXIES = (
 
 
 def is_same_origin(request: web.Request) -> bool:
-    """Whether the page that asks was served under the name it now asks at; True without Origin."""
+    """Whether the page was served under the name it now calls; True without Origin."""
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is None:
         return True
@@ -31,16 +40,16 @@ def is_same_origin(request: web.Request) -> bool:
 
 
 def is_allowed_origin(request: web.Request, allowed: Collection[str]) -> bool:
-    """Same origin, no origin, or one that the deployment names."""
+    """Whether the origin is the same, absent, or among ``allowed`` (the deployment's setting)."""
     origin = request.headers.get(hdrs.ORIGIN, "").lower().rstrip("/")
     return is_same_origin(request) or ANY in allowed or origin in allowed
 
 
 def is_loopback_request(request: web.Request) -> bool:
-    """Whether the peer is this machine and calls us by a loopback name, through no proxy.
+    """Whether the peer is this machine, calls us by a loopback name and comes through no proxy.
 
-    The name matters: a page whose own name was made to point here (DNS rebinding) still sends
-    its own name as Host."""
+    The name matters: a page whose own name was made to resolve to us (DNS rebinding) still sends
+    that name as Host."""
     peer = request.transport.get_extra_info("peername") if request.transport else None
     proxied = any(name in request.headers for name in _OF_PROXIES)
     if not isinstance(peer, tuple) or proxied:
@@ -72,3 +81,8 @@ def _authority(origin: str) -> str | None:
     except ValueError:
         return None
     return parts.netloc.lower() if parts.scheme in ("http", "https") else None
+
+
+def is_upgrade(request: web.Request) -> bool:
+    """Whether the request asks for a WebSocket."""
+    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"

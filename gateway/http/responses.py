@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: everything a handler may raise, in the shape its client reads."""
+"""JSON responses, and everything a handler may raise as an error response."""
 
 import logging
 from typing import Any
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def as_api_error(error: BaseException) -> ApiError:
-    """The refusal that an exception means; what nobody foresaw is an Internal."""
+    """The error that an exception stands for; an unforeseen exception is an Internal."""
     match error:
         case ApiError():
             return error
@@ -54,7 +54,7 @@ def as_api_error(error: BaseException) -> ApiError:
 
 
 def as_response(error: ApiError, request: web.Request, request_id: str) -> web.Response:
-    """The JSON answer."""
+    """The error as a JSON response."""
     headers = {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -65,7 +65,7 @@ def as_response(error: ApiError, request: web.Request, request_id: str) -> web.R
 
 
 def as_api_error_of_http(error: web.HTTPException, request: web.Request) -> ApiError | None:
-    """The refusal behind the framework's own; None where it should stay as it is."""
+    """Our error for the framework's own; None where that should stay as it is."""
     match error.status:
         case 404:
             return NotFound(
@@ -78,7 +78,8 @@ def as_api_error_of_http(error: web.HTTPException, request: web.Request) -> ApiE
             return _MethodNotAllowed(f"{request.method} is not possible here.")
         case 417:
             return _ExpectationFailed(
-                "Of Expect only '100-continue' is understood: leave the header out.", param="Expect"
+                "The only Expect understood is '100-continue': leave the header out.",
+                param="Expect",
             )
         case status if 400 <= status < 500 and error.content_type != "application/json":
             return ValidationFailed(f"The request cannot be read: {error.reason}.")
@@ -88,7 +89,7 @@ def as_api_error_of_http(error: web.HTTPException, request: web.Request) -> ApiE
 def json_response(
     body: Any, *, status: int = 200, headers: dict[str, str] | None = None
 ) -> web.Response:
-    """A JSON answer that no cache keeps."""
+    """A JSON response that no cache keeps."""
     return web.Response(
         body=msgspec.json.encode(body),
         status=status,
@@ -98,7 +99,7 @@ def json_response(
 
 
 class ClientGone(ApiError):
-    """The client closed the connection before its answer; nobody reads this, the log counts it."""
+    """The client closed the connection before the response; nobody reads it, but it is logged."""
 
     status = 499
     code = "VALIDATION_ERROR"

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from gateway.caller import Caller, LineClosed, Recording, WebRtcLine
+from gateway.caller import CallEnded, Caller, CallerWebRtc, Recording
 from tests.support.gateway.webrtc_server import serve
 
 RATE = 24_000
@@ -19,8 +19,8 @@ def tone(milliseconds: int = 500) -> Recording:
 
 async def test_what_is_said_comes_back_and_events_go_both_ways() -> None:
     async with serve() as gateway:
-        line = await WebRtcLine.open(gateway.url.removesuffix("/v1/realtime/calls"), "key")
-        async with Caller(line) as caller:
+        channel = await CallerWebRtc.open(gateway.url.removesuffix("/v1/realtime/calls"), "key")
+        async with Caller(channel) as caller:
             await caller.wait_for("session.created", within=5)
             await caller.send({"type": "session.update"})
             echo = await caller.wait_for("echo", within=5)
@@ -39,18 +39,18 @@ async def test_what_is_said_comes_back_and_events_go_both_ways() -> None:
 async def test_a_refusal_carries_the_status() -> None:
     async with serve() as gateway:
         url = gateway.url.removesuffix("/v1/realtime/calls")
-        with pytest.raises(LineClosed, match="HTTP 401"):
-            await WebRtcLine.open(url, "wrong")
-    with pytest.raises(LineClosed, match="no server answers"):
-        await WebRtcLine.open(url, None)
+        with pytest.raises(CallEnded, match="HTTP 401"):
+            await CallerWebRtc.open(url, "wrong")
+    with pytest.raises(CallEnded, match="no server answers"):
+        await CallerWebRtc.open(url, None)
 
 
 async def test_the_servers_goodbye_ends_the_call() -> None:
     async with serve() as gateway:
-        line = await WebRtcLine.open(gateway.url.removesuffix("/v1/realtime/calls"), "key")
-        async with Caller(line) as caller:
+        channel = await CallerWebRtc.open(gateway.url.removesuffix("/v1/realtime/calls"), "key")
+        async with Caller(channel) as caller:
             await caller.wait_for("session.created", within=5)
-            (channel,) = gateway.channels.values()
-            await channel.close("hung up")
-            with pytest.raises(LineClosed):
+            (served,) = gateway.channels.values()
+            await served.close("hung up")
+            with pytest.raises(CallEnded):
                 await caller.wait_for("never", within=10)

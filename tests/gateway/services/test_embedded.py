@@ -12,9 +12,8 @@ import asyncpg
 import pytest
 
 from gateway.services import DataDirInUse, EmbeddedServices, ServiceFailed, running_services
-from gateway.services import binaries as binaries_module
-from gateway.services.account import Account, make_private
-from gateway.services.child import MAX_RESTARTS, ServiceState
+from gateway.services import programs as binaries_module
+from gateway.services.child import MAX_RESTARTS, Account, ServiceState, make_private
 from store.bus import Bus
 from tests.support.services import eventually, open_directory
 

@@ -4,7 +4,7 @@ import base64
 import subprocess
 
 from gateway.channels.webrtc import IceSettings, TurnServer
-from gateway.channels.webrtc.turn import LIFETIME_SECONDS, client_servers, turn_login
+from gateway.channels.webrtc.ice import LIFETIME_SECONDS, client_servers, turn_login
 
 NOW = 1_800_000_000.9
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from gateway.channels.webrtc.sender import (
+from gateway.channels.webrtc.voice import (
     FRAME_TICKS,
     MAX_QUEUED_MS,
     SETTLE_FRAMES,
@@ -26,7 +26,7 @@ class Clock:
         self.now = 50.0
         self.wakes_late = 0.0
         track._now = lambda: self.now
-        monkeypatch.setattr("gateway.channels.webrtc.sender.asyncio.sleep", self.sleep)
+        monkeypatch.setattr("gateway.channels.webrtc.voice.asyncio.sleep", self.sleep)
 
     async def sleep(self, seconds: float) -> None:
         self.now += seconds + self.wakes_late
