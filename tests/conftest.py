@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from media.formats import HEARING_RATE
 from tests.support.examples import QUICK
 from tests.support.paths import AUDIO
 
 pytest_plugins = ["tests.support.services"]
+
+settings.register_profile("blab", deadline=None)
+settings.load_profile("blab")
+# No deadline for an example: on a busy machine any of them may take long.
 
 
 @pytest.fixture(scope="session")
