@@ -16,7 +16,7 @@ from sessions.core.events import (
     ToolReturned,
     ToolsListed,
 )
-from sessions.core.items import ToolUseState
+from sessions.core.items import Message, ToolUseState
 from sessions.core.notices import Fault, ReplyDone, ToolBegun, ToolEnded, ToolListing
 from sessions.core.states import State
 from sessions.core.tools.tool_calls import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
@@ -155,6 +155,25 @@ def test_a_tool_that_returns_while_the_caller_coughs_is_answered_afterwards() ->
     shell.final("")
     shell.silence(1_000)
     assert outputs(shell) == [("look_up", "sunny")]
+
+
+def test_a_result_that_comes_while_the_caller_speaks_is_answered_with_the_turn() -> None:
+    """One reply of both: the caller is not cut in two."""
+    shell = calling("get_weather")
+    (done,) = shell.told(ReplyDone)
+    call = done.tool_uses[0].item.tool_use
+    assert call is not None
+    shell.speak(320)
+    shell.feed(AddToolOutput(call.tool_use_id, "sunny"))
+    shell.feed(RequestReply())
+    assert len(shell.ordered(StartReply)) == 1
+    shell.speak(320)
+    shell.silence(160)
+    shell.final("What time do you open on Saturday morning?", 0.9)
+    shell.silence(600)
+    _, reply = [reply for reply in shell.replies.values() if reply.released]
+    assert reply.said[-1] == Message("user", "What time do you open on Saturday morning?")
+    assert outputs(shell) == [("get_weather", "sunny")]
 
 
 def test_the_client_cancels_a_call() -> None:
