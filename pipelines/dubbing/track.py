@@ -14,7 +14,7 @@ import numpy as np
 from media.formats import SAMPLE_BYTES, milliseconds_of, samples_of
 from media.stretch import stretch
 from pipelines.engines.base import Speaker
-from pipelines.engines.speech.trim import trimmed
+from pipelines.engines.speech.read_aloud import trimmed
 from pipelines.speech.recital import recite
 from pipelines.transcription.timed_text import TimedSegment
 

@@ -28,8 +28,8 @@ from pipelines.engines.chat.choice import (
     measured,
     too_little_memory,
 )
+from pipelines.engines.speech.read_aloud import own_voice
 from pipelines.engines.speech.routes import HIBARI, PICO
-from pipelines.engines.speech.voices import own_voice
 from pipelines.weights.errors import WeightsError
 
 from .base import (

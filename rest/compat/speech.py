@@ -12,7 +12,7 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipelines.engines.jobs import JobEngines
-from pipelines.engines.speech.voices import OPENAI_VOICES
+from pipelines.engines.speech.read_aloud import OPENAI_VOICES
 from pipelines.speech.order import DEFAULT_VOICE, SpeechOrder
 from pipelines.speech.script import says_something
 from rest.http.departure import unless_gone

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.engines.speech.voices import own_voice
+from pipelines.engines.speech.read_aloud import own_voice
 from pipelines.engines.status import Role
 
 if TYPE_CHECKING:

@@ -1,48 +1,119 @@
-"""VoiceMatcher: a voice after a sample, mixed from voices that are there.
+"""VoiceMatcher: a voice that resembles a sample, mixed from existing voices.
 
-It is a match and no clone: what comes out is the mix of Kokoro's styles that the speaker encoder
-takes to be most like the sample, and how like it is, is told. Measured on three recordings of two
-readers: cosine to the sample 0.62, 0.69 and 0.70, where the default voice has 0.53, 0.56 and 0.45
-and the readers' other recordings have 0.75-0.93.
+It is a match, not a clone: the result is the mix of Kokoro's styles that the speaker encoder finds
+most like the sample, and its similarity is reported. Measured on three recordings of two readers:
+cosine to the sample 0.62, 0.69 and 0.70, where the default voice has 0.53, 0.56 and 0.45 and the
+readers' other recordings have 0.75-0.93.
 
 Rules
 - The search is bounded by time and by trials. A trial is a short sentence, spoken with a mix and
-  compared with the sample; the mixes tried are those of ``voice_mix``.
-- What is told was measured on another sentence than was searched with. Where the mix does not come
-  nearer than the default voice, the default voice is what is given.
+  compared with the sample. A mix of styles sounds roughly like the same mix of the voices'
+  embeddings: good enough to start a search, not to end it.
+- The reported similarity is measured on another sentence than the search used. If the mix is no
+  nearer than the default voice, the default voice is the result.
 - The sentences are English whatever the language: the encoder hears voices, not words.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import resample
 from pipelines.engines.base import EngineFailed, Speaker
 from pipelines.engines.jobs import VoiceMatch
 from pipelines.engines.kokoro.phonemes import base_language
-from pipelines.engines.kokoro.voices import ENGINE, default_voice, voice_language
+from pipelines.engines.kokoro.voices import (
+    ENGINE,
+    VoiceTable,
+    default_voice,
+    measured_voices,
+    voice_language,
+)
 
-from .speaker_encoder import Floats, SpeakerEncoder, similarity
-from .torch_tensors import UnreadableCheckpoint
-from .voice_mix import Mix, beginnings, neighbours
-from .voice_table import VoiceTable, packaged
+from .speaker_encoder import (
+    Floats,
+    SpeakerEncoder,
+    UnreadableCheckpoint,
+    similarity,
+)
+
+Mix = dict[str, float]
+"""Voice to its share; shares add up to 1."""
+
+NEAREST = 3
+MOST = 8
+"""Voices in a mix; more blur what they have in common."""
+
+LEAST_SHARE = 0.05
+FACTOR = 1.7
+"""By which a neighbour's share is larger or smaller."""
+
+_STEPS = 2000
+
+
+def beginnings(table: VoiceTable, target: Floats) -> list[Mix]:
+    """The first mixes to try, without duplicates: the three voices that together come nearest, as
+    many as help, and the three that are nearest one by one."""
+    whole = _shares(table.embeddings, target)
+    together = np.argsort(-whole)
+    alone = np.argsort(-(table.embeddings @ target))
+    choices = (together[:NEAREST], together[:MOST], alone[:NEAREST])
+    mixes: list[Mix] = []
+    for rows in choices:
+        shares = _shares(table.embeddings[rows], target)
+        mix = _mix({table.voices[row]: float(s) for row, s in zip(rows, shares, strict=True)})
+        if mix not in mixes:
+            mixes.append(mix)
+    return mixes
+
+
+def neighbours(mix: Mix) -> Iterator[Mix]:
+    """Mixes of the same voices with one share larger or smaller, the heaviest voice first."""
+    for voice in sorted(mix, key=lambda one: -mix[one]):
+        for factor in (FACTOR, 1 / FACTOR):
+            if len(mix) > 1:
+                yield _mix({**mix, voice: mix[voice] * factor})
+
+
+def _mix(shares: Mix) -> Mix:
+    """``shares`` without those below LEAST_SHARE, adding up to 1."""
+    total = sum(shares.values())
+    kept = {voice: share for voice, share in shares.items() if share >= LEAST_SHARE * total}
+    total = sum(kept.values())
+    return {voice: round(share / total, 3) for voice, share in kept.items()}
+
+
+def _shares(embeddings: Floats, target: Floats) -> Floats:
+    """Non-negative shares whose mix of ``embeddings`` comes nearest to ``target``.
+
+    Least squares by projected gradients. The encoder's vectors have no negative numbers, so at
+    least one share is positive."""
+    products = embeddings @ embeddings.T
+    wanted = embeddings @ target
+    step = 1 / float(np.linalg.eigvalsh(products)[-1])
+    shares = np.full(len(embeddings), 1 / len(embeddings), np.float32)
+    for _ in range(_STEPS):
+        shares = np.maximum(0.0, shares - step * (products @ shares - wanted))
+    return shares
+
 
 MODEL_ID = "voice-match"
 METHOD = "style_match"
 
 SEARCH_SECONDS = 25.0
-"""After which no further trial is begun."""
+"""After this no further trial is started."""
 TRIALS = 14
 HEARD_SECONDS = 60
 """Of the sample, from its beginning."""
 
 ENOUGH_VOICES = 5
-"""Where a language has fewer, voices of all languages are mixed."""
+"""If a language has fewer, voices of all languages are mixed."""
 
 TRIAL = "We were away a year ago, and nobody knew where."
 PROOF = "Please tell her that I will be late this evening, because the train has stopped."
@@ -72,10 +143,10 @@ class VoiceMatcher:
         seconds: float = SEARCH_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``seconds``: how long is searched; ``table``: what was measured of the voices."""
+        """``seconds``: how long to search; ``table``: the measured voices."""
         self._speaker = speaker
         self._encoder = encoder
-        self._table = packaged() if table is None else table
+        self._table = measured_voices() if table is None else table
         self._seconds = seconds
         self._clock = clock
 
@@ -88,7 +159,7 @@ class VoiceMatcher:
             encoder = await asyncio.to_thread(SpeakerEncoder.load, path)
         except (UnreadableCheckpoint, OSError) as error:
             raise EngineFailed(f"{MODEL_ID}: the speaker encoder cannot be read") from error
-        table = await asyncio.to_thread(packaged)
+        table = await asyncio.to_thread(measured_voices)
         return cls(speaker, encoder, table, seconds=seconds)
 
     async def match(self, pcm: bytes, language: str = "en") -> VoiceMatch:
@@ -107,14 +178,14 @@ class VoiceMatcher:
         return VoiceMatch(recipe, score, base_score, {"method": METHOD, "trials": trials})
 
     def _candidates(self, language: str) -> tuple[str, ...]:
-        """The voices that are mixed for ``language``."""
+        """The voices to mix for ``language``."""
         base = base_language(language)
         own = [v for v in self._table.voices if base_language(voice_language(v)) == base]
         return tuple(own) if len(own) >= ENOUGH_VOICES else self._table.voices
 
     async def _search(self, mixes: list[Mix], target: Floats, expires: float) -> tuple[Mix, int]:
-        """The best mix that was found, and after how many trials: ``mixes`` first, then those
-        round the best one."""
+        """The best mix found, and the number of trials: ``mixes`` first, then the neighbours of
+        the best one."""
         best, best_score = mixes[0], -1.0
         waiting = list(mixes)
         seen: list[Mix] = []
@@ -133,7 +204,7 @@ class VoiceMatcher:
         return best, len(seen)
 
     async def _score(self, mix: Mix, target: Floats, sentence: str) -> float:
-        """How like the target ``sentence`` sounds when it is spoken with ``mix``."""
+        """How like the target ``sentence`` sounds when spoken with ``mix``."""
         speaker = self._speaker.bound(recipe={"engine": ENGINE, "styles": mix})
         said = bytearray()
         async with aclosing(speaker.speak(sentence)) as audio:

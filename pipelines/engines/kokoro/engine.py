@@ -1,16 +1,16 @@
-"""KokoroSpeaker: fifty-four voices, mixes of them, and feeling; 24 kHz, about 0.7 s of work per
+"""KokoroSpeaker: fifty-four voices, mixes of them, and emotion; 24 kHz, about 0.7 s of work per
 second of speech on one core.
 
 Model: Kokoro-82M (Apache-2.0), https://huggingface.co/hexgrad/Kokoro-82M, fp32 on onnxruntime.
-Its inputs are phonemes (``kokoro_phonemes``) and a row of a style (``kokoro_voices``).
+Its inputs are phonemes (``phonemes``) and a row of a style (``voices``).
 
 Rules
-- One clause is one run, on one thread of the engine's own; a run takes ``MAX_TOKENS`` tokens at
-  most. Each clause is yielded, trimmed, as soon as it is spoken; whoever closes the stream stops
-  the work at the next clause.
-- The voice decides who speaks, the language how it is read: any voice speaks any language that
-  the phonemizer knows.
-- ``emotion`` and the recipe of a cloned voice are bound to a voice beforehand: ``bound``.
+- One clause is one run, on the engine's own thread; a run takes at most ``MAX_TOKENS`` tokens.
+  Each clause is yielded, trimmed, as soon as it is spoken; closing the stream stops the work at
+  the next clause.
+- The voice decides who speaks, the language how the text is read: any voice speaks any language
+  that the phonemizer knows.
+- ``emotion`` and the recipe of a cloned voice are bound to a speaker beforehand: ``bound``.
 """
 
 import json
@@ -24,24 +24,29 @@ import onnxruntime
 
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.executor import EngineExecutor
-from pipelines.engines.speech.read_aloud import Manner, read_aloud
-from pipelines.engines.speech.trim import pause_after, speakable, trimmed
-from pipelines.engines.speech.voice_gains import gain_of, gain_of_mix
-from pipelines.engines.speech.voices import own_voice
+from pipelines.engines.speech.read_aloud import (
+    Manner,
+    gain_of,
+    gain_of_mix,
+    own_voice,
+    pause_after,
+    read_aloud,
+    speakable,
+    trimmed,
+)
 from pipelines.speech.clauses import clauses
 
-from .emotion import Emotions
 from .phonemes import ENGLISH, Phonemizer, base_language
-from .voices import ENGINE, VOICES, Floats, Style, Styles, default_voice
+from .voices import ENGINE, VOICES, Emotions, Floats, Style, Styles, default_voice
 
 SAMPLE_RATE = 24_000
 MAX_TOKENS = 510
-"""What the model takes at once, the marks of beginning and end not counted."""
+"""What the model takes at once, not counting the start and end marks."""
 
 THREADS = 1
 LOAD_DEADLINE = 120.0
 CLAUSE_DEADLINE = 180.0
-"""Seconds for one clause, time in the queue included: a long one takes 10 s of one core."""
+"""Seconds for one clause, including its time in the queue: a long one takes 10 s of one core."""
 
 HEADROOM = np.float32(0.5)
 """The model's loudest voices peak beyond full scale; ``read_aloud`` gives the loudness back."""
@@ -65,7 +70,7 @@ class OnnxNetwork:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.enable_mem_pattern = False  # a plan for each length of text would be kept for ever
+        options.enable_mem_pattern = False  # or a plan for each text length is kept for ever
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session: Any = onnxruntime.InferenceSession(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]
@@ -151,21 +156,21 @@ class KokoroSpeaker:
         """A Speaker with one voice: ``voice`` (``default``: that of ``language``), or the mix of
         a ``recipe`` ({"engine": "kokoro", "styles": {voice: weight}}), with ``emotion`` 0..100.
 
-        Raises EngineFailed for a voice or a recipe that is none; what it takes from disk is read
+        Raises EngineFailed for an unknown voice or an invalid recipe. Styles are read from disk
         when it first speaks."""
         if recipe is not None:
             weights = recipe_styles(recipe)
             gain = gain_of_mix(ENGINE, weights)
-            return BoundKokoro(self, lambda: self._felt(self._styles.mix(weights), emotion), gain)
+            return BoundKokoro(self, lambda: self._moved(self._styles.mix(weights), emotion), gain)
         name = self._named(voice, language)
         gain = gain_of(ENGINE, name)
-        return BoundKokoro(self, lambda: self._felt(self._styles.voice(name), emotion), gain)
+        return BoundKokoro(self, lambda: self._moved(self._styles.voice(name), emotion), gain)
 
     async def speak(
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
     ) -> AsyncGenerator[bytes, None]:
         """Yield one PCM16 chunk per clause. Raises EngineBusy, EngineTimeout, EngineFailed (also
-        for a voice that is not among ``voices``, or a language that is not spoken)."""
+        for a voice that is not in ``voices``, or a language that is not spoken)."""
         bound = self.bound(voice, language=language)
         async with aclosing(bound.speak(text, speed=speed, language=language)) as audio:
             async for pcm in audio:
@@ -174,8 +179,8 @@ class KokoroSpeaker:
     def speak_in(
         self, text: str, style: Callable[[], Style], speed: float, language: str
     ) -> AsyncGenerator[bytes, None]:
-        """The clauses of ``text`` as the model speaks them, in the style that ``style`` makes on
-        the engine's thread."""
+        """The clauses of ``text`` as the model speaks them; ``style`` is called on the engine's
+        thread and returns the style to speak in."""
         reason = self.phonemizer.reason(language)
         if reason is not None:
             raise EngineFailed(f"{self.model_id} does not speak {language!r}: {reason}")
@@ -195,7 +200,7 @@ class KokoroSpeaker:
             raise EngineFailed(f"{self.model_id} has no voice {voice!r}")
         return voice
 
-    def _felt(self, style: Style, emotion: int | None) -> Style:
+    def _moved(self, style: Style, emotion: int | None) -> Style:
         return style if emotion is None else self._emotions.applied(style, emotion)
 
     def _clauses(self, text: str, style: Style, speed: float, language: str) -> Iterator[bytes]:
@@ -225,7 +230,7 @@ class BoundKokoro:
         self, speaker: KokoroSpeaker, make: Callable[[], Style], gain_db: float = 0.0
     ) -> None:
         """``make`` reads and mixes the style; it is called once, on the engine's thread.
-        ``gain_db``: see ``voice_gains``."""
+        ``gain_db``: see ``read_aloud.gain_of``."""
         self.model_id = speaker.model_id
         self._speaker = speaker
         self._make = make
@@ -235,9 +240,9 @@ class BoundKokoro:
     async def speak(
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
     ) -> AsyncGenerator[bytes, None]:
-        """As KokoroSpeaker.speak; it has no ``voice`` but its own."""
+        """As KokoroSpeaker.speak; it has no other ``voice`` than its own."""
         if own_voice(voice) != "default":
-            raise EngineFailed(f"{self.model_id}: the voice is chosen already, not {voice!r}")
+            raise EngineFailed(f"{self.model_id}: bound to one voice, cannot speak as {voice!r}")
         manner = Manner(language, SAMPLE_RATE, speed, self._gain_db)
 
         def say(piece: str, own: float) -> AsyncGenerator[bytes, None]:
@@ -260,16 +265,16 @@ class BoundKokoro:
 
 
 def recipe_styles(recipe: Mapping[str, Any]) -> dict[str, float]:
-    """Voices and weights of a recipe; raises EngineFailed where it is not one of this engine."""
+    """Voices and weights of a recipe; raises EngineFailed if it belongs to another engine."""
     styles = recipe.get("styles")
     if recipe.get("engine") != ENGINE or not isinstance(styles, Mapping):
-        raise EngineFailed(f"the voice was made for another engine than {ENGINE}")
+        raise EngineFailed(f"the voice was made for an engine other than {ENGINE}")
     return {str(voice): float(weight) for voice, weight in styles.items()}
 
 
 def runs(phonemes: str, vocabulary: Mapping[str, int]) -> Iterator[list[int]]:
-    """Tokens of ``phonemes`` in pieces that the model takes, cut between words; what is not in
-    the vocabulary is left out."""
+    """Tokens of ``phonemes`` in runs that the model takes, cut between words; phonemes outside
+    the vocabulary are dropped."""
     known = "".join(phoneme for phoneme in phonemes if phoneme in vocabulary)
     while known:
         cut = len(known)

@@ -1,17 +1,17 @@
 """Phonemizer: text in some language to the phonemes that Kokoro reads.
 
-English has the rules and dictionaries inside hibari-tts (misaki's alphabet, which is Kokoro's),
-Portuguese those of ``portuguese_phonemes``: as Whisper base hears pf_dora (16 sentences), 6 % of
-the words are wrong with them and 7 % with espeak-ng's phonemes. Other languages need the program
-``espeak-ng``, if there is one on PATH: it is run as a program of its own, a clause at a time, and
-its IPA is rewritten as misaki does it.
+English uses the rules and dictionaries of hibari-tts (misaki's alphabet, which is Kokoro's),
+Portuguese those of ``portuguese``: of 16 sentences spoken by pf_dora, Whisper base gets 6 % of the
+words wrong with them and 7 % with espeak-ng's phonemes. Other languages need the program
+``espeak-ng`` on PATH: it runs as a process of its own, one clause at a time, and its IPA is
+rewritten as misaki does.
 
 Rules
-- Blocking: for an engine's thread. English is not safe to share between threads, the rest is.
+- Blocking: for an engine's thread. English must not be shared between threads, the rest may be.
 - A run of the program gets its text through a pipe, never as an argument, and has
   ``ESPEAK_SECONDS``; the last ``CACHED`` answers are kept.
 - Punctuation carries the melody of a sentence; the program drops it, so it is put back.
-- Japanese and Chinese are not spoken: the program does not read their characters.
+- Japanese and Chinese are not spoken: the program cannot read their characters.
 """
 
 import re
@@ -22,8 +22,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from pipelines.engines.base import EngineFailed
-
-from . import portuguese_phonemes
+from pipelines.engines.kokoro import portuguese as portuguese_phonemes
 
 ENGLISH, PORTUGUESE = "en", "pt"
 ESPEAK_VOICES = {
@@ -41,16 +40,18 @@ _QUOTES = str.maketrans({"«": "“", "»": "”", "„": "“"})
 _SWITCH = re.compile(r"\([a-z^-]+\)")
 """How the program marks a word of another language: ``(^e^n)`` before, ``(^d^e)`` after it."""
 
+# fmt: off
 _ALPHABET = {
     "a^ɪ": "I", "a^ʊ": "W", "d^z": "ʣ", "d^ʒ": "ʤ", "e^ɪ": "A", "o^ʊ": "O", "ə^ʊ": "Q",
     "s^s": "S", "t^s": "ʦ", "t^ʃ": "ʧ", "ɔ^ɪ": "Y", "ɔ^ø": "Y", "^": "", "-": "",
-}  # fmt: skip
-"""What misaki writes for espeak's tied letters, and German ``eu`` as English ``oy``; what is tied
-otherwise stands side by side."""
+}
+# fmt: on
+"""What misaki writes for espeak's tied letters, and German ``eu`` as English ``oy``; other tied
+letters are written side by side."""
 
 
 class Phonemizer:
-    """Phonemes of texts. ``program``: the path of espeak-ng, None where there is none."""
+    """Phonemes of texts. ``program``: the path of espeak-ng, or None without one."""
 
     def __init__(self, program: str | None = None) -> None:
         self._program = program
@@ -64,17 +65,17 @@ class Phonemizer:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages whose phonemes it knows, by their first subtag."""
+        """Languages it has phonemes for, by their first subtag."""
         return (ENGLISH, PORTUGUESE, *(ESPEAK_VOICES if self._program is not None else ()))
 
     def reason(self, language: str) -> str | None:
-        """Why ``language`` is not spoken, to be shown to a user; None where it is."""
+        """Why ``language`` is not spoken, in words for a user; None if it is."""
         base = base_language(language)
         if base in self.languages:
             return None
         if base in ESPEAK_VOICES:
             return "its phonemes need the program espeak-ng, which is not installed here"
-        return "nothing installed here knows its phonemes"
+        return "nothing installed here has its phonemes"
 
     def phonemes(self, text: str, language: str = ENGLISH) -> str:
         """``text`` in Kokoro's alphabet; raises EngineFailed (language unknown, program failed).
@@ -93,7 +94,7 @@ class Phonemizer:
         return "".join(spoken).strip()
 
     def _reader(self, language: str) -> Callable[[str], str]:
-        """What reads pieces of ``language`` that have no punctuation."""
+        """The function that reads text of ``language`` without punctuation."""
         if language == PORTUGUESE:
             return portuguese_phonemes.phonemes
         return partial(self._piece, voice=ESPEAK_VOICES[language])

@@ -1,14 +1,15 @@
-"""Engines that live behind any HTTP server which speaks OpenAI's contracts.
-
-``client`` holds the connection, the errors and the discovery; ``chat``, ``speech``,
-``transcription`` and ``files`` are one engine each. Contracts: https://platform.openai.com/docs/api-reference
+"""Engines behind any HTTP server that speaks OpenAI's contracts
+(https://platform.openai.com/docs/api-reference): ``client`` holds the connection, the errors and
+the model list, ``chat`` and ``audio`` the engines.
 """
 
+from .audio import (
+    UpstreamFileTranscriber,
+    UpstreamSpeaker,
+    UpstreamTranscriber,
+)
 from .chat import UpstreamChat
 from .client import UpstreamClient, UpstreamSettings
-from .files import UpstreamFileTranscriber
-from .speech import UpstreamSpeaker
-from .transcription import UpstreamTranscriber
 
 __all__ = [
     "UpstreamChat",

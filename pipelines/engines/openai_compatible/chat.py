@@ -18,9 +18,7 @@ from pipelines.engines.base import (
 from pipelines.engines.chat.body import call_deltas, format_body, message_bodies, paired, tools_body
 from pipelines.engines.chat.sure_calls import sure_calls
 
-from .client import UpstreamClient
-from .errors import refusal
-from .sse import EventReader, EventTooLong
+from .client import EventReader, EventTooLong, UpstreamClient, refusal
 
 DONE = "[DONE]"
 
@@ -43,7 +41,7 @@ class UpstreamChat:
         answer_format: AnswerFormat | None = None,
     ) -> AsyncGenerator[ChatDelta, None]:
         """Generate an answer; the last delta carries the finish reason and the token counts
-        (0 where the upstream gives none). Closing the generator closes the connection."""
+        (0 if the upstream sends none). Closing the generator closes the connection."""
         options = {
             "max_tokens": max_tokens,
             "temperature": temperature,
@@ -82,7 +80,7 @@ class UpstreamChat:
     async def prefill(
         self, messages: Sequence[ChatMessage], *, offer: ToolOffer | None = None
     ) -> None:
-        """Does nothing: HTTP upstreams cache prompts on their own."""
+        """Do nothing: HTTP upstreams cache prompts on their own."""
 
 
 def _events(reader: EventReader, piece: bytes) -> list[str]:
@@ -93,7 +91,7 @@ def _events(reader: EventReader, piece: bytes) -> list[str]:
 
 
 class _Answer:
-    """What has come of one answer."""
+    """One answer, as far as it has arrived."""
 
     def __init__(self, key: str, model: str) -> None:
         self.done = False
@@ -104,7 +102,7 @@ class _Answer:
         self._half = ""
 
     def read(self, events: list[str]) -> list[ChatDelta]:
-        """The texts and pieces of calls in ``events``, in order."""
+        """The texts and partial tool uses in ``events``, in order."""
         deltas: list[ChatDelta] = []
         for event in events:
             if event.strip() == DONE:
@@ -115,13 +113,13 @@ class _Answer:
                 self._check(chunk)
                 deltas += self._deltas(chunk)
             except (ValueError, AttributeError, TypeError, RecursionError):
-                raise EngineFailed("the upstream's stream is not in the form agreed") from None
+                raise EngineFailed("the upstream's stream violates the contract") from None
         return deltas
 
     def end(self) -> ChatDelta:
-        """The last delta. Raises EngineFailed where the answer broke off."""
+        """The last delta. Raises EngineFailed if the answer was cut short."""
         if self._finish is None:
-            raise EngineFailed("the upstream broke off its answer")
+            raise EngineFailed("the upstream's answer ended early")
         return ChatDelta(
             "",
             self._finish,
@@ -148,8 +146,8 @@ class _Answer:
         return deltas
 
     def _text(self, content: str) -> str:
-        """Text that UTF-8 can write. Some upstreams cut an emoji, a pair of surrogates in JSON,
-        between two deltas: its first half waits for the second."""
+        """Text that can be encoded as UTF-8. Some upstreams split an emoji, a surrogate pair in
+        JSON, between two deltas: its first half waits for the second."""
         content, self._half = self._half + content, ""
         if content[-1:] and "\ud800" <= content[-1] <= "\udbff":
             content, self._half = content[:-1], content[-1]

@@ -1,15 +1,17 @@
 """UpstreamClient: the one HTTP session to an upstream, its deadlines, errors and model list.
 
 Rules
-- Three deadlines: to connect, to the first byte of the answer, and between two pieces of it.
-- The key goes to ``base_url`` only: no redirects are followed, no proxies of the environment used.
-- A response that is left before its end closes its connection, which is what tells the upstream
-  to stop.
-- The model list is cached; an upstream that cannot be reached leaves the last list standing for
+- Three deadlines: to connect, to the first byte of the answer, and between two chunks of it.
+- The key is sent to ``base_url`` only: redirects are not followed, proxies from the environment
+  are not used.
+- Leaving a response before its end closes the connection; that is how the upstream learns to stop.
+- The model list is cached. While an upstream cannot be reached, the last list stays valid for
   ``models_stale`` seconds.
+- An upstream's refusal is rewritten so that it is safe to show to a user: no keys, one line.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,13 +22,97 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from pipelines.engines.base import EngineError, EngineFailed, EngineTimeout
+from pipelines.engines.base import (
+    EngineBusy,
+    EngineError,
+    EngineFailed,
+    EngineTimeout,
+    ModelUnavailable,
+)
 
-from .errors import refusal
+EVENT_LIMIT = 1 << 20
+LINE = re.compile(rb"\r\n|\n|\r(?!\Z)")
+"""A CR at the very end of the input may be half of a CRLF: it waits for the next byte."""
+
+
+class EventTooLong(ValueError):
+    """An event grew beyond the limit."""
+
+
+class EventReader:
+    """Server-sent events, sans-I/O: chunks of a response body in, the ``data`` of each event out.
+
+    Follows the HTML standard (https://html.spec.whatwg.org/multipage/server-sent-events.html), of
+    which OpenAI's contracts use ``data`` only: lines end in CR, LF or CRLF, an empty line ends an
+    event, comments and other fields are skipped. An event may hold ``limit`` bytes."""
+
+    def __init__(self, limit: int = EVENT_LIMIT) -> None:
+        self._limit = limit
+        self._rest = b""
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """The data of the events that ``chunk`` completes. Raises EventTooLong."""
+        *lines, self._rest = LINE.split(self._rest + chunk)
+        events = []
+        for line in lines:
+            if not line and self._data:
+                events.append(b"\n".join(self._data).decode("utf-8", "replace"))
+                self._data, self._size = [], 0
+            elif line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+                self._size += len(line)
+        if self._size + len(self._rest) > self._limit:
+            raise EventTooLong(f"an event has more than {self._limit} bytes")
+        return events
+
+
+MESSAGE_LIMIT = 300
+SECRETS = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|ek|pk|key|token)[-_][\w*.\-]{4,})")
+"""Anything that looks like a key, no matter whose."""
+
+MODEL_CODES = ("model_not_found", "model_not_available", "invalid_model")
+
+
+def safe(text: str, key: str) -> str:
+    """``text`` in one line of at most MESSAGE_LIMIT characters, without ``key`` or its like."""
+    if key:
+        text = text.replace(key, "[key]")
+    text = SECRETS.sub("[key]", text)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MESSAGE_LIMIT]
+
+
+def refusal(status: int, body: bytes, *, model: str, key: str) -> EngineError:
+    """The error for a response whose status is not 200."""
+    message, code = _described(body)
+    text = safe(message, key)
+    if status in (401, 403):
+        return EngineFailed("the upstream refused the key: check BLAB_UPSTREAM_KEY")
+    if model and (code in MODEL_CODES or (status == 404 and "model" in message.lower())):
+        return ModelUnavailable(f"the upstream does not serve {model!r}: {text or 'not found'}")
+    if status == 404:
+        return EngineFailed("the upstream has no such route: check BLAB_UPSTREAM_URL")
+    if status == 429 and code != "insufficient_quota":
+        return EngineBusy(f"the upstream is busy: {text or 'too many requests'}")
+    return EngineFailed(f"the upstream answered {status}: {text or 'no reason given'}")
+
+
+def _described(body: bytes) -> tuple[str, str]:
+    """Message and code of an error body, in OpenAI's shape or one of its common variants."""
+    try:
+        parsed = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return "", ""  # a proxy's HTML page says nothing to a user
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
+    if isinstance(error, dict):
+        message = error.get("message") or error.get("detail") or ""
+        return str(message), str(error.get("code") or "")
+    return str(error), ""
+
 
 ERROR_BODY_LIMIT = 64 * 1024
 MODELS_LIMIT = 4 * 1024 * 1024
-PIECE = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +135,7 @@ class UpstreamSettings:
 
 
 class UpstreamClient:
-    """Shared by every engine of one upstream. ``close()`` it."""
+    """Shared by every engine of one upstream; must be closed."""
 
     def __init__(
         self, settings: UpstreamSettings, *, clock: Callable[[], float] = time.monotonic
@@ -88,13 +174,13 @@ class UpstreamClient:
         except aiohttp.ClientConnectorError:
             raise EngineFailed("the upstream cannot be reached: check BLAB_UPSTREAM_URL") from None
         except (aiohttp.ClientError, OSError):
-            raise EngineFailed("the connection to the upstream broke off") from None
+            raise EngineFailed("the connection to the upstream was lost") from None
         finally:
             if response is not None:
                 response.close()
 
     async def pieces(self, response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-        """The body as it comes; raises TimeoutError (made an EngineTimeout by ``open``)."""
+        """The body as it arrives; raises TimeoutError (``open`` turns it into an EngineTimeout)."""
         patience = self.settings.first_byte
         while True:
             async with asyncio.timeout(patience):
@@ -120,7 +206,7 @@ class UpstreamClient:
         except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, dict):
-            raise EngineFailed("the upstream's answer is not the JSON object it should be")
+            raise EngineFailed("the upstream's answer is not a JSON object")
         return parsed
 
     async def models(self) -> tuple[str, ...]:

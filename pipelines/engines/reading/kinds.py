@@ -4,17 +4,25 @@ and what is said instead (``Reader``, a method for each kind)."""
 import re
 from collections.abc import Sequence
 
-from .numbers import Number, digits, number_pattern, parsed, said, said_whole, spelled
-from .words import ENGLISH, GERMAN, Words
+from .numbers import (
+    ENGLISH,
+    GERMAN,
+    Number,
+    Words,
+    digits,
+    number_pattern,
+    parsed,
+    said,
+    said_whole,
+    spelled,
+)
 
-_CURRENCIES = {
-    "€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "₩": "KRW", "R$": "BRL",
-    "US$": "USD",
-}  # fmt: skip
-_SCALES = {
-    "k": "k", "K": "k", "m": "m", "M": "m", "mn": "m", "mio": "m", "b": "b", "bn": "b", "B": "b",
-    "mrd": "b", "t": "t",
-}  # fmt: skip
+_CURRENCIES = dict(
+    pair.split(":") for pair in ("€:EUR $:USD £:GBP ¥:JPY ₹:INR ₩:KRW R$:BRL US$:USD").split()
+)
+_SCALES = dict(
+    pair.split(":") for pair in ("k:k K:k m:m M:m mn:m mio:m b:b bn:b B:b mrd:b t:t").split()
+)
 _DOMAINS = "com|org|net|io|dev|app|ai|edu|gov|info|eu|de|fr|it|es|pt|br|uk|us|ch|at|nl|be|co|me|tv"
 _SPELLED = frozenset(
     "AI API ATM CEO CPU CFO CTO EU FAQ GPU IBAN IP ISO IT UI UK URL US USA USB UX EC EEUU UE USP AG"
@@ -63,7 +71,9 @@ def pattern(words: Words) -> re.Pattern[str]:
         "date": rf"{_B}(?:\d{{1,2}}\.\s?\d{{1,2}}\.\s?(?:\d{{4}}|\d{{2}})|\d{{1,2}}/\d{{1,2}}/"
         r"(?:\d{4}|\d{2}))(?![\w/]|\.\d)",
         "day": rf"{_B}(?:(?i:am|dem|vom|zum|den|bis|seit|im|ab|der|das)\s)?\d{{1,2}}\.\s?"
-        rf"(?={months}|Jahrhundert|Stock|Etage)" if words is GERMAN else r"(?!)",
+        rf"(?={months}|Jahrhundert|Stock|Etage)"
+        if words is GERMAN
+        else r"(?!)",
         "clock": rf"{_B}\d{{1,2}}(?::\d{{2}}){{1,2}}(?:\s?(?:[ap]m{_E}|[AP]M{_E}|[ap]\.m\."
         rf"|Uhr{_E}))?(?![\d:])|{_B}\d{{1,2}}\s?h\s?\d{{2}}{_E}",
         "phone": r"(?<![\w+])\+\d{1,4}(?:[ ()./-]{1,3}\d{1,6}){1,7}(?!\d)"
@@ -92,7 +102,7 @@ def pattern(words: Words) -> re.Pattern[str]:
         "short": rf"(?<![\w.])(?:{_alternatives(list(words.abbreviations))})(?![^\W_])",
         "acronym": rf"{_B}[A-Z]{{2,6}}s?{_E}",
         "sign": r"[/@_+=#%‰&§×÷±≈<>≤≥~*|^{}\\€£¥₹$]|(?<!\w)-(?=\d)",
-    }  # fmt: skip
+    }
     return re.compile("|".join(f"(?P<{kind}>{rule})" for kind, rule in kinds.items()))
 
 

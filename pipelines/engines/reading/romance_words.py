@@ -1,9 +1,11 @@
 """The words of signs, months, money and units in Romance languages; see ``words``."""
 
-from .words import Words, signs, units
+from .numbers import Words, signs, units
 
 SPANISH = Words(
-    thousands=".", point="coma", digit_by_digit=False,
+    thousands=".",
+    point="coma",
+    digit_by_digit=False,
     signs=signs(
         "punto, barra, arroba, guion, guion bajo, más, dos puntos, signo de interrogación, igual,"
         " almohadilla, por ciento, por mil, y, sección, por, entre, más menos, unos, menor que,"
@@ -20,7 +22,8 @@ SPANISH = Words(
         KRW won
     """),
     scales=units("k mil\nm millón|millones\nb mil millones\nt billón|billones"),
-    of="de", and_cents="con",
+    of="de",
+    and_cents="con",
     months=tuple(
         "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre"
         " diciembre".split()
@@ -57,26 +60,59 @@ SPANISH = Words(
         min minuto|minutos
         h hora|horas
     """),
-    ordinals=("primero", "segundo", "tercero", "cuarto", "quinto", "sexto", "séptimo", "octavo",
-              "noveno", "décimo"),
+    ordinals=(
+        "primero",
+        "segundo",
+        "tercero",
+        "cuarto",
+        "quinto",
+        "sexto",
+        "séptimo",
+        "octavo",
+        "noveno",
+        "décimo",
+    ),
     fractions={
-        "1/2": "un medio", "1/3": "un tercio", "2/3": "dos tercios", "1/4": "un cuarto",
+        "1/2": "un medio",
+        "1/3": "un tercio",
+        "2/3": "dos tercios",
+        "1/4": "un cuarto",
         "3/4": "tres cuartos",
     },
     abbreviations={
-        "p. ej.": "por ejemplo", "p.ej.": "por ejemplo", "etc.": "etcétera", "Sr.": "señor",
-        "Sra.": "señora", "Srta.": "señorita", "Dr.": "doctor", "Dra.": "doctora", "Ud.": "usted",
-        "Uds.": "ustedes", "EE. UU.": "Estados Unidos", "EE.UU.": "Estados Unidos",
-        "núm.": "número", "n.º": "número", "nº": "número", "pág.": "página", "tel.": "teléfono",
-        "Tel.": "teléfono", "aprox.": "aproximadamente", "Avda.": "avenida", "Av.": "avenida",
-        "máx.": "máximo", "mín.": "mínimo", "Prof.": "profesor",
+        "p. ej.": "por ejemplo",
+        "p.ej.": "por ejemplo",
+        "etc.": "etcétera",
+        "Sr.": "señor",
+        "Sra.": "señora",
+        "Srta.": "señorita",
+        "Dr.": "doctor",
+        "Dra.": "doctora",
+        "Ud.": "usted",
+        "Uds.": "ustedes",
+        "EE. UU.": "Estados Unidos",
+        "EE.UU.": "Estados Unidos",
+        "núm.": "número",
+        "n.º": "número",
+        "nº": "número",
+        "pág.": "página",
+        "tel.": "teléfono",
+        "Tel.": "teléfono",
+        "aprox.": "aproximadamente",
+        "Avda.": "avenida",
+        "Av.": "avenida",
+        "máx.": "máximo",
+        "mín.": "mínimo",
+        "Prof.": "profesor",
     },
     numbered=("siglo", "Siglo", "capítulo", "Capítulo", "tomo", "parte", "acto", "Mundial"),
     version="versión",
-)  # fmt: skip
+)
 
 FRENCH = Words(
-    thousands=".", point="virgule", digit_by_digit=False,
+    thousands=".",
+    point="virgule",
+    digit_by_digit=False,
     signs=signs(
         "point, barre oblique, arobase, tiret, tiret bas, plus, deux points, point"
         " d'interrogation, égale, dièse, pour cent, pour mille, et, paragraphe, fois, divisé par,"
@@ -93,7 +129,8 @@ FRENCH = Words(
         KRW won|wons
     """),
     scales=units("k mille\nm million|millions\nb milliard|milliards\nt billion|billions"),
-    of="de", and_cents="",
+    of="de",
+    and_cents="",
     months=tuple(
         "janvier février mars avril mai juin juillet août septembre octobre novembre"
         " décembre".split()
@@ -131,25 +168,62 @@ FRENCH = Words(
         min minute|minutes
         h heure|heures
     """),
-    ordinals=("premier", "deuxième", "troisième", "quatrième", "cinquième", "sixième", "septième",
-              "huitième", "neuvième", "dixième", "onzième", "douzième", "treizième", "quatorzième",
-              "quinzième", "seizième", "dix-septième", "dix-huitième", "dix-neuvième", "vingtième"),
+    ordinals=(
+        "premier",
+        "deuxième",
+        "troisième",
+        "quatrième",
+        "cinquième",
+        "sixième",
+        "septième",
+        "huitième",
+        "neuvième",
+        "dixième",
+        "onzième",
+        "douzième",
+        "treizième",
+        "quatorzième",
+        "quinzième",
+        "seizième",
+        "dix-septième",
+        "dix-huitième",
+        "dix-neuvième",
+        "vingtième",
+    ),
     fractions={
-        "1/2": "un demi", "1/3": "un tiers", "2/3": "deux tiers", "1/4": "un quart",
+        "1/2": "un demi",
+        "1/3": "un tiers",
+        "2/3": "deux tiers",
+        "1/4": "un quart",
         "3/4": "trois quarts",
     },
     abbreviations={
-        "p. ex.": "par exemple", "p.ex.": "par exemple", "etc.": "et cetera", "M.": "Monsieur",
-        "MM.": "Messieurs", "Mme": "Madame", "Mlle": "Mademoiselle", "Dr": "Docteur",
-        "c.-à-d.": "c'est-à-dire", "n°": "numéro", "N°": "numéro", "tél.": "téléphone",
-        "Tél.": "téléphone", "av.": "avenue", "bd": "boulevard", "env.": "environ",
-        "max.": "maximum", "min.": "minimum",
+        "p. ex.": "par exemple",
+        "p.ex.": "par exemple",
+        "etc.": "et cetera",
+        "M.": "Monsieur",
+        "MM.": "Messieurs",
+        "Mme": "Madame",
+        "Mlle": "Mademoiselle",
+        "Dr": "Docteur",
+        "c.-à-d.": "c'est-à-dire",
+        "n°": "numéro",
+        "N°": "numéro",
+        "tél.": "téléphone",
+        "Tél.": "téléphone",
+        "av.": "avenue",
+        "bd": "boulevard",
+        "env.": "environ",
+        "max.": "maximum",
+        "min.": "minimum",
     },
     numbered=("chapitre", "Chapitre", "tome", "Tome", "partie", "acte", "mondiale"),
-)  # fmt: skip
+)
 
 ITALIAN = Words(
-    thousands=".", point="virgola", digit_by_digit=False,
+    thousands=".",
+    point="virgola",
+    digit_by_digit=False,
     signs=signs(
         "punto, barra, chiocciola, trattino, trattino basso, più, due punti, punto interrogativo,"
         " uguale, cancelletto, per cento, per mille, e, paragrafo, per, diviso, più o meno, circa,"
@@ -166,7 +240,8 @@ ITALIAN = Words(
         KRW won
     """),
     scales=units("k mila\nm milione|milioni\nb miliardo|miliardi\nt bilione|bilioni"),
-    of="di", and_cents="e",
+    of="di",
+    and_cents="e",
     months=tuple(
         "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre"
         " dicembre".split()
@@ -203,25 +278,52 @@ ITALIAN = Words(
         min minuto|minuti
         h ora|ore
     """),
-    ordinals=("primo", "secondo", "terzo", "quarto", "quinto", "sesto", "settimo", "ottavo", "nono",
-              "decimo"),
+    ordinals=(
+        "primo",
+        "secondo",
+        "terzo",
+        "quarto",
+        "quinto",
+        "sesto",
+        "settimo",
+        "ottavo",
+        "nono",
+        "decimo",
+    ),
     fractions={
-        "1/2": "un mezzo", "1/3": "un terzo", "2/3": "due terzi", "1/4": "un quarto",
+        "1/2": "un mezzo",
+        "1/3": "un terzo",
+        "2/3": "due terzi",
+        "1/4": "un quarto",
         "3/4": "tre quarti",
     },
     abbreviations={
-        "p. es.": "per esempio", "p.es.": "per esempio", "ad es.": "ad esempio",
-        "ecc.": "eccetera", "Sig.": "signor", "Sig.ra": "signora", "Sig.na": "signorina",
-        "Dott.": "dottor", "Dott.ssa": "dottoressa", "Prof.": "professor", "pag.": "pagina",
-        "tel.": "telefono", "Tel.": "telefono", "n.": "numero", "ca.": "circa", "max.": "massimo",
+        "p. es.": "per esempio",
+        "p.es.": "per esempio",
+        "ad es.": "ad esempio",
+        "ecc.": "eccetera",
+        "Sig.": "signor",
+        "Sig.ra": "signora",
+        "Sig.na": "signorina",
+        "Dott.": "dottor",
+        "Dott.ssa": "dottoressa",
+        "Prof.": "professor",
+        "pag.": "pagina",
+        "tel.": "telefono",
+        "Tel.": "telefono",
+        "n.": "numero",
+        "ca.": "circa",
+        "max.": "massimo",
         "min.": "minimo",
     },
     numbered=("secolo", "capitolo", "Capitolo", "tomo", "parte", "atto", "volume", "mondiale"),
     version="versione",
-)  # fmt: skip
+)
 
 PORTUGUESE = Words(
-    thousands=".", point="vírgula", digit_by_digit=False,
+    thousands=".",
+    point="vírgula",
+    digit_by_digit=False,
     signs=signs(
         "ponto, barra, arroba, hífen, sublinhado, mais, dois pontos, ponto de interrogação, igual,"
         " cerquilha, por cento, por mil, e, seção, vezes, dividido por, mais ou menos, cerca de,"
@@ -238,7 +340,8 @@ PORTUGUESE = Words(
         KRW won
     """),
     scales=units("k mil\nm milhão|milhões\nb bilhão|bilhões\nt trilhão|trilhões"),
-    of="de", and_cents="e",
+    of="de",
+    and_cents="e",
     months=tuple(
         "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro"
         " dezembro".split()
@@ -275,18 +378,43 @@ PORTUGUESE = Words(
         min minuto|minutos
         h hora|horas
     """),
-    ordinals=("primeiro", "segundo", "terceiro", "quarto", "quinto", "sexto", "sétimo", "oitavo",
-              "nono", "décimo"),
+    ordinals=(
+        "primeiro",
+        "segundo",
+        "terceiro",
+        "quarto",
+        "quinto",
+        "sexto",
+        "sétimo",
+        "oitavo",
+        "nono",
+        "décimo",
+    ),
     fractions={
-        "1/2": "um meio", "1/3": "um terço", "2/3": "dois terços", "1/4": "um quarto",
+        "1/2": "um meio",
+        "1/3": "um terço",
+        "2/3": "dois terços",
+        "1/4": "um quarto",
         "3/4": "três quartos",
     },
     abbreviations={
-        "p. ex.": "por exemplo", "p.ex.": "por exemplo", "etc.": "etcétera", "Sr.": "senhor",
-        "Sra.": "senhora", "Dr.": "doutor", "Dra.": "doutora", "nº": "número", "n.º": "número",
-        "pág.": "página", "tel.": "telefone", "Tel.": "telefone", "Prof.": "professor",
-        "aprox.": "aproximadamente", "Av.": "avenida", "R$": "reais",
+        "p. ex.": "por exemplo",
+        "p.ex.": "por exemplo",
+        "etc.": "etcétera",
+        "Sr.": "senhor",
+        "Sra.": "senhora",
+        "Dr.": "doutor",
+        "Dra.": "doutora",
+        "nº": "número",
+        "n.º": "número",
+        "pág.": "página",
+        "tel.": "telefone",
+        "Tel.": "telefone",
+        "Prof.": "professor",
+        "aprox.": "aproximadamente",
+        "Av.": "avenida",
+        "R$": "reais",
     },
     numbered=("século", "capítulo", "Capítulo", "tomo", "parte", "ato", "Mundial"),
     version="versão",
-)  # fmt: skip
+)

@@ -15,8 +15,13 @@ from .text import in_words
 LONGEST_PAUSE_MS = 10_000
 """Longer breaks are cut to it."""
 _STRENGTHS_MS = {
-    "none": 0, "x-weak": 100, "weak": 200, "medium": 400, "strong": 700, "x-strong": 1000,
-}  # fmt: skip
+    "none": 0,
+    "x-weak": 100,
+    "weak": 200,
+    "medium": 400,
+    "strong": 700,
+    "x-strong": 1000,
+}
 _NAMES = (
     "audio break desc emphasis lang lexicon lookup mark meta metadata p paragraph par phoneme"
     " prosody s say-as sentence seq speak sub token voice w"

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from functools import cache
 
 from . import kinds
-from .numbers import digits
+from .numbers import ENGLISH, GERMAN, Words, digits
 from .romance_words import FRENCH, ITALIAN, PORTUGUESE, SPANISH
-from .words import ENGLISH, GERMAN, Words
 
 LANGUAGES = {
-    "en": ENGLISH, "de": GERMAN, "es": SPANISH, "fr": FRENCH, "it": ITALIAN, "pt": PORTUGUESE,
-}  # fmt: skip
+    "en": ENGLISH,
+    "de": GERMAN,
+    "es": SPANISH,
+    "fr": FRENCH,
+    "it": ITALIAN,
+    "pt": PORTUGUESE,
+}
 """By the first subtag."""
 
 _WORDS = frozenset(("es.", "min.", "max.", "ad"))
@@ -27,10 +31,7 @@ _UNSEEN = re.compile(
     "\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\U000e0000-\U000e007f]+"
 )
 """Emoji and other pictures, and signs that are not seen."""
-_WIDE = {
-    code: ascii_ + " "
-    for code, ascii_ in zip("。，！？：；、", ".,!?:;,", strict=True)
-}  # fmt: skip
+_WIDE = {code: ascii_ + " " for code, ascii_ in zip("。，！？：；、", ".,!?:;,", strict=True)}
 _PLAIN = str.maketrans(
     _WIDE
     | dict.fromkeys("«»‹›„“”", '"')

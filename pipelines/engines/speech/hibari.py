@@ -1,11 +1,11 @@
 """HibariSpeaker: the embedded English voice, 24 kHz, with its own grapheme-to-phoneme rules.
 
 Rules
-- One session, shared: the model keeps no state between calls (checked with a fixed seed from
+- One session, shared: the model keeps no state between runs (checked with a fixed seed from
   four threads). At most ``workers`` phrases are synthesised at once.
-- Each sentence is yielded as soon as it is synthesised, trimmed: untrimmed it begins with
+- Each sentence is yielded, trimmed, as soon as it is synthesised: untrimmed it begins with
   190-340 ms and ends with 250-490 ms of silence, which a caller hears as slowness.
-- Only the voice inside the package is used; nothing is ever downloaded.
+- Only the voice inside the package is used; nothing is downloaded.
 """
 
 import logging
@@ -18,20 +18,17 @@ import numpy as np
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.executor import EngineExecutor
 
-from .read_aloud import Manner, read_aloud
-from .trim import pause_after, speakable, trimmed
-from .voice_gains import gain_of
-from .voices import own_voice
+from .read_aloud import Manner, gain_of, own_voice, pause_after, read_aloud, speakable, trimmed
 
 log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 24_000
 LOAD_DEADLINE = 60.0
 PHRASE_DEADLINE = 10.0
-"""Seconds for one sentence, time in the queue included (a sentence takes 10-150 ms)."""
+"""Seconds for one sentence, including its time in the queue (a sentence takes 10-150 ms)."""
 
 WARM_TEXT = "Hello there. It costs $12.50, on the 3rd of March."
-"""Takes every path of the grapheme-to-phoneme rules once."""
+"""Exercises every path of the grapheme-to-phoneme rules once."""
 
 
 class HibariSpeaker:
@@ -68,7 +65,7 @@ class HibariSpeaker:
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
     ) -> AsyncGenerator[bytes, None]:
         """Yield PCM16, a sentence at a time. Raises EngineBusy, EngineTimeout, EngineFailed
-        (also for a voice that is not among ``voices``, or a language that is not English)."""
+        (also for a voice that is not in ``voices``, or a language other than English)."""
         if language.lower().split("-")[0] != "en":
             raise EngineFailed(f"{self.model_id} speaks English only, not {language!r}")
         if own_voice(voice) not in self.voices:
@@ -108,7 +105,7 @@ def _open() -> Any:
     from hibari.voices import DEFAULT, VOICES
 
     if not VOICES[DEFAULT].get("bundled"):
-        raise EngineFailed("hibari: the installed package holds no voice; reinstall hibari-tts")
+        raise EngineFailed("hibari: the installed package contains no voice; reinstall hibari-tts")
     engine = Hibari(threads=1)
-    engine.g2p("Hello")  # its dictionaries are loaded at first use
+    engine.g2p("Hello")  # loads its dictionaries
     return engine

@@ -1,10 +1,10 @@
 """PicoSpeaker: the embedded voices for German, Spanish, French, Italian and British English.
 
 Rules
-- Pico lives in a child process (see ``pico_worker``), started on load and again whenever it was
+- Pico runs in a child process (see ``pico_worker``), started on load and restarted whenever it was
   lost. One phrase at a time; ``queue_limit`` wait, one more is refused with EngineBusy.
-- A phrase that takes longer than its deadline costs the child its life, not the engine.
-- Closing a phrase early lets the child finish it (10-20 ms) and throws the audio away.
+- A phrase that takes longer than its deadline ends the child, not the engine.
+- Closing a phrase early lets the child finish it (10-20 ms) and discards the audio.
 """
 
 import asyncio
@@ -21,10 +21,7 @@ import numpy as np
 
 from pipelines.engines.base import EngineBusy, EngineFailed, EngineTimeout
 
-from .read_aloud import Manner, read_aloud
-from .trim import pause_after, speakable, trimmed
-from .voice_gains import gain_of
-from .voices import own_voice
+from .read_aloud import Manner, gain_of, own_voice, pause_after, read_aloud, speakable, trimmed
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +34,7 @@ LANGUAGES = {voice: language for language, voice in VOICES.items()}
 PHRASE_DEADLINE = 10.0
 CLOSE_DEADLINE = 2.0
 MARKUP = re.compile(r"[<>\x00-\x1f]+")
-"""Pico takes tags in angle brackets as orders; text must not hold any."""
+"""Pico obeys tags in angle brackets; text must not contain any."""
 
 SENTENCES = re.compile(r"(?<=[.!?…])\s+")
 
@@ -80,7 +77,7 @@ class PicoSpeaker:
     async def speak(
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
     ) -> AsyncGenerator[bytes, None]:
-        """Yield one PCM16 chunk per sentence; ``voice`` decides over ``language``.
+        """Yield one PCM16 chunk per sentence; ``voice`` overrides ``language``.
 
         Raises EngineBusy, EngineTimeout, EngineFailed (also for an unknown voice or language)."""
         name = self._voice(voice, language)
@@ -102,7 +99,7 @@ class PicoSpeaker:
                     yield pcm
 
     async def close(self) -> None:
-        """End the child and every phrase under way."""
+        """End the child and every phrase in progress."""
         self._closed = True
         for task in tuple(self._exchanges):
             task.cancel()
@@ -139,8 +136,8 @@ class PicoSpeaker:
             log.warning("%s: %s", self.model_id, error)
 
     async def _exchange(self, request: bytes) -> bytes:
-        """One request and its answer; a task of its own, so that no caller leaves half an answer
-        in the pipe."""
+        """One request and its answer; a task of its own, so that a cancelled listener does not
+        leave half an answer in the pipe."""
         try:
             async with asyncio.timeout(self._deadline), self._turn:
                 try:
@@ -165,13 +162,17 @@ class PicoSpeaker:
         return await child.stdout.readexactly(answer["bytes"])
 
     async def _started(self) -> Process:
-        """The running child, a fresh one if the last one has gone."""
+        """The running child, a new one if the last has exited."""
         if self._child is None or self._child.returncode is not None:
             await self._end_child()
             self._child = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", str(self._worker), stdin=PIPE, stdout=PIPE,
+                sys.executable,
+                "-I",
+                str(self._worker),
+                stdin=PIPE,
+                stdout=PIPE,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         return self._child
 
     async def _end_child(self) -> None:

@@ -1,19 +1,19 @@
-"""The program that holds Pico: one phrase in on stdin, its samples out on stdout, until EOF.
+"""The program that runs Pico: one phrase in on stdin, its samples out on stdout, until EOF.
 
 A request is one line of JSON ``[text, voice, speed or null]``. The answer is a line of JSON
 ``{"bytes": n}`` followed by n bytes of PCM16 at 16 kHz, or ``{"error": "..."}``.
 
-It is a program of its own because the vendor's code keeps the GIL while it speaks (10-90 ms, in
+It is a program of its own because the vendor's code holds the GIL while it speaks (10-90 ms, in
 which a server would serve nobody) and can only be interrupted by ending it. It imports nothing
-of Blab, and ends when its owner closes the pipe or dies.
+from Blab, and exits when its parent closes the pipe or dies.
 """
 
 import json
 import sys
 
 VOLUME = 0.45
-"""Of Pico's own, at which it clips up to 600 samples of a sentence; here the loudest sentence peaks
-at -4 dBFS."""
+"""Relative to Pico's own, at which it clips up to 600 samples of a sentence; at this one the
+loudest sentence peaks at -4 dBFS."""
 
 
 def serve() -> None:

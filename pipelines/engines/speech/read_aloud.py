@@ -1,26 +1,112 @@
 """Reading aloud, the same for every embedded voice, in calls and in jobs: a text is put into words
-(``reading``), spoken by the engine, and brought to the speed and the loudness that are wanted.
+(``reading``), spoken by the engine, trimmed, and brought to the requested speed and loudness.
 
-Engines speak at speeds near their own only, where no word is lost; the rest is stretching at the
+Engines are only run at speeds near their own, where no word is lost; the rest is stretching at the
 same pitch. Each phrase of the engine is levelled by itself, so that nothing is delayed.
+
+Trimming matters because the silence that a voice puts around a phrase is latency to the caller.
+Sound is a 5 ms frame whose RMS is above a floor well under speech and well above a synthesiser's
+noise.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from media.formats import SAMPLE_BYTES, samples_of
 from media.level import levelled
 from media.stretch import MAX_TEMPO, MIN_TEMPO, stretch
 from pipelines.engines.reading.script import Pause, read
 
+FRAME_MS = 5
+FLOOR = 80.0
+"""RMS in PCM16 units (-52 dBFS) above which a frame is sound; the noise measured is 10-25."""
+
+LEAD_MS = 10
+"""Silence left before the first sound: keeps the onset of soft consonants."""
+
+SENTENCE_PAUSE_MS = 200
+CLAUSE_PAUSE_MS = 80
+"""Silence left at the end: a breath after a sentence, a shorter one inside it."""
+
+SENTENCE_ENDS = (".", "!", "?", "…", ":")
+
+
+def pause_after(text: str) -> int:
+    """Milliseconds of silence that belong after ``text``."""
+    ended = text.rstrip("\"'”’)] \n").endswith(SENTENCE_ENDS)
+    return SENTENCE_PAUSE_MS if ended else CLAUSE_PAUSE_MS
+
+
+def trimmed(samples: npt.NDArray[np.int16], rate: int, pause_ms: int) -> npt.NDArray[np.int16]:
+    """``samples`` with at most ``LEAD_MS`` of silence before the sound and ``pause_ms`` after it.
+
+    Empty if there is no sound at all. Never makes silence longer than it was."""
+    frame = rate * FRAME_MS // 1000
+    if not len(samples):
+        return samples
+    padded = np.pad(samples, (0, -len(samples) % frame)).astype(np.float32)
+    frames = padded.reshape(-1, frame)
+    loud = np.flatnonzero(np.sqrt(np.mean(frames * frames, axis=1)) > FLOOR)
+    if not len(loud):
+        return samples[:0]
+    start = max(0, int(loud[0]) * frame - rate * LEAD_MS // 1000)
+    end = (int(loud[-1]) + 1) * frame + rate * pause_ms // 1000
+    return samples[start:end]
+
+
+def speakable(text: str) -> bool:
+    """Whether ``text`` holds anything a voice could say."""
+    return any(character.isalnum() for character in text)
+
+
+OPENAI_VOICES = frozenset(
+    "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse".split()
+)
+"""OpenAI's voice names, which clients send whatever server they talk to. Embedded engines have none
+of them and speak with their default voice instead."""
+
+
+def own_voice(voice: str) -> str:
+    """``voice``, or ``default`` if it is one of OpenAI's."""
+    return "default" if voice in OPENAI_VOICES else voice
+
+
+GAINS = Path(__file__).with_name("voice_gains.json")
+
+
+def gain_of(engine: str, voice: str) -> float:
+    """The gain in dB that brings a voice to ``media.level.TARGET_LUFS``, as ``measure_voices``
+    found it; 0 for an unknown voice, which is levelled phrase by phrase only."""
+    return _gains().get(engine, {}).get(voice, 0.0)
+
+
+def gain_of_mix(engine: str, weights: Mapping[str, float]) -> float:
+    """The gain of a mix of voices."""
+    total = sum(weights.values())
+    shares = ((gain_of(engine, voice), weight) for voice, weight in weights.items())
+    return sum(gain * weight for gain, weight in shares) / total if total else 0.0
+
+
+@cache
+def _gains() -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = json.loads(GAINS.read_text())
+    return found
+
+
 SLOWEST, FASTEST = 0.25, 4.0
-"""Speeds that can be asked for; others are clamped."""
+"""Speeds that can be requested; others are clamped."""
 OWN_SLOWEST, OWN_FASTEST = 0.8, 1.25
-"""Speeds that engines are asked for: at 1.5 and more they swallow words."""
+"""Speeds that engines are run at: at 1.5 and more they swallow words."""
 _LONG = 500
-"""Characters that are put into words off the event loop."""
+"""Characters; longer texts are put into words off the event loop."""
 
 Say = Callable[[str, float], AsyncGenerator[bytes, None]]
 """Text and speed to PCM16 mono, a phrase at a time."""
@@ -29,7 +115,7 @@ Say = Callable[[str, float], AsyncGenerator[bytes, None]]
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a text is read. ``language``: a BCP 47 tag; ``rate``: the voice's, in Hz; ``gain_db``:
-    what brings the voice to ``media.level.TARGET_LUFS`` (see ``voice_gains``)."""
+    see ``gain_of``."""
 
     language: str
     rate: int

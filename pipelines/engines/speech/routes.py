@@ -20,7 +20,7 @@ from pipelines.engines.kokoro.voices import catalogue
 from pipelines.engines.status import EngineStatus, Role
 from pipelines.engines.upstream_models import DEFAULT
 
-from .voices import OPENAI_VOICES, own_voice
+from .read_aloud import OPENAI_VOICES, own_voice
 
 HIBARI, PICO = "hibari", "pico"
 STABLE, EXPRESSIVE = "blab-stable", "blab-expressive"

@@ -5,15 +5,15 @@ Library and model: Moonshine Voice (MIT), https://github.com/moonshine-ai/moonsh
 Rules
 - A vendor transcriber is not safe to share between threads (it returns garbage), so there is one
   per running call, kept in a pool of ``workers``; the C call releases the interpreter lock.
-- The library's own voice detection is off: it is asked only about what the VAD called speech,
-  and it invents words where there are none.
-- Samples go to the C library as they are in memory. The package's own Python method would make
-  a list of float objects out of them, under the interpreter lock: 10 ms per second of speech.
+- The library's own voice detection is off: it is given only what the VAD called speech, because it
+  invents words where there are none.
+- Samples go to the C library as they are in memory. The package's own Python method would build
+  a list of float objects from them, under the interpreter lock: 10 ms per second of speech.
 - Speech longer than ``PIECE_SECONDS`` is cut at its quietest point and the texts are joined.
-- It hears better with a little silence at both ends: about 300 ms before the first word and
-  200 ms after the last (measured: 2.9 % of words wrong instead of 6.3 %). That is what a turn
-  with its prefix padding and endpointing silence has; nothing is added here.
-- ``tidy`` drops what the decoder is seen to add of itself.
+- It recognises more with a little silence at both ends: about 300 ms before the first word and
+  200 ms after the last (measured: 2.9 % of words wrong instead of 6.3 %). A turn with its prefix
+  padding and endpointing silence has that already; nothing is added here.
+- ``tidy`` drops what the decoder was seen to add on its own.
 """
 
 import ctypes
@@ -64,9 +64,9 @@ def pieces(samples: Samples) -> Iterator[Samples]:
 
 
 def tidy(text: str) -> str:
-    """``text`` without what the decoder adds of itself.
+    """``text`` without what the decoder adds on its own.
 
-    Seen: quotation marks round the whole or opening and never closing (``'I enter Ned``,
+    Seen: quotation marks around the whole or opening and never closing (``'I enter Ned``,
     ``"What time is it?"``), and a text of nothing but punctuation for a breath or a click,
     which becomes the empty text. Marks inside the text and an apostrophe that ends a word stay."""
     text = " ".join(text.split()).lstrip(QUOTES + " ")
@@ -148,9 +148,9 @@ class MoonshineTranscriber:
 
         Raises ModelUnavailable for a language other than English."""
         if language.partition("-")[0].lower() != "en":
-            raise ModelUnavailable(f"{self.model_id} hears English only, not {language!r}")
+            raise ModelUnavailable(f"{self.model_id} understands English only, not {language!r}")
         if len(pcm) % SAMPLE_BYTES:
-            raise ValueError(f"{len(pcm)} bytes are no whole number of 16-bit samples")
+            raise ValueError(f"{len(pcm)} bytes are not a whole number of 16-bit samples")
         text = await self._executor.run(self._transcribe, pcm, deadline=self._deadline)
         return Transcription(text)
 
@@ -180,7 +180,7 @@ class MoonshineTranscriber:
             tidy(vendor.transcribe(piece.astype(np.float32) * np.float32(1 / 32768)))
             for piece in pieces(np.frombuffer(pcm, "<i2"))
         ]
-        with self._lock:  # not after an error: such a transcriber is not used again
+        with self._lock:  # not reached after an error: such a transcriber is not used again
             spare = len(self._idle) >= self._workers
             if not spare:
                 self._idle.append(vendor)

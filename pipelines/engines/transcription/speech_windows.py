@@ -1,16 +1,22 @@
-"""SpeechWindows: a recording cut into stretches of speech that a recogniser can take at once.
+"""A recording of any length, cut into windows of speech and transcribed window by window.
 
-Pure and synchronous; constant memory however long the recording is. Positions are exact, in
-samples at HEARING_RATE from the recording's beginning.
+Constant memory however long the recording is: one window is with the recogniser and one chunk of
+audio with the voice detection at a time, so the recogniser sets the reader's pace. Positions are
+exact, in samples at HEARING_RATE from the start of the recording.
 
 Rules
 - Silence is skipped: a window begins ``LEAD`` before speech and ends ``TAIL`` after it.
-- Pauses within speech stay in a window (what is around a word helps to hear it, and each window
-  costs some seconds more), but the longer it is, the shorter the pause that ends it: ``PATIENCE``.
-- Speech that goes on is cut at ``LONGEST``, at the least likely speech in the last part.
+- Pauses within speech stay in a window (context helps recognition, and each window has a fixed cost
+  of seconds), but the longer it is, the shorter the pause that ends it: ``PATIENCE``.
+- Continuous speech is cut at ``LONGEST``, at the least probable speech in the last part.
+- If no language is given, the recording's is that of the first window for which the recogniser is
+  sure; until then each window is heard in its own best guess.
+- Times come out in order: no word begins before the one before it has ended. Recognisers let words
+  begin early and end late around a pause; here none reaches into one.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +24,8 @@ import numpy.typing as npt
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.silero import CONTEXT, WINDOW, SileroModel
+from pipelines.engines.base import Word
+from pipelines.engines.jobs import Hearing, Segment
 
 FRAME_BYTES = WINDOW * SAMPLE_BYTES
 ONSET, OFFSET = 0.5, 0.35
@@ -45,13 +53,13 @@ Samples = npt.NDArray[np.int16]
 
 
 PAUSE, MARGIN = frames(0.2), 2
-"""Frames of silence that are told as a pause, and how many at either end are left to speech."""
+"""Frames of silence that count as a pause, and how many at either end still belong to speech."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """Speech: its samples, the first of which is number ``start`` of the recording. ``pauses``:
-    begins and ends, in samples of the recording, of the silences within."""
+    """A stretch of speech. ``start``: position of its first sample in the recording; ``pauses``:
+    starts and ends of the silences within, in samples of the recording."""
 
     start: int
     samples: Samples
@@ -83,7 +91,7 @@ class SpeechWindows:
 
     @property
     def done(self) -> int:
-        """Samples that have been given out, or were silence."""
+        """Samples that were returned in windows, or skipped as silence."""
         return self._start
 
     def push(self, pcm: bytes) -> Iterator[Window]:
@@ -140,14 +148,14 @@ class SpeechWindows:
         return self._give(self._cut()) if length >= LONGEST else None
 
     def _cut(self) -> int:
-        """The frame before which going speech is best cut."""
+        """The frame before which speech that goes on is best cut."""
         chances = np.array(self._chances[EARLIEST_CUT:])
         smooth = np.convolve(chances, np.full(SMOOTHING, 1 / SMOOTHING), mode="same")
         inner = smooth[SMOOTHING:-SMOOTHING]
         return EARLIEST_CUT + SMOOTHING + int(np.argmin(inner))
 
     def _give(self, count: int) -> Window:
-        """The first ``count`` held frames as a window; the rest stays held."""
+        """The first ``count`` frames as a window; the rest is kept."""
         samples: Samples = np.frombuffer(b"".join(self._held[:count]), "<i2")
         window = Window(self._start, samples, tuple(self._pauses(count)))
         self._drop(count)
@@ -168,3 +176,88 @@ class SpeechWindows:
         if count > 0:
             self._start += sum(len(frame) for frame in self._held[:count]) // SAMPLE_BYTES
             del self._held[:count], self._chances[:count]
+
+
+SILENCE_REPORTED = 10 * HEARING_RATE
+"""Samples of silence after which progress is reported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """The transcript of a window. ``language``: as recognised; ``sure``: whether to rely on it."""
+
+    segments: tuple[Segment, ...]
+    language: str | None
+    sure: bool = True
+
+
+Understand = Callable[[Window, str | None], Awaitable[Understood]]
+"""Transcribes a window; its language is None if it is to be detected."""
+
+
+async def hear_windows(
+    pcm: AsyncIterator[bytes], language: str | None, vad: SileroModel, understand: Understand
+) -> AsyncGenerator[Hearing, None]:
+    """The result of ``understand`` for each window of speech; its errors pass through."""
+    windows = SpeechWindows(vad)
+    reported = 0
+    async for piece in pcm:
+        for window in await asyncio.to_thread(_all, windows.push, piece):
+            found = await understand(window, language)
+            for hearing in _hearings(window, found):
+                yield hearing
+            reported = window.end
+            language = language or (found.language if found.sure else None)
+        if windows.done - reported >= SILENCE_REPORTED:
+            reported = windows.done
+            yield Hearing(reported, None, language)
+    for window in await asyncio.to_thread(_all, windows.finish):
+        found = await understand(window, language)
+        for hearing in _hearings(window, found):
+            yield hearing
+        language = language or found.language
+    yield Hearing(windows.done, None, language)
+
+
+def timed_segment(
+    window: Window, text: str, begin: float, end: float, words: Iterable[tuple[str, float, float]]
+) -> Segment:
+    """A segment from times in seconds within ``window``, kept within it and in order."""
+
+    def sample(seconds: float, least: int) -> int:
+        return min(max(window.start + round(seconds * HEARING_RATE), least), window.end)
+
+    placed: list[Word] = []
+    last = window.start
+    for word, word_begin, word_end in words:
+        if word.strip():
+            start = sample(word_begin, last)
+            start, last = _out_of_pauses(start, sample(word_end, start), window.pauses)
+            placed.append(Word(word.strip(), start, last))
+    start = placed[0].start if placed else sample(begin, window.start)
+    stop = placed[-1].end if placed else sample(end, start)
+    return Segment(start, stop, text.strip(), tuple(placed))
+
+
+def _out_of_pauses(start: int, end: int, pauses: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """A word's span without a pause at its ends; of a pause inside it, the longer side is kept."""
+    for begin, over in pauses:
+        if begin >= end or over <= start or (begin <= start and over >= end):
+            continue
+        if end - over >= begin - start:
+            start = over
+        else:
+            end = begin
+    return start, end
+
+
+def _hearings(window: Window, found: Understood) -> Iterable[Hearing]:
+    spoken = [segment for segment in found.segments if segment.text]
+    for segment in spoken[:-1]:
+        yield Hearing(segment.end, segment, found.language)
+    yield Hearing(window.end, spoken[-1] if spoken else None, found.language)
+
+
+def _all(step: Callable[..., Iterable[Window]], *args: bytes) -> list[Window]:
+    """The windows that a step completes; runs on a thread."""
+    return list(step(*args))

@@ -1,16 +1,16 @@
 """VoskTranscriber: partial transcripts while the caller speaks.
 
 Library: Vosk 0.3 (Apache-2.0), https://alphacephei.com/vosk; model vosk-model-small-en-us-0.15.
-One model (about 100 MB) is shared; a bounded pool of recognisers holds what one utterance needs.
+One model (about 100 MB) is shared; a bounded pool of recognisers holds the state of utterances.
 
 Rules
-- A recogniser is given out only clean: ``FinalResult`` before ``Reset``, or the next utterance
-  begins with the last words of this one. That runs on the executor; ``open`` waits for it.
+- A recogniser is handed out only clean: ``FinalResult`` before ``Reset``, or the next utterance
+  begins with the last words of this one. Cleaning runs on the executor; ``open`` waits for it.
 - The pool is warmed: a recogniser's first utterance costs half a second more than the others.
-- Partial word times are never asked for: they delay partials to two seconds.
-- A recogniser whose call failed or got stuck is thrown away and replaced.
+- Partial word times are never requested: they delay partials to two seconds.
+- A recogniser whose run failed or got stuck is discarded and replaced.
 - The library ends a segment by itself after half a second of silence; segments are joined, so
-  that an utterance is whatever lies between ``open`` and ``finish``.
+  that an utterance is everything between ``open`` and ``finish``.
 """
 
 import asyncio
@@ -46,9 +46,9 @@ class _Recognizer:
         self._kaldi.SetWords(True)
         self._lock = Lock()
         self._fed = 0
-        """Samples since the recogniser was made: the library's word times never start anew."""
+        """Samples since the recogniser was created: the library never restarts its word times."""
         self._begun = 0
-        """``_fed`` when the present utterance began."""
+        """``_fed`` when the current utterance began."""
         self._texts: list[str] = []
         self._words: list[Word] = []
         self.accept(WARMING)
@@ -91,7 +91,7 @@ class _Recognizer:
 
 
 class VoskStream:
-    """One utterance; calls must not overlap."""
+    """One utterance; its methods must not overlap."""
 
     def __init__(self, engine: "VoskTranscriber", recognizer: _Recognizer) -> None:
         self._engine = engine
@@ -100,13 +100,13 @@ class VoskStream:
     async def accept(self, pcm: bytes) -> str:
         """Take the next samples (HEARING_RATE) and return the partial text so far."""
         if len(pcm) % SAMPLE_BYTES:
-            raise ValueError(f"{len(pcm)} bytes are no whole number of 16-bit samples")
-        return await self._call(self._open_recognizer().accept, pcm)
+            raise ValueError(f"{len(pcm)} bytes are not a whole number of 16-bit samples")
+        return await self._run(self._open_recognizer().accept, pcm)
 
     async def finish(self) -> Transcription:
         """End the utterance and return its final text, with word times."""
         recognizer = self._open_recognizer()
-        heard = await self._call(recognizer.finish)
+        heard = await self._run(recognizer.finish)
         self._recognizer = None
         self._engine.give_back(recognizer, clean=True)
         return heard
@@ -119,12 +119,12 @@ class VoskStream:
 
     def _open_recognizer(self) -> _Recognizer:
         if self._recognizer is None:
-            raise RuntimeError("the utterance is over: open another one")
+            raise RuntimeError("the utterance is over: open a new one")
         return self._recognizer
 
-    async def _call(self, fn: Callable[..., T], *args: Any) -> T:
+    async def _run(self, fn: Callable[..., T], *args: Any) -> T:
         try:
-            return await self._engine.call(fn, *args)
+            return await self._engine.run(fn, *args)
         except EngineBusy:
             raise
         except EngineError:
@@ -146,7 +146,7 @@ class VoskTranscriber:
         workers: int = 2,
         deadline: float = 10.0,
     ) -> None:
-        """``recognizers`` utterances at once; ``deadline`` (seconds) bounds each call."""
+        """``recognizers`` utterances at once; ``deadline`` (seconds) bounds each step."""
         self._model_dir = model_dir
         self._recognizers = recognizers
         self._deadline = deadline
@@ -154,7 +154,7 @@ class VoskTranscriber:
         self._model: Any = None
         self._idle: list[_Recognizer] = []
         self._made = 0
-        """Recognisers that are idle, in use or being cleaned or made."""
+        """Recognisers that are idle, in use, or being cleaned or created."""
         self._chores: set[asyncio.Task[None]] = set()
         """Recognisers on their way back to the pool."""
         self.load_seconds = 0.0
@@ -171,7 +171,7 @@ class VoskTranscriber:
         Raises EngineBusy when all recognisers are taken, ModelUnavailable for a language other
         than English."""
         if language.partition("-")[0].lower() != "en":
-            raise ModelUnavailable(f"{self.model_id} hears English only, not {language!r}")
+            raise ModelUnavailable(f"{self.model_id} understands English only, not {language!r}")
         while not self._idle:
             if self._chores:
                 await asyncio.wait(
@@ -181,7 +181,7 @@ class VoskTranscriber:
                 self._made += 1
                 await self._add()
             else:
-                raise EngineBusy(f"{self.model_id}: {self._made} utterances are being heard")
+                raise EngineBusy(f"{self.model_id}: all {self._made} recognisers are in use")
         return VoskStream(self, self._idle.pop())
 
     async def close(self) -> None:
@@ -194,19 +194,19 @@ class VoskTranscriber:
         self._idle.clear()
         self._model = None
 
-    async def call(self, fn: Callable[..., T], *args: Any) -> T:
+    async def run(self, fn: Callable[..., T], *args: Any) -> T:
         """Run a recogniser's method on the executor; for this engine's streams."""
         return await self._executor.run(fn, *args, deadline=self._deadline)
 
     def give_back(self, recognizer: _Recognizer, *, clean: bool) -> None:
-        """Return a recogniser to the pool, cleaning it first where that is needed."""
+        """Return a recogniser to the pool, cleaning it first if needed."""
         if clean:
             self._idle.append(recognizer)
         else:
             self._begin(self._clean(recognizer))
 
     def replace(self) -> None:
-        """Make a new recogniser for one that is lost."""
+        """Create a recogniser in place of a lost one."""
         self._begin(self._add())
 
     def _begin(self, chore: Coroutine[Any, Any, None]) -> None:
@@ -216,22 +216,22 @@ class VoskTranscriber:
 
     async def _clean(self, recognizer: _Recognizer) -> None:
         try:
-            await self.call(recognizer.finish)
+            await self.run(recognizer.finish)
         except EngineError as error:
-            log.warning("a recogniser is thrown away: %s", error)
+            log.warning("a recogniser is discarded: %s", error)
             await self._add()
         else:
             self._idle.append(recognizer)
 
     async def _add(self) -> None:
-        """Make one more recogniser; where that fails, a later ``open`` tries again."""
+        """Create one more recogniser; if that fails, a later ``open`` tries again."""
         try:
             self._idle.append(await self._executor.run(self._make, deadline=60))
         except BaseException as error:
             self._made -= 1
             if not isinstance(error, EngineError) or asyncio.current_task() not in self._chores:
                 raise
-            log.warning("no new recogniser: %s", error)
+            log.warning("a recogniser could not be created: %s", error)
 
     def _make(self) -> _Recognizer:
         if self._model is None:

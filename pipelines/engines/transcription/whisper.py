@@ -6,14 +6,14 @@ CTranslate2, int8.
 Rules
 - Loaded from a directory, never from a hub.
 - The encoder is given a window and ``REST_SECONDS`` of silence instead of 30 s: a short clip takes
-  a sixth of the time and is heard as well (19 words wrong of 200 instead of 17).
-- Text that repeats itself, or is longer than anybody speaks, is decoded once more under a guard
-  against repeated n-grams. Not at once: the guard also breaks what was really said repeatedly.
-- Bytes that are no whole character (the end of a text that was cut) are dropped.
-- It hears windows of speech only (``speech_windows``): on silence and noise it invents words.
-  Nothing is carried from window to window, so that one bad window stays one.
-- One window is one call on the executor, under a deadline. Who stops listening is free at once;
-  a window that is being heard ends by itself, in some seconds.
+  a sixth of the time and is recognised as well (19 of 200 words wrong instead of 17).
+- Text that repeats itself, or is longer than anybody can speak, is decoded again with repeated
+  n-grams forbidden. Not in the first pass: that also breaks what was really said repeatedly.
+- Bytes that do not form a whole character (the end of a truncated text) are dropped.
+- It is given windows of speech only (``speech_windows``): on silence and noise it invents words.
+  Nothing is carried from window to window, so that one bad window does not spoil the next.
+- One window is one task on the executor, with a deadline. A listener that leaves is free at once;
+  the window under way finishes by itself within seconds.
 """
 
 import os
@@ -33,8 +33,7 @@ from pipelines.engines.base import ModelUnavailable, Word
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.jobs import Hearing, Segment
 
-from .speech_windows import Window
-from .window_hearing import Understood, hear_windows, timed_segment
+from .speech_windows import Understood, Window, hear_windows, timed_segment
 
 MODEL_ID = "whisper-base"
 LANGUAGES: tuple[str, ...] = tuple(
@@ -45,41 +44,41 @@ LANGUAGES: tuple[str, ...] = tuple(
 )
 LOAD_DEADLINE = 120.0
 WINDOW_DEADLINE = 180.0
-"""Seconds for a window, time in the queue included; a full one takes 2-10 s of one core."""
+"""Seconds for a window, including its time in the queue; a full one takes 2-10 s of one core."""
 
 BEAMS = 2
-"""Hypotheses kept: 5 cost half as much again and heard no better."""
+"""Hypotheses kept: 5 cost half as much again and were no more accurate."""
 TEMPERATURES = (0.0, 0.4, 0.8)
-"""Tried in turn where a text is improbable or repeats itself."""
+"""Tried in turn if a text is improbable or repeats itself."""
 
 SURE = 0.5
 """Probability from which a window's language is the recording's."""
 
 FRAMES_PER_SECOND = 100
 REST_SECONDS = 3.0
-"""Silence behind the window, without which the decoder does not find the end."""
+"""Silence after the window; without it the decoder does not find the end."""
 
 OVER_SECONDS = 0.6
-"""So near to the end of a window there are no more words; asked further, the model invents some."""
+"""So close to the end of a window no more words come; decoding on, the model invents some."""
 
 TOKENS_PER_SECOND, TOKENS, MOST_TOKENS = 30, 20, 440
-"""A window has at most so many tokens a second and so many more; Devanagari takes up to 25."""
+"""Limit for a window: tokens per second, plus a constant; Devanagari takes up to 25 a second."""
 
 NGRAM = 4
-"""Tokens in a row that the guard lets come once only."""
+"""Tokens in a row that may occur only once when decoding again."""
 
 REPETITIVE = 2.4
-"""Ratio of a text's bytes to its compressed ones from which it is taken for a loop (Whisper's)."""
+"""Compression ratio of a text above which it counts as a loop (Whisper's own threshold)."""
 
 CHARACTERS_PER_SECOND, CHARACTERS = 30, 10
-"""Longer texts were not said in a window's time: fast speech has 20 characters a second."""
+"""Nobody says more in a window's time: fast speech has 20 characters a second."""
 
 Floats = npt.NDArray[np.float32]
 Encode = Callable[[Floats], Any]
 
 
 def threads() -> int:
-    """Threads of one call: one core is left to the others."""
+    """Threads for one window: one core is left for other work."""
     return max(1, (os.cpu_count() or 1) - 1)
 
 
@@ -92,7 +91,7 @@ class WhisperTranscriber:
     def __init__(
         self, model: Any, vad: SileroModel, *, model_id: str = MODEL_ID, workers: int = 2
     ) -> None:
-        """``model`` is a ``faster_whisper.WhisperModel`` made for ``workers`` calls at once."""
+        """``model`` is a ``faster_whisper.WhisperModel`` built for ``workers`` parallel runs."""
         self.model_id = model_id
         self._model = model
         self._vad = vad
@@ -120,7 +119,7 @@ class WhisperTranscriber:
         if language is not None:
             language = language.partition("-")[0].lower()
             if language not in self.languages:
-                raise ModelUnavailable(f"{self.model_id} does not hear {language!r}")
+                raise ModelUnavailable(f"{self.model_id} does not transcribe {language!r}")
         task = "translate" if english else "transcribe"
         understand = partial(self._understand, task)
         async with aclosing(hear_windows(pcm, language, self._vad, understand)) as hearings:
@@ -138,7 +137,7 @@ class WhisperTranscriber:
         )
 
     def _hear(self, model: Any, window: Window, language: str | None, task: str) -> Understood:
-        """What the window says; runs on a thread."""
+        """The transcript of the window; runs on a thread."""
         samples = window.samples.astype(np.float32) * np.float32(1 / 32768)
         found, info = _decoded(model, samples, language, task=task)
         if _looping(found, len(samples)):
@@ -155,7 +154,7 @@ class WhisperTranscriber:
 def _decoded(
     model: Any, samples: Floats, language: str | None, **options: Any
 ) -> tuple[list[Any], Any]:
-    """The vendor's segments and what it says of the language."""
+    """The vendor's segments and its information about the language."""
     seconds = len(samples) / HEARING_RATE
     stream, info = model.transcribe(
         samples,
@@ -180,7 +179,7 @@ def _text(found: list[Any]) -> str:
 
 
 def _looping(found: list[Any], samples: int) -> bool:
-    """Whether a text repeats itself, or has more characters than are said in ``samples``."""
+    """Whether a text repeats itself, or has more characters than fit into ``samples``."""
     text = _text(found)
     if len(text) > CHARACTERS + CHARACTERS_PER_SECOND * samples / HEARING_RATE:
         return True
@@ -189,13 +188,13 @@ def _looping(found: list[Any], samples: int) -> bool:
 
 
 def _whole(text: str) -> str:
-    """``text`` without the marks of bytes that are no character."""
+    """``text`` without replacement characters (bytes that were not a whole character)."""
     return text.replace("\ufffd", "")
 
 
 def only_what_is_heard(encode: Encode) -> Encode:
-    """``encode`` given the frames of a window and those of ``REST_SECONDS``, instead of the
-    3000 to which faster-whisper pads each of them with zeros; [bands, frames]."""
+    """``encode``, applied to the frames of the window and ``REST_SECONDS`` instead of the 3000
+    frames to which faster-whisper pads with zeros; features are [bands, frames]."""
 
     def encoded(features: Floats) -> Any:
         heard = np.flatnonzero(features.any(axis=0))

@@ -11,14 +11,16 @@ from pipelines.engines.chat.thoughts import answers
 
 from .sentences import sentences
 
-LANGUAGES = {
-    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German",
-    "el": "Greek", "en": "English", "es": "Spanish", "et": "Estonian", "fi": "Finnish",
-    "fr": "French", "hi": "Hindi", "hr": "Croatian", "hu": "Hungarian", "id": "Indonesian",
-    "it": "Italian", "ja": "Japanese", "ko": "Korean", "lv": "Latvian", "nl": "Dutch",
-    "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak",
-    "sl": "Slovenian", "sv": "Swedish", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese",
-}  # fmt: skip
+LANGUAGES = dict(
+    pair.split(":")
+    for pair in (
+        "ar:Arabic bg:Bulgarian cs:Czech da:Danish de:German el:Greek en:English es:Spanish"
+        " et:Estonian fi:Finnish fr:French hi:Hindi hr:Croatian hu:Hungarian id:Indonesian"
+        " it:Italian ja:Japanese ko:Korean lv:Latvian nl:Dutch pl:Polish pt:Portuguese"
+        " ro:Romanian ru:Russian sk:Slovak sl:Slovenian sv:Swedish tr:Turkish uk:Ukrainian"
+        " vi:Vietnamese"
+    ).split()
+)
 """Those that are asked for; a language is named to the model in English."""
 
 LENGTHENING, ALLOWANCE = 4, 20

@@ -30,7 +30,7 @@ from pipelines.engines.openai_compatible import (
     UpstreamTranscriber,
 )
 from pipelines.engines.openai_compatible.chat import _Answer
-from pipelines.engines.openai_compatible.errors import refusal
+from pipelines.engines.openai_compatible.client import refusal
 from tests.support.pipelines.upstream_server import KEY, MODELS, Fault, Upstream
 
 HELLO = (ChatMessage("system", "Be kind."), ChatMessage("user", "Hello"))
@@ -277,7 +277,7 @@ class TestFailures:
         self, client: UpstreamClient, upstream: Upstream, call: Any
     ) -> None:
         upstream.fault = Fault.BREAKS_OFF
-        with pytest.raises(EngineFailed, match="broke off"):
+        with pytest.raises(EngineFailed, match="was lost"):
             await call(client)
 
     @pytest.mark.parametrize("call", [chat, speech, hear])

@@ -1,5 +1,6 @@
-"""Voices after samples: the search on voices that are numbers, and the real one on a reader."""
+"""Matching voices to samples: mixes, the search with numbers for voices, and one real reader."""
 
+import itertools
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +12,65 @@ import pytest
 
 from media.formats import HEARING_RATE
 from pipelines.engines.base import EngineFailed
-from pipelines.engines.cloning.voice_match import PROOF, TRIAL, TRIALS, VoiceMatcher
-from pipelines.engines.cloning.voice_table import packaged
+from pipelines.engines.cloning.voice_match import (
+    LEAST_SHARE,
+    MOST,
+    PROOF,
+    TRIAL,
+    TRIALS,
+    VoiceMatcher,
+    beginnings,
+    neighbours,
+)
 from pipelines.engines.kokoro.engine import KokoroSpeaker
 from pipelines.engines.kokoro.phonemes import Phonemizer
-from pipelines.engines.kokoro.voices import voice_language
+from pipelines.engines.kokoro.voices import VoiceTable, measured_voices, voice_language
 
-TABLE = packaged()
+
+def table_of(*embeddings: list[float]) -> VoiceTable:
+    rows = np.array(embeddings, np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    voices = tuple("abcdefgh"[: len(rows)])
+    ones = np.ones(len(rows), np.float32)
+    return VoiceTable(voices, rows, ones, ones)
+
+
+def test_a_voice_of_the_table_is_found_alone() -> None:
+    table = measured_voices()
+    row = table.voices.index("bm_fable")
+    for mix in beginnings(table, table.embeddings[row]):
+        assert max(mix, key=lambda voice: mix[voice]) == "bm_fable"
+        assert mix["bm_fable"] > 0.8
+
+
+def test_shares_are_those_of_the_target() -> None:
+    table = table_of([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1])
+    target = np.array([0.8, 0.6, 0.0], np.float32)
+    mixes = beginnings(table, target)
+    assert mixes[0] == pytest.approx({"a": 4 / 7, "b": 3 / 7}, abs=0.01)
+    assert mixes == [mix for mix, _ in itertools.groupby(mixes)]
+
+
+def test_mixes_are_mixes() -> None:
+    target = np.abs(np.random.default_rng(2).normal(size=256)).astype(np.float32)
+    target /= np.linalg.norm(target)
+    begun = beginnings(measured_voices(), target)
+    assert 1 <= len(begun) <= 3
+    for mix in [*begun, *itertools.chain.from_iterable(map(neighbours, begun))]:
+        assert 1 <= len(mix) <= MOST
+        assert sum(mix.values()) == pytest.approx(1.0, abs=0.01)
+        assert min(mix.values()) >= LEAST_SHARE - 0.001
+
+
+def test_neighbours_move_one_share() -> None:
+    near = list(neighbours({"a": 0.5, "b": 0.3, "c": 0.2}))
+    assert len(near) == 6
+    assert near[0]["a"] > 0.5 > near[1]["a"]
+    assert near[0]["b"] / near[0]["c"] == pytest.approx(1.5, abs=0.01)
+    assert list(neighbours({"a": 1.0})) == []
+
+
+TABLE = measured_voices()
 Floats = npt.NDArray[np.float32]
 
 

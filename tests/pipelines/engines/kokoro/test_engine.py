@@ -130,7 +130,7 @@ async def test_what_it_cannot_do_is_refused(bench: Bench) -> None:
     with pytest.raises(EngineFailed, match="does not speak 'ja': nothing installed"):
         await bench.speak("Yes.", language="ja")
     bound = bench.speaker.bound("af_sky")
-    with pytest.raises(EngineFailed, match="chosen already"):
+    with pytest.raises(EngineFailed, match="bound to one voice"):
         await anext(bound.speak("Yes.", voice="af_nova"))
 
 
@@ -173,7 +173,7 @@ async def test_a_recipe_is_a_mix_and_emotion_moves_it(bench: Bench) -> None:
     "recipe", [{}, {"engine": "other", "styles": {"af_sky": 1}}, {"engine": "kokoro"}]
 )
 async def test_recipes_of_other_engines_are_refused(bench: Bench, recipe: dict[str, Any]) -> None:
-    with pytest.raises(EngineFailed, match="made for another engine"):
+    with pytest.raises(EngineFailed, match="made for an engine other"):
         bench.speaker.bound(recipe=recipe)
     unknown = bench.speaker.bound(recipe={"engine": "kokoro", "styles": {"xx_nobody": 1.0}})
     with pytest.raises(EngineFailed, match="no styles that are known"):

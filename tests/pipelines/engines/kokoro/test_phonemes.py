@@ -45,7 +45,7 @@ def test_other_languages_are_refused_with_the_reason(english: Phonemizer) -> Non
     with pytest.raises(EngineFailed, match=r"'de' is not spoken: .* espeak-ng, which is not"):
         english.phonemes("Guten Tag.", "de")
     reason = english.reason("ja")
-    assert reason == "nothing installed here knows its phonemes"
+    assert reason == "nothing installed here has its phonemes"
     assert english.reason("en-AU") is None
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.kokoro.portuguese_numbers import LARGEST, cardinal, in_words
+from pipelines.engines.kokoro.portuguese import LARGEST, cardinal, in_words
 
 
 @pytest.mark.parametrize(

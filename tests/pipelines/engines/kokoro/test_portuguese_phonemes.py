@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.kokoro.portuguese_phonemes import phonemes
+from pipelines.engines.kokoro.portuguese import phonemes
 
 VOCABULARY = set(" abdefijklmnoprstuvwxyzæɐɔɛɡɪɲɾʃʊʒʤʧŋˈːAIOW\u0303")
 """Of what Kokoro knows, what Portuguese is made of."""

@@ -11,8 +11,14 @@ from pipelines.engines.base import EngineFailed
 from pipelines.engines.kokoro.voices import VOICES as KOKORO_VOICES
 from pipelines.engines.scripted.live import WORD_MS, ScriptedSpeaker, tone_of
 from pipelines.engines.speech.pico import VOICES as PICO_VOICES
-from pipelines.engines.speech.read_aloud import OWN_FASTEST, OWN_SLOWEST, Manner, read_aloud
-from pipelines.engines.speech.voice_gains import gain_of, gain_of_mix
+from pipelines.engines.speech.read_aloud import (
+    OWN_FASTEST,
+    OWN_SLOWEST,
+    Manner,
+    gain_of,
+    gain_of_mix,
+    read_aloud,
+)
 
 RATE = 24_000
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.openai_compatible.sse import EventReader, EventTooLong
+from pipelines.engines.openai_compatible.client import EventReader, EventTooLong
 
 TEXT = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.speech.trim import LEAD_MS, pause_after, speakable, trimmed
+from pipelines.engines.speech.read_aloud import LEAD_MS, pause_after, speakable, trimmed
 
 RATE = 16_000
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.engines.cloning import measure_voices
-from pipelines.engines.cloning.voice_table import packaged
+from pipelines.engines.kokoro.voices import measured_voices
+from pipelines.engines.speech import measure_voices
 
 
 async def test_what_is_measured_is_what_is_packaged(
@@ -13,8 +13,8 @@ async def test_what_is_measured_is_what_is_packaged(
     """One voice and a short sentence in place of 54 voices and two long ones."""
     monkeypatch.setattr(measure_voices, "VOICES", ("am_michael",))
     monkeypatch.setattr(measure_voices, "SENTENCES", ("We could wait for your brother.",))
-    measured = await measure_voices.measure(models_dir)
-    known = packaged().only(("am_michael",))
+    measured = await measure_voices.measure_table(models_dir)
+    known = measured_voices().only(("am_michael",))
     assert measured.voices == known.voices
     assert np.linalg.norm(measured.embeddings[0]) == pytest.approx(1.0, abs=1e-5)
     assert float(measured.embeddings[0] @ known.embeddings[0]) > 0.8

@@ -3,8 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines.engines.kokoro.emotion import NEUTRAL, Emotions, steps
-from pipelines.engines.kokoro.voices import PROSODY, Styles
+from pipelines.engines.kokoro.voices import NEUTRAL, PROSODY, Emotions, Styles, emotion_steps
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +12,7 @@ def styles(models_dir: Path) -> Styles:
 
 
 def test_it_grows_from_calm_to_lively() -> None:
-    far = [steps(emotion) for emotion in range(101)]
+    far = [emotion_steps(emotion) for emotion in range(101)]
     assert far == sorted(far)
     assert (far[0], far[NEUTRAL], far[100]) == (-1.2, 0.0, 1.5)
 

@@ -17,8 +17,7 @@ from pipelines.engines.openai_compatible import (
     UpstreamSettings,
 )
 from pipelines.engines.scripted.live import LoudnessModel
-from tests.pipelines.engines.transcription.test_speech_windows import loud, quiet
-from tests.pipelines.engines.transcription.test_window_hearing import pieces
+from tests.pipelines.engines.transcription.test_speech_windows import loud, pieces, quiet
 from tests.support.pipelines.upstream_server import KEY, Upstream
 
 TIMED = {

@@ -1,11 +1,12 @@
 """Brazilian Portuguese to the phonemes that Kokoro was trained on: espeak-ng's for ``pt-br``, as
 misaki rewrites them. Pure.
 
-The spelling says nearly everything: which syllable is stressed, which vowels are nasal, where
+The spelling determines nearly everything: which syllable is stressed, which vowels are nasal, where
 ``s`` is voiced. Not whether a stressed ``e`` or ``o`` is open (``festa``, ``este``): the endings in
-``_OPEN`` decide, else it is closed.
+``_OPEN`` decide, otherwise it is closed. Numbers are written out first, as they are read in Brazil;
+signs, money, dates and clock times are words already (``reading``), so only whole numbers are left.
 
-The packages that know the language were tried: g2p2-group-romance mixes the European with the
+Two packages for the language were tried and rejected: g2p2-group-romance mixes European with
 Brazilian sounds (``você`` ends in ``-uke``), gruut-lang-pt marks neither stress nor open vowels.
 
 Sources: Barbosa and Albano, "Brazilian Portuguese", Journal of the IPA 34 (2004); for the stress,
@@ -16,7 +17,75 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from .portuguese_numbers import in_words
+_ONES = (
+    "zero um dois três quatro cinco seis sete oito nove dez onze doze treze quatorze quinze"
+    " dezesseis dezessete dezoito dezenove"
+).split()
+_TENS = ". . vinte trinta quarenta cinquenta sessenta setenta oitenta noventa".split()
+_HUNDREDS = (
+    ". cento duzentos trezentos quatrocentos quinhentos seiscentos setecentos oitocentos novecentos"
+).split()
+_SCALES = ((10**9, "bilhão", "bilhões"), (10**6, "milhão", "milhões"))
+LARGEST = 10**12
+"""Numbers from here on are read digit by digit."""
+
+_FEMININE = re.compile(r"(?<!\d)(\d{0,11}[12]) (horas?|vez|vezes|pessoas?|semanas?|noites?)\b")
+"""Nouns that are often counted, and the numbers that have a gender."""
+_WHOLE = re.compile(r"\d+")
+
+
+def in_words(text: str) -> str:
+    """``text`` with its numbers written out; those with a leading zero, and very long ones, digit
+    by digit."""
+    text = _FEMININE.sub(lambda found: f" {_feminine(found[1])} {found[2]}", text)
+    return _WHOLE.sub(lambda found: f" {_number(found[0])} ", text)
+
+
+def cardinal(number: int) -> str:
+    """A whole number from 0 on, in the masculine."""
+    if number >= LARGEST:
+        return _digits(str(number))
+    parts = []
+    for scale, one, many in _SCALES:
+        count, number = divmod(number, scale)
+        if count:
+            parts.append(f"{_below_thousand(count)} {one if count == 1 else many}")
+    thousands, rest = divmod(number, 1000)
+    if thousands:
+        parts.append("mil" if thousands == 1 else f"{_below_thousand(thousands)} mil")
+    if rest or not parts:
+        joined = parts and (rest < 100 or rest % 100 == 0)
+        parts.append(f"e {_below_thousand(rest)}" if joined else _below_thousand(rest))
+    return " ".join(parts)
+
+
+def _below_thousand(number: int) -> str:
+    if number == 100:
+        return "cem"
+    hundreds, rest = divmod(number, 100)
+    tens, ones = divmod(rest, 10)
+    parts = [_HUNDREDS[hundreds]] if hundreds else []
+    if rest < 20:
+        parts += [_ONES[rest]] if rest or not parts else []
+    else:
+        parts.append(_TENS[tens])
+        parts += [_ONES[ones]] if ones else []
+    return " e ".join(parts)
+
+
+def _number(written: str) -> str:
+    if (len(written) > 1 and written.startswith("0")) or len(written) > len(str(LARGEST)):
+        return _digits(written)
+    return cardinal(int(written))
+
+
+def _digits(text: str) -> str:
+    return " ".join(_ONES[int(digit)] for digit in text)
+
+
+def _feminine(written: str) -> str:
+    return re.sub(r"\bdois$", "duas", re.sub(r"\bum$", "uma", _number(written)))
+
 
 STRESS = "ˈ"
 _VOWELS = "aeiouáéíóúâêôãõàü"
@@ -24,26 +93,30 @@ _ACCENTED = "áéíóúâêô"
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _WITHOUT = str.maketrans("", "", "'’")
 
-_UNSTRESSED = {
-    "a": "a", "à": "a", "ao": "aʊ", "aos": "aʊs", "as": "as", "às": "aːs", "com": "koŋ",
-    "da": "da", "das": "das", "de": "ʤy", "do": "dʊ", "dos": "dʊs", "e": "i", "em": "Aŋ",
-    "lhe": "ljy", "me": "my", "na": "na", "nas": "nas", "no": "nʊ", "nos": "nʊs", "o": "ʊ",
-    "os": "ʊs", "por": "por", "que": "ky", "se": "sy", "te": "ʧy",
-}  # fmt: skip
-_IRREGULAR = {
-    "muito": "mwˈiŋtʊ", "muita": "mwˈiŋtæ", "muitos": "mwˈiŋtʊs", "muitas": "mwˈiŋtæs",
-    "para": "pˈaɾæ", "também": "tɐ̃mbˈAŋ", "táxi": "tˈaksi", "próximo": "prˈɔsimʊ",
-    "próxima": "prˈɔsimæ", "máximo": "mˈasimʊ", "máxima": "mˈasimæ", "sexo": "sˈɛksʊ",
-    "fixo": "fˈiksʊ", "tóxico": "tˈɔksikʊ", "internet": "iŋteɾnˈɛʧ", "dez": "dˈɛs",
-    "quer": "kˈɛr", "mulher": "muljˈɛr", "melhor": "meljˈɔr", "maior": "mIˈɔr", "menor": "menˈɔr",
-    "pior": "piˈɔr", "sete": "sˈɛʧy", "nove": "nˈɔvy", "leve": "lˈɛvy", "breve": "brˈɛvy",
-}  # fmt: skip
-_LETTERS = {
-    "b": "bˈe", "c": "sˈe", "d": "dˈe", "f": "ˈɛfy", "g": "ʒˈe", "h": "aɡˈa", "i": "ˈi",
-    "j": "ʒˈɔtæ", "k": "kˈa", "l": "ˈɛly", "m": "ˈemy", "n": "ˈeny", "p": "pˈe", "q": "kˈe",
-    "r": "ˈɛxy", "s": "ˈɛsy", "t": "tˈe", "u": "ˈu", "v": "vˈe", "w": "dˈablju", "x": "ʃˈis",
-    "y": "ˈipsiloŋ", "z": "zˈe",
-}  # fmt: skip
+_UNSTRESSED = dict(
+    pair.split(":")
+    for pair in (
+        "a:a à:a ao:aʊ aos:aʊs as:as às:aːs com:koŋ da:da das:das de:ʤy do:dʊ dos:dʊs e:i"
+        " em:Aŋ lhe:ljy me:my na:na nas:nas no:nʊ nos:nʊs o:ʊ os:ʊs por:por que:ky se:sy te:ʧy"
+    ).split()
+)
+_IRREGULAR = dict(
+    pair.split(":")
+    for pair in (
+        "muito:mwˈiŋtʊ muita:mwˈiŋtæ muitos:mwˈiŋtʊs muitas:mwˈiŋtæs para:pˈaɾæ"
+        " também:tɐ̃mbˈAŋ táxi:tˈaksi próximo:prˈɔsimʊ próxima:prˈɔsimæ máximo:mˈasimʊ"
+        " máxima:mˈasimæ sexo:sˈɛksʊ fixo:fˈiksʊ tóxico:tˈɔksikʊ internet:iŋteɾnˈɛʧ dez:dˈɛs"
+        " quer:kˈɛr mulher:muljˈɛr melhor:meljˈɔr maior:mIˈɔr menor:menˈɔr pior:piˈɔr"
+        " sete:sˈɛʧy nove:nˈɔvy leve:lˈɛvy breve:brˈɛvy"
+    ).split()
+)
+_LETTERS = dict(
+    pair.split(":")
+    for pair in (
+        "b:bˈe c:sˈe d:dˈe f:ˈɛfy g:ʒˈe h:aɡˈa i:ˈi j:ʒˈɔtæ k:kˈa l:ˈɛly m:ˈemy n:ˈeny p:pˈe"
+        " q:kˈe r:ˈɛxy s:ˈɛsy t:tˈe u:ˈu v:vˈe w:dˈablju x:ʃˈis y:ˈipsiloŋ z:zˈe"
+    ).split()
+)
 _OPEN = re.compile(
     r"(el|ela|elas|elo|elos|erra|erras|erro|esta|estas|erto|erta|ertos|ertas|ete|etes|eto|etro|"
     r"ete|ego|ega|eça|eças|ece|ecem|ede|edes|ezes|era|eras|erno|erna|"
@@ -51,20 +124,23 @@ _OPEN = re.compile(
     r"oda|odas|ofa|oça|olha|opo|opos|ossa|ossas|osso|ógica|ossos|orma|ormas|oca|opa|ote|otes)$"
 )
 _CLOSED = frozenset("este estes neste deste ele eles toda todas boca moça força roupa".split())
-_PLAIN = {
-    "b": "b", "d": "d", "f": "f", "j": "ʒ", "k": "k", "l": "l", "m": "m", "n": "n", "p": "p",
-    "q": "k", "t": "t", "v": "v", "w": "w", "y": "i", "ç": "s", "ñ": "ɲ",
-}  # fmt: skip
+_PLAIN = dict(
+    pair.split(":")
+    for pair in ("b:b d:d f:f j:ʒ k:k l:l m:m n:n p:p q:k t:t v:v w:w y:i ç:s ñ:ɲ").split()
+)
 _FOREIGN = {"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "t", "ß": "s", "æ": "e", "œ": "e"}
 _TWO = {"ch": "ʃ", "lh": "lj", "nh": "ɲ", "ss": "s", "rr": "x", "ph": "f"}
 _VOICED = "bdgjlmnrvz"
-_SOUNDS = {"á": "a", "à": "a", "â": "ɐ̃", "é": "ɛ", "ê": "e", "í": "i", "ó": "ɔ", "ô": "o",
-           "ú": "u", "ü": "u", "ã": "ɐ̃", "õ": "õ"}  # fmt: skip
-_DIPHTHONGS = {
-    "ai": "I", "au": "W", "ei": "A", "eu": "eʊ", "oi": "oɪ", "ou": "ow", "iu": "iʊ", "ui": "uɪ",
-    "ái": "I", "áu": "W", "éi": "ɛɪ", "éu": "ɛʊ", "ói": "ɔɪ", "êu": "eʊ", "êi": "A", "ôu": "ow",
-    "ão": "ɐ̃ʊ̃", "ãe": "ɐ̃y", "ãi": "ɐ̃ɪ", "õe": "õj",
-}  # fmt: skip
+_SOUNDS = dict(
+    pair.split(":") for pair in ("á:a à:a â:ɐ̃ é:ɛ ê:e í:i ó:ɔ ô:o ú:u ü:u ã:ɐ̃ õ:õ").split()
+)
+_DIPHTHONGS = dict(
+    pair.split(":")
+    for pair in (
+        "ai:I au:W ei:A eu:eʊ oi:oɪ ou:ow iu:iʊ ui:uɪ ái:I áu:W éi:ɛɪ éu:ɛʊ ói:ɔɪ êu:eʊ êi:A"
+        " ôu:ow ão:ɐ̃ʊ̃ ãe:ɐ̃y ãi:ɐ̃ɪ õe:õj"
+    ).split()
+)
 
 
 def phonemes(text: str) -> str:
@@ -76,7 +152,7 @@ def phonemes(text: str) -> str:
 
 
 def _spoken(word: str) -> Iterator[str]:
-    """A word, or the letters of one that cannot be read as one."""
+    """A word, or its letters if it cannot be pronounced."""
     lower = word.lower()
     if lower in _UNSTRESSED and not (len(word) > 1 and word.isupper()):
         yield _UNSTRESSED[lower]
@@ -100,7 +176,7 @@ def _known(word: str) -> str:
 
 
 class _Word:
-    """One word being read; ``nuclei`` are the begins and ends of its vowels and diphthongs."""
+    """One word being read; ``nuclei`` are the starts and ends of its vowels and diphthongs."""
 
     def __init__(self, word: str) -> None:
         self.word = word
@@ -301,7 +377,7 @@ def _hiatus(word: str, place: int) -> bool:
 
 
 def _stressed(word: str, nuclei: list[tuple[int, int]]) -> int:
-    """The number of the stressed nucleus; -1 where there is none."""
+    """The index of the stressed nucleus; -1 if there is none."""
     if not nuclei:
         return -1
     for number, (begin, end) in enumerate(nuclei):
