@@ -32,11 +32,10 @@ from pipelines.jobs.prices import Prices
 from pipelines.jobs.usage import Usage
 from pipelines.ssrf import CustomerHttp
 from pipelines.tools.tool_runner import MOST_SECONDS, ToolRunner
-from rest.accounts.auth import Authenticator
+from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.ephemeral import EphemeralKeys
-from rest.accounts.signed_in import SignedIn
-from rest.accounts.tokens import Tokens
-from rest.http.client_address import ClientAddress
+from rest.accounts.signing import Tokens
+from rest.http.ratelimit import ClientAddress
 from sessions.admission import Admission
 from sessions.engines import LiveEngines
 from sessions.fanout import Fanout

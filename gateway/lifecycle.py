@@ -29,7 +29,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.http.protocol import HttpProtocol
-from rest.http.client_address import ClientAddress
+from rest.http.ratelimit import ClientAddress
 
 log = logging.getLogger(__name__)
 

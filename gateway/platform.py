@@ -20,38 +20,29 @@ from pipelines.ssrf import CustomerHttp
 from rest.accounts.accounts import AccountResource
 from rest.accounts.api_keys import ApiKeyResource
 from rest.accounts.auth import Authenticator
-from rest.accounts.passwords import Passwords
-from rest.accounts.sign_in_throttle import SignInThrottle
-from rest.accounts.signing import UrlSigner
-from rest.accounts.tokens import Tokens
+from rest.accounts.sign_in import Passwords, SignInThrottle
+from rest.accounts.signing import Tokens, UrlSigner
 from rest.compat.chat import CompatChat
-from rest.compat.cross_origin import CrossOrigin
-from rest.compat.listener import Listener
-from rest.compat.models import CompatModels
-from rest.compat.plain_samples import encoder
-from rest.compat.speech import CompatSpeech
-from rest.compat.spoken_answer import SpokenAnswer
-from rest.compat.transcription_form import FIELDS
-from rest.compat.transcriptions import CompatTranscriptions
+from rest.compat.models import CompatModels, CrossOrigin
+from rest.compat.speech import CompatSpeech, SpokenAnswer, encoder
+from rest.compat.transcriptions import CompatTranscriptions, Listener
+from rest.compat.transcripts import FIELDS
 from rest.compat.translations import CompatTranslations
-from rest.http.client_address import ClientAddress
 from rest.http.decoding import show_warnings
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.idempotency import Idempotency
 from rest.http.operation import AnyOperation, Resource
 from rest.http.pagination import Cursors
-from rest.http.ratelimit import Rate, RateLimiter, RequestRates, show_rate
+from rest.http.ratelimit import ClientAddress, Rate, RateLimiter, RequestRates, show_rate
 from rest.http.uploads import UploadLimits, Uploads
 from rest.jobs.batch import BatchResource
 from rest.jobs.dubbing import DubbingResource
 from rest.jobs.jobs import JobResource
 from rest.jobs.speech_requests import SpeechChecks
 from rest.jobs.stt import SttResource
-from rest.jobs.tts import TtsResource
-from rest.jobs.tts_stream import TtsStream
-from rest.jobs.view import JobViews
-from rest.openapi.docs import Docs
-from rest.openapi.document import OpenApi
+from rest.jobs.tts import TtsResource, TtsStream
+from rest.jobs.views import JobViews
+from rest.openapi.document import Docs, OpenApi
 from rest.resources.agent_turns import TurnParts
 from rest.resources.agents import AgentResource
 from rest.resources.capabilities import Capabilities, PlatformLimits

@@ -29,7 +29,7 @@ from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.parse import event_id_of, read_message
 from gateway.channels.wire.render import fault_body
 from media.formats import AudioFormat, Encoding
-from rest.http.json_size import holds_more_values, one_long_text
+from rest.http.decoding import holds_more_values, one_long_text
 from sessions.channel import ClientFault, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault

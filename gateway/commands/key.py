@@ -7,7 +7,7 @@ import sys
 from gateway.services import ServiceError, attached_services
 from gateway.settings import Settings
 from rest.accounts import keys
-from rest.accounts.scopes import SCOPES
+from rest.accounts.keys import SCOPES
 from store.database import Database
 from store.errors import StoreError
 from store.migrate import migrate

@@ -17,8 +17,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from aiohttp.typedefs import Middleware as WebMiddleware
 
-from rest.http.endpoint import DEADLINE
-from rest.http.envelope import REQUEST_ID
+from rest.http.endpoint import DEADLINE, REQUEST_ID
 from rest.http.errors import ApiError, UnsupportedMediaType
 
 from .monitoring import Metrics

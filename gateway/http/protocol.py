@@ -21,8 +21,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_websocket import WebSocketReader
 
-from rest.http.envelope import error_body
-from rest.http.errors import ApiError, Internal, Unavailable, ValidationFailed
+from rest.http.errors import ApiError, Internal, Unavailable, ValidationFailed, error_body
 
 from .requests import REQUEST_ID_HEADER, new_request_id
 from .responses import as_api_error_of_http, json_response

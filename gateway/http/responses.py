@@ -7,7 +7,6 @@ import msgspec
 from aiohttp import web
 
 from rest.http.decoding import WARNINGS
-from rest.http.envelope import error_body
 from rest.http.errors import (
     ApiError,
     Internal,
@@ -15,6 +14,7 @@ from rest.http.errors import (
     PayloadTooLarge,
     Unavailable,
     ValidationFailed,
+    error_body,
 )
 from sessions.admission import ServerFull
 from sessions.channel import ClientFault

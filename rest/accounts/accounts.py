@@ -1,12 +1,15 @@
 """Accounts as a resource: people sign up, sign in and see who they are.
 
 Rules
-- How long a refused sign-in takes, what it says and how often it may be tried is the same whether
-  there is such an account or not.
-- Signing up cannot hide that an address is taken (no mail is sent that could say it instead):
-  the refusal tells it, after the same work as success, and is throttled. Operators who mind keep
+- How long a refused sign-in takes, what it says and how often it may be tried do not depend on
+  whether the account exists.
+- Signing up cannot hide that an address is taken (no mail is sent that could say so instead): the
+  refusal says it, after the same work as a success, and is throttled. Operators who mind keep
   registration closed.
 - A user and their first workspace are made together or not at all.
+- An address is checked for one ``@``, a local part and a domain of sensible lengths and characters,
+  no more: that is neither the grammar of RFC 5322 nor a proof that somebody reads it. Addresses are
+  compared without regard to case and kept as written.
 """
 
 import logging
@@ -18,21 +21,47 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from rest.http.errors import RegistrationClosed, Unauthenticated, ValidationFailed, WrongState
 from rest.http.fields import Name
 from rest.http.operation import Answer, AnyOperation, Operation, Request
-from rest.jobs.view import timestamp
+from rest.jobs.views import timestamp
 from store.database import Database
 from store.errors import StoreError
 from store.tenants.api_keys import ApiKeys
 from store.tenants.users import User, Users
 from store.tenants.workspaces import Membership, Workspaces
 
-from . import email_address, passwords
-from .passwords import Passwords
-from .sign_in_throttle import SignInThrottle
-from .tokens import Tokens
+from .sign_in import MAX_CHARS, MIN_CHARS, Passwords, SignInThrottle
+from .signing import Tokens
+
+MAX_EMAIL = 320
+_MAX_LOCAL, _MAX_DOMAIN, _MAX_LABEL = 64, 253, 63
+_FORBIDDEN = frozenset('()<>[]:;,\\"')
+
+
+def is_email(text: str) -> bool:
+    """Whether ``text`` looks like an address; it must have been trimmed."""
+    local, at, domain = text.rpartition("@")
+    return bool(
+        at
+        and 1 <= len(local) <= _MAX_LOCAL
+        and 1 <= len(domain) <= _MAX_DOMAIN
+        and "@" not in local
+        and all(char.isprintable() and not char.isspace() for char in text)
+        and not _FORBIDDEN.intersection(local)
+        and all(_is_label(label) for label in domain.split("."))
+    )
+
+
+def _is_label(label: str) -> bool:
+    return (
+        1 <= len(label) <= _MAX_LABEL
+        and label.replace("-", "a").isalnum()
+        and not label.startswith("-")
+        and not label.endswith("-")
+    )
+
 
 log = logging.getLogger(__name__)
 
-Email = Annotated[str, Meta(max_length=email_address.MAX_CHARS)]
+Email = Annotated[str, Meta(max_length=MAX_EMAIL)]
 REGISTER, LOGIN = "register", "login"
 
 
@@ -40,7 +69,7 @@ class Register(Struct):
     """The contract's Register."""
 
     email: Annotated[Email, Meta(extra_json_schema={"format": "email"})]
-    password: Annotated[str, Meta(min_length=passwords.MIN_CHARS, max_length=passwords.MAX_CHARS)]
+    password: Annotated[str, Meta(min_length=MIN_CHARS, max_length=MAX_CHARS)]
     name: Name
 
 
@@ -48,7 +77,7 @@ class Login(Struct):
     """The contract's Login."""
 
     email: Email
-    password: Annotated[str, Meta(max_length=passwords.MAX_CHARS)]
+    password: Annotated[str, Meta(max_length=MAX_CHARS)]
 
 
 class UserView(Struct, rename="camel"):
@@ -154,7 +183,7 @@ class AccountResource:
             raise RegistrationClosed("This server does not let people make accounts.")
         asked = request.body
         email = asked.email.strip()
-        if not email_address.is_email(email):
+        if not is_email(email):
             raise ValidationFailed("That is not an e-mail address.", param="email")
         await self._throttle.enter(request.http, REGISTER, email)
         hashed = await self._passwords.hash(asked.password)

@@ -12,17 +12,16 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rest.http.errors import Forbidden, NotFound, ValidationFailed, WrongState
-from rest.http.fields import Name
+from rest.http.fields import Name, parse_moment
 from rest.http.operation import Answer, AnyOperation, Operation, Request
-from rest.jobs.view import timestamp
+from rest.jobs.views import timestamp
 from store.database import Database
 from store.ids import is_id
 from store.tenants.api_keys import ApiKey, ApiKeys, NewApiKey
 
 from . import keys
 from .auth import Principal
-from .moments import parse_moment
-from .scopes import SCOPES, Scope
+from .keys import SCOPES, Scope
 
 READ, WRITE = "api-keys:read", "api-keys:write"
 MOST_KEYS = 1000

@@ -1,20 +1,21 @@
-"""Who is asking: an API key, an ephemeral key or a signed-in user becomes a Principal.
+"""Authentication: an API key, an ephemeral key or a user's token becomes a Principal.
 
 Rules
-- A malformed API key is refused without asking the database; a well-formed one is looked up by
-  its SHA-256. The answer, also "unknown", is remembered for ``CACHE_SECONDS`` (a key that another
-  node revoked may work that much longer; one revoked here ends at once) in a cache of
-  ``CACHE_KEYS`` entries, the oldest leaving first.
-- Absent, unknown, revoked, expired: one and the same refusal.
-- ``X-Workspace-Id`` chooses among a user's workspaces; beside an API key it may only name the
-  key's own. Any other, existing or not, is refused alike.
-- Keys are in no log, message or repr.
+- A malformed API key is refused without asking the database; a well-formed one is looked up by its
+  SHA-256. The result, "unknown" included, is kept for ``CACHE_SECONDS`` (a key that another node
+  revoked may work that much longer; one revoked here ends at once) in a cache of ``CACHE_KEYS``
+  entries, the oldest leaving first. Users' memberships are cached alike.
+- Absent, unknown, revoked, expired: the refusal is the same. A user who is no longer a member of
+  any workspace is as unknown as one who never was.
+- ``X-Workspace-Id`` chooses among a user's workspaces; with an API key it may only name the key's
+  own. Any other, existing or not, gets the same refusal.
+- Keys appear in no log, message or repr.
 """
 
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -24,11 +25,12 @@ from aiohttp import hdrs, web
 from rest.http.errors import Forbidden, Unauthenticated
 from store.errors import StoreError
 from store.tenants.api_keys import ApiKey
+from store.tenants.workspaces import Membership
 
 from . import keys
 from .ephemeral import PREFIX as EPHEMERAL_PREFIX
 from .ephemeral import EphemeralKeys, key_id
-from .tokens import is_token
+from .signing import InvalidToken, Tokens, is_token
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class KeyDirectory(Protocol):
 
 
 class Users(Protocol):
-    """Turns users' tokens into principals (rest.accounts.signed_in)."""
+    """Turns users' tokens into principals (rest.accounts.auth)."""
 
     async def principal(self, token: str, workspace_id: str | None) -> Principal: ...
 
@@ -192,3 +194,59 @@ def not_a_member() -> Forbidden:
 
 def _invalid() -> Unauthenticated:
     return Unauthenticated("The API key is not valid: it is unknown, revoked or expired.")
+
+
+MEMBERSHIP_SECONDS = 10.0
+CACHE_USERS = 1024
+
+
+class MembershipDirectory(Protocol):
+    """What is needed of store.tenants.workspaces."""
+
+    async def memberships(self, user_id: str) -> list[Membership]: ...
+
+
+class SignedIn:
+    """The users who signed in."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        directory: MembershipDirectory,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tokens = tokens
+        self._directory = directory
+        self._clock = clock
+        self._cache: OrderedDict[str, tuple[float, Sequence[Membership]]] = OrderedDict()
+
+    async def principal(self, token: str, workspace_id: str | None) -> Principal:
+        """The user of a token, in the workspace that they name or else in their oldest one.
+
+        Raises Unauthenticated, Forbidden where it is not theirs, or StoreUnavailable."""
+        try:
+            user_id = self._tokens.user_of(token)
+        except InvalidToken as error:
+            raise _invalid_token() from error
+        mine = [one.workspace_id for one in await self._memberships(user_id)]
+        if not mine:
+            raise _invalid_token()
+        if workspace_id is not None and workspace_id not in mine:
+            raise not_a_member()
+        return Principal(workspace_id or mine[0], "user", user_id=user_id)
+
+    async def _memberships(self, user_id: str) -> Sequence[Membership]:
+        now = self._clock()
+        known = self._cache.get(user_id)
+        if known is not None and known[0] > now:
+            return known[1]
+        found = await self._directory.memberships(user_id)
+        self._cache[user_id] = (now + MEMBERSHIP_SECONDS, found)
+        self._cache.move_to_end(user_id)
+        while len(self._cache) > CACHE_USERS:
+            self._cache.popitem(last=False)
+        return found
+
+
+def _invalid_token() -> Unauthenticated:
+    return Unauthenticated("The token is not valid or has expired: sign in again.")

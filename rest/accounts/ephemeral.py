@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from .seal import Broken, Seal
+from .signing import Broken, Seal
 
 logger = logging.getLogger(__name__)
 

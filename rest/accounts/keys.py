@@ -1,11 +1,11 @@
-"""API keys: ``blab_sk_`` + 32 random characters (190 bits) + 6 characters of checksum.
+"""API keys: ``blab_sk_`` + 32 random characters (190 bits) + 6 characters of checksum, and scopes.
 
 The layout is that of GitHub's tokens: base 62, and a CRC-32 of what stands before it, so that a
-mistyped or invented key is refused without asking the database, and secret scanners know a true
-one. The checksum is no secret and proves nothing else.
+mistyped or invented key is refused without asking the database, and secret scanners recognise a
+real one. The checksum is no secret and proves nothing else.
 
-Rules: the text is shown once and never stored; storage holds its SHA-256 (the key has 190 random
-bits, so a slow hash would add nothing). ``repr`` and ``str`` never show the text.
+Rules: the text is shown once and never stored; its SHA-256 is (the key has 190 random bits, so a
+slow hash would add nothing). ``repr`` and ``str`` never show the text.
 """
 
 import hashlib
@@ -14,6 +14,32 @@ import secrets
 import string
 import zlib
 from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Scope = Literal[
+    "tts:write",
+    "tts:read",
+    "stt:write",
+    "stt:read",
+    "voices:read",
+    "voices:write",
+    "batch:read",
+    "batch:write",
+    "dubbing:read",
+    "dubbing:write",
+    "webhooks:read",
+    "webhooks:write",
+    "projects:write",
+    "projects:read",
+    "jobs:read",
+    "usage:read",
+    "api-keys:read",
+    "api-keys:write",
+    "agents:read",
+    "agents:write",
+]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
 
 PREFIX = "blab_sk_"
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase

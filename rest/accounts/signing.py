@@ -1,23 +1,96 @@
-"""UrlSigner: addresses of objects that need no credential, for a short while.
+"""What the server's secrets vouch for: users' tokens, signed URLs of objects, sealed content.
 
-The signature is an HMAC-SHA256 over the method, the key, the workspace, how it is offered and when
-the address ends. An address is checked by making the one that it should be and comparing all of
-it: whatever byte was changed, also one that would mean the same, it is not the same address.
+- A token (JSON Web Token, HMAC-SHA-256 and nothing else) says who the user is and no more. What
+  they may do is looked up for each request, so that it ends with their membership and not with the
+  token.
+- A signed URL needs no credential for a short while. The signature is an HMAC-SHA-256 over the
+  method, the key, the workspace, how it is offered and when it expires. To check a URL it is made
+  again and compared as a whole: a URL of which any byte was changed, even one that would mean the
+  same, is not the same URL.
+- Sealed content (AES-256-GCM, nonce first) can be read only with the secret that it was stored
+  under and that is stored nowhere. The key is derived by HMAC-SHA-256, so the secret must be
+  random.
 """
 
 import hashlib
 import hmac
+import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
+
+import jwt
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from rest.http.errors import Forbidden
 from store.objects import is_key
 
+ALGORITHM = "HS256"
+ISSUER, AUDIENCE = "blab", "blab-api"
+TOKEN_SECONDS = 12 * 3600
+SECRET_BYTES = 32
+_LEEWAY = 10
+_CLAIMS = ("iss", "aud", "exp", "iat", "sub", "jti")
+_MAX_CHARS = 4096
+
+
+class InvalidToken(ValueError):
+    """Not a token of ours, or one that has expired. The message does not quote it."""
+
+
+class Tokens:
+    """Makes and reads tokens. ``secret``: 32 random bytes, the same on every node."""
+
+    def __init__(self, secret: bytes, seconds: int = TOKEN_SECONDS) -> None:
+        """Raises ValueError for a short secret."""
+        if len(secret) < SECRET_BYTES:
+            raise ValueError(f"the secret of tokens has at least {SECRET_BYTES} bytes")
+        self._secret = secret
+        self._seconds = seconds
+
+    def issue(self, user_id: str) -> str:
+        """A new token for a user."""
+        now = datetime.now(UTC)
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": user_id,
+            "iat": now,
+            "exp": now + timedelta(seconds=self._seconds),
+            "jti": secrets.token_hex(12),
+        }
+        return jwt.encode(claims, self._secret, ALGORITHM)
+
+    def user_of(self, token: str) -> str:
+        """Id of the user who was given ``token``; raises InvalidToken."""
+        if len(token) > _MAX_CHARS:
+            raise InvalidToken("too long for a token")
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[ALGORITHM],
+                issuer=ISSUER,
+                audience=AUDIENCE,
+                leeway=_LEEWAY,
+                options={"require": list(_CLAIMS)},
+            )
+        except jwt.InvalidTokenError as error:
+            raise InvalidToken(type(error).__name__) from error
+        return str(claims["sub"])
+
+
+def is_token(text: str) -> bool:
+    """Whether ``text`` has the form of a token rather than of a key."""
+    return text.count(".") == 2 and text.startswith("eyJ")
+
+
 FILES = "/api/files/"
-SECONDS = 900
+URL_SECONDS = 900
 _METHOD = "GET"
 _MAX_TARGET = 2000
 _MAX_DIGITS = 12
@@ -37,7 +110,7 @@ class UrlSigner:
     """Makes and checks addresses. ``secret`` (32 bytes or more) is the same on all nodes."""
 
     def __init__(
-        self, secret: bytes, seconds: int = SECONDS, clock: Callable[[], float] = time.time
+        self, secret: bytes, seconds: int = URL_SECONDS, clock: Callable[[], float] = time.time
     ) -> None:
         self._secret = secret
         self._seconds = seconds
@@ -87,3 +160,33 @@ class UrlSigner:
             f"{FILES}{key}?workspace={workspace_id}&expires={expires}{offered}"
             f"&signature={signature}"
         )
+
+
+_NONCE_BYTES = 12
+
+
+class Broken(Exception):
+    """The content was sealed under another secret, for another purpose, or was changed."""
+
+
+class Seal:
+    """Seals for one ``purpose``: the same secret opens nothing that another purpose has sealed."""
+
+    def __init__(self, purpose: str) -> None:
+        self._purpose = purpose.encode()
+
+    def close(self, secret: bytes, content: bytes) -> bytes:
+        """``content``, sealed."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._cipher(secret).encrypt(nonce, content, None)
+
+    def open(self, secret: bytes, sealed: bytes) -> bytes:
+        """The content again; raises Broken."""
+        nonce, ciphertext = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
+        try:
+            return self._cipher(secret).decrypt(nonce, ciphertext, None)
+        except (InvalidTag, ValueError) as error:
+            raise Broken("sealed under another secret, or changed") from error
+
+    def _cipher(self, secret: bytes) -> AESGCM:
+        return AESGCM(hmac.digest(self._purpose, secret, "sha256"))

@@ -11,17 +11,13 @@ from pipelines.engines.base import ChatDelta, EngineError
 from pipelines.engines.jobs import JobEngines
 from pipelines.jobs.job import Unit
 from pipelines.jobs.usage import AGENT
-from rest.http.departure import unless_gone
-from rest.http.engine_refusals import refusal
-from rest.http.errors import ApiError
+from rest.http.errors import ApiError, engine_refusal
 from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
-from rest.http.slot import Slots, slot
-from rest.jobs.tts_stream import Book
+from rest.http.waiting import ClientGone, ClientStream, Slots, slot, unless_gone
+from rest.jobs.tts import Book
 
-from .chat_reply import ChatReply
+from .chat_reply import ChatReply, ChatView
 from .chat_request import ChatCreate, format_of, history, offer_of, refuse_unknown
-from .chat_view import ChatView
-from .client_stream import ClientGone, ClientStream
 from .model_names import ModelNames
 from .models import TAG, json_answer
 from .transcriptions import in_time
@@ -75,7 +71,7 @@ class CompatChat:
         try:
             billed, model = self._names.chat(asked.model)
         except EngineError as error:
-            raise refusal(error) from error
+            raise engine_refusal(error) from error
         reply = ChatReply(model, messages, offer, asked, answer_format)
         options = asked.stream_options
         view = ChatView(
@@ -136,4 +132,4 @@ async def _told(reply: ChatReply) -> AsyncGenerator[ChatDelta, None]:
             async for delta in deltas:
                 yield delta
     except EngineError as error:
-        raise refusal(error) from error
+        raise engine_refusal(error) from error

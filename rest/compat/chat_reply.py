@@ -1,18 +1,63 @@
-"""ChatReply: one answer of a chat model on its way, and what it took.
+"""A chat model's answer on its way, and OpenAI's two shapes of it: whole, and in chunks.
 
-An answer that was cut short has no counts of its engine: then a delta counts as a token, and four
+An answer that was cut short has no counts from its engine: then a delta counts as a token, and four
 characters of the prompt as one. What a model thought goes into ``thought``, never into the text.
+The text is cut where a stop sequence begins; what might be the beginning of one is held back until
+it is known, and nothing else is.
 """
 
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
-from pipelines.engines.base import AnswerFormat, ChatDelta, ChatMessage, ChatModel, ToolOffer
+from pipelines.engines.base import (
+    AnswerFormat,
+    ChatDelta,
+    ChatMessage,
+    ChatModel,
+    ToolCallDelta,
+    ToolOffer,
+)
 from pipelines.engines.chat.thoughts import answers
 
 from .chat_request import DEFAULT_TEMPERATURE, ChatCreate
-from .stop_sequences import StopSequences
+
+
+class StopSequences:
+    """For one answer."""
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stops)
+        self._held = ""
+        self.found = False
+        """Whether the answer has ended."""
+
+    def push(self, text: str) -> str:
+        """What may be shown now."""
+        if self.found:
+            return ""
+        text = self._held + text
+        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        if places:
+            self.found = True
+            self._held = ""
+            return text[: min(places)]
+        keep = max((_beginning(text, stop) for stop in self._stops), default=0)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def finish(self) -> str:
+        """What was held back and turned out to be none."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _beginning(text: str, stop: str) -> int:
+    """How many characters at the end of ``text`` are the beginning of ``stop``."""
+    longest = min(len(stop) - 1, len(text))
+    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
+
 
 TOKEN_CHARACTERS = 4
 STOP, TOOL_CALLS = "stop", "tool_calls"
@@ -80,3 +125,111 @@ class ChatReply:
             self.finish_reason = TOOL_CALLS
         if delta.prompt_tokens or delta.completion_tokens:
             self._counted = delta.prompt_tokens, delta.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ChatView:
+    """One completion; ``created`` in s since 1970, ``usage`` asked for in a stream."""
+
+    id: str
+    created: int
+    model: str
+    with_usage: bool = False
+
+    def head(self) -> dict[str, Any]:
+        """The first chunk: whose answer it is."""
+        return self._chunk({"role": "assistant", "content": ""}, None)
+
+    def chunk(self, delta: ChatDelta) -> dict[str, Any]:
+        """A piece of the answer."""
+        told: dict[str, Any] = {}
+        if delta.text:
+            told["content"] = delta.text
+        if delta.thought:
+            told["reasoning_content"] = delta.thought
+        if delta.calls:
+            told["tool_calls"] = [_call_piece(call) for call in delta.calls]
+        return self._chunk(told, None)
+
+    def last(self, finish_reason: str) -> dict[str, Any]:
+        """The chunk that says how it ended."""
+        return self._chunk({}, finish_reason)
+
+    def usage(self, tokens: tuple[int, int]) -> dict[str, Any]:
+        """The chunk behind all others, where it was asked for."""
+        return {**self._frame("chat.completion.chunk"), "choices": [], "usage": _usage(tokens)}
+
+    def whole(
+        self, deltas: Sequence[ChatDelta], finish_reason: str, tokens: tuple[int, int]
+    ) -> dict[str, Any]:
+        """The answer at once."""
+        text, thought = _answer(deltas)
+        calls = _assembled(deltas)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if calls and not text else text,
+            "refusal": None,
+        }
+        if thought:
+            message["reasoning_content"] = thought
+        if calls:
+            message["tool_calls"] = calls
+        choice = {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": finish_reason,
+        }
+        return {
+            **self._frame("chat.completion"),
+            "choices": [choice],
+            "usage": _usage(tokens),
+        }
+
+    def _frame(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        made = {**self._frame("chat.completion.chunk"), "choices": [choice]}
+        return {**made, "usage": None} if self.with_usage else made
+
+
+def _answer(deltas: Sequence[ChatDelta]) -> tuple[str, str]:
+    """The answer and the thoughts before it, each put together."""
+    text = thought = ""
+    for delta in deltas:
+        if delta.retracts:
+            text, thought = "", thought + text
+        text, thought = text + delta.text, thought + delta.thought
+    return text, thought
+
+
+def _usage(tokens: tuple[int, int]) -> dict[str, int]:
+    prompt, completion = tokens
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
+
+
+def _call_piece(call: ToolCallDelta) -> dict[str, Any]:
+    told: dict[str, Any] = {"index": call.index, "function": {"arguments": call.arguments}}
+    if call.call_id:
+        told |= {"id": call.call_id, "type": "function"}
+    if call.name:
+        told["function"]["name"] = call.name
+    return told
+
+
+def _assembled(deltas: Sequence[ChatDelta]) -> list[dict[str, Any]]:
+    """The calls, put together of their pieces, in their order."""
+    calls: dict[int, dict[str, Any]] = {}
+    for piece in (call for delta in deltas for call in delta.calls):
+        empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}
+        call = calls.setdefault(piece.index, empty)
+        call["id"] = call["id"] or piece.call_id
+        call["function"]["name"] = call["function"]["name"] or piece.name
+        call["function"]["arguments"] += piece.arguments
+    return [calls[index] for index in sorted(calls)]

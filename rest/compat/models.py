@@ -1,15 +1,17 @@
-"""OpenAI's list of models: what is live, the contract's names, and the stock names that are served.
+"""OpenAI's list of models, and what all of OpenAI's operations here have in common.
 
-A name is in the list when something answers to it now. The list shows the usual stock names; one
-that is asked for by itself is there too where its kind is served (a dated variant, say).
+A name is in the list when something answers to it now: what is live, the contract's names, and the
+stock names that are served. The list shows the usual stock names; one that is asked for by itself
+is there too where its kind is served (a dated variant, say).
 """
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines
@@ -120,3 +122,37 @@ def json_answer(body: Any) -> web.Response:
         headers={"Cache-Control": "no-store"},
         content_type="application/json",
     )
+
+
+_REGEX = re.compile(r"\{(\w+):[^{}]*\}")
+_EXPOSED = (
+    "X-Request-Id, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Warning"
+)
+_PREFLIGHT = {
+    hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, POST, OPTIONS",
+    # a wildcard does not stand for Authorization
+    hdrs.ACCESS_CONTROL_ALLOW_HEADERS: "Authorization, *",
+    hdrs.ACCESS_CONTROL_MAX_AGE: "600",
+}
+
+
+class CrossOrigin:
+    """What browsers ask before and look at behind requests to ``operations``."""
+
+    def __init__(self, operations: Iterable[AnyOperation]) -> None:
+        self._paths = sorted({operation.path for operation in operations})
+        self._canonical = {_REGEX.sub(r"{\1}", path) for path in self._paths}
+
+    def routes(self) -> list[web.RouteDef]:
+        """Answers to the question whether a request may be sent."""
+        return [web.options(path, self._preflight) for path in self._paths]
+
+    async def show(self, http: web.Request, response: web.StreamResponse) -> None:
+        """Let any page read the answer; for ``Application.on_response_prepare``."""
+        resource = http.match_info.route.resource
+        if resource is not None and resource.canonical in self._canonical:
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
+
+    async def _preflight(self, _http: web.Request) -> web.Response:
+        return web.Response(status=204, headers=_PREFLIGHT)

@@ -17,18 +17,15 @@ from pipelines.engines.base import EngineError, ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment
-from rest.http.departure import unless_gone
-from rest.http.engine_refusals import refusal
-from rest.http.errors import NoSuchModel, ValidationFailed
+from rest.http.errors import NoSuchModel, ValidationFailed, engine_refusal
 from rest.http.operation import AnyOperation, AnyRequest, Operation, Request
+from rest.http.waiting import unless_gone
 from rest.jobs.stt import WRITE
-from rest.jobs.tts_stream import Book
+from rest.jobs.tts import Book
 
-from .listener import Heard, Listener
 from .models import TAG
-from .transcript_view import Transcript, shown
-from .transcription_form import read_form
-from .transcriptions import HEARING_SECONDS, in_time
+from .transcriptions import HEARING_SECONDS, Heard, Listener, in_time
+from .transcripts import Transcript, read_form, shown
 
 ENGLISH = "en"
 TRANSLATOR = "default"
@@ -122,7 +119,7 @@ class CompatTranslations:
             finally:
                 await self._booked(request, translator.model_id, read)
         except EngineError as error:
-            raise refusal(error) from error
+            raise engine_refusal(error) from error
         return made
 
     async def _booked(self, request: AnyRequest, model_id: str, characters: int) -> None:

@@ -5,7 +5,7 @@ A refusal is raised (rest.http.errors) and becomes an answer in the server's mid
 answered here but success. Whoever is refused at the door is counted too, by their address.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,10 +15,9 @@ from aiohttp import hdrs, web
 
 from pipelines.jobs.job import ApiWarning
 from rest.accounts.auth import Principal
-from rest.jobs.view import JobView
+from rest.jobs.views import JobView
 
 from .decoding import MAX_BODY_BYTES, WARNINGS, read_json, read_query, warn, warn_of_names
-from .envelope import REQUEST_ID, success
 from .errors import Forbidden, Unauthenticated
 from .idempotency import HEADER, Asked, Idempotency, fingerprint, key_of
 from .operation import Answer, AnyOperation, AnyRequest, Request, Resource
@@ -29,6 +28,8 @@ Authenticate = Callable[[web.Request], Awaitable[Principal]]
 
 PUBLIC_BODY_BYTES = 64 * 1024
 """A body that is decoded before anybody has been authenticated: a sign-in has a few fields."""
+REQUEST_ID = web.RequestKey("request_id", str)
+"""Where the server's middleware puts the request's id."""
 DEADLINE = "blab_deadline"
 """Attribute of a route's handler: its deadline in seconds, None for none."""
 
@@ -175,6 +176,24 @@ def routes(
         for resource in resources
         for operation in resource.operations()
     ]
+
+
+def success(
+    data: Any,
+    request_id: str,
+    *,
+    next_cursor: str | None = None,
+    has_more: bool | None = None,
+    warnings: Sequence[ApiWarning] = (),
+) -> dict[str, Any]:
+    """``{ok: true, data, meta}``; lists with pages say whether there is more, and where.
+    ``meta.warnings`` is there only where something was accepted without its full effect."""
+    meta: dict[str, Any] = {"requestId": request_id}
+    if has_more is not None:
+        meta |= {"nextCursor": next_cursor, "hasMore": has_more}
+    if warnings:
+        meta["warnings"] = list(warnings)
+    return {"ok": True, "data": data, "meta": meta}
 
 
 def envelope(answer: Answer, request: AnyRequest, status: int) -> web.Response:

@@ -22,14 +22,19 @@ Tree::
     ├── ProviderFailed     502  PROVIDER_ERROR        an engine failed
     └── Unavailable        503  MODEL_UNAVAILABLE     cannot be served now; try again
 
-``code`` is the REST contract's; ``openai_code`` stands in its place under ``/v1/``. A message
-says what was wrong and what to do, and holds no secret.
+``code`` is the REST contract's. Paths under ``/v1/`` are OpenAI's: there errors have OpenAI's shape
+and ``openai_code``; everywhere else they use the contract's envelope. A message says what was wrong
+and what to do, and contains no secret.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import msgspec
 from msgspec import Struct
+
+from pipelines.engines.base import EngineBusy, EngineError, ModelUnavailable
+from pipelines.jobs.job import ApiWarning
 
 
 class Fault(Struct, frozen=True, omit_defaults=True):
@@ -214,3 +219,63 @@ class Unavailable(ApiError):
     status = 503
     code = "MODEL_UNAVAILABLE"
     default_openai_code = "server_unavailable"
+
+
+OPENAI_PREFIX = "/v1/"
+
+
+def failure(
+    error: ApiError, request_id: str, warnings: Sequence[ApiWarning] = ()
+) -> dict[str, Any]:
+    """``{ok: false, error: {code, message, details}, meta}``; ``warnings`` as in ``success``."""
+    told: dict[str, Any] = {
+        "path": error.param,
+        "reason": error.reason,
+        "retryAfter": error.retry_after,
+        "errors": msgspec.to_builtins(error.faults) if len(error.faults) > 1 else None,
+    }
+    details = {name: value for name, value in told.items() if value is not None}
+    body: dict[str, Any] = {
+        "code": error.code,
+        "message": error.message,
+        "details": details or None,
+    }
+    meta: dict[str, Any] = {"requestId": request_id}
+    if warnings:
+        meta["warnings"] = list(warnings)
+    return {"ok": False, "error": body, "meta": meta}
+
+
+def openai_failure(error: ApiError) -> dict[str, Any]:
+    """``{error: {message, type, param, code}}``."""
+    kind = "server_error" if error.status >= 500 else "invalid_request_error"
+    return {
+        "error": {
+            "message": error.message,
+            "type": kind,
+            "param": error.param,
+            "code": error.openai_code,
+        }
+    }
+
+
+def error_body(
+    error: ApiError, path: str, request_id: str, warnings: Sequence[ApiWarning] = ()
+) -> dict[str, Any]:
+    """The error in the shape that clients of ``path`` read."""
+    if path.startswith(OPENAI_PREFIX):
+        return openai_failure(error)
+    return failure(error, request_id, warnings)
+
+
+BUSY_SECONDS = 1
+"""When to ask again where an engine's queue is full."""
+
+
+def engine_refusal(error: EngineError) -> ApiError:
+    """The engine_refusal that tells of ``error``."""
+    if isinstance(error, ModelUnavailable):
+        return NoSuchModel(str(error), param="model")
+    if isinstance(error, EngineBusy):
+        return Unavailable(str(error), retry_after=BUSY_SECONDS)
+    return ProviderFailed(str(error))

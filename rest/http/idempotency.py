@@ -25,7 +25,7 @@ import msgspec
 from aiohttp import web
 
 from pipelines.jobs.job import ApiWarning
-from rest.accounts.seal import Seal
+from rest.accounts.signing import Seal
 from store.errors import StoreError
 from store.tenants.idempotency import Claim, Claimed
 

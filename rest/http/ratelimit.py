@@ -1,19 +1,23 @@
-"""Rate limits: so many requests in a time for each key, user and address, counted in Redis.
+"""Rate limits: how many requests a key, a user or an address may send, counted in Redis.
 
 Rules
-- A key or user is counted by its own; whoever shows neither (public operations, refused
-  credentials) by the address. The whole quota may be used at once and comes back evenly.
-- Every answer tells what is left (``RateLimit-Limit``, ``RateLimit-Remaining``,
-  ``RateLimit-Reset`` in seconds), of several rates the one nearest to its end.
-- Where Redis is away everybody is let through; it is asked again after ``REST_SECONDS``, so that
-  an outage costs no request more than one wait.
+- A key or a user has a count of its own; requests with neither (public operations, refused
+  credentials) count for their address. The whole quota may be used at once and refills evenly.
+- Every answer reports what is left (``RateLimit-Limit``, ``RateLimit-Remaining``,
+  ``RateLimit-Reset`` in seconds); of several rates, the one nearest to its limit.
+- While Redis is unreachable every request passes; it is tried again after ``REST_SECONDS``, so
+  that an outage costs no request more than one wait.
+- The address is the peer's, unless the peer is one of the proxies that the operator named: then it
+  is the nearest address in ``X-Forwarded-For``, read from the right, that is not such a proxy. What
+  stands further left was written by the client and is not trusted.
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Protocol
 
 from aiohttp import web
@@ -22,8 +26,59 @@ from rest.accounts.auth import Principal
 from store.bus import Taken
 from store.errors import BusUnavailable
 
-from .client_address import ClientAddress
 from .errors import RateLimited
+
+Network = IPv4Network | IPv6Network
+_HOUSEHOLD = 64
+"""Bits of an IPv6 address that are one household's: whoever has one, has 2^64."""
+_LOCAL = "local"
+
+
+class ClientAddress:
+    """Tells who is counted as one client. ``proxies``: networks of the operator's own proxies."""
+
+    def __init__(self, proxies: Iterable[Network] = ()) -> None:
+        self._proxies = tuple(proxies)
+
+    def of(self, http: web.Request) -> str:
+        """The address; IPv6 by its first 64 bits; ``local`` for a unix socket."""
+        address = _parsed(http.remote or "")
+        if address is None:
+            return _LOCAL
+        forwarded = ",".join(http.headers.getall("X-Forwarded-For", [])).split(",")
+        while self._is_proxy(address) and forwarded:
+            before = _parsed(forwarded.pop().strip())
+            if before is None:
+                break
+            address = before
+        return _household(address)
+
+    def of_peer(self, peer: str) -> str | None:
+        """Who a connection from ``peer`` is counted for before any request has come on it; None
+        for loopback, unix sockets and the operator's proxies, which stand for many clients."""
+        address = _parsed(peer)
+        if address is None or address.is_loopback or self._is_proxy(address):
+            return None
+        return _household(address)
+
+    def _is_proxy(self, address: IPv4Address | IPv6Address) -> bool:
+        return any(address in network for network in self._proxies)
+
+
+def _household(address: IPv4Address | IPv6Address) -> str:
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((address, _HOUSEHOLD), strict=False))
+    return str(address)
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
 
 log = logging.getLogger(__name__)
 

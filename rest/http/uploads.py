@@ -1,22 +1,23 @@
 """Uploads: multipart forms with a file, streamed to disk.
 
 Rules
-- The file is never whole in memory: about ``BLOCK_BYTES`` of it are, and nothing is read from the
-  network while they are being written.
-- A form is refused as soon as it is seen that it will be: by its declared length, by the first
-  byte beyond the limit, by the first part that is wrong. What was written is deleted then, as it
-  is when the client goes away, and in any case when the request is over.
+- The file is never held in memory: at most about ``BLOCK_BYTES`` of it are, and nothing is read
+  from the network while a block is being written.
+- A form is refused as soon as it is known to be wrong: by its declared length, by the first byte
+  beyond the limit, by the first bad part. What was written is deleted then, as it is when the
+  client leaves, and in any case at the end of the request.
 - A client that sends nothing for ``stall_seconds``, or less than ``min_rate``, or takes longer
   than ``whole_seconds``, is refused.
 - The parts ``file``, ``model``, ``language``, ``label`` and ``conversationId`` are used, each at
-  most once; so are those that the receiver names beside them, as often as they come. Others are
-  read and forgotten, count for the limit all the same, and are named in ``ignored``.
+  most once; so are those that the receiver names besides, as often as they come. Other parts are
+  read and dropped, count towards the limit, and are named in ``ignored``.
 """
 
 import asyncio
 import contextlib
 import hashlib
 import logging
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -31,7 +32,7 @@ from aiohttp.multipart import BadContentDispositionHeader, BadContentDisposition
 
 from store.disposition import plain_filename
 
-from .body_pace import BodyPace
+from .decoding import BodyPace
 from .errors import (
     PayloadTooLarge,
     RequestTimeout,
@@ -39,7 +40,35 @@ from .errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
-from .upload_file import UploadFile
+
+
+class UploadFile:
+    """A file that grows and is deleted. All methods block and raise OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self.digest = hashlib.sha256()
+
+    def create(self) -> None:
+        """Make it, empty, and its folder where that is missing."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def append(self, block: bytearray) -> None:
+        """Write ``block`` to its end. Never makes the file: it may have been deleted while this
+        waited for a thread, and then nobody wants it."""
+        number = os.open(self.path, os.O_WRONLY | os.O_APPEND)
+        with os.fdopen(number, "ab") as file:
+            file.write(block)
+        self.digest.update(block)
+        self.size += len(block)
+
+    def delete(self) -> None:
+        """Delete it, if it is there."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self.path.unlink()
+
 
 log = logging.getLogger(__name__)
 

@@ -31,10 +31,9 @@ from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
 from store.tenants.objects import StoredObject
 
-from .media_checks import checked_media
-from .outputs import JOBS
+from .recordings import checked_media
 from .speech_requests import SpeechChecks
-from .view import JobRef, JobViews
+from .views import JOBS, JobRef, JobViews
 
 READ, WRITE = "dubbing:read", "dubbing:write"
 UPLOAD_SECONDS = 3600.0

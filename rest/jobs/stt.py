@@ -22,16 +22,15 @@ from pipelines.jobs.queue import JobQueue
 from pipelines.transcription.job import SttOrder, segments_of
 from pipelines.transcription.subtitles import SubtitleFormat, render
 from rest.http.errors import NoSuchModel, NotFound, WrongState
-from rest.http.language_tag import language_named
+from rest.http.fields import language_named
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from store.database import Database
 from store.disposition import disposition
 from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
 
-from .media_checks import checked_media
-from .outputs import JOBS
-from .view import JobRef, JobViews
+from .recordings import checked_media
+from .views import JOBS, JobRef, JobViews
 
 READ, WRITE = "stt:read", "stt:write"
 UPLOAD_SECONDS = 8 * 3600.0

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import ModelUnavailable
 from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
-from rest.http.departure import unless_gone
 from rest.http.errors import (
     AgentNotUsable,
     ApiError,
@@ -30,9 +29,10 @@ from rest.http.errors import (
 )
 from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit
 from rest.http.operation import Answer, AnyRequest, Request
-from rest.http.slot import slot
+from rest.http.waiting import slot, unless_gone
 from rest.jobs.jobs import Cursors
-from rest.jobs.view import JobViews
+from rest.jobs.recordings import FORMAT, encode_reply, no_speech, read_speech
+from rest.jobs.views import JobViews, timestamp
 from sessions.admission import Ticket
 from sessions.agent_config import session_config
 from sessions.channel import Channel, Vocabulary
@@ -47,11 +47,9 @@ from sessions.recorded_turn import RecordedTurn
 from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import Agent
-from store.tenants.turns import NewTurn, Turns
+from store.tenants.turns import NewTurn, Turn, Turns
 
-from .agent_view import AgentTurnResult, shown_turn
 from .conversations import Conversation, Conversations
-from .turn_audio import FORMAT, encode_reply, no_speech, read_speech
 
 TURN_SECONDS = 120.0
 """From the recording's arrival to the answer."""
@@ -106,6 +104,75 @@ class TurnsQuery(Struct):
 
     cursor: Cursor | None = None
     limit: Limit = DEFAULT_LIMIT
+
+
+class AgentTurnResult(Struct, rename="camel", kw_only=True):
+    """The contract's AgentTurnResult, and the conversation to go on with. ``duration_ms``: of the
+    reply's audio, which is missing where there was nothing in it to say aloud."""
+
+    turn_id: str
+    conversation_id: str
+    user_transcript: str
+    assistant_text: str
+    assistant_audio_url: str | UnsetType = UNSET
+    duration_ms: int
+
+
+class Latencies(Struct, rename="camel"):
+    """Where the caller's waiting time went, in ms; null where a stage did not happen."""
+
+    endpointing_ms: int | None
+    stt_ms: int | None
+    llm_ms: int | None
+    tts_ms: int | None
+    gateway_ms: int | None
+    total_ms: int | None
+
+
+class TurnView(Struct, rename="camel", kw_only=True):
+    """A turn of a conversation, which is a live call or a series of recordings.
+
+    ``heard_text``: how much of ``assistant_text`` the caller heard."""
+
+    id: str
+    turn_id: str
+    conversation_id: str
+    call_id: str
+    number: int
+    user_transcript: str
+    assistant_text: str
+    heard_text: str
+    interrupted: bool
+    status: str
+    latencies: Latencies
+    assistant_audio_url: str | None
+    created_at: str
+
+
+def shown_turn(turn: Turn, audio_url: str | None) -> TurnView:
+    """The turn as it is shown; ``audio_url``: the signed address of its audio."""
+    return TurnView(
+        id=turn.id,
+        turn_id=turn.id,
+        conversation_id=turn.call_id,
+        call_id=turn.call_id,
+        number=turn.number,
+        user_transcript=turn.user_text,
+        assistant_text=turn.reply_text,
+        heard_text=turn.heard_text,
+        interrupted=turn.interrupted,
+        status=turn.status,
+        latencies=Latencies(
+            endpointing_ms=turn.endpointing_ms,
+            stt_ms=turn.stt_ms,
+            llm_ms=turn.llm_ms,
+            tts_ms=turn.tts_ms,
+            gateway_ms=turn.gateway_ms,
+            total_ms=turn.total_ms,
+        ),
+        assistant_audio_url=audio_url,
+        created_at=timestamp(turn.created_at),
+    )
 
 
 class AgentTurns:

@@ -4,37 +4,29 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipelines.engines.chat.call_names import CallNames, NameField
 from pipelines.ssrf import CustomerHttp, UrlRefused
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
-from rest.http.fields import Cursor
+from rest.http.fields import Cursor, LanguageTag, ModelId, Name, VoiceId
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.http.uploads import CONVERSATION
-from sessions.agent_tools import InvalidTools, check_tools
+from rest.jobs.views import timestamp
+from sessions.agent_tools import MOST, InvalidTools, check_tools, shown_tools
 from sessions.core.config import SessionConfig
 from sessions.engines import LiveEngines
 from store.ids import is_id
 from store.tenants.agents import Agent, Agents, NewAgent
 from store.vault import Vault
 
-from .agent_turns import AgentTurns, TurnParts, TurnsQuery
-from .agent_view import (
-    AgentChanges,
-    AgentCreate,
-    AgentTurnResult,
-    AgentView,
-    TurnView,
-    shown_agent,
-)
+from .agent_turns import AgentTurnResult, AgentTurns, TurnParts, TurnsQuery, TurnView
 
 READ, WRITE = "agents:read", "agents:write"
 PATH = "/api/agents"
 MAX_AGENTS = 500
 """Of one answer."""
 
-_DEFAULTS = dataclasses.asdict(NewAgent(name=""))
 _AT_FAULT: dict[NameField, tuple[str, ...]] = {
     "model": ("model",),
     "speech_model": ("tts_model",),
@@ -43,6 +35,78 @@ _AT_FAULT: dict[NameField, tuple[str, ...]] = {
 }
 """The fields of an agent that may be why a name of its calls is not served."""
 _WIRE_NAMES = {"tts_model": "ttsModel"}
+
+
+MAX_PROMPT = 20_000
+"""Characters of a system prompt."""
+
+_DEFAULT = NewAgent(name="")
+_DEFAULTS = dataclasses.asdict(_DEFAULT)
+
+ChatModelId = Annotated[ModelId, Meta(description="chat/LLM model")]
+AgentToolList = Annotated[
+    list[dict[str, Any]],
+    Meta(max_length=MOST, description="HTTP tools and MCP servers, as in a session's `tools`"),
+]
+Prompt = Annotated[str, Meta(max_length=MAX_PROMPT)]
+
+
+class AgentCreate(Struct, rename="camel", kw_only=True):
+    """The contract's AgentCreate. An empty text means the default, ``systemPrompt`` excepted."""
+
+    name: Name
+    system_prompt: Prompt | UnsetType = UNSET
+    model: ChatModelId = _DEFAULT.model
+    tts_model: ModelId = _DEFAULT.tts_model
+    voice: VoiceId = _DEFAULT.voice
+    language: LanguageTag | UnsetType = UNSET
+    tools: AgentToolList | UnsetType = UNSET
+
+
+class AgentChanges(Struct, rename="camel", kw_only=True):
+    """The contract's AgentCreate, as a change: what is not sent, the name aside, stays."""
+
+    name: Name
+    system_prompt: Prompt | UnsetType = UNSET
+    model: ChatModelId | UnsetType = UNSET
+    tts_model: ModelId | UnsetType = UNSET
+    voice: VoiceId | UnsetType = UNSET
+    language: LanguageTag | UnsetType = UNSET
+    tools: AgentToolList | UnsetType = UNSET
+
+
+class AgentView(Struct, rename="camel"):
+    """The contract's Agent, and more. ``language`` null: whatever the caller speaks. ``tools``
+    come without their headers."""
+
+    id: str
+    name: str
+    model: str
+    tts_model: str
+    voice: str
+    system_prompt: str
+    language: str | None
+    is_default: bool
+    created_at: str
+    updated_at: str
+    tools: list[dict[str, Any]] = []
+
+
+def shown_agent(agent: Agent) -> AgentView:
+    """The agent as it is shown."""
+    return AgentView(
+        id=agent.id,
+        name=agent.name,
+        model=agent.model,
+        tts_model=agent.tts_model,
+        voice=agent.voice,
+        system_prompt=agent.system_prompt,
+        language=agent.language,
+        is_default=agent.is_default,
+        created_at=timestamp(agent.created_at),
+        updated_at=timestamp(agent.updated_at),
+        tools=shown_tools(agent.tools),
+    )
 
 
 class AgentsQuery(Struct):

@@ -1,18 +1,22 @@
-"""FilesResource: downloads at signed addresses. The signature is the credential.
+"""FilesResource: downloads at signed URLs. The signature is the credential.
 
 Rules
-- What the record says is what the client is told: type, length, name. Only media and plain text
-  are shown by browsers; anything else is offered for saving, and no type is guessed from content.
-- A store that answers clients itself is where they are sent; else the bytes go through this
-  server, a piece at a time. A client that takes nothing for ``WRITE_SECONDS`` is cut, as is one to
-  which the promised bytes cannot be delivered.
-- A foreign or deleted object is absent, whatever its address says.
+- The client gets type, length and name from the record. Browsers display only media and plain text;
+  anything else is offered for saving, and no type is guessed from content.
+- A store that answers clients itself gets them by redirect; otherwise the bytes pass through this
+  server, a chunk at a time. A client that reads nothing for ``WRITE_SECONDS`` is cut off, and so is
+  one to which the promised bytes cannot be delivered.
+- One range is answered as RFC 9110, section 14 has it; several, and what is not a range of bytes,
+  get the whole file, as the RFC allows.
+- A foreign or deleted object is absent, whatever its URL says.
 """
 
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import format_datetime
 from typing import Literal
@@ -21,10 +25,8 @@ import msgspec
 from aiohttp import hdrs, web
 
 from rest.accounts.signing import FILES, SignedFile, UrlSigner
-from rest.http.byte_range import ByteRange, read_range
-from rest.http.endpoint import DEADLINE
-from rest.http.envelope import REQUEST_ID, error_body
-from rest.http.errors import NotFound, RangeNotSatisfiable, Unavailable
+from rest.http.endpoint import DEADLINE, REQUEST_ID
+from rest.http.errors import NotFound, RangeNotSatisfiable, Unavailable, error_body
 from store.database import Database
 from store.disposition import disposition
 from store.errors import ObjectMissing, StoreError
@@ -39,6 +41,49 @@ LOOK_UP_SECONDS = 30.0
 _SHOWN = ("audio/", "video/")
 _SUBTITLES = ("text/plain", "text/vtt", "application/x-subrip")
 _SHOWN_TEXTS = (*_SUBTITLES, "application/json")
+
+
+_ONE = re.compile(r"\s*bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})\s*", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes ``start`` up to, not including, ``end`` of ``size``; never empty."""
+
+    start: int
+    end: int
+    size: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes they are."""
+        return self.end - self.start
+
+    @property
+    def content_range(self) -> str:
+        """The value of the header Content-Range."""
+        return f"bytes {self.start}-{self.end - 1}/{self.size}"
+
+
+def read_range(header: str | None, size: int) -> ByteRange | None:
+    """The part of a file of ``size`` bytes that the header Range asks for; None: all of it.
+
+    Raises RangeNotSatisfiable where the file has none of those bytes."""
+    found = _ONE.fullmatch(header or "")
+    if found is None:
+        return None
+    first, last = found.groups()
+    if not first and not last:
+        return None
+    if not first:
+        start, end = max(0, size - int(last)), size
+    else:
+        start, end = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < int(first):
+            return None
+    if start >= size or start >= end:
+        raise RangeNotSatisfiable(f"The file has {size} bytes.", param="Range")
+    return ByteRange(start, end, size)
 
 
 class FilesResource:

@@ -14,8 +14,7 @@ from rest.http.fields import AUDIO_FORMATS, MAX_TEXT
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED
 
-from .capabilities import CHAT, Capabilities, PlatformLimits
-from .capability_view import CapabilitiesView
+from .capabilities import CHAT, Capabilities, CapabilitiesView, PlatformLimits
 from .survey import Survey, Surveyed
 
 _MODALITIES = {

@@ -8,7 +8,7 @@ from rest.http.errors import NotFound
 from rest.http.fields import DEFAULT_LIMIT, Cursor, Description, Limit, Name
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.http.pagination import Cursors
-from rest.jobs.view import timestamp
+from rest.jobs.views import timestamp
 from store.database import Database
 from store.ids import is_id
 from store.tenants.projects import Project, Projects

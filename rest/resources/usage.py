@@ -9,7 +9,7 @@ from pipelines.jobs.usage import AGENT
 from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, ModelId
 from rest.http.operation import Answer, AnyOperation, Operation, Request, unknown_value
 from rest.jobs.jobs import Cursors
-from rest.jobs.view import timestamp
+from rest.jobs.views import timestamp
 from store.database import Database
 from store.tenants.usage import UsageEvent, UsageEvents, UsageSum
 

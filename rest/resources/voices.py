@@ -25,14 +25,13 @@ from rest.http.errors import ConsentMissing, NoSuchModel, NotFound, ValidationFa
 from rest.http.fields import DEFAULT_LIMIT, Cursor, LanguageTag, Limit, ModelId, Name, StorageKey
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request, unknown_value
 from rest.http.pagination import Cursors
-from rest.jobs.view import JobRef, JobViews, timestamp
+from rest.jobs.recordings import KIND, SampleView, VoiceDetection, VoiceSamples
+from rest.jobs.views import JobRef, JobViews, timestamp
 from rest.openapi.schemas import REQUIRED
 from store.database import Database
 from store.ids import is_id
 from store.tenants.objects import StoredObject
 from store.tenants.voices import Voice, Voices
-
-from .voice_samples import KIND, SampleView, VoiceDetection, VoiceSamples
 
 READ, WRITE = "voices:read", "voices:write"
 UPLOAD_SECONDS = 1800.0

@@ -9,7 +9,7 @@ from pipelines.ssrf import MAX_URL, UrlRefused
 from pipelines.webhooks.signature import new_secret
 from rest.http.errors import NotFound, ValidationFailed, WrongState
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
-from rest.jobs.view import timestamp
+from rest.jobs.views import timestamp
 from store.database import Database
 from store.ids import is_id
 from store.tenants.deliveries import Deliveries, Delivery

@@ -7,8 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import expect
 
-from rest.openapi.docs import Docs
-from rest.openapi.document import OpenApi
+from rest.openapi.document import Docs, OpenApi
 from tests.e2e.browser import BrowserPage
 from tests.support.paths import DOCS_PAGE
 from tests.support.rest.all_resources import all_operations

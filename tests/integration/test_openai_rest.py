@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from pipelines.engines.scripted.jobs import ScriptedFileTranscriber, spoken
-from rest.accounts.scopes import SCOPES
+from rest.accounts.keys import SCOPES
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.scripted_server import HEARD, ScriptedServer, assert_discreet, server
 from tests.support.rest.agent_app import recording

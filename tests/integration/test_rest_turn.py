@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 
 from gateway.app import HOST
-from rest.accounts.scopes import SCOPES
+from rest.accounts.keys import SCOPES
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.scripted_server import HEARD, ScriptedServer, server
 from tests.support.rest.agent_app import recording

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from rest.accounts.scopes import SCOPES
+from rest.accounts.keys import SCOPES
 from store.ids import new_id
 from tests.support.gateway.scripted_server import ScriptedServer, server
 from tests.support.paths import CONTRACT as CONTRACT_FILE

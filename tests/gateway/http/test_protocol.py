@@ -24,8 +24,8 @@ from msgspec import Struct
 
 from gateway.http.protocol import FrameFilter
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard
-from rest.http.client_address import ClientAddress
 from rest.http.decoding import read_json, read_query
+from rest.http.ratelimit import ClientAddress
 from tests.support.examples import examples
 from tests.support.gateway.http_support import TestServer
 

@@ -12,7 +12,7 @@ from pipelines.engines.scripted.live import ScriptedEngines, ScriptedSpeaker
 from pipelines.jobs.batch import BatchKind, submit_batch
 from pipelines.jobs.job import JobStatus, JobType
 from pipelines.speech.job import TtsKind
-from rest.jobs.outputs import OUTPUTS
+from rest.jobs.views import OUTPUTS
 from store.database import Database
 from store.tenants.jobs import Jobs
 from tests.support.pipelines.job_support import new_workspace, submit, until, working

@@ -28,7 +28,7 @@ from pipelines.webhooks.delivery import (
     WebhookKind,
 )
 from pipelines.webhooks.events import WebhookEvents
-from rest.jobs.outputs import OUTPUTS
+from rest.jobs.views import OUTPUTS
 from store.database import Database
 from store.tenants.deliveries import Deliveries, Delivery
 from store.tenants.jobs import Job, Jobs

@@ -10,10 +10,8 @@ import pytest
 
 from rest.accounts import keys
 from rest.accounts.accounts import AccountResource
-from rest.accounts.passwords import Passwords
-from rest.accounts.sign_in_throttle import SignInRates, SignInThrottle
-from rest.http.client_address import ClientAddress
-from rest.http.ratelimit import Rate, RateLimiter
+from rest.accounts.sign_in import Passwords, SignInRates, SignInThrottle
+from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.bus import Bus
 from store.database import Database
 from store.errors import DatabaseUnavailable

@@ -8,7 +8,7 @@ import pytest
 
 from rest.accounts import api_keys, keys
 from rest.accounts.api_keys import ApiKeyResource
-from rest.accounts.scopes import SCOPES
+from rest.accounts.keys import SCOPES
 from rest.http.endpoint import EndpointOptions
 from rest.http.idempotency import HEADER, Idempotency
 from store.database import Database

@@ -2,10 +2,9 @@
 
 from aiohttp.test_utils import make_mocked_request
 
-from rest.accounts.sign_in_throttle import SignInRates, SignInThrottle
-from rest.http.client_address import ClientAddress
+from rest.accounts.sign_in import SignInRates, SignInThrottle
 from rest.http.errors import RateLimited
-from rest.http.ratelimit import Rate, RateLimiter
+from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.bus import Bus
 
 WIDE = Rate(1000, 60)

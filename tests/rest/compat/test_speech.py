@@ -18,7 +18,7 @@ from media.formats import HEARING_RATE
 from pipelines.engines.base import EngineBusy, EngineFailed
 from pipelines.engines.scripted.jobs import CLONE_PITCH, PITCHES
 from pipelines.engines.scripted.live import Fault, tone_of
-from rest.compat.plain_samples import PCM_RATE
+from rest.compat.speech import PCM_RATE
 from tests.support.rest.compat_app import KEY, CompatNode
 
 TEXT = "One two three four."

@@ -8,11 +8,10 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from rest.accounts.auth import Principal
-from rest.http.client_address import ClientAddress
 from rest.http.endpoint import EndpointOptions
 from rest.http.errors import RateLimited, Unauthenticated
 from rest.http.operation import Answer, Operation, Request
-from rest.http.ratelimit import REST_SECONDS, SHOWN, Rate, RateLimiter, RequestRates
+from rest.http.ratelimit import REST_SECONDS, SHOWN, ClientAddress, Rate, RateLimiter, RequestRates
 from store.bus import Bus, Taken
 from store.errors import BusUnavailable
 from tests.support.rest.api_app import Listed, ask, serving

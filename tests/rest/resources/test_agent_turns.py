@@ -14,7 +14,8 @@ from pipelines.engines.scripted.live import Fault, scripted_engines, tone_of
 from pipelines.jobs.prices import Prices
 from pipelines.jobs.usage import Usage
 from rest.http.errors import ProviderFailed
-from rest.resources import agent_turns, turn_audio
+from rest.jobs import recordings as turn_audio
+from rest.resources import agent_turns
 from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus

@@ -21,7 +21,7 @@ from pipelines.ssrf import CustomerHttp
 from rest.accounts.auth import Principal
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.uploads import Uploads
-from rest.jobs.view import JobViews
+from rest.jobs.views import JobViews
 from rest.resources.agent_turns import TurnParts
 from rest.resources.agents import READ, WRITE, AgentResource
 from rest.resources.conversations import Conversations

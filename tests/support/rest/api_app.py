@@ -12,11 +12,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Metrics
 from rest.accounts import keys
-from rest.accounts.auth import Authenticator
+from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.ephemeral import EphemeralKeys
-from rest.accounts.scopes import SCOPES
-from rest.accounts.signed_in import SignedIn
-from rest.accounts.tokens import Tokens
+from rest.accounts.keys import SCOPES
+from rest.accounts.signing import Tokens
 from rest.http.decoding import show_warnings
 from rest.http.endpoint import Authenticate, EndpointOptions, routes
 from rest.http.operation import Operation, Resource

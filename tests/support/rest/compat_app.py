@@ -18,16 +18,12 @@ from media.files.limits import MediaLimits
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from pipelines.jobs.job import Unit
 from rest.accounts.auth import Principal, bearer_token
-from rest.accounts.scopes import SCOPES
+from rest.accounts.keys import SCOPES
 from rest.compat.chat import CompatChat
-from rest.compat.cross_origin import CrossOrigin
-from rest.compat.listener import LIMITS, Listener
-from rest.compat.models import CompatModels
-from rest.compat.plain_samples import encoder
-from rest.compat.speech import CompatSpeech
-from rest.compat.spoken_answer import SpokenAnswer
-from rest.compat.transcription_form import FIELDS
-from rest.compat.transcriptions import HEARING_SECONDS, CompatTranscriptions
+from rest.compat.models import CompatModels, CrossOrigin
+from rest.compat.speech import CompatSpeech, SpokenAnswer, encoder
+from rest.compat.transcriptions import HEARING_SECONDS, LIMITS, CompatTranscriptions, Listener
+from rest.compat.transcripts import FIELDS
 from rest.compat.translations import CompatTranslations
 from rest.http.decoding import show_warnings
 from rest.http.endpoint import EndpointOptions, routes

@@ -8,11 +8,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.typedefs import Handler
 
 from rest.accounts.auth import Principal
-from rest.http.endpoint import routes
-from rest.http.envelope import REQUEST_ID, error_body
-from rest.http.errors import ApiError
+from rest.http.endpoint import REQUEST_ID, routes
+from rest.http.errors import ApiError, error_body
 from rest.jobs.jobs import READ, JobResource
-from rest.jobs.view import JobViews
+from rest.jobs.views import JobViews
 from store.database import Database
 
 Client = TestClient[web.Request, web.Application]

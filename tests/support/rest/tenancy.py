@@ -13,7 +13,7 @@ from pipelines.jobs.batch import submit_batch
 from pipelines.jobs.job import JobType, NewJob
 from pipelines.jobs.queue import JobQueue
 from rest.accounts import keys
-from rest.accounts.scopes import SCOPES
+from rest.accounts.keys import SCOPES
 from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import Agents, NewAgent

@@ -1,0 +1,134 @@
+"""Answers that are made while the client waits: bounded in time, ended when it leaves, streamed.
+
+Rules
+- Work that is done for one client only ends when that client's connection is gone.
+- What asks the engines of live calls for something takes a slot like a call.
+- A stream holds nothing back: each chunk is sent before the next one is made, and a client that
+  reads nothing for ``WRITE_SECONDS`` is cut off. A stream that breaks off is seen to: an event
+  stream ends with an ``error`` event, plain bytes end without their proper end, so that nobody
+  mistakes half an answer for the whole.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from rest.http.errors import ApiError, openai_failure
+from rest.http.operation import EVENT_STREAM
+from sessions.admission import ServerFull, Ticket
+
+from .errors import Unavailable
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.1
+"""How often it is looked whether the client is still there."""
+
+
+async def unless_gone(http: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns or raises. When the client's connection is gone before that, ``work``
+    is cancelled, and Unavailable is raised, which nobody will read."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=LOOK_SECONDS)
+            if not task.done() and is_gone(http):
+                raise Unavailable("The client left before the answer.", reason="client_gone")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def is_gone(http: web.Request) -> bool:
+    """Whether the client's connection is gone."""
+    return http.transport is None or http.transport.is_closing()
+
+
+class Slots(Protocol):
+    """Where slots are taken (sessions.host, sessions.admission)."""
+
+    def admit(self) -> Ticket: ...
+
+
+def slot(slots: Slots) -> Ticket:
+    """A slot, to be given back; raises Unavailable where every one is taken."""
+    try:
+        return slots.admit()
+    except ServerFull as full:
+        raise Unavailable(
+            full.reason,
+            openai_code="server_full",
+            reason="server_full",
+            retry_after=full.retry_after,
+        ) from full
+
+
+WRITE_SECONDS = 30.0
+
+
+class ClientGone(Exception):
+    """Nobody reads the answer any more."""
+
+
+class ClientStream:
+    """One answer. ``begin`` first; everything that writes raises ClientGone."""
+
+    def __init__(self, http: web.Request, content_type: str) -> None:
+        self._http = http
+        self._events = content_type == EVENT_STREAM
+        headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
+        self.response = web.StreamResponse(headers=headers)
+
+    async def begin(self) -> None:
+        """Send the head: from here on no refusal has a status of its own."""
+        try:
+            await self.response.prepare(self._http)
+        except ConnectionError as error:
+            raise ClientGone from error
+
+    @property
+    def begun(self) -> bool:
+        """Whether the head is sent."""
+        return self.response.prepared
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece; nothing where there is none."""
+        if not data:
+            return
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self.response.write(data)
+        except (ConnectionError, TimeoutError) as error:
+            self._abort()
+            raise ClientGone from error
+
+    async def event(self, data: Any) -> None:
+        """Send a server-sent event with ``data`` as JSON."""
+        await self.write(b"data: %s\n\n" % msgspec.json.encode(data))
+
+    async def end(self) -> None:
+        """Send the end."""
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self.response.write_eof()
+        except (ConnectionError, TimeoutError):
+            self._abort()
+
+    async def fail(self, error: ApiError) -> None:
+        """Break off, and let the client know."""
+        if not self._events:
+            self._abort()
+            return
+        with contextlib.suppress(ClientGone):
+            await self.event(openai_failure(error))
+            await self.end()
+
+    def _abort(self) -> None:
+        if self._http.transport is not None:
+            self._http.transport.abort()

@@ -1,0 +1,28 @@
+"""Seal: only the secret and the purpose that closed it open it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rest.accounts.signing import Broken, Seal
+
+
+@given(secret=st.binary(), content=st.binary())
+def test_what_was_sealed_can_be_opened_and_not_read(secret: bytes, content: bytes) -> None:
+    sealed = Seal("letters").close(secret, content)
+    assert Seal("letters").open(secret, sealed) == content
+    assert len(content) < 8 or content not in sealed
+    assert Seal("letters").close(secret, content) != sealed
+
+
+@given(st.binary(max_size=60))
+def test_what_was_never_sealed_is_refused(content: bytes) -> None:
+    with pytest.raises(Broken):
+        Seal("letters").open(b"secret", content)
+
+
+@pytest.mark.parametrize(("purpose", "secret"), [("letters", b"other"), ("parcels", b"secret")])
+def test_another_secret_or_purpose_opens_nothing(purpose: str, secret: bytes) -> None:
+    sealed = Seal("letters").close(b"secret", b"dear all")
+    with pytest.raises(Broken):
+        Seal(purpose).open(secret, sealed)

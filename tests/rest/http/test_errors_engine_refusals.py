@@ -1,0 +1,27 @@
+"""What engines raise, as answers."""
+
+import pytest
+
+from pipelines.engines.base import (
+    EngineBusy,
+    EngineError,
+    EngineFailed,
+    EngineTimeout,
+    ModelUnavailable,
+)
+from rest.http.errors import BUSY_SECONDS, engine_refusal
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "retry_after"),
+    [
+        (ModelUnavailable("none"), 404, "MODEL_UNAVAILABLE", None),
+        (EngineBusy("full"), 503, "MODEL_UNAVAILABLE", BUSY_SECONDS),
+        (EngineFailed("broken"), 502, "PROVIDER_ERROR", None),
+        (EngineTimeout("late"), 502, "PROVIDER_ERROR", None),
+    ],
+)
+def test_each(error: EngineError, status: int, code: str, retry_after: int | None) -> None:
+    told = engine_refusal(error)
+    assert (told.status, told.code, told.retry_after) == (status, code, retry_after)
+    assert told.message == str(error)
