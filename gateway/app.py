@@ -1,21 +1,22 @@
 """The composition root: builds the web application out of settings, services and engines.
 
-The stores are opened first, because what is built signs with the secrets in them. Start: what
-writes to the stores, then the engines in the background; the server answers from the first moment
-and says in /readyz what it still waits for. End, in reverse: calls, then what they write to, then
-the stores. Nothing imports this module but the command line.
+The stores are opened first, because what is built here signs with the secrets in them. Start: the
+writers to the stores, then the engines in the background; the server answers from the first moment
+and says in /readyz what it is still waiting for. End, in reverse: calls, then what they write to,
+then the stores. Only the command line imports this module.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.calls.authorization import Admittance
+from gateway.calls.authorization import Authorization
 from gateway.calls.client_credentials import IceServers
 from gateway.calls.demo import Demo
 from gateway.calls.realtime import RealtimeCalls
@@ -49,7 +50,7 @@ from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
 
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .parsers import IceServer
-from .platform import Platform, PlatformParts
+from .platform import Context, add_rest
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback
 from .stock_models import StockModels
@@ -61,14 +62,14 @@ MAX_REQUEST_BYTES = 1024 * 1024
 
 
 class OwnedEngines(LiveEngines, Protocol):
-    """The engines of this process, as their owner sees them."""
+    """The engines of this process, as the composition sees them."""
 
     async def start(self) -> None:
         """Load and warm up everything; returns when calls can be answered."""
         ...
 
     async def close(self) -> None:
-        """End every executor and child."""
+        """End every executor and child process."""
         ...
 
     def waiting_for(self) -> str | None:
@@ -88,201 +89,6 @@ class OwnedEngines(LiveEngines, Protocol):
 HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
 
 
-class Blab:
-    """The parts of one server, wired."""
-
-    def __init__(self, settings: Settings, stores: Stores, engines: OwnedEngines) -> None:
-        self._settings = settings
-        self._embedded = settings.database_url is None
-        self._engines = engines
-        self._stores = stores
-        self._database, self._bus = stores.database, stores.bus
-        self._registry = CallRegistry(self._bus)
-        self._fanout = Fanout(self._bus)
-        usage = Usage(self._database, Prices.read(settings.prices))
-        self._journal = CallJournal(self._database, self._registry.node_id, book=usage.book_turn)
-        self._admission = Admission(settings.max_calls)
-        self._metrics = Metrics()
-        self._loading: asyncio.Task[None] | None = None
-        self._tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
-        live = StockModels(engines)
-        self.host = SessionHost(
-            live,
-            self._admission,
-            self._journal,
-            self._fanout,
-            self._registry,
-            record_to=settings.record_calls,
-            on_ended=self._metrics.call_ended,
-            on_empty_answer=self._metrics.empty_answer,
-            tools=ToolRunner(self._tool_http),
-        )
-        self._metrics.watch_active(lambda: self.host.active)
-        self._ephemeral = EphemeralKeys(self._bus)
-        tokens = Tokens(stores.secrets.tokens)
-        self._authenticator = authenticator = Authenticator(
-            ApiKeys(self._database),
-            self._ephemeral,
-            users=SignedIn(tokens, Workspaces(self._database)),
-        )
-        self._platform = Platform(
-            PlatformParts(
-                settings=settings,
-                stores=stores,
-                engines=engines.jobs,
-                live=live,
-                host=self.host,
-                authenticator=authenticator,
-                tokens=tokens,
-                usage=usage,
-                tool_http=self._tool_http,
-                waiting_for=engines.waiting_for,
-            )
-        )
-        self._admittance = Admittance(
-            authenticator,
-            Agents(self._database, stores.vault),
-            settings.allowed_origins,
-            SessionChecks(live.name_faults, self._tool_http.check),
-        )
-        self._commands = RemoteCommands(
-            self._bus, self._fanout, self._registry.node_id, self.host.find, self.host.call_ids
-        )
-        self._sidebands = Sidebands(self._admittance, self._registry, self._fanout, self._commands)
-        self._calls = RealtimeCalls(
-            self._admittance,
-            self._ephemeral,
-            self.host,
-            self._metrics,
-            self._sidebands,
-            waiting_for=engines.waiting_for,
-        )
-        self._telephony = TelephonyCalls(
-            self._admittance,
-            Agents(self._database, stores.vault),
-            self._calls,
-            {"twilio": settings.twilio_auth_token},
-            settings.public_url,
-        )
-
-    def application(self, demo: Path) -> web.Application:
-        """The application with its routes; ``demo``: folder of the demo page."""
-        guard = ConnectionGuard(
-            per_address=self._settings.connections_per_address,
-            addresses=ClientAddress(self._settings.trusted_proxies),
-        )
-        middleware = Middleware(self._metrics)
-        app = web.Application(
-            middlewares=[guard.note, *middleware.all], client_max_size=MAX_REQUEST_BYTES
-        )
-        app.on_response_prepare.append(show_request_id)
-        app[CONNECTION_GUARD] = guard
-        app[HOST] = self.host
-        app[SIDEBANDS] = self._sidebands
-        health = Health(self._checks())
-        alone = self._embedded and serves_this_machine_only(self._settings)
-        local = LOCAL_WORKSPACE if alone else None
-        app.add_routes(
-            [
-                web.get("/healthz", health.live),
-                web.get("/readyz", health.ready),
-                web.get("/metrics", self._metrics.handler(self._authenticator.of_request)),
-                *self._calls.routes(),
-                *self._telephony.routes(),
-                *Demo(demo, self._ephemeral, local, self._engines.call_options).routes(),
-            ]
-        )
-        app.cleanup_ctx.extend([self._storage, self._writers, self._models])
-        self._platform.install(app)
-        app.on_shutdown.append(self._end_calls)
-        ice = ice_settings(self._settings)
-        calls = webrtc.setup(app, self._calls.start_call, self._calls.hang_up, ice)
-        setup_whip(app, calls, self._calls.carries, self._calls.hang_up, ice)
-        app.add_routes(IceServers(self._admittance, ice).routes())
-        return app
-
-    # ------------------------------------------------------------------ start and end
-
-    async def _storage(self, _app: web.Application) -> AsyncIterator[None]:
-        try:
-            if self._embedded:
-                await Workspaces(self._database).ensure_local_workspace()
-            yield
-        finally:
-            await self._stores.close()
-
-    async def _writers(self, _app: web.Application) -> AsyncIterator[None]:
-        if self._settings.record_calls is not None:
-            await asyncio.to_thread(
-                self._settings.record_calls.mkdir, mode=0o700, parents=True, exist_ok=True
-            )
-        self._registry.start()
-        self._fanout.start()
-        self._journal.start()
-        self._commands.start()
-        yield
-        await self._commands.stop()
-        await self._journal.stop()
-        await self._fanout.stop()
-        await self._registry.stop()
-
-    async def _models(self, _app: web.Application) -> AsyncIterator[None]:
-        self._loading = asyncio.create_task(self._load(), name="engines-loading")
-        yield
-        self._loading.cancel()
-        await asyncio.gather(self._loading, return_exceptions=True)
-        await self._engines.close()
-
-    async def _load(self) -> None:
-        try:
-            await self._engines.start()
-        except Exception:  # a background job's edge: told here and in /readyz
-            log.exception("the engines could not be loaded")
-            raise
-
-    async def _end_calls(self, _app: web.Application) -> None:
-        await self.host.drain(0)
-        await self._calls.close()
-        await self._tool_http.close()
-        await self._sidebands.close()
-
-    # ------------------------------------------------------------------ readiness
-
-    def _checks(self) -> dict[str, Check]:
-        checks: dict[str, Check] = {
-            "engines": _sync(self._engines_waiting),
-            "admission": _sync(self._no_slot),
-            "draining": _sync(self._draining),
-            "database": self._database_away,
-        }
-        if self._embedded:
-            checks["bus"] = self._bus_away
-        return checks
-
-    def _engines_waiting(self) -> str | None:
-        if self._loading is not None and self._loading.done() and not self._loading.cancelled():
-            error = self._loading.exception()
-            if error is not None:
-                return f"The engines could not be loaded: {error}."
-        return self._engines.waiting_for()
-
-    def _no_slot(self) -> str | None:
-        if self._admission.active >= self._admission.capacity:
-            return f"Every line is in use ({self._admission.capacity})."
-        return None
-
-    def _draining(self) -> str | None:
-        return "The server is shutting down." if self._admission.draining else None
-
-    async def _database_away(self) -> str | None:
-        await self._database.fetchval("SELECT 1")
-        return None
-
-    async def _bus_away(self) -> str | None:
-        await self._bus.ping()
-        return None
-
-
 async def build_app(
     settings: Settings,
     urls: ServiceUrls,
@@ -290,19 +96,224 @@ async def build_app(
     *,
     demo: Path = CHECKOUT / "static" / "demo",
 ) -> web.Application:
-    """The application on open stores, not started; to be started or cleaned up by the caller.
+    """The application on open stores, not started; the caller starts it or cleans it up.
 
     ``app[HOST].drain`` is what ``lifecycle.serve`` needs. Raises StoreError."""
     stores = await Stores.open(settings, urls)
     try:
-        return Blab(settings, stores, engines).application(demo)
+        return compose(settings, stores, engines, demo)
     except BaseException:
         await stores.close()
         raise
 
 
+def compose(
+    settings: Settings, stores: Stores, engines: OwnedEngines, demo: Path
+) -> web.Application:
+    """Wire one server together; ``demo``: the folder of the demo page."""
+    database, bus = stores.database, stores.bus
+    metrics, admission = Metrics(), Admission(settings.max_calls)
+    usage = Usage(database, Prices.read(settings.prices))
+    tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
+    live = StockModels(engines)
+    registry, fanout = CallRegistry(bus), Fanout(bus)
+    journal = CallJournal(database, registry.node_id, book=usage.book_turn)
+    host = SessionHost(
+        live,
+        admission,
+        journal,
+        fanout,
+        registry,
+        record_to=settings.record_calls,
+        on_ended=metrics.call_ended,
+        on_empty_answer=metrics.empty_answer,
+        tools=ToolRunner(tool_http),
+    )
+    metrics.watch_active(lambda: host.active)
+    remote = RemoteCommands(bus, fanout, registry.node_id, host.find, host.call_ids)
+    ephemeral = EphemeralKeys(bus)
+    users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
+    authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
+    agents = Agents(database, stores.vault)
+    session_checks = SessionChecks(live.name_faults, tool_http.check)
+    authorization = Authorization(authenticator, agents, settings.allowed_origins, session_checks)
+    sidebands = Sidebands(authorization, registry, fanout, remote)
+    calls = RealtimeCalls(
+        authorization, ephemeral, host, metrics, sidebands, waiting_for=engines.waiting_for
+    )
+    signatures = {"twilio": settings.twilio_auth_token}
+    telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
+    loading = EngineLoading(engines)
+    health = Health(readiness_checks(settings, stores, admission, loading))
+    local_workspace = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
+    page = Demo(demo, ephemeral, local_workspace, engines.call_options)
+
+    app = new_application(settings, metrics)
+    app[HOST], app[SIDEBANDS] = host, sidebands
+    app.add_routes(
+        [
+            web.get("/healthz", health.live),
+            web.get("/readyz", health.ready),
+            web.get("/metrics", metrics.handler(authenticator.of_request)),
+            *calls.routes(),
+            *telephony.routes(),
+            *page.routes(),
+        ]
+    )
+    writers = _writers([registry, fanout, journal, remote], settings.record_calls)
+    app.cleanup_ctx.extend([_storage(settings, stores), writers, loading.context])
+    add_rest(
+        app,
+        settings,
+        stores,
+        engines=engines.jobs,
+        live=live,
+        host=host,
+        authenticator=authenticator,
+        usage=usage,
+        tool_http=tool_http,
+        waiting_for=engines.waiting_for,
+    )
+    app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
+    add_webrtc(app, settings, calls, authorization)
+    return app
+
+
+def new_application(settings: Settings, metrics: Metrics) -> web.Application:
+    """An application without routes: every connection guarded, every request observed."""
+    guard = ConnectionGuard(
+        per_address=settings.connections_per_address,
+        addresses=ClientAddress(settings.trusted_proxies),
+    )
+    app = web.Application(
+        middlewares=[guard.note, *Middleware(metrics).all], client_max_size=MAX_REQUEST_BYTES
+    )
+    app.on_response_prepare.append(show_request_id)
+    app[CONNECTION_GUARD] = guard
+    return app
+
+
+def add_webrtc(
+    app: web.Application, settings: Settings, calls: RealtimeCalls, authorization: Authorization
+) -> None:
+    """Add the handlers of calls over WebRTC and WHIP."""
+    ice = ice_settings(settings)
+    webrtc_calls = webrtc.setup(app, calls.start_call, calls.hang_up, ice)
+    setup_whip(app, webrtc_calls, calls.carries, calls.hang_up, ice)
+    app.add_routes(IceServers(authorization, ice).routes())
+
+
+# ------------------------------------------------------------------ start and end
+
+
+async def _end_calls(
+    host: SessionHost,
+    calls: RealtimeCalls,
+    tool_http: CustomerHttp,
+    sidebands: Sidebands,
+    _app: web.Application,
+) -> None:
+    await host.drain(0)
+    await calls.close()
+    await tool_http.close()
+    await sidebands.close()
+
+
+def _storage(settings: Settings, stores: Stores) -> Context:
+    async def context(_app: web.Application) -> AsyncIterator[None]:
+        try:
+            if settings.database_url is None:
+                await Workspaces(stores.database).ensure_local_workspace()
+            yield
+        finally:
+            await stores.close()
+
+    return context
+
+
+def _writers(
+    writers: Sequence[CallRegistry | Fanout | CallJournal | RemoteCommands], record_to: Path | None
+) -> Context:
+    """``writers`` are started in their order and stopped in reverse."""
+
+    async def context(_app: web.Application) -> AsyncIterator[None]:
+        if record_to is not None:
+            await asyncio.to_thread(record_to.mkdir, mode=0o700, parents=True, exist_ok=True)
+        for writer in writers:
+            writer.start()
+        yield
+        for writer in reversed(writers):
+            await writer.stop()
+
+    return context
+
+
+class EngineLoading:
+    """Loads the engines while the application already answers."""
+
+    def __init__(self, engines: OwnedEngines) -> None:
+        self._engines = engines
+        self._task: asyncio.Task[None] | None = None
+
+    async def context(self, _app: web.Application) -> AsyncIterator[None]:
+        """For ``cleanup_ctx``: start loading; at the end, stop it and close the engines."""
+        self._task = asyncio.create_task(self._load(), name="engines-loading")
+        yield
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._engines.close()
+
+    async def waiting_for(self) -> str | None:
+        """Why the engines cannot answer calls (a sentence); None when they can."""
+        if self._task is not None and self._task.done() and not self._task.cancelled():
+            error = self._task.exception()
+            if error is not None:
+                return f"The engines could not be loaded: {error}."
+        return self._engines.waiting_for()
+
+    async def _load(self) -> None:
+        try:
+            await self._engines.start()
+        except Exception:  # the edge of a background task: reported here and in /readyz
+            log.exception("the engines could not be loaded")
+            raise
+
+
+def readiness_checks(
+    settings: Settings, stores: Stores, admission: Admission, loading: EngineLoading
+) -> dict[str, Check]:
+    """What /readyz asks: each returns None, or why no call would be answered."""
+
+    async def slots() -> str | None:
+        if admission.active >= admission.capacity:
+            return f"Every line is in use ({admission.capacity})."
+        return None
+
+    async def draining() -> str | None:
+        return "The server is shutting down." if admission.draining else None
+
+    async def database() -> str | None:
+        await stores.database.fetchval("SELECT 1")
+        return None
+
+    async def bus() -> str | None:
+        await stores.bus.ping()
+        return None
+
+    checks: dict[str, Check] = {
+        "engines": loading.waiting_for,
+        "admission": slots,
+        "draining": draining,
+        "database": database,
+    }
+    return checks | {"bus": bus} if settings.database_url is None else checks
+
+
+# ------------------------------------------------------------------ what the settings mean
+
+
 def ice_settings(settings: Settings) -> IceSettings:
-    """How WebRTC peers reach this server. Of several STUN or TURN servers the first is used."""
+    """How WebRTC peers reach this server. The first of several STUN or TURN servers is used."""
     stun = [server for server in settings.ice_servers if server.url.startswith("stun")]
     turn = [server for server in settings.ice_servers if server.url.startswith("turn")]
     advertised = settings.advertised_address
@@ -316,20 +327,18 @@ def ice_settings(settings: Settings) -> IceSettings:
 
 
 def _turn_server(server: IceServer, secret: str | None) -> TurnServer:
-    """Signed into by the secret where the server's address names nobody."""
+    """Its address names a user, or time-limited names are made from the secret."""
     if server.username is None:
         return TurnServer(server.url, secret=secret or "")
     return TurnServer(server.url, server.username, server.credential or "")
+
+
+def gives_keys_to_the_demo_page(settings: Settings) -> bool:
+    """Whether the demo page gets a key without sign-in: in embedded mode, on this machine only."""
+    return settings.database_url is None and serves_this_machine_only(settings)
 
 
 def serves_this_machine_only(settings: Settings) -> bool:
     """Whether the server listens on a loopback address and is not announced under another."""
     announced = urlsplit(settings.public_url).hostname if settings.public_url else settings.host
     return is_loopback(settings.host) and is_loopback(announced or "")
-
-
-def _sync(check: Callable[[], str | None]) -> Callable[[], Awaitable[str | None]]:
-    async def asked() -> str | None:
-        return check()
-
-    return asked

@@ -14,7 +14,7 @@ Rules
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -31,7 +31,7 @@ from sessions.agent_config import session_config
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig, SessionKind
 from sessions.engines import names_of
-from store.tenants.agents import Agent
+from store.tenants.agents import Agent, Agents
 
 CALL_SCOPES = frozenset({"agents:write", "*"})
 """An API key needs one of them to make calls."""
@@ -40,16 +40,8 @@ OBSERVER_SCOPES = CALL_SCOPES | {"agents:read"}
 _MAX_QUERY_CHARS = 256
 
 
-class AgentDirectory(Protocol):
-    """What is needed of store.tenants.agents."""
-
-    async def get(self, workspace_id: str, agent_id: str) -> Agent | None: ...
-
-    async def ensure_default_agent(self, workspace_id: str) -> Agent: ...
-
-
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class AuthorizedCall:
     """A caller who may have a call, and the call as it was asked for."""
 
     principal: Principal
@@ -58,13 +50,13 @@ class Admitted:
     offer: Offer = Offer()
 
 
-class Admittance:
+class Authorization:
     """Lets callers in."""
 
     def __init__(
         self,
         authenticator: Authenticator,
-        agents: AgentDirectory,
+        agents: Agents,
         allowed_origins: Collection[str] = (),
         checks: SessionChecks = UNCHECKED,
     ) -> None:
@@ -97,7 +89,7 @@ class Admittance:
                 )
         return principal
 
-    async def asker(
+    async def websocket_principal(
         self, request: web.Request, scopes: Collection[str] = CALL_SCOPES
     ) -> tuple[Principal, Offer]:
         """Who asks for a WebSocket, and what it offers; raises ApiError."""
@@ -109,18 +101,22 @@ class Admittance:
             raise ValidationFailed(str(error), openai_code="unknown_subprotocol") from error
         return await self.principal(request, offer.key, scopes), offer
 
-    async def caller(self, request: web.Request, session: dict[str, Any] | None = None) -> Admitted:
+    async def authorize(
+        self, request: web.Request, session: dict[str, Any] | None = None
+    ) -> AuthorizedCall:
         """Everything that a call needs to know before it begins; raises ApiError or ClientFault.
 
         ``session``: session JSON that came with the request, merged last."""
-        principal, offer = await self.asker(request)
+        principal, offer = await self.websocket_principal(request)
         agent_id = _query(request, "agent_id") or principal.agent_id
         if principal.agent_id is not None and agent_id != principal.agent_id:
             raise no_such_agent()
         agent = await self.agent(principal.workspace_id, agent_id)
         asked = {name: _query(request, name) for name in ("model", "intent")}
         given = None if session is None else Fields(session, "session", None)
-        return Admitted(principal, agent.id, self.configure(principal, agent, asked, given), offer)
+        return AuthorizedCall(
+            principal, agent.id, self.configure(principal, agent, asked, given), offer
+        )
 
     def checks(self, principal: Principal) -> SessionChecks:
         """What the messages of a caller's session must keep to."""

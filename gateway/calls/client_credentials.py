@@ -27,7 +27,7 @@ from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig
 from store.ids import new_id
 
-from .authorization import Admittance
+from .authorization import Authorization
 
 MAX_BODY_BYTES = 256 * 1024
 BODY_SECONDS = 10.0
@@ -37,8 +37,8 @@ _BETA_OWN = ("expires_after", "expires_at", "client_secret", "agent_id")
 class RealtimeKeys:
     """The handlers of ephemeral keys."""
 
-    def __init__(self, admittance: Admittance, ephemeral: EphemeralKeys) -> None:
-        self._admittance = admittance
+    def __init__(self, authorization: Authorization, ephemeral: EphemeralKeys) -> None:
+        self._authorization = authorization
         self._ephemeral = ephemeral
 
     def routes(self) -> list[web.RouteDef]:
@@ -104,7 +104,7 @@ class RealtimeKeys:
         locked: bool = False,
     ) -> tuple[SessionConfig, dict[str, Any]]:
         """The session as it will start, and the key; raises ApiError or ClientFault."""
-        principal = await self._admittance.principal(request)
+        principal = await self._authorization.principal(request)
         if principal.kind == "ephemeral":
             raise Forbidden(
                 "An ephemeral key cannot mint others: use an API key.",
@@ -112,8 +112,8 @@ class RealtimeKeys:
             )
         seconds = _lifetime(body)
         agent_id = body.text("agent_id", max_chars=64) or None
-        agent = await self._admittance.agent(principal.workspace_id, agent_id)
-        config = self._admittance.configure(principal, agent, given=given)
+        agent = await self._authorization.agent(principal.workspace_id, agent_id)
+        config = self._authorization.configure(principal, agent, given=given)
         if locked:
             agent_id = agent.id  # another agent would be another session
         grant = Grant(principal.workspace_id, agent_id, session, locked)
@@ -162,8 +162,8 @@ _ICE_SERVERS = "/v1/realtime/ice_servers"
 class IceServers:
     """The handlers of ``/v1/realtime/ice_servers``."""
 
-    def __init__(self, admittance: Admittance, ice: IceSettings) -> None:
-        self._admittance = admittance
+    def __init__(self, authorization: Authorization, ice: IceSettings) -> None:
+        self._authorization = authorization
         self._ice = ice
 
     def routes(self) -> list[web.RouteDef]:
@@ -172,7 +172,7 @@ class IceServers:
 
     async def list(self, request: web.Request) -> web.Response:
         """``{ice_servers: [{urls, username?, credential?}], expires_at}``."""
-        await self._admittance.principal(request)
+        await self._authorization.principal(request)
         now = time.time()
         servers = client_servers(self._ice, now)
         return json_response({"ice_servers": servers, "expires_at": int(now) + LIFETIME_SECONDS})

@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import hdrs, web
 
@@ -34,39 +34,16 @@ from rest.http.errors import ApiError, Unavailable, ValidationFailed
 from sessions.admission import ServerFull, Ticket
 from sessions.channel import Channel, ClientFault, Vocabulary
 from sessions.core.notices import Fault
-from sessions.host import CallRequest
+from sessions.host import CallRequest, SessionHost
 from store.ids import new_id
 
-from .authorization import Admittance, Admitted
+from .authorization import Authorization, AuthorizedCall
 from .client_credentials import RealtimeKeys
+from .sidebands import Sidebands
 
 log = logging.getLogger(__name__)
 
 _GOODBYE_SECONDS = 5.0
-
-
-class Call(Protocol):
-    """What is needed of a running call."""
-
-    def hang_up(self, reason: str) -> None: ...
-
-
-class Host(Protocol):
-    """What is needed of sessions.host.SessionHost."""
-
-    def admit(self) -> Ticket: ...
-
-    def find(self, call_id: str) -> Call | None: ...
-
-    async def run(self, request: CallRequest, channel: Channel, vocabulary: Vocabulary) -> str: ...
-
-
-class Elsewhere(Protocol):
-    """What is needed of gateway.calls.sidebands.Sidebands."""
-
-    async def join(self, request: web.Request) -> web.StreamResponse: ...
-
-    async def hang_up(self, principal: Principal, call_id: str) -> bool: ...
 
 
 class RealtimeCalls:
@@ -74,21 +51,21 @@ class RealtimeCalls:
 
     def __init__(
         self,
-        admittance: Admittance,
+        authorization: Authorization,
         ephemeral: EphemeralKeys,
-        host: Host,
+        host: SessionHost,
         metrics: Metrics,
-        elsewhere: Elsewhere,
+        sidebands: Sidebands,
         *,
         waiting_for: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """``elsewhere``: joins and ends calls of any node; ``waiting_for``: why no call can be
+        """``sidebands``: joins and ends calls of any node; ``waiting_for``: why no call can be
         answered yet, None when one can."""
-        self._admittance = admittance
-        self._keys = RealtimeKeys(admittance, ephemeral)
+        self._authorization = authorization
+        self._keys = RealtimeKeys(authorization, ephemeral)
         self._host = host
         self._metrics = metrics
-        self._elsewhere = elsewhere
+        self._sidebands = sidebands
         self._waiting_for = waiting_for
         self._callers: dict[str, Principal] = {}
         """By call id: who began each of the calls here."""
@@ -110,21 +87,21 @@ class RealtimeCalls:
                 openai_code="upgrade_required",
             )
         if "call_id" in request.query:
-            return await self._elsewhere.join(request)
+            return await self._sidebands.join(request)
         try:
-            admitted = await self._admittance.caller(request)
+            authorized = await self._authorization.authorize(request)
             ticket = self.slot()
         except (ApiError, ClientFault, ServerFull) as refusal:
             if hdrs.ORIGIN not in request.headers:
                 raise
             return await _turn_away(request, refusal)
         with ticket:
-            ws = make_socket(admitted.offer.chosen)
+            ws = make_socket(authorized.offer.chosen)
             await ws.prepare(request)
             event_ids, call_id = EventIds(), new_id("call")
-            beta = admitted.offer.beta
+            beta = authorized.offer.beta
             channel = WebSocketChannel(
-                ws, request.transport, event_ids, binary=admitted.offer.binary, beta=beta
+                ws, request.transport, event_ids, binary=authorized.offer.binary, beta=beta
             )
             async with channel:
                 vocabulary = RealtimeVocabulary(
@@ -132,26 +109,26 @@ class RealtimeCalls:
                     event_ids=event_ids,
                     rate_limits=channel.rate_limits,
                     beta=beta,
-                    checks=self._admittance.checks(admitted.principal),
+                    checks=self._authorization.checks(authorized.principal),
                 )
-                await self.carry(call_id, admitted, channel, vocabulary)
+                await self.carry(call_id, authorized, channel, vocabulary)
         return ws
 
     async def start_call(
         self, request: web.Request, channel: Channel, session: dict[str, Any] | None
     ) -> str:
         """WebRTC: let the caller in and start the call on its channel; returns the call's id."""
-        admitted = await self._admittance.caller(request, session)
+        authorized = await self._authorization.authorize(request, session)
         ticket = self.slot()
         call_id = new_id("call")
         vocabulary = RealtimeVocabulary(
             call_id,
             playout_events=True,
-            beta=admitted.offer.beta or request.path == BETA_CALLS,
-            checks=self._admittance.checks(admitted.principal),
+            beta=authorized.offer.beta or request.path == BETA_CALLS,
+            checks=self._authorization.checks(authorized.principal),
         )
         task = asyncio.create_task(
-            self._run_in_slot(ticket, call_id, admitted, channel, vocabulary), name=call_id
+            self._run_in_slot(ticket, call_id, authorized, channel, vocabulary), name=call_id
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -160,10 +137,10 @@ class RealtimeCalls:
     async def hang_up(self, request: web.Request, call_id: str) -> bool:
         """End a call of the caller's workspace, on whatever node; False where there is none of
         that id."""
-        principal = await self._admittance.principal(request)
+        principal = await self._authorization.principal(request)
         call = self._host.find(call_id)
         if call is None:
-            return await self._elsewhere.hang_up(principal, call_id)
+            return await self._sidebands.hang_up(principal, call_id)
         if not self._owns(principal, call_id):
             return False
         call.hang_up("client_hangup")
@@ -171,12 +148,12 @@ class RealtimeCalls:
 
     async def carries(self, request: web.Request, call_id: str) -> bool:
         """Whether a call of the caller's workspace is on this node."""
-        principal = await self._admittance.principal(request)
+        principal = await self._authorization.principal(request)
         return self._owns(principal, call_id)
 
     async def sip_only(self, request: web.Request) -> web.Response:
         """POST /v1/realtime/calls/{id}/accept, reject, refer: there are no SIP calls here."""
-        await self._admittance.principal(request)
+        await self._authorization.principal(request)
         verb = request.match_info["verb"]
         raise ValidationFailed(
             f"Only calls that came over SIP can be answered by '{verb}', and none do here. To end "
@@ -204,17 +181,17 @@ class RealtimeCalls:
             raise
 
     async def carry(
-        self, call_id: str, admitted: Admitted, channel: Channel, vocabulary: Vocabulary
+        self, call_id: str, authorized: AuthorizedCall, channel: Channel, vocabulary: Vocabulary
     ) -> None:
-        """Run an admitted call, in its slot, to its end."""
-        principal = admitted.principal
+        """Run an authorized call, in its slot, to its end."""
+        principal = authorized.principal
         self._callers[call_id] = principal
         log.info("call %s begins over %s", call_id, channel.name)
         request = CallRequest(
             call_id,
             principal.workspace_id,
-            admitted.agent_id,
-            admitted.config,
+            authorized.agent_id,
+            authorized.config,
             principal.ephemeral_id,
         )
         try:
@@ -236,12 +213,12 @@ class RealtimeCalls:
         self,
         ticket: Ticket,
         call_id: str,
-        admitted: Admitted,
+        authorized: AuthorizedCall,
         channel: Channel,
         vocabulary: Vocabulary,
     ) -> None:
         with ticket:
-            await self.carry(call_id, admitted, channel, vocabulary)
+            await self.carry(call_id, authorized, channel, vocabulary)
 
 
 async def _turn_away(

@@ -21,7 +21,7 @@ from sessions.fanout import Fanout
 from sessions.registry import CallRegistry
 from sessions.remote_commands import Command, RemoteCommands
 
-from .authorization import CALL_SCOPES, OBSERVER_SCOPES, Admittance
+from .authorization import CALL_SCOPES, OBSERVER_SCOPES, Authorization
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +37,12 @@ class Sidebands:
 
     def __init__(
         self,
-        admittance: Admittance,
+        authorization: Authorization,
         registry: CallRegistry,
         fanout: Fanout,
         commands: RemoteCommands,
     ) -> None:
-        self._admittance = admittance
+        self._authorization = authorization
         self._registry = registry
         self._fanout = fanout
         self._commands = commands
@@ -51,7 +51,7 @@ class Sidebands:
 
     async def join(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/realtime?call_id=…[&after=…], a WebSocket request."""
-        principal, offer = await self._admittance.asker(request, OBSERVER_SCOPES)
+        principal, offer = await self._authorization.websocket_principal(request, OBSERVER_SCOPES)
         if principal.kind == "ephemeral":
             raise Forbidden(
                 "An ephemeral key cannot join a running call: use an API key.",

@@ -42,7 +42,7 @@ from store.errors import StoreError
 from store.ids import is_id, new_id
 from store.tenants.agents import Agents
 
-from .authorization import Admittance, Admitted, no_such_agent
+from .authorization import Authorization, AuthorizedCall, no_such_agent
 from .realtime import RealtimeCalls, UpgradeRequired
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class TelephonyCalls:
 
     def __init__(
         self,
-        admittance: Admittance,
+        authorization: Authorization,
         agents: Agents,
         calls: RealtimeCalls,
         secrets: Mapping[str, str | None] | None = None,
@@ -67,7 +67,7 @@ class TelephonyCalls:
         """``secrets``: what each carrier, by its name, signs its requests with; a carrier without
         one is known by keys only. ``public_url``: what callers' addresses begin with, where a proxy
         stands in front."""
-        self._admittance = admittance
+        self._authorization = authorization
         self._agents = agents
         self._calls = calls
         self._secrets = {name: secret for name, secret in (secrets or {}).items() if secret}
@@ -95,19 +95,19 @@ class TelephonyCalls:
                 f"This address is for a media stream of {carrier.name}: connect with wss://.",
                 openai_code="upgrade_required",
             )
-        admitted = await self._by_request(request, carrier)
+        authorized = await self._by_request(request, carrier)
         with ExitStack() as held:
-            held.enter_context(self._unproven_place() if admitted is None else self._calls.slot())
+            held.enter_context(self._unproven_place() if authorized is None else self._calls.slot())
             ws = make_stream_socket(carrier.subprotocol)
             await ws.prepare(request)
             async with TelephonyChannel(ws, request.transport, carrier()) as channel:
                 try:
                     started = await channel.started()
-                    if admitted is None:
+                    if authorized is None:
                         key = key_of(started.parameters)
                         if key is None:
                             self._refuse_signature(request, carrier)
-                        admitted = await self._by_key(request, key)
+                        authorized = await self._by_key(request, key)
                         held.close()
                         held.enter_context(self._calls.slot())
                 except NeverStarted as error:
@@ -119,19 +119,23 @@ class TelephonyCalls:
                     words = refusal.message if reason == "invalid_signature" else None
                     await channel.close(reason, words)
                 else:
-                    await self._carry(_with_facts(admitted, started, channel), started, channel)
+                    await self._carry(_with_facts(authorized, started, channel), started, channel)
         return ws
 
-    async def _carry(self, admitted: Admitted, started: Started, channel: TelephonyChannel) -> None:
+    async def _carry(
+        self, authorized: AuthorizedCall, started: Started, channel: TelephonyChannel
+    ) -> None:
         call_id = new_id("call")
         log.info("call %s is %s of %s", call_id, started.call_id or "unnamed", channel.name)
-        checks = self._admittance.checks(admitted.principal)
+        checks = self._authorization.checks(authorized.principal)
         vocabulary = TelephonyVocabulary(call_id, channel.name, started, checks)
-        await self._calls.carry(call_id, admitted, channel, vocabulary)
+        await self._calls.carry(call_id, authorized, channel, vocabulary)
 
     # ------------------------------------------------------------------ who calls
 
-    async def _by_request(self, request: web.Request, carrier: type[Carrier]) -> Admitted | None:
+    async def _by_request(
+        self, request: web.Request, carrier: type[Carrier]
+    ) -> AuthorizedCall | None:
         """The call as its opening request proves it; None where it brings no proof yet."""
         key = request.match_info.get("key") or request.query.get("key")
         if key or bearer_token(request.headers.get(hdrs.AUTHORIZATION)):
@@ -142,7 +146,9 @@ class TelephonyCalls:
             if agent is None:
                 raise no_such_agent()
             principal = Principal(agent.workspace_id, "carrier")
-            return Admitted(principal, agent.id, self._admittance.configure(principal, agent))
+            return AuthorizedCall(
+                principal, agent.id, self._authorization.configure(principal, agent)
+            )
         return None
 
     def _proof(self, request: web.Request, carrier: type[Carrier]) -> Proof:
@@ -168,14 +174,14 @@ class TelephonyCalls:
             openai_code="invalid_signature",
         )
 
-    async def _by_key(self, request: web.Request, key: str | None) -> Admitted:
+    async def _by_key(self, request: web.Request, key: str | None) -> AuthorizedCall:
         """The call as a key proves it; raises ApiError."""
-        principal = await self._admittance.principal(request, key)
+        principal = await self._authorization.principal(request, key)
         agent_id = request.match_info["id"]
         if not is_id(agent_id) or principal.agent_id not in (None, agent_id):
             raise no_such_agent()
-        agent = await self._admittance.agent(principal.workspace_id, agent_id)
-        return Admitted(principal, agent.id, self._admittance.configure(principal, agent))
+        agent = await self._authorization.agent(principal.workspace_id, agent_id)
+        return AuthorizedCall(principal, agent.id, self._authorization.configure(principal, agent))
 
     @contextmanager
     def _unproven_place(self) -> Iterator[None]:
@@ -192,12 +198,14 @@ class TelephonyCalls:
             self._unproven -= 1
 
 
-def _with_facts(admitted: Admitted, started: Started, channel: TelephonyChannel) -> Admitted:
+def _with_facts(
+    authorized: AuthorizedCall, started: Started, channel: TelephonyChannel
+) -> AuthorizedCall:
     """The call with the customer's facts and the carrier's formats."""
-    config = admitted.config
+    config = authorized.config
     facts = facts_of(started.parameters)
     return replace(
-        admitted,
+        authorized,
         config=replace(
             config,
             instructions=instructions_with(config.instructions, facts),

@@ -1,9 +1,9 @@
 """``blab worker``: the process type beside ``web``.
 
-It runs jobs, fetches the weights that only jobs need, and does the housekeeping that no call does
-for itself (``gateway.housekeeping``). Engines are loaded when a job asks for them.
-The first SIGTERM lets the jobs in hand end, as long as ``BLAB_DRAIN_SECONDS`` says; the second, or
-the end of that time, gives them back to the queue.
+It runs jobs, fetches the weights that only jobs need, and does the housekeeping for calls whose
+node died (``gateway.housekeeping``). Engines are loaded when a job needs them. On the first SIGTERM
+running jobs may finish within ``BLAB_DRAIN_SECONDS``; the second signal, or the end of that time,
+returns them to the queue.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import contextlib
 import logging
 import os
 import sys
-from dataclasses import dataclass
 from functools import partial
 
 import uvloop
@@ -38,7 +37,6 @@ from pipelines.jobs.cleanup import Cleanup
 from pipelines.jobs.cleanup_schedule import CleanupSchedule
 from pipelines.jobs.job import JobKind
 from pipelines.jobs.prices import Prices, PricesError
-from pipelines.jobs.runner import FinishHook
 from pipelines.jobs.usage import Usage
 from pipelines.jobs.worker import Worker
 from pipelines.speech.job import TtsKind
@@ -58,7 +56,7 @@ logger = logging.getLogger(__name__)
 def arguments(parser: argparse.ArgumentParser) -> None:
     """``blab worker`` may run at a lower priority."""
     parser.add_argument(
-        "--nice", type=int, default=0, metavar="N", help="be so much nicer to other processes"
+        "--nice", type=int, default=0, metavar="N", help="lower the priority by N, as nice(1) does"
     )
 
 
@@ -80,8 +78,9 @@ async def _work(settings: Settings) -> None:
         engines = Engines(engine_settings(settings))
         http = CustomerHttp(allow_private=settings.webhook_private)
         database = stores.database
-        parts = WorkParts(settings, stores, engines, http, Usage(database, prices))
-        worker = Worker(database, job_kinds(parts), finish_hooks(parts))
+        kinds = job_kinds(settings, stores, engines, http)
+        hooks = [Usage(database, prices).hook, WebhookEvents(database).hook]
+        worker = Worker(database, kinds, hooks)
         housekeeping = Housekeeping(
             Calls(database), CallRegistry(stores.bus), CleanupSchedule(database)
         )
@@ -90,7 +89,7 @@ async def _work(settings: Settings) -> None:
             asyncio.create_task(fetch_job_models(settings), name="job-models"),
         ]
         try:
-            logger.info("the worker takes jobs and looks after calls of dead nodes")
+            logger.info("the worker takes jobs and closes the calls of dead nodes")
             await _drained(worker, signals, settings.drain_seconds)
         finally:
             for task in beside:
@@ -102,7 +101,7 @@ async def _work(settings: Settings) -> None:
 
 
 async def _drained(worker: Worker, signals: StopSignals, drain_seconds: float) -> None:
-    """Work until the signal, then let the jobs in hand end for so long."""
+    """Work until the signal, then let running jobs finish within ``drain_seconds``."""
     working = asyncio.create_task(worker.run(), name="worker")
     stop = asyncio.create_task(signals.stop.wait(), name="stop")
     try:
@@ -127,34 +126,19 @@ async def _drained(worker: Worker, signals: StopSignals, drain_seconds: float) -
 # ------------------------------------------------------------------ what a worker runs
 
 
-@dataclass(frozen=True, slots=True)
-class WorkParts:
-    """What jobs are built of."""
-
-    settings: Settings
-    stores: Stores
-    engines: JobEngines
-    http: CustomerHttp
-    usage: Usage
-
-
-def job_kinds(parts: WorkParts) -> list[JobKind]:
-    """Every kind; a worker registers them all."""
-    database, engines = parts.stores.database, parts.engines
-    artifacts = Artifacts(database, parts.stores.objects)
-    voices = Voices(database)
-    limits = media_limits(parts.settings)
+def job_kinds(
+    settings: Settings, stores: Stores, engines: JobEngines, webhook_http: CustomerHttp
+) -> list[JobKind]:
+    """Every kind of job; a worker registers them all."""
+    database, objects = stores.database, stores.objects
+    artifacts, voices = Artifacts(database, objects), Voices(database)
+    limits = media_limits(settings)
     return [
         TtsKind(engines, voices, artifacts, Encoder, polish),
         BatchKind(database),
         SttKind(engines, artifacts, partial(decoded, limits=limits)),
         CloneKind(database, engines, artifacts, Encoder),
         DubbingKind(engines, voices, artifacts, limits),
-        WebhookKind(database, parts.http),
-        Cleanup(database, parts.stores.objects, parts.settings.retention_days),
+        WebhookKind(database, webhook_http),
+        Cleanup(database, objects, settings.retention_days),
     ]
-
-
-def finish_hooks(parts: WorkParts) -> list[FinishHook]:
-    """What happens in the transaction that ends a job, in this order."""
-    return [parts.usage.hook, WebhookEvents(parts.stores.database).hook]

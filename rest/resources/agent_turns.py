@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -81,22 +81,6 @@ class TurnArtifacts(Protocol):
     ) -> str: ...
 
     async def delete(self, workspace_id: str, key: str) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class TurnParts:
-    """What turns are made of. ``waiting_for``: why no call can be answered yet, None when one
-    can."""
-
-    database: Database
-    conversations: Conversations
-    host: TurnHost
-    engines: LiveEngines
-    artifacts: TurnArtifacts
-    encoder: EncoderMaker
-    views: JobViews
-    cursors: Cursors
-    waiting_for: Callable[[], str | None] = lambda: None
 
 
 class TurnsQuery(Struct):
@@ -178,9 +162,30 @@ def shown_turn(turn: Turn, audio_url: str | None) -> TurnView:
 class AgentTurns:
     """Answers the two operations on an agent's turns, the agent being known."""
 
-    def __init__(self, parts: TurnParts, *, seconds: float = TURN_SECONDS) -> None:
-        self._parts = parts
-        self._turns = Turns(parts.database)
+    def __init__(
+        self,
+        *,
+        database: Database,
+        conversations: Conversations,
+        host: TurnHost,
+        engines: LiveEngines,
+        artifacts: TurnArtifacts,
+        encoder: EncoderMaker,
+        views: JobViews,
+        cursors: Cursors,
+        waiting_for: Callable[[], str | None] = lambda: None,
+        seconds: float = TURN_SECONDS,
+    ) -> None:
+        """``waiting_for``: why no call can be answered yet, None when one can."""
+        self._conversations = conversations
+        self._host = host
+        self._engines = engines
+        self._artifacts = artifacts
+        self._encoder = encoder
+        self._views = views
+        self._cursors = cursors
+        self._waiting_for = waiting_for
+        self._turns = Turns(database)
         self._seconds = seconds
 
     async def list(self, request: Request[None, TurnsQuery], agent: Agent) -> Answer:
@@ -188,18 +193,18 @@ class AgentTurns:
         query = request.query
         page: dict[str, str] = {}
         if query.cursor is not None:
-            page["before"] = self._parts.cursors.decode(query.cursor)
+            page["before"] = self._cursors.decode(query.cursor)
         turns = await self._turns.list_of_agent(
             request.workspace_id, agent.id, limit=query.limit + 1, **page
         )
         shown, more = turns[: query.limit], len(turns) > query.limit
-        views = self._parts.views
+        views = self._views
         return Answer(
             [
                 shown_turn(t, views.url(request, t.audio_key) if t.audio_key else None)
                 for t in shown
             ],
-            next_cursor=self._parts.cursors.encode(shown[-1].id) if more else None,
+            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
             has_more=more,
         )
 
@@ -211,7 +216,7 @@ class AgentTurns:
         upload = request.file
         config = self._config(agent, upload.model, upload.language)
         asked = upload.conversation_id
-        conversations = self._parts.conversations
+        conversations = self._conversations
         try:
             async with (
                 conversations.turn(request.workspace_id, agent.id, asked) as conversation,
@@ -233,14 +238,14 @@ class AgentTurns:
 
     def _config(self, agent: Agent, model: str | None, language: str | None) -> SessionConfig:
         """The agent's configuration with the turn's own wishes; raises NoSuchModel."""
-        if (waiting := self._parts.waiting_for()) is not None:
+        if (waiting := self._waiting_for()) is not None:
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
         config = replace(session_config(agent), turn_detection=RECORDED, tools=(), servers=())
         config = replace(config, model=model or config.model, language=language or config.language)
         if _TAG.fullmatch(config.language) is None:
             raise NoSuchModel("The language is none: send a tag such as 'en'.", param="language")
         given = {"model": model, "language": language}
-        for fault in self._parts.engines.name_faults(names_of(config)):
+        for fault in self._engines.name_faults(names_of(config)):
             field = fault.field if fault.field == "model" else "language"
             if given[field]:
                 raise NoSuchModel(fault.message, param=field)
@@ -262,16 +267,16 @@ class AgentTurns:
         conversation: Conversation,
     ) -> tuple[NewTurn, bytearray]:
         """The turn and the reply's audio."""
-        with slot(self._parts.host):
+        with slot(self._host):
             try:
-                model = self._parts.engines.vad_model
+                model = self._engines.vad_model
             except ModelUnavailable as error:
                 raise Unavailable(str(error), retry_after=5) from error
             speech = await asyncio.to_thread(read_speech, recording, model)
             recorded = RecordedTurn()
             channel = RecordedChannel(speech, conversation.history, recorded)
             call = CallRequest(new_id("call"), workspace_id, agent_id, config)
-            reason = await self._parts.host.run(call, channel, recorded, recorded)
+            reason = await self._host.run(call, channel, recorded, recorded)
         return _outcome(recorded, reason, conversation.next_number), channel.reply
 
     async def _keep(
@@ -283,7 +288,7 @@ class AgentTurns:
         turn: NewTurn,
         pcm: bytearray,
     ) -> Answer:
-        workspace_id, artifacts = request.workspace_id, self._parts.artifacts
+        workspace_id, artifacts = request.workspace_id, self._artifacts
         duration = milliseconds_of(len(pcm) // SAMPLE_BYTES, OUTPUT_RATE)
         result = AgentTurnResult(
             turn_id=turn.id,
@@ -295,7 +300,7 @@ class AgentTurns:
         )
         async with contextlib.AsyncExitStack() as undo:
             if pcm:
-                audio = await asyncio.to_thread(encode_reply, pcm, self._parts.encoder)
+                audio = await asyncio.to_thread(encode_reply, pcm, self._encoder)
                 key = await artifacts.take_in(
                     workspace_id,
                     "turn",
@@ -306,9 +311,9 @@ class AgentTurns:
                 )
                 undo.push_async_callback(artifacts.delete, workspace_id, key)
                 turn = replace(turn, audio_key=key)
-                result.assistant_audio_url = self._parts.views.url(request, key)
+                result.assistant_audio_url = self._views.url(request, key)
             told = msgspec.to_builtins(config)
-            await self._parts.conversations.store(workspace_id, agent_id, conversation, turn, told)
+            await self._conversations.store(workspace_id, agent_id, conversation, turn, told)
             undo.pop_all()
         return Answer(result)
 

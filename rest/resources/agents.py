@@ -12,15 +12,17 @@ from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import Cursor, LanguageTag, ModelId, Name, VoiceId
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.http.uploads import CONVERSATION
+from rest.jobs.jobs import Cursors
 from rest.jobs.views import timestamp
 from sessions.agent_tools import MOST, InvalidTools, check_tools, shown_tools
 from sessions.core.config import SessionConfig
 from sessions.engines import LiveEngines
+from store.database import Database
 from store.ids import is_id
 from store.tenants.agents import Agent, Agents, NewAgent
 from store.vault import Vault
 
-from .agent_turns import AgentTurnResult, AgentTurns, TurnParts, TurnsQuery, TurnView
+from .agent_turns import AgentTurnResult, AgentTurns, TurnsQuery, TurnView
 
 READ, WRITE = "agents:read", "agents:write"
 PATH = "/api/agents"
@@ -120,12 +122,20 @@ class AgentResource:
     """The contract's tag Agents. ``guard``: decides which URLs tools may have; ``vault``: seals
     what their headers hold."""
 
-    def __init__(self, parts: TurnParts, guard: CustomerHttp, vault: Vault | None = None) -> None:
-        self._agents = Agents(parts.database, vault)
-        self._cursors = parts.cursors
-        self._engines: LiveEngines = parts.engines
+    def __init__(
+        self,
+        database: Database,
+        turns: AgentTurns,
+        engines: LiveEngines,
+        cursors: Cursors,
+        guard: CustomerHttp,
+        vault: Vault | None = None,
+    ) -> None:
+        self._agents = Agents(database, vault)
+        self._turns = turns
+        self._engines = engines
+        self._cursors = cursors
         self._guard = guard
-        self._turns = AgentTurns(parts)
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""

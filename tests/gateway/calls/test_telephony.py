@@ -39,7 +39,7 @@ class TelephonyServer(TestServer):
     def __init__(self, public_url: str | None = None) -> None:
         super().__init__()
         self.telephony = TelephonyCalls(
-            self.calls._admittance,
+            self.calls._authorization,
             cast(Any, AllAgents(self.agents)),
             self.calls,
             {"twilio": TOKEN},
@@ -72,7 +72,7 @@ async def server() -> AsyncIterator[TelephonyServer]:
         assert running.telephony._unproven == 0
 
 
-async def admitted(server: TelephonyServer, **options: Any) -> Any:
+async def authorized(server: TelephonyServer, **options: Any) -> Any:
     """The request of a call that must get in."""
     async with server.client(**options):
         async with server.host.changed:
@@ -108,7 +108,7 @@ async def test_a_key_opens_the_call(server: TelephonyServer, by: str) -> None:
         "parameter": {"parameters": {"blab_key": key}},
         "ephemeral": {"parameters": {"blab_key": key}},
     }
-    request = await admitted(server, **ways[by])
+    request = await authorized(server, **ways[by])
     assert (request.workspace_id, request.agent_id) == (WORKSPACE, server.agent_id)
     assert request.config.instructions == ("Only tea." if by == "ephemeral" else "Sell tea.")
     assert request.config.output_format.rate == 8_000
@@ -120,7 +120,7 @@ async def test_twilios_signature_opens_the_call_in_the_agents_workspace(
     agent_id = server.new_agent("ws_other")
     path = server.path(agent_id)
     options = {"path": path, "headers": server.signature(path), "parameters": {"order": "A-17"}}
-    request = await admitted(server, **options)
+    request = await authorized(server, **options)
     assert (request.workspace_id, request.agent_id) == ("ws_other", agent_id)
     assert request.config.instructions.endswith("- order: A-17")
 
@@ -130,7 +130,7 @@ async def test_behind_a_proxy_the_public_address_is_signed() -> None:
         assert isinstance(server, TelephonyServer)
         address = f"wss://voice.example:8443{server.path()}"
         headers = {"X-Twilio-Signature": sign(TOKEN.encode(), address).decode()}
-        assert (await admitted(server, headers=headers)).agent_id == server.agent_id
+        assert (await authorized(server, headers=headers)).agent_id == server.agent_id
         code, reason = await turned_away(server, headers=server.signature())
         assert (code, reason.partition(":")[0]) == (1008, "invalid_signature")
 
@@ -143,7 +143,7 @@ async def test_a_wrong_signature_proves_nothing(server: TelephonyServer) -> None
     assert "BLAB_PUBLIC_URL" in reason
     assert await turned_away(server) == (1008, "missing_api_key")
     key = server.keys.add()
-    assert await admitted(server, headers=wrong, parameters={"blab_key": key})
+    assert await authorized(server, headers=wrong, parameters={"blab_key": key})
 
 
 async def test_a_signature_proves_twilio_only(server: TelephonyServer) -> None:
@@ -239,8 +239,8 @@ async def test_plain_http_is_told_what_is_spoken_here(server: TelephonyServer) -
 async def test_no_key_is_logged(server: TelephonyServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     key = server.keys.add()
-    await admitted(server, path=server.path(after=f"/{key}"))
-    await admitted(server, parameters={"blab_key": key})
+    await authorized(server, path=server.path(after=f"/{key}"))
+    await authorized(server, parameters={"blab_key": key})
     ours = [record for record in caplog.records if not record.name.startswith("websockets")]
     assert ours
     assert not [record for record in ours if key in record.getMessage()]

@@ -151,6 +151,6 @@ async def test_the_worker_stops_when_asked(data_dir: Path, models_dir: Path) -> 
     async with blab("serve", data_dir, models_dir) as server:
         await server.until("Listening")
         async with blab("worker", data_dir, models_dir) as worker:
-            await worker.until("looks after calls of dead nodes")
+            await worker.until("closes the calls of dead nodes")
             worker.child.send_signal(signal.SIGTERM)
             assert await asyncio.wait_for(worker.child.wait(), 60) == 0

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
-from gateway.calls.authorization import Admittance
+from gateway.calls.authorization import Authorization
 from gateway.calls.realtime import RealtimeCalls
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Metrics
@@ -256,13 +256,17 @@ class TestServer:
         self.host = EchoHost(capacity)
         self.metrics = Metrics()
         self.ephemeral = EphemeralKeys(self.bus, lambda: self.bus.now)
-        admittance = Admittance(
+        authorization = Authorization(
             Authenticator(self.keys, self.ephemeral, lambda: self.bus.now),
-            self.agents,
+            cast(Any, self.agents),
             allowed_origins,
         )
         self.calls = RealtimeCalls(
-            admittance, self.ephemeral, self.host, self.metrics, NowhereElse()
+            authorization,
+            self.ephemeral,
+            cast(Any, self.host),
+            self.metrics,
+            cast(Any, NowhereElse()),
         )
         self.guard = ConnectionGuard(0.3)
         middlewares = [self.guard.note, *Middleware(self.metrics).all]

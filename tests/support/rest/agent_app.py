@@ -22,7 +22,7 @@ from rest.accounts.auth import Principal
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.uploads import Uploads
 from rest.jobs.views import JobViews
-from rest.resources.agent_turns import TurnParts
+from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import READ, WRITE, AgentResource
 from rest.resources.conversations import Conversations
 from sessions.admission import Admission
@@ -80,18 +80,20 @@ class AgentNode:
         conversations = Conversations(
             self.database, self.bus, self.host.node_id, self.book, wait_seconds=self.wait_seconds
         )
-        parts = TurnParts(
+        engines, cursors = self.engines, PlainCursors()
+        turns = AgentTurns(
             database=self.database,
             conversations=conversations,
             host=self.host,
-            engines=self.engines,
+            engines=engines,
             artifacts=self.artifacts,
             encoder=Encoder,
             views=JobViews(Signer()),
-            cursors=PlainCursors(),
+            cursors=cursors,
             waiting_for=lambda: self.waiting,
         )
-        return AgentResource(parts, CustomerHttp(look_up=lambda _: []))
+        guard = CustomerHttp(look_up=lambda _: [])
+        return AgentResource(self.database, turns, engines, cursors, guard)
 
     @asynccontextmanager
     async def client(self, workspace_id: str) -> AsyncIterator[Client]:
