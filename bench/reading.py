@@ -27,7 +27,7 @@ from pipelines.engines.kokoro.phonemes import Phonemizer
 from pipelines.engines.speech.hibari import HibariSpeaker
 from pipelines.engines.speech.pico import PicoSpeaker
 from pipelines.engines.transcription.whisper import WhisperTranscriber
-from pipelines.speech.recital import recite
+from pipelines.speech.script import recite
 
 _DOT = r"(dot|\.)"
 ENGLISH: list[tuple[str, list[str]]] = [

@@ -29,10 +29,9 @@ from gateway.channels.wire.checks import SessionChecks
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Check, Health, Metrics
 from pipelines.engines.jobs import CallOptions, JobEngines
-from pipelines.jobs.prices import Prices
-from pipelines.jobs.usage import Usage
+from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
-from pipelines.tools.tool_runner import MOST_SECONDS, ToolRunner
+from pipelines.tool_runner import MOST_SECONDS, ToolRunner
 from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.ephemeral import EphemeralKeys
 from rest.accounts.signing import Tokens

@@ -8,7 +8,7 @@ answer nobody is declared dead. Several processes may do it at once: closing is 
 import asyncio
 import logging
 
-from pipelines.jobs.cleanup_schedule import CleanupSchedule
+from pipelines.jobs.cleanup import CleanupSchedule
 from sessions.registry import LEASE_SECONDS, CallRegistry
 from store.errors import BusUnavailable, DatabaseUnavailable
 from store.tenants.calls import Calls

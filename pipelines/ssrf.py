@@ -1,22 +1,27 @@
-"""CustomerHttp: the only way by which requests reach addresses that customers gave.
+"""CustomerHttp: the only way in which requests reach addresses that customers gave.
 
 Rules
 - Only http and https, without credentials. An IPv4 address is written as four decimal numbers:
   its other spellings (octal, hexadecimal, short, one number) are refused, whatever they mean.
-- The name is resolved here, once, at every request. If one of its addresses may not be called
-  (pipelines/public_address.py) none is. The socket is made for an address that has been looked
-  at, and before the first byte is sent the peer is looked at again.
+- The name is resolved here, once, for every request. If any of its addresses is not allowed
+  (``may_be_called``) none is. The socket is made for a checked address, and the peer is checked
+  again before the first byte is sent.
 - No redirects, no proxies from the environment, no cookies, no kept connections, nothing
-  decompressed. Of the answer to a ``post`` only the status is used; of its body at most
-  ``DRAIN_BYTES`` are read.
-- What is told of a refusal or failure shows no address that the customer did not write.
+  decompressed. Of the response to a ``post`` only the status is used; at most ``DRAIN_BYTES`` of
+  its body are read.
+- Messages about a refusal or failure show no address that the customer did not write.
+
+Which addresses are public is decided by IANA's registries of special-purpose addresses, written
+out: what ``ipaddress`` calls global differs between Python versions, and includes multicast. IPv6
+is allowed by prefix (2000::/3 is all that is assigned), so every form that carries an IPv4 address
+elsewhere (mapped, compatible, NAT64) is refused without being unpacked; those within are listed.
 """
 
 import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -25,7 +30,54 @@ from yarl import URL
 from pipelines.engines.base import EngineError
 from pipelines.engines.executor import EngineExecutor
 
-from .public_address import may_be_called
+_INSIDE: tuple[IPv4Network | IPv6Network, ...] = (
+    IPv4Network("10.0.0.0/8"),
+    IPv4Network("100.64.0.0/10"),  # carriers' NAT, and overlay networks
+    IPv4Network("127.0.0.0/8"),
+    IPv4Network("172.16.0.0/12"),
+    IPv4Network("192.168.0.0/16"),
+    IPv6Network("::1/128"),
+    IPv6Network("fc00::/7"),
+)
+"""Private and loopback: an operator may open them, all together."""
+
+_NEVER: tuple[IPv4Network | IPv6Network, ...] = (
+    IPv4Network("0.0.0.0/8"),
+    IPv4Network("169.254.0.0/16"),  # link-local: the clouds' metadata
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.0.2.0/24"),
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays
+    IPv4Network("198.18.0.0/15"),
+    IPv4Network("198.51.100.0/24"),
+    IPv4Network("203.0.113.0/24"),
+    IPv4Network("224.0.0.0/3"),  # multicast, reserved, broadcast
+    IPv6Network("2001::/23"),  # Teredo and other protocols'
+    IPv6Network("2001:db8::/32"),
+    IPv6Network("2002::/16"),  # 6to4
+    IPv6Network("3fff::/20"),
+)
+_ASSIGNED = IPv6Network("2000::/3")
+
+
+def may_be_called(address: str, *, allow_private: bool = False) -> bool:
+    """Whether ``address``, as ``ipaddress`` reads it, is public; ``allow_private``: or private or
+    loopback. Anything that is no address is not."""
+    try:
+        number = ip_address(address)
+    except ValueError:
+        return False
+    if _is_in(number, _INSIDE):
+        return allow_private
+    if isinstance(number, IPv6Address) and (number.scope_id or number not in _ASSIGNED):
+        return False
+    return not _is_in(number, _NEVER)
+
+
+def _is_in(
+    number: IPv4Address | IPv6Address, networks: tuple[IPv4Network | IPv6Network, ...]
+) -> bool:
+    return any(number in network for network in networks if network.version == number.version)
+
 
 DEADLINE_SECONDS = 20.0
 """Of a whole request, the look-up of the name included."""

@@ -33,6 +33,7 @@ from pipelines.engines.base import (
 )
 from pipelines.engines.chat.sums import informed
 from pipelines.engines.chat.thoughts import answers
+from pipelines.engines.reading.clauses import ClauseSplitter, speakable
 from sessions.core.commands import StartReply
 from sessions.core.events import (
     ClauseReady,
@@ -45,7 +46,6 @@ from sessions.core.events import (
 from sessions.core.items import Message
 from sessions.core.tools.tools import AUTO, REQUIRED, Tool
 
-from .clauses import ClauseSplitter, speakable
 from .engines import LiveEngines
 from .playout import Playout
 from .spoken_form import SpokenForm

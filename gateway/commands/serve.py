@@ -29,8 +29,8 @@ from gateway.settings import CHECKOUT, Settings, SettingsError
 from gateway.staged_engines import StagedEngines, Stop, call_models, engine_settings
 from pipelines.engines.chat.choice import LARGER, ChatChoice
 from pipelines.engines.registry import Engines
-from pipelines.jobs.cleanup_schedule import CleanupSchedule
-from pipelines.jobs.prices import PricesError
+from pipelines.jobs.cleanup import CleanupSchedule
+from pipelines.jobs.usage import PricesError
 from pipelines.weights.manifest import MODELS
 from pipelines.weights.store import ModelStore
 from sessions.registry import CallRegistry

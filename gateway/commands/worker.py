@@ -32,15 +32,12 @@ from pipelines.dubbing.job import DubbingKind
 from pipelines.engines.jobs import JobEngines
 from pipelines.engines.registry import Engines
 from pipelines.jobs.artifacts import Artifacts
-from pipelines.jobs.batch import BatchKind
-from pipelines.jobs.cleanup import Cleanup
-from pipelines.jobs.cleanup_schedule import CleanupSchedule
+from pipelines.jobs.cleanup import Cleanup, CleanupSchedule
 from pipelines.jobs.job import JobKind
-from pipelines.jobs.prices import Prices, PricesError
-from pipelines.jobs.usage import Usage
+from pipelines.jobs.queue import BatchKind
+from pipelines.jobs.usage import Prices, PricesError, Usage
 from pipelines.jobs.worker import Worker
-from pipelines.speech.job import TtsKind
-from pipelines.speech.polish import polish
+from pipelines.speech.job import TtsKind, polish
 from pipelines.ssrf import CustomerHttp
 from pipelines.transcription.job import SttKind
 from pipelines.webhooks.delivery import WebhookKind

@@ -37,9 +37,8 @@ from store.database import storable
 
 from .files import DubbingFiles
 from .hearing import Recording, hear
-from .lines import lines_of
 from .track import SpeechTrack, SpokenLine
-from .translation_check import fault
+from .translation import fault, lines_of
 
 CONCURRENCY = 1
 DEADLINE_SECONDS = 12 * 3600.0

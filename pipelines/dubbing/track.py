@@ -1,6 +1,13 @@
-"""SpeechTrack: the spoken lines of a dubbing as one file, silence between them.
+"""SpeechTrack: the spoken lines of a dubbing as one file, fitted to the time of the originals.
 
 Only one line is in memory at a time. The file is as long as what was spoken so far.
+
+Rules (``place``; pure, lengths in samples)
+- A line never begins before the original and never overlaps the next: it uses the silence after
+  the original, then it is spoken faster, by at most ``MAX_TEMPO``.
+- A line that is still too long delays the next one, by at most ``late``; a longer one has no place.
+  So no line is ever later than ``late``, or than the beginning of the next one.
+- A line shorter than the original is spoken slower, down to ``MIN_TEMPO``.
 """
 
 import asyncio
@@ -15,10 +22,42 @@ from media.formats import SAMPLE_BYTES, milliseconds_of, samples_of
 from media.stretch import stretch
 from pipelines.engines.base import Speaker
 from pipelines.engines.speech.read_aloud import trimmed
-from pipelines.speech.recital import recite
+from pipelines.speech.script import recite
 from pipelines.transcription.timed_text import TimedSegment
 
-from .fit import place
+MIN_TEMPO, MAX_TEMPO = 0.8, 1.3
+NEARLY = 0.04
+"""A line so little too short is left as it is: nobody hears the gap, everybody hears stretching."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a spoken line goes, and how fast it is spoken."""
+
+    start: int
+    tempo: float
+
+
+def place(
+    spoken: int, start: int, end: int, free: int, until: int | None, late: int = 0
+) -> Place | None:
+    """The place of ``spoken`` samples for an original from ``start`` to ``end``; None where they
+    do not fit.
+
+    ``free``: where the last line has ended; ``until``: where this one must have, None: nowhere;
+    ``late``: how far beyond that it may go."""
+    begin = max(start, free)
+    room = spoken if until is None else until - begin
+    if room <= 0:
+        return None
+    if spoken > room:
+        if spoken > (room + late) * MAX_TEMPO:
+            return None
+        return Place(begin, min(MAX_TEMPO, spoken / room))
+    own = min(end - begin, room)
+    tempo = max(MIN_TEMPO, spoken / own) if spoken < own else 1.0
+    return Place(begin, 1.0 if 1 - tempo < NEARLY else tempo)
+
 
 RATE = 48_000
 """Hz of the track and of the mix: what every codec takes."""

@@ -1,22 +1,30 @@
-"""Cleanup: what nobody needs any more is deleted, a piece at a time.
+"""Cleanup: what nobody needs any more is deleted, in batches, once a day.
 
-What goes, by age alone:
-- a day: idempotency keys; the queue's own log; objects of no job (uploads, samples, sources,
-  previews, turns' audio) that nothing refers to; bytes in the object store without a record;
-- ``RECORD_KEEP``: records of webhook deliveries and of the jobs that this server gave itself;
-- the retention, where one is set: finished jobs with all that they made.
+Deleted by age alone:
+- after a day: idempotency keys; the queue's own log; objects that belong to no job (uploads,
+  samples, sources, previews, turns' audio) and that nothing refers to; bytes in the object store
+  without a record;
+- after ``RECORD_KEEP``: records of webhook deliveries and of this server's own jobs;
+- after the retention, if one is set: finished jobs with everything they made.
 
 A workspace's cleanup job sweeps the whole installation, and sweeping twice does no harm. Records
-go before their bytes (pipelines.jobs.artifacts).
+are deleted before their bytes (``pipelines.jobs.artifacts``).
+
+Every node checks now and then how long ago the last cleanup was; the one that holds the database's
+lock submits the next. The job is the oldest workspace's, though it sweeps for all.
 """
 
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from pipelines.jobs.job import JobResult, JobRun, JobType
 from store.database import Database
 from store.objects import STAGING, ObjectStore, is_key
 from store.tenants.jobs import Job, Jobs
 from store.tenants.objects import Objects
+
+from .job import JobResult, JobRun, JobType, NewJob
+from .queue import JobQueue
 
 KEEP = timedelta(hours=24)
 RECORD_KEEP = timedelta(days=30)
@@ -115,3 +123,42 @@ class Cleanup:
             await self._store.delete(orphans)
             total += len(orphans)
         return total
+
+
+EVERY = timedelta(days=1)
+LOOK_SECONDS = 600.0
+"""A node looks no oftener, however often it is asked to."""
+_LOCK_KEY = 0x626C6163
+"""An advisory lock's; migrations have the number before it."""
+
+
+class CleanupSchedule:
+    """One of each process; ``ensure`` may be called as often as is convenient."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._queue = JobQueue(database)
+        self._clock = clock
+        self._next_look = clock()
+
+    async def ensure(self) -> bool:
+        """Submit a cleanup job where there was none for a day; whether it did. Raises StoreError.
+
+        Cheap: most calls look at the clock only."""
+        now = self._clock()
+        if now < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        async with self._database.transaction() as connection:
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _LOCK_KEY):
+                return False
+            workspace_id = await connection.fetchval(
+                "SELECT id FROM workspaces ORDER BY id LIMIT 1"
+            )
+            if workspace_id is None:
+                return False
+            last = await Jobs(connection).list(workspace_id, type=JobType.CLEANUP, limit=1)
+            if last and last[0].created_at > datetime.now(UTC) - EVERY:
+                return False
+            await self._queue.submit_in(connection, workspace_id, NewJob(JobType.CLEANUP, {}))
+            return True

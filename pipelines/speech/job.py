@@ -1,7 +1,7 @@
 """TtsKind: a text becomes an audio file, a take.
 
-The take says what was spoken, exactly: ``script`` is billed by its length. What goes on between
-the engine and the object store is a file on disk; the audio is never held whole in memory.
+The take records exactly what was spoken: ``script`` is billed by its length. Between the engine and
+the object store lies a file on disk; the audio is never held whole in memory.
 """
 
 import asyncio
@@ -14,10 +14,13 @@ from typing import Any, Protocol, cast
 import msgspec
 
 from media.formats import SAMPLE_BYTES, milliseconds_of
+from media.loudness import normalise
+from pipelines.decoding import carried_out
 from pipelines.engines.base import ChatModel, ModelUnavailable, Speaker
 from pipelines.engines.jobs import JobEngines, SpeechChoice
 from pipelines.jobs.job import ApiWarning, JobFailed, JobResult, JobRun, JobType, Unit
 
+from .delivery import Delivery, Prepared, prepare, reported
 from .order import (
     ClonedVoices,
     SpeechOrder,
@@ -27,8 +30,15 @@ from .order import (
     choose,
     unspoken_part,
 )
-from .prosody import Delivery, Prepared, prepare, reported
-from .recital import recite
+from .script import recite
+
+
+async def polish(source: Path, target: Path, rate: int) -> None:
+    """From a file of PCM16 mono at ``rate`` Hz to another, as long to the sample; is a
+    ``pipelines.speech.job.Polish``. Raises OSError; cancelling stops the work within a second of
+    audio."""
+    await carried_out(lambda: normalise(source, target, rate))
+
 
 CONCURRENCY = 2
 DEADLINE_SECONDS = 6 * 3600.0

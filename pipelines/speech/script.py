@@ -1,16 +1,22 @@
-"""SpeechScript: what an engine is given to say, in order: texts, and pauses where tags stand.
+"""A script: what an engine is given to say, in order, and its audio as one stream.
 
-An expression tag is never read out: engines here know none, so each becomes a pause as long as
-what it stands for, whether a pre-pass put it there or the text came with it. SSML is read as
-``engines.reading.script`` has it; the texts stay as they are written, engines put them into words.
+An expression tag is never read out: engines here do not know any, so each becomes a pause, whether
+the delivery put it there or the text came with it. SSML is read as ``engines.reading.text`` does;
+the texts stay as they are written, engines put them into words.
+
+``recite`` is pulled by whoever takes the audio: nothing is spoken ahead, so its memory does not
+depend on the script's length, and closing the stream stops the engine.
 """
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
 
-from pipelines.engines.reading.script import Pause, parts
-
-from .clauses import clauses
+from media.formats import SAMPLE_BYTES, samples_of
+from pipelines.engines.base import Speaker
+from pipelines.engines.reading.clauses import clauses
+from pipelines.engines.reading.text import Pause, parts
 
 TAGS = {"tr": ("breath", "sigh", "laugh", "clear"), "en": ("laugh", "sigh")}
 """Expression tags by language; the others have none."""
@@ -57,3 +63,28 @@ def _parts(script: str) -> Iterator[str]:
         place = found.end()
     if place < len(script):
         yield script[place:]
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Audio of the script; ``said`` characters of what is to be said are begun with it."""
+
+    pcm: bytes
+    said: int
+
+
+async def recite(
+    speaker: Speaker, script: str, *, voice: str = "default", speed: float, language: str
+) -> AsyncGenerator[Sound, None]:
+    """PCM16 mono at the speaker's rate; raises EngineError."""
+    said = 0
+    for step in steps(script):
+        if isinstance(step, Pause):
+            samples = samples_of(round(step.milliseconds / speed), speaker.sample_rate)
+            yield Sound(bytes(SAMPLE_BYTES * samples), said)
+            continue
+        said += len(step)
+        stream = speaker.speak(step, voice=voice, speed=speed, language=language)
+        async with contextlib.aclosing(stream):
+            async for pcm in stream:
+                yield Sound(pcm, said)

@@ -1,13 +1,24 @@
-"""What was said and when, in milliseconds from the recording's beginning: the one form in which
-transcripts are kept, exported and made into subtitles.
+"""What was said and when, in milliseconds from the start of the recording: the one form in which
+transcripts are kept, exported, dubbed and made into subtitles.
 
-Engines speak of sample positions (pipelines.engines.jobs.Segment): ``of_segment`` is the way from
-there. JSON, as the API shows it, has seconds with three decimals; ``from_json`` reads what
-``as_json`` made, confidences being rounded.
+Engines report sample positions (``pipelines.engines.jobs.Segment``): ``of_segment`` converts them.
+JSON, as the API shows it, has seconds with three decimals; ``from_json`` reads what ``as_json``
+wrote, with rounded confidences.
+
+Subtitles and dubbed lines are composed of pieces: words with their times and with what may follow
+them. In scripts without blanks between words (Chinese, Japanese) a piece is a character with the
+punctuation that may not leave it. A word wider than a line is cut. Times come from the segment's
+words if it has any, by their number or by their letters; otherwise the segment's time is shared out
+by letters. Times never decrease from piece to piece.
 """
 
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from itertools import accumulate
 from typing import Any
 
 from media.formats import HEARING_RATE, milliseconds_of
@@ -91,3 +102,162 @@ def from_json(segments: Sequence[Mapping[str, Any]]) -> list[TimedSegment]:
 
 def _ms(position: int) -> int:
     return milliseconds_of(position, HEARING_RATE)
+
+
+LINE_WIDTH = 42
+"""Columns of a line; a wide character (East Asian) takes two."""
+
+PHRASE_PAUSE_MS = 300
+SENTENCE_PAUSE_MS = 1000
+
+_SENTENCE = ".!?…。！？"
+_PHRASE = ",;:—–、，；："
+_CLOSING = "\"'”’»)]}›"
+_ABBREVIATION = re.compile(r"(?:[^\W\d_]\.)+|(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|bzw|Nr|Sra|Mme)\.")
+_STAYS = frozenset("ぁぃぅぇぉっゃゅょァィゥェォッャュョー々")
+"""Letters that do not begin a line."""
+
+
+class Break(IntEnum):
+    """What ends behind a piece."""
+
+    WORD = 0
+    PHRASE = 1
+    SENTENCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of text that is never cut. ``glued``: no blank stands before it."""
+
+    text: str
+    width: int
+    glued: bool
+    start_ms: int
+    end_ms: int
+    ends: Break
+
+
+def pieces(segments: Sequence[TimedSegment]) -> list[Piece]:
+    """All pieces of ``segments`` in the order of their beginnings."""
+    made: list[Piece] = []
+    now = 0
+    for segment in sorted(segments, key=lambda one: one.start_ms):
+        texts = [
+            (text, place > 0)
+            for token in segment.text.split()
+            for place, text in enumerate(_parts(token))
+        ]
+        times = _times(segment, [text for text, _ in texts])
+        for (text, glued), (start, end) in zip(texts, times, strict=True):
+            start = max(now, start)
+            now = max(start, end)
+            made.append(Piece(text, width_of(text), glued, start, now, _ending(text)))
+        if texts:
+            made[-1] = _raised(made[-1], Break.PHRASE)
+    for place in range(len(made) - 1):
+        pause = made[place + 1].start_ms - made[place].end_ms
+        if pause >= SENTENCE_PAUSE_MS:
+            made[place] = _raised(made[place], Break.SENTENCE)
+        elif pause >= PHRASE_PAUSE_MS:
+            made[place] = _raised(made[place], Break.PHRASE)
+    return made
+
+
+def width_of(text: str) -> int:
+    """Columns that ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+        if not unicodedata.combining(char)
+    )
+
+
+def _raised(piece: Piece, ends: Break) -> Piece:
+    ends = max(ends, piece.ends)
+    return Piece(piece.text, piece.width, piece.glued, piece.start_ms, piece.end_ms, ends)
+
+
+def _ending(text: str) -> Break:
+    bare = text.rstrip(_CLOSING)
+    if not bare:
+        return Break.WORD
+    if bare[-1] in _SENTENCE:
+        return Break.WORD if _ABBREVIATION.fullmatch(bare) else Break.SENTENCE
+    return Break.PHRASE if bare[-1] in _PHRASE else Break.WORD
+
+
+# ------------------------------------------------------------------------------ cutting
+
+
+def _parts(token: str) -> Iterator[str]:
+    """The token, or what a line may be broken into within it."""
+    unspaced = not token.isascii() and any(map(_unspaced, token))
+    part = ""
+    for char in token:
+        joins = not unspaced or _joined(part, char)
+        if part and (not joins or width_of(part + char) > LINE_WIDTH):
+            yield part
+            part = ""
+        part += char
+    yield part
+
+
+def _unspaced(char: str) -> bool:
+    """Whether the character is of a script that has no blanks between words."""
+    return "\u2e80" <= char <= "\u9fff" or "\uff00" <= char <= "\uff9f" or char >= "\U00020000"
+
+
+def _joined(part: str, char: str) -> bool:
+    """Whether ``char`` may not begin a line behind ``part``."""
+    if not part or char in _STAYS or unicodedata.combining(char):
+        return True
+    if unicodedata.category(char) in ("Pe", "Pf", "Po"):
+        return True
+    if unicodedata.category(part[-1]) in ("Ps", "Pi"):
+        return True
+    return not _unspaced(char) and not _unspaced(part[-1])
+
+
+# ------------------------------------------------------------------------------ times
+
+
+def _times(segment: TimedSegment, texts: Sequence[str]) -> list[tuple[int, int]]:
+    words = [word for word in segment.words if _letters(word.text)]
+    if len(words) == len(texts):
+        times = [(word.start_ms, word.end_ms) for word in words]
+    else:
+        whole = TimedWord("".join(texts), segment.start_ms, segment.end_ms)
+        times = _by_letters(words or [whole], texts)
+    low, high = segment.start_ms, segment.end_ms
+    return [(min(max(start, low), high), min(max(end, low), high)) for start, end in times]
+
+
+def _by_letters(words: Sequence[TimedWord], texts: Sequence[str]) -> list[tuple[int, int]]:
+    """When each text is said, where the words are said in the same time, letter by letter."""
+    bounds = [0, *accumulate(_letters(word.text) for word in words)]
+    ends = list(accumulate(map(_letters, texts)))
+    if not ends or not ends[-1] or not bounds[-1]:
+        return [(words[0].start_ms, words[-1].end_ms)] * len(texts)
+    scale = bounds[-1] / ends[-1]
+    last = len(words) - 1
+
+    def moment(letter: float, place: int) -> int:
+        word = words[place]
+        share = (letter - bounds[place]) / (bounds[place + 1] - bounds[place])
+        return round(word.start_ms + share * (word.end_ms - word.start_ms))
+
+    times = []
+    for first, behind in zip([0, *ends], ends, strict=False):
+        start, end = first * scale, behind * scale
+        begun = moment(start, min(last, bisect_right(bounds, start) - 1))
+        ended = moment(end, min(last, max(0, bisect_left(bounds, end) - 1)))
+        times.append((min(begun, ended), ended))
+    return times
+
+
+def _letters(text: str) -> int:
+    """Letters and digits: punctuation takes no time, and not every engine writes it."""
+    return sum(map(str.isalnum, text))

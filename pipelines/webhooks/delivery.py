@@ -1,19 +1,24 @@
-"""WebhookKind: one event is told to one webhook, until the webhook has taken it.
+"""WebhookKind: one event is delivered to one webhook, by the Standard Webhooks specification.
 
-Each run is one attempt; between attempts the job waits in the queue, by the schedule of the
-Standard Webhooks specification. What has been tried stands in the deliveries, so a run that is
-begun too early or twice neither sends out of turn nor forgets: only the attempt whose worker died
-before it was written is sent twice, with the same id.
+Each run is one attempt; between attempts the job waits in the queue, by the specification's
+schedule. Attempts are recorded in the deliveries, so a run that starts too early or twice neither
+sends out of turn nor forgets one. Only an attempt whose worker died before recording it is sent
+twice, with the same id.
 
-Of the attempts that a worker makes at once no workspace has more than its share: endpoints that do
-not answer hold up their owner's events and nobody else's.
+No workspace gets more than its share of the attempts that a worker makes at once: endpoints that do
+not answer delay their owner's events and nobody else's.
 
-An answer of 2xx takes the event; 410 switches the webhook off; all others, redirects too, are
-tried again. A job that was given up and is retried by hand begins the schedule anew.
+A response of 2xx accepts the event; 410 disables the webhook; all others, including redirects, are
+retried. A job that was given up and is retried by hand starts the schedule anew. Requests are
+signed by version ``v1`` of the specification.
 """
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import random
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +33,29 @@ from store.database import Database
 from store.tenants.deliveries import Deliveries, Delivery, NewDelivery
 from store.tenants.webhooks import Webhook, Webhooks
 
-from . import signature as webhook_signature
+PREFIX = "whsec_"
+SECRET_BYTES = 32
+"""The specification asks for 24 to 64."""
+
+
+def new_secret() -> str:
+    """A new secret in the form in which its owner keeps it."""
+    return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+def signature_headers(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The three headers by which the receiver knows who sent ``body``.
+
+    ``message_id`` is the same in every attempt; ``timestamp`` is the attempt's, in Unix seconds."""
+    key = base64.b64decode(secret.removeprefix(PREFIX))
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{signature}",
+    }
+
 
 CONCURRENCY = 20
 SHARE = 5
@@ -135,7 +162,7 @@ class WebhookKind:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "Blab-Webhooks/1.0",
-            **webhook_signature.headers(webhook.secret, order.event_id, began, body),
+            **signature_headers(webhook.secret, order.event_id, began, body),
         }
         status: int | None = None
         try:

@@ -30,8 +30,7 @@ from pipelines.jobs.job import Unit
 from pipelines.jobs.usage import SPOKEN_TOKEN_MS, audio_tokens
 from pipelines.speech.job import CONTENT_TYPES, AudioEncoder, EncoderMaker
 from pipelines.speech.order import DEFAULT_VOICE, SpeechOrder, unspoken_part
-from pipelines.speech.recital import Sound, recite
-from pipelines.speech.script import says_something
+from pipelines.speech.script import Sound, recite, says_something
 from rest.http.decoding import warn
 from rest.http.errors import ProviderFailed, ValidationFailed, engine_refusal
 from rest.http.fields import ModelId, VoiceId

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from pipelines.dubbing.job import no_translator
-from pipelines.dubbing.lines import lines_of
+from pipelines.dubbing.translation import lines_of
 from pipelines.engines.base import EngineError, ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.jobs.job import Unit

@@ -6,9 +6,8 @@ from typing import Any, Protocol
 import msgspec
 from msgspec import Struct
 
-from pipelines.jobs.batch import REFUSED, submit_batch, tally
 from pipelines.jobs.job import ApiWarning, JobType
-from pipelines.jobs.queue import JobQueue
+from pipelines.jobs.queue import REFUSED, JobQueue, submit_batch, tally
 from pipelines.speech.order import EXPRESSIVE, STABLE
 from rest.http.body_checks import unknown_in
 from rest.http.decoding import part, refusal, warn

@@ -25,7 +25,7 @@ from pipelines.jobs.job import ApiWarning, JobType, NewJob, Unit
 from pipelines.jobs.queue import JobQueue
 from pipelines.speech.job import AudioEncoder, EncoderMaker
 from pipelines.speech.order import SpeechOrder, unspoken_part
-from pipelines.speech.recital import Sound, recite
+from pipelines.speech.script import Sound, recite
 from rest.http.decoding import WARNINGS, warn
 from rest.http.errors import NotFound, ProviderFailed, engine_refusal
 from rest.http.operation import EVENT_STREAM, Answer, AnyOperation, AnyRequest, Operation, Request

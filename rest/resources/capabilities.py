@@ -14,8 +14,8 @@ from media.files.limits import DEFAULT_LIMITS
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.engines.status import EngineStatus, Role
+from pipelines.speech.delivery import MAX_CHARACTERS as MAX_PREPARED
 from pipelines.speech.order import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
-from pipelines.speech.prosody import MAX_CHARACTERS as MAX_PREPARED
 from pipelines.speech.script import TAGS
 from pipelines.transcription.subtitles import FORMATS as EXPORTS
 from rest.http.fields import AUDIO_FORMATS, MAX_TEXT

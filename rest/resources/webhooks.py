@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Protocol
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipelines.ssrf import MAX_URL, UrlRefused
-from pipelines.webhooks.signature import new_secret
+from pipelines.webhooks.delivery import new_secret
 from rest.http.errors import NotFound, ValidationFailed, WrongState
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.jobs.views import timestamp

@@ -10,8 +10,7 @@ import pytest
 
 from media.files.decode import decode
 from media.files.encode import Encoder
-from pipelines.clone import CloneKind, provider_voice_id
-from pipelines.clone_previews import PREVIEWS, preview_text
+from pipelines.clone import PREVIEWS, CloneKind, preview_text, provider_voice_id
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.scripted.jobs import ScriptedJobEngines, scripted_job_engines
 from pipelines.engines.scripted.live import Fault

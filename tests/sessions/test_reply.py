@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from pipelines.engines.base import ChatMessage, EngineFailed, EngineTimeout
+from pipelines.engines.reading.clauses import ClauseSplitter
 from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines, tone_of
-from sessions.clauses import ClauseSplitter
 from sessions.core.commands import StartReply
 from sessions.core.config import SessionConfig
 from sessions.core.events import (

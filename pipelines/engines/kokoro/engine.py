@@ -24,6 +24,7 @@ import onnxruntime
 
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.executor import EngineExecutor
+from pipelines.engines.reading.clauses import clauses
 from pipelines.engines.speech.read_aloud import (
     Manner,
     gain_of,
@@ -34,7 +35,6 @@ from pipelines.engines.speech.read_aloud import (
     speakable,
     trimmed,
 )
-from pipelines.speech.clauses import clauses
 
 from .phonemes import ENGLISH, Phonemizer, base_language
 from .voices import ENGINE, VOICES, Emotions, Floats, Style, Styles, default_voice

@@ -1,5 +1,5 @@
 """Reading a text aloud: what is written (``€1.150,00``, ``jane@example.com``, ``<break/>``) as what
 is said, for every embedded voice.
 
-``script.read`` is the way in. Pure, and linear in the text's length whatever it holds.
+``text.read`` is the way in. Pure, and linear in the text's length whatever it contains.
 """

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from media.formats import SAMPLE_BYTES, samples_of
 from media.level import levelled
 from media.stretch import MAX_TEMPO, MIN_TEMPO, stretch
-from pipelines.engines.reading.script import Pause, read
+from pipelines.engines.reading.text import Pause, read
 
 FRAME_MS = 5
 FLOOR = 80.0

@@ -8,8 +8,7 @@ from contextlib import aclosing
 
 from pipelines.engines.base import ChatMessage, ChatModel, EngineFailed, ModelUnavailable
 from pipelines.engines.chat.thoughts import answers
-
-from .sentences import sentences
+from pipelines.engines.reading.clauses import sentences
 
 LANGUAGES = dict(
     pair.split(":")

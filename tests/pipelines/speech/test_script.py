@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.speech.clauses import MAXIMUM_CHARACTERS, clauses
+from pipelines.engines.reading.clauses import MAXIMUM_CHARACTERS, clauses
 from pipelines.speech.script import Pause, steps
 
 

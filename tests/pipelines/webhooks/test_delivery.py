@@ -15,9 +15,8 @@ from pipelines.jobs.job import (
     TryAgain,
     Unit,
 )
-from pipelines.jobs.prices import Prices
 from pipelines.jobs.queue import JobQueue
-from pipelines.jobs.usage import Usage
+from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
 from pipelines.webhooks.delivery import (
     BUSY_SECONDS,

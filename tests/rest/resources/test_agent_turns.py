@@ -11,8 +11,7 @@ import pytest
 
 from pipelines.engines.base import ChatMessage, EngineBusy, EngineFailed
 from pipelines.engines.scripted.live import Fault, scripted_engines, tone_of
-from pipelines.jobs.prices import Prices
-from pipelines.jobs.usage import Usage
+from pipelines.jobs.usage import Prices, Usage
 from rest.http.errors import ProviderFailed
 from rest.jobs import recordings as turn_audio
 from rest.resources import agent_turns

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines.jobs.job import Unit
-from pipelines.jobs.prices import Price, Prices
-from pipelines.jobs.usage import Usage
+from pipelines.jobs.usage import Price, Prices, Usage
 from rest.resources.usage import READ, UsageResource
 from store.database import Database
 from tests.support.pipelines.job_support import new_workspace

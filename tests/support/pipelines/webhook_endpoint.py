@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook as Verifier
 
 from pipelines.ssrf import CustomerHttp
-from pipelines.webhooks import signature as webhook_signature
+from pipelines.webhooks.delivery import new_secret
 from store.database import Database
 from store.tenants.webhooks import Webhook, Webhooks
 
@@ -19,7 +19,7 @@ from store.tenants.webhooks import Webhook, Webhooks
 class Endpoint:
     """Answers with ``statuses`` in their order, then with 204."""
 
-    secret: str = field(default_factory=webhook_signature.new_secret)
+    secret: str = field(default_factory=new_secret)
     statuses: list[int] = field(default_factory=list)
     received: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)

@@ -9,9 +9,8 @@ from typing import Any
 from aiohttp import FormData, web
 
 from gateway.calls.telephony import CARRIERS
-from pipelines.jobs.batch import submit_batch
 from pipelines.jobs.job import JobType, NewJob
-from pipelines.jobs.queue import JobQueue
+from pipelines.jobs.queue import JobQueue, submit_batch
 from rest.accounts import keys
 from rest.accounts.keys import SCOPES
 from store.database import Database

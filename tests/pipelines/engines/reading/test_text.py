@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.engines.reading.script import Pause, parts, read
-from pipelines.engines.reading.text import LANGUAGES, in_words, unspoken
+from pipelines.engines.reading.text import LANGUAGES, Pause, in_words, parts, read, unspoken
 from pipelines.speech.script import says_something, steps
 
 ENGLISH = [

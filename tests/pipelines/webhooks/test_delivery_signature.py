@@ -6,13 +6,13 @@ import time
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from pipelines.webhooks import signature as webhook_signature
+from pipelines.webhooks.delivery import new_secret, signature_headers
 
 
 def test_the_official_library_accepts_them() -> None:
-    secret = webhook_signature.new_secret()
+    secret = new_secret()
     body = '{"type":"tts.completed","text":"grüße"}'.encode()
-    made = webhook_signature.headers(secret, "evt_1", int(time.time()), body)
+    made = signature_headers(secret, "evt_1", int(time.time()), body)
     assert Webhook(secret).verify(body, made)["type"] == "tts.completed"
     for changed in (body + b" ", body.replace(b"tts", b"stt")):
         with pytest.raises(WebhookVerificationError):
@@ -21,11 +21,11 @@ def test_the_official_library_accepts_them() -> None:
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(body, made | {name: made[name] + "1"})
     with pytest.raises(WebhookVerificationError):
-        Webhook(webhook_signature.new_secret()).verify(body, made)
+        Webhook(new_secret()).verify(body, made)
 
 
 def test_secrets_are_as_the_specification_asks() -> None:
-    secret = webhook_signature.new_secret()
+    secret = new_secret()
     assert secret.startswith("whsec_")
     assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
-    assert webhook_signature.new_secret() != secret
+    assert new_secret() != secret

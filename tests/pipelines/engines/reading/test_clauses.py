@@ -1,10 +1,10 @@
-"""The clause splitter: what is spoken first, what stays whole, nothing lost."""
+"""Cutting text: clauses of token streams and whole texts, sentences for translators."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.clauses import ClauseSplitter, speakable
+from pipelines.engines.reading.clauses import LONGEST_SENTENCE, ClauseSplitter, sentences, speakable
 
 
 def split(text: str, width: int = 3) -> list[str]:
@@ -76,3 +76,29 @@ def test_nothing_is_lost_and_little_is_held(text: str, width: int) -> None:
 )
 def test_markup_is_not_spoken(clause: str, speech: str) -> None:
     assert speakable(clause) == speech
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" \n ", []),
+        ("One. Two!  Three?", ["One.", "Two!", "Three?"]),
+        ("no end", ["no end"]),
+        ('"Go." She went.', ['"Go."', "She went."]),
+        ("Mr. Smith paid 3.50 to J. Doe. Fine.", ["Mr. Smith paid 3.50 to J. Doe.", "Fine."]),
+        ("a line\nanother line", ["a line", "another line"]),
+        ("今日は。元気？はい", ["今日は。", "元気？", "はい"]),
+        ("Das ist z.B. gut. Ja…  Nein", ["Das ist z.B. gut.", "Ja…", "Nein"]),
+    ],
+)  # fmt: skip
+def test_a_text_is_cut_at_the_ends_of_its_sentences(text: str, expected: list[str]) -> None:
+    assert sentences(text) == expected
+
+
+def test_no_sentence_is_too_long() -> None:
+    words = " ".join(f"word{n}" for n in range(300))
+    pieces = sentences(words)
+    assert " ".join(pieces) == words
+    assert max(map(len, pieces)) <= LONGEST_SENTENCE
+    assert "".join(sentences("x" * 1000)) == "x" * 1000

@@ -1,15 +1,51 @@
-"""Whether a translation can be one: what is wrong with it, as far as that shows without
-understanding it. Pure.
+"""The lines of a dubbing, and whether the translation of one can be right. Pure.
 
-Chat models answer a question instead of translating it, add what was not said, or stop in the
-middle; translators leave sentences as they are. Each check is one that a good translation passes.
+A line is translated and spoken as a unit: a sentence with its time. It ends with a sentence or a
+pause; one that goes on for too long ends with a phrase, at worst between words.
+
+Chat models answer a question instead of translating it, add what was not said, or stop midway;
+translators leave sentences untranslated. ``fault`` finds what shows without understanding the text;
+each check is one that a good translation passes.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 
 from pipelines.speech.language import OTHER_SCRIPTS, likelier
+from pipelines.transcription.timed_text import Break, Piece, TimedSegment, pieces
+
+LONG_MS, LONG_CHARACTERS = 8_000, 200
+"""From here on a line may end with a phrase."""
+MOST_MS, MOST_CHARACTERS = 16_000, 400
+
+
+def lines_of(segments: Sequence[TimedSegment]) -> Iterator[TimedSegment]:
+    """The lines in order, none empty, none overlapping; without the times of their words."""
+    row: list[Piece] = []
+    for piece in pieces(segments):
+        row.append(piece)
+        if _ends(row):
+            yield _line(row)
+            row = []
+    if row:
+        yield _line(row)
+
+
+def _ends(row: Sequence[Piece]) -> bool:
+    length = row[-1].end_ms - row[0].start_ms
+    characters = sum(len(piece.text) + 1 for piece in row)
+    if length >= MOST_MS or characters >= MOST_CHARACTERS:
+        return True
+    if length >= LONG_MS or characters >= LONG_CHARACTERS:
+        return row[-1].ends is not Break.WORD
+    return row[-1].ends is Break.SENTENCE
+
+
+def _line(row: Sequence[Piece]) -> TimedSegment:
+    text = "".join(piece.text if piece.glued else f" {piece.text}" for piece in row).strip()
+    return TimedSegment(row[0].start_ms, row[-1].end_ms, text)
+
 
 SURELY_LETTERS = 20
 """A shorter text says too little about its language."""

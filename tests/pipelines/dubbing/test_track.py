@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.dubbing.fit import MAX_TEMPO, MIN_TEMPO, Place, place
+from pipelines.dubbing.track import MAX_TEMPO, MIN_TEMPO, Place, place
 
 
 def test_what_fits_stays_as_it_is() -> None:

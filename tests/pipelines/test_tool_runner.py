@@ -8,8 +8,7 @@ from aiohttp.test_utils import TestServer
 
 from pipelines.engines.base import EngineFailed
 from pipelines.ssrf import CustomerHttp
-from pipelines.tools.guarded_transport import MAX_BYTES
-from pipelines.tools.tool_runner import ToolRunner
+from pipelines.tool_runner import MAX_BYTES, ToolRunner
 from tests.support.gateway.tool_hosts import http_tool, mcp_server
 
 

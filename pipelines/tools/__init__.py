@@ -1,1 +1,0 @@
-"""Tools that the server carries out for a call: HTTP requests, and tools of MCP servers."""
