@@ -8,6 +8,7 @@ What was sealed under another key is not opened: it counts as absent, and the lo
 """
 
 import base64
+import contextlib
 import hashlib
 import json
 import logging
@@ -47,10 +48,8 @@ class Vault:
                     out.write(secrets.token_bytes(KEY_BYTES))
                     out.flush()
                     os.fsync(out.fileno())
-                try:
-                    os.link(made, file)  # never over one that another has made meanwhile
-                except FileExistsError:
-                    pass
+                with contextlib.suppress(FileExistsError):  # another start has made one meanwhile
+                    os.link(made, file)
             finally:
                 made.unlink()
         return cls(file.read_bytes())

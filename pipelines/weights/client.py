@@ -58,7 +58,7 @@ def _run(
     expires = time.monotonic() + DEADLINE
     with log.open("wb") as output:
         client = subprocess.Popen(
-            ["env", f"TMPDIR={folder}", *command],
+            ["/usr/bin/env", f"TMPDIR={folder}", *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

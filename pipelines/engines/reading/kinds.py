@@ -306,7 +306,7 @@ class Reader:
         return f"{whole} {self._signs['&']} {named}" if whole else named
 
     def span(self, text: str) -> str:
-        """``10–15``: from one to the other where it rises."""
+        """A range with an en dash, such as 10 to 15; only a rising one is read with "to"."""
         first, second = re.findall(r"\d+", text)
         to = {"point": "to", "Komma": "bis", "virgule": "à"}.get(self._words.point, "a")
         percent = f" {self._signs['%']}" if text.endswith("%") else ""

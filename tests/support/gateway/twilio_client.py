@@ -9,6 +9,7 @@ Times are the loop's clock, in seconds.
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -106,10 +107,8 @@ class TwilioClient:
         if self._line is not None:
             self._line.cancel()
             await asyncio.gather(self._line, return_exceptions=True)
-        try:
+        with contextlib.suppress(ConnectionClosed):
             await self.tell("stop", {"accountSid": "AC0", "callSid": "CA0"})
-        except ConnectionClosed:
-            pass
         await self.connection.close()
         await asyncio.wait_for(self._reader, 5)
 
