@@ -19,9 +19,8 @@ from typing import Annotated, Any
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rest.http.errors import RegistrationClosed, Unauthenticated, ValidationFailed, WrongState
-from rest.http.fields import Name
+from rest.http.fields import Name, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
-from rest.jobs.views import timestamp
 from store.database import Database
 from store.errors import StoreError
 from store.tenants.api_keys import ApiKeys

@@ -12,9 +12,8 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rest.http.errors import Forbidden, NotFound, ValidationFailed, WrongState
-from rest.http.fields import Name, parse_moment
+from rest.http.fields import Name, parse_moment, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
-from rest.jobs.views import timestamp
 from store.database import Database
 from store.ids import is_id
 from store.tenants.api_keys import ApiKey, ApiKeys, NewApiKey

@@ -18,14 +18,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from aiohttp import hdrs, web
 
 from rest.http.errors import Forbidden, Unauthenticated
 from store.errors import StoreError
-from store.tenants.api_keys import ApiKey
-from store.tenants.workspaces import Membership
+from store.tenants.api_keys import ApiKey, ApiKeys
+from store.tenants.workspaces import Membership, Workspaces
 
 from . import keys
 from .ephemeral import PREFIX as EPHEMERAL_PREFIX
@@ -58,30 +58,16 @@ class Principal:
     ephemeral_id: str | None = None
 
 
-class KeyDirectory(Protocol):
-    """What is needed of store.tenants.api_keys."""
-
-    async def find_by_digest(self, digest: bytes) -> ApiKey | None: ...
-
-    async def touch(self, workspace_id: str, key_id: str) -> None: ...
-
-
-class Users(Protocol):
-    """Turns users' tokens into principals (rest.accounts.auth)."""
-
-    async def principal(self, token: str, workspace_id: str | None) -> Principal: ...
-
-
 class Authenticator:
     """Turns what a request brings into a Principal. Without ``users`` only keys are known."""
 
     def __init__(
         self,
-        api_keys: KeyDirectory,
+        api_keys: ApiKeys,
         ephemeral: EphemeralKeys,
         clock: Callable[[], float] = time.monotonic,
         *,
-        users: Users | None = None,
+        users: "SignedIn | None" = None,
     ) -> None:
         self._api_keys = api_keys
         self._ephemeral = ephemeral
@@ -200,23 +186,17 @@ MEMBERSHIP_SECONDS = 10.0
 CACHE_USERS = 1024
 
 
-class MembershipDirectory(Protocol):
-    """What is needed of store.tenants.workspaces."""
-
-    async def memberships(self, user_id: str) -> list[Membership]: ...
-
-
 class SignedIn:
     """The users who signed in."""
 
     def __init__(
         self,
         tokens: Tokens,
-        directory: MembershipDirectory,
+        workspaces: Workspaces,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tokens = tokens
-        self._directory = directory
+        self._workspaces = workspaces
         self._clock = clock
         self._cache: OrderedDict[str, tuple[float, Sequence[Membership]]] = OrderedDict()
 
@@ -240,7 +220,7 @@ class SignedIn:
         known = self._cache.get(user_id)
         if known is not None and known[0] > now:
             return known[1]
-        found = await self._directory.memberships(user_id)
+        found = await self._workspaces.memberships(user_id)
         self._cache[user_id] = (now + MEMBERSHIP_SECONDS, found)
         self._cache.move_to_end(user_id)
         while len(self._cache) > CACHE_USERS:

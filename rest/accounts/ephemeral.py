@@ -11,9 +11,11 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
+
+from store.bus import Bus
 
 from .signing import Broken, Seal
 
@@ -24,14 +26,6 @@ MIN_SECONDS, MAX_SECONDS, DEFAULT_SECONDS = 10, 7200, 600
 _RANDOM_BYTES = 24
 _MAX_CHARS = 128
 _SEAL = Seal("blab ephemeral grant")
-
-
-class ExpiringValues(Protocol):
-    """What is needed of the bus."""
-
-    async def put(self, key: str, value: bytes, ttl: float) -> None: ...
-
-    async def get(self, key: str) -> bytes | None: ...
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -58,7 +52,7 @@ class MintedKey(msgspec.Struct, frozen=True):
 class EphemeralKeys:
     """Mints and finds ephemeral keys."""
 
-    def __init__(self, bus: ExpiringValues, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bus: Bus, clock: Callable[[], float] = time.time) -> None:
         self._bus = bus
         self._clock = clock
 

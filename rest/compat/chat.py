@@ -13,14 +13,13 @@ from pipelines.jobs.job import Unit
 from pipelines.jobs.usage import AGENT
 from rest.http.errors import ApiError, engine_refusal
 from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
-from rest.http.waiting import ClientGone, ClientStream, Slots, slot, unless_gone
+from rest.http.waiting import ClientGone, ClientStream, Slots, in_time, slot, unless_gone
 from rest.jobs.tts import Book
 
 from .chat_reply import ChatReply, ChatView
 from .chat_request import ChatCreate, format_of, history, offer_of, refuse_unknown
 from .model_names import ModelNames
 from .models import TAG, json_answer
-from .transcriptions import in_time
 
 WRITE = "agents:write"
 CHAT_SECONDS = 300.0

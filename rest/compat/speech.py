@@ -10,34 +10,28 @@ Rules
 - What was spoken is billed once, at the end, whoever ended it.
 """
 
-import asyncio
 import base64
-import contextlib
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from media.files.encode import Encoder
-from media.formats import SAMPLE_BYTES, milliseconds_of
+from media.formats import SAMPLE_BYTES
 from media.resample import Resampler
-from pipelines.engines.base import EngineError
 from pipelines.engines.jobs import JobEngines, SpeechChoice
 from pipelines.engines.speech.read_aloud import OPENAI_VOICES
-from pipelines.jobs.job import Unit
 from pipelines.jobs.usage import SPOKEN_TOKEN_MS, audio_tokens
-from pipelines.speech.job import CONTENT_TYPES, AudioEncoder, EncoderMaker
-from pipelines.speech.order import DEFAULT_VOICE, SpeechOrder, unspoken_part
-from pipelines.speech.script import Sound, recite, says_something
-from rest.http.decoding import warn
-from rest.http.errors import ProviderFailed, ValidationFailed, engine_refusal
+from pipelines.speech.job import CONTENT_TYPES, AudioEncoder
+from pipelines.speech.order import DEFAULT_VOICE, SpeechOrder
+from pipelines.speech.script import says_something
+from rest.http.errors import ApiError, ValidationFailed
 from rest.http.fields import ModelId, VoiceId
 from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
 from rest.http.waiting import ClientGone, ClientStream, Slots, slot, unless_gone
 from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED, Language, SpeechChecks
-from rest.jobs.tts import WRITE, Book
+from rest.jobs.tts import WRITE, Speech, SpeechStream
 
 from .model_names import ModelNames
 from .models import TAG
@@ -76,88 +70,34 @@ def encoder(format: str, rate: int, samples: int | None = None, /) -> AudioEncod
 _TYPES = {**CONTENT_TYPES, PCM: "audio/pcm"}
 
 
-@dataclass(slots=True)
-class _Spoken:
-    rate: int = 0
-    samples: int = 0
-    characters: int = 0
-
-    @property
-    def milliseconds(self) -> int:
-        return milliseconds_of(self.samples, self.rate)
-
-
-class SpokenAnswer:
-    """Speaks orders to their askers."""
-
-    def __init__(self, engines: JobEngines, encoder: EncoderMaker, book: Book) -> None:
-        self._engines = engines
-        self._encoder = encoder
-        self._book = book
+class SpokenAnswer(SpeechStream):
+    """Answers with bytes of audio, or with events that carry them."""
 
     async def answer(
         self, request: AnyRequest, order: SpeechOrder, choice: SpeechChoice, *, events: bool
     ) -> web.StreamResponse:
         """The answer, at its end; raises ApiError where it could not begin."""
-        spoken = _Spoken()
-        lost = unspoken_part(self._engines, choice, order.input)
-        warn(request.http, [lost] if lost else [])
-        try:
-            speaker = await self._engines.speech(choice)
-            spoken.rate = speaker.sample_rate
-            sounds = recite(speaker, order.input, speed=order.speed, language=order.language)
-            async with contextlib.aclosing(sounds):
-                first = await anext(sounds, None)
-                if first is None:
-                    raise ProviderFailed("The engine made no sound of this text.")
-                stream = ClientStream(
-                    request.http, EVENT_STREAM if events else _TYPES[order.format]
-                )
-                encoder = self._encoder(order.format, spoken.rate)
-                await _send(stream, order, encoder, first, sounds, spoken, events=events)
-                return stream.response
-        except EngineError as error:
-            raise engine_refusal(error) from error
-        finally:
-            if spoken.samples:
-                name = f"{request.id}:speech"
-                duration = spoken.milliseconds
-                unit = Unit(name, "tts", order.model, spoken.characters, duration)
-                await asyncio.shield(self._book(request.workspace_id, [unit]))
+        stream = ClientStream(request.http, EVENT_STREAM if events else _TYPES[order.format])
+        async with self.speech(request, order, choice, "speech") as speech:
+            try:
+                data: bytes | None = await anext(speech.chunks)
+                await stream.begin()
+                while data is not None:
+                    await _send(stream, data, events=events)
+                    data = await anext(speech.chunks, None)
+                if events:
+                    await stream.event(_done(speech))
+                await stream.end()
+            except ApiError as error:
+                if not stream.begun:
+                    raise
+                await stream.fail(error)
+            except ClientGone:
+                pass  # nobody listens any more
+        return stream.response
 
 
-async def _send(
-    stream: ClientStream,
-    order: SpeechOrder,
-    encoder: AudioEncoder,
-    first: Sound,
-    sounds: AsyncGenerator[Sound, None],
-    spoken: _Spoken,
-    *,
-    events: bool,
-) -> None:
-    try:
-        await stream.begin()
-        sound: Sound | None = first
-        while sound is not None:
-            spoken.samples += len(sound.pcm) // SAMPLE_BYTES
-            spoken.characters = min(sound.said, len(order.input))
-            data = await asyncio.to_thread(encoder.push, sound.pcm)
-            await _piece(stream, data, events=events)
-            sound = await anext(sounds, None)
-        spoken.characters = len(order.input)
-        await _piece(stream, await asyncio.to_thread(encoder.finish), events=events)
-        if events:
-            await stream.event(_done(spoken.characters, spoken.milliseconds))
-    except EngineError as error:
-        await stream.fail(engine_refusal(error))
-    except ClientGone:
-        return
-    else:
-        await stream.end()
-
-
-async def _piece(stream: ClientStream, data: bytes, *, events: bool) -> None:
+async def _send(stream: ClientStream, data: bytes, *, events: bool) -> None:
     if not events:
         await stream.write(data)
     elif data:
@@ -165,13 +105,13 @@ async def _piece(stream: ClientStream, data: bytes, *, events: bool) -> None:
         await stream.event({"type": "speech.audio.delta", "audio": audio})
 
 
-def _done(characters: int, milliseconds: int) -> dict[str, Any]:
+def _done(speech: Speech) -> dict[str, Any]:
     """The tokens of the text are its characters, which are what is billed."""
-    spoken = audio_tokens(milliseconds, SPOKEN_TOKEN_MS)
+    spoken = audio_tokens(speech.milliseconds, SPOKEN_TOKEN_MS)
     usage = {
-        "input_tokens": characters,
+        "input_tokens": speech.characters,
         "output_tokens": spoken,
-        "total_tokens": characters + spoken,
+        "total_tokens": speech.characters + spoken,
     }
     return {"type": "speech.audio.done", "usage": usage}
 

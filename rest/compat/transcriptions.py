@@ -22,9 +22,9 @@ from pipelines.engines.base import EngineError
 from pipelines.engines.jobs import FileTranscriber, JobEngines
 from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment, of_segment
-from rest.http.errors import ApiError, Unavailable, ValidationFailed, engine_refusal
+from rest.http.errors import ApiError, ValidationFailed, engine_refusal
 from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
-from rest.http.waiting import ClientGone, ClientStream, unless_gone
+from rest.http.waiting import ClientGone, ClientStream, in_time, unless_gone
 from rest.jobs.recordings import checked_media
 from rest.jobs.stt import WRITE
 from rest.jobs.tts import Book
@@ -201,21 +201,6 @@ class CompatTranscriptions:
         except ClientGone:
             pass  # nobody reads on
         return stream.response
-
-
-@contextlib.asynccontextmanager
-async def in_time(seconds: float) -> AsyncGenerator[None, None]:
-    """Raises Unavailable where what is inside takes longer."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise Unavailable(
-            f"It was not over within {seconds:g} s and was given up.",
-            openai_code="timeout",
-            reason="timeout",
-            retry_after=5,
-        ) from error
 
 
 def _delta(segment: TimedSegment, form: TranscriptionForm, *, first: bool) -> dict[str, Any]:

@@ -19,12 +19,12 @@ from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment
 from rest.http.errors import NoSuchModel, ValidationFailed, engine_refusal
 from rest.http.operation import AnyOperation, AnyRequest, Operation, Request
-from rest.http.waiting import unless_gone
+from rest.http.waiting import in_time, unless_gone
 from rest.jobs.stt import WRITE
 from rest.jobs.tts import Book
 
 from .models import TAG
-from .transcriptions import HEARING_SECONDS, Heard, Listener, in_time
+from .transcriptions import HEARING_SECONDS, Heard, Listener
 from .transcripts import Transcript, read_form, shown
 
 ENGLISH = "en"

@@ -6,9 +6,8 @@ answered here but success. Whoever is refused at the door is counted too, by the
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
@@ -21,7 +20,8 @@ from .decoding import MAX_BODY_BYTES, WARNINGS, read_json, read_query, warn, war
 from .errors import Forbidden, Unauthenticated
 from .idempotency import HEADER, Asked, Idempotency, fingerprint, key_of
 from .operation import Answer, AnyOperation, AnyRequest, Request, Resource
-from .uploads import CONVERSATION, Upload
+from .ratelimit import RequestRates
+from .uploads import CONVERSATION, Upload, Uploads
 
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
 """Who sends a request; raises Unauthenticated."""
@@ -34,24 +34,12 @@ DEADLINE = "blab_deadline"
 """Attribute of a route's handler: its deadline in seconds, None for none."""
 
 
-class Rates(Protocol):
-    """Counts requests (rest.http.ratelimit); raises RateLimited where there were too many."""
-
-    async def count(self, http: web.Request, principal: Principal | None) -> None: ...
-
-
-class Uploads(Protocol):
-    """Takes files in (rest.http.uploads)."""
-
-    def receive(self, http: web.Request) -> AbstractAsyncContextManager[Upload]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
     """What endpoints have besides authentication. Without ``rates`` nothing is counted, without
     ``idempotency`` the key is ignored; without ``uploads`` no operation may take a file."""
 
-    rates: Rates | None = None
+    rates: RequestRates | None = None
     idempotency: Idempotency | None = None
     uploads: Uploads | None = None
 

@@ -124,3 +124,8 @@ def parse_moment(text: str) -> datetime:
         return moment + late - (ahead if found[8] == "+" else -ahead)
     except OverflowError:
         return _FIRST if year == 1 else _LAST
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 in UTC with Z, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -19,7 +19,6 @@ import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 from aiohttp import web
@@ -27,7 +26,7 @@ from aiohttp import web
 from pipelines.jobs.job import ApiWarning
 from rest.accounts.signing import Seal
 from store.errors import StoreError
-from store.tenants.idempotency import Claim, Claimed
+from store.tenants.idempotency import Claim, IdempotencyKeys
 
 from .errors import IdempotencyClash, ValidationFailed
 from .operation import Answer, AnyRequest
@@ -43,20 +42,6 @@ _RENEWALS = 3
 """Renewals within a lease: all but the last may fail."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 _SEAL = Seal("blab idempotent answer")
-
-
-class Claims(Protocol):
-    """What is needed of store.tenants.idempotency."""
-
-    async def claim(self, workspace_id: str, claim: Claim, seconds: float) -> bool: ...
-
-    async def find(self, workspace_id: str, claim: Claim) -> Claimed | None: ...
-
-    async def renew(self, workspace_id: str, claim: Claim, seconds: float) -> bool: ...
-
-    async def keep(self, workspace_id: str, claim: Claim, answer: bytes) -> bool: ...
-
-    async def release(self, workspace_id: str, claim: Claim) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +72,7 @@ class Idempotency:
 
     def __init__(
         self,
-        claims: Claims,
+        claims: IdempotencyKeys,
         *,
         wait_seconds: float = WAIT_SECONDS,
         lease_seconds: float = LEASE_SECONDS,

@@ -1,19 +1,40 @@
-"""Cursors: where a list goes on, as a text that says nothing and cannot be made up.
+"""Pages of lists: a page is asked for by a cursor, an opaque text that nobody can forge.
 
-A cursor names the last thing that was shown, by its id, and not a count: what is made or deleted
-meanwhile neither repeats nor hides anything. It holds for as long as the server's secret does,
-even when that last thing is gone.
+A cursor names the last thing shown, by its id, and is not a count: what is created or deleted
+meanwhile neither repeats nor hides anything. It is valid as long as the server's secret is, even
+when that last thing has been deleted.
 """
 
 import base64
 import binascii
 import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
+from pipelines.jobs.job import ApiWarning
 from store.ids import is_id
 
 from .errors import ValidationFailed
+from .operation import Answer
 
 _SIGNATURE_BYTES = 12
+
+
+class Listed(Protocol):
+    """A stored thing of a list; lists are ordered by ids."""
+
+    @property
+    def id(self) -> str: ...
+
+
+class PageQuery(Protocol):
+    """The query of a list with pages."""
+
+    cursor: str | None
+    limit: int
+
+
+Item = TypeVar("Item", bound=Listed)
 
 
 class Cursors:
@@ -27,7 +48,7 @@ class Cursors:
         return _text(self._signature(id.encode()) + id.encode())
 
     def decode(self, text: str, /) -> str:
-        """The id in a cursor; raises ValidationFailed where it is none of ours."""
+        """The id in a cursor; raises ValidationFailed where it is not one of ours."""
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
             signature, id = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:].decode("ascii")
@@ -38,6 +59,26 @@ class Cursors:
         if not (genuine and is_id(id) and _text(raw) == text):
             raise _unknown()
         return id
+
+    async def page(
+        self,
+        query: PageQuery,
+        fetch: Callable[[str | None, int], Awaitable[Sequence[Item]]],
+        show: Callable[[Item], Any],
+        *,
+        warnings: Sequence[ApiWarning] = (),
+    ) -> Answer:
+        """The page that ``query`` asks for. ``fetch``: at most so many items behind that id (None:
+        from the beginning); ``show``: an item as it is shown. Raises ValidationFailed."""
+        after = self.decode(query.cursor) if query.cursor is not None else None
+        found = await fetch(after, query.limit + 1)
+        shown, more = found[: query.limit], len(found) > query.limit
+        return Answer(
+            [show(item) for item in shown],
+            next_cursor=self.encode(shown[-1].id) if more else None,
+            has_more=more,
+            warnings=warnings,
+        )
 
     def _signature(self, id: bytes) -> bytes:
         return hmac.digest(self._secret, b"cursor " + id, "sha256")[:_SIGNATURE_BYTES]

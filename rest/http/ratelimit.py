@@ -18,12 +18,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from typing import Protocol
 
 from aiohttp import web
 
 from rest.accounts.auth import Principal
-from store.bus import Taken
+from store.bus import Bus, Taken
 from store.errors import BusUnavailable
 
 from .errors import RateLimited
@@ -98,19 +97,11 @@ SHOWN = web.RequestKey("rate_shown", tuple[Rate, Taken])
 """The rate that the answer to a request tells of."""
 
 
-class Counters(Protocol):
-    """What is needed of the bus."""
-
-    async def take(self, key: str, limit: int, seconds: float) -> Taken: ...
-
-    async def delete(self, key: str) -> None: ...
-
-
 class RateLimiter:
     """Counts anything by name."""
 
-    def __init__(self, counters: Counters, clock: Callable[[], float] = time.monotonic) -> None:
-        self._counters = counters
+    def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bus = bus
         self._clock = clock
         self._resting_until = -math.inf
         self._quiet_until = -math.inf
@@ -120,7 +111,7 @@ class RateLimiter:
         if self._clock() < self._resting_until:
             return
         try:
-            taken = await self._counters.take(f"rate:{name}", rate.limit, rate.seconds)
+            taken = await self._bus.take(f"rate:{name}", rate.limit, rate.seconds)
         except BusUnavailable as error:
             self._rest(error)
             return
@@ -133,7 +124,7 @@ class RateLimiter:
     async def forget(self, name: str) -> None:
         """Begin anew with ``name``."""
         try:
-            await self._counters.delete(f"rate:{name}")
+            await self._bus.delete(f"rate:{name}")
         except BusUnavailable as error:
             self._rest(error)
 

@@ -11,7 +11,7 @@ Rules
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -25,6 +25,8 @@ from .errors import Unavailable
 
 T = TypeVar("T")
 
+WRITE_SECONDS = 30.0
+"""A client that reads nothing for so long is cut off."""
 LOOK_SECONDS = 0.1
 """How often it is looked whether the client is still there."""
 
@@ -50,6 +52,21 @@ def is_gone(http: web.Request) -> bool:
     return http.transport is None or http.transport.is_closing()
 
 
+@contextlib.asynccontextmanager
+async def in_time(seconds: float) -> AsyncGenerator[None, None]:
+    """Raises Unavailable where what is inside takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(
+            f"It was not over within {seconds:g} s and was given up.",
+            openai_code="timeout",
+            reason="timeout",
+            retry_after=5,
+        ) from error
+
+
 class Slots(Protocol):
     """Where slots are taken (sessions.host, sessions.admission)."""
 
@@ -67,9 +84,6 @@ def slot(slots: Slots) -> Ticket:
             reason="server_full",
             retry_after=full.retry_after,
         ) from full
-
-
-WRITE_SECONDS = 30.0
 
 
 class ClientGone(Exception):
@@ -108,9 +122,10 @@ class ClientStream:
             self._abort()
             raise ClientGone from error
 
-    async def event(self, data: Any) -> None:
+    async def event(self, data: Any, name: str | None = None) -> None:
         """Send a server-sent event with ``data`` as JSON."""
-        await self.write(b"data: %s\n\n" % msgspec.json.encode(data))
+        head = b"" if name is None else b"event: %s\n" % name.encode()
+        await self.write(b"%sdata: %s\n\n" % (head, msgspec.json.encode(data)))
 
     async def end(self) -> None:
         """Send the end."""

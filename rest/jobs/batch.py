@@ -1,11 +1,12 @@
 """Batches as a resource: many texts at once, each a job of its own."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import ApiWarning, JobType
 from pipelines.jobs.queue import REFUSED, JobQueue, submit_batch, tally
 from pipelines.speech.order import EXPRESSIVE, STABLE
@@ -25,16 +26,11 @@ from store.database import Database
 from store.tenants.jobs import Job, Jobs
 
 from .speech_requests import BatchCreate, BatchItem, SpeechChecks, TtsCreate
-from .views import JOBS, JobViews
+from .submission import KindJobs, look_up, submission
+from .views import JobViews
 
 READ, WRITE = "batch:read", "batch:write"
 _MAX_INDEX_DIGITS = 3
-
-
-class JobArtifacts(Protocol):
-    """Deletes what jobs made (pipelines.jobs.artifacts)."""
-
-    async def delete_of_job(self, workspace_id: str, job_id: str) -> int: ...
 
 
 class RefusedItem(Struct):
@@ -57,9 +53,10 @@ class BatchResource:
     """The contract's tag Batch."""
 
     def __init__(
-        self, database: Database, checks: SpeechChecks, artifacts: JobArtifacts, views: JobViews
+        self, database: Database, checks: SpeechChecks, artifacts: Artifacts, views: JobViews
     ) -> None:
         self._database = database
+        self._batches = KindJobs(database, views, JobType.BATCH, "batch")
         self._jobs = Jobs(database)
         self._queue = JobQueue(database)
         self._checks = checks
@@ -69,8 +66,7 @@ class BatchResource:
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         return [
-            Operation(
-                method="POST",
+            submission(
                 path="/api/batch",
                 tag="Batch",
                 summary="Batch TTS fan-out (async job)",
@@ -78,22 +74,18 @@ class BatchResource:
                 data=BatchRef,
                 scope=WRITE,
                 body=BatchCreate,
-                status=202,
-                outcome="Job accepted",
-                idempotent=True,
                 description=(
                     "All that is wrong is reported at once. With `partial: true` what can"
                     " be run is run, and `refused` lists the rest."
                 ),
             ),
-            Operation(
-                method="GET",
+            look_up(
                 path="/api/batch/{id}",
                 tag="Batch",
                 summary="Get a batch job + per-item results",
                 handler=self._get,
-                data=JOBS[JobType.BATCH],
                 scope=READ,
+                type=JobType.BATCH,
             ),
             Operation(
                 method="DELETE",
@@ -153,7 +145,7 @@ class BatchResource:
         return plain
 
     async def _get(self, request: Request[None, None]) -> Answer:
-        batch = await self._batch(request)
+        batch = await self._batches.get(request)
         items = await self._jobs.children(request.workspace_id, batch.id)
         view = self._views.view(request, batch)
         shown = [self._item(request, item) for item in items]
@@ -176,7 +168,7 @@ class BatchResource:
         }
 
     async def _delete_item(self, request: Request[None, None]) -> Answer:
-        batch = await self._batch(request)
+        batch = await self._batches.get(request)
         index = request.path("index")
         if not (index.isascii() and index.isdigit() and len(index) <= _MAX_INDEX_DIGITS):
             raise ValidationFailed("index is a number from 0.", param="index")
@@ -194,12 +186,6 @@ class BatchResource:
         objects = await self._artifacts.delete_of_job(workspace_id, item.id)
         await self._jobs.delete(workspace_id, item.id)
         return Answer({"deleted": True, "index": int(index), "deletedObjects": objects})
-
-    async def _batch(self, request: AnyRequest) -> Job:
-        job = await self._jobs.get(request.workspace_id, request.path())
-        if job is None or job.type != JobType.BATCH:
-            raise NotFound("There is no such batch.")
-        return job
 
 
 def _all_of(errors: list[ApiError]) -> ApiError:

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from typing import Annotated
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from media.files.limits import DEFAULT_LIMITS, MediaLimits
@@ -18,22 +17,20 @@ from pipelines.dubbing.job import (
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.jobs.artifacts import Artifacts
-from pipelines.jobs.job import JobType, NewJob
-from pipelines.jobs.queue import JobQueue
+from pipelines.jobs.job import JobType
 from pipelines.speech.order import DEFAULT_VOICE, STABLE
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import AudioFormat, LanguageTag, ModelId, StorageKey, VoiceId
-from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
+from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.http.uploads import TEXTS
 from store.database import Database
 from store.disposition import plain_filename
-from store.ids import is_id
-from store.tenants.jobs import Job, Jobs
 from store.tenants.objects import StoredObject
 
 from .recordings import checked_media
 from .speech_requests import SpeechChecks
-from .views import JOBS, JobRef, JobViews
+from .submission import KindJobs, look_up, submission
+from .views import JobViews
 
 READ, WRITE = "dubbing:read", "dubbing:write"
 UPLOAD_SECONDS = 3600.0
@@ -92,13 +89,10 @@ class DubbingResource:
         views: JobViews,
         limits: MediaLimits = DEFAULT_LIMITS,
     ) -> None:
-        self._database = database
-        self._jobs = Jobs(database)
-        self._queue = JobQueue(database)
+        self._jobs = KindJobs(database, views, JobType.DUBBING, "dubbing job")
         self._engines = engines
         self._checks = checks
         self._artifacts = artifacts
-        self._views = views
         self._limits = limits
 
     def operations(self) -> Sequence[AnyOperation]:
@@ -118,28 +112,22 @@ class DubbingResource:
                 unused_form=TEXTS,
                 description="A source that no dubbing uses is deleted after a day.",
             ),
-            Operation(
-                method="POST",
+            submission(
                 path="/api/dubbing",
                 tag="Dubbing",
                 summary="Dub audio/video to another language (async job)",
                 handler=self._create,
-                data=JobRef,
                 scope=WRITE,
                 body=DubbingCreate,
-                status=202,
-                outcome="Job accepted",
-                idempotent=True,
                 description=_ABOUT,
             ),
-            Operation(
-                method="GET",
+            look_up(
                 path="/api/dubbing/{id}",
                 tag="Dubbing",
                 summary="Get a dubbing job + signed outputs",
-                handler=self._get,
-                data=JOBS[JobType.DUBBING],
+                handler=self._jobs.show,
                 scope=READ,
+                type=JobType.DUBBING,
             ),
         ]
 
@@ -169,12 +157,9 @@ class DubbingResource:
         order = _order(asked, source)
         await self._check_speech(workspace_id, order)
         self._check_engines(order)
-        new = NewJob(JobType.DUBBING, msgspec.to_builtins(order))
-        async with self._database.transaction() as connection:
-            job = await self._queue.submit_in(connection, workspace_id, new)
-            # False where an earlier dubbing of the same source has it: then it goes with that one
-            await self._artifacts.claim(workspace_id, source.key, job.id, connection=connection)
-        return Answer(JobRef(job.id, job.status))
+        return await self._jobs.submit(
+            workspace_id, order, takes=source.key, artifacts=self._artifacts
+        )
 
     async def _source(self, workspace_id: str, key: str) -> StoredObject:
         found = await self._artifacts.find(workspace_id, key)
@@ -214,16 +199,6 @@ class DubbingResource:
         if order.allow_draft or any(into == target for _, into in pairs):
             return None
         return no_translator(f"into {target!r}", pairs)
-
-    async def _get(self, request: Request[None, None]) -> Answer:
-        return Answer(self._views.view(request, await self._job(request)))
-
-    async def _job(self, request: AnyRequest) -> Job:
-        job_id = request.path()
-        job = await self._jobs.get(request.workspace_id, job_id) if is_id(job_id) else None
-        if job is None or job.type != JobType.DUBBING:
-            raise NotFound("There is no such dubbing job.")
-        return job
 
 
 def _order(asked: DubbingCreate, source: StoredObject) -> DubbingOrder:

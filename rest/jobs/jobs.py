@@ -11,12 +11,13 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus
 from pipelines.jobs.queue import JobQueue
 from rest.http.errors import NotFound, Unavailable, WrongState
@@ -30,6 +31,7 @@ from rest.http.operation import (
     Request,
     unknown_value,
 )
+from rest.http.pagination import Cursors
 from rest.http.waiting import is_gone
 from store.database import Database
 from store.errors import StoreError
@@ -213,25 +215,11 @@ class JobsQuery(Struct, rename="camel"):
     limit: Limit = DEFAULT_LIMIT
 
 
-class Cursors(Protocol):
-    """Hides ids in opaque cursors (rest.http.pagination); ``decode`` raises ValidationFailed."""
-
-    def encode(self, id: str, /) -> str: ...
-
-    def decode(self, text: str, /) -> str: ...
-
-
-class JobArtifacts(Protocol):
-    """Deletes what jobs made (pipelines.jobs.artifacts)."""
-
-    async def delete_of_job(self, workspace_id: str, job_id: str) -> int: ...
-
-
 class JobResource:
     """The contract's tag Jobs. ``watch.context`` must be among the application's contexts."""
 
     def __init__(
-        self, database: Database, artifacts: JobArtifacts, views: JobViews, cursors: Cursors
+        self, database: Database, artifacts: Artifacts, views: JobViews, cursors: Cursors
     ) -> None:
         self._jobs = Jobs(database)
         self._queue = JobQueue(database)
@@ -310,18 +298,16 @@ class JobResource:
 
     async def _list(self, request: Request[None, JobsQuery]) -> Answer:
         query = request.query
-        jobs = await self._jobs.list(
-            request.workspace_id,
-            type=query.type,
-            status=query.status,
-            limit=query.limit + 1,
-            after=self._cursors.decode(query.cursor) if query.cursor is not None else None,
-        )
-        shown, more = jobs[: query.limit], len(jobs) > query.limit
-        return Answer(
-            [self._views.view(request, job) for job in shown],
-            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
-            has_more=more,
+        return await self._cursors.page(
+            query,
+            lambda after, limit: self._jobs.list(
+                request.workspace_id,
+                type=query.type,
+                status=query.status,
+                limit=limit,
+                after=after,
+            ),
+            lambda job: self._views.view(request, job),
             warnings=unknown_value("status", query.status, JobStatus),
         )
 

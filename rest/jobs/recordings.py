@@ -5,7 +5,7 @@ The samples of voices, the turns of agents and the media of jobs come in here.
 
 import asyncio
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec import Struct
 
@@ -24,6 +24,7 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.speech.job import EncoderMaker
 from rest.http.errors import Unavailable, ValidationFailed
 from rest.http.uploads import Upload
+from sessions.engines import LiveEngines
 from sessions.recorded_channel import OUTPUT_RATE
 
 
@@ -42,15 +43,6 @@ async def checked_media(path: Path, limits: MediaLimits) -> MediaInfo:
 
 KIND = "sample"
 LIMITS = MediaLimits(SAMPLE_SECONDS)
-
-
-class VoiceDetection(Protocol):
-    """Who knows the network that tells speech from other sound."""
-
-    @property
-    def vad_model(self) -> SileroModel:
-        """Raises ModelUnavailable while it is not loaded."""
-        ...
 
 
 class SampleView(Struct, rename="camel", kw_only=True):
@@ -74,15 +66,15 @@ class SampleView(Struct, rename="camel", kw_only=True):
 class VoiceSamples:
     """Checks and keeps samples."""
 
-    def __init__(self, artifacts: Artifacts, detection: VoiceDetection) -> None:
+    def __init__(self, artifacts: Artifacts, engines: LiveEngines) -> None:
         self._artifacts = artifacts
-        self._detection = detection
+        self._engines = engines
 
     async def take_in(self, workspace_id: str, upload: Upload) -> SampleView:
         """The clip, stored; raises ValidationFailed with a reason, and Unavailable."""
         info = await checked_media(upload.path, LIMITS)
         try:
-            report = await asyncio.to_thread(_measured, upload.path, self._detection.vad_model)
+            report = await asyncio.to_thread(_measured, upload.path, self._engines.vad_model)
         except ModelUnavailable as error:
             raise Unavailable(str(error), retry_after=5) from error
         except SampleRefused as error:

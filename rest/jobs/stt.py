@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import PurePath
 
-import msgspec
 from aiohttp import web
 from msgspec import Struct
 
@@ -17,20 +16,18 @@ from media.files.probe import MediaInfo
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.jobs.artifacts import Artifacts
-from pipelines.jobs.job import JobStatus, JobType, NewJob
-from pipelines.jobs.queue import JobQueue
+from pipelines.jobs.job import JobStatus, JobType
 from pipelines.transcription.job import SttOrder, segments_of
 from pipelines.transcription.subtitles import SubtitleFormat, render
 from rest.http.errors import NoSuchModel, NotFound, WrongState
 from rest.http.fields import language_named
-from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
+from rest.http.operation import Answer, AnyOperation, Operation, Request
 from store.database import Database
 from store.disposition import disposition
-from store.ids import is_id
-from store.tenants.jobs import Job, Jobs
 
 from .recordings import checked_media
-from .views import JOBS, JobRef, JobViews
+from .submission import KindJobs, look_up, submission
+from .views import JobViews
 
 READ, WRITE = "stt:read", "stt:write"
 UPLOAD_SECONDS = 8 * 3600.0
@@ -57,48 +54,39 @@ class SttResource:
         views: JobViews,
         limits: MediaLimits = DEFAULT_LIMITS,
     ) -> None:
-        self._database = database
-        self._jobs = Jobs(database)
-        self._queue = JobQueue(database)
+        self._jobs = KindJobs(database, views, JobType.STT, "transcription")
         self._engines = engines
         self._artifacts = artifacts
-        self._views = views
         self._limits = limits
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         one = "/api/stt/{id}"
         return [
-            Operation(
-                method="POST",
+            submission(
                 path="/api/stt",
                 tag="STT",
                 summary="Transcribe audio/video (multipart, async job)",
                 handler=self._create,
-                data=JobRef,
                 scope=WRITE,
                 upload=True,
-                status=202,
-                outcome="Job accepted",
-                idempotent=True,
                 deadline=UPLOAD_SECONDS,
                 description=(
                     "`language` is a BCP 47 tag; without it the language is found out."
                     " `label` is shown with the transcript."
                 ),
             ),
-            Operation(
-                method="GET",
+            look_up(
                 path=one,
                 tag="STT",
                 summary="Get a transcription job",
-                handler=self._get,
-                data=JOBS[JobType.STT],
+                handler=self._jobs.show,
                 scope=READ,
                 description=(
                     "`output` has `text`, `segments` with the times of their words, and"
                     " `transcriptUrl` in place of `segments` where they are many."
                 ),
+                type=JobType.STT,
             ),
             Operation(
                 method="GET",
@@ -144,19 +132,12 @@ class SttResource:
             label=upload.label or None,
             duration_ms=info.duration_ms,
         )
-        new = NewJob(JobType.STT, msgspec.to_builtins(order))
-        async with self._database.transaction() as connection:
-            job = await self._queue.submit_in(connection, workspace_id, new)
-            await self._artifacts.claim(workspace_id, key, job.id, connection=connection)
-        return Answer(JobRef(job.id, job.status))
+        return await self._jobs.submit(workspace_id, order, takes=key, artifacts=self._artifacts)
 
     # ------------------------------------------------------------------ a job is shown
 
-    async def _get(self, request: Request[None, None]) -> Answer:
-        return Answer(self._views.view(request, await self._job(request)))
-
     async def _export(self, request: Request[None, ExportQuery]) -> web.StreamResponse:
-        job = await self._job(request)
+        job = await self._jobs.get(request)
         if job.status != JobStatus.COMPLETED or job.output is None:
             raise WrongState(
                 f"The transcription is {job.status}: there is a transcript when it is completed.",
@@ -182,13 +163,6 @@ class SttResource:
                 "X-Content-Type-Options": "nosniff",
             },
         )
-
-    async def _job(self, request: AnyRequest) -> Job:
-        job_id = request.path()
-        job = await self._jobs.get(request.workspace_id, job_id) if is_id(job_id) else None
-        if job is None or job.type != JobType.STT:
-            raise NotFound("There is no such transcription.")
-        return job
 
 
 def _details(info: MediaInfo) -> dict[str, object]:

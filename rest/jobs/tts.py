@@ -11,155 +11,162 @@ Rules for the stream
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from media.formats import SAMPLE_BYTES, milliseconds_of
-from pipelines.engines.base import EngineError, Speaker
+from pipelines.engines.base import EngineError
 from pipelines.engines.jobs import JobEngines, SpeechChoice
-from pipelines.jobs.job import ApiWarning, JobType, NewJob, Unit
-from pipelines.jobs.queue import JobQueue
-from pipelines.speech.job import AudioEncoder, EncoderMaker
+from pipelines.jobs.job import ApiWarning, JobType, Unit
+from pipelines.speech.job import EncoderMaker
 from pipelines.speech.order import SpeechOrder, unspoken_part
-from pipelines.speech.script import Sound, recite
+from pipelines.speech.script import recite
 from rest.http.decoding import WARNINGS, warn
-from rest.http.errors import NotFound, ProviderFailed, engine_refusal
+from rest.http.errors import ApiError, ProviderFailed, engine_refusal
 from rest.http.operation import EVENT_STREAM, Answer, AnyOperation, AnyRequest, Operation, Request
+from rest.http.waiting import ClientGone, ClientStream
 from store.database import Database
-from store.tenants.jobs import Job, Jobs
 
 from .speech_requests import SpeechChecks, TtsCreate
-from .views import JOBS, JobRef, JobViews
-
-WRITE_SECONDS = 30.0
+from .submission import KindJobs, look_up, submission
+from .views import JobViews
 
 Book = Callable[[str, Sequence[Unit]], Awaitable[None]]
 """Books units of a workspace (pipelines.jobs.usage)."""
 
 
 @dataclass(slots=True)
-class _Totals:
-    chunks: int = 0
-    bytes: int = 0
+class Speech:
+    """A text on its way to the one who asked for it. ``chunks``: the encoded audio as it is made;
+    the rest: what has been spoken so far."""
+
+    chunks: AsyncGenerator[bytes, None] = field(init=False)
+    rate: int = 0
     samples: int = 0
-    said: int = 0
+    characters: int = 0
+
+    @property
+    def milliseconds(self) -> int:
+        """How long it is."""
+        return milliseconds_of(self.samples, self.rate)
 
 
-class TtsStream:
-    """Speaks orders to their askers."""
+class SpeechStream:
+    """What makes speech while its asker waits, and bills it."""
 
     def __init__(self, engines: JobEngines, encoder: EncoderMaker, book: Book) -> None:
         self._engines = engines
         self._encoder = encoder
         self._book = book
 
+    @contextlib.asynccontextmanager
+    async def speech(
+        self, request: AnyRequest, order: SpeechOrder, choice: SpeechChoice, name: str
+    ) -> AsyncIterator[Speech]:
+        """The order's speech, billed under ``name`` when the block is left; its ``chunks`` raise
+        ApiError."""
+        lost = unspoken_part(self._engines, choice, order.input)
+        warn(request.http, [lost] if lost else [])
+        speech = Speech()
+        speech.chunks = self._chunks(order, choice, speech)
+        try:
+            async with contextlib.aclosing(speech.chunks):
+                yield speech
+        finally:
+            if speech.samples:
+                unit = Unit(
+                    name=f"{request.id}:{name}",
+                    type="tts",
+                    model=order.model,
+                    tokens=speech.characters,
+                    audio_ms=speech.milliseconds,
+                )
+                await asyncio.shield(self._book(request.workspace_id, [unit]))
+
+    async def _chunks(
+        self, order: SpeechOrder, choice: SpeechChoice, speech: Speech
+    ) -> AsyncGenerator[bytes, None]:
+        try:
+            speaker = await self._engines.speech(choice)
+            speech.rate = speaker.sample_rate
+            encoder = self._encoder(order.format, speech.rate)
+            sounds = recite(speaker, order.input, speed=order.speed, language=order.language)
+            async with contextlib.aclosing(sounds):
+                async for sound in sounds:
+                    speech.samples += len(sound.pcm) // SAMPLE_BYTES
+                    speech.characters = min(sound.said, len(order.input))
+                    yield await asyncio.to_thread(encoder.push, sound.pcm)
+            if not speech.samples:
+                raise ProviderFailed("The engine made no sound of this text.")
+            speech.characters = len(order.input)
+            yield await asyncio.to_thread(encoder.finish)
+        except EngineError as error:
+            raise engine_refusal(error) from error
+
+
+class TtsStream(SpeechStream):
+    """Answers ``POST /api/tts/stream``: events that carry the audio."""
+
     async def answer(
         self, request: AnyRequest, order: SpeechOrder, choice: SpeechChoice
     ) -> web.StreamResponse:
         """The stream, at its end; raises ApiError where it could not begin."""
-        totals = _Totals()
-        rate = 0
-        lost = unspoken_part(self._engines, choice, order.input)
-        warn(request.http, [lost] if lost else [])
-        try:
-            speaker = await self._engines.speech(choice)
-            rate = speaker.sample_rate
-            sounds = recite(speaker, order.input, speed=order.speed, language=order.language)
-            async with contextlib.aclosing(sounds):
-                first = await anext(sounds, None)
-                if first is None:
-                    raise ProviderFailed("The engine made no sound of this text.")
-                return await self._tell(request, order, speaker, first, sounds, totals)
-        except EngineError as error:
-            raise engine_refusal(error) from error
-        finally:
-            if totals.samples:
-                name = f"{request.id}:tts_stream"
-                duration = milliseconds_of(totals.samples, rate)
-                unit = Unit(name, "tts", order.model, totals.said, duration)
-                await asyncio.shield(self._book(request.workspace_id, [unit]))
-
-    async def _tell(
-        self,
-        request: AnyRequest,
-        order: SpeechOrder,
-        speaker: Speaker,
-        first: Sound,
-        sounds: AsyncGenerator[Sound, None],
-        totals: _Totals,
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(
-            headers={"Content-Type": EVENT_STREAM, "Cache-Control": "no-store"}
-        )
-        encoder = self._encoder(order.format, speaker.sample_rate)
-        await response.prepare(request.http)
-        try:
-            sound: Sound | None = first
-            while sound is not None:
-                totals.samples += len(sound.pcm) // SAMPLE_BYTES
-                totals.said = min(sound.said, len(order.input))
-                data = await asyncio.to_thread(encoder.push, sound.pcm)
-                await _chunk(response, order, data, totals)
-                sound = await anext(sounds, None)
-            totals.said = len(order.input)
-            await self._end(request.http, response, order, speaker, encoder, totals)
-        except EngineError as error:
-            told = engine_refusal(error)
-            await _event(response, "error", {"code": told.code, "message": told.message})
-        except (ConnectionError, TimeoutError):
-            return response  # nobody listens any more
-        with contextlib.suppress(ConnectionError):
-            await response.write_eof()
-        return response
-
-    async def _end(
-        self,
-        http: web.Request,
-        response: web.StreamResponse,
-        order: SpeechOrder,
-        speaker: Speaker,
-        encoder: AudioEncoder,
-        totals: _Totals,
-    ) -> None:
-        data = await asyncio.to_thread(encoder.finish)
-        await _chunk(response, order, data, totals)
-        done = {
-            "chunks": totals.chunks,
-            "bytes": totals.bytes,
-            "durationMs": milliseconds_of(totals.samples, speaker.sample_rate),
-            "characters": len(order.input),
-            "format": order.format,
-            "sampleRate": speaker.sample_rate,
-            "model": order.model,
-            "voice": order.voice,
-            "language": order.language,
-            "polished": False,
-            "warnings": list(http.get(WARNINGS, ())),
-        }
-        await _event(response, "done", done)
+        stream = ClientStream(request.http, EVENT_STREAM)
+        sent = _Sent()
+        async with self.speech(request, order, choice, "tts_stream") as speech:
+            try:
+                data: bytes | None = await anext(speech.chunks)
+                await stream.begin()
+                while data is not None:
+                    await _send(stream, order, data, sent)
+                    data = await anext(speech.chunks, None)
+                await stream.event(_done(request.http, order, speech, sent), "done")
+                await stream.end()
+            except ApiError as error:
+                if not stream.begun:
+                    raise
+                with contextlib.suppress(ClientGone):
+                    await stream.event({"code": error.code, "message": error.message}, "error")
+                    await stream.end()
+            except ClientGone:
+                pass  # nobody listens any more
+        return stream.response
 
 
-async def _chunk(
-    response: web.StreamResponse, order: SpeechOrder, data: bytes, totals: _Totals
-) -> None:
+@dataclass(slots=True)
+class _Sent:
+    chunks: int = 0
+    bytes: int = 0
+
+
+async def _send(stream: ClientStream, order: SpeechOrder, data: bytes, sent: _Sent) -> None:
     if not data:
         return
     audio = base64.b64encode(data).decode()
-    event = {"sequence": totals.chunks, "format": order.format, "audio": audio}
-    totals.chunks += 1
-    totals.bytes += len(data)
-    await _event(response, "chunk", event)
+    event = {"sequence": sent.chunks, "format": order.format, "audio": audio}
+    sent.chunks += 1
+    sent.bytes += len(data)
+    await stream.event(event, "chunk")
 
 
-async def _event(response: web.StreamResponse, name: str, data: dict[str, Any]) -> None:
-    async with asyncio.timeout(WRITE_SECONDS):
-        await response.write(
-            b"event: %s\ndata: %s\n\n" % (name.encode(), msgspec.json.encode(data))
-        )
+def _done(http: web.Request, order: SpeechOrder, speech: Speech, sent: _Sent) -> dict[str, Any]:
+    return {
+        "chunks": sent.chunks,
+        "bytes": sent.bytes,
+        "durationMs": speech.milliseconds,
+        "characters": len(order.input),
+        "format": order.format,
+        "sampleRate": speech.rate,
+        "model": order.model,
+        "voice": order.voice,
+        "language": order.language,
+        "polished": False,
+        "warnings": list(http.get(WARNINGS, ())),
+    }
 
 
 READ, WRITE = "tts:read", "tts:write"
@@ -171,49 +178,36 @@ class TtsResource:
     def __init__(
         self, database: Database, checks: SpeechChecks, stream: TtsStream, views: JobViews
     ) -> None:
-        self._jobs = Jobs(database)
-        self._queue = JobQueue(database)
+        self._jobs = KindJobs(database, views, JobType.TTS, "TTS job")
         self._checks = checks
         self._stream = stream
-        self._views = views
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
         one = "/api/tts/{id}"
-        accepted: dict[str, Any] = {
-            "data": JobRef,
-            "scope": WRITE,
-            "status": 202,
-            "outcome": "Job accepted",
-        }
         return [
-            Operation(
-                method="POST",
+            submission(
                 path="/api/tts",
                 tag="TTS",
                 summary="Synthesize speech (async job)",
                 handler=self._create,
                 body=TtsCreate,
-                idempotent=True,
-                **accepted,
+                scope=WRITE,
             ),
-            Operation(
-                method="GET",
+            look_up(
                 path=one,
                 tag="TTS",
                 summary="Get a TTS job (+ signed audioUrl)",
-                handler=self._get,
-                data=JOBS[JobType.TTS],
+                handler=self._jobs.show,
                 scope=READ,
+                type=JobType.TTS,
             ),
-            Operation(
-                method="POST",
+            submission(
                 path=f"{one}/regenerate",
                 tag="TTS",
                 summary="Re-run a TTS job",
                 handler=self._regenerate,
-                idempotent=True,
-                **accepted,
+                scope=WRITE,
             ),
             Operation(
                 method="POST",
@@ -231,16 +225,13 @@ class TtsResource:
 
     async def _create(self, request: Request[TtsCreate, None]) -> Answer:
         order = await self._checks.order(request.workspace_id, request.body)
-        return await self._submit(request.workspace_id, order)
-
-    async def _get(self, request: Request[None, None]) -> Answer:
-        return Answer(self._views.view(request, await self._job(request)))
+        return await self._jobs.submit(request.workspace_id, order)
 
     async def _regenerate(self, request: Request[None, None]) -> Answer:
-        job = await self._job(request)
+        job = await self._jobs.get(request)
         order = msgspec.convert(job.input, SpeechOrder)
         await self._checks.choice(request.workspace_id, order)
-        return await self._submit(request.workspace_id, order)
+        return await self._jobs.submit(request.workspace_id, order)
 
     async def _speak(self, request: Request[TtsCreate, None]) -> web.StreamResponse:
         workspace_id = request.workspace_id
@@ -257,14 +248,3 @@ class TtsResource:
         order = await self._checks.order(workspace_id, asked)
         choice = await self._checks.choice(workspace_id, order, streaming=True)
         return await self._stream.answer(request, order, choice)
-
-    async def _submit(self, workspace_id: str, order: SpeechOrder) -> Answer:
-        new = NewJob(JobType.TTS, msgspec.to_builtins(order))
-        job = await self._queue.submit(workspace_id, new)
-        return Answer(JobRef(job.id, job.status))
-
-    async def _job(self, request: AnyRequest) -> Job:
-        job = await self._jobs.get(request.workspace_id, request.path())
-        if job is None or job.type != JobType.TTS:
-            raise NotFound("There is no such TTS job.")
-        return job

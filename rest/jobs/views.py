@@ -7,15 +7,16 @@ A job is shown with ``output: dict``, as its kind wrote it. The structs ``…Out
 it, for the served document and for the tests; kinds may add members.
 """
 
-from datetime import UTC, datetime
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from pipelines.jobs.job import ApiWarning, JobType
+from rest.accounts.signing import UrlSigner
 from rest.http.errors import Fault
 from rest.http.fields import JobType as JobTypeName
+from rest.http.fields import timestamp
 from rest.http.operation import AnyRequest
 from store.tenants.jobs import Job
 
@@ -43,16 +44,10 @@ class JobRef(Struct, rename="camel"):
     status: str
 
 
-class Signer(Protocol):
-    """Makes addresses for objects (rest.accounts.signing)."""
-
-    def url(self, request_base: str, workspace_id: str, key: str) -> str: ...
-
-
 class JobViews:
     """Shows jobs. ``public_url``: what addresses begin with; None: what the request came to."""
 
-    def __init__(self, signer: Signer, public_url: str | None = None) -> None:
+    def __init__(self, signer: UrlSigner, public_url: str | None = None) -> None:
         self._signer = signer
         self._public_url = public_url
 
@@ -97,11 +92,6 @@ class JobViews:
                 url = self._signer.url(base, workspace_id, member)
                 shown[name.removesuffix("Key") + "Url"] = url
         return shown
-
-
-def timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC with Z, to the millisecond."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class TtsOutput(Struct, rename="camel", kw_only=True):

@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import ModelUnavailable
+from pipelines.jobs.artifacts import Artifacts
 from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
 from rest.http.errors import (
     AgentNotUsable,
@@ -27,19 +27,17 @@ from rest.http.errors import (
     ProviderFailed,
     Unavailable,
 )
-from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit
+from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, timestamp
 from rest.http.operation import Answer, AnyRequest, Request
+from rest.http.pagination import Cursors
 from rest.http.waiting import slot, unless_gone
-from rest.jobs.jobs import Cursors
 from rest.jobs.recordings import FORMAT, encode_reply, no_speech, read_speech
-from rest.jobs.views import JobViews, timestamp
-from sessions.admission import Ticket
+from rest.jobs.views import JobViews
 from sessions.agent_config import session_config
-from sessions.channel import Channel, Vocabulary
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus
 from sessions.engines import LiveEngines, names_of
-from sessions.host import CallRequest, Journal
+from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR, SERVER_SHUTDOWN
 from sessions.persistence import stored_turn
 from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel
@@ -47,40 +45,13 @@ from sessions.recorded_turn import RecordedTurn
 from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import Agent
-from store.tenants.turns import NewTurn, Turn, Turns
+from store.tenants.turns import NEWEST, NewTurn, Turn, Turns
 
 from .conversations import Conversation, Conversations
 
 TURN_SECONDS = 120.0
 """From the recording's arrival to the answer."""
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
-
-
-class TurnHost(Protocol):
-    """What is needed of sessions.host.SessionHost."""
-
-    def admit(self) -> Ticket: ...
-
-    async def run(
-        self, request: CallRequest, channel: Channel, vocabulary: Vocabulary, journal: Journal
-    ) -> str: ...
-
-
-class TurnArtifacts(Protocol):
-    """Where replies go (pipelines.jobs.artifacts)."""
-
-    async def take_in(
-        self,
-        workspace_id: str,
-        kind: str,
-        path_or_bytes: Path | bytes,
-        *,
-        content_type: str,
-        filename: str,
-        duration_ms: int | None = None,
-    ) -> str: ...
-
-    async def delete(self, workspace_id: str, key: str) -> bool: ...
 
 
 class TurnsQuery(Struct):
@@ -160,23 +131,24 @@ def shown_turn(turn: Turn, audio_url: str | None) -> TurnView:
 
 
 class AgentTurns:
-    """Answers the two operations on an agent's turns, the agent being known."""
+    """Answers the two operations on an agent's turns, once the agent is known. ``waiting_for``: why
+    no call can be answered yet, None when one can."""
 
     def __init__(
         self,
         *,
         database: Database,
         conversations: Conversations,
-        host: TurnHost,
+        host: SessionHost,
         engines: LiveEngines,
-        artifacts: TurnArtifacts,
+        artifacts: Artifacts,
         encoder: EncoderMaker,
         views: JobViews,
         cursors: Cursors,
         waiting_for: Callable[[], str | None] = lambda: None,
         seconds: float = TURN_SECONDS,
     ) -> None:
-        """``waiting_for``: why no call can be answered yet, None when one can."""
+        self._turns = Turns(database)
         self._conversations = conversations
         self._host = host
         self._engines = engines
@@ -185,27 +157,21 @@ class AgentTurns:
         self._views = views
         self._cursors = cursors
         self._waiting_for = waiting_for
-        self._turns = Turns(database)
         self._seconds = seconds
 
     async def list(self, request: Request[None, TurnsQuery], agent: Agent) -> Answer:
         """The newest turns first, those of live calls among them."""
-        query = request.query
-        page: dict[str, str] = {}
-        if query.cursor is not None:
-            page["before"] = self._cursors.decode(query.cursor)
-        turns = await self._turns.list_of_agent(
-            request.workspace_id, agent.id, limit=query.limit + 1, **page
-        )
-        shown, more = turns[: query.limit], len(turns) > query.limit
         views = self._views
-        return Answer(
-            [
-                shown_turn(t, views.url(request, t.audio_key) if t.audio_key else None)
-                for t in shown
-            ],
-            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
-            has_more=more,
+
+        def shown(turn: Turn) -> TurnView:
+            return shown_turn(turn, views.url(request, turn.audio_key) if turn.audio_key else None)
+
+        return await self._cursors.page(
+            request.query,
+            lambda before, limit: self._turns.list_of_agent(
+                request.workspace_id, agent.id, limit=limit, before=before or NEWEST
+            ),
+            shown,
         )
 
     async def take(self, request: AnyRequest, agent: Agent) -> Answer:

@@ -9,11 +9,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from pipelines.engines.chat.call_names import CallNames, NameField
 from pipelines.ssrf import CustomerHttp, UrlRefused
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
-from rest.http.fields import Cursor, LanguageTag, ModelId, Name, VoiceId
+from rest.http.fields import Cursor, LanguageTag, ModelId, Name, VoiceId, timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
+from rest.http.pagination import Cursors
 from rest.http.uploads import CONVERSATION
-from rest.jobs.jobs import Cursors
-from rest.jobs.views import timestamp
 from sessions.agent_tools import MOST, InvalidTools, check_tools, shown_tools
 from sessions.core.config import SessionConfig
 from sessions.engines import LiveEngines
@@ -238,14 +237,12 @@ class AgentResource:
         ]
 
     async def _list(self, request: Request[None, AgentsQuery]) -> Answer:
-        query = request.query
-        after = self._cursors.decode(query.cursor) if query.cursor is not None else ""
-        agents = await self._agents.list(request.workspace_id, limit=query.limit + 1, after=after)
-        shown, more = agents[: query.limit], len(agents) > query.limit
-        return Answer(
-            [shown_agent(agent) for agent in shown],
-            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
-            has_more=more,
+        return await self._cursors.page(
+            request.query,
+            lambda after, limit: self._agents.list(
+                request.workspace_id, limit=limit, after=after or ""
+            ),
+            shown_agent,
         )
 
     async def _create(self, request: Request[AgentCreate, None]) -> Answer:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from msgspec import UNSET, Struct, UnsetType
 
 from rest.http.errors import NotFound
-from rest.http.fields import DEFAULT_LIMIT, Cursor, Description, Limit, Name
+from rest.http.fields import DEFAULT_LIMIT, Cursor, Description, Limit, Name, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.http.pagination import Cursors
-from rest.jobs.views import timestamp
 from store.database import Database
 from store.ids import is_id
 from store.tenants.projects import Project, Projects
@@ -111,14 +110,12 @@ class ProjectResource:
         ]
 
     async def _list(self, request: Request[None, ProjectsQuery]) -> Answer:
-        query = request.query
-        after = self._cursors.decode(query.cursor) if query.cursor is not None else None
-        found = await self._projects.list(request.workspace_id, limit=query.limit + 1, after=after)
-        shown, more = found[: query.limit], len(found) > query.limit
-        return Answer(
-            [_view(project) for project in shown],
-            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
-            has_more=more,
+        return await self._cursors.page(
+            request.query,
+            lambda after, limit: self._projects.list(
+                request.workspace_id, limit=limit, after=after
+            ),
+            _view,
         )
 
     async def _create(self, request: Request[ProjectCreate, None]) -> Answer:

@@ -6,10 +6,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from pipelines.jobs.usage import AGENT
-from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, ModelId
+from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, ModelId, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request, unknown_value
-from rest.jobs.jobs import Cursors
-from rest.jobs.views import timestamp
+from rest.http.pagination import Cursors
 from store.database import Database
 from store.tenants.usage import UsageEvent, UsageEvents, UsageSum
 
@@ -145,18 +144,12 @@ class UsageResource:
 
     async def _list(self, request: Request[None, EventsQuery]) -> Answer:
         query = request.query
-        events = await self._events.list(
-            request.workspace_id,
-            type=query.type,
-            model=query.model,
-            limit=query.limit + 1,
-            after=self._cursors.decode(query.cursor) if query.cursor is not None else None,
-        )
-        shown, more = events[: query.limit], len(events) > query.limit
-        return Answer(
-            [_shown(event) for event in shown],
-            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
-            has_more=more,
+        return await self._cursors.page(
+            query,
+            lambda after, limit: self._events.list(
+                request.workspace_id, type=query.type, model=query.model, limit=limit, after=after
+            ),
+            _shown,
             warnings=unknown_value("type", query.type, TYPES),
         )
 

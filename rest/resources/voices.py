@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from pipelines.clone import CloneOrder
@@ -17,17 +16,27 @@ from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines, VoiceInfo
 from pipelines.engines.status import Role
 from pipelines.jobs.artifacts import Artifacts
-from pipelines.jobs.job import JobType, NewJob
-from pipelines.jobs.queue import JobQueue
+from pipelines.jobs.job import JobType
 from pipelines.speech.order import EXPRESSIVE, STABLE
 from rest.accounts.auth import Principal
 from rest.http.errors import ConsentMissing, NoSuchModel, NotFound, ValidationFailed
-from rest.http.fields import DEFAULT_LIMIT, Cursor, LanguageTag, Limit, ModelId, Name, StorageKey
+from rest.http.fields import (
+    DEFAULT_LIMIT,
+    Cursor,
+    LanguageTag,
+    Limit,
+    ModelId,
+    Name,
+    StorageKey,
+    timestamp,
+)
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request, unknown_value
 from rest.http.pagination import Cursors
-from rest.jobs.recordings import KIND, SampleView, VoiceDetection, VoiceSamples
-from rest.jobs.views import JobRef, JobViews, timestamp
+from rest.jobs.recordings import KIND, SampleView, VoiceSamples
+from rest.jobs.submission import KindJobs, submission
+from rest.jobs.views import JobViews
 from rest.openapi.schemas import REQUIRED
+from sessions.engines import LiveEngines
 from store.database import Database
 from store.ids import is_id
 from store.tenants.objects import StoredObject
@@ -127,13 +136,13 @@ class VoiceResource:
         artifacts: Artifacts,
         views: JobViews,
         cursors: Cursors,
-        detection: VoiceDetection,
+        live: LiveEngines,
     ) -> None:
         self._voices = Voices(database)
-        self._queue = JobQueue(database)
+        self._jobs = KindJobs(database, views, JobType.VOICE_CLONE, "cloning job")
         self._engines = engines
         self._artifacts = artifacts
-        self._samples = VoiceSamples(artifacts, detection)
+        self._samples = VoiceSamples(artifacts, live)
         self._views = views
         self._cursors = cursors
 
@@ -177,18 +186,13 @@ class VoiceResource:
                     " that is neither distorted nor drowned in noise."
                 ),
             ),
-            Operation(
-                method="POST",
+            submission(
                 path=f"{path}/clone",
                 tag=tag,
                 summary="Create a cloned voice (consent required, async)",
                 handler=self._clone,
-                data=JobRef,
                 scope=WRITE,
                 body=VoiceClone,
-                idempotent=True,
-                status=202,
-                outcome="Job accepted",
                 description=(
                     "The job's output has `voiceId`, and how like the sample the voice"
                     " is (`similarity`) beside how like the default voice was (`baseSimilarity`)."
@@ -218,19 +222,14 @@ class VoiceResource:
     # ------------------------------------------------------------------ of the workspace
 
     async def _list(self, request: Request[None, VoicesQuery]) -> Answer:
-        query = request.query
-        found = await self._voices.list(
-            request.workspace_id,
-            source=query.source,
-            limit=query.limit + 1,
-            after=self._cursors.decode(query.cursor) if query.cursor is not None else None,
-        )
-        shown, more = found[: query.limit], len(found) > query.limit
-        return Answer(
-            [self._view(request, voice) for voice in shown],
-            next_cursor=self._cursors.encode(shown[-1].id) if more else None,
-            has_more=more,
-            warnings=unknown_value("source", query.source, SOURCES),
+        source = request.query.source
+        return await self._cursors.page(
+            request.query,
+            lambda after, limit: self._voices.list(
+                request.workspace_id, source=source, limit=limit, after=after
+            ),
+            lambda voice: self._view(request, voice),
+            warnings=unknown_value("source", source, SOURCES),
         )
 
     async def _get(self, request: Request[None, None]) -> Answer:
@@ -330,9 +329,7 @@ class VoiceResource:
             consent_by=_who(request.caller),
             consent_at=datetime.now(UTC),
         )
-        new = NewJob(JobType.VOICE_CLONE, msgspec.to_builtins(order))
-        job = await self._queue.submit(workspace_id, new)
-        return Answer(JobRef(job.id, job.status))
+        return await self._jobs.submit(workspace_id, order)
 
     def _language(self, asked: str | None, sample: StoredObject) -> str:
         """The voice's language; raises ValidationFailed and NoSuchModel."""

@@ -1,15 +1,15 @@
 """Webhooks as a resource: where a workspace wants events told, and how telling them went."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from pipelines.ssrf import MAX_URL, UrlRefused
+from pipelines.ssrf import MAX_URL, CustomerHttp, UrlRefused
 from pipelines.webhooks.delivery import new_secret
 from rest.http.errors import NotFound, ValidationFailed, WrongState
+from rest.http.fields import timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
-from rest.jobs.views import timestamp
 from store.database import Database
 from store.ids import is_id
 from store.tenants.deliveries import Deliveries, Delivery
@@ -83,16 +83,10 @@ class DeliveryView(Struct, rename="camel", kw_only=True):
     created_at: str
 
 
-class UrlGuard(Protocol):
-    """What is needed of pipelines.ssrf.CustomerHttp; ``admit`` raises UrlRefused."""
-
-    async def admit(self, url: str, /) -> None: ...
-
-
 class WebhookResource:
     """The contract's tag Webhooks."""
 
-    def __init__(self, database: Database, guard: UrlGuard) -> None:
+    def __init__(self, database: Database, guard: CustomerHttp) -> None:
         self._webhooks = Webhooks(database)
         self._deliveries = Deliveries(database)
         self._guard = guard

@@ -69,6 +69,8 @@ class Turn:
 
 
 _GIVEN = tuple(field.name for field in fields(NewTurn))
+NEWEST = "~"
+"""Sorts behind every id: a list before it begins with the newest turn."""
 _COLUMNS = ", ".join(field.name for field in fields(Turn))
 _INSERT = (
     f"INSERT INTO turns (workspace_id, call_id, agent_id, {', '.join(_GIVEN)})"
@@ -116,7 +118,7 @@ class Turns:
         return [Turn(**row) for row in reversed(rows)]
 
     async def list_of_agent(
-        self, workspace_id: str, agent_id: str, *, limit: int = 100, before: str = "~"
+        self, workspace_id: str, agent_id: str, *, limit: int = 100, before: str = NEWEST
     ) -> list[Turn]:
         """An agent's turns over all calls, newest first, from the one before id ``before`` on."""
         rows = await self._db.fetch(

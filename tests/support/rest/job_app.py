@@ -8,8 +8,10 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.typedefs import Handler
 
 from rest.accounts.auth import Principal
+from rest.accounts.signing import UrlSigner
 from rest.http.endpoint import REQUEST_ID, routes
 from rest.http.errors import ApiError, error_body
+from rest.http.pagination import Cursors
 from rest.jobs.jobs import READ, JobResource
 from rest.jobs.views import JobViews
 from store.database import Database
@@ -17,12 +19,20 @@ from store.database import Database
 Client = TestClient[web.Request, web.Application]
 
 
-class Signer:
-    def url(self, request_base: str, workspace_id: str, key: str) -> str:
+class Signer(UrlSigner):
+    def __init__(self) -> None:
+        super().__init__(b"")
+
+    def url(
+        self, request_base: str, workspace_id: str, key: str, *, attachment: bool = False
+    ) -> str:
         return f"{request_base}/files/{key}?signed"
 
 
-class PlainCursors:
+class PlainCursors(Cursors):
+    def __init__(self) -> None:
+        super().__init__(b"")
+
     def encode(self, id: str, /) -> str:
         return id
 
