@@ -38,6 +38,16 @@ class Eagerness(StrEnum):
     AUTO = "auto"
 
 
+class Extension(StrEnum):
+    """A group of Blab's own server events that a client may ask for, as ``session.blab.events``
+    names it: the event's type without ``blab.``."""
+
+    LATENCY = "latency"
+    TRANSCRIPT_PARTIAL = "transcript.partial"
+    PLAYOUT = "playout"
+    CALL = "call"
+
+
 @dataclass(frozen=True, slots=True)
 class TurnDetection:
     """When a turn starts and ends, and what follows from it. Times in milliseconds."""
@@ -89,8 +99,8 @@ class SessionConfig:
     """MCP servers, whose tools are offered once they have been listed."""
     tool_choice: str = AUTO
     """"auto", "none", "required", or the name of the one tool to be called."""
-    extensions: frozenset[str] = field(default_factory=frozenset)
-    """Names of the ``blab.*`` events the client asked for; empty for a strict client."""
+    extensions: frozenset[Extension] = field(default_factory=frozenset)
+    """Blab's own events that the client asked for; empty for a strict client."""
 
     @property
     def answers(self) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sessions import event_log
 from sessions.core.commands import PausePlayout, Publish, ResumePlayout
-from sessions.core.config import SessionConfig, SessionKind
+from sessions.core.config import Extension, SessionConfig, SessionKind
 from sessions.core.events import (
     AddItem,
     CallStarted,
@@ -26,7 +26,7 @@ from sessions.core.items import PromptLine
 from sessions.core.notices import InputCleared, PlayoutEnded, PlayoutResumed
 from sessions.event_log import EventLogError, EventLogWriter, digest, read_event_log
 
-CONFIG = SessionConfig(extensions=frozenset({"blab.latency", "blab.playout", "blab.resume"}))
+CONFIG = SessionConfig(extensions=frozenset(Extension))
 
 
 LINES = (PromptLine("system", "Sum up."), PromptLine(item_id="x"))

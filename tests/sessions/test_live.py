@@ -41,8 +41,14 @@ async def test_a_turn_is_heard_answered_and_recorded() -> None:
         played = call.audio_of(response["id"])
         assert 0.75 <= len(played) / 2 / RATE <= 0.76
         assert tone_of(played, RATE) == pytest.approx(440, abs=3)
+        assert (await call.event("blab.playout.heard"))["heard"] == "It is four."
     assert call.reason == "peer_gone"
+    assert call.playout_of(response["id"]) == ["started", "stopped"]
+    (latency,) = call.of("blab.latency")
+    assert latency["response_id"] == response["id"]
     (turn,) = call.notes.turns
+    assert turn.latency is not None
+    assert latency["total_ms"] == turn.latency.total_ms
     assert (turn.user_text, turn.reply_text, turn.heard_text, turn.interrupted) == (
         "what time is it", "It is four.", "It is four.", False,
     )  # fmt: skip
@@ -100,7 +106,10 @@ async def test_an_interruption_flushes_and_no_stale_frame_follows() -> None:
         stale = [e for e in log[flushed:] if isinstance(e, Piece) and e.response_id == cut["id"]]
         assert not stale
         assert call.of("conversation.item.truncated")
+    assert call.playout_of(cut["id"]) == ["started", "held", "cleared"]
     first, second = call.notes.turns
+    (truncated,) = call.of("blab.playout.truncated")
+    assert truncated["heard"] == first.heard_text
     assert first.interrupted
     assert first.status is ReplyStatus.CANCELLED
     assert 0 < len(first.heard_text) < len(first.reply_text)
@@ -141,10 +150,11 @@ async def test_a_false_interruption_resumes_without_loss_or_repetition() -> None
         await call.say(2)
         await call.until(lambda: len(channel.audio) > RATE, what="half a second of reply")
         await call.say(1)
-        await call.answered()
+        response = await call.answered()
         clock.cancel()
         await asyncio.gather(clock, return_exceptions=True)
     assert channel.flushed
+    assert call.playout_of(response["id"]) == ["started", "held", "resumed", "stopped"]
     assert len(call.of("response.done")) == 1
     assert bytes(channel.ear) == ramp.said
     assert [turn.heard_text for turn in call.notes.turns] == ["One two three four five six."]

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from sessions.core.commands import RecordTurn
-from sessions.core.config import SessionConfig
+from sessions.core.config import Extension, SessionConfig
 from sessions.core.items import ReplyStatus
 from sessions.core.notices import Latency
 from sessions.persistence import CallJournal, OpenedCall
@@ -34,7 +34,7 @@ async def journal(database):
 
 
 def a_call(agent_id=None):
-    config = SessionConfig(instructions="Be brief.", extensions=frozenset({"blab.latency"}))
+    config = SessionConfig(instructions="Be brief.", extensions=frozenset({Extension.LATENCY}))
     return OpenedCall(new_id("call"), LOCAL_WORKSPACE, agent_id, "websocket", config)
 
 
@@ -66,7 +66,7 @@ async def test_a_call_is_stored_as_it_was(journal, database, workspace_id):
     assert (stored.agent_id, stored.node_id, stored.end_reason) == (agent.id, "node_a", "hangup")
     assert stored.config["instructions"] == "Be brief."
     assert stored.config["turn_detection"]["mode"] == "semantic_vad"
-    assert stored.config["extensions"] == ["blab.latency"]
+    assert stored.config["extensions"] == ["latency"]
     first, second = await Turns(database).list_of_call(workspace_id, call.call_id)
     assert first.heard_text == "It is noon."
     assert first.reply_text == "It is noon. Anything else?"

@@ -16,7 +16,7 @@ from gateway.channels.wire.checks import UNCHECKED, SessionChecks
 from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
 from sessions.channel import Parsed, ServerEvent
-from sessions.core.config import SessionConfig
+from sessions.core.config import Extension, SessionConfig
 from sessions.core.events import Event
 from sessions.core.notices import Notice, SessionChanged, SessionOpened
 
@@ -67,8 +67,6 @@ def instructions_with(instructions: str, facts: Mapping[str, str]) -> str:
 
 EVENT: Any = object()
 """The member of a channel's message that holds its core event."""
-EXTENSION = "call"
-"""Name of ``blab.call`` among the events that may be asked for."""
 
 
 class TelephonyVocabulary:
@@ -104,7 +102,7 @@ class TelephonyVocabulary:
         """The server events of ``notice``, in protocol order."""
         events = list(self._realtime.render(notice))
         if isinstance(notice, SessionOpened | SessionChanged) and not self._sent:
-            self._sent = EXTENSION in notice.config.extensions
+            self._sent = Extension.CALL in notice.config.extensions
             if self._sent:
                 events.append({"event_id": self._event_ids.next(), **self._call})
         return events

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from media.formats import HEARING_RATE, milliseconds_of
-from sessions.core.config import SessionConfig
+from sessions.core.config import Extension, SessionConfig
 from sessions.core.notices import (
     Fault,
     IdleTimeout,
@@ -172,7 +172,7 @@ class Renderer:
         events = (
             _transcript_delta(notice.item_id, delta) if self._config.publishes_transcripts else []
         )
-        if "transcript.partial" in self._config.extensions:
+        if Extension.TRANSCRIPT_PARTIAL in self._config.extensions:
             partial = {"item_id": notice.item_id, "text": notice.text}
             events.append({"type": "blab.transcript.partial"} | partial)
         return events
@@ -229,7 +229,7 @@ class Renderer:
         address = {"item_id": notice.item_id, "audio_end_ms": notice.audio_end_ms}
         truncated: Body = {"type": "conversation.item.truncated", "content_index": 0} | address
         heard = {"type": "blab.playout.truncated", "heard": notice.heard} | address
-        return [truncated, *self._if_asked("playout", heard)]
+        return [truncated, *self._if_asked(Extension.PLAYOUT, heard)]
 
     def _reply_created(self, notice: ReplyCreated) -> list[Body]:
         self._replies[notice.item_id] = notice
@@ -252,7 +252,7 @@ class Renderer:
         }
         return [
             *reply_done(notice, created, added, self._config, self._conversation_id, heard_seconds),
-            *self._if_asked("playout", heard),
+            *self._if_asked(Extension.PLAYOUT, heard),
         ]
 
     def _playout(self, notice: _PlayoutNotice) -> list[Body]:
@@ -262,7 +262,7 @@ class Renderer:
             kind = f"output_audio_buffer.{standard}"
             events.append({"type": kind, "response_id": notice.reply_id})
         own: Body = {"type": f"blab.playout.{_OWN_PLAYOUT[type(notice)]}"} | _fields(notice)
-        return [*events, *self._if_asked("playout", own)]
+        return [*events, *self._if_asked(Extension.PLAYOUT, own)]
 
     def _key_received(self, notice: KeyReceived) -> list[Body]:
         kind = "input_audio_buffer.dtmf_event_received"
@@ -284,12 +284,12 @@ class Renderer:
         return [{"type": "blab.pong", "ping_id": notice.ping_id}]
 
     def _latency(self, notice: Latency) -> list[Body]:
-        return self._if_asked("latency", {"type": "blab.latency"} | _fields(notice))
+        return self._if_asked(Extension.LATENCY, {"type": "blab.latency"} | _fields(notice))
 
     def _fault(self, notice: Fault) -> list[Body]:
         return [fault_body(notice)]
 
-    def _if_asked(self, extension: str, event: Body) -> list[Body]:
+    def _if_asked(self, extension: Extension, event: Body) -> list[Body]:
         return [event] if extension in self._config.extensions else []
 
 

@@ -20,14 +20,11 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar, cast
 
 from media.formats import PCM_RATES, AudioFormat, Encoding
-from sessions.core.config import SessionConfig, SessionKind
+from sessions.core.config import Extension, SessionConfig, SessionKind
 
 from .fields import Fields
 from .tools import merge_tools, render_choice, render_tools
 from .turn_detection import merge_turn_detection, render_turn_detection
-
-EXTENSIONS = ("latency", "transcript.partial", "playout", "call")
-"""What ``session.blab.events`` may name."""
 
 MAX_OUTPUT_TOKENS = 4096
 """The meaning of ``"inf"``, and the most that may be asked for."""
@@ -59,6 +56,7 @@ _FORMATS = {
     "g711_alaw": Encoding.PCMA,
 }
 Truncation = Literal["auto", "disabled"] | float
+_EXTENSIONS = [extension.value for extension in Extension]
 NoiseReduction = Literal["near_field", "far_field"] | None
 _T = TypeVar("_T")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
@@ -101,7 +99,7 @@ def render_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
         session = _realtime_session(config, session_id)
     if config.extensions:
         session["blab"] = {
-            "events": sorted(config.extensions),
+            "events": sorted(extension.value for extension in config.extensions),
             "language": config.language,
             "speech_model": config.speech_model,
         }
@@ -312,12 +310,12 @@ def _merge_extensions(blab: Fields, config: SessionConfig) -> SessionConfig:
     names = blab.sequence("events", max_items=32)
     if names is None:
         return config
-    if any(name not in EXTENSIONS for name in names):
-        accepted = ", ".join(EXTENSIONS)
+    if any(name not in _EXTENSIONS for name in names):
+        accepted = ", ".join(_EXTENSIONS)
         raise blab.fault(
             "invalid_value", f"'{blab.where('events')}' may name: {accepted}.", "events"
         )
-    return replace(config, extensions=frozenset(names))
+    return replace(config, extensions=frozenset(map(Extension, names)))
 
 
 def _language(fields: Fields) -> str | None:

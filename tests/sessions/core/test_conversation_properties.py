@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
 from sessions.core.config import (
     Eagerness,
+    Extension,
     SessionConfig,
     SessionKind,
     TurnDetection,
@@ -103,6 +104,7 @@ CONFIGS = st.builds(
     servers=st.sampled_from([(), SERVERS]),
     tool_choice=st.sampled_from(["auto", "auto", "required", "none"]),
     max_call_ms=st.sampled_from([3_600_000, 3_600_000, 20_000]),
+    extensions=st.sampled_from([frozenset(), frozenset(Extension)]),
 )
 LINES = (PromptLine("user", "Sum up."), PromptLine(item_id="x"))
 LEVELS = st.sampled_from((-20.0, -20.0, -30.0, -45.0))

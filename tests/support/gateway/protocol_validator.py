@@ -9,6 +9,9 @@ What is checked
 - A response goes from ``created`` to ``done`` from the outside in and back: every output item and
   part is added in order, written, and done, its deltas add up to what is told when it is done, and
   nothing follows. One response of the conversation at a time.
+- Of ours: playout of a response starts once, is held and resumed in turn, and ends once, stopped
+  or cleared; what was heard of it is reported after its ``done`` and begins what was said; the
+  stages of a latency add up.
 A stream may stop anywhere: the call may be over.
 """
 
@@ -32,6 +35,16 @@ _ADAPTERS = {kind: TypeAdapter(model) for kind, model in MODELS.items()}
 _KEY_PRESSED = "input_audio_buffer.dtmf_event_received"
 _SESSION_EXTRAS = {"id", "object", "expires_at", "blab", "prompt", "include"}
 """Fields of the session as it is told, beyond those of its update."""
+
+
+_PLAYOUT_AFTER: dict[str, tuple[str | None, ...]] = {
+    "started": (None,),
+    "held": ("started", "resumed"),
+    "resumed": ("held",),
+    "stopped": ("started", "resumed"),
+    "cleared": ("started", "held", "resumed"),
+}
+"""Events of a response's playout, and what each may follow."""
 
 
 class OutOfOrder(AssertionError):
@@ -60,6 +73,9 @@ class _Response:
     conversation_id: str | None
     outputs: list[_Output] = field(default_factory=list)
     done: bool = False
+    playout: str | None = None
+    """What its playout did last, by ``blab.playout.*``."""
+    heard: bool = False
 
 
 class ProtocolValidator:
@@ -113,6 +129,10 @@ class ProtocolValidator:
             "output_audio_buffer.started": self._of_response,
             "output_audio_buffer.stopped": self._of_response,
             "output_audio_buffer.cleared": self._of_response,
+            **{f"blab.playout.{what}": self._playout for what in _PLAYOUT_AFTER},
+            "blab.playout.truncated": lambda event: self._exists(event["item_id"]),
+            "blab.playout.heard": self._heard,
+            "blab.latency": self._latency,
         }
 
     def feed(self, event: Event) -> None:
@@ -125,13 +145,15 @@ class ProtocolValidator:
         if kind == "error":
             return
         self._check(self._opened or kind == "session.created", event)
+        rule = self._rules.get(kind)
         if kind.startswith("blab."):
+            if rule is not None:
+                rule(event)
             return
         wanted, self._next = self._next, None
         named = event.get("item", {}).get("id") or event.get("item_id")
         self._check(wanted is None or wanted == (kind, named if wanted[1] else None), event)
         self._check(wanted is not None or kind != "rate_limits.updated", event)
-        rule = self._rules.get(kind)
         if rule is not None:
             rule(event)
 
@@ -310,6 +332,26 @@ class ProtocolValidator:
         tokens = usage["input_tokens"] + usage["output_tokens"]
         self._check(usage["total_tokens"] == tokens, event)
         known.done = True
+
+    # ------------------------------------------------------------------ Blab's own
+
+    def _playout(self, event: Event) -> None:
+        self._of_response(event)
+        response, what = self._responses[event["response_id"]], event["type"].split(".")[-1]
+        self._check(response.playout in _PLAYOUT_AFTER[what], event)
+        self._check(event["item_id"] in [output.item_id for output in response.outputs], event)
+        response.playout = what
+
+    def _heard(self, event: Event) -> None:
+        self._of_response(event)
+        response = self._responses[event["response_id"]]
+        self._check(response.done and not response.heard, event)
+        self._check(event["text"].startswith(event["heard"]), event)
+        response.heard = True
+
+    def _latency(self, event: Event) -> None:
+        stages = [event[f"{stage}_ms"] for stage in ("endpointing", "stt", "llm", "tts", "gateway")]
+        self._check(min(stages) >= 0 and sum(stages) == event["total_ms"], event)
 
 
 def _is_manual(event: Event) -> bool:

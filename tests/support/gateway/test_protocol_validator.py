@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
-from sessions.core.config import SessionConfig
+from sessions.core.config import Extension, SessionConfig
 from sessions.core.items import Item, ReplyStatus
 from sessions.core.notices import (
     InputCommitted,
     ItemAdded,
     Notice,
+    PlayoutBegan,
+    PlayoutEnded,
+    PlayoutHeld,
+    PlayoutResumed,
     ReplyCreated,
     ReplyDone,
     ReplyItemAdded,
@@ -100,6 +104,28 @@ def _independent(first: Event, second: Event) -> bool:
         ("response.output_item.done", "conversation.item.done"),
         ("conversation.item.done", "response.done"),
     }
+
+
+PLAYOUT: list[Notice] = [
+    PlayoutBegan("resp_1", "item_2"),
+    PlayoutHeld("resp_1", "item_2", 300),
+    PlayoutResumed("resp_1", "item_2"),
+    PlayoutEnded("resp_1", "item_2"),
+]
+
+
+@pytest.mark.parametrize("left_out", range(len(PLAYOUT) - 1))
+def test_playout_that_leaps_is_out_of_order(left_out: int) -> None:
+    vocabulary = RealtimeVocabulary("call_1")
+    asked = SessionOpened(SessionConfig(extensions=frozenset({Extension.PLAYOUT})))
+    told = [event for notice in (asked, *NOTICES[1:-1]) for event in vocabulary.render(notice)]
+    playout = [event for notice in PLAYOUT for event in vocabulary.render(notice)]
+    done = vocabulary.render(NOTICES[-1])
+    check_stream([*told, *playout, *done])
+    with pytest.raises(OutOfOrder):
+        check_stream([*told, *playout[:left_out], *playout[left_out + 1 :], *done])
+    with pytest.raises(OutOfOrder):
+        check_stream([*told, *playout, done[-1], *done[:-1]])
 
 
 def _set(kind: str, *path: Any, to: Any) -> Callable[[list[Event]], None]:

@@ -18,7 +18,7 @@ from gateway.channels.wire.vocabulary import RealtimeVocabulary
 from media.formats import AudioFormat, samples_of
 from pipelines.engines.scripted.live import WORD_MS, ScriptedEngines, scripted_engines, tone
 from sessions.core.commands import Command, RecordTurn
-from sessions.core.config import SessionConfig
+from sessions.core.config import Extension, SessionConfig
 from sessions.core.events import Event, VoiceWindow
 from sessions.core.items import ReplyStatus
 from sessions.live import LiveSession
@@ -37,7 +37,7 @@ CONFIG = SessionConfig(
     input_format=AudioFormat(rate=RATE),
     output_format=AudioFormat(rate=RATE),
     instructions="Be brief.",
-    extensions=frozenset({"blab.playout", "blab.latency"}),
+    extensions=frozenset({Extension.PLAYOUT, Extension.LATENCY}),
 )
 
 
@@ -234,6 +234,15 @@ class ScriptedCall:
         """The ``count``-th reply's ``response.done``."""
         response: dict[str, Any] = (await self.event("response.done", count))["response"]
         return response
+
+    def playout_of(self, response_id: str) -> list[str]:
+        """What the playout of that reply did, by ``blab.playout.*``."""
+        kinds = [
+            event["type"].split(".")[-1]
+            for event in self.channel.events
+            if event["type"].startswith("blab.playout.") and event.get("response_id") == response_id
+        ]
+        return [kind for kind in kinds if kind != "heard"]
 
     def audio_of(self, response_id: str) -> bytes:
         """What was played of that reply."""

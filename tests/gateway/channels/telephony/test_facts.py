@@ -11,7 +11,6 @@ from gateway.channels.telephony.carrier import Started
 from gateway.channels.telephony.codecs import StreamFormat
 from gateway.channels.telephony.facts import (
     EVENT,
-    EXTENSION,
     MAX_FACTS,
     MAX_VALUE_CHARS,
     TelephonyVocabulary,
@@ -21,7 +20,7 @@ from gateway.channels.telephony.facts import (
     keys_answer,
 )
 from sessions.channel import ClientFault
-from sessions.core.config import SessionConfig
+from sessions.core.config import Extension, SessionConfig
 from sessions.core.events import ClearInput, KeyPressed
 from sessions.core.notices import KeyReceived, SessionChanged, SessionOpened
 
@@ -89,7 +88,7 @@ def test_a_key_is_told_as_openai_tells_it() -> None:
 
 def test_what_the_carrier_told_is_for_those_who_ask_and_told_once() -> None:
     told = vocabulary()
-    asking = replace(SessionConfig(), extensions=frozenset({EXTENSION}))
+    asking = replace(SessionConfig(), extensions=frozenset({Extension.CALL}))
     opened = told.render(SessionOpened(SessionConfig()))
     assert [event["type"] for event in opened] == ["session.created"]
     changed = told.render(SessionChanged(asking))

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from gateway.channels.wire.beta import beta_event
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
-from sessions.core.config import SessionConfig, SessionKind, TurnDetection, TurnMode
+from sessions.core.config import Extension, SessionConfig, SessionKind, TurnDetection, TurnMode
 from sessions.core.items import Item
 from sessions.core.notices import Fault, ItemAdded, Notice, SessionOpened
 from tests.support.gateway.protocol_validator import unknown_fields
@@ -45,7 +45,7 @@ def test_a_captions_session_has_no_voice() -> None:
 
 def test_our_own_wishes_stay_ours() -> None:
     config = SessionConfig(
-        turn_detection=TurnDetection(TurnMode.NONE), extensions=frozenset({"latency"})
+        turn_detection=TurnDetection(TurnMode.NONE), extensions=frozenset({Extension.LATENCY})
     )
     (event,) = told(SessionOpened(config))
     assert event["session"]["turn_detection"] is None

@@ -16,7 +16,7 @@ from media.formats import AudioFormat, Encoding
 from pipelines.engines.chat.call_names import NameFault
 from pipelines.ssrf import CustomerHttp
 from sessions.channel import ClientFault, Partly, SpokenItem
-from sessions.core.config import Eagerness, SessionConfig, SessionKind, TurnMode
+from sessions.core.config import Eagerness, Extension, SessionConfig, SessionKind, TurnMode
 from sessions.core.events import (
     AddItem,
     ClearInput,
@@ -198,8 +198,22 @@ def test_what_is_absent_keeps_its_value() -> None:
 
 def test_extensions_are_asked_for_by_name() -> None:
     config = configured({"blab": {"events": ["latency", "playout", "transcript.partial"]}})
-    assert config.extensions == {"latency", "playout", "transcript.partial"}
+    assert config.extensions == {
+        Extension.LATENCY,
+        Extension.PLAYOUT,
+        Extension.TRANSCRIPT_PARTIAL,
+    }
     assert configured({"blab": {"events": []}}, config).extensions == frozenset()
+
+
+def test_every_extension_can_be_asked_for_and_a_misspelt_one_is_refused_with_their_names() -> None:
+    assert configured({"blab": {"events": [*Extension]}}).extensions == set(Extension)
+    session = {"blab": {"events": ["latency", "blab.playout"]}}
+    fault = fault_of({"type": "session.update", "session": session})
+    assert (fault.code, fault.param) == ("invalid_value", "session.blab.events")
+    assert fault.message == (
+        "'session.blab.events' may name: latency, transcript.partial, playout, call."
+    )
 
 
 @pytest.mark.parametrize(

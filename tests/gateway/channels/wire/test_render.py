@@ -8,7 +8,7 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
-from sessions.core.config import SessionConfig, TurnDetection, TurnMode
+from sessions.core.config import Extension, SessionConfig, TurnDetection, TurnMode
 from sessions.core.items import Item, ReplyStatus, ToolUse, ToolUseState
 from sessions.core.notices import (
     Fault,
@@ -46,7 +46,9 @@ from sessions.core.notices import (
 )
 from sessions.core.tools.tools import ListedTool
 
-ALL = SessionConfig(extensions=frozenset({"latency", "transcript.partial", "playout"}))
+ALL = SessionConfig(
+    extensions=frozenset({Extension.LATENCY, Extension.TRANSCRIPT_PARTIAL, Extension.PLAYOUT})
+)
 CALL = ToolUse("call_1", "get_weather", "{}")
 OURS = ToolUse("call_2", "find", "{}", "shop")
 
