@@ -1,7 +1,7 @@
-"""Parsers of setting values: a string in, a typed value out, ValueError where it is not one.
+"""How a setting is declared, and parsers of its value: a string in, a typed value out.
 
-The messages of the errors are details only ("it is not a number"); ``gateway.settings`` adds
-the variable's name and the accepted form.
+A parser raises ValueError for anything else. Its message is a detail only ("it is out of range");
+``Declaration.refusal`` adds the variable's name and the accepted form.
 """
 
 import ipaddress
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _ICE = re.compile(
@@ -33,10 +34,43 @@ class IceServer:
     credential: str | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One variable: how it is read and what the documentation says about it."""
+
+    variable: str
+    parse: Callable[[str], Any]
+    default: str
+    accepted: str
+    meaning: str
+    secret: bool = False
+
+    def refusal(self, raw: str, error: ValueError) -> str:
+        """Why ``raw`` is not accepted; a secret's value is not repeated."""
+        shown = "its value" if self.secret else f"{raw!r}"
+        detail = "" if self.secret or not str(error) else f" ({error})"
+        return f"{self.variable}: {shown} is not {self.accepted}{detail}"
+
+
+def setting(
+    variable: str,
+    parse: Callable[[str], Any],
+    value: Any,
+    default: str,
+    accepted: str,
+    meaning: str,
+    *,
+    secret: bool = False,
+) -> Any:
+    """A field of ``Settings``; ``value`` is its default, ``default`` what the documents call it."""
+    declaration = Declaration(variable, parse, default, accepted, meaning, secret)
+    return field(default=value, repr=not secret, metadata={"declaration": declaration})
+
+
 def text(raw: str) -> str:
     """Any text on one line."""
     if any(ord(character) < 32 for character in raw):
-        raise ValueError("it holds control characters")
+        raise ValueError("it contains control characters")
     return raw
 
 
@@ -45,7 +79,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
     def parse(raw: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,12}", raw):
-            raise ValueError("it is no whole number")
+            raise ValueError("it is not a whole number")
         value = int(raw)
         if not low <= value <= high:
             raise ValueError("it is out of range")
@@ -83,7 +117,7 @@ def yes_or_no(raw: str) -> bool:
 
 
 def long_secret(raw: str) -> str:
-    """A secret that nobody guesses."""
+    """A secret too long to be guessed."""
     if len(raw) < 32:
         raise ValueError("it is too short")
     return raw
@@ -118,8 +152,8 @@ def url(*schemes: str) -> Callable[[str], str]:
         if parts.scheme not in schemes or not (parts.netloc or parts.path or parts.query):
             raise ValueError
         if re.search(r"\s", raw):
-            raise ValueError("it holds blanks")
-        _ = parts.port  # raises ValueError where it is none
+            raise ValueError("it contains spaces")
+        _ = parts.port  # raises ValueError if it is not a port
         return raw
 
     return parse
@@ -139,7 +173,7 @@ def port_range(raw: str) -> tuple[int, int]:
     """``low-high``, both included."""
     low, dash, high = raw.partition("-")
     if not dash or not (low.strip().isdecimal() and high.strip().isdecimal()):
-        raise ValueError("it is no range")
+        raise ValueError("it is not a range")
     first, last = int(low), int(high)
     if not 1 <= first <= last <= 65535:
         raise ValueError("ports go from 1 to 65535, the lower one first")
@@ -155,7 +189,7 @@ def origins(raw: str) -> tuple[str, ...]:
             continue
         scheme, _, host = part.partition("://")
         if scheme not in ("http", "https") or not _HOST.fullmatch(host):
-            raise ValueError(f"{part!r} is no origin")
+            raise ValueError(f"{part!r} is not an origin")
         found.append(part.lower())
     return tuple(found)
 

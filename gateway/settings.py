@@ -1,28 +1,27 @@
 """Settings: everything a deployment may choose, read once from the environment.
 
 The only reader of ``os.environ`` in Blab (through ``Settings.read(os.environ)`` in the command
-line). The fields of ``Settings`` are the declarations: name of the variable, parser, default,
-accepted form and meaning stand together, and the table in ``docs/configuration.md`` is checked
-against them.
+line). The fields of ``Settings`` are the declarations: the variable, its parser, default, accepted
+form and meaning stand together, and the table in ``docs/configuration.md`` is generated from them.
 
-Rules: a value is right or refused, with its variable's name and the accepted form; all errors
-are told at once; a ``BLAB_`` variable that nobody declares is an error, because a misspelt
-setting that is silently ignored is worse. A secret's value is in no message and no ``repr``.
-An empty value counts as not set.
+Rules: a value is accepted, or refused with its variable's name and the accepted form; all errors
+are reported at once; an undeclared ``BLAB_`` variable is an error, because a misspelt setting that
+is silently ignored is worse. A secret's value is in no message and no ``repr``. An empty value
+counts as not set.
 """
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from gateway import parsers
-from gateway.parsers import IceServer, Network
+from gateway.parsers import Declaration, IceServer, Network, setting
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-"""The folder that holds the packages: a checkout's root, or site-packages when installed."""
+"""The folder of the packages: a checkout's root, or site-packages when installed."""
 
 BOOTSTRAP_VARIABLES = frozenset({"BLAB_VENV"})
 """Read by the bootstrap script ``./blab`` before this program runs."""
@@ -37,45 +36,19 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Declaration:
-    """One variable: how it is read and what the documentation says about it."""
-
-    variable: str
-    parse: Callable[[str], Any]
-    default: str
-    accepted: str
-    meaning: str
-    secret: bool = False
-
-
-def _setting(
-    variable: str,
-    parse: Callable[[str], Any],
-    value: Any,
-    default: str,
-    accepted: str,
-    meaning: str,
-    *,
-    secret: bool = False,
-) -> Any:
-    declaration = Declaration(variable, parse, default, accepted, meaning, secret)
-    return field(default=value, repr=not secret, metadata={"declaration": declaration})
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """A deployment's choices; ``Settings()`` is what an empty environment gives, unresolved."""
 
-    host: str = _setting(
+    host: str = setting(
         "BLAB_HOST",
         parsers.text,
         "127.0.0.1",
         "127.0.0.1",
         "an address or host name",
-        "Address to listen on. Anything but loopback switches the demo page's key without "
-        "sign-in off.",
+        "Address to listen on. Anything but loopback switches off the demo page's key "
+        "without sign-in.",
     )
-    port: int = _setting(
+    port: int = setting(
         "BLAB_PORT",
         parsers.integer(0, 65535),
         8484,
@@ -83,24 +56,24 @@ class Settings:
         "a whole number from 0 to 65535 (0: any free port)",
         "TCP port of HTTP and WebSocket.",
     )
-    data_dir: Path = _setting(
+    data_dir: Path = setting(
         "BLAB_DATA_DIR",
         parsers.directory,
         Path(),
         "`.blab` in a checkout, else `~/.local/share/blab`",
         "a directory's path",
-        "Where the embedded services, recordings and downloads live. May be deleted while "
-        "nothing runs: all data of embedded mode is in it.",
+        "Where the embedded services, recordings and downloads are kept. It holds all data of "
+        "embedded mode, and may be deleted while nothing runs.",
     )
-    models_dir: Path = _setting(
+    models_dir: Path = setting(
         "BLAB_MODELS_DIR",
         parsers.directory,
         Path(),
         "`models` in the data directory",
         "a directory's path",
-        "Where model weights are looked for and fetched to; may be shared between installations.",
+        "Where model weights are kept; installations may share it.",
     )
-    profile: str = _setting(
+    profile: str = setting(
         "BLAB_PROFILE",
         parsers.one_of("small", "standard", "full"),
         "",
@@ -108,7 +81,7 @@ class Settings:
         "small, standard or full",
         "Which set of models to fetch and load.",
     )
-    database_url: str | None = _setting(
+    database_url: str | None = setting(
         "DATABASE_URL",
         parsers.url("postgresql", "postgres"),
         None,
@@ -117,7 +90,7 @@ class Settings:
         "External Postgres. Not set: a private one is started as a child process.",
         secret=True,
     )
-    redis_url: str | None = _setting(
+    redis_url: str | None = setting(
         "REDIS_URL",
         parsers.url("redis", "rediss", "unix"),
         None,
@@ -126,7 +99,7 @@ class Settings:
         "External Redis or Valkey. Not set: a private Valkey is started as a child process.",
         secret=True,
     )
-    objects_url: str | None = _setting(
+    objects_url: str | None = setting(
         "BLAB_OBJECTS_URL",
         parsers.url("file", "s3"),
         None,
@@ -135,16 +108,15 @@ class Settings:
         "Where audio objects are stored; see docs/operations.md for the options of a bucket.",
         secret=True,
     )
-    upstream_url: str | None = _setting(
+    upstream_url: str | None = setting(
         "BLAB_UPSTREAM_URL",
         parsers.url("http", "https"),
         None,
         "none",
-        "an http:// or https:// address, as far as and including /v1",
-        "A server that speaks OpenAI's HTTP contracts; its models become available beside the "
-        "embedded ones.",
+        "an http:// or https:// address, up to and including /v1",
+        "A server with OpenAI's HTTP API; its models become available beside the embedded ones.",
     )
-    upstream_key: str | None = _setting(
+    upstream_key: str | None = setting(
         "BLAB_UPSTREAM_KEY",
         parsers.text,
         None,
@@ -153,84 +125,84 @@ class Settings:
         "Bearer key for the upstream. Never printed or logged.",
         secret=True,
     )
-    chat_model: str | None = _setting(
+    chat_model: str | None = setting(
         "BLAB_CHAT_MODEL",
         parsers.text,
         None,
         "the profile's embedded model",
         "a model id",
-        "Chat model of calls that name none.",
+        "Chat model of calls that do not name one.",
     )
-    speech_model: str | None = _setting(
+    speech_model: str | None = setting(
         "BLAB_SPEECH_MODEL",
         parsers.text,
         None,
         "the embedded model",
         "a model id",
-        "Text-to-speech model of calls that name none.",
+        "Text-to-speech model of calls that do not name one.",
     )
-    transcription_model: str | None = _setting(
+    transcription_model: str | None = setting(
         "BLAB_TRANSCRIPTION_MODEL",
         parsers.text,
         None,
         "the embedded model",
         "a model id",
-        "Speech-to-text model of calls that name none.",
+        "Speech-to-text model of calls that do not name one.",
     )
-    max_calls: int = _setting(
+    max_calls: int = setting(
         "BLAB_MAX_CALLS",
         parsers.integer(1, 10_000),
         0,
         "2 per core",
         "a whole number from 1 to 10000",
-        "Calls at once on this node; the next one is told that the server is full.",
+        "Simultaneous calls on this node; a further one is refused because the server is full.",
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "BLAB_LOG_LEVEL",
         parsers.one_of("debug", "info", "warning", "error"),
         "info",
         "info",
         "debug, info, warning or error",
-        "The least severe log line that is written. Logs hold no transcript, key or audio.",
+        "Severity from which log lines are written. Logs hold no transcript, key or audio.",
     )
-    record_calls: Path | None = _setting(
+    record_calls: Path | None = setting(
         "BLAB_RECORD_CALLS",
         parsers.directory_or_off,
         None,
         "off",
         "off, or a directory's path",
-        "Write each call's event log there, for `blab replay`. The logs hold what was said.",
+        "Write each call's event log there, for `blab replay`. The logs contain what was said.",
     )
-    ice_servers: tuple[IceServer, ...] = _setting(
+    ice_servers: tuple[IceServer, ...] = setting(
         "BLAB_ICE_SERVERS",
         parsers.ice_servers,
         (),
         "none",
         "addresses separated by commas: stun:host[:port], "
         "turn:[user:password@]host[:port] or turns:[user:password@]host[:port]",
-        "STUN and TURN servers for WebRTC. A TURN server without a password is signed into by "
+        "STUN and TURN servers for WebRTC. A TURN server without a password is signed into with "
         "`BLAB_TURN_SECRET`.",
         secret=True,
     )
-    turn_secret: str | None = _setting(
+    turn_secret: str | None = setting(
         "BLAB_TURN_SECRET",
         parsers.text,
         None,
         "none",
         "the secret that the TURN server shares (coturn: `static-auth-secret`)",
-        "Makes the time-limited names and passwords of TURN servers without a fixed one, for "
+        "Makes the time-limited names and passwords for TURN servers without a fixed one, for "
         "this server and for callers (`GET /v1/realtime/ice_servers`).",
         secret=True,
     )
-    advertised_address: str | None = _setting(
+    advertised_address: str | None = setting(
         "BLAB_ADVERTISED_ADDRESS",
         parsers.ip_address,
         None,
         "the machine's own addresses",
         "an IP address",
-        "Address that WebRTC peers are told to send to, where the machine stands behind NAT.",
+        "Address that WebRTC peers send to, if the machine is behind NAT.",
     )
-    udp_ports: tuple[int, int] | None = _setting(
+    udp_ports: tuple[int, int] | None = setting(
         "BLAB_UDP_PORTS",
         parsers.port_range,
         None,
@@ -238,15 +210,15 @@ class Settings:
         "a range such as 40000-40999",
         "UDP ports that WebRTC may use.",
     )
-    drain_seconds: float = _setting(
+    drain_seconds: float = setting(
         "BLAB_DRAIN_SECONDS",
         parsers.number(0, 86_400),
         30.0,
         "30",
         "a number of seconds from 0 to 86400",
-        "How long a stopping server lets running calls go on.",
+        "How long calls in progress may continue while the server stops.",
     )
-    allowed_origins: tuple[str, ...] = _setting(
+    allowed_origins: tuple[str, ...] = setting(
         "BLAB_ALLOWED_ORIGINS",
         parsers.origins,
         (),
@@ -255,108 +227,108 @@ class Settings:
         "Web pages that may call the API from a browser.",
     )
 
-    public_url: str | None = _setting(
+    public_url: str | None = setting(
         "BLAB_PUBLIC_URL",
         parsers.url("http", "https"),
         None,
-        "what the request came to",
+        "the address of the request",
         "an http:// or https:// address without a path",
-        "What signed addresses of audio begin with, where a proxy stands in front. Anything but"
-        " loopback switches the demo page's key without sign-in off.",
+        "What signed addresses of audio begin with, if a proxy is in front. Anything but"
+        " loopback switches off the demo page's key without sign-in.",
     )
-    twilio_auth_token: str | None = _setting(
+    twilio_auth_token: str | None = setting(
         "BLAB_TWILIO_AUTH_TOKEN",
         parsers.text,
         None,
         "streams need a key",
         "the account's auth token",
-        "Lets Twilio's media streams in by the signature of their opening request, to the agent "
-        "that their address names; see docs/telephony.md. Never printed or logged.",
+        "Accepts Twilio's media streams by the signature of their opening request, for the agent "
+        "in their address; see docs/telephony.md. Never printed or logged.",
         secret=True,
     )
-    registration: str = _setting(
+    registration: str = setting(
         "BLAB_REGISTRATION",
         parsers.one_of("open", "closed"),
         "",
         "`open` on a loopback address, else `closed`",
         "open or closed",
-        "Whether people may make accounts by themselves (`POST /api/auth/register`).",
+        "Whether people may create accounts themselves (`POST /api/auth/register`).",
     )
-    rate_limit: int = _setting(
+    rate_limit: int = setting(
         "BLAB_RATE_LIMIT",
         parsers.integer(0, 1_000_000),
         600,
         "600",
         "a whole number from 0 to 1000000 (0: no limit)",
-        "REST requests a minute for each key and each address.",
+        "REST requests per minute for each key and each address.",
     )
-    workers: int = _setting(
+    workers: int = setting(
         "BLAB_WORKERS",
         parsers.integer(0, 64),
         1,
         "1",
         "a whole number from 0 to 64",
-        "Worker processes that `blab serve` starts for jobs; 0 where `blab worker` runs elsewhere.",
+        "Worker processes that `blab serve` starts for jobs; 0 if `blab worker` runs elsewhere.",
     )
-    max_upload_mb: int = _setting(
+    max_upload_mb: int = setting(
         "BLAB_MAX_UPLOAD_MB",
         parsers.integer(1, 1_000_000),
         2048,
         "2048",
         "a whole number of MiB from 1 to 1000000",
-        "The largest file that is taken.",
+        "The largest file that is accepted.",
     )
-    max_media_hours: float = _setting(
+    max_media_hours: float = setting(
         "BLAB_MAX_MEDIA_HOURS",
         parsers.number(0.01, 100),
         4.0,
         "4",
         "a number of hours from 0.01 to 100",
-        "The longest recording that is taken, by its decoded audio.",
+        "The longest recording that is accepted, by its decoded audio.",
     )
-    retention_days: int = _setting(
+    retention_days: int = setting(
         "BLAB_RETENTION_DAYS",
         parsers.integer(0, 36_500),
         0,
         "0",
-        "a whole number of days from 0 to 36500 (0: for ever)",
-        "How long finished jobs and what they made are kept.",
+        "a whole number of days from 0 to 36500 (0: forever)",
+        "How long finished jobs and their artifacts are kept.",
     )
-    webhook_private: bool = _setting(
+    webhook_private: bool = setting(
         "BLAB_WEBHOOK_PRIVATE",
         parsers.yes_or_no,
         False,
         "no",
         "yes or no",
-        "Whether webhooks may go to private, loopback and carriers' NAT addresses.",
+        "Whether webhooks may go to private, loopback and carrier-grade NAT addresses.",
     )
-    tool_private: bool = _setting(
+    tool_private: bool = setting(
         "BLAB_TOOL_PRIVATE",
         parsers.yes_or_no,
         False,
         "no",
         "yes or no",
-        "Whether agents' tools may go to private, loopback and carriers' NAT addresses.",
+        "Whether agents' tools may go to private, loopback and carrier-grade NAT addresses.",
     )
-    trusted_proxies: tuple[Network, ...] = _setting(
+    trusted_proxies: tuple[Network, ...] = setting(
         "BLAB_TRUSTED_PROXIES",
         parsers.networks,
         (),
         "none",
         "networks separated by commas, such as 10.0.0.0/8",
-        "Proxies in front of this server: who comes through them is counted by the address that "
-        "`X-Forwarded-For` tells.",
+        "Proxies in front of this server: a client behind them is identified by the address in "
+        "`X-Forwarded-For`.",
     )
-    connections_per_address: int = _setting(
+    connections_per_address: int = setting(
         "BLAB_CONNECTIONS_PER_ADDRESS",
         parsers.integer(0, 1_000_000),
         256,
         "256",
         "a whole number from 0 to 1000000 (0: no limit)",
-        "TCP connections at once from one address (IPv6: one /64). Loopback and "
+        "Simultaneous TCP connections from one address (IPv6: one /64). Loopback and "
         "`BLAB_TRUSTED_PROXIES` are not limited.",
     )
-    tls_certificate: Path | None = _setting(
+    tls_certificate: Path | None = setting(
         "BLAB_TLS_CERTIFICATE",
         parsers.file,
         None,
@@ -364,7 +336,7 @@ class Settings:
         "the path of a PEM file",
         "Certificate, with its chain, for https:// and wss:// on `BLAB_PORT`.",
     )
-    tls_key: Path | None = _setting(
+    tls_key: Path | None = setting(
         "BLAB_TLS_KEY",
         parsers.file,
         None,
@@ -372,7 +344,7 @@ class Settings:
         "the path of a PEM file",
         "Private key of `BLAB_TLS_CERTIFICATE`.",
     )
-    secret_key: str | None = _setting(
+    secret_key: str | None = setting(
         "BLAB_SECRET_KEY",
         parsers.long_secret,
         None,
@@ -381,7 +353,7 @@ class Settings:
         "Seals the headers of agents' tools in the database; the same on every node.",
         secret=True,
     )
-    prices: Path | None = _setting(
+    prices: Path | None = setting(
         "BLAB_PRICES",
         parsers.file,
         None,
@@ -404,7 +376,7 @@ class Settings:
             try:
                 values[name] = declaration.parse(raw)
             except ValueError as error:
-                problems.append(_refusal(declaration, raw, error))
+                problems.append(declaration.refusal(raw, error))
         problems += _unknown(environ, [declaration.variable for declaration in declarations()])
         if not problems:
             problems = _contradictions(cls(**values))
@@ -432,12 +404,6 @@ def _declared(cls: type[Settings]) -> list[tuple[str, Declaration]]:
     return [(member.name, member.metadata["declaration"]) for member in members]
 
 
-def _refusal(declaration: Declaration, raw: str, error: ValueError) -> str:
-    shown = "its value" if declaration.secret else f"{raw!r}"
-    detail = "" if declaration.secret or not str(error) else f" ({error})"
-    return f"{declaration.variable}: {shown} is not {declaration.accepted}{detail}"
-
-
 def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
     problems = []
     for variable in sorted(environ):
@@ -452,9 +418,9 @@ def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    """What is right by itself and cannot be together."""
+    """Values that are valid by themselves and not together."""
     if settings.tls_key is not None and settings.tls_certificate is None:
-        return ["BLAB_TLS_KEY: it serves nothing without BLAB_TLS_CERTIFICATE"]
+        return ["BLAB_TLS_KEY: it has no effect without BLAB_TLS_CERTIFICATE"]
     open_turns = [
         server
         for server in settings.ice_servers
@@ -481,7 +447,7 @@ def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Sett
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address to listen on is reached from this machine only."""
+    """Whether an address to listen on can be reached from this machine only."""
     return host in ("127.0.0.1", "::1", "localhost")
 
 
