@@ -22,7 +22,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from media.formats import SAMPLE_BYTES
 from pipelines.engines.base import EngineError
@@ -289,6 +289,8 @@ class LiveSession:
             case CloseCall(reason):
                 self._reason = reason
                 self._ended.set()
+            case _:
+                assert_never(command)
 
     def _publish(self, notice: Notice) -> None:
         if isinstance(notice, SessionOpened | SessionChanged):

@@ -13,8 +13,7 @@ Rules
   ``PlayoutStopped`` tells how much of it was heard.
 """
 
-from collections.abc import Callable
-from typing import Any
+from typing import assert_never
 
 from sessions.core.replies.replies import Replies
 from sessions.core.replies.side_replies import SideReplies
@@ -35,6 +34,7 @@ from .events import (
     ClauseStarted,
     ClearInput,
     ClearOutput,
+    ClientRequest,
     CommitInput,
     ConfigureSession,
     DeleteItem,
@@ -81,45 +81,7 @@ class Conversation:
         self._requests = ClientRequests(self._call, self._replies, self._turns, self._side)
         self._continuations = Continuations(self._call, self._replies)
         self._started: float | None = None
-        turns, replies, requests = self._turns, self._replies, self._requests
-        side, tools, brought = self._side, self._replies.tools, ToolRequests(self._call)
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            VoiceWindow: turns.on_window,
-            PartialTranscript: turns.on_partial,
-            FinalTranscript: turns.on_final,
-            TurnScored: turns.on_scored,
-            TranscriptionFailed: turns.on_failed,
-            PlayoutPaused: turns.on_paused,
-            InputEnded: lambda _: turns.on_input_ended(),
-            ClauseReady: replies.on_clause_ready,
-            ReplyClause: _both(replies.on_piece, side.on_piece),
-            ReplyGenerated: _both(replies.on_generated, side.on_generated),
-            ReplyFailed: _both(replies.on_failed, side.on_failed),
-            ToolUseRequested: replies.on_tool_called,
-            ToolsListed: tools.on_listed,
-            ToolListFailed: tools.on_list_failed,
-            ToolReturned: tools.on_returned,
-            AddToolOutput: brought.add_output,
-            AddToolUse: brought.add_call,
-            AnswerApproval: tools.approve,
-            ClauseStarted: _both(turns.ended.on_piece_started, replies.on_piece_started),
-            PlayoutFinished: turns.on_playout_finished,
-            PlayoutStopped: replies.on_playout_stopped,
-            ConfigureSession: requests.configure,
-            CommitInput: requests.commit,
-            ClearInput: requests.clear,
-            AddItem: requests.add_item,
-            DeleteItem: requests.delete_item,
-            RetrieveItem: requests.retrieve_item,
-            TruncateItem: requests.truncate_item,
-            RequestReply: requests.respond,
-            RequestCancel: requests.cancel,
-            ClearOutput: requests.clear_output,
-            KeyPressed: requests.key,
-            CallStarted: self._on_started,
-            HangUp: lambda event: self._close(event.reason),
-            Tick: lambda _: None,
-        }
+        self._tool_requests = ToolRequests(self._call)
 
     @property
     def state(self) -> State:
@@ -137,7 +99,7 @@ class Conversation:
         if call.state is State.CLOSED and not isinstance(event, PlayoutStopped):
             return []
         call.now = max(call.now, now)
-        self._handlers[type(event)](event)
+        self._take(event)
         if call.state is not State.CLOSED:
             self._continuations.proceed()
             self._expire()
@@ -162,6 +124,96 @@ class Conversation:
         return min((moment for moment in moments if moment is not None), default=None)
 
     # ------------------------------------------------------------------ within
+
+    def _take(self, event: Event) -> None:
+        """Show the event to the parts that it concerns; where two are, each passes over what is
+        not its own."""
+        turns, replies, side = self._turns, self._replies, self._side
+        tools = replies.tools
+        match event:
+            case VoiceWindow():  # first: it comes 31 times a second
+                turns.on_window(event)
+            case PartialTranscript():
+                turns.on_partial(event)
+            case FinalTranscript():
+                turns.on_final(event)
+            case TurnScored():
+                turns.on_scored(event)
+            case TranscriptionFailed():
+                turns.on_failed(event)
+            case PlayoutPaused():
+                turns.on_paused(event)
+            case InputEnded():
+                turns.on_input_ended()
+            case ClauseReady():
+                replies.on_clause_ready(event)
+            case ReplyClause():
+                replies.on_piece(event)
+                side.on_piece(event)
+            case ReplyGenerated():
+                replies.on_generated(event)
+                side.on_generated(event)
+            case ReplyFailed():
+                replies.on_failed(event)
+                side.on_failed(event)
+            case ToolUseRequested():
+                replies.on_tool_called(event)
+            case ClauseStarted():
+                turns.ended.on_piece_started(event)
+                replies.on_piece_started(event)
+            case PlayoutFinished():
+                turns.on_playout_finished(event)
+            case PlayoutStopped():
+                replies.on_playout_stopped(event)
+            case ToolsListed():
+                tools.on_listed(event)
+            case ToolListFailed():
+                tools.on_list_failed(event)
+            case ToolReturned():
+                tools.on_returned(event)
+            case CallStarted():
+                self._on_started(event)
+            case HangUp(reason):
+                self._close(reason)
+            case Tick():
+                pass
+            case _:
+                self._take_request(event)
+
+    def _take_request(self, event: ClientRequest) -> None:
+        """Carry out what the client asks for."""
+        requests = self._requests
+        match event:
+            case ConfigureSession():
+                requests.configure(event)
+            case CommitInput():
+                requests.commit(event)
+            case ClearInput():
+                requests.clear(event)
+            case AddItem():
+                requests.add_item(event)
+            case DeleteItem():
+                requests.delete_item(event)
+            case RetrieveItem():
+                requests.retrieve_item(event)
+            case TruncateItem():
+                requests.truncate_item(event)
+            case RequestReply():
+                requests.respond(event)
+            case RequestCancel():
+                requests.cancel(event)
+            case ClearOutput():
+                requests.clear_output(event)
+            case KeyPressed():
+                requests.key(event)
+            case AddToolOutput():
+                self._tool_requests.add_output(event)
+            case AddToolUse():
+                self._tool_requests.add_call(event)
+            case AnswerApproval():
+                self._replies.tools.approve(event)
+            case _:
+                assert_never(event)
 
     def _expire(self) -> None:
         now = self._call.now
@@ -221,13 +273,3 @@ class Conversation:
         self._turns.close()
         call.move(Trigger.CALL_ENDED)
         call.order(CloseCall(reason))
-
-
-def _both(first: Callable[[Any], None], second: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A handler that shows an event to two; either passes over what is not its own."""
-
-    def handle(event: Any) -> None:
-        first(event)
-        second(event)
-
-    return handle

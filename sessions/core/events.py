@@ -363,6 +363,24 @@ class Tick:
     """The moment of ``next_deadline()`` has come."""
 
 
+ClientRequest = (
+    ConfigureSession
+    | CommitInput
+    | ClearInput
+    | AddItem
+    | AddToolOutput
+    | AddToolUse
+    | AnswerApproval
+    | DeleteItem
+    | RetrieveItem
+    | TruncateItem
+    | RequestReply
+    | RequestCancel
+    | ClearOutput
+    | KeyPressed
+)
+"""What the client, or the caller by a key, asks for."""
+
 Event = (
     VoiceWindow
     | PartialTranscript
@@ -382,20 +400,7 @@ Event = (
     | ToolListFailed
     | ToolReturned
     | CallStarted
-    | ConfigureSession
-    | CommitInput
-    | ClearInput
-    | AddItem
-    | AddToolOutput
-    | AddToolUse
-    | AnswerApproval
-    | DeleteItem
-    | RetrieveItem
-    | TruncateItem
-    | RequestReply
-    | RequestCancel
-    | ClearOutput
-    | KeyPressed
+    | ClientRequest
     | InputEnded
     | HangUp
     | Tick
