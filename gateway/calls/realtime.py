@@ -19,9 +19,10 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from gateway.channels.message_socket import Limits, make_websocket
 from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
 from gateway.channels.webrtc.calls import BETA_CALLS
-from gateway.channels.websocket import WebSocketChannel, make_socket
+from gateway.channels.websocket import LIMITS, WebSocketChannel
 from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.vocabulary import RealtimeVocabulary
@@ -58,9 +59,11 @@ class RealtimeCalls:
         sidebands: Sidebands,
         *,
         waiting_for: Callable[[], str | None] = lambda: None,
+        limits: Limits = LIMITS,
     ) -> None:
         """``sidebands``: joins and ends calls of any node; ``waiting_for``: why no call can be
-        answered yet, None when one can."""
+        answered yet, None when one can; ``limits``: of a call's WebSocket."""
+        self._limits = limits
         self._authorization = authorization
         self._keys = RealtimeKeys(authorization, ephemeral)
         self._host = host
@@ -96,12 +99,17 @@ class RealtimeCalls:
                 raise
             return await _turn_away(request, refusal)
         with ticket:
-            ws = make_socket(authorized.offer.chosen)
+            ws = make_websocket(self._limits, authorized.offer.chosen)
             await ws.prepare(request)
             event_ids, call_id = EventIds(), new_id("call")
             beta = authorized.offer.beta
             channel = WebSocketChannel(
-                ws, request.transport, event_ids, binary=authorized.offer.binary, beta=beta
+                ws,
+                request.transport,
+                event_ids,
+                binary=authorized.offer.binary,
+                beta=beta,
+                limits=self._limits,
             )
             async with channel:
                 vocabulary = RealtimeVocabulary(
@@ -228,7 +236,7 @@ async def _turn_away(
     error, event_ids, offer = as_api_error(refusal), EventIds(), Offer()
     with contextlib.suppress(UnknownSubprotocol):
         offer = read_offer(request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL))
-    ws = make_socket(offer.chosen)
+    ws = make_websocket(LIMITS, offer.chosen)
     await ws.prepare(request)
     async with WebSocketChannel(ws, request.transport, event_ids) as channel:
         fault = Fault(error.openai_code, error.message, error.param, server=error.status >= 500)

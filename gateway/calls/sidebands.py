@@ -14,7 +14,8 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
-from gateway.channels.sideband import JoinedCall, Sideband, make_sideband_socket
+from gateway.channels.message_socket import make_websocket
+from gateway.channels.sideband import LIMITS, JoinedCall, Sideband, Timing
 from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from sessions.fanout import Fanout
@@ -41,7 +42,9 @@ class Sidebands:
         registry: CallRegistry,
         fanout: Fanout,
         commands: RemoteCommands,
+        timing: Timing = Timing(),  # noqa: B008 - frozen
     ) -> None:
+        self._timing = timing
         self._authorization = authorization
         self._registry = registry
         self._fanout = fanout
@@ -67,11 +70,19 @@ class Sidebands:
         if node_id is None:
             raise NotFound("There is no such call.", openai_code="call_not_found", param="call_id")
         with self._place(workspace_id):
-            ws = make_sideband_socket(offer.chosen)
+            ws = make_websocket(LIMITS, offer.chosen)
             await ws.prepare(request)
             call = JoinedCall(call_id, node_id, look)
             controls = principal.kind != "api_key" or CALL_SCOPES.intersection(principal.scopes)
-            sideband = Sideband(ws, call, self._fanout, self._commands, controls=bool(controls))
+            sideband = Sideband(
+                ws,
+                request.transport,
+                call,
+                self._fanout,
+                self._commands,
+                controls=bool(controls),
+                timing=self._timing,
+            )
             log.info("a sideband joins call %s", call_id)
             task = asyncio.create_task(sideband.attend(after), name=f"sideband {call_id}")
             self._tasks.add(task)

@@ -21,8 +21,14 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from gateway.channels.message_socket import make_websocket
 from gateway.channels.telephony.carrier import Carrier, OpeningRequest, Proof, Started
-from gateway.channels.telephony.channel import NeverStarted, TelephonyChannel, make_stream_socket
+from gateway.channels.telephony.channel import (
+    LIMITS,
+    NeverStarted,
+    Patience,
+    TelephonyChannel,
+)
 from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.facts import (
     TelephonyVocabulary,
@@ -63,6 +69,9 @@ class TelephonyCalls:
         calls: RealtimeCalls,
         secrets: Mapping[str, str | None] | None = None,
         public_url: str | None = None,
+        *,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+        most_unproven: int = MOST_UNPROVEN,
     ) -> None:
         """``secrets``: what each carrier, by its name, signs its requests with; a carrier without
         one is known by keys only. ``public_url``: what callers' addresses begin with, where a proxy
@@ -72,6 +81,8 @@ class TelephonyCalls:
         self._calls = calls
         self._secrets = {name: secret for name, secret in (secrets or {}).items() if secret}
         self._public_host = urlsplit(public_url).netloc if public_url else None
+        self._patience = patience
+        self._most_unproven = most_unproven
         self._unproven = 0
 
     def routes(self) -> list[web.RouteDef]:
@@ -98,9 +109,10 @@ class TelephonyCalls:
         authorized = await self._by_request(request, carrier)
         with ExitStack() as held:
             held.enter_context(self._unproven_place() if authorized is None else self._calls.slot())
-            ws = make_stream_socket(carrier.subprotocol)
+            ws = make_websocket(LIMITS, carrier.subprotocol)
             await ws.prepare(request)
-            async with TelephonyChannel(ws, request.transport, carrier()) as channel:
+            made = TelephonyChannel(ws, request.transport, carrier(), patience=self._patience)
+            async with made as channel:
                 try:
                     started = await channel.started()
                     if authorized is None:
@@ -185,7 +197,7 @@ class TelephonyCalls:
 
     @contextmanager
     def _unproven_place(self) -> Iterator[None]:
-        if self._unproven >= MOST_UNPROVEN:
+        if self._unproven >= self._most_unproven:
             raise Unavailable(
                 "Too many streams have not shown a key yet. Please call again in a moment.",
                 openai_code="server_full",

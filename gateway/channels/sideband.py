@@ -4,7 +4,7 @@ Rules
 - Out: the call's events as its caller gets them, the session first; where the beginning is gone,
   the session as it is now and what comes from there on. Whoever says what is known already
   (``after``) gets what follows, each event with its ``sequence_number``, and
-  ``blab.events.missed`` for what is gone. An observer who takes nothing for ``SEND_SECONDS`` is
+  ``blab.events.missed`` for what is gone. An observer who takes nothing for ``Timing.send`` s is
   closed with 1013; the call never waits for one.
 - In: client events, paced, posted to the call's node. Audio comes from the caller alone. What
   cannot be posted is answered by an ``error`` event and the sideband goes on.
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
-from aiohttp import ClientError, WSMsgType, web
+from aiohttp import web
 
 from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.parse import event_id_of, read_message
@@ -31,27 +31,20 @@ from sessions.remote_commands import Command
 from store.errors import BusUnavailable
 from store.ids import new_id
 
-from .pace import Pace
+from .message_socket import CLOSE_CODES, Limits, MessageSocket
 
 log = logging.getLogger(__name__)
 
 HANG_UP = "blab.call.hang_up"
 """Our own client event: ends the call."""
-MAX_MESSAGE_BYTES = 256 * 1024
-SEND_SECONDS = 10.0
-LOOK_SECONDS = 5.0
-"""How often it is asked whether the call still has a node."""
-_HEARTBEAT_SECONDS = 20.0
-_MESSAGES_A_SECOND = 50.0
-_MESSAGES_AT_ONCE = 100
+LIMITS = Limits(
+    max_message_bytes=256 * 1024,
+    messages_a_second=50.0,
+    messages_at_once=100,
+)
 _AUDIO = "input_audio_buffer."
 
-_CLOSE_CODES = {
-    "slow_reader": 1013,
-    "call_lost": 1012,
-    "internal_error": 1011,
-    "server_shutdown": 1001,
-}
+_CLOSE_CODES = {**CLOSE_CODES, "call_lost": 1012}
 
 
 class Events(Protocol):
@@ -69,6 +62,16 @@ class Commands(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """Of one sideband, in seconds."""
+
+    send: float = 10.0
+    """How long an event may take to leave."""
+    look: float = 5.0
+    """How often it is asked whether the call still has a node."""
+
+
+@dataclass(frozen=True, slots=True)
 class JoinedCall:
     """A running call. ``look``: the node that carries it, None where it is gone."""
 
@@ -77,45 +80,39 @@ class JoinedCall:
     look: Callable[[], Awaitable[str | None]]
 
 
-def make_sideband_socket(protocol: str | None) -> web.WebSocketResponse[Any]:
-    """A WebSocket as a sideband needs it; ``protocol`` is echoed."""
-    return web.WebSocketResponse(
-        protocols=(protocol,) if protocol else (),
-        compress=False,
-        heartbeat=_HEARTBEAT_SECONDS,
-        max_msg_size=MAX_MESSAGE_BYTES,
-        timeout=2.0,
-        decode_text=False,
-    )
-
-
 class Sideband:
     """One prepared WebSocket beside one call."""
 
     def __init__(
         self,
         ws: web.WebSocketResponse[Any],
+        transport: asyncio.Transport | None,
         call: JoinedCall,
         events: Events,
         commands: Commands,
         *,
         controls: bool = True,
+        limits: Limits = LIMITS,
+        timing: Timing = Timing(),
     ) -> None:
         """``controls``: whether it may send commands, not only observe."""
         self._controls = controls
-        self._ws = ws
+        self._socket = MessageSocket(
+            ws, transport, limits, name="sideband", close_codes=_CLOSE_CODES
+        )
+        self._timing = timing
         self._call = call
         self._node_id = call.node_id
         self._events = events
         self._commands = commands
         self._name = new_id("side")
         self._ids = EventIds()
-        self._pace = Pace(_MESSAGES_A_SECOND, _MESSAGES_AT_ONCE)
 
     async def attend(self, after: int | None = None) -> str:
         """Observe and control until either side ends; closes the WebSocket, returns the reason.
 
         ``after``: number of the last event that is known already; events are numbered then."""
+        await self._socket.__aenter__()
         loop = asyncio.get_running_loop()
         tasks = [
             loop.create_task(work, name="sideband")
@@ -132,7 +129,7 @@ class Sideband:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._ws.close(code=_CLOSE_CODES.get(reason, 1000), message=reason.encode())
+            await self._socket.close(reason)
         return reason
 
     # ------------------------------------------------------------------ out
@@ -155,8 +152,6 @@ class Sideband:
                         continue
                 if not await self._send(event):
                     return "slow_reader"
-        except (ConnectionError, ClientError):
-            return "peer_gone"
         finally:
             if isinstance(events, AsyncGenerator):
                 await events.aclose()
@@ -172,10 +167,12 @@ class Sideband:
     async def _send(self, event: Mapping[str, Any]) -> bool:
         """False where the peer does not take it in time."""
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self._ws.send_frame(msgspec.json.encode(event), WSMsgType.TEXT)
+            async with asyncio.timeout(self._timing.send):
+                self._socket.send(msgspec.json.encode(event))
+                await self._socket.wait_sent()
         except TimeoutError:
             log.info("a sideband reads too slowly: closed")
+            self._socket.give_up("slow_reader")
             return False
         return True
 
@@ -183,7 +180,7 @@ class Sideband:
         """Ends when the call has had no node twice in a row."""
         missing = 0
         while missing < 2:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._timing.look)
             with contextlib.suppress(BusUnavailable):
                 node_id = await self._call.look()
                 missing = missing + 1 if node_id is None else 0
@@ -193,23 +190,16 @@ class Sideband:
     # ------------------------------------------------------------------ in
 
     async def _control(self) -> str:
-        loop = asyncio.get_running_loop()
-        async for received in self._ws:
-            if received.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
-                break
-            fault = await self._take(received.type, received.data)
-            try:
-                if fault is not None and not await self._refuse(fault):
-                    return "slow_reader"
-            except (ConnectionError, ClientError):
-                break
-            if delay := self._pace.delay(loop.time()):
-                await asyncio.sleep(delay)
+        while (received := await self._socket.receive()) is not None:
+            fault = await self._take(*received)
+            if fault is not None and not await self._refuse(fault):
+                return "slow_reader"
+            await self._socket.hold_back()
         return "peer_gone"
 
-    async def _take(self, frame: WSMsgType, data: bytes) -> Fault | None:
+    async def _take(self, binary: bool, data: bytes) -> Fault | None:
         """Post one client event; what is wrong with it, if anything is."""
-        if frame is WSMsgType.BINARY:
+        if binary:
             return Fault("unexpected_binary", f"Binary frames have no place here. {_NO_AUDIO}")
         try:
             message = read_message(data)

@@ -4,15 +4,15 @@ Rules
 - Outgoing: one bounded outbox, one writer task; frames as the carrier has them, in the format that
   ``start`` asked for.
 - What was heard is what marks vouch for, where the carrier returns any: a mark follows every
-  ``_MARK_MS`` of audio and whatever is last in the outbox. Else it is what there was time for.
+  ``MARK_MS`` of audio and whatever is last in the outbox. Else it is what there was time for.
 - ``flush`` takes back what has not left and sends ``clear`` before anything else.
 - At most ``lead_ms`` is sent ahead of what was heard; the carrier buffers it. One that returns no
-  mark for ``_STALL_SECONDS``, or does not read, is closed with 1013.
+  mark for ``self._patience.stall``, or does not read, is closed with 1013.
 - Less than a frame waits for more; it is filled up with silence once the carrier has nothing left
   to play.
 - Incoming: nothing is queued here; the session reads, at a bounded rate. What is malformed is
   dropped and the call goes on; the first such fault is logged without content, and a stream with
-  ``_MOST_FAULTS`` of them is closed with 1008.
+  ``self._patience.faults`` of them is closed with 1008.
 - Server events go to observers only: a carrier has no use for them.
 """
 
@@ -20,13 +20,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from aiohttp import ClientError, WSMsgType, web
+from aiohttp import web
 
-from gateway.channels.outbox import Audio, Close, Entry, Outbox, Ping, Pong, Text
-from gateway.channels.pace import Pace
+from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket
 from media.formats import SAMPLE_BYTES, AudioFormat, samples_of
 from media.framing import Framer
 from sessions.channel import Piece, ServerEvent
@@ -53,29 +53,33 @@ from .facts import EVENT, keys_answer
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 64 * 1024
-START_SECONDS = 10.0
-"""How long a carrier may take to send ``start``."""
-KEY_PAUSE_SECONDS = 2.0
+LIMITS = Limits(
+    max_message_bytes=MAX_MESSAGE_BYTES,
+    messages_a_second=400.0,
+    messages_at_once=800,
+    pong_seconds=5.0,
+    look_seconds=5.0,
+)
+MARK_MS = 100
 MOST_KEYS = 32
-_MARK_MS = 100
-_STALL_SECONDS = 10.0
-_LOOK_SECONDS = 5.0
-"""How often a silent connection is looked at."""
-_QUIET_LOOKS = 4
-"""Looks after which a silent peer is pinged; one more, and it is given up."""
-_GRACE_SECONDS = 2.0
-_MOST_FAULTS = 100
-_MESSAGES_A_SECOND = 400.0
-_MESSAGES_AT_ONCE = 800
-_TURN = 32
-"""Messages taken at a stretch before the other calls get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a stream is waited for, in seconds, and how much is put up with."""
+
+    start: float = 10.0
+    """Until its start."""
+    stall: float = 10.0
+    """Until the next mark comes back, while there is audio to be played."""
+    key: float = 2.0
+    """For another key, before the ones that were pressed are an answer."""
+    faults: int = 100
+    """Malformed messages."""
+
 
 _CLOSE_CODES = {
-    "server_shutdown": 1001,
-    "internal_error": 1011,
-    "slow_reader": 1013,
-    "server_full": 1013,
-    "warming_up": 1013,
+    **CLOSE_CODES,
     "malformed": 1008,
     "no_start": 1008,
     "unsupported_media_format": 1008,
@@ -87,7 +91,6 @@ _CLOSE_CODES = {
     "agent_not_usable": 1008,
     "invalid_signature": 1008,
     "invalid_value": 1008,
-    "storage_unavailable": 1013,
 }
 
 
@@ -99,18 +102,6 @@ class NeverStarted(Exception):
         self.reason = reason
 
 
-def make_stream_socket(subprotocol: str | None = None) -> web.WebSocketResponse[Any]:
-    """A WebSocket as this channel needs it; ``subprotocol`` is echoed."""
-    return web.WebSocketResponse(
-        protocols=(subprotocol,) if subprotocol else (),
-        compress=False,
-        autoping=False,
-        max_msg_size=MAX_MESSAGE_BYTES,
-        timeout=_GRACE_SECONDS,
-        decode_text=False,
-    )
-
-
 class TelephonyChannel:
     """A prepared WebSocket as a Channel; use as an async context manager, ``started`` first."""
 
@@ -120,16 +111,26 @@ class TelephonyChannel:
         transport: asyncio.Transport | None,
         carrier: Carrier,
         clock: Callable[[], float] = time.time,
+        *,
+        limits: Limits = LIMITS,
+        patience: Patience = Patience(),
     ) -> None:
         """``clock``: Unix time, reported with pressed keys."""
         self.name = carrier.name
         self.lead_ms = carrier.lead_ms
-        self._ws = ws
-        self._transport = transport
+        self._patience = patience
+        self._socket = MessageSocket(
+            ws,
+            transport,
+            limits,
+            name=self.name,
+            close_codes=_CLOSE_CODES,
+            sent_all=self._mark,
+        )
         self._carrier = carrier
         self._unix_time = clock
         self._loop = asyncio.get_running_loop()
-        self._started = False
+        self._started = self._ended = False
         self._keys: KeyGather | None = None
         self._agree()
         self._marks = MarkClock() if carrier.clock is Clock.MARKS else None
@@ -138,17 +139,10 @@ class TelephonyChannel:
         """Sends less than a frame, where time says that all else was played."""
         self._progress = 0.0
         """When the carrier last had nothing of ours, or played some of it (loop's clock)."""
-        self._outbox = Outbox()
-        self._pace = Pace(_MESSAGES_A_SECOND, _MESSAGES_AT_ONCE)
         self._faults = 0
-        self._quiet = 0
-        self._taken = 0
-        self._lost = False
-        self._writer: asyncio.Task[None] | None = None
-        self._cutter: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> "TelephonyChannel":
-        self._writer = self._loop.create_task(self._write(), name=f"{self.name}-writer")
+        await self._socket.__aenter__()
         return self
 
     async def __aexit__(
@@ -162,19 +156,23 @@ class TelephonyChannel:
     async def started(self) -> Started:
         """Wait for the stream's ``start``; raises NeverStarted."""
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(self._patience.start):
                 while (events := await self._receive()) is not None:
                     for event in events:
                         if isinstance(event, Started):
                             self._started = True
                             self._agree()
-                            self._keys = KeyGather() if keys_answer(event.parameters) else None
+                            self._keys = (
+                                KeyGather(self._patience.key)
+                                if keys_answer(event.parameters)
+                                else None
+                            )
                             return event
         except TimeoutError as error:
             raise NeverStarted("no_start") from error
         except UnsupportedFormat as error:
             raise NeverStarted(error.code) from error
-        raise NeverStarted("malformed" if self._faults >= _MOST_FAULTS else "peer_gone")
+        raise NeverStarted("malformed" if self._faults >= self._patience.faults else "peer_gone")
 
     def _agree(self) -> None:
         """Take the formats of the stream, before any audio."""
@@ -221,7 +219,7 @@ class TelephonyChannel:
     def flush(self) -> None:
         """Have everything forgotten that the caller has not heard."""
         self._framer.clear()
-        self._outbox.drop_audio()
+        self._socket.drop_audio()
         if self._outstanding and self._started:
             self._send_message(self._carrier.clear())
         self._time.clear()
@@ -239,66 +237,32 @@ class TelephonyChannel:
         """Send what is queued, then close with ``reason``; cut the peer off if it lingers.
 
         ``words``: to be sent in the reason's place."""
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
         if self._rest is not None:
             self._rest.cancel()
-        if self._started:
+        if self._started and not self._ended:
+            self._ended = True
             self._send_message(self._carrier.hang_up(reason))
-        self._outbox.put(Close(_CLOSE_CODES.get(reason, 1000), (words or reason).encode()[:120]))
-        try:
-            await asyncio.wait_for(writer, 2 * _GRACE_SECONDS)
-        except TimeoutError:
-            log.info("a %s stream did not take the goodbye: connection cut", self.name)
-        finally:
-            if self._cutter is not None:
-                self._cutter.cancel()
-            if not self._ws.closed:
-                self._cut()
+        await self._socket.close(reason, words)
 
     # ------------------------------------------------------------------ incoming
 
     async def _receive(self) -> list[StreamEvent] | None:
         """The events of the next message; None where the stream is over. Raises
         UnsupportedFormat."""
-        if self._lost or self._stalled():
+        if self._stalled():
             return None
         try:
-            received = await self._ws.receive(_LOOK_SECONDS)
+            received = await self._socket.receive()
         except TimeoutError:
-            return self._look_for_peer()
-        self._quiet = 0
-        await self._hold_back()
-        match received.type:
-            case WSMsgType.TEXT | WSMsgType.BINARY:
-                return self._parse(received.type, received.data)
-            case WSMsgType.PING:
-                self._put(Pong(received.data))
-                return []
-            case WSMsgType.PONG:
-                return []
-        return None
-
-    def _look_for_peer(self) -> list[StreamEvent] | None:
-        self._quiet += 1
-        if self._quiet > _QUIET_LOOKS:
-            log.info("a %s peer vanished", self.name)
-            self._cut()
+            return []
+        if received is None:
             return None
-        if self._quiet == _QUIET_LOOKS:
-            self._put(Ping())
-        return []
+        await self._socket.hold_back()
+        return self._parse(*received)
 
-    async def _hold_back(self) -> None:
-        delay = self._pace.delay(self._loop.time())
-        self._taken += 1
-        if delay or self._taken % _TURN == 0:
-            await asyncio.sleep(delay)
-
-    def _parse(self, kind: WSMsgType, data: bytes) -> list[StreamEvent] | None:
+    def _parse(self, binary: bool, data: bytes) -> list[StreamEvent] | None:
         try:
-            events = self._carrier.parse(data if kind is WSMsgType.BINARY else data.decode())
+            events = self._carrier.parse(data if binary else data.decode())
         except UnsupportedFormat:
             raise
         except WireFault as fault:
@@ -314,9 +278,9 @@ class TelephonyChannel:
         self._faults += 1
         if self._faults == 1:
             log.info("a %s stream sent what cannot be taken: %s", self.name, code)
-        if self._faults < _MOST_FAULTS:
+        if self._faults < self._patience.faults:
             return []
-        self._end("malformed")
+        self._socket.give_up("malformed")
         return None
 
     def _returned(self, name: str) -> None:
@@ -336,10 +300,10 @@ class TelephonyChannel:
         """Whether the carrier plays nothing of what it was sent; it is closed then."""
         if self._marks is None or not self._marks.outstanding:
             return False
-        if self._loop.time() - self._progress < _STALL_SECONDS:
+        if self._loop.time() - self._progress < self._patience.stall:
             return False
         log.info("a %s stream plays nothing: closed", self.name)
-        self._end("slow_reader")
+        self._socket.give_up("slow_reader")
         return True
 
     # ------------------------------------------------------------------ outgoing
@@ -361,7 +325,7 @@ class TelephonyChannel:
                 self._progress = self._loop.time()
             self._marks.send(samples)
         self._put_audio(self._carrier.media(frame))
-        if self._marks is not None and (self._marks.unmarked * 1000 >= _MARK_MS * self.output_rate):
+        if self._marks is not None and (self._marks.unmarked * 1000 >= MARK_MS * self.output_rate):
             self._mark()
 
     def _mark(self) -> None:
@@ -389,63 +353,26 @@ class TelephonyChannel:
 
     def _send_message(self, message: Message | None) -> None:
         if message is not None:
-            payload = message.encode() if isinstance(message, str) else message
-            self._put(Text(payload, isinstance(message, bytes)))
+            self._put(message, audio=False)
 
     def _put_audio(self, message: Message) -> None:
-        payload = message.encode() if isinstance(message, str) else message
-        self._put(Audio("", "", payload, isinstance(message, bytes)))
+        self._put(message, audio=True)
 
-    def _put(self, entry: Entry) -> None:
-        if not self._outbox.put(entry) and not self._lost:
-            log.info("a %s stream reads too slowly: closed", self.name)
-            self._end("slow_reader")
-
-    def _end(self, reason: str) -> None:
-        """Give the peer up: told why where it still reads, cut off soon where it does not."""
-        self._lost = True
-        self._outbox.drop_all()
-        self._outbox.put(Close(_CLOSE_CODES[reason], reason.encode()))
-        self._cutter = self._loop.call_later(_GRACE_SECONDS, self._cut)
-
-    def _cut(self) -> None:
-        self._lost = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    async def _write(self) -> None:
-        """Send the outbox until its Close, or until the peer is gone."""
-        try:
-            while not self._ws.closed:
-                entry = await self._outbox.get()
-                if isinstance(entry, Close):
-                    await self._ws.close(code=entry.code, message=entry.payload)
-                    return
-                await self._send(entry)
-                if not len(self._outbox):
-                    self._mark()
-        except (ConnectionError, ClientError):
-            self._outbox.closed = True
-            self._outbox.drop_all()
-
-    async def _send(self, entry: Text | Audio | Ping | Pong) -> None:
-        match entry:
-            case Ping(payload):
-                await self._ws.ping(payload)
-            case Pong(payload):
-                await self._ws.pong(payload)
-            case Text(payload, binary) | Audio(_, _, payload, binary):
-                kind = WSMsgType.BINARY if binary else WSMsgType.TEXT
-                await self._ws.send_frame(payload, kind)
+    def _put(self, message: Message, *, audio: bool) -> None:
+        binary = isinstance(message, bytes)
+        self._socket.send(
+            message if isinstance(message, bytes) else message.encode(), binary=binary, audio=audio
+        )
 
 
 class KeyGather:
     """Pressed keys as something the caller says: gathered until they make an answer.
 
-    An answer ends with ``#``, after ``KEY_PAUSE_SECONDS`` without another key, or at ``MOST_KEYS``
+    An answer ends with ``#``, after ``pause`` seconds without another key, or at ``MOST_KEYS``
     keys. Time is an argument."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 2.0) -> None:
+        self._pause = pause
         self._keys = ""
         self._pressed = 0.0
 
@@ -457,7 +384,7 @@ class KeyGather:
 
     def due(self, now: float) -> str | None:
         """The answer, where no other key has come for long enough."""
-        return self._take() if self._keys and now - self._pressed >= KEY_PAUSE_SECONDS else None
+        return self._take() if self._keys and now - self._pressed >= self._pause else None
 
     def _take(self) -> str:
         keys, self._keys = self._keys, ""

@@ -14,7 +14,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway.calls import sidebands as door
-from gateway.channels import sideband as sideband_module
+from gateway.channels.sideband import LIMITS, Timing
 from gateway.services import EmbeddedServices, ServiceUrls
 from pipelines.engines.scripted.live import tone_of
 from rest.accounts.ephemeral import EphemeralKeys, Grant
@@ -199,7 +199,7 @@ async def test_a_message_that_is_too_long_ends_the_sideband_only(
 ) -> None:
     async with joined(second_node, caller) as side:
         await side.wait_for("session.created")
-        await side.connection.send("x" * (sideband_module.MAX_MESSAGE_BYTES + 1))
+        await side.connection.send("x" * (LIMITS.max_message_bytes + 1))
         assert (await side.wait_closed())[0] == 1009
     await ask(caller)
 
@@ -305,7 +305,7 @@ async def test_a_call_goes_on_while_redis_hangs_and_its_sideband_afterwards(
 async def test_a_call_whose_node_is_gone_ends_its_sidebands(
     caller: RealtimeClient, second_node: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sideband_module, "LOOK_SECONDS", 0.02)
+    second_node.app[door.SIDEBANDS]._timing = Timing(look=0.02)
     async with joined(second_node, caller) as side:
         await side.wait_for("session.created")
         registry = second_node.app[door.SIDEBANDS]._registry
@@ -318,9 +318,9 @@ async def test_a_call_whose_node_is_gone_ends_its_sidebands(
 
 
 async def test_an_observer_that_reads_nothing_is_closed(
-    caller: RealtimeClient, second_node: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    caller: RealtimeClient, second_node: ScriptedServer
 ) -> None:
-    monkeypatch.setattr(sideband_module, "SEND_SECONDS", 0.05)
+    second_node.app[door.SIDEBANDS]._timing = Timing(send=0.05)
     side = joined(second_node, caller)
     async with side:
         await side.wait_for("session.created")

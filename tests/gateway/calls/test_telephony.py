@@ -8,9 +8,8 @@ import aiohttp
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from gateway.calls import telephony
-from gateway.calls.telephony import TelephonyCalls
-from gateway.channels.telephony import channel as telephony_channel
+from gateway.calls.telephony import MOST_UNPROVEN, TelephonyCalls
+from gateway.channels.telephony.channel import Patience
 from gateway.channels.telephony.twilio import sign
 from rest.accounts.ephemeral import Grant
 from store.ids import new_id
@@ -36,7 +35,12 @@ class TelephonyServer(TestServer):
 
     __test__ = False
 
-    def __init__(self, public_url: str | None = None) -> None:
+    def __init__(
+        self,
+        public_url: str | None = None,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+        most_unproven: int = MOST_UNPROVEN,
+    ) -> None:
         super().__init__()
         self.telephony = TelephonyCalls(
             self.calls._authorization,
@@ -44,6 +48,8 @@ class TelephonyServer(TestServer):
             self.calls,
             {"twilio": TOKEN},
             public_url,
+            patience=patience,
+            most_unproven=most_unproven,
         )
         self.app.add_routes(self.telephony.routes())
         self.agent_id = self.new_agent()
@@ -197,25 +203,23 @@ async def test_a_full_server_says_so(server: TelephonyServer) -> None:
     assert await turned_away(server, parameters={"blab_key": key}) == (1013, "server_full")
 
 
-async def test_the_unproven_are_few_and_have_no_slot(
-    server: TelephonyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(telephony, "MOST_UNPROVEN", 1)
-    waiting = server.client()
-    await waiting.open()
-    assert server.host.admission.active == 0
-    assert (await refused(server))[0] == 503
-    await waiting.hang_up()
+async def test_the_unproven_are_few_and_have_no_slot() -> None:
+    async with TelephonyServer(most_unproven=1).running() as server:
+        assert isinstance(server, TelephonyServer)
+        waiting = server.client()
+        await waiting.open()
+        assert server.host.admission.active == 0
+        assert (await refused(server))[0] == 503
+        await waiting.hang_up()
 
 
-async def test_a_stream_that_never_starts_is_closed(
-    server: TelephonyServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(telephony_channel, "START_SECONDS", 0.05)
-    caller = server.client(headers=server.signature())
-    await caller.open()
-    assert await caller.wait_closed() == (1008, "no_start")
-    await caller.hang_up()
+async def test_a_stream_that_never_starts_is_closed() -> None:
+    async with TelephonyServer(patience=Patience(start=0.05)).running() as server:
+        assert isinstance(server, TelephonyServer)
+        caller = server.client(headers=server.signature())
+        await caller.open()
+        assert await caller.wait_closed() == (1008, "no_start")
+        await caller.hang_up()
 
 
 async def test_a_foreign_format_is_closed(server: TelephonyServer) -> None:

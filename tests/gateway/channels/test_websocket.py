@@ -7,12 +7,14 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
 from gateway.channels import websocket
+from gateway.channels.websocket import LIMITS
 from media import g711
 from media.formats import AudioFormat, Encoding
 from tests.support.gateway.http_support import EchoCall, TestServer
@@ -143,17 +145,15 @@ async def test_a_flood_of_faults_is_held_back_and_the_neighbour_notices_nothing(
 async def test_a_message_beyond_the_limit_ends_the_call_with_1009(server: TestServer) -> None:
     async with client(server, binary=True) as caller:
         with suppress(ConnectionClosed):
-            await caller.connection.send(bytes(websocket.MAX_MESSAGE_BYTES + 2))
+            await caller.connection.send(bytes(LIMITS.max_message_bytes + 2))
         code, _ = await caller.wait_closed()
         assert code in (1009, 1006)
     await server.host.until_empty()
 
 
-async def test_a_reader_too_slow_is_closed(
-    server: TestServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(websocket, "_GRACE_SECONDS", 0.2)
-    async with client(server, binary=True) as caller:
+async def test_a_reader_too_slow_is_closed() -> None:
+    limits = replace(LIMITS, grace_seconds=0.2)
+    async with TestServer(limits=limits).running() as server, client(server, binary=True) as caller:
         await caller.wait_for("session.created")
         call = await only_call(server)
         caller.connection.transport.pause_reading()
@@ -164,35 +164,13 @@ async def test_a_reader_too_slow_is_closed(
         caller.connection.transport.resume_reading()
 
 
-async def test_a_peer_that_vanishes_is_given_up(
-    server: TestServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(websocket, "_QUIET_SECONDS", 0.1)
-    monkeypatch.setattr(websocket, "_PONG_SECONDS", 0.1)
-    async with client(server) as caller:
+async def test_a_peer_that_vanishes_is_given_up() -> None:
+    limits = replace(LIMITS, quiet_seconds=0.1, pong_seconds=0.1)
+    async with TestServer(limits=limits).running() as server, client(server) as caller:
         await caller.wait_for("session.created")
         caller.connection.transport.pause_reading()
         await server.host.until_empty(3)
         caller.connection.transport.resume_reading()
-
-
-async def test_a_quiet_peer_that_answers_pings_stays(
-    server: TestServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(websocket, "_QUIET_SECONDS", 0.05)
-    pinged: asyncio.Queue[None] = asyncio.Queue()
-
-    class CountedPing(websocket.Ping):
-        def __init__(self) -> None:
-            super().__init__()
-            pinged.put_nowait(None)
-
-    monkeypatch.setattr(websocket, "Ping", CountedPing)
-    async with client(server) as caller:
-        for _ in range(4):
-            await asyncio.wait_for(pinged.get(), 5)
-        await caller.send({"type": "response.create"})
-        await caller.wait_for("response.done")
 
 
 async def test_a_clients_ping_is_answered(server: TestServer) -> None:

@@ -11,6 +11,8 @@ from aiohttp import web
 
 from gateway.calls.authorization import Authorization
 from gateway.calls.realtime import RealtimeCalls
+from gateway.channels.message_socket import Limits
+from gateway.channels.websocket import LIMITS
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Metrics
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard, RunningServer
@@ -249,7 +251,12 @@ class TestServer:
 
     __test__ = False
 
-    def __init__(self, capacity: int = 500, allowed_origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        capacity: int = 500,
+        allowed_origins: tuple[str, ...] = (),
+        limits: Limits = LIMITS,
+    ) -> None:
         self.bus = MemoryBus()
         self.keys = MemoryKeys()
         self.agents = MemoryAgents()
@@ -267,6 +274,7 @@ class TestServer:
             cast(Any, self.host),
             self.metrics,
             cast(Any, NowhereElse()),
+            limits=limits,
         )
         self.guard = ConnectionGuard(0.3)
         middlewares = [self.guard.note, *Middleware(self.metrics).all]

@@ -5,12 +5,12 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
-from aiohttp import WSMessage, WSMsgType
+from aiohttp import WSMsgType
 
-from gateway.channels.telephony import channel as module
 from gateway.channels.telephony.carrier import (
     Answer,
     Carrier,
@@ -22,10 +22,11 @@ from gateway.channels.telephony.carrier import (
     WireFault,
 )
 from gateway.channels.telephony.channel import (
-    KEY_PAUSE_SECONDS,
+    LIMITS,
     MOST_KEYS,
     KeyGather,
     NeverStarted,
+    Patience,
     TelephonyChannel,
 )
 from gateway.channels.telephony.codecs import StreamFormat
@@ -37,64 +38,15 @@ from pipelines.engines.scripted.live import tone
 from sessions.channel import Piece
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ClearOutput, KeyPressed, RequestReply
+from tests.support.gateway.memory_websocket import Socket, until
 
 RATE = 8_000
 STREAM = "MZ1"
+FAST = replace(LIMITS, look_seconds=0.005, quiet_seconds=0.02, pong_seconds=0.005)
 
 
-class Socket:
-    """A WebSocket, and the transport under it, of which the test is the peer."""
-
-    def __init__(self) -> None:
-        self.inbox: asyncio.Queue[WSMessage] = asyncio.Queue()
-        self.sent: list[dict[str, Any]] = []
-        self.open = asyncio.Event()
-        """Not set: the peer reads nothing."""
-        self.open.set()
-        self.held_up = False
-        self.closed = False
-        self.close_code: int | None = None
-        self.pings = 0
-        self.aborted = asyncio.Event()
-
-    async def receive(self, timeout: float) -> WSMessage:
-        return await asyncio.wait_for(self.inbox.get(), timeout)
-
-    async def send_frame(self, payload: bytes, kind: WSMsgType) -> None:
-        self.held_up = not self.open.is_set()
-        await self.open.wait()
-        if kind is WSMsgType.BINARY:
-            self.sent.append({"event": "binary", "payload": payload})
-        else:
-            self.sent.append(json.loads(payload))
-
-    async def ping(self, payload: bytes) -> None:
-        self.pings += 1
-
-    async def pong(self, payload: bytes) -> None:
-        self.sent.append({"event": "pong"})
-
-    async def close(self, *, code: int, message: bytes) -> None:
-        self.closed, self.close_code = True, code
-
-    def abort(self) -> None:
-        self.aborted.set()
-        self.open.set()
-        self.inbox.put_nowait(WSMessage(WSMsgType.CLOSED, None, None))
-
-    def say(self, message: Any, kind: WSMsgType = WSMsgType.TEXT) -> None:
-        data = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self.inbox.put_nowait(WSMessage(kind, data, None))
-
-    def kinds(self) -> list[str]:
-        return [message["event"] for message in self.sent]
-
-    def own_kinds(self) -> list[str]:
-        return [kind for kind in self.kinds() if kind != "pong"]
-
-    def audio(self) -> list[bytes]:
-        media = [m["media"]["payload"] for m in self.sent if m["event"] == "media"]
-        return [base64.b64decode(payload) for payload in media]
+def clock() -> float:
+    return 1_700_000_000.5
 
 
 class Plain(Carrier):
@@ -126,17 +78,14 @@ class Plain(Carrier):
         return json.dumps({"event": "hang_up", "reason": reason})
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0)
-
-
 @asynccontextmanager
 async def channel_on(
-    socket: Socket, carrier: type[MediaStream] = Twilio, parameters: dict[str, str] | None = None
+    socket: Socket,
+    carrier: type[MediaStream] = Twilio,
+    parameters: dict[str, str] | None = None,
+    **bounds: Any,
 ) -> AsyncIterator[TelephonyChannel]:
-    made = TelephonyChannel(socket, socket, carrier(), lambda: 1_700_000_000.5)  # type: ignore[arg-type]
+    made = TelephonyChannel(cast(Any, socket), cast(Any, socket), carrier(), clock, **bounds)
     async with made as channel:
         names = carrier.names
         start: dict[str, Any] = {names.stream_id: STREAM, names.call_id: "CA1"}
@@ -275,10 +224,10 @@ async def test_keys_come_with_their_time_and_in_order_with_the_voice() -> None:
     ]
 
 
-async def test_keys_may_be_something_that_the_caller_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "KEY_PAUSE_SECONDS", 0.0)
-    socket = Socket()
-    async with channel_on(socket, parameters={"blab_keys": "answer"}) as channel:
+async def test_keys_may_be_something_that_the_caller_says() -> None:
+    socket, patience = Socket(), Patience(key=0.0)
+    options = {"parameters": {"blab_keys": "answer"}, "patience": patience}
+    async with channel_on(socket, **options) as channel:
         heard = await hear(channel, socket, {"event": "dtmf", "dtmf": {"digit": "4"}}, [])
     assert [one[EVENT] for one in heard] == [
         KeyPressed("4", 1_700_000_000),
@@ -325,32 +274,28 @@ async def test_pings_are_answered_and_binary_is_a_fault() -> None:
         await until(lambda: socket.kinds() == ["pong"])
 
 
-async def test_a_silent_peer_is_pinged_and_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.005)
+async def test_a_silent_peer_is_pinged_and_given_up() -> None:
     socket = Socket()
-    async with channel_on(socket) as channel:
+    async with channel_on(socket, limits=FAST) as channel:
         assert [item async for item in channel.incoming()] == []
         assert socket.pings == 1
         assert socket.aborted.is_set()
 
 
-async def test_a_peer_that_plays_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.005)
-    monkeypatch.setattr(module, "_STALL_SECONDS", 0.02)
-    monkeypatch.setattr(module, "_QUIET_LOOKS", 1000)
+async def test_a_peer_that_plays_nothing_is_closed() -> None:
     socket = Socket()
-    async with channel_on(socket) as channel:
+    limits = replace(LIMITS, look_seconds=0.005)
+    async with channel_on(socket, limits=limits, patience=Patience(stall=0.02)) as channel:
         channel.play(piece(100))
         async with asyncio.timeout(2):
             assert [item async for item in channel.incoming()] == []
     assert socket.close_code == 1013
 
 
-async def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_GRACE_SECONDS", 0.02)
+async def test_a_peer_that_reads_nothing_is_cut_off() -> None:
     socket = Socket()
     socket.open.clear()
-    async with channel_on(socket) as channel:
+    async with channel_on(socket, limits=replace(LIMITS, grace_seconds=0.02)) as channel:
         channel.play(piece(20))
         await until(lambda: socket.held_up)
         for _ in range(600):
@@ -359,14 +304,14 @@ async def test_a_peer_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPa
     assert socket.aborted.is_set()
 
 
-async def test_one_that_is_full_of_faults_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MOST_FAULTS", 3)
+async def test_one_that_is_full_of_faults_is_closed() -> None:
+    few = Patience(faults=3)
     socket = Socket()
-    async with channel_on(socket) as channel:
+    async with channel_on(socket, patience=few) as channel:
         assert await hear(channel, socket, 1, 2, 3) == []
     assert socket.close_code == 1008
     socket = Socket()
-    made = TelephonyChannel(socket, socket, Twilio())  # type: ignore[arg-type]
+    made = TelephonyChannel(cast(Any, socket), cast(Any, socket), Twilio(), patience=few)
     async with made as channel:
         for _ in range(3):
             socket.say([])
@@ -404,9 +349,9 @@ def test_a_pause_ends_gathered_keys() -> None:
     keys = KeyGather()
     assert keys.due(100.0) is None
     keys.press("1", 10.0)
-    keys.press("2", 10.0 + KEY_PAUSE_SECONDS / 2)
-    assert keys.due(10.0 + KEY_PAUSE_SECONDS) is None
-    assert keys.due(10.0 + KEY_PAUSE_SECONDS * 1.5) == "12"
+    keys.press("2", 10.0 + 2.0 / 2)
+    assert keys.due(10.0 + 2.0) is None
+    assert keys.due(10.0 + 2.0 * 1.5) == "12"
     assert keys.due(100.0) is None
 
 

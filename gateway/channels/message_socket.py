@@ -1,0 +1,409 @@
+"""MessageSocket: the WebSocket under every channel that has one, with its bounds and its close.
+
+Rules
+- Outgoing: one bounded queue, one writer task; ``send`` never waits and never raises. Audio can be
+  taken back until it leaves. A peer that lets the queue overflow is closed with 1013; one that does
+  not even read that is cut off after ``grace_seconds``.
+- Incoming: nothing is queued here. Who reads too fast is held back by ``hold_back``: TCP holds the
+  peer back then.
+- A message is at most ``max_message_bytes``; a longer one ends the connection with 1009.
+- A peer that says nothing for ``quiet_seconds`` is pinged, and given up ``pong_seconds`` later.
+- ``close`` sends what is queued, then the reason; it ends within twice ``grace_seconds``.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from aiohttp import ClientError, WSMsgType, web
+
+log = logging.getLogger(__name__)
+
+CLOSE_CODES: Mapping[str, int] = {
+    "server_shutdown": 1001,
+    "internal_error": 1011,
+    "slow_reader": 1013,
+    "server_full": 1013,
+    "warming_up": 1013,
+    "storage_unavailable": 1013,
+}
+"""What every channel may be closed for; a reason that stands in no table is closed with 1000."""
+_MAX_REASON_BYTES = 120
+"""A close frame's reason has at most 123 bytes (RFC 6455, 5.5)."""
+_SHORTEST_WAIT = 0.001
+"""The framework takes a timeout of 0 for none at all."""
+_TURN = 32
+"""Messages taken at a stretch before the other calls get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one kind of socket."""
+
+    max_message_bytes: int
+    messages_a_second: float
+    """The rate at which messages are taken in the long run."""
+    messages_at_once: int
+    quiet_seconds: float = 20.0
+    pong_seconds: float = 10.0
+    grace_seconds: float = 2.0
+    look_seconds: float | None = None
+    """How often ``receive`` returns to whoever has clocks of its own to look at."""
+    kernel_buffer: int | None = None
+    """Bytes the kernel may hold in each direction, so that a stalled reader shows and a flood waits
+    with the peer; None leaves it to the system."""
+    max_queued: int = 512
+    """Messages on their way out."""
+    max_queued_bytes: int = 2 * 1024 * 1024
+
+
+# ---------------------------------------------------------------------- the queue of a writer
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message on its way out, text or binary."""
+
+    payload: bytes
+    binary: bool = False
+    audio: bool = False
+    """It may be taken back."""
+    written: Callable[[bytes], bytes] | None = None
+    """Makes the message of ``payload`` as it leaves, for what is numbered then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A question whether the peer is still there."""
+
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to the peer's ping."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """The last entry."""
+
+    code: int
+    payload: bytes
+
+
+Entry = Frame | Ping | Pong | Close
+
+
+class Outbox:
+    """First in, first out; one reader. ``Close`` always fits and nothing goes in behind it."""
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: deque[Entry] = deque()
+        self._bytes = 0
+        self._filled = asyncio.Event()
+        self.emptied = asyncio.Event()
+        """Set while nothing waits."""
+        self.emptied.set()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, entry: Entry) -> bool:
+        """Queue an entry; False where there is no room."""
+        if self.closed:
+            return True
+        if isinstance(entry, Close):
+            self.closed = True
+        elif len(self._entries) >= self._max_entries or (
+            self._entries and self._bytes + len(entry.payload) > self._max_bytes
+        ):
+            return False
+        self._entries.append(entry)
+        self._bytes += len(entry.payload)
+        self._filled.set()
+        self.emptied.clear()
+        return True
+
+    def drop_audio(self) -> None:
+        """Take back all audio that has not left."""
+        self._keep(deque(e for e in self._entries if not (isinstance(e, Frame) and e.audio)))
+
+    def drop_all(self) -> None:
+        """Take back everything that has not left."""
+        self._keep(deque())
+
+    async def get(self) -> Entry:
+        """The next entry, as soon as there is one."""
+        while not self._entries:
+            self._filled.clear()
+            self.emptied.set()
+            await self._filled.wait()
+        entry = self._entries.popleft()
+        self._bytes -= len(entry.payload)
+        return entry
+
+    def _keep(self, entries: deque[Entry]) -> None:
+        self._entries = entries
+        self._bytes = sum(len(entry.payload) for entry in entries)
+
+
+class Pace:
+    """A token bucket: ``burst`` messages at once, ``rate`` a second in the long run. Time is an
+    argument. Whoever is over the rate is read later, not refused."""
+
+    def __init__(self, rate: float, burst: int) -> None:
+        self._rate = rate
+        self._burst = float(burst)
+        self._credit = float(burst)
+        self._counted = 0.0
+
+    def delay(self, now: float) -> float:
+        """Count one message at ``now`` (s); how long to wait before the next (s), often 0."""
+        refilled = self._credit + max(0.0, now - self._counted) * self._rate
+        self._credit = min(self._burst, refilled) - 1
+        self._counted = now
+        return max(0.0, -self._credit / self._rate)
+
+    def left(self, now: float) -> tuple[int, int, float]:
+        """Of how many messages at once how many are left at ``now`` (s), and the seconds until
+        all are."""
+        credit = min(self._burst, self._credit + max(0.0, now - self._counted) * self._rate)
+        return int(self._burst), max(0, int(credit)), (self._burst - credit) / self._rate
+
+
+# ---------------------------------------------------------------------- the socket
+
+
+def make_websocket(limits: Limits, subprotocol: str | None = None) -> web.WebSocketResponse[Any]:
+    """A WebSocket for a MessageSocket, to be prepared; ``subprotocol`` is echoed."""
+    return web.WebSocketResponse(
+        protocols=(subprotocol,) if subprotocol else (),
+        compress=False,
+        autoping=False,
+        max_msg_size=limits.max_message_bytes,
+        timeout=limits.grace_seconds,
+        decode_text=False,
+    )
+
+
+class MessageSocket:
+    """A prepared WebSocket; use as an async context manager."""
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse[Any],
+        transport: asyncio.Transport | None,
+        limits: Limits,
+        *,
+        name: str,
+        close_codes: Mapping[str, int] = CLOSE_CODES,
+        slow_words: str = "slow_reader",
+        sent_all: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``name``: of the channel, in logs. ``slow_words``: the close reason of a peer that reads
+        too slowly. ``sent_all`` is called whenever the last queued message has left."""
+        self._ws = ws
+        self._transport = transport
+        self._limits = limits
+        self._name = name
+        self._close_codes = close_codes
+        self._slow_words = slow_words
+        self._sent_all = sent_all
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(limits.max_queued, limits.max_queued_bytes)
+        self._pace = Pace(limits.messages_a_second, limits.messages_at_once)
+        self._writer: asyncio.Task[None] | None = None
+        self._cutter: asyncio.TimerHandle | None = None
+        self._deadline: float | None = None
+        """When a silent peer is pinged, or given up; None from one message to the next wait."""
+        self._pinged = False
+        self._taken = 0
+        self.given_up = False
+        """Nothing that comes counts any more: the peer was slow, at fault or gone."""
+        self._is_cut = False
+
+    async def __aenter__(self) -> "MessageSocket":
+        connection = self._transport.get_extra_info("socket") if self._transport else None
+        if connection is not None and self._limits.kernel_buffer is not None:
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                connection.setsockopt(socket.SOL_SOCKET, option, self._limits.kernel_buffer)
+        self._writer = self._loop.create_task(self._write(), name=f"{self._name}-writer")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close("internal_error" if kind else "ended")
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone; what it has left behind needs no hearing then."""
+        return self._transport is None or self._transport.is_closing()
+
+    # ------------------------------------------------------------------ out
+
+    def send(
+        self,
+        payload: bytes,
+        *,
+        binary: bool = False,
+        audio: bool = False,
+        written: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        """Queue a message; the arguments as in ``Frame``."""
+        self._put(Frame(payload, binary, audio, written))
+
+    def drop_audio(self) -> None:
+        """Take back all audio that has not left."""
+        self._outbox.drop_audio()
+
+    async def wait_sent(self) -> None:
+        """Wait until all that was queued has left, or never will."""
+        if not self._outbox.closed:
+            await self._outbox.emptied.wait()
+
+    def give_up(self, reason: str, words: str | None = None) -> None:
+        """Take back everything and let nothing in; close with ``reason`` where the peer still
+        reads, and cut it off soon where it does not. ``words`` go out in the reason's place."""
+        self.given_up = True
+        self._outbox.drop_all()
+        self._outbox.put(self._last(reason, words))
+        self._cutter = self._loop.call_later(self._limits.grace_seconds, self._cut)
+
+    async def close(self, reason: str, words: str | None = None) -> None:
+        """Send what is queued, then close with ``reason``; cut the peer off if it lingers.
+
+        ``words`` go out in the reason's place."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._outbox.put(self._last(reason, words))
+            try:
+                await asyncio.wait_for(writer, 2 * self._limits.grace_seconds)
+            except TimeoutError:
+                log.info("a %s peer did not take the goodbye: connection cut", self._name)
+            finally:
+                if not self._ws.closed:
+                    self._cut()
+        if self._cutter is not None:
+            self._cutter.cancel()
+            self._cutter = None
+
+    def _last(self, reason: str, words: str | None) -> Close:
+        shown = (words or reason).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+        return Close(self._close_codes.get(reason, 1000), shown.encode())
+
+    def _put(self, entry: Entry) -> None:
+        if self._outbox.put(entry) or self.given_up:
+            return
+        log.info("a %s peer reads too slowly: closed", self._name)
+        self.give_up("slow_reader", self._slow_words)
+
+    def _cut(self) -> None:
+        self.given_up = self._is_cut = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _write(self) -> None:
+        """Send the outbox until its Close, or until the peer is gone."""
+        try:
+            while not self._ws.closed:
+                entry = await self._outbox.get()
+                if isinstance(entry, Close):
+                    await self._ws.close(code=entry.code, message=entry.payload)
+                    return
+                await self._send(entry)
+                if not len(self._outbox):
+                    self._sent_all()
+        except (ConnectionError, ClientError):
+            self._outbox.closed = True
+            self._outbox.drop_all()
+        finally:
+            self._outbox.emptied.set()
+
+    async def _send(self, entry: Frame | Ping | Pong) -> None:
+        match entry:
+            case Frame(payload, binary):
+                message = payload if entry.written is None else entry.written(payload)
+                kind = WSMsgType.BINARY if binary else WSMsgType.TEXT
+                await self._ws.send_frame(message, kind)
+            case Ping(payload):
+                await self._ws.ping(payload)
+            case Pong(payload):
+                await self._ws.pong(payload)
+
+    # ------------------------------------------------------------------ in
+
+    async def receive(self) -> tuple[bool, bytes] | None:
+        """The next message: whether it is binary, and its bytes; None when the peer is gone.
+
+        A peer that was given up is read on, and what it sends dropped, so that it comes to read
+        why. Raises TimeoutError after ``look_seconds`` without a message, where that is set."""
+        look_at = None
+        if self._limits.look_seconds is not None:
+            look_at = self._loop.time() + self._limits.look_seconds
+        while not self._is_cut:
+            if self._deadline is None:
+                self._deadline = self._loop.time() + self._limits.quiet_seconds
+            until = self._deadline if look_at is None else min(self._deadline, look_at)
+            try:
+                received = await self._ws.receive(max(_SHORTEST_WAIT, until - self._loop.time()))
+            except TimeoutError:
+                self._check_for_peer(self._deadline)
+                if look_at is not None and self._loop.time() >= look_at:
+                    raise
+                continue
+            self._pinged = False
+            self._deadline = None
+            self._taken += 1
+            if self._taken % _TURN == 0:
+                await asyncio.sleep(0)
+            match received.type:
+                case WSMsgType.TEXT | WSMsgType.BINARY if self.given_up:
+                    await self.hold_back()
+                case WSMsgType.TEXT | WSMsgType.BINARY:
+                    return received.type is WSMsgType.BINARY, received.data
+                case WSMsgType.PING:
+                    self._put(Pong(received.data))
+                    await self.hold_back()
+                case WSMsgType.PONG:
+                    await self.hold_back()
+                case _:
+                    return None
+        return None
+
+    async def hold_back(self) -> bool:
+        """Count a message, and let a peer that is too fast wait; False where there was no need."""
+        delay = self._pace.delay(self._loop.time())
+        if delay:
+            await asyncio.sleep(delay)
+        return bool(delay)
+
+    def pace_left(self) -> tuple[int, int, float]:
+        """As ``Pace.left``, now."""
+        return self._pace.left(self._loop.time())
+
+    def _check_for_peer(self, deadline: float) -> None:
+        """Ping a peer that was silent until ``deadline``; give one up that does not answer."""
+        if self._loop.time() < deadline:
+            return
+        if self._pinged:
+            log.info("a %s peer vanished", self._name)
+            self._cut()
+            return
+        self._pinged = True
+        self._deadline = self._loop.time() + self._limits.pong_seconds
+        self._put(Ping())
