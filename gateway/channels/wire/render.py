@@ -1,13 +1,13 @@
-"""Notices to server events: one function per notice, found by its type.
+"""Notices to server events.
 
 The renderer keeps what the wire needs to remember: the configuration in force, the growing
 transcripts, and the items that have been announced and not finished. Events come out without
-their event_id; the vocabulary numbers them.
+their event_id; the wire format numbers them.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import assert_never
 
 from media.formats import HEARING_RATE, milliseconds_of
 from sessions.core.config import Extension, SessionConfig
@@ -79,52 +79,68 @@ class Renderer:
         self._heard_seconds = 0.0
         """Of the caller's speech since the last reply."""
         self._idle_timeouts = 0
-        self._renderers: dict[type[Any], Callable[[Any], list[Body]]] = {
-            SessionOpened: self._session_opened,
-            SessionChanged: self._session_changed,
-            SpeechStarted: self._speech_started,
-            SpeechStopped: self._speech_stopped,
-            InputCommitted: self._input_committed,
-            InputCleared: self._input_cleared,
-            TranscriptPartial: self._transcript_partial,
-            TranscriptFinal: self._transcript_final,
-            TranscriptFailed: self._transcript_failed,
-            ItemAdded: self._item_added,
-            ItemRetrieved: self._item_retrieved,
-            ItemDeleted: self._item_deleted,
-            ItemTruncated: self._item_truncated,
-            ReplyCreated: self._reply_created,
-            ReplyItemAdded: self._reply_item_added,
-            ReplyText: reply_text,
-            ToolBegun: tool_begun,
-            ToolEnded: tool_ended,
-            ToolListing: tool_listing,
-            ReplyDone: self._reply_done,
-            PlayoutBegan: self._playout,
-            PlayoutHeld: self._playout,
-            PlayoutResumed: self._playout,
-            PlayoutEnded: self._playout,
-            PlayoutCleared: self._playout,
-            KeyReceived: self._key_received,
-            IdleTimeout: self._idle_timeout,
-            Latency: self._latency,
-            Pong: self._pong,
-            Fault: self._fault,
-        }
 
     def render(self, notice: Notice) -> list[Body]:
-        """The events that tell ``notice``; a notice of no known type is a programming error."""
-        return self._renderers[type(notice)](notice)
+        """The server events of ``notice``, in protocol order."""
+        match notice:
+            case SessionOpened():
+                return self._session("created", notice.config)
+            case SessionChanged():
+                return self._session("updated", notice.config)
+            case SpeechStarted():
+                return self._speech_started(notice)
+            case SpeechStopped():
+                return self._speech_stopped(notice)
+            case InputCommitted():
+                return self._input_committed(notice)
+            case InputCleared():
+                return [{"type": "input_audio_buffer.cleared"}]
+            case TranscriptPartial():
+                return self._transcript_partial(notice)
+            case TranscriptFinal():
+                return self._transcript_final(notice)
+            case TranscriptFailed():
+                return self._transcript_failed(notice)
+            case ItemAdded():
+                return self._item_added(notice)
+            case ItemRetrieved():
+                item = render_item(notice.item)
+                return [{"type": "conversation.item.retrieved", "item": item}]
+            case ItemDeleted():
+                return [{"type": "conversation.item.deleted", "item_id": notice.item_id}]
+            case ItemTruncated():
+                return self._item_truncated(notice)
+            case ReplyCreated():
+                return self._reply_created(notice)
+            case ReplyItemAdded():
+                return self._reply_item_added(notice)
+            case ReplyText():
+                return reply_text(notice)
+            case ReplyDone():
+                return self._reply_done(notice)
+            case ToolBegun():
+                return tool_begun(notice)
+            case ToolEnded():
+                return tool_ended(notice)
+            case ToolListing():
+                return tool_listing(notice)
+            case KeyReceived():
+                return self._key_received(notice)
+            case IdleTimeout():
+                return self._idle_timeout(notice)
+            case Pong():
+                return [{"type": "blab.pong", "ping_id": notice.ping_id}]
+            case Latency():
+                return self._if_asked(Extension.LATENCY, "blab.latency", _fields(notice))
+            case Fault():
+                return [fault_body(notice)]
+            case _:
+                return self._playout(notice)
 
-    def _session_opened(self, notice: SessionOpened) -> list[Body]:
-        self._config = notice.config
-        session = render_session(notice.config, self._session_id)
-        return [{"type": "session.created", "session": session}]
-
-    def _session_changed(self, notice: SessionChanged) -> list[Body]:
-        self._config = notice.config
-        session = render_session(notice.config, self._session_id)
-        return [{"type": "session.updated", "session": session}]
+    def _session(self, what: str, config: SessionConfig) -> list[Body]:
+        self._config = config
+        session = render_session(config, self._session_id)
+        return [{"type": f"session.{what}", "session": session}]
 
     def _speech_started(self, notice: SpeechStarted) -> list[Body]:
         start = milliseconds_of(notice.position, HEARING_RATE)
@@ -159,9 +175,6 @@ class Renderer:
             *_added_and_done(item, previous),
         ]
 
-    def _input_cleared(self, _notice: InputCleared) -> list[Body]:
-        return [{"type": "input_audio_buffer.cleared"}]
-
     def _transcript_partial(self, notice: TranscriptPartial) -> list[Body]:
         prefix = self._transcripts.get(notice.item_id)
         if prefix is None:
@@ -169,13 +182,13 @@ class Renderer:
                 del self._transcripts[next(iter(self._transcripts))]
             prefix = self._transcripts[notice.item_id] = StablePrefix()
         delta = prefix.advance(notice.text)
-        events = (
-            _transcript_delta(notice.item_id, delta) if self._config.publishes_transcripts else []
-        )
-        if Extension.TRANSCRIPT_PARTIAL in self._config.extensions:
-            partial = {"item_id": notice.item_id, "text": notice.text}
-            events.append({"type": "blab.transcript.partial"} | partial)
-        return events
+        published = self._config.publishes_transcripts
+        partial = {"item_id": notice.item_id, "text": notice.text}
+        kind = "blab.transcript.partial"
+        return [
+            *(_transcript_delta(notice.item_id, delta) if published else ()),
+            *self._if_asked(Extension.TRANSCRIPT_PARTIAL, kind, partial),
+        ]
 
     def _transcript_final(self, notice: TranscriptFinal) -> list[Body]:
         prefix = self._transcripts.pop(notice.item_id, None) or StablePrefix()
@@ -219,17 +232,11 @@ class Renderer:
         told = _added_and_done(render_item(notice.item), notice.previous_item_id)
         return told[:1] if is_open(notice.item) else told
 
-    def _item_retrieved(self, notice: ItemRetrieved) -> list[Body]:
-        return [{"type": "conversation.item.retrieved", "item": render_item(notice.item)}]
-
-    def _item_deleted(self, notice: ItemDeleted) -> list[Body]:
-        return [{"type": "conversation.item.deleted", "item_id": notice.item_id}]
-
     def _item_truncated(self, notice: ItemTruncated) -> list[Body]:
         address = {"item_id": notice.item_id, "audio_end_ms": notice.audio_end_ms}
         truncated: Body = {"type": "conversation.item.truncated", "content_index": 0} | address
-        heard = {"type": "blab.playout.truncated", "heard": notice.heard} | address
-        return [truncated, *self._if_asked(Extension.PLAYOUT, heard)]
+        heard = {"heard": notice.heard} | address
+        return [truncated, *self._if_asked(Extension.PLAYOUT, "blab.playout.truncated", heard)]
 
     def _reply_created(self, notice: ReplyCreated) -> list[Body]:
         self._replies[notice.item_id] = notice
@@ -244,7 +251,6 @@ class Renderer:
         heard_seconds, self._heard_seconds = self._heard_seconds, 0.0
         added = self._messages.pop(notice.item_id, None)
         heard: Body = {
-            "type": "blab.playout.heard",
             "response_id": notice.reply_id,
             "item_id": notice.item_id,
             "text": notice.text,
@@ -252,17 +258,28 @@ class Renderer:
         }
         return [
             *reply_done(notice, created, added, self._config, self._conversation_id, heard_seconds),
-            *self._if_asked(Extension.PLAYOUT, heard),
+            *self._if_asked(Extension.PLAYOUT, "blab.playout.heard", heard),
         ]
 
     def _playout(self, notice: _PlayoutNotice) -> list[Body]:
+        match notice:
+            case PlayoutBegan():
+                standard, own = "started", "started"
+            case PlayoutHeld():
+                standard, own = "", "held"
+            case PlayoutResumed():
+                standard, own = "", "resumed"
+            case PlayoutEnded():
+                standard, own = "stopped", "stopped"
+            case PlayoutCleared():
+                standard, own = "cleared", "cleared"
+            case _:
+                assert_never(notice)
         events: list[Body] = []
-        standard = _STANDARD_PLAYOUT.get(type(notice))
-        if standard is not None and self._playout_events:
+        if standard and self._playout_events:
             kind = f"output_audio_buffer.{standard}"
             events.append({"type": kind, "response_id": notice.reply_id})
-        own: Body = {"type": f"blab.playout.{_OWN_PLAYOUT[type(notice)]}"} | _fields(notice)
-        return [*events, *self._if_asked(Extension.PLAYOUT, own)]
+        return events + self._if_asked(Extension.PLAYOUT, f"blab.playout.{own}", _fields(notice))
 
     def _key_received(self, notice: KeyReceived) -> list[Body]:
         kind = "input_audio_buffer.dtmf_event_received"
@@ -280,32 +297,8 @@ class Renderer:
             }
         ]
 
-    def _pong(self, notice: Pong) -> list[Body]:
-        return [{"type": "blab.pong", "ping_id": notice.ping_id}]
-
-    def _latency(self, notice: Latency) -> list[Body]:
-        return self._if_asked(Extension.LATENCY, {"type": "blab.latency"} | _fields(notice))
-
-    def _fault(self, notice: Fault) -> list[Body]:
-        return [fault_body(notice)]
-
-    def _if_asked(self, extension: Extension, event: Body) -> list[Body]:
-        return [event] if extension in self._config.extensions else []
-
-
-_STANDARD_PLAYOUT: dict[type[Any], str] = {
-    PlayoutBegan: "started",
-    PlayoutEnded: "stopped",
-    PlayoutCleared: "cleared",
-}
-
-_OWN_PLAYOUT: dict[type[Any], str] = {
-    PlayoutBegan: "started",
-    PlayoutHeld: "held",
-    PlayoutResumed: "resumed",
-    PlayoutEnded: "stopped",
-    PlayoutCleared: "cleared",
-}
+    def _if_asked(self, extension: Extension, kind: str, fields: Body) -> list[Body]:
+        return [{"type": kind} | fields] if extension in self._config.extensions else []
 
 
 def _fields(notice: _PlayoutNotice | Latency) -> Body:
