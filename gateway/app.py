@@ -140,7 +140,10 @@ def compose(
     calls = RealtimeCalls(
         authorization, ephemeral, host, metrics, sidebands, waiting_for=engines.waiting_for
     )
-    signatures = {"twilio": settings.twilio_auth_token}
+    signatures = {
+        "twilio": settings.twilio_auth_token,
+        "genesys": settings.genesys_client_secret,
+    }
     telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
     loading = EngineLoading(engines)
     health = Health(readiness_checks(settings, stores, admission, loading))

@@ -246,6 +246,16 @@ class Settings:
         "in their address; see docs/telephony.md. Never printed or logged.",
         secret=True,
     )
+    genesys_client_secret: str | None = setting(
+        "BLAB_GENESYS_CLIENT_SECRET",
+        parsers.text,
+        None,
+        "connections need a key",
+        "the integration's client secret, in base64",
+        "Accepts Genesys Cloud's Audio Connector by the signature of its opening request, for the"
+        " agent in its address; see docs/telephony.md. Never printed or logged.",
+        secret=True,
+    )
     registration: str = setting(
         "BLAB_REGISTRATION",
         parsers.one_of("open", "closed"),

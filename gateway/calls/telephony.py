@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from gateway.channels.message_socket import make_websocket
+from gateway.channels.telephony.asterisk import Asterisk
 from gateway.channels.telephony.carrier import Carrier, OpeningRequest, Proof, Started
 from gateway.channels.telephony.channel import (
     LIMITS,
@@ -36,6 +37,7 @@ from gateway.channels.telephony.facts import (
     instructions_with,
     key_of,
 )
+from gateway.channels.telephony.genesys import Genesys
 from gateway.channels.telephony.telnyx import Telnyx
 from gateway.channels.telephony.twilio import SignalWire, Twilio
 from gateway.http.requests import is_upgrade
@@ -53,7 +55,7 @@ from .realtime import RealtimeCalls, UpgradeRequired
 
 log = logging.getLogger(__name__)
 
-CARRIERS: tuple[type[Carrier], ...] = (Twilio, Telnyx, Exotel, SignalWire)
+CARRIERS: tuple[type[Carrier], ...] = (Twilio, Telnyx, Exotel, SignalWire, Asterisk, Genesys)
 MOST_UNPROVEN = 64
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -1,0 +1,225 @@
+"""Telephones on carriers whose audio travels in binary WebSocket frames.
+
+A telephone speaks µ-law at 8 kHz in real time, 20 ms a frame (what is said, else silence), buffers
+what it is sent and plays it in real time. The carrier's side of the protocol is a subclass, written
+from the carrier's documentation and not from the server's code.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from media import g711
+
+FRAME = 160
+SILENCE = b"\xff"
+
+
+@dataclass
+class BinaryTelephone:
+    """One call; as a context manager it hangs up at its end."""
+
+    url: str
+    came: list[dict[str, Any]] = field(default_factory=list)
+    """Every text message."""
+    heard: bytearray = field(default_factory=bytearray)
+    """µ-law of all that was played."""
+    closed: tuple[int, str] | None = None
+    _mouth: bytearray = field(default_factory=bytearray)
+    _ear: deque[bytes | str] = field(default_factory=deque)
+    """Audio, and names of marks between it."""
+
+    async def __aenter__(self) -> "BinaryTelephone":
+        self.connection: ClientConnection = await connect(self.url, compression=None)
+        self._changed = asyncio.Condition()
+        self._reader = asyncio.create_task(self._read())
+        await self.begin()
+        self._line = asyncio.create_task(self._run_line())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._line.cancel()
+        await asyncio.gather(self._line, return_exceptions=True)
+        if self.closed is None:
+            await self.end()
+        await self.connection.close()
+        await asyncio.wait_for(self._reader, 5)
+
+    # ------------------------------------------------------------------ the carrier's side
+
+    async def begin(self) -> None:
+        """Open the stream."""
+        raise NotImplementedError
+
+    async def end(self) -> None:
+        """The caller hangs up."""
+
+    async def take(self, message: dict[str, Any]) -> None:
+        """Do what a text message asks for."""
+        raise NotImplementedError
+
+    async def played(self, mark: str) -> None:
+        """All audio before a mark was played."""
+
+    # ------------------------------------------------------------------ the telephone
+
+    def say(self, pcm: bytes) -> None:
+        """Speak PCM16 at 8 kHz, from the next frame on."""
+        self._mouth += g711.encode_ulaw(pcm)
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.connection.send(json.dumps(message))
+
+    async def until(self, condition: Callable[[], bool], what: str, seconds: float = 10) -> None:
+        """Wait until something is true of what came or was heard."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(lambda: condition() or self.closed is not None)
+        assert condition(), f"no {what} (closed: {self.closed}); came: {self.came}"
+
+    @property
+    def pcm(self) -> bytes:
+        """What was played and is not silence, as PCM16 at 8 kHz."""
+        return g711.decode_ulaw(bytes(self.heard).strip(SILENCE))
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is left to play or to say."""
+        return not self._ear and not self._mouth
+
+    async def _read(self) -> None:
+        try:
+            async for message in self.connection:
+                if isinstance(message, bytes):
+                    self._ear.append(message)
+                else:
+                    self.came.append(json.loads(message))
+                    await self.take(self.came[-1])
+                await self._notify()
+        except ConnectionClosed:
+            pass
+        self.closed = (self.connection.close_code or 1006, self.connection.close_reason or "")
+        await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _run_line(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        try:
+            while True:
+                frame = bytes(self._mouth[:FRAME]).ljust(FRAME, SILENCE)
+                del self._mouth[:FRAME]
+                await self.connection.send(frame)
+                await self._play_frame()
+                await self._notify()
+                due += 0.02
+                await asyncio.sleep(max(0.0, due - loop.time()))
+        except ConnectionClosed:
+            pass
+
+    async def _play_frame(self) -> None:
+        left = FRAME
+        while self._ear and (left or isinstance(self._ear[0], str)):
+            first = self._ear.popleft()
+            if isinstance(first, str):
+                await self.played(first)
+                continue
+            self.heard += first[:left]
+            if rest := first[left:]:
+                self._ear.appendleft(rest)
+            left -= len(first) - len(rest)
+        self.heard += SILENCE * left
+
+
+class AsteriskTelephone(BinaryTelephone):
+    """``chan_websocket`` with JSON control messages.
+
+    https://docs.asterisk.org/Configuration/Channel-Drivers/WebSocket/"""
+
+    async def begin(self) -> None:
+        start = {
+            "event": "MEDIA_START",
+            "connection_id": "e226e283-c90a-4ea9-9e37-389000b9ef47",
+            "channel": "WebSocket/blab/0x1",
+            "channel_id": "pbx1-123456789.999",
+            "format": "ulaw",
+            "optimal_frame_size": FRAME,
+            "ptime": 20,
+            "channel_variables": {"order": "A-1734"},
+        }
+        await self.send(start)
+
+    async def take(self, message: dict[str, Any]) -> None:
+        match message["command"]:
+            case "MARK_MEDIA":
+                self._ear.append(message["correlation_id"])
+            case "FLUSH_MEDIA":
+                self._ear.clear()
+            case "HANGUP":
+                await self.connection.close()
+            case other:
+                raise AssertionError(f"Asterisk has no command {other}")
+
+    async def played(self, mark: str) -> None:
+        await self.send({"event": "MEDIA_MARK_PROCESSED", "correlation_id": mark})
+
+    async def press(self, digit: str) -> None:
+        await self.send({"event": "DTMF_END", "channel_id": "pbx1-1", "digit": digit})
+
+
+class GenesysTelephone(BinaryTelephone):
+    """Genesys Cloud's Audio Connector.
+
+    https://developer.genesys.cloud/devapps/audiohook/session-walkthrough"""
+
+    SESSION = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
+    _numbers = 0
+    _answered = 0
+
+    async def begin(self) -> None:
+        mono = {"type": "audio", "format": "PCMU", "channels": ["external"], "rate": 8000}
+        parameters = {
+            "organizationId": "d7934305-0972-4844-938e-9060eef73d05",
+            "conversationId": "090eaa2f-72fa-480a-83e0-8667ff89c0ec",
+            "participant": {"id": "p", "ani": "+15555550100", "aniName": "", "dnis": "+1555"},
+            "media": [{**mono, "channels": ["external", "internal"]}, mono],
+            "inputVariables": {"order": "A-1734"},
+        }
+        await self.tell("open", **parameters)
+        await self.until(lambda: self.kinds == ["opened"], "opened")
+        assert self.came[0]["parameters"]["media"] == [mono]
+
+    async def end(self) -> None:
+        await self.tell("close", reason="end")
+        await self.until(lambda: "closed" in self.kinds, "closed")
+
+    async def tell(self, kind: str, **parameters: Any) -> None:
+        self._numbers += 1
+        message = {"version": "2", "id": self.SESSION, "type": kind, "seq": self._numbers}
+        position = {"serverseq": self._answered, "position": "PT0S", "parameters": parameters}
+        await self.send(message | position)
+
+    async def take(self, message: dict[str, Any]) -> None:
+        assert message["seq"] == self._answered + 1, "the server's numbers have no holes"
+        assert message["clientseq"] <= self._numbers
+        self._answered = message["seq"]
+        if message["type"] == "event":
+            assert message["parameters"]["entities"] == [{"type": "barge_in", "data": {}}]
+            self._ear.clear()
+        if message["type"] == "disconnect":
+            await self.tell("close", reason="disconnect")
+
+    @property
+    def kinds(self) -> list[str]:
+        return [message["type"] for message in self.came]
+
+    async def press(self, digit: str) -> None:
+        await self.tell("dtmf", digit=digit)
