@@ -1,11 +1,12 @@
-"""What a live session needs of the thing that carries a call: the Channel and the Vocabulary.
+"""What a live session needs of the thing that carries a call: the Channel and the WireFormat.
 
 The protocols stand here because sessions call them; gateway.channels implements them (imports
 run downward only).
 
 Rules
-- ``incoming`` yields audio and client messages in the order the peer sent them and ends when
-  the peer is gone; a channel answers what is malformed at its own level itself and goes on.
+- ``incoming`` yields audio, client messages and core events in the order in which the peer sent
+  what they stand for, and ends when the peer is gone; a channel answers what is malformed at its
+  own level itself and goes on.
 - ``play``, ``flush`` and ``send`` never block and never raise: a peer that reads too slowly is
   closed by its channel when its bounded queue is full.
 """
@@ -18,8 +19,11 @@ from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, Event
 from sessions.core.notices import Notice
 
+Incoming = bytes | Mapping[str, Any] | Event
+"""What a channel brings: audio (PCM16 mono), a client's message, which its wire format parses, or
+what happened on the channel itself (a key was pressed), ready for the core."""
 ServerEvent = dict[str, Any]
-"""One server event of the wire vocabulary, ready for JSON."""
+"""One server event of the wire wire_format, ready for JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ Parsed = Event | SpokenItem | Partly
 """What a client message means."""
 
 
-class Vocabulary(Protocol):
+class WireFormat(Protocol):
     """Client messages to core events, notices to server events; one per session, stateful."""
 
     def parse(
@@ -94,8 +98,8 @@ class Channel(Protocol):
     lead_ms: int
     """How far playout may run ahead of the moment of hearing."""
 
-    def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
-        """Audio (PCM16 mono) and client messages as they come."""
+    def incoming(self) -> AsyncIterator[Incoming]:
+        """Audio, client messages and core events as they come."""
         ...
 
     def configure(self, config: SessionConfig) -> None:

@@ -19,7 +19,7 @@ from sessions.core.config import SessionConfig
 from sessions.core.events import Event, ReplyFailed, ReplyGenerated
 
 from .admission import Admission, Ticket
-from .channel import Channel, Vocabulary
+from .channel import Channel, WireFormat
 from .engines import LiveEngines
 from .event_log import EventLogWriter
 from .fanout import Fanout
@@ -146,7 +146,7 @@ class SessionHost:
         self,
         request: CallRequest,
         channel: Channel,
-        vocabulary: Vocabulary,
+        wire_format: WireFormat,
         journal: Journal | None = None,
     ) -> str:
         """Carry the call to its end and close the channel; returns the reason.
@@ -165,7 +165,7 @@ class SessionHost:
                 call_id,
                 request.config,
                 channel,
-                vocabulary,
+                wire_format,
                 self._engines,
                 observer,
                 self._tools,

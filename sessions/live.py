@@ -62,7 +62,7 @@ from sessions.core.events import (
 from sessions.core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
 
 from .asides import Answer, Asides
-from .channel import Channel, ClientFault, Partly, SpokenItem, Vocabulary
+from .channel import Channel, ClientFault, Partly, SpokenItem, WireFormat
 from .engines import LiveEngines
 from .listening import Listening
 from .playout import Playout
@@ -104,7 +104,7 @@ class LiveSession:
         call_id: str,
         config: SessionConfig,
         channel: Channel,
-        vocabulary: Vocabulary,
+        wire_format: WireFormat,
         engines: LiveEngines,
         observer: Observer,
         tools: ToolRunner | None = None,
@@ -112,7 +112,7 @@ class LiveSession:
         self.call_id = call_id
         self._config = config
         self._channel = channel
-        self._vocabulary = vocabulary
+        self._wire_format = wire_format
         self._engines = engines
         self._observer = observer
         self._loop = asyncio.get_running_loop()
@@ -183,7 +183,7 @@ class LiveSession:
         if answer is not None:
             message = self._asides.mark(message, answer)
         try:
-            event = self._vocabulary.parse(message, self._config, by_caller=answer is None)
+            event = self._wire_format.parse(message, self._config, by_caller=answer is None)
         except ClientFault as fault:
             self._publish(Fault(fault.code, fault.message, fault.param, fault.event_id))
         else:
@@ -200,7 +200,7 @@ class LiveSession:
         """Answer a ping to whoever sent it: a sign of life, no part of the conversation."""
         ping_id = ping.get("event_id")
         known = ping_id if isinstance(ping_id, str) else None
-        events = list(self._vocabulary.render(Pong(known)))
+        events = list(self._wire_format.render(Pong(known)))
         if answer is not None:
             answer(events)
             return
@@ -209,7 +209,7 @@ class LiveSession:
 
     def describe(self, answer: Answer) -> None:
         """Tell somebody who came late the session as it is, as it is told at a call's beginning."""
-        answer(list(self._vocabulary.render(SessionOpened(self._config))))
+        answer(list(self._wire_format.render(SessionOpened(self._config))))
 
     def hang_up(self, reason: str) -> None:
         """End the call."""
@@ -297,9 +297,9 @@ class LiveSession:
             self._take_over(notice.config)
         if isinstance(notice, Fault) and (aside := self._asides.claim(notice)) is not None:
             fault, answer = aside
-            answer(list(self._vocabulary.render(fault)))
+            answer(list(self._wire_format.render(fault)))
             return
-        events = list(self._vocabulary.render(notice))
+        events = list(self._wire_format.render(notice))
         for event in events:
             self._channel.send(event)
         self._observer.published(events)
@@ -392,8 +392,10 @@ class LiveSession:
             async for item in incoming:
                 if isinstance(item, bytes | bytearray | memoryview):
                     await self._hear(memoryview(item))
-                else:
+                elif isinstance(item, Mapping):
                     self.inject(item)
+                else:
+                    self.dispatch(item)
         finally:
             if isinstance(incoming, AsyncGenerator):
                 await incoming.aclose()

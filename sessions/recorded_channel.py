@@ -6,16 +6,15 @@ parts, each of which is transcribed before the next is heard. Nobody listens in 
 is played counts as heard at once, and the call ends when its turn is over.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from sessions.core.config import SessionConfig, TurnDetection, TurnMode
-from sessions.core.events import AddItem, CommitInput, Event, RequestReply
+from sessions.core.events import AddItem, CommitInput, RequestReply
 from sessions.core.items import Message
 
-from .channel import Piece, ServerEvent
-from .recorded_turn import EVENT, RecordedTurn
+from .channel import Incoming, Piece, ServerEvent
+from .recorded_turn import RecordedTurn
 
 RECORDED = TurnDetection(mode=TurnMode.NONE)
 OUTPUT_RATE = 24_000
@@ -43,19 +42,20 @@ class RecordedChannel:
         self.reply = bytearray()
         """The reply's audio, PCM16 mono at OUTPUT_RATE."""
 
-    async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
+    async def incoming(self) -> AsyncIterator[Incoming]:
         """The history, the recording, its end; then nothing until the turn is over."""
         for message in self._history:
             if message.role != "tool":
-                yield _told(AddItem(message.role, message.content))
+                yield AddItem(message.role, message.content)
         for pcm in self._parts:
             await self._turn.texts_came()
             if self._turn.over.is_set():  # it could not be understood
                 return
             for start in range(0, len(pcm), _SLICE_BYTES):
                 yield pcm[start : start + _SLICE_BYTES]
-            yield _told(CommitInput())
-        yield _told(RequestReply())
+            yield CommitInput()
+        self._turn.input_ended()
+        yield RequestReply()
         await self._turn.over.wait()
 
     def configure(self, config: SessionConfig) -> None:
@@ -79,7 +79,3 @@ class RecordedChannel:
 
     async def close(self, reason: str) -> None:
         """Nothing to free."""
-
-
-def _told(event: Event) -> dict[str, Any]:
-    return {EVENT: event}

@@ -1,17 +1,16 @@
-"""RecordedTurn: what is told of a call that is one turn long, kept instead of sent.
+"""RecordedTurn: what is published of a call that is one turn long, kept instead of sent.
 
-It is the call's vocabulary and its journal: nothing of such a call goes over a wire, and its one
+It is the call's wire format and its journal: nothing of such a call goes over a wire, and its one
 turn is stored by whoever asked for it. ``over`` is set as soon as the turn's fate is known: the
 reply has ended, an engine has failed, or not a word was understood.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig
-from sessions.core.events import Event, RequestReply
 from sessions.core.notices import (
     Fault,
     InputCommitted,
@@ -22,11 +21,8 @@ from sessions.core.notices import (
     TranscriptFinal,
 )
 
-from .channel import ServerEvent
+from .channel import ClientFault, ServerEvent
 from .persistence import OpenedCall
-
-EVENT = "event"
-"""The member of a client message that holds its core event, ready made."""
 
 
 class RecordedTurn:
@@ -58,19 +54,21 @@ class RecordedTurn:
         """Wait for the texts of all that has been committed."""
         await self._none_awaited.wait()
 
-    # ------------------------------------------------------------------ channel.Vocabulary
+    def input_ended(self) -> None:
+        """All of the recording was given to the session."""
+        self._ended = True
+
+    # ------------------------------------------------------------------ channel.WireFormat
 
     def parse(
         self,
-        message: Mapping[str, Any],
-        _config: SessionConfig,
+        message: Mapping[str, Any],  # noqa: ARG002
+        config: SessionConfig,  # noqa: ARG002
         *,
         by_caller: bool = True,  # noqa: ARG002
-    ) -> Event:
-        """The event that the message holds."""
-        event: Event = message[EVENT]
-        self._ended = isinstance(event, RequestReply)
-        return event
+    ) -> NoReturn:
+        """There is no client: raises ClientFault."""
+        raise ClientFault("unknown_event", "A recorded turn takes no events.")
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:
         """Keep what matters; nothing is ever sent."""
@@ -111,7 +109,7 @@ class RecordedTurn:
         """Not stored: the conversation is the call that has a record."""
 
     def record(self, _workspace_id: str, _call_id: str, turn: RecordTurn) -> None:
-        """The core orders a reply's record right after it has told its end."""
+        """The core orders a reply's record right after it has published its end."""
         if self._replied and self.reply is None:
             self.reply = turn
 

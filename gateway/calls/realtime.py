@@ -25,7 +25,7 @@ from gateway.channels.webrtc.calls import BETA_CALLS
 from gateway.channels.websocket import LIMITS, WebSocketChannel
 from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.render import fault_body
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from gateway.http.monitoring import Metrics
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
@@ -33,7 +33,7 @@ from rest.accounts.auth import Principal
 from rest.accounts.ephemeral import EphemeralKeys
 from rest.http.errors import ApiError, Unavailable, ValidationFailed
 from sessions.admission import ServerFull, Ticket
-from sessions.channel import Channel, ClientFault, Vocabulary
+from sessions.channel import Channel, ClientFault, WireFormat
 from sessions.core.notices import Fault
 from sessions.host import CallRequest, SessionHost
 from store.ids import new_id
@@ -112,14 +112,14 @@ class RealtimeCalls:
                 limits=self._limits,
             )
             async with channel:
-                vocabulary = RealtimeVocabulary(
+                wire_format = RealtimeWireFormat(
                     call_id,
                     event_ids=event_ids,
                     rate_limits=channel.rate_limits,
                     beta=beta,
                     checks=self._authorization.checks(authorized.principal),
                 )
-                await self.carry(call_id, authorized, channel, vocabulary)
+                await self.carry(call_id, authorized, channel, wire_format)
         return ws
 
     async def start_call(
@@ -129,14 +129,14 @@ class RealtimeCalls:
         authorized = await self._authorization.authorize(request, session)
         ticket = self.slot()
         call_id = new_id("call")
-        vocabulary = RealtimeVocabulary(
+        wire_format = RealtimeWireFormat(
             call_id,
             playout_events=True,
             beta=authorized.offer.beta or request.path == BETA_CALLS,
             checks=self._authorization.checks(authorized.principal),
         )
         task = asyncio.create_task(
-            self._run_in_slot(ticket, call_id, authorized, channel, vocabulary), name=call_id
+            self._run_in_slot(ticket, call_id, authorized, channel, wire_format), name=call_id
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -189,7 +189,7 @@ class RealtimeCalls:
             raise
 
     async def carry(
-        self, call_id: str, authorized: AuthorizedCall, channel: Channel, vocabulary: Vocabulary
+        self, call_id: str, authorized: AuthorizedCall, channel: Channel, wire_format: WireFormat
     ) -> None:
         """Run an authorized call, in its slot, to its end."""
         principal = authorized.principal
@@ -203,7 +203,7 @@ class RealtimeCalls:
             principal.ephemeral_id,
         )
         try:
-            reason = await self._host.run(request, channel, vocabulary)
+            reason = await self._host.run(request, channel, wire_format)
         finally:
             del self._callers[call_id]
         log.info("call %s ended: %s", call_id, reason)
@@ -223,10 +223,10 @@ class RealtimeCalls:
         call_id: str,
         authorized: AuthorizedCall,
         channel: Channel,
-        vocabulary: Vocabulary,
+        wire_format: WireFormat,
     ) -> None:
         with ticket:
-            await self.carry(call_id, authorized, channel, vocabulary)
+            await self.carry(call_id, authorized, channel, wire_format)
 
 
 async def _turn_away(

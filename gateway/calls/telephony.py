@@ -32,7 +32,7 @@ from gateway.channels.telephony.channel import (
 )
 from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.facts import (
-    TelephonyVocabulary,
+    TelephonyWireFormat,
     facts_of,
     instructions_with,
     key_of,
@@ -142,8 +142,8 @@ class TelephonyCalls:
         call_id = new_id("call")
         log.info("call %s is %s of %s", call_id, started.call_id or "unnamed", channel.name)
         checks = self._authorization.checks(authorized.principal)
-        vocabulary = TelephonyVocabulary(call_id, channel.name, started, checks)
-        await self._calls.carry(call_id, authorized, channel, vocabulary)
+        wire_format = TelephonyWireFormat(call_id, channel.name, started, checks)
+        await self._calls.carry(call_id, authorized, channel, wire_format)
 
     # ------------------------------------------------------------------ who calls
 

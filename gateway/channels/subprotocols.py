@@ -1,4 +1,4 @@
-"""What a client offers in Sec-WebSocket-Protocol: the vocabulary it speaks and, in browsers, a key.
+"""What a client offers in Sec-WebSocket-Protocol: its wire format and, in browsers, a key.
 
 ``realtime`` is JSON with base64 audio; ``blab.binary.v1`` the same with raw binary audio frames.
 ``openai-insecure-api-key.<key>`` carries the key of a client that cannot set headers;

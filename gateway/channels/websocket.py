@@ -27,7 +27,7 @@ from gateway.channels.wire.parse import event_id_of, read_message
 from gateway.channels.wire.render import fault_body
 from media.formats import AudioFormat, Encoding
 from rest.http.decoding import holds_more_values, one_long_text
-from sessions.channel import ClientFault, Piece, ServerEvent
+from sessions.channel import ClientFault, Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
 
@@ -154,7 +154,7 @@ class WebSocketChannel:
         ``words`` go out in the reason's place."""
         await self._socket.close(reason, words)
 
-    async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
+    async def incoming(self) -> AsyncIterator[Incoming]:
         """PCM16 at ``input_rate`` and client events, until the peer is gone."""
         while (received := await self._socket.receive()) is not None:
             content = await self._take(*received)

@@ -1,6 +1,6 @@
 """Everything the core tells the outside, in the order in which it became true.
 
-A notice reaches the shell inside the command ``Publish``; the channels' vocabulary renders it.
+A notice reaches the shell inside the command ``Publish``; the channel's wire format renders it.
 Positions are samples at ``HEARING_RATE`` since the call began.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
 from sessions import host as host_module
 from sessions.admission import Admission, ServerFull
@@ -77,7 +77,7 @@ class Node:
     async def call(self, call_id: str = "call_1") -> tuple[FakeChannel, asyncio.Task[str]]:
         channel = FakeChannel(RATE)
         request = CallRequest(call_id, "ws_1", None, CONFIG)
-        work = self.host.run(request, channel, RealtimeVocabulary(call_id))
+        work = self.host.run(request, channel, RealtimeWireFormat(call_id))
         task = asyncio.create_task(work)
         self.tasks.append(task)
         async with asyncio.timeout(5):
@@ -160,7 +160,7 @@ async def test_a_call_that_cannot_even_begin_is_closed(node: Node) -> None:
     node.host._engines.vad_model.initial_state = broken  # type: ignore[method-assign,assignment]
     channel = FakeChannel(RATE)
     request = CallRequest("call_1", "ws_1", None, CONFIG)
-    assert await node.host.run(request, channel, RealtimeVocabulary("call_1")) == INTERNAL_ERROR
+    assert await node.host.run(request, channel, RealtimeWireFormat("call_1")) == INTERNAL_ERROR
     assert channel.closed == INTERNAL_ERROR
     assert node.host.active == 0
 

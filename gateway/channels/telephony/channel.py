@@ -19,7 +19,7 @@ Rules
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -29,7 +29,7 @@ from aiohttp import web
 from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket
 from media.formats import SAMPLE_BYTES, AudioFormat, samples_of
 from media.framing import Framer
-from sessions.channel import Piece, ServerEvent
+from sessions.channel import Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestReply
 
@@ -48,7 +48,7 @@ from .carrier import (
     WireFault,
 )
 from .clocks import MarkClock, Returned, TimeClock
-from .facts import EVENT, keys_answer
+from .facts import keys_answer
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +187,7 @@ class TelephonyChannel:
 
     # ------------------------------------------------------------------ Channel
 
-    async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
+    async def incoming(self) -> AsyncIterator[Incoming]:
         """PCM16 at ``input_rate`` and pressed keys, until the stream has ended."""
         while (events := await self._receive()) is not None:
             for event in events:
@@ -196,13 +196,13 @@ class TelephonyChannel:
                         yield pcm
                     case Pressed(digit):
                         for pressed in self._pressed(digit):
-                            yield {EVENT: pressed}
+                            yield pressed
                     case MarkReturned(name):
                         self._returned(name)
                     case Stopped():
                         return
             for due in self._keys_due():
-                yield {EVENT: due}
+                yield due
 
     def configure(self, config: SessionConfig) -> None:
         """The carrier's format holds for the whole stream."""

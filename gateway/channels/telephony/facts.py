@@ -14,10 +14,9 @@ from typing import Any
 
 from gateway.channels.wire.checks import UNCHECKED, SessionChecks
 from gateway.channels.wire.ids import EventIds
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from sessions.channel import Parsed, ServerEvent
 from sessions.core.config import Extension, SessionConfig
-from sessions.core.events import Event
 from sessions.core.notices import Notice, SessionChanged, SessionOpened
 
 from .carrier import Started
@@ -65,18 +64,15 @@ def instructions_with(instructions: str, facts: Mapping[str, str]) -> str:
 
 # ---------------------------------------------------------------------- blab.call
 
-EVENT: Any = object()
-"""The member of a channel's message that holds its core event."""
 
-
-class TelephonyVocabulary:
-    """Implements channel.Vocabulary for one call of a carrier: OpenAI's, and ``blab.call``."""
+class TelephonyWireFormat:
+    """Implements channel.WireFormat for one call of a carrier: OpenAI's, and ``blab.call``."""
 
     def __init__(
         self, call_id: str, carrier: str, started: Started, checks: SessionChecks = UNCHECKED
     ) -> None:
         self._event_ids = EventIds()
-        self._realtime = RealtimeVocabulary(
+        self._realtime = RealtimeWireFormat(
             call_id, playout_events=True, event_ids=self._event_ids, checks=checks
         )
         self._call = {
@@ -93,9 +89,6 @@ class TelephonyVocabulary:
         self, message: Mapping[str, Any], config: SessionConfig, *, by_caller: bool = True
     ) -> Parsed:
         """The core event that ``message`` means; raises ClientFault."""
-        if EVENT in message:
-            event: Event = message[EVENT]
-            return event
         return self._realtime.parse(message, config, by_caller=by_caller)
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:

@@ -25,7 +25,7 @@ from aiortc import RTCIceCandidate
 from gateway.channels.wire.parse import read_message
 from gateway.channels.wire.render import fault_body
 from media.formats import SAMPLE_BYTES
-from sessions.channel import ClientFault, Piece, ServerEvent
+from sessions.channel import ClientFault, Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
 
@@ -96,7 +96,7 @@ class WebRTCChannel:
 
     # ------------------------------------------------------------------ Channel
 
-    async def incoming(self) -> AsyncIterator[bytes | Mapping[str, Any]]:
+    async def incoming(self) -> AsyncIterator[Incoming]:
         """Audio (PCM16 mono, ``input_rate``) and client messages, until the peer is gone."""
         while True:
             while self._incoming:

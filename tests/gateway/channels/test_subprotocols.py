@@ -1,4 +1,4 @@
-"""What a client offers: its vocabulary, its key, and the beta's names."""
+"""What a client offers: its wire format, its key, and the beta's names."""
 
 import pytest
 

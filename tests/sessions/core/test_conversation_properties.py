@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from sessions.core.config import (
     Eagerness,
     Extension,
@@ -114,9 +114,9 @@ NUMBERS = st.integers(0, 12)
 
 def check_told(notices: list[Notice]) -> None:
     """What is told of them keeps to the protocol."""
-    vocabulary, validator = RealtimeVocabulary("c"), ProtocolValidator(fields=False)
+    wire_format, validator = RealtimeWireFormat("c"), ProtocolValidator(fields=False)
     for notice in notices:
-        for event in vocabulary.render(notice):
+        for event in wire_format.render(notice):
             validator.feed(event)
 
 

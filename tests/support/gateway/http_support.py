@@ -21,7 +21,7 @@ from rest.accounts.auth import Authenticator
 from rest.accounts.ephemeral import EphemeralKeys
 from rest.http.errors import NotFound
 from sessions.admission import Admission, Ticket
-from sessions.channel import Channel, ClientFault, Piece, Vocabulary
+from sessions.channel import Channel, ClientFault, Piece, WireFormat
 from sessions.core.events import AddItem, CommitInput, ConfigureSession, Event, RequestReply
 from sessions.core.items import Item, ReplyStatus
 from sessions.core.notices import (
@@ -114,12 +114,12 @@ class MemoryAgents:
 
 
 class EchoCall:
-    """A call that says back what it is told, through the real vocabulary and channel."""
+    """A call that says back what it is told, through the real wire format and channel."""
 
-    def __init__(self, request: CallRequest, channel: Channel, vocabulary: Vocabulary) -> None:
+    def __init__(self, request: CallRequest, channel: Channel, wire_format: WireFormat) -> None:
         self.request = request
         self.channel = channel
-        self.vocabulary = vocabulary
+        self.wire_format = wire_format
         self.config = request.config
         self.heard = bytearray()
         self.reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -143,7 +143,7 @@ class EchoCall:
                 raise reading.exception() or RuntimeError
 
     def tell(self, notice: Notice) -> None:
-        for event in self.vocabulary.render(notice):
+        for event in self.wire_format.render(notice):
             self.channel.send(event)
 
     def tell_audio(self, pcm: bytes) -> None:
@@ -151,14 +151,16 @@ class EchoCall:
 
     async def _read(self) -> None:
         async for incoming in self.channel.incoming():
-            if isinstance(incoming, Mapping):
+            if isinstance(incoming, bytes):
+                self.heard += incoming
+            elif isinstance(incoming, Mapping):
                 self._message(incoming)
             else:
-                self.heard += incoming
+                self._answer(incoming)
 
     def _message(self, message: Mapping[str, Any]) -> None:
         try:
-            self._answer(self.vocabulary.parse(message, self.config))
+            self._answer(self.wire_format.parse(message, self.config))
         except ClientFault as fault:
             self.tell(Fault(fault.code, fault.message, fault.param, fault.event_id))
 
@@ -204,8 +206,8 @@ class EchoHost:
     def find(self, call_id: str) -> EchoCall | None:
         return self.calls.get(call_id)
 
-    async def run(self, request: CallRequest, channel: Channel, vocabulary: Vocabulary) -> str:
-        call = self.calls[request.call_id] = EchoCall(request, channel, vocabulary)
+    async def run(self, request: CallRequest, channel: Channel, wire_format: WireFormat) -> str:
+        call = self.calls[request.call_id] = EchoCall(request, channel, wire_format)
         await self._notify()
         reason = "internal_error"
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from sessions.core.config import Extension, SessionConfig
 from sessions.core.items import Item, ReplyStatus
 from sessions.core.notices import (
@@ -52,8 +52,8 @@ NOTICES: list[Notice] = [
 
 
 def stream() -> list[Event]:
-    vocabulary = RealtimeVocabulary("call_1")
-    return [event for notice in NOTICES for event in vocabulary.render(notice)]
+    wire_format = RealtimeWireFormat("call_1")
+    return [event for notice in NOTICES for event in wire_format.render(notice)]
 
 
 def test_a_good_stream_passes_wherever_it_stops() -> None:
@@ -116,11 +116,11 @@ PLAYOUT: list[Notice] = [
 
 @pytest.mark.parametrize("left_out", range(len(PLAYOUT) - 1))
 def test_playout_that_leaps_is_out_of_order(left_out: int) -> None:
-    vocabulary = RealtimeVocabulary("call_1")
+    wire_format = RealtimeWireFormat("call_1")
     asked = SessionOpened(SessionConfig(extensions=frozenset({Extension.PLAYOUT})))
-    told = [event for notice in (asked, *NOTICES[1:-1]) for event in vocabulary.render(notice)]
-    playout = [event for notice in PLAYOUT for event in vocabulary.render(notice)]
-    done = vocabulary.render(NOTICES[-1])
+    told = [event for notice in (asked, *NOTICES[1:-1]) for event in wire_format.render(notice)]
+    playout = [event for notice in PLAYOUT for event in wire_format.render(notice)]
+    done = wire_format.render(NOTICES[-1])
     check_stream([*told, *playout, *done])
     with pytest.raises(OutOfOrder):
         check_stream([*told, *playout[:left_out], *playout[left_out + 1 :], *done])

@@ -1,4 +1,4 @@
-"""A whole call in memory: LiveSession, the real vocabulary, scripted engines, a fake channel.
+"""A whole call in memory: LiveSession, the real wire_format, scripted engines, a fake channel.
 
 ``async with ScriptedCall(...) as call`` runs it; its caller speaks seven times as fast as people
 do (the session allows eight), and is silent in between for as long as the call lasts. At the end
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from media.formats import AudioFormat, samples_of
 from pipelines.engines.scripted.live import WORD_MS, ScriptedEngines, scripted_engines, tone
 from sessions.core.commands import Command, RecordTurn
@@ -93,7 +93,7 @@ class ScriptedCall:
             "call_1",
             replace(config, **changes),
             self.channel,
-            RealtimeVocabulary("call_1", playout_events=True),
+            RealtimeWireFormat("call_1", playout_events=True),
             self.engines,
             self.notes,
         )

@@ -10,10 +10,9 @@ from openai.types.realtime import InputAudioBufferDtmfEventReceivedEvent
 from gateway.channels.telephony.carrier import Started
 from gateway.channels.telephony.codecs import StreamFormat
 from gateway.channels.telephony.facts import (
-    EVENT,
     MAX_FACTS,
     MAX_VALUE_CHARS,
-    TelephonyVocabulary,
+    TelephonyWireFormat,
     facts_of,
     instructions_with,
     key_of,
@@ -21,7 +20,7 @@ from gateway.channels.telephony.facts import (
 )
 from sessions.channel import ClientFault
 from sessions.core.config import Extension, SessionConfig
-from sessions.core.events import ClearInput, KeyPressed
+from sessions.core.events import ClearInput
 from sessions.core.notices import KeyReceived, SessionChanged, SessionOpened
 
 STARTED = Started(
@@ -67,27 +66,25 @@ def test_facts_are_bounded_and_of_one_line(sent: dict[str, str]) -> None:
         assert not name.lower().startswith("blab_")
 
 
-def vocabulary() -> TelephonyVocabulary:
-    return TelephonyVocabulary("call_1", "twilio", STARTED)
+def wire_format() -> TelephonyWireFormat:
+    return TelephonyWireFormat("call_1", "twilio", STARTED)
 
 
-def test_ready_made_events_and_clients_messages() -> None:
-    pressed = KeyPressed("1", 7)
-    assert vocabulary().parse({EVENT: pressed}, SessionConfig()) is pressed
+def test_a_clients_messages_are_openais() -> None:
     clear = {"type": "input_audio_buffer.clear"}
-    assert vocabulary().parse(clear, SessionConfig()) == ClearInput()
+    assert wire_format().parse(clear, SessionConfig()) == ClearInput()
     with pytest.raises(ClientFault):
-        vocabulary().parse({"event": pressed}, SessionConfig())
+        wire_format().parse({"event": "clear"}, SessionConfig())
 
 
 def test_a_key_is_told_as_openai_tells_it() -> None:
-    (event,) = vocabulary().render(KeyReceived("#", 1_700_000_000))
+    (event,) = wire_format().render(KeyReceived("#", 1_700_000_000))
     typed = InputAudioBufferDtmfEventReceivedEvent.model_validate(event)
     assert (typed.event, typed.received_at) == ("#", 1_700_000_000)
 
 
 def test_what_the_carrier_told_is_for_those_who_ask_and_told_once() -> None:
-    told = vocabulary()
+    told = wire_format()
     asking = replace(SessionConfig(), extensions=frozenset({Extension.CALL}))
     opened = told.render(SessionOpened(SessionConfig()))
     assert [event["type"] for event in opened] == ["session.created"]

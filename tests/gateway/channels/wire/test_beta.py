@@ -7,7 +7,7 @@ from openai.types.beta.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from gateway.channels.wire.beta import beta_event
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from sessions.core.config import Extension, SessionConfig, SessionKind, TurnDetection, TurnMode
 from sessions.core.items import Item
 from sessions.core.notices import Fault, ItemAdded, Notice, SessionOpened
@@ -16,8 +16,8 @@ from tests.support.gateway.test_protocol_validator import NOTICES
 
 
 def told(*notices: Notice) -> list[dict[str, Any]]:
-    vocabulary = RealtimeVocabulary("call_1", beta=True)
-    return [event for notice in notices for event in vocabulary.render(notice)]
+    wire_format = RealtimeWireFormat("call_1", beta=True)
+    return [event for notice in notices for event in wire_format.render(notice)]
 
 
 def test_every_event_is_one_of_the_betas() -> None:

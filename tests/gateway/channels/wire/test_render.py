@@ -7,7 +7,7 @@ import pytest
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
-from gateway.channels.wire.vocabulary import RealtimeVocabulary
+from gateway.channels.wire.wire_format import RealtimeWireFormat
 from sessions.core.config import Extension, SessionConfig, TurnDetection, TurnMode
 from sessions.core.items import Item, ReplyStatus, ToolUse, ToolUseState
 from sessions.core.notices import (
@@ -66,21 +66,21 @@ def validated(event: dict[str, Any]) -> BaseModel:
     return parsed
 
 
-def vocabulary(config: SessionConfig = ALL, *, playout_events: bool = True) -> RealtimeVocabulary:
-    made = RealtimeVocabulary("call_1", playout_events=playout_events)
+def wire_format(config: SessionConfig = ALL, *, playout_events: bool = True) -> RealtimeWireFormat:
+    made = RealtimeWireFormat("call_1", playout_events=playout_events)
     made.render(SessionOpened(config))
     return made
 
 
-def begin(made: RealtimeVocabulary, output_audio: bool) -> None:
+def begin(made: RealtimeWireFormat, output_audio: bool) -> None:
     """Have it tell of a reply's beginning."""
     made.render(ReplyCreated("resp_1", "item_2", output_audio))
     made.render(ReplyItemAdded("resp_1", "item_2", "item_1", output_audio))
 
 
-def replying(output_audio: bool = True, config: SessionConfig = ALL) -> RealtimeVocabulary:
-    """A vocabulary that has told of a reply's beginning."""
-    made = vocabulary(config)
+def replying(output_audio: bool = True, config: SessionConfig = ALL) -> RealtimeWireFormat:
+    """A wire format that has rendered a reply's beginning."""
+    made = wire_format(config)
     begin(made, output_audio)
     return made
 
@@ -159,7 +159,7 @@ def test_the_list_of_notices_is_complete() -> None:
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: type(notice).__name__)
 def test_every_standard_event_is_valid_and_every_other_is_ours(notice: Notice) -> None:
-    events = (replying() if isinstance(notice, ReplyDone) else vocabulary()).render(notice)
+    events = (replying() if isinstance(notice, ReplyDone) else wire_format()).render(notice)
     assert events
     for event in events:
         if event["type"].startswith("blab."):
@@ -172,7 +172,7 @@ def test_every_standard_event_is_valid_and_every_other_is_ours(notice: Notice) -
 def test_a_strict_client_never_sees_our_own_events(notice: Notice) -> None:
     if isinstance(notice, SessionChanged | SessionOpened | Pong):  # who pings has asked for it
         return
-    spoken = vocabulary(SessionConfig(), playout_events=False)
+    spoken = wire_format(SessionConfig(), playout_events=False)
     if isinstance(notice, ReplyDone):
         begin(spoken, notice.output_audio)
     for event in spoken.render(notice):
@@ -180,13 +180,13 @@ def test_a_strict_client_never_sees_our_own_events(notice: Notice) -> None:
 
 
 def test_a_strict_session_object_has_no_blab() -> None:
-    (event,) = RealtimeVocabulary("call_1").render(SessionOpened(SessionConfig()))
+    (event,) = RealtimeWireFormat("call_1").render(SessionOpened(SessionConfig()))
     assert "blab" not in event["session"]
     assert event["session"]["id"] == "call_1"
 
 
 def test_event_ids_are_unique() -> None:
-    spoken = vocabulary()
+    spoken = wire_format()
     ids = []
     for notice in NOTICES:
         if isinstance(notice, ReplyDone):
@@ -196,7 +196,7 @@ def test_event_ids_are_unique() -> None:
 
 
 def test_a_turn_in_openais_order() -> None:
-    spoken = vocabulary(SessionConfig(), playout_events=False)
+    spoken = wire_format(SessionConfig(), playout_events=False)
     item = Item("item_1", "user", "", spoken=True)
     told: list[str] = []
     for notice in (
@@ -235,7 +235,7 @@ def test_a_turn_in_openais_order() -> None:
 
 
 def test_a_text_reply_has_no_audio_events() -> None:
-    spoken = vocabulary()
+    spoken = wire_format()
     events = [
         *spoken.render(ReplyCreated("resp_1", "item_2", False)),
         *spoken.render(ReplyItemAdded("resp_1", "item_2", "item_1", False)),
@@ -249,7 +249,7 @@ def test_a_text_reply_has_no_audio_events() -> None:
 
 
 def test_usage_counts_audio_as_openai_does() -> None:
-    spoken = vocabulary()
+    spoken = wire_format()
     for item_id, seconds in (("item_1", 1.25), ("item_3", 0.5)):
         spoken.render(TranscriptFinal(item_id, "Hello.", seconds))
     usages = []
@@ -279,12 +279,12 @@ def test_a_cancelled_reply_says_why() -> None:
 
 def test_a_retrieved_item_holds_what_was_heard() -> None:
     item = Item("item_2", "assistant", "Yes, I do.", "incomplete", True, "Yes,")
-    (event,) = vocabulary().render(ItemRetrieved(item))
+    (event,) = wire_format().render(ItemRetrieved(item))
     assert event["item"]["content"] == [{"type": "output_audio", "transcript": "Yes,"}]
 
 
 def test_words_are_not_told_where_transcription_is_null() -> None:
-    spoken = vocabulary(replace(ALL, publishes_transcripts=False, extensions=frozenset()))
+    spoken = wire_format(replace(ALL, publishes_transcripts=False, extensions=frozenset()))
     for notice in (
         TranscriptPartial("item_1", "do you"),
         TranscriptPartial("item_1", "do you open"),
@@ -295,7 +295,7 @@ def test_words_are_not_told_where_transcription_is_null() -> None:
 
 
 def test_a_reply_outside_the_conversation_is_no_item() -> None:
-    spoken = vocabulary()
+    spoken = wire_format()
     begun = ReplyCreated("resp_1", "item_2", False, metadata=(("a", "b"),), in_conversation=False)
     events = [
         *spoken.render(begun),

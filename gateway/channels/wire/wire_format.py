@@ -1,4 +1,4 @@
-"""The Vocabulary of one call (sessions.channel): OpenAI Realtime GA both ways."""
+"""The WireFormat of one call (sessions.channel): OpenAI Realtime GA both ways."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from .render import Renderer
 from .replies import Body
 
 
-class RealtimeVocabulary:
+class RealtimeWireFormat:
     """Client events to core events, notices to numbered server events; one per call.
 
     ``session_id``: the call's id. ``playout_events``: tell ``output_audio_buffer.*``, which
