@@ -112,19 +112,25 @@ WRONG: list[tuple[str, str]] = [
     (event("output_audio_buffer.clear", response_id="x"), "unknown_parameter"),
     (item(type="message", role="user", content="x"), "invalid_type"),
     (item(type="message", role="user", content=[{"type": "input_image"}]), "unsupported_content"),
-    (item(type="message", role="user", content=[{"type": "input_audio", "audio": 7}]),
-     "invalid_type"),
+    (
+        item(type="message", role="user", content=[{"type": "input_audio", "audio": 7}]),
+        "invalid_type",
+    ),
     (event("conversation.item.delete"), "missing_required_parameter"),
     (event("conversation.item.delete", item_id=7), "invalid_type"),
     (event("conversation.item.retrieve", item_id="absent"), "item_not_found"),
     (event("conversation.item.truncate", item_id="x"), "missing_required_parameter"),
-    (event("conversation.item.truncate", item_id="x", content_index=1, audio_end_ms=0),
-     "invalid_value"),
+    (
+        event("conversation.item.truncate", item_id="x", content_index=1, audio_end_ms=0),
+        "invalid_value",
+    ),
     (event("response.create", response=[]), "invalid_type"),
     (event("response.create", response={"conversation": "some"}), "invalid_value"),
-    (event("response.create", response={"input": [{"type": "item_reference", "id": "absent"}]}),
-     "item_not_found"),
-]  # fmt: skip
+    (
+        event("response.create", response={"input": [{"type": "item_reference", "id": "absent"}]}),
+        "item_not_found",
+    ),
+]
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -153,12 +159,16 @@ async def test_faulty_messages_over_webrtc_are_answered_one_by_one(
     headers = {"Authorization": f"Bearer {server.key}"}
     async with neighbour(server), Caller(server.calls_url, headers=headers) as caller:
         await caller.event("session.created")
-        cases: list[tuple[str | bytes, str]] = [("{not json", "invalid_json"),
-            ("[]", "invalid_event"), (b"\xff\xfe", "invalid_json"),
+        cases: list[tuple[str | bytes, str]] = [
+            ("{not json", "invalid_json"),
+            ("[]", "invalid_event"),
+            (b"\xff\xfe", "invalid_json"),
             ('{"type": "\\ud800"}', "invalid_json"),
-            (event("dance"), "unknown_event"), (update(instructions=7), "invalid_type"),
+            (event("dance"), "unknown_event"),
+            (update(instructions=7), "invalid_type"),
             (event("response.cancel"), "response_cancel_not_active"),
-            (append("AAAA"), "unknown_event")]  # fmt: skip
+            (append("AAAA"), "unknown_event"),
+        ]
         for count, (message, code) in enumerate(cases, 1):
             caller.channel.send(message)
             async with asyncio.timeout(5):
@@ -377,18 +387,28 @@ async def test_keys_and_agents_that_open_nothing(
         return {"Authorization": f"Bearer {key}"}
 
     async with neighbour(server):
-        for headers in (bearer(expired), bearer("ek_" + "0" * 48), bearer("nonsense"),
-                        bearer(server.key[:-1]), bearer(server.key[:-1] + "!"),
-                        {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer " + "x" * 4000},
-                        {}):  # fmt: skip
+        for headers in (
+            bearer(expired),
+            bearer("ek_" + "0" * 48),
+            bearer("nonsense"),
+            bearer(server.key[:-1]),
+            bearer(server.key[:-1] + "!"),
+            {"Authorization": "Basic eDp5"},
+            {"Authorization": "Bearer " + "x" * 4000},
+            {},
+        ):
             status, code = await refused(server, headers=headers)
             assert (status, code.split("_")[-2:]) == (401, ["api", "key"])
         own = bearer(server.key)
-        for query, key in ((f"agent_id={foreign_agent}", server.key), ("agent_id=x", server.key),
-                           (f"agent_id={local_agent}", foreign_key)):  # fmt: skip
+        for query, key in (
+            (f"agent_id={foreign_agent}", server.key),
+            ("agent_id=x", server.key),
+            (f"agent_id={local_agent}", foreign_key),
+        ):
             assert await refused(server, query=query, headers=bearer(key)) == (
-                404, "agent_not_found",
-            )  # fmt: skip
+                404,
+                "agent_not_found",
+            )
         assert (await refused(server, query="model=" + "m" * 300, headers=own))[0] == 400
         other = own | {"Sec-WebSocket-Protocol": "chat, superchat"}
         assert await refused(server, headers=other) == (400, "unknown_subprotocol")
@@ -430,7 +450,7 @@ GARBAGE: list[tuple[bytes, str, int]] = [
     (b"{}", "application/json", 415),
     (b"--x\r\nbroken", "multipart/form-data; boundary=x", 400),
     (b"broken", "multipart/form-data", 400),
-]  # fmt: skip
+]
 
 
 async def test_sdp_garbage_is_refused_and_takes_no_slot(
@@ -468,10 +488,13 @@ async def test_slow_headers_are_cut_off(
 
 @pytest.mark.parametrize(
     "head",
-    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"GET / HTTP/9.9\r\n\r\n",
-     b"\0" * 100 + b"\r\n\r\n",
-     b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n"],
-)  # fmt: skip
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\0" * 100 + b"\r\n\r\n",
+        b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
+    ],
+)
 async def test_what_is_no_http_is_ended(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture, head: bytes
 ) -> None:

@@ -94,18 +94,22 @@ async def test_a_place_where_there_is_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "models"), ("GET", "models/org/name"), ("POST", "audio/speech"),
-        ("POST", "audio/transcriptions"), ("POST", "audio/translations"),
+        ("GET", "models"),
+        ("GET", "models/org/name"),
+        ("POST", "audio/speech"),
+        ("POST", "audio/transcriptions"),
+        ("POST", "audio/translations"),
         ("POST", "chat/completions"),
     ],
-)  # fmt: skip
+)
 async def test_web_pages_may_ask(tmp_path: Path, method: str, path: str) -> None:
     async with CompatNode(tmp_path).running() as node, aiohttp.ClientSession() as http:
         url = f"{node.url}/v1/{path}"
         headers = {
-            "Origin": "https://page.example", "Access-Control-Request-Method": method,
+            "Origin": "https://page.example",
+            "Access-Control-Request-Method": method,
             "Access-Control-Request-Headers": "authorization,content-type,x-stainless-os",
-        }  # fmt: skip
+        }
         async with http.options(url, headers=headers) as answer:
             assert answer.status == 204
             assert answer.headers["Access-Control-Allow-Origin"] == "*"

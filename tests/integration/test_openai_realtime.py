@@ -269,25 +269,75 @@ async def test_captions_from_the_first_event(server: ScriptedServer, name: str) 
 
 async def test_errors_name_the_event_and_the_call_goes_on(server: ScriptedServer) -> None:
     wrong: list[tuple[dict[str, Any], str, str | None]] = [
-        ({"type": "response.create", "response": {"input": [{"type": "item_reference",
-          "id": "absent"}]}}, "item_not_found", "response.input"),
-        ({"type": "response.create", "response": {"conversation": "some"}},
-         "invalid_value", "response.conversation"),
-        ({"type": "response.cancel", "response_id": "absent"},
-         "response_cancel_not_active", "response_id"),
-        ({"type": "conversation.item.create", "previous_item_id": "absent", "item": {
-            "type": "message", "role": "user", "content": [{"type": "input_text", "text": "x"}]}},
-         "item_not_found", "previous_item_id"),
-        ({"type": "conversation.item.create", "item": {"type": "message", "role": "user",
-          "content": [{"type": "input_audio", "audio": "%%%%"}]}},
-         "invalid_base64", "item.content[0].audio"),
-        ({"type": "conversation.item.truncate", "item_id": "absent", "content_index": 0,
-          "audio_end_ms": 1}, "item_not_found", "item_id"),
-        ({"type": "conversation.item.truncate", "item_id": "absent", "content_index": 1,
-          "audio_end_ms": 1}, "invalid_value", "content_index"),
-        ({"type": "session.update", "session": {"type": "translation"}},
-         "invalid_value", "session.type"),
-    ]  # fmt: skip
+        (
+            {
+                "type": "response.create",
+                "response": {"input": [{"type": "item_reference", "id": "absent"}]},
+            },
+            "item_not_found",
+            "response.input",
+        ),
+        (
+            {"type": "response.create", "response": {"conversation": "some"}},
+            "invalid_value",
+            "response.conversation",
+        ),
+        (
+            {"type": "response.cancel", "response_id": "absent"},
+            "response_cancel_not_active",
+            "response_id",
+        ),
+        (
+            {
+                "type": "conversation.item.create",
+                "previous_item_id": "absent",
+                "item": {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_text", "text": "x"}],
+                },
+            },
+            "item_not_found",
+            "previous_item_id",
+        ),
+        (
+            {
+                "type": "conversation.item.create",
+                "item": {
+                    "type": "message",
+                    "role": "user",
+                    "content": [{"type": "input_audio", "audio": "%%%%"}],
+                },
+            },
+            "invalid_base64",
+            "item.content[0].audio",
+        ),
+        (
+            {
+                "type": "conversation.item.truncate",
+                "item_id": "absent",
+                "content_index": 0,
+                "audio_end_ms": 1,
+            },
+            "item_not_found",
+            "item_id",
+        ),
+        (
+            {
+                "type": "conversation.item.truncate",
+                "item_id": "absent",
+                "content_index": 1,
+                "audio_end_ms": 1,
+            },
+            "invalid_value",
+            "content_index",
+        ),
+        (
+            {"type": "session.update", "session": {"type": "translation"}},
+            "invalid_value",
+            "session.type",
+        ),
+    ]
     async with connected(server, **TEXT) as client:
         for number, (message, code, param) in enumerate(wrong):
             await client.connection.send({**message, "event_id": f"mine_{number}"})

@@ -58,8 +58,10 @@ async def test_everything_with_one_key(
         )
         assert [chunk async for chunk in chunks][-1].choices[0].finish_reason == "stop"
     assert await all_used(server, key, 3) == [
-        ("agent", "verinova-stable"), ("stt", "scripted-file-ears"), ("tts", "blab-stable"),
-    ]  # fmt: skip
+        ("agent", "verinova-stable"),
+        ("stt", "scripted-file-ears"),
+        ("tts", "blab-stable"),
+    ]
     stranger = await server.new_key(await server.foreign_workspace(), scopes=SCOPES)
     assert await used(server, stranger) == []
     assert_discreet(caplog, key, at_most=0)

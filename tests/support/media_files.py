@@ -58,9 +58,16 @@ def audio_file(extension: str, samples: Samples, rate: int = RATE) -> bytes:
 
 
 def video_file(
-    path: Path, samples: Samples | None, *, muxer: str = "mp4", codec: str = "aac",
-    picture: str = "mpeg4", seconds: float = 3.0, rate: int = RATE, sound_at: float = 0.0,
-) -> Path:  # fmt: skip
+    path: Path,
+    samples: Samples | None,
+    *,
+    muxer: str = "mp4",
+    codec: str = "aac",
+    picture: str = "mpeg4",
+    seconds: float = 3.0,
+    rate: int = RATE,
+    sound_at: float = 0.0,
+) -> Path:
     """Moving pictures of 64x48 at 25 a second, with sound where ``samples`` are given."""
     with av.open(str(path), "w", format=muxer) as output:
         video = output.add_stream(picture, rate=25)

@@ -182,8 +182,12 @@ async def test_a_foreign_agent_is_as_absent_as_none(server: TelephonyServer) -> 
     foreign, absent = server.new_agent("ws_2"), new_id("agt")
     early, late = set(), set()
     for agent_id, credential in (
-        (foreign, key), (absent, key), ("%00", key), ("x" * 900, key), (server.agent_id, bound)
-    ):  # fmt: skip
+        (foreign, key),
+        (absent, key),
+        ("%00", key),
+        ("x" * 900, key),
+        (server.agent_id, bound),
+    ):
         headers = {"Authorization": f"Bearer {credential}"}
         status, body = await refused(server, path=server.path(agent_id), headers=headers)
         early.add((status, body.split('"meta"')[0]))

@@ -72,7 +72,10 @@ async def blab(
         **more,
     }
     child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway.cli", command),
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        command,
         env=environment,
         stderr=asyncio.subprocess.PIPE,
     )

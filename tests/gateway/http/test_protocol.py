@@ -97,16 +97,22 @@ async def raw(server: TestServer, sent: bytes, patience: float = 5.0) -> tuple[i
 
 
 def post(path: bytes, body: bytes, *headers: bytes, query: bytes = b"") -> bytes:
-    lines = [b"POST " + path + query + b" HTTP/1.1", b"Host: x", b"Connection: close",
-             b"Content-Length: %d" % len(body), *headers]  # fmt: skip
+    lines = [
+        b"POST " + path + query + b" HTTP/1.1",
+        b"Host: x",
+        b"Connection: close",
+        b"Content-Length: %d" % len(body),
+        *headers,
+    ]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 async def still_answers(server: TestServer) -> None:
     body = b'{"name": "x"}'
     assert await raw(server, post(b"/api/take", body, b"Content-Type: application/json")) == (
-        200, b'{"name": "x", "limit": 1}',
-    )  # fmt: skip
+        200,
+        b'{"name": "x", "limit": 1}',
+    )
 
 
 # ---------------------------------------------------------------------------- bodies
@@ -394,9 +400,11 @@ async def test_any_query_is_answered(server: TestServer, text: bytes, name: byte
     percent = b"".join(b"%%%02x" % byte for byte in text)
     for query in (percent, text.replace(b" ", b"+")):
         head = post(
-            b"/api/take", b'{"name": "x"}', b"Content-Type: application/json",
+            b"/api/take",
+            b'{"name": "x"}',
+            b"Content-Type: application/json",
             query=b"?" + name + query,
-        )  # fmt: skip
+        )
         status, _ = await raw(server, head, 0.1)
         assert status < 500
     await still_answers(server)

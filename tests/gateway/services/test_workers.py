@@ -47,7 +47,12 @@ async def test_blab_worker_starts_and_ends_orderly(
         "PATH": os.defpath,
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway.cli", "worker", "--nice", "1"),
+        sys.executable,
+        "-m",
+        "gateway.cli",
+        "worker",
+        "--nice",
+        "1",
         cwd=CHECKOUT,
         env=environment,
         stderr=asyncio.subprocess.PIPE,

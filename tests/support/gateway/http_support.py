@@ -72,10 +72,18 @@ class MemoryKeys:
     ) -> str:
         key = keys.new_key()
         self.records[key.digest] = ApiKey(
-            id=f"key_{len(self.records)}", workspace_id=workspace_id, created_by=None, name="test",
-            prefix=key.prefix, scopes=list(scopes), expires_at=None, last_used_at=None,
-            revoked_at=None, created_at=NOW, updated_at=NOW,
-        )  # fmt: skip
+            id=f"key_{len(self.records)}",
+            workspace_id=workspace_id,
+            created_by=None,
+            name="test",
+            prefix=key.prefix,
+            scopes=list(scopes),
+            expires_at=None,
+            last_used_at=None,
+            revoked_at=None,
+            created_at=NOW,
+            updated_at=NOW,
+        )
         return key.text
 
     async def find_by_digest(self, digest: bytes) -> ApiKey | None:
@@ -94,10 +102,15 @@ class MemoryAgents:
 
     def add(self, workspace_id: str, agent_id: str, **changes: Any) -> Agent:
         values = {
-            "name": "Assistant", "system_prompt": "Be kind.", "model": "verinova-stable",
-            "tts_model": "blab-stable", "voice": "default", "language": None, "is_default": False,
+            "name": "Assistant",
+            "system_prompt": "Be kind.",
+            "model": "verinova-stable",
+            "tts_model": "blab-stable",
+            "voice": "default",
+            "language": None,
+            "is_default": False,
             **changes,
-        }  # fmt: skip
+        }
         agent = Agent(
             id=agent_id, workspace_id=workspace_id, created_at=NOW, updated_at=NOW, **values
         )

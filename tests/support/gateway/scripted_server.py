@@ -80,9 +80,13 @@ class ScriptedServer:
     """A running server."""
 
     def __init__(
-        self, server: RunningServer, app: web.Application, engines: ServerEngines, bus: Bus,
+        self,
+        server: RunningServer,
+        app: web.Application,
+        engines: ServerEngines,
+        bus: Bus,
         database: Database,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.server = server
         self.app = app
         self.engines = engines
@@ -216,8 +220,12 @@ async def neighbour(server: ScriptedServer) -> AsyncIterator[RealtimeClient]:
 
 async def refused(server: ScriptedServer, **options: Any) -> tuple[int, str]:
     """HTTP status and error code of a WebSocket request that must not open."""
-    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13",
-               "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+    }
     headers |= options.get("headers", {})
     query = options.get("query", "model=default")
     async with (

@@ -267,13 +267,30 @@ def loudest(pcm: bytes) -> int:
 
 
 LINES = [
-    "v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "a=group:BUNDLE 0", "a=ice-ufrag:abcd",
-    "m=audio 9 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 0.0.0.0", "a=mid:0", "a=sendrecv", "a=rtcp-mux",
-    "a=ice-pwd:abcdefghijklmnopqrstuvwx", "a=setup:actpass", "a=rtpmap:111 opus/48000/2",
-    "a=fingerprint:sha-256 " + ":".join(["AA"] * 32), "a=rtcp-fb:111", "a=fmtp:111 ;;=",
-    "m=video 9 UDP/TLS/RTP/SAVPF 96", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
-    "a=sctp-port:x", "a=candidate:1 1 udp 1 x 9 typ host", "a=ssrc:x", "a=extmap:999 u",
-]  # fmt: skip
+    "v=0",
+    "o=- 1 1 IN IP4 0.0.0.0",
+    "s=-",
+    "t=0 0",
+    "a=group:BUNDLE 0",
+    "a=ice-ufrag:abcd",
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111",
+    "c=IN IP4 0.0.0.0",
+    "a=mid:0",
+    "a=sendrecv",
+    "a=rtcp-mux",
+    "a=ice-pwd:abcdefghijklmnopqrstuvwx",
+    "a=setup:actpass",
+    "a=rtpmap:111 opus/48000/2",
+    "a=fingerprint:sha-256 " + ":".join(["AA"] * 32),
+    "a=rtcp-fb:111",
+    "a=fmtp:111 ;;=",
+    "m=video 9 UDP/TLS/RTP/SAVPF 96",
+    "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+    "a=sctp-port:x",
+    "a=candidate:1 1 udp 1 x 9 typ host",
+    "a=ssrc:x",
+    "a=extmap:999 u",
+]
 
 
 @settings(
