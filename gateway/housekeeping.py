@@ -1,8 +1,8 @@
-"""Housekeeping: what no call does for itself, because its process is dead, and the daily cleanup.
+"""Housekeeping: closes the calls of dead nodes, and schedules the daily cleanup.
 
-A node that dies leaves open calls in the table. A node that has held no lease in two looks,
-a lease's whole life apart, is dead; its calls are closed as ``node_lost``. Where Redis does not
-answer nobody is declared dead. Several processes may do it at once: closing is idempotent.
+A node that dies leaves open calls in the table. A node without a lease in two looks, one lease's
+lifetime apart, is dead; its calls are closed as ``node_lost``. While Redis does not answer, no node
+is declared dead. Several processes may do this at once: closing is idempotent.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Housekeeping:
         self._suspects: set[str] = set()
 
     async def run(self) -> None:
-        """Look for ever; an outage is logged once and waited out."""
+        """Look until cancelled; an outage is logged once and waited out."""
         away = False
         while True:
             try:
@@ -50,7 +50,7 @@ class Housekeeping:
             await asyncio.sleep(self._interval)
 
     async def look(self) -> int:
-        """One look; returns how many calls it closed. Raises StoreUnavailable."""
+        """Look once; returns how many calls were closed. Raises StoreUnavailable."""
         missing = {
             node
             for node in await self._calls.nodes_with_open_calls()

@@ -1,13 +1,13 @@
-"""Start, ready, drain on the first SIGTERM (or SIGINT), force on the second.
+"""The life of a server: start, ready, drain on the first SIGTERM (or SIGINT), force on the second.
 
-Draining: no new call is admitted, /readyz says so, the calls in progress have the deadline to
-end. Whatever happens, the application is cleaned up in the reverse order of its start.
+Draining: no new call is admitted, /readyz says so, and calls in progress have until the deadline
+to end. Whatever happens, the application is cleaned up in the reverse order of its start.
 
-Connections: one that has not brought a whole request head within ``HEAD_SECONDS`` is cut
-(slow loris); one that is kept alive without a next request is closed after ``KEEPALIVE_SECONDS``;
-one whose peer leaves what is written to it for ``WRITE_SECONDS`` (less than ``WRITE_RATE`` bytes
-a second of it arrive) is cut, whatever it is used for. No address but loopback and the operator's
-proxies has more connections at once than the guard is given.
+Connections: one without a complete request head within ``HEAD_SECONDS`` is cut (slow loris); one
+that is kept alive is closed after ``KEEPALIVE_SECONDS`` without a request; one whose peer does not
+read (takes less than ``WRITE_RATE`` bytes a second for ``WRITE_SECONDS``) is cut, whatever it is
+used for. An address, except loopback and the operator's proxies, has at most as many connections
+at once as the guard allows.
 """
 
 import asyncio
@@ -37,32 +37,32 @@ HEAD_SECONDS = 10.0
 KEEPALIVE_SECONDS = 15.0
 WRITE_SECONDS = 30.0
 WRITE_RATE = 1000.0
-"""Bytes a second that a peer must take on the average of ``WRITE_SECONDS``."""
+"""Bytes a second that a peer must take, averaged over ``WRITE_SECONDS``."""
 _SHUTDOWN_SECONDS = 2.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Drain = Callable[[float], Awaitable[None]]
-"""Stop admitting, then wait that many seconds for the calls in progress."""
+"""Stop admitting calls, then wait up to that many seconds for the calls in progress."""
 
 
 class StopSignals:
-    """The first signal asks to stop, the second to hurry."""
+    """The first signal asks to stop, the second to stop at once."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.force = asyncio.Event()
 
     def receive(self) -> None:
-        """One more signal."""
+        """Handle one signal."""
         if not self.stop.is_set():
-            log.info("stopping: calls in progress may end; signal again to end them now")
+            log.info("stopping: calls in progress may finish; signal again to end them now")
             self.stop.set()
         else:
             self.force.set()
 
     @contextmanager
     def installed(self) -> Iterator["StopSignals"]:
-        """Listen to SIGTERM and SIGINT inside the block."""
+        """Handle SIGTERM and SIGINT inside the block."""
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             loop.add_signal_handler(number, self.receive)
@@ -75,8 +75,8 @@ class StopSignals:
 
 @dataclass(slots=True)
 class _Connection:
-    """An open connection. ``counted``: the address it counts for, None for none; ``taken``: bytes
-    that its peer had taken at ``since`` (s), -1 while nothing waits for it."""
+    """An open connection. ``counted``: the address it counts for, or None; ``taken``: bytes that
+    its peer had taken at ``since`` (s), -1 while nothing is waiting to be sent."""
 
     counted: str | None
     since: float
@@ -84,10 +84,10 @@ class _Connection:
 
 
 class ConnectionGuard:
-    """Makes the server's protocols, and cuts connections whose peers keep them for nothing.
+    """Makes the server's protocols, and cuts connections that are idle, stalled or too many.
 
-    ``served`` is told of each connection's first request by a middleware (``note``).
-    ``per_address``: connections at once of one address by ``addresses``, 0 for any number."""
+    The middleware ``note`` marks each connection that has sent a request. ``per_address``:
+    connections at once from one address (by ``addresses``), 0 for any number."""
 
     def __init__(
         self,
@@ -109,13 +109,13 @@ class ConnectionGuard:
 
     @web.middleware
     async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A request has come whole: its connection may stay."""
+        """A complete request has arrived: its connection may stay."""
         if request.transport is not None:
             self._served.add(request.transport)
         return await handler(request)
 
     def watch(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
-        """A factory of ``server``'s protocols, whose connections are watched."""
+        """A factory of ``server``'s protocols that watches their connections."""
         loop = asyncio.get_running_loop()
         self._sweeper = loop.call_later(self._write_seconds / 6, self._sweep, loop)
 
@@ -126,7 +126,7 @@ class ConnectionGuard:
                 self._timers.discard(timer)
                 transport = getattr(protocol, "transport", None)
                 if transport is not None and transport not in self._served:
-                    log.info("a connection brought no request in time: cut")
+                    log.info("a connection sent no request in time: cut")
                     transport.abort()
 
             timer = loop.call_later(self._head_seconds, check)
@@ -136,12 +136,12 @@ class ConnectionGuard:
         return make
 
     def opened(self, transport: asyncio.Transport) -> bool:
-        """Count a connection; False where its address has as many as it may."""
+        """Count a connection; False if its address already has the maximum."""
         peer = transport.get_extra_info("peername")
         counted = self._addresses.of_peer(str(peer[0])) if isinstance(peer, tuple) else None
         if counted is not None and self._per_address:
             if self._counts.get(counted, 0) >= self._per_address:
-                log.info("an address has too many connections: one more was refused")
+                log.info("an address has too many connections: one was refused")
                 return False
             self._counts[counted] = self._counts.get(counted, 0) + 1
         now = asyncio.get_running_loop().time()
@@ -167,7 +167,7 @@ class ConnectionGuard:
             self._sweeper = None
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cut the connections whose peers do not take what is written to them."""
+        """Cut the connections whose peers do not read what is sent."""
         now = loop.time()
         for transport, connection in list(self._open.items()):
             if not transport.get_write_buffer_size():
@@ -179,7 +179,7 @@ class ConnectionGuard:
                 connection.since, connection.taken = now, taken
             elif waited >= self._write_seconds:
                 if taken - connection.taken < WRITE_RATE * waited:
-                    log.info("a peer does not take what it is sent: cut")
+                    log.info("a peer does not read what it is sent: cut")
                     transport.abort()
                 connection.since, connection.taken = now, taken
         self._sweeper = loop.call_later(self._write_seconds / 6, self._sweep, loop)
@@ -192,8 +192,8 @@ _ACKNOWLEDGED = 120
 def _taken(transport: asyncio.Transport) -> int:
     """Bytes that the peer has taken so far, up to a constant.
 
-    Linux counts what the peer's kernel has acknowledged. Elsewhere it is what has left our own
-    buffer; as long as something is added to that, a slow peer may look like one that stalls."""
+    On Linux, what the peer's kernel has acknowledged. Elsewhere, what has left our own buffer;
+    while that is being filled, a slow peer may look like a stalled one."""
     connection = transport.get_extra_info("socket")
     if sys.platform == "linux" and connection is not None:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED + 8)
@@ -220,9 +220,9 @@ def _discreet_logger() -> logging.Logger:
 
 
 def bound_sockets(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to every address of ``host``, not listening yet; all of them when it is empty.
+    """Sockets bound to every address of ``host`` (empty: of the machine), not listening yet.
 
-    Raises OSError, with the others closed, where one is taken or none can be used."""
+    Raises OSError, with the others closed, if one is in use or none can be used."""
     bound: list[socket.socket] = []
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     unusable: OSError | None = None
@@ -250,14 +250,14 @@ def bound_sockets(host: str, port: int) -> list[socket.socket]:
 def tls_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     """TLS 1.2 or newer with the certificate and its key, both PEM; ``key`` None: in the same file.
 
-    Raises OSError (ssl.SSLError is one) where they cannot be read or do not belong together."""
+    Raises OSError (ssl.SSLError is one) if they cannot be read or do not belong together."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key, password=_no_password)
     return context
 
 
 def _no_password() -> str:
-    """Nobody is there to be asked for one."""
+    """Never ask a terminal for one."""
     raise OSError("the private key is encrypted")
 
 
@@ -280,9 +280,9 @@ class RunningServer:
         sockets: Sequence[socket.socket] = (),
         tls: ssl.SSLContext | None = None,
     ) -> "RunningServer":
-        """Start the application, then listen; raises OSError where the port is taken.
+        """Start the application, then listen; raises OSError if the port is in use.
 
-        ``sockets``: bound already (``bound_sockets``), used in place of ``host`` and ``port``;
+        ``sockets``: already bound (``bound_sockets``), used instead of ``host`` and ``port``;
         ``tls``: None for plain HTTP."""
         guard = app.get(CONNECTION_GUARD) or ConnectionGuard()
         servers: list[asyncio.Server] = []
@@ -318,7 +318,7 @@ class RunningServer:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port it listens on."""
         return int(self._servers[0].sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -342,7 +342,7 @@ async def serve(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Run until a signal asks to stop, drain, clean up. ``on_listening`` gets the port;
-    ``sockets`` and ``tls`` as of RunningServer.start."""
+    ``sockets`` and ``tls``: see RunningServer.start."""
     signals = signals or StopSignals()
     with signals.installed():
         server = await RunningServer.start(app, host, port, sockets, tls)
@@ -363,7 +363,7 @@ async def _drain_or_force(drain: Drain, seconds: float, force: asyncio.Event) ->
         if draining.done():
             draining.result()
         else:
-            log.warning("forced: calls in progress are ended")
+            log.warning("forced: ending the calls in progress")
     finally:
         for task in tasks:
             task.cancel()

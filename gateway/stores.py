@@ -1,8 +1,8 @@
-"""Stores: where one process keeps things, opened before anything is built on them.
+"""The stores of one process, opened before anything is built on them.
 
-Postgres (connected, its tables up to date), Redis (connects when it is first used), the objects,
-the server's own secrets, which every node shares through the database, and the key that customers'
-secrets are sealed under, which is kept outside of it.
+Postgres (connected, its tables up to date), Redis (connects at first use), the objects, the
+server's own secrets, which all nodes share through the database, and the key that seals customers'
+secrets, which is kept outside of it.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ KEY_FILE = "secret.key"
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What the server signs with; one for each purpose, so that none can stand for another."""
+    """What the server signs with; one secret per purpose, so that none can be used for another."""
 
     addresses: bytes
     cursors: bytes

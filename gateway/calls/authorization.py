@@ -1,15 +1,15 @@
-"""What stands before a call: who asks, from which page, for which agent, with which session.
+"""What precedes a call: who asks, from which page, for which agent, with which session.
 
 Rules
-- A key is needed. A live call spends, so an API key needs a scope that may spend
-  (``CALL_SCOPES``); ``agents:read`` observes at most. A long-lived key from a foreign web page is
-  refused (it should never have been there).
-- An agent of another workspace is as absent as one that never was.
-- Models, voice and language are served here, or the call is refused before it begins, with the
-  place where the wrong name was given. An agent's own are checked too: what served them may have
-  gone since.
+- A key is required. A live call costs money, so an API key needs a scope of ``CALL_SCOPES``;
+  ``agents:read`` may observe at most. A long-lived key from a foreign web page is refused (it
+  should never have been there).
+- An agent of another workspace does not exist for the caller.
+- Models, voice and language must be served here; otherwise the call is refused before it begins,
+  with the place where the wrong name was given. The agent's own are checked too: the engine that
+  served them may be gone.
 - A locked ephemeral key's session is what it was when the key was minted. An id of OpenAI's
-  realtime models in ``?model=`` is no change: stock clients cannot leave it out.
+  realtime models in ``?model=`` is not a change: stock clients cannot leave it out.
 """
 
 from collections.abc import Collection, Mapping
@@ -34,15 +34,15 @@ from sessions.engines import names_of
 from store.tenants.agents import Agent, Agents
 
 CALL_SCOPES = frozenset({"agents:write", "*"})
-"""An API key needs one of them to make calls."""
+"""An API key needs one of these to make calls."""
 OBSERVER_SCOPES = CALL_SCOPES | {"agents:read"}
-"""An API key needs one of them to observe calls."""
+"""An API key needs one of these to observe calls."""
 _MAX_QUERY_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedCall:
-    """A caller who may have a call, and the call as it was asked for."""
+    """A call that its caller may have, as it was requested."""
 
     principal: Principal
     agent_id: str | None
@@ -51,7 +51,7 @@ class AuthorizedCall:
 
 
 class Authorization:
-    """Lets callers in."""
+    """Decides who may have which call."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Authorization:
         key: str | None = None,
         scopes: Collection[str] = CALL_SCOPES,
     ) -> Principal:
-        """Who asks: by Authorization, else by ``key``; raises Unauthenticated or Forbidden."""
+        """Who asks, by Authorization or else by ``key``; raises Unauthenticated or Forbidden."""
         token = bearer_token(request.headers.get(hdrs.AUTHORIZATION)) or key
         principal = await self._authenticator.authenticate(token)
         if principal.kind == "api_key":
@@ -92,7 +92,7 @@ class Authorization:
     async def websocket_principal(
         self, request: web.Request, scopes: Collection[str] = CALL_SCOPES
     ) -> tuple[Principal, Offer]:
-        """Who asks for a WebSocket, and what it offers; raises ApiError."""
+        """Who asks for a WebSocket, and what its handshake offers; raises ApiError."""
         try:
             offer = read_offer(
                 request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL), request.headers.get("OpenAI-Beta")
@@ -104,7 +104,7 @@ class Authorization:
     async def authorize(
         self, request: web.Request, session: dict[str, Any] | None = None
     ) -> AuthorizedCall:
-        """Everything that a call needs to know before it begins; raises ApiError or ClientFault.
+        """The call that a request asks for; raises ApiError or ClientFault.
 
         ``session``: session JSON that came with the request, merged last."""
         principal, offer = await self.websocket_principal(request)
@@ -119,11 +119,11 @@ class Authorization:
         )
 
     def checks(self, principal: Principal) -> SessionChecks:
-        """What the messages of a caller's session must keep to."""
+        """What the messages of a caller's session are checked against."""
         return replace(self._checks, locked=principal.locked)
 
     async def agent(self, workspace_id: str, agent_id: str | None) -> Agent:
-        """The agent that answers (the workspace's default one where none is named)."""
+        """The agent that answers; the workspace's default one if none is named."""
         if agent_id is None:
             return await self._agents.ensure_default_agent(workspace_id)
         found = await self._agents.get(workspace_id, agent_id)
@@ -138,9 +138,10 @@ class Authorization:
         query: Mapping[str, str | None] | None = None,
         given: Fields | None = None,
     ) -> SessionConfig:
-        """The configuration of a call with ``agent``: the agent's, then what the address asks for
-        (``model``, ``intent``), then the key's session, then ``given``. Raises ApiError or
-        ClientFault."""
+        """The configuration of a call: the agent's, then what the address asks for (``model``,
+        ``intent``), then the key's session, then ``given``; later ones win.
+
+        Raises ApiError or ClientFault."""
         model, intent = ((query or {}).get(name) for name in ("model", "intent"))
         config = session_config(agent)
         if not principal.locked:
@@ -169,7 +170,7 @@ def _as_asked(config: SessionConfig, model: str | None, intent: str | None) -> S
 
 
 def _refuse_other(config: SessionConfig, model: str | None, intent: str | None) -> None:
-    """What the address asks of a locked key: nothing else than the key's session has."""
+    """Refuse an address that asks a locked key for anything but its own session."""
     asked = _as_asked(config, model if model and not REALTIME.fullmatch(model) else None, intent)
     for param in ("model", "kind"):
         if getattr(asked, param) != getattr(config, param):
@@ -183,7 +184,7 @@ def _refuse_other(config: SessionConfig, model: str | None, intent: str | None) 
 def _where_given(
     fault: NameFault, sources: list[Fields], model: str | None, agent: Agent
 ) -> Exception:
-    """The refusal of a name, at the place that counted."""
+    """The error for a name that is not served, at the place where it was given."""
     for given in reversed(sources):
         if (place := place_at_fault(given, fault)) is not None:
             return given.fault("invalid_value", fault.message, place)
@@ -206,7 +207,7 @@ def _query(request: web.Request, name: str) -> str | None:
 
 
 def no_such_agent() -> NotFound:
-    """The refusal of an agent that is not the caller's, whether there is one or not."""
+    """The error for an agent that is not the caller's, whether it exists or not."""
     return NotFound(
         "There is no such agent in this workspace.", openai_code="agent_not_found", param="agent_id"
     )

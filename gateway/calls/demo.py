@@ -1,9 +1,10 @@
-"""The demo page, and the key it may have without an account.
+"""The demo page, and the key that it gets without an account.
 
-``GET /`` and ``/demo/…`` serve static/demo: the files as they were at start, packed once and named
-by their content, nothing else, under a policy that allows no inline script and no foreign source.
-``POST /demo/session`` mints an ephemeral key for the local workspace: only in embedded mode, only
-for this machine under a loopback name, only for the page itself or a program (no foreign Origin).
+``GET /`` and ``/demo/…`` serve static/demo: the files as they were at start, compressed once, with
+their digest as ETag, and nothing else. The content security policy allows no inline script and no
+foreign source. ``POST /demo/session`` mints an ephemeral key for the local workspace: only in
+embedded mode, only for this machine under a loopback name, only for the page itself or a program
+(no foreign Origin).
 """
 
 import gzip
@@ -87,7 +88,7 @@ class Demo:
         return self._serve(request.match_info["name"], request)
 
     async def session(self, request: web.Request) -> web.Response:
-        """POST /demo/session → ``{value, expires_at, options}``: a key, and what may be set up."""
+        """POST /demo/session → ``{value, expires_at, options}``: a key and the choices."""
         if self._workspace_id is None:
             raise Forbidden(
                 "This server gives keys to signed-in users only: paste an API key instead.",
@@ -105,7 +106,7 @@ class Demo:
                 openai_code="foreign_origin",
             )
         key = await self._ephemeral.mint(Grant(self._workspace_id))
-        options = _told(self._options())
+        options = _shown(self._options())
         return json_response({"value": key.value, "expires_at": key.expires_at, "options": options})
 
     def _serve(self, name: str, request: web.Request) -> web.Response:
@@ -128,7 +129,7 @@ class Demo:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file of the page, as it was at start. ``packed``: by gzip, where that makes it smaller."""
+    """A file of the page, as it was at start. ``packed``: with gzip, if that is smaller."""
 
     body: bytes
     packed: bytes | None
@@ -154,8 +155,8 @@ class _File:
         )
 
 
-def _told(options: CallOptions) -> dict[str, Any]:
-    """As the page reads it."""
+def _shown(options: CallOptions) -> dict[str, Any]:
+    """The choices in the page's form."""
     return {
         "voices": [
             {"id": voice.id, "name": voice.name, "language": voice.language}
@@ -167,5 +168,5 @@ def _told(options: CallOptions) -> dict[str, Any]:
 
 
 def _is_own_fetch(request: web.Request) -> bool:
-    """Browsers say where a request comes from; programs say nothing."""
+    """Browsers say where a request comes from; programs do not."""
     return request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")

@@ -1,14 +1,14 @@
-"""The handlers of live calls: WebSocket, WebRTC's door, hang-up.
+"""The handlers of live calls: WebSocket, what WebRTC needs of a call, hang-up.
 
 Order of a call: key and agent (401, 403, 404), then a slot (503), and only then the upgrade or
 the answer; nothing is spent on a caller who will be refused. A web page (it sends Origin) cannot
 read why an upgrade was refused: it is upgraded, sent an ``error`` event, and closed with 1008 or,
-where it may try again, 1013.
+if it may try again, 1013.
 
 Rules
-- A WebSocket call is carried by its request's task; a WebRTC call by a task of this object, which
-  ends them all in ``close``. A slot is given back when the call's task ends.
-- An ephemeral key owns the calls that it began; others of its workspace are absent to it.
+- A WebSocket call runs in its request's task; a WebRTC call in a task of this object, which ends
+  them all in ``close``. The slot is released when the call's task ends.
+- An ephemeral key owns the calls that it began; it cannot see others of its workspace.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ _GOODBYE_SECONDS = 5.0
 
 
 class RealtimeCalls:
-    """Answers /v1/realtime and what belongs to it."""
+    """Answers /v1/realtime and the paths below it."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class RealtimeCalls:
         self._sidebands = sidebands
         self._waiting_for = waiting_for
         self._callers: dict[str, Principal] = {}
-        """By call id: who began each of the calls here."""
+        """By call id: who began each call on this node."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -97,7 +97,7 @@ class RealtimeCalls:
         except (ApiError, ClientFault, ServerFull) as refusal:
             if hdrs.ORIGIN not in request.headers:
                 raise
-            return await _turn_away(request, refusal)
+            return await _refuse(request, refusal)
         with ticket:
             ws = make_websocket(self._limits, authorized.offer.chosen)
             await ws.prepare(request)
@@ -125,7 +125,7 @@ class RealtimeCalls:
     async def start_call(
         self, request: web.Request, channel: Channel, session: dict[str, Any] | None
     ) -> str:
-        """WebRTC: let the caller in and start the call on its channel; returns the call's id."""
+        """WebRTC: authorize the caller and start the call on its channel; returns the call's id."""
         authorized = await self._authorization.authorize(request, session)
         ticket = self.slot()
         call_id = new_id("call")
@@ -143,8 +143,7 @@ class RealtimeCalls:
         return call_id
 
     async def hang_up(self, request: web.Request, call_id: str) -> bool:
-        """End a call of the caller's workspace, on whatever node; False where there is none of
-        that id."""
+        """End a call of the caller's workspace, on any node; False if there is none."""
         principal = await self._authorization.principal(request)
         call = self._host.find(call_id)
         if call is None:
@@ -155,7 +154,7 @@ class RealtimeCalls:
         return True
 
     async def carries(self, request: web.Request, call_id: str) -> bool:
-        """Whether a call of the caller's workspace is on this node."""
+        """Whether the caller's workspace has that call on this node."""
         principal = await self._authorization.principal(request)
         return self._owns(principal, call_id)
 
@@ -170,7 +169,7 @@ class RealtimeCalls:
         )
 
     async def close(self) -> None:
-        """End the WebRTC calls that are left."""
+        """End the remaining WebRTC calls."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -178,7 +177,7 @@ class RealtimeCalls:
             await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
 
     def slot(self) -> Ticket:
-        """Room for one call; raises ServerFull or Unavailable."""
+        """The slot of one call; raises ServerFull or Unavailable."""
         if (waiting := self._waiting_for()) is not None:
             self._metrics.call_refused("warming_up")
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
@@ -211,7 +210,7 @@ class RealtimeCalls:
     # ------------------------------------------------------------------ within
 
     def _owns(self, principal: Principal, call_id: str) -> bool:
-        """Whether a call is here, and the caller's to see and to end."""
+        """Whether a call is on this node, and the caller may see and end it."""
         begun_by = self._callers.get(call_id)
         if begun_by is None or begun_by.workspace_id != principal.workspace_id:
             return False
@@ -229,10 +228,10 @@ class RealtimeCalls:
             await self.carry(call_id, authorized, channel, wire_format)
 
 
-async def _turn_away(
+async def _refuse(
     request: web.Request, refusal: ServerFull | ApiError | ClientFault
 ) -> web.StreamResponse:
-    """Tell a web page over its WebSocket why it has no call."""
+    """Send a web page the reason over a WebSocket, and close it."""
     error, event_ids, offer = as_api_error(refusal), EventIds(), Offer()
     with contextlib.suppress(UnknownSubprotocol):
         offer = read_offer(request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL))
@@ -246,7 +245,7 @@ async def _turn_away(
 
 
 class UpgradeRequired(ApiError):
-    """An address that speaks WebSocket was asked by plain HTTP."""
+    """A WebSocket address was requested by plain HTTP."""
 
     status = 426
     code = "VALIDATION_ERROR"

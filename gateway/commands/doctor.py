@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """1 where something keeps calls from working."""
+    """1 if something keeps calls from working."""
     findings = [
         *diagnosis.machine(),
         *diagnosis.disk(settings),
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 async def services(settings: Settings) -> list[Finding]:
-    """Whether Postgres and Redis answer; embedded ones are started for it where none run."""
+    """Whether Postgres and Redis answer; embedded ones are started for this if none run."""
     try:
         async with attached_services(settings) as urls:
             return [

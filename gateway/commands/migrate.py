@@ -16,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001
-    """Apply what is missing; harmless when repeated, and when two do it at once."""
+    """Apply what is missing; harmless when repeated, or when two do it at once."""
     try:
         applied = asyncio.run(_migrate(settings))
     except (ServiceError, StoreError) as error:

@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """0 when everything asked for is there and right."""
+    """0 if everything asked for is present and intact."""
     store = ModelStore(settings.models_dir)
     names = options.names or wanted_models(settings)
     unknown = [name for name in options.names if name not in MODELS]

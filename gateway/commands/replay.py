@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001
-    """0 when the core orders the same as in the call, 1 when not, 2 when it cannot be read."""
+    """0 if the core gives the same commands as in the call, 1 if not, 2 if it cannot be read."""
     try:
         result = replay(options.log)
     except (OSError, EventLogError) as error:

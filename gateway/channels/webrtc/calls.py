@@ -1,10 +1,10 @@
-"""HTTP of WebRTC calls, as the OpenAI Realtime API has it.
+"""HTTP of WebRTC calls, as in the OpenAI Realtime API.
 
 ``POST /v1/realtime/calls`` takes the SDP offer (``application/sdp``, or multipart fields ``sdp``
-and ``session``) and answers 201 with the SDP answer and ``Location: …/calls/{id}``;
+and ``session``) and responds 201 with the SDP answer and ``Location: …/calls/{id}``;
 ``POST /v1/realtime/calls/{id}/hangup`` ends the call. ``POST /v1/realtime?model=…`` is the beta's
-address of the first. Who may call, whether there is room and what
-runs the conversation is decided by two functions that the gateway hands in.
+address for the first. Authorization, admission and the conversation itself are behind two functions
+that the gateway passes in.
 
 Bounds: a body of ``MAX_BODY_BYTES`` that arrives within ``BODY_TIMEOUT`` seconds.
 """
@@ -31,17 +31,17 @@ MAX_SESSION_BYTES = 256 * 1024
 MAX_BODY_BYTES = MAX_OFFER_BYTES + MAX_SESSION_BYTES + 4096
 BODY_TIMEOUT = 10.0
 BETA_CALLS = "/v1/realtime"
-"""Where the beta took offers; its calls are told by the beta's names."""
+"""Where the beta took offers; events of its calls have the beta's names."""
 ALLOWED_HEADERS = "Authorization, Content-Type, X-OpenAI-Agents-SDK, OpenAI-Beta"
 
 T = TypeVar("T")
 
 StartCall = Callable[[web.Request, WebRTCChannel, dict[str, Any] | None], Awaitable[str]]
-"""Authenticates the request, admits the call, starts its session; returns the call id.
+"""Authorizes the request, admits the call, starts its session; returns the call id.
 
-Raises ``web.HTTPException`` where the call is refused (401, 503 …)."""
+Raises what refuses the call (401, 503 …)."""
 HangUp = Callable[[web.Request, str], Awaitable[bool]]
-"""Authenticates the request and ends the call; False where there is no such call."""
+"""Authorizes the request and ends the call; False if there is no such call."""
 
 
 class RequestError(Exception):
@@ -63,7 +63,7 @@ class ConnectedCall:
 
 
 class WebRTCCalls:
-    """The handlers; owns every channel it made until that is closed."""
+    """The handlers; they own every channel they make until it is closed."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class WebRTCCalls:
 
     @property
     def live(self) -> int:
-        """Calls that are being set up or going on."""
+        """Calls that are being set up or in progress."""
         return len(self._channels)
 
     def routes(self) -> list[web.RouteDef]:
@@ -120,7 +120,7 @@ class WebRTCCalls:
         )
 
     async def preflight(self, request: web.Request) -> web.Response:  # noqa: ARG002
-        """Tell a browser what it may send from another origin."""
+        """Answer a browser's preflight."""
         headers = {
             "Access-Control-Allow-Methods": "POST, OPTIONS",
             "Access-Control-Allow-Headers": ALLOWED_HEADERS,
@@ -129,7 +129,7 @@ class WebRTCCalls:
         return web.Response(status=204, headers=self._cors() | headers)
 
     async def close(self, reason: str = "server is shutting down") -> None:
-        """Close every call that is left."""
+        """Close all remaining calls."""
         await asyncio.gather(*(channel.close(reason) for channel in list(self._channels)))
 
     async def connect(
@@ -168,7 +168,7 @@ class WebRTCCalls:
         }
 
     def refusal(self, fault: RequestError) -> web.Response:
-        """The answer to a request that cannot be carried out."""
+        """The response to a request that cannot be carried out."""
         error = {
             "type": "invalid_request_error",
             "code": fault.code,
@@ -186,7 +186,7 @@ def setup(
     *,
     allow_origin: str = "*",
 ) -> WebRTCCalls:
-    """Add the routes to an application and close what is left when it shuts down."""
+    """Add the routes to an application, and close remaining calls when it shuts down."""
     calls = WebRTCCalls(start_call, hang_up, ice, allow_origin=allow_origin)
     app.add_routes(calls.routes())
 
@@ -198,7 +198,7 @@ def setup(
 
 
 async def within_body_timeout(reading: Awaitable[T]) -> T:
-    """What is read of a request's body; raises RequestError where it comes too slowly."""
+    """The result of reading a request's body; raises RequestError if it arrives too slowly."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             return await reading
@@ -234,7 +234,7 @@ async def _read_body(request: web.Request) -> tuple[str, dict[str, Any] | None]:
             parts[part.name] = await _read(part, limits[part.name], part.name)
     except (ValueError, HttpProcessingError) as fault:
         raise RequestError(
-            "invalid_multipart", "the body is no multipart/form-data: send the fields sdp, session"
+            "invalid_multipart", "the body is not multipart/form-data: send the fields sdp, session"
         ) from fault
     if "sdp" not in parts:
         raise RequestError("missing_field", "the multipart body has no field sdp", "sdp")

@@ -1,15 +1,14 @@
 """A call over WebRTC: the Channel that sessions see, on one ``Peer``.
 
 Life: made → ``answer`` (SDP) → connected within ``HANDSHAKE_TIMEOUT`` → closed, by ``close`` or
-because the peer is gone; ``incoming`` ends in either case.
+because the peer is gone; ``incoming`` ends in both cases.
 
-Bounds and what happens beyond them
-- caller's audio not yet read: ``MAX_AUDIO_SECONDS``; the oldest goes.
+Bounds, and what happens beyond them
+- caller's audio not yet read: ``MAX_AUDIO_SECONDS``; the oldest is dropped.
 - client messages not yet read: ``MAX_MESSAGES``; the call is closed.
-- events before the data channel is open: ``MAX_EARLY_EVENTS``; the oldest goes (a client that
-  never opens the channel has no use for them).
-- events that the client does not read, audio that is played faster than 30 s ahead: the call is
-  closed.
+- events before the data channel is open: ``MAX_EARLY_EVENTS``; the oldest is dropped (a client
+  that never opens the channel has no use for them).
+- events that the client does not read, or audio queued more than 30 s ahead: the call is closed.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ from sessions.core.notices import Fault
 
 from .ice import DEFAULT_ICE, IceSettings
 from .offer import Offer
-from .peer import AiortcPeer, Peer
+from .peer import Peer
 from .voice import VoiceTrack
 
 logger = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class WebRTCChannel:
         self._loop = asyncio.get_running_loop()
         self._on_closed = on_closed
         self._track = VoiceTrack(self.output_rate)
-        self._peer: Peer = AiortcPeer(
+        self._peer = Peer(
             self, self._track, input_rate=self.input_rate, ice=ice, channel_label=DATA_CHANNEL
         )
         self._incoming: deque[bytes | Mapping[str, Any]] = deque()
@@ -79,9 +78,9 @@ class WebRTCChannel:
         self._closing: asyncio.Task[None] | None = None
 
     async def answer(self, offer: Offer) -> str:
-        """The SDP answer to a checked offer; from here on the handshake's deadline runs.
+        """The SDP answer to a checked offer; the handshake's deadline starts now.
 
-        Raises OfferError; the channel must be closed then."""
+        Raises OfferError; the channel must then be closed."""
         self._handshake = self._loop.call_later(
             self._handshake_timeout, self.on_gone, "handshake timed out"
         )
@@ -90,7 +89,7 @@ class WebRTCChannel:
         return answer
 
     async def add_candidate(self, candidate: RTCIceCandidate) -> None:
-        """Another address that the caller found (trickle ICE)."""
+        """Add another address that the caller found (trickle ICE)."""
         if self.closed_reason is None:
             await self._peer.add_candidate(candidate)
 
@@ -112,23 +111,23 @@ class WebRTCChannel:
             await self._arrived.wait()
 
     def configure(self, config: SessionConfig) -> None:
-        """WebRTC's formats are negotiated by SDP; a configuration changes nothing here."""
+        """WebRTC's formats are negotiated by SDP; a configuration does not change them."""
 
     def play(self, piece: Piece) -> None:
-        """Queue reply audio (``output_rate``), unless the caller only speaks."""
+        """Queue reply audio (``output_rate``), unless the caller only sends."""
         if self._listened_to and not self._track.play(piece.pcm):
             self.on_gone("playout queue is full")
 
     def flush(self) -> None:
-        """Forget all audio that has not left; takes effect with the next packet."""
+        """Drop all audio that has not left; takes effect with the next packet."""
         self._track.flush()
 
     def played(self) -> int | None:
-        """Samples whose packets have left; None where the caller only speaks."""
+        """Samples whose packets have left; None if the caller only sends."""
         return self._track.played() if self._listened_to else None
 
     def send(self, event: ServerEvent) -> None:
-        """Send a server event over the data channel, or keep it until that is open."""
+        """Send a server event over the data channel, or keep it until the channel is open."""
         if self.closed_reason is not None:
             return
         text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
@@ -138,7 +137,7 @@ class WebRTCChannel:
             self.on_gone("client does not read its events")
 
     async def close(self, reason: str) -> None:
-        """Let the last events leave, then free everything; returns when nothing is left."""
+        """Let the last events leave, then release everything; returns when nothing is left."""
         self.on_gone(reason)
         if self._closing is not None:
             await asyncio.shield(self._closing)
@@ -146,7 +145,7 @@ class WebRTCChannel:
     # --------------------------------------------------------------- PeerEvents
 
     def on_connected(self) -> None:
-        """The handshake is done."""
+        """The handshake is complete."""
         if self._handshake is not None:
             self._handshake.cancel()
             self._handshake = None
@@ -168,7 +167,7 @@ class WebRTCChannel:
             self._peer.say(text)
 
     def on_message(self, message: str | bytes) -> None:
-        """Queue a client message; answer one that is no JSON object."""
+        """Queue a client message; refuse one that is not a JSON object."""
         if self.closed_reason is not None:
             return
         try:
@@ -206,7 +205,7 @@ class WebRTCChannel:
             async with asyncio.timeout(DRAIN_TIMEOUT):
                 await self._peer.drain()
         except TimeoutError:
-            logger.info("a WebRTC client left its last events unread")
+            logger.info("a WebRTC client did not read its last events")
         await self._peer.close()
 
     def _drop_oldest_audio(self) -> None:

@@ -1,14 +1,14 @@
-"""What an SDP offer must hold before anything is spent on it. Pure.
+"""What an SDP offer must contain before anything is spent on it. Pure.
 
 Rules
 - A caller offers an audio section with Opus, and perhaps a data section (``oai-events``). The first
-  of each is answered; any other section (video, a second audio, one that the caller itself has
-  switched off) is refused in the answer by its port 0, and the call goes on without it.
-- Other codecs, red and extensions are ignored.
-- Where the section that leads the bundle is refused, the first one that is answered leads it, with
-  what the caller wrote of the transport in the other. Where both share one transport from the
-  start (``max-bundle``), the leader is answered as inactive instead: Chromium tears the transport
-  of a leader with port 0 down, and with it the call ("Failed to setup RTCP mux").
+  of each is answered. Any other section (video, a second audio, one that the caller has switched
+  off) is refused in the answer by port 0, and the call continues without it.
+- Other codecs, RED and extensions are ignored.
+- If the section that leads the bundle is refused, the first answered one leads it, with the
+  transport lines of the refused one. If both share one transport from the start (``max-bundle``),
+  the leader is answered as inactive instead: Chromium closes the transport of a leader with
+  port 0, and the call with it ("Failed to setup RTCP mux").
 
 Source: RFC 8866, RFC 8843 (bundles), RFC 9429; the shape of a browser's offer.
 """
@@ -26,17 +26,16 @@ PARSER_FAULTS = (
     TypeError,
     StopIteration,
 )
-"""What aiortc's SDP parser raises for one broken line or another (found by the fuzz test)."""
+"""What aiortc's SDP parser raises for broken lines (found by the fuzz test)."""
 _ANSWERED = ("audio", "application")
 _BUNDLE = "a=group:BUNDLE"
 _TRANSPORT = ("ice-ufrag", "ice-pwd", "ice-options", "fingerprint", "setup", "candidate")
 """Attributes that all sections of a bundle share."""
-
 _SHARED = ("c=", "a=rtcp", *(f"a={name}" for name in _TRANSPORT), "a=end-of-candidates")
-"""What the sections of an answer's bundle have in common."""
+"""Lines that the sections of an answer's bundle share."""
 
 Section = list[str]
-"""A section's lines, the one that begins with m= first."""
+"""The lines of a section; the first one begins with m=."""
 
 
 class OfferError(ValueError):
@@ -46,23 +45,23 @@ class OfferError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Offer:
     """An offer that can be answered: its SDP without candidates and refused sections, and the
-    candidates that count.
+    candidates that matter.
 
-    A browser that has gathered lists candidates in every section; only those of the section that
-    leads the bundle will ever be used."""
+    A browser that has finished gathering lists candidates in every section; only those of the
+    section that leads the bundle are used."""
 
     sdp: str
     candidates: tuple[RTCIceCandidate, ...]
     ufrag: str
     """The caller's ICE user fragment (RFC 8839)."""
     refused: tuple[tuple[int, str], ...] = ()
-    """Place among the offer's sections, and how the answer refuses it."""
+    """For each: its place among the offer's sections, and its lines in the answer."""
     inactive: str | None = None
-    """The section that leads the bundle and is not used, as the answer has it but for the
-    transport; its place is the first."""
+    """The answer's lines, except the transport's, for a first section that leads the bundle and is
+    not used."""
 
     def whole_answer(self, answer: str) -> str:
-        """An answer to ``sdp``, with the refused sections in their places."""
+        """The answer to ``sdp``, with the refused sections in their places."""
         head, sections = _split(answer.splitlines())
         if self.inactive is not None:
             section = self.inactive.splitlines()
@@ -80,7 +79,7 @@ class Offer:
 def check_offer(text: str) -> Offer:
     """Read an offer; raises OfferError for anything unusable."""
     if not text.lstrip().startswith("v=0"):
-        raise OfferError("this is no SDP: an offer begins with v=0")
+        raise OfferError("this is not SDP: an offer begins with v=0")
     whole_head, sections = _split([line.strip() for line in text.strip().splitlines()])
     refused = _refused(sections)
     head, kept_sections = _without(whole_head, sections, refused)
@@ -108,7 +107,7 @@ def check_offer(text: str) -> Offer:
 
 
 def _refused(sections: list[Section]) -> list[int]:
-    """The places of the sections that are not answered."""
+    """The indices of the sections that are not answered."""
     answered: set[str] = set()
     refused = []
     for place, section in enumerate(sections):
@@ -138,7 +137,7 @@ def _without(
 
 
 def _leading(section: Section, leader: Section) -> Section:
-    """A section that leads the bundle in the place of ``leader``."""
+    """A section that leads the bundle instead of ``leader``."""
     own = {name for name in _TRANSPORT if _value(section, name) is not None}
     lent = tuple(f"a={name}:" for name in _TRANSPORT if name not in own)
     media = section[0].split(" ")
@@ -157,7 +156,7 @@ def _refusal(section: Section) -> str:
 
 
 def _unused_leader(head: Section, sections: list[Section], refused: list[int]) -> str | None:
-    """How the answer has a refused first section that lends its transport to the others."""
+    """The answer's lines for a refused first section whose transport the others use."""
     bundled = next((line.split()[1:] for line in head if line.startswith(_BUNDLE)), [])
     if not bundled or not refused or refused[0] or _is_off(sections[0]):
         return None
@@ -173,7 +172,7 @@ def _unused_leader(head: Section, sections: list[Section], refused: list[int]) -
 
 
 def _is_off(section: Section) -> bool:
-    """Whether the caller itself does not use the section (and no bundle does it in its place)."""
+    """Whether the caller has switched the section off (a bundle-only one also has port 0)."""
     port = section[0].split(" ")[1:2]
     return port == ["0"] and "a=bundle-only" not in section
 
@@ -189,7 +188,7 @@ def _value(section: Section, name: str) -> str | None:
 
 
 def _split(lines: list[str]) -> tuple[Section, list[Section]]:
-    """The lines of the session, and those of each section."""
+    """The lines of the session part, and of each section."""
     head: Section = []
     sections: list[Section] = []
     for line in lines:

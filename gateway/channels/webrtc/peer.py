@@ -1,14 +1,14 @@
-"""The WebRTC stack behind one door: everything that knows aiortc from within is here.
+"""The WebRTC stack: everything that depends on aiortc's internals is here.
 
-``Peer`` is what a channel needs of a stack; ``AiortcPeer`` builds it on aiortc, with three parts
-put in the place of its own, on the objects of this one call only (nothing global is patched):
+``Peer`` is an aiortc connection in which three parts are replaced, on the objects of this one call
+only (nothing global is patched):
 
-- the receiver of the audio transceiver (``_Receiver``, see ``receiver.py``),
+- the receiver of the audio transceiver (``_Receiver``, see ``voice.py``),
 - the ICE connection below the transports (``IceConnection``, see ``ice.py``),
 - the parameters of Opus in the answer (in-band FEC, mono).
 
-aiortc is pinned; ``TESTED_AIORTC`` names the version these inner parts were read in, and
-tests/gateway/channels/webrtc/test_peer.py fails when they change.
+aiortc is pinned; ``TESTED_AIORTC`` is the version whose internals were read, and test_peer.py fails
+when they change.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ OPUS_PARAMETERS = {"minptime": "10", "useinbandfec": "1", "stereo": "0", "sprop-
 
 
 class PeerEvents(Protocol):
-    """What a peer tells its channel; called in the event loop, must not block."""
+    """What a peer reports to its channel; called in the event loop, must not block."""
 
     def on_connected(self) -> None:
         """Media and data can flow."""
@@ -58,40 +58,11 @@ class PeerEvents(Protocol):
         """A message on the data channel."""
 
     def on_gone(self, reason: str) -> None:
-        """The peer is gone; may be told more than once."""
+        """The peer is gone; may be called more than once."""
 
 
-class Peer(Protocol):
-    """One connection to one browser (or other WebRTC client)."""
-
-    async def answer(self, offer: Offer) -> str:
-        """The SDP answer to a checked offer, with all our candidates. Raises OfferError."""
-        ...
-
-    @property
-    def sends(self) -> bool:
-        """Whether the caller wants to hear anything; known after ``answer``."""
-        ...
-
-    async def add_candidate(self, candidate: RTCIceCandidate) -> None:
-        """Another address of the caller's; one too many, or one too late, is ignored."""
-        ...
-
-    def say(self, text: str) -> bool:
-        """Send a message on the data channel; False where it cannot be taken any more."""
-        ...
-
-    async def drain(self) -> None:
-        """Wait until what was said has left; the caller sets the deadline."""
-        ...
-
-    async def close(self) -> None:
-        """Free everything; harmless when called twice."""
-        ...
-
-
-class AiortcPeer:
-    """A peer on aiortc. ``track`` is sent; what is received goes to ``events``."""
+class Peer:
+    """One connection to a client. ``track`` is sent; what arrives goes to ``events``."""
 
     MAX_BUFFERED = 4 * 1024 * 1024
     """Bytes of messages that the peer may leave unread."""
@@ -115,12 +86,12 @@ class AiortcPeer:
         self._transceiver = self._connection.addTransceiver(track, direction="sendrecv")
         self._voice = VoiceReceiver(events.on_audio, input_rate)
         self._ice = IceConnection(ice, **connection_kwargs(servers))
-        self._put_in_parts()
+        self._replace_parts()
         self._connection.on("connectionstatechange", self._on_state)
         self._connection.on("datachannel", self._on_data_channel)
 
     async def answer(self, offer: Offer) -> str:
-        """The SDP answer with all our candidates."""
+        """The SDP answer to a checked offer, with all our candidates. Raises OfferError."""
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
             self._guard_messages()
@@ -135,15 +106,15 @@ class AiortcPeer:
 
     @property
     def sends(self) -> bool:
-        """Whether the caller wants to hear anything."""
+        """Whether the caller wants to receive audio; known after ``answer``."""
         return self._transceiver.currentDirection in ("sendrecv", "sendonly")
 
     async def add_candidate(self, candidate: RTCIceCandidate) -> None:
-        """Another address of the caller's."""
+        """Add an address of the caller's; one too many or too late is ignored."""
         await self._ice.add_remote_candidate(candidate_to_aioice(candidate))
 
     def say(self, text: str) -> bool:
-        """Send a message; False where the peer reads too slowly or is gone."""
+        """Send a message on the data channel; False if the peer reads too slowly or is gone."""
         channel = self._data_channel
         if channel is None or channel.readyState != "open":
             return False
@@ -156,7 +127,7 @@ class AiortcPeer:
         return True
 
     async def drain(self) -> None:
-        """Wait until what was said has left; the caller sets the deadline."""
+        """Wait until all messages have left; the caller sets the deadline."""
         channel = self._data_channel
         if channel is not None and channel.readyState == "open" and channel.bufferedAmount:
             drained = asyncio.Event()
@@ -165,7 +136,7 @@ class AiortcPeer:
             await drained.wait()
 
     async def close(self) -> None:
-        """Free everything."""
+        """Release everything; harmless when called twice."""
         self._voice.stop()
         try:
             await asyncio.wait_for(self._connection.close(), CLOSE_TIMEOUT)
@@ -173,8 +144,8 @@ class AiortcPeer:
             logger.warning("a WebRTC connection did not close within %s s", CLOSE_TIMEOUT)
         await self._ice.close()
 
-    def _put_in_parts(self) -> None:
-        """Put our receiver and our ICE connection in the place of aiortc's."""
+    def _replace_parts(self) -> None:
+        """Replace aiortc's receiver and ICE connection by ours."""
         transceiver = self._transceiver
         opus = [c for c in transceiver.sender.getCapabilities("audio").codecs if c.name == "opus"]
         transceiver.setCodecPreferences(opus)
@@ -190,7 +161,7 @@ class AiortcPeer:
 
     def _guard_messages(self) -> None:
         """In aiortc a text message that is not UTF-8, or a malformed request for a channel, raises
-        and ends the whole connection. Here the message is handed on as bytes, to be refused, and
+        and ends the whole connection. Here the message is passed on as bytes, to be refused, and
         the request is dropped."""
         transport = self._connection.sctp
         if transport is None:
@@ -201,7 +172,7 @@ class AiortcPeer:
             try:
                 await receive(stream_id, pp_id, data)
             except (ValueError, AssertionError, struct.error) as fault:
-                logger.info("a data channel sent what cannot be read: %s", type(fault).__name__)
+                logger.info("a data channel sent something unreadable: %s", type(fault).__name__)
                 if pp_id == WEBRTC_STRING:
                     self._events.on_message(data)
 
@@ -241,21 +212,21 @@ class _Receiver:
         return self._track
 
     def setTransport(self, transport: Any) -> None:  # noqa: N802 - aiortc's name
-        """Take another transport."""
+        """Use another transport."""
         self.transport = transport
 
     def _set_rtcp_ssrc(self, ssrc: int) -> None:
         self._rtcp_ssrc = ssrc
 
     async def receive(self, parameters: Any) -> None:
-        """Begin to receive."""
+        """Start receiving."""
         if self._reports is None:
             self.transport._register_rtp_receiver(self, parameters)
             self._voice.start(frozenset(codec.payloadType for codec in parameters.codecs))
             self._reports = asyncio.create_task(self._send_reports())
 
     async def stop(self) -> None:
-        """End for good."""
+        """Stop for good."""
         self._voice.stop()
         if self._reports is not None:
             self.transport._unregister_rtp_receiver(self)
@@ -284,11 +255,11 @@ class _Receiver:
 
 
 def _replace(owner: object, name: str, value: object) -> None:
-    """Set an attribute that must already be there: aiortc's internals, checked as we go."""
+    """Set an attribute of aiortc's internals, which must exist already."""
     if not hasattr(owner, name):
         raise RuntimeError(
             f"aiortc {aiortc.__version__} has no {type(owner).__name__}.{name}: "
-            f"this server was made for {TESTED_AIORTC}"
+            f"this server is written for {TESTED_AIORTC}"
         )
     setattr(owner, name, value)
 

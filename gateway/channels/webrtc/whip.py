@@ -1,11 +1,11 @@
-"""WHIP (RFC 9725): a second door to the same calls, for encoders that speak only HTTP and SDP.
+"""WHIP (RFC 9725): a second endpoint for the same calls, for encoders that speak only HTTP and SDP.
 
-``POST /v1/whip[?agent_id=…]`` takes an ``application/sdp`` offer and answers 201 with the SDP
-answer, ``Location`` of the session and an ``ETag``; ``PATCH`` with ``If-Match`` adds candidates
+``POST /v1/whip[?agent_id=…]`` takes an ``application/sdp`` offer and responds 201 with the SDP
+answer, the session's ``Location`` and an ``ETag``; ``PATCH`` with ``If-Match`` adds candidates
 (``application/trickle-ice-sdpfrag``, RFC 8840), ``DELETE`` ends the call. ICE restarts are
-refused (422). STUN and TURN servers are told in ``Link`` headers.
+refused (422). ``Link`` headers name STUN and TURN servers.
 
-Bounds: as of the first door; a fragment has at most ``MAX_FRAGMENT_BYTES``.
+Bounds: those of ``calls.py``; a fragment has at most ``MAX_FRAGMENT_BYTES``.
 """
 
 import hmac
@@ -36,9 +36,9 @@ OFFER = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 
 OwnsCall = Callable[[web.Request, str], Awaitable[bool]]
-"""Authenticates the request; whether the caller's workspace has that call here."""
+"""Authorizes the request; whether the caller's workspace has that call on this node."""
 EndCall = Callable[[web.Request, str], Awaitable[bool]]
-"""Authenticates the request and ends the call; False where there is no such call."""
+"""Authorizes the request and ends the call; False if there is no such call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _WhipSession:
 
 
 class Whip:
-    """The handlers of the door."""
+    """The handlers."""
 
     def __init__(self, calls: WebRTCCalls, owns: OwnsCall, end: EndCall, ice: IceSettings) -> None:
         self._calls = calls
@@ -89,7 +89,7 @@ class Whip:
         return response
 
     async def trickle(self, request: web.Request) -> web.Response:
-        """Add the caller's candidates."""
+        """Add candidates of the caller."""
         call_id = request.match_info["call_id"]
         try:
             owned = await self._owns(request, call_id)
@@ -114,7 +114,7 @@ class Whip:
         return web.Response(headers=_cors())
 
     async def describe(self, request: web.Request) -> web.Response:  # noqa: ARG002
-        """What may be sent; also a browser's preflight."""
+        """Answer what may be sent, or a browser's preflight."""
         headers = {
             "Accept-Post": OFFER,
             "Accept-Patch": FRAGMENT,

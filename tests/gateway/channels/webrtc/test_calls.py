@@ -234,7 +234,7 @@ async def test_nothing_is_left_after_many_calls(gateway):
     assert channels >= 50
     gateway.channels.clear()
     gc.collect()
-    alive = [o for o in gc.get_objects() if type(o).__name__ in ("AiortcPeer", "IceConnection")]
+    alive = [o for o in gc.get_objects() if type(o).__name__ in ("Peer", "IceConnection")]
     assert len(alive) <= 2
 
 

@@ -32,8 +32,8 @@ def test_bare_newlines_are_as_good_as_crlf():
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        (lambda s: "", "no SDP"),
-        (lambda s: "hello", "no SDP"),
+        (lambda s: "", "not SDP"),
+        (lambda s: "hello", "not SDP"),
         (lambda s: "v=0\r\n", "needs an audio section"),
         (lambda s: s.replace("m=audio 44441", "m=audio 0"), "needs an audio section"),
         (lambda s: s.replace("m=audio", "m=video"), "needs an audio section"),

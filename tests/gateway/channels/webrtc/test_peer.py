@@ -25,5 +25,5 @@ async def test_our_parts_stand_in_the_place_of_aiortcs():
 
 
 def test_a_part_that_aiortc_no_longer_has_is_named():
-    with pytest.raises(RuntimeError, match=r"object\._gone.*made for 1\.16\.0"):
+    with pytest.raises(RuntimeError, match=r"object\._gone.*written for 1\.16\.0"):
         _replace(object(), "_gone", 1)
