@@ -27,7 +27,7 @@ from bench.rest import new_key
 from bench.server import server
 from bench.start_and_memory import memory_mib
 from gateway.settings import Settings
-from media.files.wave_header import wave_header
+from media.files.encode import wave_header
 
 MIB = 2**20
 RATE = 16_000

@@ -26,7 +26,7 @@ from gateway.settings import Settings
 from gateway.staged_engines import wanted_models
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
-from media.silero import CONTEXT, WINDOW
+from media.vad import CONTEXT, WINDOW
 from pipelines.engines.base import ChatMessage, EngineError
 from pipelines.engines.registry import Engines
 from pipelines.engines.status import NEEDED, Role

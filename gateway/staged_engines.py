@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.engines.base import (
     ChatModel,
     Speaker,

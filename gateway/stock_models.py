@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.engines.base import (
     ChatModel,
     ModelUnavailable,

@@ -96,9 +96,12 @@ def measure(
 
 
 def normalise(
-    source: Path, target: Path, rate: int, lufs: float = TARGET_LUFS,
+    source: Path,
+    target: Path,
+    rate: int,
+    lufs: float = TARGET_LUFS,
     dynamics: Sequence[Step] = _DYNAMICS,
-) -> Generator[None, None, Loudness]:  # fmt: skip
+) -> Generator[None, None, Loudness]:
     """Bring ``source`` to ``lufs`` in ``target``, as long to the sample; pauses every second of
     audio, returns what the target measures. Blocking; raises OSError.
 

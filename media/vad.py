@@ -1,26 +1,72 @@
 """VoiceDetector: one speech probability for every 32 ms of a call.
 
 Two stages. A gate (WebRTC's GMM detector, microseconds per frame) hears every 20 ms; it misses
-next to nothing and takes much noise for speech. Only where it speaks up, and a little before and
+next to nothing and takes much noise for speech. Only where it opens, and a little before and
 after, the Silero network decides. So silence costs next to nothing and noise costs what speech
 costs (about 0.15 ms per window).
 
 Rules
-- Pure and synchronous: no clock, no thread; fed 16 kHz PCM16 in pieces of any whole number of
-  samples, it answers with exactly one probability per complete window of 512 samples.
-- Where the gate is shut the probability is 0.0. When it opens, the two windows before are run
+- Pure and synchronous: no clock, no thread. Fed 16 kHz PCM16 in chunks of any whole number of
+  samples, it returns exactly one probability per complete window of 512 samples.
+- While the gate is shut the probability is 0.0. When it opens, the two windows before are run
   through the network first, so that it judges the onset with the context it was trained with.
-- The network's state is forgotten when the gate has been shut for ``HANGOVER`` windows.
+- The network's state is reset when the gate has been shut for ``HANGOVER`` windows.
 - Bounded: keeps less than three windows of audio.
+
+``SileroModel`` is the network on onnxruntime, shared by every call: Silero VAD v5/v6 (MIT),
+https://github.com/snakers4/silero-vad. It judges windows of 512 samples at 16 kHz (32 ms), each
+preceded by the last 64 samples of the window before it, and carries a recurrent state of shape
+[2, 1, 128]. The session is stateless and may run in many threads at once; each call keeps its own
+state and context.
 """
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import onnxruntime
 import webrtcvad
 
 from .formats import HEARING_RATE, SAMPLE_BYTES
-from .silero import CONTEXT, WINDOW, Floats, SileroModel
+
+WINDOW = 512
+"""Samples of one window (32 ms)."""
+
+CONTEXT = 64
+"""Samples of the window before that the network wants to see again."""
+
+Floats = npt.NDArray[np.float32]
+
+
+class SileroModel:
+    """One onnxruntime session over ``silero_vad.onnx``; load once per process (about 30 ms)."""
+
+    def __init__(self, path: Path) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        self._rate = np.array(HEARING_RATE, dtype=np.int64)
+
+    @staticmethod
+    def initial_state() -> Floats:
+        """The state before the first window."""
+        return np.zeros((2, 1, 128), dtype=np.float32)
+
+    def run(self, samples: Floats, state: Floats) -> tuple[float, Floats]:
+        """Speech probability of one window and the state after it.
+
+        ``samples`` is float32 [1, CONTEXT + WINDOW] in -1..1."""
+        probability, after = self._session.run(
+            None, {"input": samples, "state": state, "sr": self._rate}
+        )
+        return float(probability[0, 0]), after
+
 
 WINDOW_BYTES = WINDOW * SAMPLE_BYTES
 WINDOW_MS = WINDOW * 1000 // HEARING_RATE

@@ -154,10 +154,13 @@ class CloneKind:
         before = await self._voices.of_job(run.workspace_id, run.id)
         made = await asyncio.to_thread(_encoded, self._encoder, sound, rate)
         key = await self._artifacts.take_in(
-            *(run.workspace_id, "preview", made), content_type=CONTENT_TYPES[FORMAT],
+            run.workspace_id,
+            "preview",
+            made,
+            content_type=CONTENT_TYPES[FORMAT],
             filename=f"{order.name or 'voice'}.{FORMAT}",
             duration_ms=milliseconds_of(len(sound) // SAMPLE_BYTES, rate),
-        )  # fmt: skip
+        )
         voice = await self._voices.put(
             run.workspace_id,
             NewVoice(

@@ -284,7 +284,7 @@ class _Resolver(AbstractResolver):
             )
             for address in found
             if (own := _family(address)) == family or family == socket.AF_UNSPEC
-        ]  # fmt: skip
+        ]
 
     async def close(self) -> None:
         """Nothing is held."""

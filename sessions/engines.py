@@ -6,7 +6,7 @@ how they are found; ``pipelines.engines.registry.Engines`` is the real one.
 
 from typing import Protocol
 
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.engines.base import (
     ChatModel,
     Speaker,

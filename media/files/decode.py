@@ -1,14 +1,17 @@
-"""Decoding a file's sound track into PCM16 mono, a second at a time.
+"""Decoding a file's sound track into PCM16 mono, a second at a time; and probing what a file is.
 
 Invariants
-- Memory does not depend on the file: what was decoded and not yielded is about a second.
-- The output keeps the file's timeline: sample ``n`` is heard ``n / rate`` seconds after the
-  file's beginning. Sound that begins later, or leaves gaps, has silence in its place.
-- At most ``limits.max_seconds`` come out; then MediaTooLong, whatever the file declares.
-- Of a damaged or truncated file what can be decoded comes out; UnreadableMedia where nothing can.
+- Memory does not depend on the file: about a second is decoded and not yet yielded.
+- The output keeps the file's timeline: sample ``n`` is heard ``n / rate`` seconds after the start
+  of the file. Sound that begins later, or has gaps, gets silence in their place.
+- At most ``limits.max_seconds`` are decoded; then MediaTooLong, whatever the file declares.
+- A damaged or truncated file is decoded as far as possible; UnreadableMedia if nothing can be.
+- ``probe`` decodes the first sound, because a header proves nothing. Lengths are what the file
+  declares, or what its bit rate suggests: only decoding shows the truth, where the cap holds again.
 """
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import av
 from av.audio.frame import AudioFrame
@@ -134,3 +137,44 @@ class _Timeline:
 
     def _new_resampler(self) -> AudioResampler:
         return AudioResampler(format="s16", layout="mono", rate=self._rate)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaInfo:
+    """A media file. ``duration_ms`` None: not known before it is decoded; ``sample_rate`` in Hz;
+    ``content_type`` is that of the whole file; ``has_video``: moving pictures, no cover."""
+
+    container: str
+    content_type: str
+    duration_ms: int | None
+    has_video: bool
+    sample_rate: int
+    channels: int
+    audio_codec: str
+
+
+def probe(file: MediaFile, limits: MediaLimits = DEFAULT_LIMITS) -> MediaInfo:
+    """What the file is. Blocking; raises the MediaError family and OSError."""
+    with opened(file) as source:
+        seconds = source.duration
+        if seconds is not None and source.kind.exact and seconds > limits.max_seconds:
+            raise MediaTooLong(too_long(limits))
+        info = _info(source, seconds)
+    pieces = decode(file, limits=limits)
+    next(pieces)
+    pieces.close()
+    return info
+
+
+def _info(source: MediaSource, seconds: float | None) -> MediaInfo:
+    kind, context = source.kind, source.audio.codec_context
+    has_video = source.video is not None
+    return MediaInfo(
+        container=kind.name,
+        content_type=kind.video_type if has_video else kind.audio_type,
+        duration_ms=None if seconds is None else round(seconds * 1000),
+        has_video=has_video,
+        sample_rate=context.sample_rate,
+        channels=context.layout.nb_channels,
+        audio_codec=context.codec.canonical_name,
+    )

@@ -35,17 +35,16 @@ if __name__ == "__main__":  # -I leaves the checkout out of the path
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from media.errors import MediaError
-from media.files.decode import decode
+from media.files.decode import decode, probe
 from media.files.limits import MediaLimits
 from media.files.mux import replace_audio
-from media.files.probe import probe
 
 HEADER = struct.Struct(">cI")
 MOST_FILES = 4
 REQUEST_BYTES = 4_096
 MEMORY_BYTES = 768 * 1024 * 1024
 """Address space beyond what the library takes by itself. The largest frame that the library may
-ask for (media.files.allocation) is a sixth of it."""
+ask for (media.files.source) is a sixth of it."""
 ACCOUNT = 65_533
 """User and group id that root gives up its own for; it owns nothing, not even Blab's databases."""
 _PR_SET_NO_NEW_PRIVS = 38

@@ -1,13 +1,14 @@
 """Encoder: PCM16 mono into a file's bytes while it is being made.
 
-Formats are the contract's: mp3, wav, opus (in Ogg), aac (ADTS) and flac. Every byte is given out
-as soon as the container has it, and none is ever changed later, so the same encoder serves
-streams and files. What a header must know beforehand is given as ``samples``; without it a WAV
-or FLAC header says "unknown", which players take for "until the end".
+Formats are the contract's: mp3, wav, opus (in Ogg), aac (ADTS) and flac. Every byte is emitted as
+soon as the container has it, and none is changed later, so the same encoder serves streams and
+files. What a header must know beforehand is given as ``samples``; without it a WAV or FLAC header
+says "unknown", which players take for "until the end".
 
 Bit rates suit speech: 64 kbit/s for mp3 and aac, 48 for opus.
 """
 
+import struct
 from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,12 +22,31 @@ from av.audio.stream import AudioStream
 
 from media.formats import SAMPLE_BYTES
 
-from .wave_header import wave_header
+HEADER_BYTES = 44
+_UNKNOWN = 0xFFFFFFFF
+
+
+def wave_header(rate: int, samples: int | None = None) -> bytes:
+    """The 44-byte RIFF header of PCM16 mono at ``rate`` Hz; ``samples`` None: not known yet.
+
+    Then the length field is 0xFFFFFFFF, as in streams: players take it for "until the end". So
+    too if the file is longer than RIFF can express (4 GiB)."""
+    size = _UNKNOWN if samples is None else samples * SAMPLE_BYTES
+    if size + HEADER_BYTES - 8 > _UNKNOWN:
+        size = whole = _UNKNOWN
+    else:
+        whole = size + HEADER_BYTES - 8
+    described = struct.pack("<HHIIHH", 1, 1, rate, rate * SAMPLE_BYTES, SAMPLE_BYTES, 16)
+    return (
+        struct.pack("<4sI4s4sI", b"RIFF", whole, b"WAVE", b"fmt ", len(described))
+        + described
+        + struct.pack("<4sI", b"data", size)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How a format is made: rates empty, any will do; ``options`` are the muxer's."""
+    """How a format is encoded; ``rates`` empty: any rate; ``options`` are the muxer's."""
 
     muxer: str
     codec: str
@@ -39,14 +59,21 @@ _AAC_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_
 _RECIPES = {
     # no Xing header: it would have to be rewritten at the end
     "mp3": _Recipe(
-        *("mp3", "libmp3lame", 64_000, _AAC_RATES), (("write_xing", "0"), ("id3v2_version", "0"))
+        muxer="mp3",
+        codec="libmp3lame",
+        bit_rate=64_000,
+        rates=_AAC_RATES,
+        options=(("write_xing", "0"), ("id3v2_version", "0")),
     ),
     "opus": _Recipe(
-        *("ogg", "libopus", 48_000, (8_000, 12_000, 16_000, 24_000, 48_000)),
-        (("page_duration", "100000"),),
+        muxer="ogg",
+        codec="libopus",
+        bit_rate=48_000,
+        rates=(8_000, 12_000, 16_000, 24_000, 48_000),
+        options=(("page_duration", "100000"),),
     ),
-    "aac": _Recipe("adts", "aac", 64_000, _AAC_RATES),
-    "flac": _Recipe("flac", "flac"),
+    "aac": _Recipe(muxer="adts", codec="aac", bit_rate=64_000, rates=_AAC_RATES),
+    "flac": _Recipe(muxer="flac", codec="flac"),
 }
 FORMATS = ("wav", *_RECIPES)
 _FLAC_LENGTH_AT = 21

@@ -30,10 +30,10 @@ from media import errors
 from media.errors import MediaError, UnreadableMedia
 from media.formats import HEARING_RATE
 
+from .decode import MediaInfo
 from .decoder_process import HEADER
 from .limits import DEFAULT_LIMITS, MediaLimits
 from .mux import Muxed
-from .probe import MediaInfo
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def decode(
 
 
 def probe(path: Path, limits: MediaLimits = DEFAULT_LIMITS) -> MediaInfo:
-    """What the file at ``path`` is, as ``media.files.probe`` finds it."""
+    """What the file at ``path`` is, as ``media.files.decode`` finds it."""
     with path.open("rb") as file:
         result = _result(_DECODER.ask({"operation": "probe", **_bounds(limits)}, [file.fileno()]))
     return MediaInfo(**result)

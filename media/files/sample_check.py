@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
-from media.silero import WINDOW, SileroModel
-from media.vad import WINDOW_BYTES, WINDOW_MS, VoiceDetector
+from media.vad import WINDOW, WINDOW_BYTES, WINDOW_MS, SileroModel, VoiceDetector
 
 LEAST_MS = 2_500
 LEAST_SPEECH_MS = 2_000

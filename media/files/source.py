@@ -1,17 +1,23 @@
 """MediaSource: a media file opened so that it can do no harm.
 
 Rules
-- The demuxer is the one that the first bytes name (media.files.magic); nothing is guessed.
-- The library reads from a file that is open already: it is given no path and no protocol, so a
-  file cannot make it open another.
+- The demuxer is the one that the first bytes name (``media.files.magic``); nothing is guessed.
+- The library reads from a file that is already open: it gets no path and no protocol, so a file
+  cannot make it open another.
 - Only the decoders listed here may run; pictures are not decoded unless they are to be copied.
-- Whatever the library raises is a MediaError.
+- The library's errors become MediaErrors.
+- A single allocation is bounded. Some demuxers believe the lengths that a file declares: a WAV file
+  of a kilobyte can ask for two gigabytes. The library has a limit for the whole process; PyAV does
+  not expose it, so it is set through the C API (``av_max_alloc``).
 """
 
 import contextlib
+import ctypes
+import ctypes.util
 import errno
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,27 +29,49 @@ from av.video.stream import VideoStream
 
 from media.errors import MediaError, NoAudio, UnreadableMedia
 
-from .allocation import bound_allocations
 from .magic import HEAD_BYTES, MP3, Container, container_of, id3_bytes
+
+MAX_BLOCK_BYTES = 128 * 1024 * 1024
+"""A frame of raw 8K video, or the index of a day's recording, is less."""
+
+
+@cache
+def bound_allocations() -> None:
+    """Set the limit; harmless when repeated. OSError where the library is not to be found."""
+    package = Path(av.__file__).parent
+    shipped = sorted(
+        path
+        for folder in (package.parent / "av.libs", package / ".dylibs")
+        for path in folder.glob("*avutil*")
+    )
+    name = str(shipped[0]) if shipped else ctypes.util.find_library("avutil")
+    if name is None:
+        raise OSError("no libavutil in the av package: install av from its wheel")
+    limit = ctypes.CDLL(name).av_max_alloc
+    limit.restype, limit.argtypes = None, [ctypes.c_size_t]
+    limit(MAX_BLOCK_BYTES)
+
 
 MIN_RATE, MAX_RATE = 1_000, 768_000
 MAX_CHANNELS = 32
-_DECODERS = (
-    "aac", "aac_fixed", "aac_latm", "ac3", "ac3_fixed", "adpcm_ima_qt", "adpcm_ima_wav",
-    "adpcm_ms", "adpcm_swf", "adpcm_yamaha", "alac", "amrnb", "amrwb", "dca", "eac3", "flac",
-    "gsm", "gsm_ms", "libopus", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float",
-    "nellymoser", "opus", "pcm_alaw", "pcm_bluray", "pcm_dvd", "pcm_f32be", "pcm_f32le",
-    "pcm_f64be", "pcm_f64le", "pcm_lxf", "pcm_mulaw", "pcm_s16be", "pcm_s16be_planar", "pcm_s16le",
-    "pcm_s16le_planar", "pcm_s24be", "pcm_s24le", "pcm_s24le_planar", "pcm_s32be", "pcm_s32le",
-    "pcm_s32le_planar", "pcm_s64be", "pcm_s64le", "pcm_s8", "pcm_s8_planar", "pcm_u16be",
-    "pcm_u16le", "pcm_u24be", "pcm_u24le", "pcm_u32be", "pcm_u32le", "pcm_u8", "qdm2", "qdmc",
-    "speex", "vorbis", "wavpack", "wmalossless", "wmapro", "wmav1", "wmav2", "wmavoice",
-)  # fmt: skip
-_PICTURES = (
-    "av1", "dnxhd", "flv", "h263", "h264", "hevc", "libdav1d", "mjpeg", "mpeg1video", "mpeg2video",
-    "mpeg4", "msmpeg4v2", "msmpeg4", "prores", "theora", "vc1", "vp6f", "vp8", "vp9", "wmv1",
-    "wmv2", "wmv3",
-)  # fmt: skip
+_DECODERS = tuple(
+    (
+        "aac aac_fixed aac_latm ac3 ac3_fixed adpcm_ima_qt adpcm_ima_wav adpcm_ms adpcm_swf"
+        " adpcm_yamaha alac amrnb amrwb dca eac3 flac gsm gsm_ms libopus mp1 mp1float mp2"
+        " mp2float mp3 mp3float nellymoser opus pcm_alaw pcm_bluray pcm_dvd pcm_f32be pcm_f32le"
+        " pcm_f64be pcm_f64le pcm_lxf pcm_mulaw pcm_s16be pcm_s16be_planar pcm_s16le"
+        " pcm_s16le_planar pcm_s24be pcm_s24le pcm_s24le_planar pcm_s32be pcm_s32le"
+        " pcm_s32le_planar pcm_s64be pcm_s64le pcm_s8 pcm_s8_planar pcm_u16be pcm_u16le"
+        " pcm_u24be pcm_u24le pcm_u32be pcm_u32le pcm_u8 qdm2 qdmc speex vorbis wavpack"
+        " wmalossless wmapro wmav1 wmav2 wmavoice"
+    ).split()
+)
+_PICTURES = tuple(
+    (
+        "av1 dnxhd flv h263 h264 hevc libdav1d mjpeg mpeg1video mpeg2video mpeg4 msmpeg4v2"
+        " msmpeg4 prores theora vc1 vp6f vp8 vp9 wmv1 wmv2 wmv3"
+    ).split()
+)
 _VENDOR = (av.FFmpegError, ValueError, MemoryError, OverflowError, IndexError, RuntimeError)
 """What the library raises on damaged files, its own errors aside."""
 _NOT_THE_FILE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))
@@ -97,7 +125,9 @@ def opened(source: MediaFile, *, pictures: bool = False) -> Iterator[MediaSource
         kind = _kind(file)
         with damaged("The file is damaged or cut short: it cannot be opened."):
             library = av.open(
-                *(_Reader(file), "r", kind.demuxer),
+                _Reader(file),
+                "r",
+                kind.demuxer,
                 options={
                     "protocol_whitelist": "",
                     "format_whitelist": kind.demuxer,

@@ -117,6 +117,10 @@ class DubbingFiles:
     async def _put(self, name: str, content: Path | bytes, content_type: str) -> str:
         whole = name.startswith(("dubbed.", "video."))
         return await self._artifacts.store(
-            *(self._run.workspace_id, self._run.id, name, content, content_type),
+            self._run.workspace_id,
+            self._run.id,
+            name,
+            content,
+            content_type,
             duration_ms=self.duration_ms if whole else None,
         )

@@ -28,9 +28,13 @@ class Recording:
 
 
 async def hear(
-    path: Path, transcriber: FileTranscriber, language: str | None, limits: MediaLimits,
-    declared_ms: int | None, progress: Progress,
-) -> Recording:  # fmt: skip
+    path: Path,
+    transcriber: FileTranscriber,
+    language: str | None,
+    limits: MediaLimits,
+    declared_ms: int | None,
+    progress: Progress,
+) -> Recording:
     """Transcribe the file; ``progress`` is told 0 to 100.
 
     Raises MediaError, EngineError, and JobFailed where there is no speech in it."""

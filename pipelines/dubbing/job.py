@@ -70,9 +70,12 @@ class DubbingOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     def speech(self) -> SpeechOrder:
         """Its speech, as far as it is known beforehand."""
         return SpeechOrder(
-            model=self.model, input="", language=self.target_language, voice=self.voice,
+            model=self.model,
+            input="",
+            language=self.target_language,
+            voice=self.voice,
             format=self.format,
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +97,12 @@ class DubbingKind:
     deadline = DEADLINE_SECONDS
 
     def __init__(
-        self, engines: JobEngines, cloned: ClonedVoices, artifacts: Artifacts,
+        self,
+        engines: JobEngines,
+        cloned: ClonedVoices,
+        artifacts: Artifacts,
         limits: MediaLimits = DEFAULT_LIMITS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._engines = engines
         self._cloned = cloned
         self._artifacts = artifacts
@@ -135,8 +141,12 @@ class DubbingKind:
         info = await asyncio.to_thread(probe, source, self._limits)
         transcriber = await self._engines.file_transcriber(HEARING_MODEL, order.source_language)
         heard = await hear(
-            *(source, transcriber, order.source_language, self._limits, info.duration_ms),
-            _part(run, 0, _HEARD),
+            source,
+            transcriber,
+            order.source_language,
+            self._limits,
+            declared_ms=info.duration_ms,
+            progress=_part(run, 0, _HEARD),
         )
         translator = await self._translator(run, order, heard)
         lines = await _translated(run, translator, heard, order.target_language)
@@ -322,9 +332,14 @@ def _told(line: Line, *, draft: bool) -> dict[str, Any]:
 
 
 def _result(
-    run: JobRun, order: DubbingOrder, heard: Recording, translator: Translator,
-    lines: Sequence[Line], spoken_ms: int, made: dict[str, Any],
-) -> JobResult:  # fmt: skip
+    run: JobRun,
+    order: DubbingOrder,
+    heard: Recording,
+    translator: Translator,
+    lines: Sequence[Line],
+    spoken_ms: int,
+    made: dict[str, Any],
+) -> JobResult:
     read = sum(len(line.original.text) for line in lines if line.text)
     characters = sum(len(line.text) for line in lines if line.spoken is not None)
     output = {

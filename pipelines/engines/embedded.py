@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.engines.chat.choice import CHAT_MODELS, LARGER, Verdicts, too_little_memory
 from pipelines.engines.chat.llama import LlamaChat
 from pipelines.engines.chat.llama_server import LlamaSettings

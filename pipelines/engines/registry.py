@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import cast
 
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.engines.chat.call_names import CallNames, NameFault, base_language, name_faults
 from pipelines.engines.chat.choice import (
     COMING,

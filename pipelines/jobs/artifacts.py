@@ -32,9 +32,16 @@ class Artifacts:
         self._store = store
 
     async def store(
-        self, workspace_id: str, job_id: str, name: str, path_or_bytes: Path | bytes,
-        content_type: str, *, duration_ms: int | None = None, kind: str = "artifact",
-    ) -> str:  # fmt: skip
+        self,
+        workspace_id: str,
+        job_id: str,
+        name: str,
+        path_or_bytes: Path | bytes,
+        content_type: str,
+        *,
+        duration_ms: int | None = None,
+        kind: str = "artifact",
+    ) -> str:
         """Store what a job made; its key. ``name``: a file name of letters, digits and ``._-``,
         as it is offered for download; the job's older artifact of that name is replaced."""
         new = NewObject(
@@ -49,9 +56,16 @@ class Artifacts:
         return await self._write(workspace_id, new, path_or_bytes)
 
     async def take_in(
-        self, workspace_id: str, kind: str, path_or_bytes: Path | bytes, *, content_type: str,
-        filename: str, duration_ms: int | None = None, details: dict[str, Any] | None = None,
-    ) -> str:  # fmt: skip
+        self,
+        workspace_id: str,
+        kind: str,
+        path_or_bytes: Path | bytes,
+        *,
+        content_type: str,
+        filename: str,
+        duration_ms: int | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> str:
         """Store something that belongs to no job yet, such as an upload; its key.
 
         ``filename``: the sender's own, whatever is in it."""

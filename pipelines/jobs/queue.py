@@ -104,10 +104,8 @@ async def _cancel(connection: Any, job: Job) -> None:
 
 async def _enqueue(connection: Any, job: Job, delay_seconds: float = 0) -> None:
     # headers go as NULL: the library would encode them, and the connection once more
-    await connection.fetch(
-        _ENQUEUE,
-        *([0], [job.type], [payload(job)], [timedelta(seconds=delay_seconds)], [job.id], [None]),
-    )
+    delay = timedelta(seconds=delay_seconds)
+    await connection.fetch(_ENQUEUE, [0], [job.type], [payload(job)], [delay], [job.id], [None])
 
 
 async def _dequeue(connection: Any, job: Job) -> None:

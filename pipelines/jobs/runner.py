@@ -182,9 +182,12 @@ class JobRunner:
     async def _complete(self, running: _Running, result: JobResult) -> None:
         try:
             await self._finish(
-                running.job, JobStatus.COMPLETED, output=result.output, units=result.units,
+                running.job,
+                JobStatus.COMPLETED,
+                output=result.output,
+                units=result.units,
                 warnings=running.run.warnings,
-            )  # fmt: skip
+            )
         except StoreRefused as error:
             await self._fail(running, error)
 
@@ -209,10 +212,15 @@ class JobRunner:
     # ------------------------------------------------------------------ its end
 
     async def _finish(
-        self, job: Job, status: JobStatus, *, output: dict[str, Any] | None = None,
-        error: dict[str, Any] | None = None, units: tuple[Unit, ...] = (),
+        self,
+        job: Job,
+        status: JobStatus,
+        *,
+        output: dict[str, Any] | None = None,
+        error: dict[str, Any] | None = None,
+        units: tuple[Unit, ...] = (),
         warnings: Sequence[ApiWarning] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         async def end() -> None:
             async with self._database.transaction() as connection:
                 ended = await Jobs(connection).finish(

@@ -124,7 +124,7 @@ class Usage:
         for unit in units:
             cost = self._prices.cost(unit)
             event = NewUsageEvent(
-                *(unit.name, unit.type, unit.model, unit.tokens, unit.audio_ms, cost)
+                unit.name, unit.type, unit.model, unit.tokens, unit.audio_ms, cost
             )
             await events.insert(workspace_id, event)
 

@@ -57,7 +57,11 @@ class _Words:
 
 def _words(*, openers: str, breaks: str, subjects: str, verbs: str, asking: str) -> _Words:
     return _Words(
-        *(frozenset(words.split()) for words in (openers, breaks, subjects, verbs, asking))
+        openers=frozenset(openers.split()),
+        breaks=frozenset(breaks.split()),
+        subjects=frozenset(subjects.split()),
+        verbs=frozenset(verbs.split()),
+        asking=frozenset(asking.split()),
     )
 
 

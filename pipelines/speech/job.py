@@ -69,9 +69,15 @@ class ArtifactStore(Protocol):
     """Where takes go (pipelines.jobs.artifacts)."""
 
     async def store(
-        self, workspace_id: str, job_id: str, name: str, path_or_bytes: Path | bytes,
-        content_type: str, *, duration_ms: int | None = None,
-    ) -> str: ...  # fmt: skip
+        self,
+        workspace_id: str,
+        job_id: str,
+        name: str,
+        path_or_bytes: Path | bytes,
+        content_type: str,
+        *,
+        duration_ms: int | None = None,
+    ) -> str: ...
 
 
 CONTENT_TYPES = {
@@ -91,9 +97,13 @@ class TtsKind:
     deadline = DEADLINE_SECONDS
 
     def __init__(
-        self, engines: JobEngines, cloned: ClonedVoices, artifacts: ArtifactStore,
-        encoder: EncoderMaker, polish: Polish | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        engines: JobEngines,
+        cloned: ClonedVoices,
+        artifacts: ArtifactStore,
+        encoder: EncoderMaker,
+        polish: Polish | None = None,
+    ) -> None:
         self._engines = engines
         self._cloned = cloned
         self._artifacts = artifacts
@@ -128,9 +138,13 @@ class TtsKind:
             await asyncio.to_thread(_encode, encoder, raw, made)
             duration = milliseconds_of(samples, speaker.sample_rate)
             key = await self._artifacts.store(
-                *(run.workspace_id, run.id, made.name, made, CONTENT_TYPES[order.format]),
+                run.workspace_id,
+                run.id,
+                made.name,
+                made,
+                CONTENT_TYPES[order.format],
                 duration_ms=duration,
-            )  # fmt: skip
+            )
         output = _take(order, speaker, prepared) | {"audioKey": key, "durationMs": duration}
         unit = Unit(f"{run.id}:tts", "tts", order.model, len(prepared.script), duration)
         return JobResult(output, (unit,))

@@ -15,10 +15,11 @@ from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-LANGUAGES = (
-    "ar", "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hi", "hr", "hu", "id",
-    "it", "ja", "ko", "lv", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "tr", "uk", "vi",
-)  # fmt: skip
+LANGUAGES = tuple(
+    (
+        "ar bg cs da de el en es et fi fr hi hr hu id it ja ko lv nl pl pt ro ru sk sl sv tr uk vi"
+    ).split()
+)
 OTHER_SCRIPTS = frozenset(("ar", "bg", "el", "hi", "ja", "ko", "ru", "uk"))
 """Those of LANGUAGES that are not written in Latin letters."""
 DEFAULT = "en"

@@ -57,9 +57,12 @@ class SttKind:
     deadline = DEADLINE_SECONDS
 
     def __init__(
-        self, engines: JobEngines, artifacts: Artifacts, decode: Decode,
+        self,
+        engines: JobEngines,
+        artifacts: Artifacts,
+        decode: Decode,
         max_record_bytes: int = MAX_RECORD_BYTES,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._engines = engines
         self._artifacts = artifacts
         self._decode = decode
@@ -97,9 +100,13 @@ class SttKind:
         return JobResult(output, (unit,))
 
     async def _hear(
-        self, run: JobRun, order: SttOrder, transcriber: FileTranscriber, path: Path,
+        self,
+        run: JobRun,
+        order: SttOrder,
+        transcriber: FileTranscriber,
+        path: Path,
         heard: "_Heard",
-    ) -> None:  # fmt: skip
+    ) -> None:
         samples = await self._length(order, path)
         async with (
             contextlib.aclosing(heard.counted(self._decode(path))) as pcm,
@@ -126,7 +133,7 @@ class SttKind:
         if len(content) <= self._max_record_bytes:
             return {"segments": segments}
         key = await self._artifacts.store(
-            *(run.workspace_id, run.id, TRANSCRIPT, content, "application/json")
+            run.workspace_id, run.id, TRANSCRIPT, content, "application/json"
         )
         return {"transcriptKey": key}
 

@@ -215,9 +215,12 @@ _VTT_REFERENCES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 def render(
-    segments: Sequence[TimedSegment], format: SubtitleFormat, *, duration_ms: int | None = None,
+    segments: Sequence[TimedSegment],
+    format: SubtitleFormat,
+    *,
+    duration_ms: int | None = None,
     about: Mapping[str, Any] | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """The whole file, ended by a newline unless it is empty. ``duration_ms``: the recording's
     length, which no cue exceeds; ``about``: further members of json. Takes some seconds for
     hours: not for the event loop."""

@@ -64,12 +64,9 @@ BUSY_SECONDS = 10.0
 """An attempt beyond the share is put off by so long, and up to twice that."""
 DEADLINE_SECONDS = 60.0
 """Of one attempt with its records; the request's own is CustomerHttp's."""
-MINUTE, HOUR = 60.0, 3600.0
-SCHEDULE = (
-    *(0.0, 5.0, 5 * MINUTE, 30 * MINUTE, 2 * HOUR),
-    *(5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR),
-)
-"""Seconds before each attempt, counted from the one before."""
+HOUR = 3600.0
+SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
+"""Seconds before each attempt, counted from the one before; the specification's."""
 JITTER = 0.1
 """A wait is longer by up to this share, so that what failed together is not tried together."""
 EARLY_SECONDS = 1.0
@@ -211,9 +208,10 @@ def _taken(order: DeliveryOrder, attempts: int, status: int | None) -> JobResult
 
 def _given_up(error: str | None) -> JobFailed:
     return JobFailed(
-        "PROVIDER_ERROR", f"The event was not delivered. {error or ''}".strip(),
+        "PROVIDER_ERROR",
+        f"The event was not delivered. {error or ''}".strip(),
         {"reason": "undelivered"},
-    )  # fmt: skip
+    )
 
 
 def _unwelcome(status: int) -> str:

@@ -10,14 +10,13 @@ from typing import Any
 from msgspec import Struct
 
 from media.errors import MediaError, MediaTooLong, NoAudio, UnreadableMedia
+from media.files.decode import MediaInfo
 from media.files.isolated import decode, probe
 from media.files.limits import MediaLimits
-from media.files.probe import MediaInfo
 from media.files.sample_check import SampleCheck, SampleRefused, SampleReport
 from media.formats import HEARING_RATE
-from media.silero import SileroModel
 from media.speech_parts import speech_parts
-from media.vad import WINDOW_BYTES, VoiceDetector
+from media.vad import WINDOW_BYTES, SileroModel, VoiceDetector
 from pipelines.clone import SAMPLE_SECONDS
 from pipelines.engines.base import ModelUnavailable
 from pipelines.jobs.artifacts import Artifacts

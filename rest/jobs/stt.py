@@ -11,8 +11,8 @@ from pathlib import PurePath
 from aiohttp import web
 from msgspec import Struct
 
+from media.files.decode import MediaInfo
 from media.files.limits import DEFAULT_LIMITS, MediaLimits
-from media.files.probe import MediaInfo
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import JobEngines
 from pipelines.jobs.artifacts import Artifacts

@@ -8,8 +8,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.silero import CONTEXT, WINDOW, SileroModel
-from media.vad import HANGOVER, LOOKBACK, WINDOW_BYTES, WINDOW_MS, VoiceDetector, level_of
+from media.vad import (
+    CONTEXT,
+    HANGOVER,
+    LOOKBACK,
+    WINDOW,
+    WINDOW_BYTES,
+    WINDOW_MS,
+    SileroModel,
+    VoiceDetector,
+    level_of,
+)
 from tests.support.examples import examples
 
 pytestmark = pytest.mark.engines

@@ -172,8 +172,15 @@ class _Bounding:
             return _enumerated(part["enum"], kinds)
         branches = part.get("anyOf", part.get("oneOf"))
         if isinstance(branches, list) and "properties" not in part and "items" not in part:
-            return self._alternatives([{**branch} for branch in branches if branch is not False
-                                       and isinstance(branch, dict)], kinds, depth)  # fmt: skip
+            return self._alternatives(
+                [
+                    {**branch}
+                    for branch in branches
+                    if branch is not False and isinstance(branch, dict)
+                ],
+                kinds,
+                depth,
+            )
         if len(kinds) == 1:
             return self._typed(kinds[0], part, depth)
         if kinds:

@@ -40,7 +40,7 @@ from .llama_server import (
     request_of,
     shortened,
 )
-from .sure_calls import sure_calls
+from .tool_uses import checked_answer
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class LlamaChat:
 
         formatted = answer_format is not None
         written = ""
-        async with aclosing(sure_calls(ask, messages, offer, formatted=formatted)) as deltas:
+        async with aclosing(checked_answer(ask, messages, offer, formatted=formatted)) as deltas:
             async for delta in deltas:
                 if formatted:
                     written += delta.text

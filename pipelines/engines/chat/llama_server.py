@@ -27,9 +27,8 @@ from typing import Any, Protocol
 
 from pipelines.engines.base import AnswerFormat, ChatDelta, ChatMessage, EngineFailed, ToolOffer
 
-from .answer_grammar import answer_grammar
-from .body import message_body
-from .told_outputs import told_offer, told_outputs
+from .llama_prompt import answer_grammar, with_outputs, with_tools
+from .messages import message_body
 
 PAGE_BYTES = 1 << 22
 STOPS = ("<|im_start|>", "<|endoftext|>", "\nUser:", "\nuser:", "\nCaller:")
@@ -147,7 +146,7 @@ def request_of(
     offer = offer_behind(messages, offer, steps=steps)
     grammar = answer_grammar(offer, answer_format, prose=prose)
     talking = temperature > 0 and not grammar and not informed
-    told = told_offer(told_outputs(messages, tagged=steps), offer)
+    told = with_tools(with_outputs(messages, tagged=steps), offer)
     return {
         "messages": [message_body(message) for message in told],
         "stream": True,
@@ -181,7 +180,7 @@ def offer_behind(
     """What is offered to the embedded model where ``offer`` was asked for.
 
     ``steps``: whether the model can be trusted to use tools behind an output, step by step (see
-    ``told_outputs``), and to make several calls at once: compelled to call, the 0.5B model goes on
+    ``with_outputs``), and to make several calls at once: compelled to call, the 0.5B model goes on
     to cities that nobody named. A choice that compels a call holds for the first step only, or it
     would have no end."""
     if offer is None or not offer.tools or offer.choice == "none":

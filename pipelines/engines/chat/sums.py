@@ -147,10 +147,14 @@ def _percent_off(found: re.Match[str]) -> str | None:
 
 
 _SHARES = {
-    "half": Fraction(1, 2), "a third": Fraction(1, 3), "a quarter": Fraction(1, 4),
-    "three quarters": Fraction(3, 4), "double": Fraction(2), "twice": Fraction(2),
+    "half": Fraction(1, 2),
+    "a third": Fraction(1, 3),
+    "a quarter": Fraction(1, 4),
+    "three quarters": Fraction(3, 4),
+    "double": Fraction(2),
+    "twice": Fraction(2),
     "triple": Fraction(3),
-}  # fmt: skip
+}
 
 
 def _share(found: re.Match[str]) -> str | None:
@@ -213,8 +217,14 @@ def _gained(found: re.Match[str]) -> str | None:
 # ---------------------------------------------------------------------- units
 
 _UNITS: tuple[dict[str, int], ...] = (
-    {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800,
-     "fortnight": 1_209_600},
+    {
+        "second": 1,
+        "minute": 60,
+        "hour": 3600,
+        "day": 86_400,
+        "week": 604_800,
+        "fortnight": 1_209_600,
+    },
     {"month": 1, "year": 12, "decade": 120, "century": 1200},
     {"millimetre": 1, "centimetre": 10, "metre": 1000, "kilometre": 1_000_000},
     {"inch": 1, "foot": 12, "yard": 36},
@@ -222,7 +232,7 @@ _UNITS: tuple[dict[str, int], ...] = (
     {"millilitre": 1, "centilitre": 10, "litre": 1000},
     {"cent": 1, "euro": 100, "dollar": 100},
     {"penny": 1, "pound": 100},
-)  # fmt: skip
+)
 _PLURALS = {"centuries": "century", "inches": "inch", "feet": "foot", "pence": "penny"}
 _UNIT_NAMES = "|".join(
     sorted(
@@ -296,34 +306,60 @@ _PATTERNS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str | None]], 
         (rf"{_ASK}{_N} percent off {_N}{_U}", _percent_off),
         (rf"{_ASK}(half|a third|a quarter|3 quarters)(?: of)? {_N}{_U}", _share),
         (rf"{_ASK}(double|twice|triple) {_N}{_U}", _share),
-        (rf"(?:if )?(?:an?|the|one|1|each|every) {_THING} (?:costs?|is) {_N}{_U}(?: each)?"
-         rf" (?:then )?(?:what|how much) (?:do|would|will|are|is) {_N}"
-         rf"( of them| of those| of these| {_NOUN})??(?: cost)?(?: in total| altogether)?",
-         _each_costs),
-        (rf"(?:what|how much) (?:do|would|will|are|is) {_N} {_NOUN}(?: cost)?"
-         rf" at {_N}{_U} (?:each|a piece|apiece)", _at_each),
-        (rf"(?:if )?i (?:pay|paid|give you|gave|hand over) (?:with )?(?:an? )?{_N}{_U}"
-         rf"(?: note| bill)? (?:for|and) (?:something|it|an? {_NOUN}|the {_NOUN})"
-         rf"(?: that| which)? (?:costs?|is) {_N}{_U} {_BACK}", _change),
-        (rf"(?:what|how much) change (?:do|will|would|should) i get (?:back )?from (?:an? )?"
-         rf"{_N}{_U}(?: note| bill)? (?:if|when) (?:something|it|i) (?:costs?|spend|spent|is)"
-         rf" {_N}{_U}", _change),
-        (rf"(?:if )?{_WHO} (?:have|has|had) {_N} {_THING} and (?:then )?(?:{_WHO} )?{_GONE}"
-         rf"(?: away)? {_N}( of them| {_NOUN})??(?: away)? (?:then )?how (?:many|much)"
-         rf"( {_NOUN})?? (?:are|is|do|does|will|would)(?: {_WHO}| there)?(?: have| be)?"
-         rf" (?:left|remain|remaining)", _left),
-        (rf"(?:if )?{_WHO} (?:have|has|had) {_N} {_THING} and (?:then )?(?:{_WHO} )?{_MORE}"
-         rf" {_N} more( {_NOUN})?? (?:then )?how (?:many|much)( {_NOUN})??"
-         rf" (?:do|does|will|would) {_WHO} have(?: now| in total| altogether)?", _gained),
-        (rf"how many ({_UNIT_NAMES})(?: are| is| do| does)?(?: there)?(?: in| make(?: up)?)"
-         rf" {_AMOUNT}", _how_many),
+        (
+            rf"(?:if )?(?:an?|the|one|1|each|every) {_THING} (?:costs?|is) {_N}{_U}(?: each)?"
+            rf" (?:then )?(?:what|how much) (?:do|would|will|are|is) {_N}"
+            rf"( of them| of those| of these| {_NOUN})??(?: cost)?(?: in total| altogether)?",
+            _each_costs,
+        ),
+        (
+            rf"(?:what|how much) (?:do|would|will|are|is) {_N} {_NOUN}(?: cost)?"
+            rf" at {_N}{_U} (?:each|a piece|apiece)",
+            _at_each,
+        ),
+        (
+            rf"(?:if )?i (?:pay|paid|give you|gave|hand over) (?:with )?(?:an? )?{_N}{_U}"
+            rf"(?: note| bill)? (?:for|and) (?:something|it|an? {_NOUN}|the {_NOUN})"
+            rf"(?: that| which)? (?:costs?|is) {_N}{_U} {_BACK}",
+            _change,
+        ),
+        (
+            rf"(?:what|how much) change (?:do|will|would|should) i get (?:back )?from (?:an? )?"
+            rf"{_N}{_U}(?: note| bill)? (?:if|when) (?:something|it|i) (?:costs?|spend|spent|is)"
+            rf" {_N}{_U}",
+            _change,
+        ),
+        (
+            rf"(?:if )?{_WHO} (?:have|has|had) {_N} {_THING} and (?:then )?(?:{_WHO} )?{_GONE}"
+            rf"(?: away)? {_N}( of them| {_NOUN})??(?: away)? (?:then )?how (?:many|much)"
+            rf"( {_NOUN})?? (?:are|is|do|does|will|would)(?: {_WHO}| there)?(?: have| be)?"
+            rf" (?:left|remain|remaining)",
+            _left,
+        ),
+        (
+            rf"(?:if )?{_WHO} (?:have|has|had) {_N} {_THING} and (?:then )?(?:{_WHO} )?{_MORE}"
+            rf" {_N} more( {_NOUN})?? (?:then )?how (?:many|much)( {_NOUN})??"
+            rf" (?:do|does|will|would) {_WHO} have(?: now| in total| altogether)?",
+            _gained,
+        ),
+        (
+            rf"how many ({_UNIT_NAMES})(?: are| is| do| does)?(?: there)?(?: in| make(?: up)?)"
+            rf" {_AMOUNT}",
+            _how_many,
+        ),
         (rf"how many ({_UNIT_NAMES}) (?:do|does|has|have) {_AMOUNT}(?: have)?", _how_many),
-        (rf"(?:what is|what are|how much is|how much are|convert) {_AMOUNT}"
-         rf" (?:in|to|into) ({_UNIT_NAMES})", _convert),
-        (rf"(?:how many(?: [a-z]+)? (?:are|is)(?: there)?(?: in)? |{_ASK})(\d+|a) dozen"
-         r"(?: [a-z]+)?", _dozen),
+        (
+            rf"(?:what is|what are|how much is|how much are|convert) {_AMOUNT}"
+            rf" (?:in|to|into) ({_UNIT_NAMES})",
+            _convert,
+        ),
+        (
+            rf"(?:how many(?: [a-z]+)? (?:are|is)(?: there)?(?: in)? |{_ASK})(\d+|a) dozen"
+            r"(?: [a-z]+)?",
+            _dozen,
+        ),
     )
-)  # fmt: skip
+)
 
 # ---------------------------------------------------------------------- the clock
 

@@ -24,12 +24,13 @@ from pipelines.engines.base import ChatDelta
 LONGEST = 80
 """Characters of a tag with its attributes; anything longer is text."""
 
-_NAMES = (
-    "think", "thinking", "thought", "thoughts", "reason", "reasoning", "reflect", "reflection",
-    "reflections", "scratchpad", "analysis", "monologue", "inner_monologue", "internal_monologue",
-    "inner_thoughts", "internal_thoughts", "deliberation", "chain_of_thought", "cot", "rationale",
-    "planning", "seed:think",
-)  # fmt: skip
+_NAMES = tuple(
+    (
+        "think thinking thought thoughts reason reasoning reflect reflection reflections"
+        " scratchpad analysis monologue inner_monologue internal_monologue inner_thoughts"
+        " internal_thoughts deliberation chain_of_thought cot rationale planning seed:think"
+    ).split()
+)
 _FIXED = {
     "[THINK]": True,
     "[/THINK]": False,  # Magistral

@@ -19,17 +19,18 @@ from typing import Any
 import aiohttp
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.engines.base import EngineFailed, Transcription
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.jobs import Hearing, Segment
-from pipelines.engines.openai_compatible.client import UpstreamClient
 from pipelines.engines.transcription.speech_windows import (
     Understood,
     Window,
     hear_windows,
     timed_segment,
 )
+
+from .client import UpstreamClient
 
 SLOWEST, FASTEST = 0.25, 4.0
 INPUT_LIMIT = 4096

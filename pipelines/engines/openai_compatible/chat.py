@@ -15,8 +15,14 @@ from pipelines.engines.base import (
     EngineFailed,
     ToolOffer,
 )
-from pipelines.engines.chat.body import call_deltas, format_body, message_bodies, paired, tools_body
-from pipelines.engines.chat.sure_calls import sure_calls
+from pipelines.engines.chat.messages import (
+    call_deltas,
+    format_body,
+    message_bodies,
+    paired,
+    tools_body,
+)
+from pipelines.engines.chat.tool_uses import checked_answer
 
 from .client import EventReader, EventTooLong, UpstreamClient, refusal
 
@@ -55,7 +61,7 @@ class UpstreamChat:
             return self._ask(body)
 
         formatted = answer_format is not None
-        async with aclosing(sure_calls(ask, messages, offer, formatted=formatted)) as deltas:
+        async with aclosing(checked_answer(ask, messages, offer, formatted=formatted)) as deltas:
             async for delta in deltas:
                 yield delta
 

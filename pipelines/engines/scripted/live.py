@@ -18,7 +18,7 @@ from typing import get_args
 import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES, samples_of
-from media.silero import Floats, SileroModel
+from media.vad import Floats, SileroModel
 from pipelines.engines.base import (
     AnswerFormat,
     ChatDelta,

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
-from media.silero import CONTEXT, WINDOW, SileroModel
+from media.vad import CONTEXT, WINDOW, SileroModel
 from pipelines.engines.base import Word
 from pipelines.engines.jobs import Hearing, Segment
 

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from media.formats import HEARING_RATE
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.engines.base import ModelUnavailable, Word
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.jobs import Hearing, Segment

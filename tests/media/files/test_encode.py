@@ -1,6 +1,8 @@
-"""Files that other programs read, made while the sound is still coming."""
+"""Files that other programs read, made while the sound is still coming, with headers they accept.
+"""
 
 import io
+import struct
 import wave
 from pathlib import Path
 
@@ -8,9 +10,24 @@ import av
 import numpy as np
 import pytest
 
-from media.files.encode import FORMATS, Encoder, encode_file
+from media.files.encode import FORMATS, HEADER_BYTES, Encoder, encode_file, wave_header
 from media.formats import SAMPLE_BYTES
 from tests.support.media_files import tone
+
+
+def test_sizes() -> None:
+    head = wave_header(24_000, 100)
+    assert len(head) == HEADER_BYTES
+    assert struct.unpack("<I", head[4:8])[0] == HEADER_BYTES - 8 + 200
+    assert struct.unpack("<I", head[40:44])[0] == 200
+    assert struct.unpack("<I", head[28:32])[0] == 48_000
+
+
+def test_what_is_not_known_or_cannot_be_said() -> None:
+    for samples in (None, 2**31, 2**40):
+        head = wave_header(8_000, samples)
+        assert (head[4:8], head[40:44]) == (b"\xff" * 4, b"\xff" * 4)
+
 
 CODECS = {"mp3": "mp3", "wav": "pcm_s16le", "opus": "opus", "aac": "aac", "flac": "flac"}
 

@@ -7,7 +7,7 @@ import pytest
 
 from media.files.sample_check import SampleCheck, SampleRefused, SampleReport
 from media.formats import HEARING_RATE
-from media.silero import SileroModel
+from media.vad import SileroModel
 
 Load = Callable[[str], bytes]
 Samples = npt.NDArray[np.float64]

@@ -21,7 +21,7 @@ from pipelines.engines.base import (
     ToolOffer,
     Transcription,
 )
-from pipelines.engines.chat.body import STILL_RUNNING
+from pipelines.engines.chat.messages import STILL_RUNNING
 from pipelines.engines.openai_compatible import (
     UpstreamChat,
     UpstreamClient,

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import FormData
 
 from media.files.encode import Encoder
-from media.silero import SileroModel
+from media.vad import SileroModel
 from pipelines.clone import CloneKind
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.jobs import VoiceInfo

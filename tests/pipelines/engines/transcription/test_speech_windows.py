@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from media.formats import HEARING_RATE
-from media.silero import WINDOW
+from media.vad import WINDOW
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.jobs import Hearing, Segment
 from pipelines.engines.scripted.live import LoudnessModel

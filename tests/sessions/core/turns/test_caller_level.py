@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from media.formats import HEARING_RATE
-from media.silero import SileroModel
-from media.vad import VoiceDetector, level_of
+from media.vad import SileroModel, VoiceDetector, level_of
 from sessions.core.commands import CancelReply, PausePlayout, StartTranscription
 from sessions.core.config import TurnMode
 from sessions.core.events import VoiceWindow

@@ -1,4 +1,4 @@
-"""Calls written as text: cut anywhere, they are the same calls, and text stays text."""
+"""Tool uses written as text: cut anywhere they are the same ones, and text stays text."""
 
 import json
 from typing import Any
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.engines.base import ToolDefinition, ToolOffer
-from pipelines.engines.chat.call_markup import LOOK
-from pipelines.engines.chat.written_calls import LIMIT, CallReader
+from pipelines.engines.chat.tool_markup import LOOK
+from pipelines.engines.chat.tool_uses import LIMIT, ToolUseReader
 
 WEATHER = {
     "type": "object",
@@ -31,7 +31,7 @@ def read(
     text: str, cuts: list[int] | None = None, *, formatted: bool = False
 ) -> tuple[str, list[tuple[str, Any]], str]:
     """Text, calls, and what was unusable; ``cuts`` None: a letter at a time."""
-    reader, said, calls, start = CallReader(TOOLS, formatted=formatted), "", [], 0
+    reader, said, calls, start = ToolUseReader(TOOLS, formatted=formatted), "", [], 0
     places = range(len(text)) if cuts is None else sorted(cut % (len(text) + 1) for cut in cuts)
     for cut in [*places, len(text)]:
         more, found = reader.feed(text[start:cut])
@@ -197,7 +197,7 @@ def test_numbers_written_as_texts_are_numbers() -> None:
 
 
 def test_text_flows_at_once_but_for_what_may_begin_a_call() -> None:
-    reader = CallReader(TOOLS)
+    reader = ToolUseReader(TOOLS)
     pieces = ("Good", " morning", ", 3 <", " 4. A", " [1", "] {x", "}", "\nfi", "ne")
     said = [reader.feed(piece)[0] for piece in pieces]
     assert said == ["Good", " morning", ", 3 ", "< 4. A", " [1", "] {x", "}", "\n", "fine"]
@@ -209,15 +209,15 @@ def test_a_formatted_answer_may_be_an_object_with_any_names() -> None:
 
 
 def test_what_is_held_has_an_end() -> None:
-    reader = CallReader(TOOLS)
+    reader = ToolUseReader(TOOLS)
     said = "".join(reader.feed("{" * 100)[0] for _ in range(LIMIT // 100 + 1))
     assert len(said) >= LIMIT - LOOK
-    reader = CallReader(TOOLS)
+    reader = ToolUseReader(TOOLS)
     assert reader.feed('{"name": "' + "x" * (LIMIT + 1))[0] == '{"name": "' + "x" * (LIMIT + 1)
 
 
 def test_a_call_made_before_is_not_made_again() -> None:
-    reader = CallReader(TOOLS)
+    reader = ToolUseReader(TOOLS)
     reader.made_before([("get_weather", '{"city":"Paris"}'), ("find", "broken")])
     assert reader.feed(CALL) == ("", [])
-    assert (reader.repeats, reader.unusable, reader.calls) == (True, "", 0)
+    assert (reader.repeats, reader.unusable, reader.found) == (True, "", 0)

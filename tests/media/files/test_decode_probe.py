@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from media.errors import MediaTooLong, NoAudio, UnreadableMedia
+from media.files.decode import MediaInfo, probe
 from media.files.limits import MediaLimits
-from media.files.probe import MediaInfo, probe
 from tests.support.media_files import RATE, audio_file, tone, video_file
 
 

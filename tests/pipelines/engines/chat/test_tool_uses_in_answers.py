@@ -12,7 +12,7 @@ from pipelines.engines.base import (
     ToolDefinition,
     ToolOffer,
 )
-from pipelines.engines.chat.sure_calls import sure_calls
+from pipelines.engines.chat.tool_uses import checked_answer
 
 OFFER = ToolOffer((ToolDefinition("find", "", '{"type": "object"}'),))
 ASKED = (ChatMessage("user", "find the pens"),)
@@ -48,7 +48,7 @@ async def read(
     offer: ToolOffer | None = OFFER,
     messages: Sequence[ChatMessage] = ASKED,
 ) -> tuple[str, list[ToolCallDelta], ChatDelta]:
-    deltas = [delta async for delta in sure_calls(script.ask, messages, offer)]
+    deltas = [delta async for delta in checked_answer(script.ask, messages, offer)]
     assert [delta.finish_reason for delta in deltas[:-1]] == [None] * (len(deltas) - 1)
     text = "".join(delta.text for delta in deltas)
     return text, [call for delta in deltas for call in delta.calls], deltas[-1]

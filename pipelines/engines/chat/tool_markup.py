@@ -1,6 +1,6 @@
-"""What calls of tools look like where a model writes them as text: where they begin, what they say.
+"""What tool uses look like when a model writes them as text: where they begin, what they say.
 
-Every family of models has a form of its own, and small or quantised ones have several broken ones:
+Every family of models has a form of its own, and small or quantised ones several broken ones:
 
     <tool_call>{"name": …, "arguments": {…}}</tool_call>        Qwen, Hermes
     <function=name>{…}</function>, <parameter=key>value</…>     Llama, Qwen coder
@@ -21,21 +21,24 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 LOOK = 96
-"""Characters of a form's beginning: what may become one is held back, no more of it."""
+"""Characters held back because they may become the beginning of a form, at most."""
 
-_WORDS = (
-    "tool", "tools", "tool_call", "tool_calls", "tool_use", "tool_code", "tool_request",
-    "toolcall", "toolcalls", "tool-call", "function", "functions", "function_call",
-    "function_calls", "functioncall", "function-name", "function_name", "function-call",
-    "args-json-object", "invoke", "python_tag", "minimax:tool_call", "tool_calls_section_begin",
-    "tool_call_begin", "tool_call_start", "tool_calls_begin", "tool_response", "tool_sep",
-    "tool▁calls▁begin", "tool▁call▁begin", "tool▁sep",
-    "channel|>commentary", "start|>assistant<|channel|>commentary", "start_function_call",
-)  # fmt: skip
-_KEYS = (
-    "name", "function", "function_name", "tool", "tool_name", "tool_call", "tool_calls",
-    "recipient_name", "action", "arguments", "parameters", "type", "id",
-)  # fmt: skip
+_WORDS = tuple(
+    (
+        "tool tools tool_call tool_calls tool_use tool_code tool_request toolcall toolcalls"
+        " tool-call function functions function_call function_calls functioncall function-name"
+        " function_name function-call args-json-object invoke python_tag minimax:tool_call"
+        " tool_calls_section_begin tool_call_begin tool_call_start tool_calls_begin"
+        " tool_response tool_sep tool▁calls▁begin tool▁call▁begin tool▁sep channel|>commentary"
+        " start|>assistant<|channel|>commentary start_function_call"
+    ).split()
+)
+_KEYS = tuple(
+    (
+        "name function function_name tool tool_name tool_call tool_calls recipient_name action"
+        " arguments parameters type id"
+    ).split()
+)
 _NAME_KEYS = ("name", "function", "function_name", "tool", "tool_name", "recipient_name", "action")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "input", "action_input", "kwargs", "params")
 _BRACKETS = ("[TOOL_CALLS]", "[TOOL_CALL]", "[TOOL_REQUEST]", "[tool_calls]", "[tool_call]")
@@ -44,10 +47,10 @@ _NAMES_PREFIX = r"(?:functions?\.|>>> ?|Action: *|to=functions\.)?"
 
 
 class Markup:
-    """The forms of calls, for tools of these names."""
+    """The forms of tool uses, for tools of these names."""
 
     def __init__(self, names: Collection[str], *, bare: bool = True) -> None:
-        """``bare``: whether an object, a fence or a name may begin one, without any tag."""
+        """``bare``: whether an object, a fence or a name may begin a form, without any tag."""
         self._names = tuple(names)
         self._words = (*_WORDS, *self._names)
         words = _any(self._words)
@@ -75,9 +78,9 @@ class Markup:
         return (str(found.lastgroup), found.start()) if found else None
 
     def unsure(self, text: str, *, at_start: bool) -> int:
-        """How many characters at the end of ``text`` may become the beginning of one.
+        """How many characters at the end of ``text`` may become the beginning of a form.
 
-        ``at_start``: nothing but blanks has come before ``text``."""
+        ``at_start``: nothing but blanks came before ``text``."""
         base = max(0, len(text) - LOOK)
         for place in range(base, len(text)):
             letter = text[place]
@@ -133,8 +136,7 @@ class Markup:
         return any(name.startswith(found[2]) for name in begins)
 
     def end(self, kind: str, text: str) -> int | None:
-        """Where the form of ``kind`` at the beginning of ``text`` ends; None where that is not to
-        be seen yet."""
+        """Where the form of ``kind`` at the beginning of ``text`` ends; None if not known yet."""
         if kind == "tag":
             return self._tag_end(text)
         if kind == "fence":
@@ -158,14 +160,14 @@ class Markup:
 
 
 def interpreted(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
-    """Names and arguments that ``text`` calls; names as written where no tool has them. Arguments
-    are an object, or None where they cannot be read."""
+    """The tool uses in ``text``: names, as written if no tool has them, and arguments, an object or
+    None if they cannot be read."""
     objects = list(_objects(text))
     found = [(value, list(_calls_in(value, names))) for value in objects]
     calls = [call for _, made in found for call in made]
     if len(calls) == 1 and calls[0][1] == {} and not _has_arguments(objects[0]):
         apart = [value for value, made in found if not made and isinstance(value, dict)]
-        return [(calls[0][0], (apart or [{}])[0])]  # a brace too early: the arguments came behind
+        return [(calls[0][0], (apart or [{}])[0])]  # a brace too early: the arguments follow
     if calls:
         return calls
     calls = _tagged(text, names) or _pythonic(text, names)
@@ -182,7 +184,7 @@ def interpreted(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
 
 
 def _calls_in(value: Any, names: Collection[str]) -> Iterator[tuple[str, Any]]:
-    """The calls that a JSON value is."""
+    """The tool uses in a JSON value."""
     if isinstance(value, list):
         for inner in value[:16]:
             yield from _calls_in(inner, names)
@@ -279,7 +281,7 @@ def _mentioned(text: str, names: Collection[str]) -> str | None:
 
 
 def _objects(text: str) -> Iterator[Any]:
-    """The JSON values in ``text``, mended where they are broken."""
+    """The JSON values in ``text``, repaired where they are broken."""
     place = 0
     for _ in range(16):
         starts = [n for n in (text.find("{", place), text.find("[{", place)) if n >= 0]
@@ -299,7 +301,7 @@ def _objects(text: str) -> Iterator[Any]:
 
 
 def _loaded(piece: str) -> Any:
-    """The JSON value that ``piece`` is or was meant to be; None where it cannot be read."""
+    """The JSON value that ``piece`` is or was meant to be; None if it cannot be read."""
     for tried in _mended(piece.strip()):
         try:
             value, _ = _DECODER.raw_decode(tried)
@@ -342,7 +344,7 @@ def _without_tail(text: str) -> str:
 
 
 def _still_open(text: str) -> str | None:
-    """The closing brackets that ``text`` lacks; None where it has one too many."""
+    """The closing brackets that ``text`` lacks; None if it has one too many."""
     stack: list[str] = []
     quoted = escaped = False
     for letter in text:
@@ -359,7 +361,7 @@ def _still_open(text: str) -> str | None:
 
 
 def _balanced(text: str, start: int) -> int | None:
-    """Where the bracket at ``start`` is closed again; None where it is not (yet)."""
+    """Where the bracket at ``start`` is closed; None if it is not (yet)."""
     depth, quoted, escaped = 0, False, False
     for place in range(start, len(text)):
         letter = text[place]

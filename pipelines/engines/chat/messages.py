@@ -1,6 +1,6 @@
-"""A chat request as OpenAI's HTTP contract writes it: messages, tools, and pieces of calls.
+"""A chat request in OpenAI's HTTP contract: messages, tools, and the parts of streamed tool uses.
 
-llama.cpp's server takes the same bodies. https://platform.openai.com/docs/guides/function-calling
+llama.cpp's server accepts the same bodies. https://platform.openai.com/docs/guides/function-calling
 """
 
 import json
@@ -11,11 +11,11 @@ from pipelines.engines.base import AnswerFormat, ChatMessage, ToolCallDelta, Too
 
 CHOICES = ("auto", "none", "required")
 STILL_RUNNING = "The tool is still running; its output is not there yet. Do not call it again."
-"""Stands where a call has no output: the contract wants one for every call."""
+"""Stands in for a missing output: the contract wants one for every tool use."""
 
 
 def message_bodies(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-    """``messages``, every call of which has an output behind it."""
+    """``messages``, with an output after every tool use."""
     answered = {message.call_id for message in messages if message.role == "tool"}
     bodies = []
     waiting: list[str] = []
@@ -49,7 +49,7 @@ def message_body(message: ChatMessage) -> dict[str, Any]:
 
 
 def tools_body(offer: ToolOffer | None) -> dict[str, Any]:
-    """``tools`` and ``tool_choice``; nothing where no tool is offered."""
+    """``tools`` and ``tool_choice``; empty if no tool is offered."""
     if offer is None or not offer.tools:
         return {}
     choice: Any = offer.choice
@@ -72,7 +72,7 @@ def tools_body(offer: ToolOffer | None) -> dict[str, Any]:
 
 
 def format_body(answer_format: AnswerFormat | None) -> dict[str, Any]:
-    """``response_format``; nothing where the answer is free."""
+    """``response_format``; empty if the answer is free."""
     if answer_format is None:
         return {}
     if not answer_format.schema:
@@ -88,7 +88,7 @@ def format_body(answer_format: AnswerFormat | None) -> dict[str, Any]:
 
 
 def call_deltas(delta: dict[str, Any]) -> tuple[ToolCallDelta, ...]:
-    """The pieces of calls in one streamed delta; they belong together by index."""
+    """The parts of tool uses in one streamed delta; they belong together by index."""
     pieces = []
     for piece in delta.get("tool_calls") or ():
         function = piece.get("function") or {}
@@ -104,7 +104,7 @@ def call_deltas(delta: dict[str, Any]) -> tuple[ToolCallDelta, ...]:
 
 
 def paired(text: str) -> str:
-    """Text with U+FFFD for its unpaired surrogates, which JSON can write and UTF-8 cannot."""
+    """Text with U+FFFD for unpaired surrogates, which JSON can express and UTF-8 cannot."""
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
