@@ -108,7 +108,7 @@ class CloneKind:
         """Match, speak a preview, keep the voice; raises JobFailed, EngineError, StoreError."""
         order = msgspec.convert(run.input, CloneOrder)
         cloner = await self._engines.cloner()
-        pcm = await self._sample(run.workspace_id, order.sample_key)
+        pcm = await self._sample(run, order.sample_key)
         await run.progress(_DECODED)
         match = await cloner.match(pcm, order.language)
         await run.progress(_MATCHED)
@@ -129,15 +129,12 @@ class CloneKind:
         }
         return JobResult(output, (Unit(f"{run.id}:clone", "voice_clone", STABLE, 0, heard),))
 
-    async def _sample(self, workspace_id: str, key: str) -> bytes:
+    async def _sample(self, run: JobRun, key: str) -> bytes:
         """The sample at HEARING_RATE: a few minutes at most, so it is held in memory."""
         pcm = bytearray()
         with tempfile.TemporaryDirectory(prefix="blab-clone-") as folder:
             path = Path(folder) / "sample"
-            try:
-                await self._artifacts.fetch(workspace_id, key, path)
-            except LookupError as error:
-                raise JobFailed("NOT_FOUND", "The sample is not there any more.") from error
+            await self._artifacts.fetch_in_job(run, key, path, "sample")
             pieces = decoded(path, HEARING_RATE, MediaLimits(SAMPLE_SECONDS))
             try:
                 async with contextlib.aclosing(pieces):

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from media.errors import MediaError
 from media.files.encode import encode_file
 from media.files.isolated import decode, replace_audio
@@ -109,10 +107,14 @@ class DubbingFiles:
 
     async def lines(self, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """What was said when: in the record, or as an artifact where it is long."""
-        content = await asyncio.to_thread(msgspec.json.encode, lines)
-        if len(content) <= MAX_RECORD_BYTES:
-            return {"segments": list(lines)}
-        return {"segmentsKey": await self._put("segments.json", content, "application/json")}
+        return await self._artifacts.keep_json(
+            self._run,
+            list(lines),
+            member="segments",
+            key_member="segmentsKey",
+            name="segments.json",
+            limit=MAX_RECORD_BYTES,
+        )
 
     async def _put(self, name: str, content: Path | bytes, content_type: str) -> str:
         whole = name.startswith(("dubbed.", "video."))

@@ -18,25 +18,19 @@ from msgspec import Struct
 from media.errors import MediaError
 from media.files.isolated import probe
 from media.files.limits import DEFAULT_LIMITS, MediaLimits
+from media.formats import HEARING_RATE, milliseconds_of
+from pipelines.decoding import decoded
 from pipelines.engines.base import EngineFailed, ModelUnavailable
 from pipelines.engines.jobs import JobEngines, SpeechChoice, Translator
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Progress, Unit
-from pipelines.speech.order import (
-    DEFAULT_VOICE,
-    STABLE,
-    ClonedVoices,
-    SpeechOrder,
-    UnknownVoice,
-    Unspeakable,
-    check_limits,
-    choose,
-)
+from pipelines.speech.order import DEFAULT_VOICE, STABLE, SpeechOrder, choose_in_job
+from pipelines.transcription.job import hear
 from pipelines.transcription.timed_text import TimedSegment
 from store.database import storable
+from store.tenants.voices import Voices
 
 from .files import DubbingFiles
-from .hearing import Recording, hear
 from .track import SpeechTrack, SpokenLine
 from .translation import fault, lines_of
 
@@ -48,6 +42,8 @@ _SHOWN = 80
 """Characters of a line that are shown in a warning."""
 _FAILURES_IN_A_ROW = 5
 """Of the translator, before it is taken for broken."""
+_UNKNOWN_MS = 600_000
+"""Assumed to lie ahead if the recording's length is unknown, so that progress never stops."""
 _HEARD, _TRANSLATED, _SPOKEN, _MIXED, _STORED = 35, 50, 85, 92, 99
 """Percent done behind these steps."""
 
@@ -79,6 +75,16 @@ class DubbingOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """A transcribed recording. ``language`` without a region; ``model``: the transcriber's."""
+
+    segments: tuple[TimedSegment, ...]
+    language: str
+    duration_ms: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """A line: the original, what it became, and where that is heard (None: nowhere, and the
     original is left as it is). ``problem``: why."""
@@ -99,7 +105,7 @@ class DubbingKind:
     def __init__(
         self,
         engines: JobEngines,
-        cloned: ClonedVoices,
+        cloned: Voices,
         artifacts: Artifacts,
         limits: MediaLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -111,13 +117,10 @@ class DubbingKind:
     async def run(self, run: JobRun) -> JobResult:
         """See JobKind; raises JobFailed, EngineError and StoreError."""
         order = msgspec.convert(run.input, DubbingOrder)
-        choice = await self._choice(run, order)
+        choice = await choose_in_job(run, order.speech(), self._engines, self._cloned)
         with tempfile.TemporaryDirectory(prefix="blab-dubbing-") as folder:
             source = Path(folder) / "source"
-            try:
-                await self._artifacts.fetch(run.workspace_id, order.source_key, source)
-            except LookupError as error:
-                raise JobFailed("NOT_FOUND", "The recording is not there any more.") from error
+            await self._artifacts.fetch_in_job(run, order.source_key, source, "recording")
             try:
                 return await self._dub(run, order, choice, source)
             except MediaError as error:
@@ -125,29 +128,11 @@ class DubbingKind:
                     "VALIDATION_ERROR", str(error), {"path": "sourceStorageKey"}
                 ) from error
 
-    async def _choice(self, run: JobRun, order: DubbingOrder) -> SpeechChoice:
-        speech = order.speech()
-        try:
-            check_limits(speech)
-            return await choose(run.workspace_id, speech, self._engines, self._cloned)
-        except UnknownVoice as error:
-            raise JobFailed("NOT_FOUND", "The voice is not there any more.") from error
-        except Unspeakable as error:
-            raise JobFailed("MODEL_UNAVAILABLE", str(error), {"path": error.param}) from error
-
     async def _dub(
         self, run: JobRun, order: DubbingOrder, choice: SpeechChoice, source: Path
     ) -> JobResult:
         info = await asyncio.to_thread(probe, source, self._limits)
-        transcriber = await self._engines.file_transcriber(HEARING_MODEL, order.source_language)
-        heard = await hear(
-            source,
-            transcriber,
-            order.source_language,
-            self._limits,
-            declared_ms=info.duration_ms,
-            progress=_part(run, 0, _HEARD),
-        )
+        heard = await self._heard(run, order, source, info.duration_ms)
         translator = await self._translator(run, order, heard)
         lines = await _translated(run, translator, heard, order.target_language)
         speaker = await self._engines.speech(choice)
@@ -165,6 +150,33 @@ class DubbingKind:
         made |= await files.subtitles("target", _target(lines))
         made |= await files.lines([_told(line, draft=translator.draft) for line in lines])
         return _result(run, order, heard, translator, lines, track.spoken_ms, made)
+
+    async def _heard(
+        self, run: JobRun, order: DubbingOrder, source: Path, declared_ms: int | None
+    ) -> Recording:
+        transcriber = await self._engines.file_transcriber(HEARING_MODEL, order.source_language)
+        progress = _part(run, 0, _HEARD)
+
+        async def heard_so_far(samples: int) -> None:
+            done = milliseconds_of(samples, HEARING_RATE)
+            await progress(min(100, 100 * done // max(1, declared_ms or done + _UNKNOWN_MS)))
+
+        pcm = decoded(source, limits=self._limits)
+        transcript = await hear(pcm, transcriber, order.source_language, heard_so_far)
+        language = order.source_language or transcript.language
+        if not transcript.segments:
+            raise JobFailed("VALIDATION_ERROR", "No speech was found in the recording.")
+        if language is None:
+            raise JobFailed(
+                "VALIDATION_ERROR",
+                "The recording's language was not recognised: send sourceLanguage.",
+            )
+        return Recording(
+            segments=tuple(transcript.segments),
+            language=language.split("-")[0].lower(),
+            duration_ms=transcript.duration_ms,
+            model=transcriber.model_id,
+        )
 
     async def _translator(self, run: JobRun, order: DubbingOrder, heard: Recording) -> Translator:
         pair = heard.language, order.target_language

@@ -1,18 +1,21 @@
 """Artifacts: what users sent and what jobs made, bytes and records together.
 
 The order of writing is fixed, so that a crash at any moment leaves no record without its bytes:
-bytes first, then the record; when deleting, the record first, then the bytes. What a crash leaves
-is bytes without a record, which nobody can reach and the cleanup sweeps after a day.
+bytes first, then the record; when deleting, the record first, then the bytes. A crash may leave
+bytes without a record, which nobody can reach and the cleanup deletes after a day.
 
 A job's artifacts have keys made of its id and a name, so a job that runs twice replaces what it
-made. What is taken in has a new key each time, belongs to no job until one claims it, and is
-swept if none does. Objects go with their job.
+made. An object taken in gets a new key, belongs to no job until one claims it, and is deleted if
+none does. Objects are deleted with their job.
 """
 
 import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from pipelines.jobs.job import JobFailed, JobRun
 from store.database import Database
 from store.disposition import disposition, plain_filename
 from store.errors import StoreRefused
@@ -21,7 +24,7 @@ from store.objects import ObjectStore, is_key
 from store.tenants.objects import NewObject, Objects, StoredObject
 
 MAX_READ_BYTES = 64 * 1024 * 1024
-"""What ``read`` takes into memory."""
+"""The largest object that ``read`` takes into memory."""
 
 
 class Artifacts:
@@ -42,8 +45,8 @@ class Artifacts:
         duration_ms: int | None = None,
         kind: str = "artifact",
     ) -> str:
-        """Store what a job made; its key. ``name``: a file name of letters, digits and ``._-``,
-        as it is offered for download; the job's older artifact of that name is replaced."""
+        """Store what a job made; returns its key. ``name``: a file name of letters, digits and
+        ``._-``, as offered for download; the job's older artifact of that name is replaced."""
         new = NewObject(
             key=f"{workspace_id}/{job_id}/{name}",
             kind=kind,
@@ -66,9 +69,9 @@ class Artifacts:
         duration_ms: int | None = None,
         details: dict[str, Any] | None = None,
     ) -> str:
-        """Store something that belongs to no job yet, such as an upload; its key.
+        """Store something that belongs to no job yet, such as an upload; returns its key.
 
-        ``filename``: the sender's own, whatever is in it."""
+        ``filename``: the sender's own, with any characters."""
         new = NewObject(
             key=f"{workspace_id}/{kind}/{new_id('obj')}",
             kind=kind,
@@ -81,8 +84,7 @@ class Artifacts:
         return await self._write(workspace_id, new, path_or_bytes)
 
     async def find(self, workspace_id: str, key: str) -> StoredObject | None:
-        """What is known of an object; None where the workspace has none with that key, whatever
-        was sent as one."""
+        """An object's record; None if the workspace has none with that key, valid or not."""
         if not is_key(key):
             return None
         return await self._objects.get(workspace_id, key)
@@ -90,16 +92,16 @@ class Artifacts:
     async def claim(
         self, workspace_id: str, key: str, job_id: str, *, connection: Any = None
     ) -> bool:
-        """Hand a loose object to a job, with which it goes from then on; as part of the
-        transaction that ``connection`` is in, if given. False where there is no such object, or
-        where it is another job's."""
+        """Give an object that belongs to no job to one, with which it will be deleted; in the
+        transaction of ``connection``, if given. False if there is no such object, or if it is
+        another job's."""
         if not is_key(key):
             return False
         objects = self._objects if connection is None else Objects(connection)
         return await objects.claim(workspace_id, key, job_id)
 
     async def fetch(self, workspace_id: str, key: str, path: Path) -> StoredObject:
-        """Write an object's bytes into a new file; raises LookupError where there is none."""
+        """Write an object's bytes into a new file; raises LookupError if there is none."""
         found = await self._known(workspace_id, key)
         reading = await self._store.read(key)
         file = await asyncio.to_thread(path.open, "wb")
@@ -110,23 +112,41 @@ class Artifacts:
             await asyncio.to_thread(file.close)
         return found
 
+    async def fetch_in_job(self, run: JobRun, key: str, path: Path, what: str) -> None:
+        """As ``fetch``, for a job's source; raises JobFailed, naming ``what``, if it is gone."""
+        try:
+            await self.fetch(run.workspace_id, key, path)
+        except LookupError as error:
+            raise JobFailed("NOT_FOUND", f"The {what} does not exist any more.") from error
+
+    async def keep_json(
+        self, run: JobRun, value: Any, *, member: str, key_member: str, name: str, limit: int
+    ) -> dict[str, Any]:
+        """A member of a job's output with ``value`` in it, or, if that has more than ``limit``
+        bytes as JSON, one with the key of an artifact ``name``."""
+        content = await asyncio.to_thread(msgspec.json.encode, value)
+        if len(content) <= limit:
+            return {member: value}
+        key = await self.store(run.workspace_id, run.id, name, content, "application/json")
+        return {key_member: key}
+
     async def read(self, workspace_id: str, key: str) -> bytes:
-        """The bytes of a small object; raises LookupError where there is none, ValueError where
-        it is longer than ``MAX_READ_BYTES``."""
+        """The bytes of a small object; raises LookupError if there is none, ValueError if it is
+        longer than ``MAX_READ_BYTES``."""
         found = await self._known(workspace_id, key)
         if found.size_bytes > MAX_READ_BYTES:
-            raise ValueError(f"{found.size_bytes} bytes are too many to be read at once")
+            raise ValueError(f"{found.size_bytes} bytes are too many to read at once")
         reading = await self._store.read(key)
         return b"".join([piece async for piece in reading.pieces])
 
     async def delete_of_job(self, workspace_id: str, job_id: str) -> int:
-        """Delete what a job made and consumed; how many objects that were."""
+        """Delete what a job made and consumed; returns the number of objects."""
         keys = await self._objects.delete_of_job(workspace_id, job_id)
         await self._store.delete(keys)
         return len(keys)
 
     async def delete(self, workspace_id: str, key: str) -> bool:
-        """Delete an object; False where the workspace has no such object."""
+        """Delete an object; False if the workspace has no such object."""
         if not is_key(key) or not await self._objects.delete(workspace_id, key):
             return False
         await self._store.delete([key])
@@ -139,11 +159,15 @@ class Artifacts:
         return found
 
     async def _write(self, workspace_id: str, new: NewObject, content: Path | bytes) -> str:
-        told = {"content_type": new.content_type, "disposition": disposition(new.filename)}
+        shown = disposition(new.filename)
         if isinstance(content, Path):
-            await self._store.put_file(new.key, content, **told)
+            await self._store.put_file(
+                new.key, content, content_type=new.content_type, disposition=shown
+            )
         else:
-            await self._store.put(new.key, content, **told)
+            await self._store.put(
+                new.key, content, content_type=new.content_type, disposition=shown
+            )
         try:
             await self._objects.put(workspace_id, new)
         except StoreRefused:  # its job or workspace was deleted meanwhile

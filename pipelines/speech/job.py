@@ -18,27 +18,13 @@ from media.loudness import normalise
 from pipelines.decoding import carried_out
 from pipelines.engines.base import ChatModel, ModelUnavailable, Speaker
 from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import ApiWarning, JobFailed, JobResult, JobRun, JobType, Unit
+from store.tenants.voices import Voices
 
 from .delivery import Delivery, Prepared, prepare, reported
-from .order import (
-    ClonedVoices,
-    SpeechOrder,
-    UnknownVoice,
-    Unspeakable,
-    check_limits,
-    choose,
-    unspoken_part,
-)
+from .order import SpeechOrder, Unspeakable, choose_in_job, unspoken_part
 from .script import recite
-
-
-async def polish(source: Path, target: Path, rate: int) -> None:
-    """From a file of PCM16 mono at ``rate`` Hz to another, as long to the sample; is a
-    ``pipelines.speech.job.Polish``. Raises OSError; cancelling stops the work within a second of
-    audio."""
-    await carried_out(lambda: normalise(source, target, rate))
-
 
 CONCURRENCY = 2
 DEADLINE_SECONDS = 6 * 3600.0
@@ -56,28 +42,19 @@ class AudioEncoder(Protocol):
 
 class EncoderMaker(Protocol):
     """An encoder for a format and a sample rate in Hz; ``samples``: how many will be pushed in
-    all, where that is known, so that the file's header can say it."""
+    all, if known, so that the file's header can say so."""
 
     def __call__(self, format: str, rate: int, samples: int | None = None, /) -> AudioEncoder: ...
 
 
 Polish = Callable[[Path, Path, int], Awaitable[None]]
-"""From a file of PCM16 mono to another, at the given rate."""
+"""From a file of PCM16 mono to another, at the given rate in Hz."""
 
 
-class ArtifactStore(Protocol):
-    """Where takes go (pipelines.jobs.artifacts)."""
-
-    async def store(
-        self,
-        workspace_id: str,
-        job_id: str,
-        name: str,
-        path_or_bytes: Path | bytes,
-        content_type: str,
-        *,
-        duration_ms: int | None = None,
-    ) -> str: ...
+async def polish(source: Path, target: Path, rate: int) -> None:
+    """The broadcast chain (``media.loudness``) as a Polish; the length stays the same to the
+    sample. Raises OSError; cancelling stops the work within a second of audio."""
+    await carried_out(lambda: normalise(source, target, rate))
 
 
 CONTENT_TYPES = {
@@ -99,8 +76,8 @@ class TtsKind:
     def __init__(
         self,
         engines: JobEngines,
-        cloned: ClonedVoices,
-        artifacts: ArtifactStore,
+        cloned: Voices,
+        artifacts: Artifacts,
         encoder: EncoderMaker,
         polish: Polish | None = None,
     ) -> None:
@@ -115,7 +92,7 @@ class TtsKind:
         order = msgspec.convert(run.input, SpeechOrder)
         if order.polish and self._polish is None:
             raise JobFailed("MODEL_UNAVAILABLE", "No polish chain is installed here.")
-        choice = await self._choice(run, order)
+        choice = await choose_in_job(run, order, self._engines, self._cloned)
         speaker = await self._engines.speech(choice)
         prepared = await self._prepare(order)
         if missed := reported(cast(Delivery, order.delivery), prepared):
@@ -127,7 +104,7 @@ class TtsKind:
             raw = Path(folder) / "raw.pcm"
             size = await self._speak(run, order, speaker, prepared.script, raw)
             if not size:
-                raise JobFailed("PROVIDER_ERROR", "The engine made no sound of this text.")
+                raise JobFailed("PROVIDER_ERROR", "The engine produced no sound for this text.")
             if order.polish and self._polish is not None:
                 polished = Path(folder) / "polished.pcm"
                 await self._polish(raw, polished, speaker.sample_rate)
@@ -148,15 +125,6 @@ class TtsKind:
         output = _take(order, speaker, prepared) | {"audioKey": key, "durationMs": duration}
         unit = Unit(f"{run.id}:tts", "tts", order.model, len(prepared.script), duration)
         return JobResult(output, (unit,))
-
-    async def _choice(self, run: JobRun, order: SpeechOrder) -> SpeechChoice:
-        try:
-            check_limits(order)
-            return await choose(run.workspace_id, order, self._engines, self._cloned)
-        except UnknownVoice as error:
-            raise JobFailed("NOT_FOUND", "The voice is not there any more.") from error
-        except Unspeakable as error:
-            raise JobFailed("MODEL_UNAVAILABLE", str(error), {"path": error.param}) from error
 
     def _lost(self, choice: SpeechChoice, script: str) -> ApiWarning | None:
         try:

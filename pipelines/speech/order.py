@@ -1,43 +1,28 @@
-"""SpeechOrder: what is to be spoken and how, as a job's input holds it; and whether it can be.
+"""SpeechOrder: what to speak and how, as a job's input holds it; and whether that is possible.
 
-A refusal is found before anything is begun: ``choose`` says who speaks, or why nobody can.
+A refusal is found before any work starts: ``choose`` returns who speaks, or raises why nobody can.
 """
-
-from collections.abc import Mapping
-from typing import Any, Protocol
 
 from msgspec import Struct
 
 from pipelines.engines.jobs import UNKNOWN, JobEngines, SpeechChoice
 from pipelines.engines.reading.text import unspoken
-from pipelines.jobs.job import ApiWarning
+from pipelines.jobs.job import ApiWarning, JobFailed, JobRun
+from store.tenants.voices import Voices
 
 STABLE, EXPRESSIVE = "blab-stable", "blab-expressive"
 EXPRESSIVE_FORMATS = ("mp3", "wav")
 DEFAULT_VOICE = "default"
 MAX_SHOWN = 100
-"""Characters of what cannot be spoken that a warning shows."""
-
-
-class ClonedVoice(Protocol):
-    """What is needed of a cloned voice."""
-
-    @property
-    def recipe(self) -> Mapping[str, Any]: ...
-
-
-class ClonedVoices(Protocol):
-    """Where they are found (store.tenants.voices)."""
-
-    async def get(self, workspace_id: str, voice_id: str, /) -> ClonedVoice | None: ...
+"""Characters of the unspeakable part that a warning quotes."""
 
 
 class UnknownVoice(Exception):
-    """No such voice in the workspace, builtin or cloned."""
+    """The workspace has no such voice, builtin or cloned."""
 
 
 class Unspeakable(Exception):
-    """The model cannot do what was asked; ``param`` names the field."""
+    """The model cannot do what was requested; ``param`` names the field."""
 
     def __init__(self, message: str, param: str) -> None:
         super().__init__(message)
@@ -45,7 +30,7 @@ class Unspeakable(Exception):
 
 
 class SpeechOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All that a speech job needs. ``language`` is known by then; ``emotion``: 0..100."""
+    """Everything a speech job needs. ``language`` has been determined; ``emotion``: 0..100."""
 
     model: str
     input: str
@@ -59,7 +44,7 @@ class SpeechOrder(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def check_limits(order: SpeechOrder, *, streaming: bool = False) -> None:
-    """Raise Unspeakable for what the contract says that the order's model does not do."""
+    """Raise Unspeakable for what the order's model does not do, by the contract."""
     if order.model == EXPRESSIVE:
         if streaming:
             raise Unspeakable(f"{EXPRESSIVE} does not stream: use {STABLE}.", "model")
@@ -72,10 +57,10 @@ def check_limits(order: SpeechOrder, *, streaming: bool = False) -> None:
 
 
 def unspoken_part(engines: JobEngines, choice: SpeechChoice, script: str) -> ApiWarning | None:
-    """What is in a script that the voice has no sounds for, and leaves out. Nobody knows it of an
-    upstream's voice.
+    """A warning about the parts of a script that the voice has no sounds for, and leaves out; None
+    if there are none, or if the voice is an upstream's, of which this is not known.
 
-    Raises Unspeakable where nothing is left."""
+    Raises Unspeakable if nothing is left."""
     if engines.speech_engine(choice).quality == UNKNOWN:
         return None
     lost = unspoken(script, choice.language)
@@ -91,7 +76,7 @@ def unspoken_part(engines: JobEngines, choice: SpeechChoice, script: str) -> Api
 
 
 async def choose(
-    workspace_id: str, order: SpeechOrder, engines: JobEngines, cloned: ClonedVoices
+    workspace_id: str, order: SpeechOrder, engines: JobEngines, cloned: Voices
 ) -> SpeechChoice:
     """Who speaks; raises UnknownVoice, ModelUnavailable and StoreError."""
     recipe = None
@@ -99,10 +84,24 @@ async def choose(
     if voice != DEFAULT_VOICE and all(info.id != voice for info in engines.voices(order.model)):
         found = await cloned.get(workspace_id, voice)
         if found is None:
-            # where the model itself is not there, that is what is to be said
+            # a missing model is the better reason, if that is missing too
             engines.check_speech(SpeechChoice(order.model, order.language))
             raise UnknownVoice(voice)
         voice, recipe = DEFAULT_VOICE, found.recipe
     choice = SpeechChoice(order.model, order.language, voice, recipe, order.emotion)
     engines.check_speech(choice)
     return choice
+
+
+async def choose_in_job(
+    run: JobRun, order: SpeechOrder, engines: JobEngines, cloned: Voices
+) -> SpeechChoice:
+    """As ``choose``, in a job's run: the request was checked, but voices and engines may be gone
+    by now. Raises JobFailed, ModelUnavailable and StoreError."""
+    try:
+        check_limits(order)
+        return await choose(run.workspace_id, order, engines, cloned)
+    except UnknownVoice as error:
+        raise JobFailed("NOT_FOUND", "The voice does not exist any more.") from error
+    except Unspeakable as error:
+        raise JobFailed("MODEL_UNAVAILABLE", str(error), {"path": error.param}) from error

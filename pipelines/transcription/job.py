@@ -1,15 +1,15 @@
 """SttKind: a recording becomes a transcript with the times of its words.
 
-The recording goes from the object store to a file, is decoded and heard piece by piece: memory
-does not depend on its length. A transcript too long for the job's record is an artifact of the
-job (``transcriptKey``); ``segments_of`` reads it wherever it lies.
+The recording goes from the object store to a file and is decoded and transcribed in chunks: memory
+does not depend on its length. A transcript too long for the job's record is stored as an artifact
+(``transcriptKey``); ``segments_of`` reads it from wherever it is.
 """
 
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,17 @@ CONCURRENCY = 2
 """A short recording does not wait for a long one."""
 DEADLINE_SECONDS = 12 * 3600.0
 MAX_RECORD_BYTES = 256 * 1024
-"""Of segments as JSON in the job's record."""
+"""Size of the segments as JSON up to which they are kept in the job's record."""
 TRANSCRIPT = "transcript.json"
 _HEARD_PERCENT = 99
 
 Decode = Callable[[Path], AsyncGenerator[bytes, None]]
-"""A media file as PCM16 mono at HEARING_RATE, piece by piece; raises MediaError."""
+"""A media file as PCM16 mono at HEARING_RATE, in chunks; raises MediaError."""
 
 
 class SttOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """All that a transcription needs. ``source_key``: the recording, which the job has claimed;
-    ``language`` None: found out; ``duration_ms``: as the file declares it, None: unknown."""
+    """Everything a transcription needs. ``source_key``: the recording, which the job has claimed;
+    ``language`` None: detected; ``duration_ms``: as the file declares it, None: unknown."""
 
     source_key: str
     file_name: str
@@ -47,6 +47,15 @@ class SttOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="ca
     language: str | None = None
     label: str | None = None
     duration_ms: int | None = None
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What was said in a recording. ``duration_ms``: length of the decoded audio."""
+
+    language: str | None
+    segments: list[TimedSegment] = field(default_factory=list)
+    duration_ms: int = 0
 
 
 class SttKind:
@@ -69,21 +78,17 @@ class SttKind:
         self._max_record_bytes = max_record_bytes
 
     async def run(self, run: JobRun) -> JobResult:
-        """Fetch, decode, hear; raises JobFailed, EngineError and StoreError."""
+        """Fetch, decode, transcribe; raises JobFailed, EngineError and StoreError."""
         order = msgspec.convert(run.input, SttOrder)
         transcriber = await self._engines.file_transcriber(order.model, order.language)
         with tempfile.TemporaryDirectory(prefix="blab-stt-") as folder:
             path = Path(folder) / "recording"
+            await self._artifacts.fetch_in_job(run, order.source_key, path, "recording")
             try:
-                await self._artifacts.fetch(run.workspace_id, order.source_key, path)
-            except LookupError as error:
-                raise JobFailed("NOT_FOUND", "The recording is not there any more.") from error
-            heard = _Heard(order.language)
-            try:
-                await self._hear(run, order, transcriber, path, heard)
+                heard = await self._hear(run, order, transcriber, path)
             except MediaError as error:
                 raise JobFailed("VALIDATION_ERROR", str(error), {"path": "file"}) from error
-        told = await asyncio.to_thread(as_json, heard.segments)
+        segments = await asyncio.to_thread(as_json, heard.segments)
         output: dict[str, Any] = {
             "text": " ".join(segment.text for segment in heard.segments),
             "language": heard.language,
@@ -95,31 +100,29 @@ class SttKind:
         }
         if order.label is not None:
             output["label"] = order.label
-        output |= await self._kept(run, told)
+        output |= await self._artifacts.keep_json(
+            run,
+            segments,
+            member="segments",
+            key_member="transcriptKey",
+            name=TRANSCRIPT,
+            limit=self._max_record_bytes,
+        )
         unit = Unit(f"{run.id}:stt", "stt", transcriber.model_id, audio_ms=heard.duration_ms)
         return JobResult(output, (unit,))
 
     async def _hear(
-        self,
-        run: JobRun,
-        order: SttOrder,
-        transcriber: FileTranscriber,
-        path: Path,
-        heard: "_Heard",
-    ) -> None:
-        samples = await self._length(order, path)
-        async with (
-            contextlib.aclosing(heard.counted(self._decode(path))) as pcm,
-            contextlib.aclosing(transcriber.transcribe_file(pcm, order.language)) as hearings,
-        ):
-            async for hearing in hearings:
-                heard.language = hearing.language or heard.language
-                if hearing.segment is not None and hearing.segment.text.strip():
-                    heard.segments.append(_storable(of_segment(hearing.segment)))
-                await run.progress(min(_HEARD_PERCENT, 100 * hearing.done // samples))
+        self, run: JobRun, order: SttOrder, transcriber: FileTranscriber, path: Path
+    ) -> Transcript:
+        length = await self._length(order, path)
+
+        async def progress(samples: int) -> None:
+            await run.progress(min(_HEARD_PERCENT, 100 * samples // length))
+
+        return await hear(self._decode(path), transcriber, order.language, progress)
 
     async def _length(self, order: SttOrder, path: Path) -> int:
-        """Samples of the recording: as declared, else counted; at least one."""
+        """Samples of the recording, as declared or else counted; at least one."""
         if order.duration_ms:
             return max(1, order.duration_ms * HEARING_RATE // 1000)
         size = 0
@@ -128,46 +131,49 @@ class SttKind:
                 size += len(piece)
         return max(1, size // SAMPLE_BYTES)
 
-    async def _kept(self, run: JobRun, segments: list[dict[str, Any]]) -> dict[str, Any]:
-        content = await asyncio.to_thread(msgspec.json.encode, segments)
-        if len(content) <= self._max_record_bytes:
-            return {"segments": segments}
-        key = await self._artifacts.store(
-            run.workspace_id, run.id, TRANSCRIPT, content, "application/json"
-        )
-        return {"transcriptKey": key}
-
 
 async def segments_of(
     artifacts: Artifacts, workspace_id: str, output: dict[str, Any]
 ) -> list[TimedSegment]:
-    """The segments of a completed job's output; raises LookupError and StoreError where they are
-    an artifact that is gone or out of reach."""
+    """The segments of a completed job's output; raises LookupError or StoreError if they are an
+    artifact that is gone or unreachable."""
     if "segments" in output:
         return await asyncio.to_thread(from_json, output["segments"])
     content = await artifacts.read(workspace_id, output["transcriptKey"])
     return await asyncio.to_thread(lambda: from_json(msgspec.json.decode(content)))
 
 
-class _Heard:
-    """What has been understood of a recording so far."""
+async def hear(
+    pcm: AsyncGenerator[bytes, None],
+    transcriber: FileTranscriber,
+    language: str | None,
+    progress: Callable[[int], Awaitable[None]],
+) -> Transcript:
+    """Transcribe ``pcm`` (PCM16 mono at HEARING_RATE) in chunks of any size.
 
-    def __init__(self, language: str | None) -> None:
-        self.language = language
-        self.segments: list[TimedSegment] = []
-        self._bytes = 0
+    ``language`` None: detected; ``progress`` gets the samples done so far. Raises EngineError, and
+    what ``pcm`` raises."""
+    transcript = Transcript(language)
+    size = 0
 
-    @property
-    def duration_ms(self) -> int:
-        """Length of what was decoded."""
-        return milliseconds_of(self._bytes // SAMPLE_BYTES, HEARING_RATE)
+    async def counted() -> AsyncGenerator[bytes, None]:
+        nonlocal size
+        async with contextlib.aclosing(pcm):
+            async for chunk in pcm:
+                size += len(chunk)
+                yield chunk
 
-    async def counted(self, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-        """``pieces``, counted on their way."""
-        async with contextlib.aclosing(pieces):
-            async for piece in pieces:
-                self._bytes += len(piece)
-                yield piece
+    async with (
+        contextlib.aclosing(counted()) as chunks,
+        contextlib.aclosing(transcriber.transcribe_file(chunks, language)) as hearings,
+    ):
+        async for hearing in hearings:
+            transcript.language = hearing.language or transcript.language
+            if hearing.segment is not None and hearing.segment.text.strip():
+                transcript.segments.append(_storable(of_segment(hearing.segment)))
+            await progress(hearing.done)
+    transcript.duration_ms = milliseconds_of(size // SAMPLE_BYTES, HEARING_RATE)
+    return transcript
 
 
 def _storable(segment: TimedSegment) -> TimedSegment:

@@ -11,7 +11,6 @@ from pipelines.engines.jobs import JobEngines, SpeechChoice
 from pipelines.speech.language import LANGUAGES, language_of
 from pipelines.speech.order import (
     DEFAULT_VOICE,
-    ClonedVoices,
     SpeechOrder,
     UnknownVoice,
     Unspeakable,
@@ -22,6 +21,7 @@ from pipelines.speech.order import (
 from pipelines.speech.script import says_something
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import AudioFormat, ModelId, SpokenLanguage, Text, VoiceId
+from store.tenants.voices import Voices
 
 MIN_SPEED, MAX_SPEED = 0.25, 4
 """1 is the voice's own."""
@@ -120,7 +120,7 @@ class BatchCreate(Struct, kw_only=True):
 class SpeechChecks:
     """Turns requests into orders that can be carried out."""
 
-    def __init__(self, engines: JobEngines, cloned: ClonedVoices) -> None:
+    def __init__(self, engines: JobEngines, cloned: Voices) -> None:
         self._engines = engines
         self._cloned = cloned
 

@@ -1,5 +1,4 @@
-"""Files that other programs read, made while the sound is still coming, with headers they accept.
-"""
+"""Files that other programs read, made while the sound is still coming, and their headers."""
 
 import io
 import struct

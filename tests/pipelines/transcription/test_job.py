@@ -210,7 +210,7 @@ async def test_a_recording_that_is_gone_or_anothers(rig: Rig) -> None:
         failed = await rig.run(job, scripted_job_engines(), JobStatus.FAILED)
         assert failed.error == {
             "code": "NOT_FOUND",
-            "message": "The recording is not there any more.",
+            "message": "The recording does not exist any more.",
             "details": None,
         }
 
