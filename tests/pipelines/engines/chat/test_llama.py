@@ -170,6 +170,7 @@ async def test_an_answer_stops_a_prefill_and_waits_for_its_end(
     await asyncio.to_thread(server.wait_for, server.begun, 1)
     await drain(chat, "hi")
     assert server.begun == ["prefix", "hi"]
+    await asyncio.to_thread(server.wait_for, server.ended, 2)  # it ends on its own thread
     assert server.ended == ["prefix", "hi"]
     await prefill
 
