@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gateway.calls.audiosocket import AudioSocketListener
 from gateway.calls.authorization import Authorization
 from gateway.calls.client_credentials import IceServers
 from gateway.calls.demo import Demo
@@ -176,6 +177,8 @@ def compose(
         tool_http=tool_http,
         waiting_for=engines.waiting_for,
     )
+    if settings.audiosocket is not None:
+        app.cleanup_ctx.append(AudioSocketListener(settings.audiosocket, telephony).context)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
     add_webrtc(app, settings, calls, authorization)
     return app

@@ -164,6 +164,14 @@ def ip_address(raw: str) -> str:
     return str(ipaddress.ip_address(raw))
 
 
+def host_and_port(raw: str) -> tuple[str, int]:
+    """An address to listen on; IPv6 in brackets."""
+    host, colon, port = text(raw).rpartition(":")
+    if not colon or not host:
+        raise ValueError("it has no port")
+    return host.removeprefix("[").removesuffix("]"), integer(0, 65535)(port)
+
+
 def networks(raw: str) -> tuple[Network, ...]:
     """IPv4 and IPv6 networks or single addresses, separated by commas."""
     return tuple(ipaddress.ip_network(part.strip()) for part in raw.split(","))

@@ -256,6 +256,15 @@ class Settings:
         " agent in its address; see docs/telephony.md. Never printed or logged.",
         secret=True,
     )
+    audiosocket: tuple[str, int] | None = setting(
+        "BLAB_AUDIOSOCKET",
+        parsers.host_and_port,
+        None,
+        "not listened for",
+        "HOST:PORT, such as 10.0.0.5:9092",
+        "Where calls over AudioSocket are taken. Whoever reaches this address may call every agent:"
+        " it should be a private one; see docs/telephony.md.",
+    )
     registration: str = setting(
         "BLAB_REGISTRATION",
         parsers.one_of("open", "closed"),

@@ -13,6 +13,7 @@ Rules: an agent of another workspace is as absent as one that never was. A carri
 whatever a session says.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from aiohttp import hdrs, web
 
 from gateway.channels.message_socket import make_websocket
 from gateway.channels.telephony.asterisk import Asterisk
+from gateway.channels.telephony.audiosocket import AudioSocket, TcpMessages
 from gateway.channels.telephony.carrier import Carrier, OpeningRequest, Proof, Started
 from gateway.channels.telephony.channel import (
     LIMITS,
@@ -113,28 +115,58 @@ class TelephonyCalls:
             held.enter_context(self._unproven_place() if authorized is None else self._calls.slot())
             ws = make_websocket(LIMITS, carrier.subprotocol)
             await ws.prepare(request)
-            made = TelephonyChannel(ws, request.transport, carrier(), patience=self._patience)
-            async with made as channel:
-                try:
-                    started = await channel.started()
-                    if authorized is None:
-                        key = key_of(started.parameters)
-                        if key is None:
-                            self._refuse_signature(request, carrier)
-                        authorized = await self._by_key(request, key)
-                        held.close()
-                        held.enter_context(self._calls.slot())
-                except NeverStarted as error:
-                    await channel.close(error.reason)
-                except (ApiError, ClientFault, ServerFull, StoreError) as fault:
-                    refusal = as_api_error(fault)
-                    reason = refusal.openai_code
-                    log.info("a %s stream is refused: %s", carrier.name, reason)
-                    words = refusal.message if reason == "invalid_signature" else None
-                    await channel.close(reason, words)
-                else:
-                    await self._carry(_with_facts(authorized, started, channel), started, channel)
+            channel = TelephonyChannel(ws, request.transport, carrier(), patience=self._patience)
+
+            async def proven(started: Started) -> AuthorizedCall:
+                return authorized or await self._by_start(request, carrier, started)
+
+            await self._converse(channel, proven, held)
         return ws
+
+    async def answer_audiosocket(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """One call over one TCP connection, for the agent that it names."""
+
+        async def proven(started: Started) -> AuthorizedCall:
+            return await self._by_agent(started.stream_id)
+
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._unproven_place())
+            except Unavailable:
+                writer.close()
+                return
+            carrier = AudioSocket()
+            messages = TcpMessages(reader, writer)
+            channel = TelephonyChannel(messages, writer.transport, carrier, patience=self._patience)
+            await self._converse(channel, proven, held)
+
+    async def _converse(
+        self,
+        made: TelephonyChannel,
+        proven: Callable[[Started], Awaitable[AuthorizedCall]],
+        held: ExitStack,
+    ) -> None:
+        """Carry the call that begins on a channel, once it is ``proven``.
+
+        ``held`` is the place of an unproven stream, or a slot already; it is a slot afterwards."""
+        async with made as channel:
+            try:
+                started = await channel.started()
+                authorized = await proven(started)
+                held.close()
+                held.enter_context(self._calls.slot())
+            except NeverStarted as error:
+                await channel.close(error.reason)
+            except (ApiError, ClientFault, ServerFull, StoreError) as fault:
+                refusal = as_api_error(fault)
+                reason = refusal.openai_code
+                log.info("a %s stream is refused: %s", channel.name, reason)
+                words = refusal.message if reason == "invalid_signature" else None
+                await channel.close(reason, words)
+            else:
+                await self._carry(_with_facts(authorized, started, channel), started, channel)
 
     async def _carry(
         self, authorized: AuthorizedCall, started: Started, channel: TelephonyChannel
@@ -155,15 +187,25 @@ class TelephonyCalls:
         if key or bearer_token(request.headers.get(hdrs.AUTHORIZATION)):
             return await self._by_key(request, key)
         if self._proof(request, carrier) is Proof.VALID:
-            agent_id = request.match_info["id"]
-            agent = await self._agents.of_any_workspace(agent_id) if is_id(agent_id) else None
-            if agent is None:
-                raise no_such_agent()
-            principal = Principal(agent.workspace_id, "carrier")
-            return AuthorizedCall(
-                principal, agent.id, self._authorization.configure(principal, agent)
-            )
+            return await self._by_agent(request.match_info["id"])
         return None
+
+    async def _by_start(
+        self, request: web.Request, carrier: type[Carrier], started: Started
+    ) -> AuthorizedCall:
+        """The call as the key among the start's parameters proves it; raises ApiError."""
+        key = key_of(started.parameters)
+        if key is None:
+            self._refuse_signature(request, carrier)
+        return await self._by_key(request, key)
+
+    async def _by_agent(self, agent_id: str) -> AuthorizedCall:
+        """The call for an agent of whatever workspace; raises ApiError."""
+        agent = await self._agents.of_any_workspace(agent_id) if is_id(agent_id) else None
+        if agent is None:
+            raise no_such_agent()
+        principal = Principal(agent.workspace_id, "carrier")
+        return AuthorizedCall(principal, agent.id, self._authorization.configure(principal, agent))
 
     def _proof(self, request: web.Request, carrier: type[Carrier]) -> Proof:
         secret = self._secrets.get(carrier.name)

@@ -18,9 +18,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from aiohttp import ClientError, WSMsgType, web
+from aiohttp import ClientError, WSMessage, WSMsgType, web
 
 log = logging.getLogger(__name__)
 
@@ -197,13 +197,30 @@ def make_websocket(limits: Limits, subprotocol: str | None = None) -> web.WebSoc
     )
 
 
+class MessageStream(Protocol):
+    """What carries the messages: a WebSocket of aiohttp's, or ``audiosocket.TcpMessages``."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    async def receive(self, timeout: float | None = None) -> WSMessage: ...
+
+    async def send_frame(self, message: bytes, opcode: WSMsgType, /) -> None: ...
+
+    async def ping(self, message: bytes = b"", /) -> None: ...
+
+    async def pong(self, message: bytes = b"", /) -> None: ...
+
+    async def close(self, *, code: int = 1000, message: bytes = b"") -> Any: ...
+
+
 class MessageSocket:
     """A prepared WebSocket; use as an async context manager."""
 
     def __init__(
         self,
-        ws: web.WebSocketResponse[Any],
-        transport: asyncio.Transport | None,
+        ws: MessageStream,
+        transport: asyncio.WriteTransport | None,
         limits: Limits,
         *,
         name: str,

@@ -22,11 +22,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
-from aiohttp import web
-
-from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket
+from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, MessageStream
 from media.formats import SAMPLE_BYTES, AudioFormat, samples_of
 from media.framing import Framer
 from sessions.channel import Incoming, Piece, ServerEvent
@@ -107,8 +104,8 @@ class TelephonyChannel:
 
     def __init__(
         self,
-        ws: web.WebSocketResponse[Any],
-        transport: asyncio.Transport | None,
+        ws: MessageStream,
+        transport: asyncio.WriteTransport | None,
         carrier: Carrier,
         clock: Callable[[], float] = time.time,
         *,

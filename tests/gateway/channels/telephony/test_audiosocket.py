@@ -1,0 +1,126 @@
+"""AudioSocket: messages with a header, the call's UUID as an agent's id, and their stream."""
+
+import asyncio
+import struct
+import uuid
+
+import pytest
+from aiohttp import WSMsgType
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.channels.telephony.audiosocket import AudioSocket, TcpMessages, agent_id_of, uuid_of
+from gateway.channels.telephony.carrier import (
+    Heard,
+    Pressed,
+    Started,
+    Stopped,
+    UnsupportedFormat,
+    WireFault,
+)
+from store.ids import new_id
+
+AGENT = new_id("agt")
+
+
+def message(kind: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">BH", kind, len(payload)) + payload
+
+
+NAME = message(0x01, uuid_of(AGENT).bytes)
+
+
+def named() -> AudioSocket:
+    carrier = AudioSocket()
+    assert carrier.parse(NAME) == []
+    return carrier
+
+
+@given(st.uuids())
+def test_every_uuid_is_one_agents_id_and_back(call: uuid.UUID) -> None:
+    assert uuid_of(agent_id_of(call)) == call
+
+
+@pytest.mark.parametrize(
+    "text", ["", "agt_1", "call_01jd0000000000000000000000", "agt_" + "z" * 26]
+)
+def test_what_is_no_agents_id_has_no_uuid(text: str) -> None:
+    with pytest.raises(ValueError, match=r"agent's id|out of range"):
+        uuid_of(text)
+
+
+@pytest.mark.parametrize(("kind", "rate"), [(0x10, 8_000), (0x12, 16_000), (0x13, 24_000)])
+def test_the_first_audio_starts_the_call_at_its_rate(kind: int, rate: int) -> None:
+    carrier = named()
+    started, heard = carrier.parse(message(kind, b"\1\2\3\4"))
+    assert isinstance(started, Started)
+    assert started.stream_id == AGENT
+    assert heard == Heard(b"\1\2\3\4")
+    assert carrier.input_rate == carrier.output_rate == rate
+    assert carrier.media(b"\5\6") == message(kind, b"\5\6")
+    with pytest.raises(WireFault, match="format_changed"):
+        carrier.parse(message(0x16, b"\1\2"))
+
+
+def test_keys_and_the_end() -> None:
+    carrier = named()
+    assert carrier.parse(message(0x03, b"#")) == [Pressed("#")]
+    assert carrier.parse(message(0x00)) == [Stopped()]
+    with pytest.raises(WireFault, match="after_stop"):
+        carrier.parse(message(0x03, b"#"))
+    assert named().parse(message(0xFF, b"\1")) == [Stopped()]
+    assert named().hang_up("ended") == b"\0\0\0"
+
+
+def test_a_rate_that_is_not_spoken_ends_the_call() -> None:
+    with pytest.raises(UnsupportedFormat):
+        named().parse(message(0x11, b"\1\2"))
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", "no_message"),
+        ("text", "no_message"),
+        (b"\x10\0\5ab", "invalid_length"),
+        (NAME, "out_of_order"),
+        (message(0x42), "unknown_event"),
+        (message(0x03, b"55"), "invalid_digit"),
+        (message(0x03, b"\xff"), "invalid_digit"),
+    ],
+)
+def test_faults_are_named(raw: bytes | str, code: str) -> None:
+    with pytest.raises(WireFault) as fault:
+        named().parse(raw)
+    assert fault.value.code == code
+
+
+def test_a_name_has_16_bytes_and_comes_first() -> None:
+    with pytest.raises(WireFault, match="invalid_stream_id"):
+        AudioSocket().parse(message(0x01, b"short"))
+    with pytest.raises(WireFault, match="before_start"):
+        AudioSocket().parse(message(0x10, b"\1\2"))
+
+
+async def test_messages_are_whole_whatever_the_packets() -> None:
+    """A wait that ends in mid-message loses nothing."""
+    server_side: asyncio.Queue[TcpMessages] = asyncio.Queue()
+    server = await asyncio.start_server(
+        lambda r, w: server_side.put_nowait(TcpMessages(r, w)), "127.0.0.1", 0
+    )
+    async with server, asyncio.timeout(5):
+        port = server.sockets[0].getsockname()[1]
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        messages = await server_side.get()
+        for part in (b"\x10\0", b"\4ab", b"cd" + message(0x00)):
+            writer.write(part)
+            await writer.drain()
+            if not part.endswith(b"\0"):
+                with pytest.raises(TimeoutError):
+                    await messages.receive(0.02)
+        assert (await messages.receive(1)).data == b"\x10\0\4abcd"
+        assert (await messages.receive(1)).data == message(0x00)
+        writer.close()
+        assert (await messages.receive(1)).type is WSMsgType.CLOSED
+        await messages.close()
+        assert messages.closed
