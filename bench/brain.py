@@ -16,13 +16,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gateway.engines import engine_settings
 from gateway.settings import Settings
-from gateway.staged_engines import engine_settings
 from pipelines.engines.base import ChatMessage
 from pipelines.engines.chat.choice import CHAT_MODELS
-from pipelines.engines.chat.llama import LlamaChat
+from pipelines.engines.chat.llama import LlamaChat, llama
 from pipelines.engines.chat.sums import informed
-from pipelines.engines.embedded import llama
 from sessions.core.config import SessionConfig
 from sessions.core.prompt import composed
 

@@ -23,9 +23,8 @@ from bench.figures import machine
 from pipelines.engines.base import ChatMessage, EngineError, ToolDefinition, ToolOffer
 from pipelines.engines.chat.choice import CHAT_MODELS
 from pipelines.engines.chat.json_schemas import arguments_schema, fits
-from pipelines.engines.chat.llama import LlamaChat
-from pipelines.engines.embedded import llama
-from pipelines.engines.engine_settings import EngineSettings
+from pipelines.engines.chat.llama import LlamaChat, llama
+from pipelines.engines.engine import EngineSettings
 
 SYSTEM = "You are a helpful assistant on a phone call. Answer in one or two short spoken sentences."
 PROMPTS = (

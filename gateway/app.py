@@ -11,7 +11,6 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -29,7 +28,7 @@ from gateway.channels.webrtc.whip import setup_whip
 from gateway.channels.wire.checks import SessionChecks
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Check, Health, Metrics
-from pipelines.engines.jobs import CallOptions, JobEngines
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
 from pipelines.tool_runner import MOST_SECONDS, ToolRunner
@@ -38,7 +37,6 @@ from rest.accounts.ephemeral import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
 from sessions.admission import Admission
-from sessions.engines import LiveEngines
 from sessions.fanout import Fanout
 from sessions.host import SessionHost
 from sessions.persistence import CallJournal
@@ -53,37 +51,11 @@ from .parsers import IceServer
 from .platform import Context, add_rest
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback
-from .stock_models import StockModels
 from .stores import Stores
 
 log = logging.getLogger(__name__)
 
 MAX_REQUEST_BYTES = 1024 * 1024
-
-
-class OwnedEngines(LiveEngines, Protocol):
-    """The engines of this process, as the composition sees them."""
-
-    async def start(self) -> None:
-        """Load and warm up everything; returns when calls can be answered."""
-        ...
-
-    async def close(self) -> None:
-        """End every executor and child process."""
-        ...
-
-    def waiting_for(self) -> str | None:
-        """Why calls cannot be answered yet (a sentence); None when they can."""
-        ...
-
-    def call_options(self) -> CallOptions:
-        """What a caller may choose among."""
-        ...
-
-    @property
-    def jobs(self) -> JobEngines:
-        """The same engines, and those that are loaded when they are asked for."""
-        ...
 
 
 HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
@@ -92,7 +64,7 @@ HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
 async def build_app(
     settings: Settings,
     urls: ServiceUrls,
-    engines: OwnedEngines,
+    engines: Catalogue,
     *,
     demo: Path = CHECKOUT / "static" / "demo",
 ) -> web.Application:
@@ -107,19 +79,16 @@ async def build_app(
         raise
 
 
-def compose(
-    settings: Settings, stores: Stores, engines: OwnedEngines, demo: Path
-) -> web.Application:
+def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) -> web.Application:
     """Wire one server together; ``demo``: the folder of the demo page."""
     database, bus = stores.database, stores.bus
     metrics, admission = Metrics(), Admission(settings.max_calls)
     usage = Usage(database, Prices.read(settings.prices))
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
-    live = StockModels(engines)
     registry, fanout = CallRegistry(bus), Fanout(bus)
     journal = CallJournal(database, registry.node_id, book=usage.book_turn)
     host = SessionHost(
-        live,
+        engines,
         admission,
         journal,
         fanout,
@@ -135,7 +104,7 @@ def compose(
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
     agents = Agents(database, stores.vault)
-    session_checks = SessionChecks(live.name_faults, tool_http.check)
+    session_checks = SessionChecks(engines.name_faults, tool_http.check)
     authorization = Authorization(authenticator, agents, settings.allowed_origins, session_checks)
     sidebands = Sidebands(authorization, registry, fanout, remote)
     calls = RealtimeCalls(
@@ -169,8 +138,7 @@ def compose(
         app,
         settings,
         stores,
-        engines=engines.jobs,
-        live=live,
+        engines=engines,
         host=host,
         authenticator=authenticator,
         usage=usage,
@@ -256,7 +224,7 @@ def _writers(
 class EngineLoading:
     """Loads the engines while the application already answers."""
 
-    def __init__(self, engines: OwnedEngines) -> None:
+    def __init__(self, engines: Catalogue) -> None:
         self._engines = engines
         self._task: asyncio.Task[None] | None = None
 

@@ -21,17 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
+from gateway.engines import model_store, wanted_models
 from gateway.services import running_services
 from gateway.settings import Settings
-from gateway.staged_engines import wanted_models
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
 from media.vad import CONTEXT, WINDOW
 from pipelines.engines.base import ChatMessage, EngineError
-from pipelines.engines.registry import Engines
-from pipelines.engines.status import NEEDED, Role
-from pipelines.engines.upstream_models import DEFAULT
-from pipelines.weights.store import ModelStore, State
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import DEFAULT, NEEDED, Role
+from pipelines.weights.store import State
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CPU_FLAGS = ("avx2", "fma", "f16c")
@@ -135,9 +134,9 @@ def port(settings: Settings) -> list[Finding]:
 
 def models(settings: Settings) -> list[Finding]:
     """The weights that the settings ask for."""
-    store = ModelStore(settings.models_dir)
+    store = model_store(settings)
     findings = []
-    for name in wanted_models(settings):
+    for name in (model.name for model in wanted_models(settings)):
         status = store.status(name)
         size = f"{status.model.size / 1e6:.0f} MB, {status.model.licence}"
         if status.state in (State.READY, State.UNVERIFIED):
@@ -167,7 +166,7 @@ PROBE = "What is the capital of France?"
 LIMITS = {
     Role.VAD: 0.005,
     Role.TURN: 0.15,
-    Role.HEARING: 0.5,
+    Role.STREAMING_TRANSCRIPTION: 0.5,
     Role.TRANSCRIPTION: 0.5,
     Role.CHAT: 1.0,
     Role.SPEECH: 0.2,
@@ -176,7 +175,7 @@ LIMITS = {
 MEANING = {
     Role.VAD: "for a window of 32 ms",
     Role.TURN: "for a judgement",
-    Role.HEARING: "for an utterance, all of it at once",
+    Role.STREAMING_TRANSCRIPTION: "for an utterance, all of it at once",
     Role.TRANSCRIPTION: "for an utterance",
     Role.CHAT: "to the first token",
     Role.SPEECH: "to the first sound",
@@ -184,11 +183,10 @@ MEANING = {
 DEADLINE = 60.0
 
 
-async def time_engines(engines: Engines) -> list[Finding]:
+async def time_engines(engines: Catalogue) -> list[Finding]:
     """A finding for each of ``engines``, which are loaded and closed here."""
     try:
-        await engines.load()
-        await engines.choose_chat()
+        await engines.start()
         pcm = await _probe(engines)
         seconds = {role: await _timed(role, engines, pcm) for role in LIMITS}
         return _findings(engines, seconds)
@@ -196,7 +194,7 @@ async def time_engines(engines: Engines) -> list[Finding]:
         await engines.close()
 
 
-def _findings(engines: Engines, seconds: dict[Role, float | None]) -> list[Finding]:
+def _findings(engines: Catalogue, seconds: dict[Role, float | None]) -> list[Finding]:
     findings = []
     timed: set[Role] = set()
     for status in engines.statuses():
@@ -225,12 +223,12 @@ def _findings(engines: Engines, seconds: dict[Role, float | None]) -> list[Findi
     return findings
 
 
-async def _timed(role: Role, engines: Engines, pcm: bytes) -> float | None:
+async def _timed(role: Role, engines: Catalogue, pcm: bytes) -> float | None:
     """The better of two runs; None where there is nothing to time."""
-    work: dict[Role, Callable[[Engines, bytes], Awaitable[float]]] = {
+    work: dict[Role, Callable[[Catalogue, bytes], Awaitable[float]]] = {
         Role.VAD: _vad,
         Role.TURN: _turn,
-        Role.HEARING: _hearing,
+        Role.STREAMING_TRANSCRIPTION: _hearing,
         Role.TRANSCRIPTION: _transcription,
         Role.CHAT: _chat,
         Role.SPEECH: _speech,
@@ -242,7 +240,7 @@ async def _timed(role: Role, engines: Engines, pcm: bytes) -> float | None:
         return None
 
 
-async def _probe(engines: Engines) -> bytes:
+async def _probe(engines: Catalogue) -> bytes:
     try:
         speaker = engines.speaker(DEFAULT, "en")
         async with aclosing(speaker.speak(PROBE)) as speech:
@@ -253,7 +251,7 @@ async def _probe(engines: Engines) -> bytes:
         return noise.astype("<i2").tobytes()
 
 
-async def _vad(engines: Engines, pcm: bytes) -> float:
+async def _vad(engines: Catalogue, pcm: bytes) -> float:
     model = engines.vad_model
     samples = np.frombuffer(pcm, "<i2")[: 20 * (CONTEXT + WINDOW)]
     windows = samples.astype(np.float32) / np.float32(32768)
@@ -264,15 +262,15 @@ async def _vad(engines: Engines, pcm: bytes) -> float:
     return (time.perf_counter() - began) / 20
 
 
-async def _turn(engines: Engines, pcm: bytes) -> float:
+async def _turn(engines: Catalogue, pcm: bytes) -> float:
     began = time.perf_counter()
     await engines.turn_detector.score(pcm)
     return time.perf_counter() - began
 
 
-async def _hearing(engines: Engines, pcm: bytes) -> float:
+async def _hearing(engines: Catalogue, pcm: bytes) -> float:
     step = HEARING_RATE // 10 * SAMPLE_BYTES
-    stream = await engines.hearing(DEFAULT).open()
+    stream = await engines.streaming_transcriber(DEFAULT).open()
     try:
         began = time.perf_counter()
         for begin in range(0, len(pcm), step):
@@ -283,15 +281,15 @@ async def _hearing(engines: Engines, pcm: bytes) -> float:
         stream.close()
 
 
-async def _transcription(engines: Engines, pcm: bytes) -> float:
+async def _transcription(engines: Catalogue, pcm: bytes) -> float:
     began = time.perf_counter()
     await engines.transcriber(DEFAULT).transcribe(pcm)
     return time.perf_counter() - began
 
 
-async def _chat(engines: Engines, pcm: bytes) -> float:  # noqa: ARG001 - one signature for all
+async def _chat(engines: Catalogue, pcm: bytes) -> float:  # noqa: ARG001 - one signature for all
     began = time.perf_counter()
-    answer = engines.chat(DEFAULT).stream((ChatMessage("user", PROBE),), max_tokens=8)
+    answer = (await engines.chat(DEFAULT)).stream((ChatMessage("user", PROBE),), max_tokens=8)
     async with aclosing(answer):
         async for delta in answer:
             if delta.text:
@@ -299,7 +297,7 @@ async def _chat(engines: Engines, pcm: bytes) -> float:  # noqa: ARG001 - one si
     return time.perf_counter() - began
 
 
-async def _speech(engines: Engines, pcm: bytes) -> float:  # noqa: ARG001 - one signature for all
+async def _speech(engines: Catalogue, pcm: bytes) -> float:  # noqa: ARG001 - one signature for all
     began = time.perf_counter()
     async with aclosing(engines.speaker(DEFAULT, "en").speak(PROBE)) as speech:
         async for _ in speech:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from media.files.encode import Encoder
 from media.files.limits import MediaLimits
-from pipelines.engines.jobs import JobEngines
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.usage import Usage
 from pipelines.speech.language import language_of
@@ -54,7 +54,6 @@ from rest.resources.survey import Survey
 from rest.resources.usage import UsageResource
 from rest.resources.voices import VoiceResource
 from rest.resources.webhooks import WebhookResource
-from sessions.engines import LiveEngines
 from sessions.host import SessionHost
 from store.tenants.idempotency import IdempotencyKeys
 from store.tenants.voices import Voices
@@ -75,8 +74,7 @@ def add_rest(
     settings: Settings,
     stores: Stores,
     *,
-    engines: JobEngines,
-    live: LiveEngines,
+    engines: Catalogue,
     host: SessionHost,
     authenticator: Authenticator,
     usage: Usage,
@@ -85,8 +83,8 @@ def add_rest(
 ) -> None:
     """Add every REST resource to the application, with what it needs started and stopped.
 
-    ``live`` answers agents' turns, ``engines`` everything else; ``tool_http`` decides which URLs
-    tools may have; ``waiting_for`` says why no call can be answered yet, None when one can."""
+    ``tool_http`` decides which URLs tools may have; ``waiting_for`` says why no call can be
+    answered yet, None when one can."""
     database, secrets = stores.database, stores.secrets
     passwords, webhook_http = Passwords(), CustomerHttp(allow_private=settings.webhook_private)
     addresses, limiter = ClientAddress(settings.trusted_proxies), RateLimiter(stores.bus)
@@ -100,7 +98,7 @@ def add_rest(
         database=database,
         conversations=Conversations(database, stores.bus, host.node_id, usage.book_turn),
         host=host,
-        engines=live,
+        engines=engines,
         artifacts=artifacts,
         encoder=Encoder,
         views=views,
@@ -124,9 +122,9 @@ def add_rest(
         TtsResource(database, checks, TtsStream(engines, Encoder, usage.book), views),
         BatchResource(database, checks, artifacts, views),
         SttResource(database, engines, artifacts, views, media),
-        VoiceResource(database, engines, artifacts, views, cursors, live),
+        VoiceResource(database, engines, artifacts, views, cursors, engines),
         DubbingResource(database, engines, checks, artifacts, views, media),
-        AgentResource(database, turns, live, cursors, tool_http, stores.vault),
+        AgentResource(database, turns, engines, cursors, tool_http, stores.vault),
         ModelResource(engines, survey, capabilities, limits),
     ]
     openai = openai_resources(engines, checks, survey, usage, host)
@@ -149,7 +147,7 @@ def add_rest(
 
 
 def openai_resources(
-    engines: JobEngines, checks: SpeechChecks, survey: Survey, usage: Usage, host: SessionHost
+    engines: Catalogue, checks: SpeechChecks, survey: Survey, usage: Usage, host: SessionHost
 ) -> list[Resource]:
     """OpenAI's own operations, on the same engines."""
     book = usage.book

@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import webrtcvad
 
 from .formats import HEARING_RATE, SAMPLE_BYTES
@@ -44,6 +43,8 @@ class SileroModel:
     """One onnxruntime session over ``silero_vad.onnx``; load once per process (about 30 ms)."""
 
     def __init__(self, path: Path) -> None:
+        import onnxruntime  # a process without the network need not load it
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1

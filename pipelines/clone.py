@@ -20,7 +20,8 @@ from media.files.limits import MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from pipelines.decoding import decoded
 from pipelines.engines.base import Speaker
-from pipelines.engines.jobs import JobEngines, SpeechChoice, VoiceMatch
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import SpeechChoice, VoiceMatch
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Unit
 from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
@@ -97,7 +98,7 @@ class CloneKind:
     deadline = DEADLINE_SECONDS
 
     def __init__(
-        self, database: Database, engines: JobEngines, artifacts: Artifacts, encoder: EncoderMaker
+        self, database: Database, engines: Catalogue, artifacts: Artifacts, encoder: EncoderMaker
     ) -> None:
         self._voices = Voices(database)
         self._engines = engines

@@ -1,6 +1,7 @@
-"""How an agent's record becomes the configuration of a conversation with it."""
+"""Configurations of calls: from an agent's record, and the names that one gives."""
 
-from sessions.core.config import SessionConfig
+from pipelines.engines.call_names import CallNames
+from sessions.core.config import SessionConfig, SessionKind
 from store.tenants.agents import Agent
 
 from .agent_tools import tools_of
@@ -18,4 +19,19 @@ def session_config(agent: Agent) -> SessionConfig:
         language=agent.language or SessionConfig().language,
         tools=tools,
         servers=servers,
+    )
+
+
+def names_of(config: SessionConfig) -> CallNames:
+    """The names that a configuration gives; live captions are neither answered nor spoken."""
+    if config.kind is SessionKind.TRANSCRIPTION:
+        return CallNames(
+            transcription_model=config.transcription_model, language=config.language, speaks=False
+        )
+    return CallNames(
+        model=config.model,
+        transcription_model=config.transcription_model,
+        speech_model=config.speech_model,
+        voice=config.voice,
+        language=config.language,
     )

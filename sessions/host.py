@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.engines.catalogue import Catalogue
 from sessions.core.commands import Command, RecordTurn
 from sessions.core.config import SessionConfig
 from sessions.core.events import Event, ReplyFailed, ReplyGenerated
 
 from .admission import Admission, Ticket
 from .channel import Channel, WireFormat
-from .engines import LiveEngines
 from .event_log import EventLogWriter
 from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
@@ -94,7 +94,7 @@ class SessionHost:
 
     def __init__(
         self,
-        engines: LiveEngines,
+        engines: Catalogue,
         admission: Admission,
         journal: CallJournal,
         fanout: Fanout,

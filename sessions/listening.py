@@ -19,6 +19,7 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
 from media.vad import VoiceDetector, level_of
 from pipelines.engines.base import EngineError
+from pipelines.engines.catalogue import Catalogue
 from sessions.core.config import SessionConfig
 from sessions.core.events import (
     Event,
@@ -28,8 +29,6 @@ from sessions.core.events import (
     TurnScored,
     VoiceWindow,
 )
-
-from .engines import LiveEngines
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +49,7 @@ Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 class Listening:
     """Hears the caller."""
 
-    def __init__(
-        self, engines: LiveEngines, dispatch: Callable[[Event], None], spawn: Spawn
-    ) -> None:
+    def __init__(self, engines: Catalogue, dispatch: Callable[[Event], None], spawn: Spawn) -> None:
         self._engines = engines
         self._dispatch = dispatch
         self._spawn = spawn
@@ -154,9 +151,9 @@ class Listening:
 
     async def _feed(self, turn: int, position: int) -> None:
         try:
-            stream = await self._engines.hearing(self.config.transcription_model).open(
-                self.config.language
-            )
+            stream = await self._engines.streaming_transcriber(
+                self.config.transcription_model
+            ).open(self.config.language)
         except EngineError as error:
             log.warning("no partial transcripts for turn %d: %s", turn, error.code)
             return

@@ -26,6 +26,7 @@ from typing import Any, Protocol, assert_never
 
 from media.formats import SAMPLE_BYTES
 from pipelines.engines.base import EngineError
+from pipelines.engines.catalogue import Catalogue
 from sessions.core.commands import (
     CancelReply,
     CancelTool,
@@ -63,7 +64,6 @@ from sessions.core.notices import Fault, Notice, Pong, SessionChanged, SessionOp
 
 from .asides import Answer, Asides
 from .channel import Channel, ClientFault, Partly, SpokenItem, WireFormat
-from .engines import LiveEngines
 from .listening import Listening
 from .playout import Playout
 from .reply import ReplyTask, chat_message, offer_of
@@ -105,7 +105,7 @@ class LiveSession:
         config: SessionConfig,
         channel: Channel,
         wire_format: WireFormat,
-        engines: LiveEngines,
+        engines: Catalogue,
         observer: Observer,
         tools: ToolRunner | None = None,
     ) -> None:
@@ -340,7 +340,7 @@ class LiveSession:
 
     async def _read_ahead(self, hint: PrepareReply) -> None:
         try:
-            model = self._engines.chat(hint.config.model)
+            model = await self._engines.chat(hint.config.model)
             messages = [chat_message(message) for message in hint.history]
             await model.prefill(messages, offer=offer_of(hint.tools, hint.config.tool_choice))
         except EngineError as error:  # the reply itself will say so

@@ -31,6 +31,7 @@ from pipelines.engines.base import (
     ToolDefinition,
     ToolOffer,
 )
+from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.chat.sums import informed
 from pipelines.engines.chat.thoughts import answers
 from pipelines.engines.reading.clauses import ClauseSplitter, speakable
@@ -46,7 +47,6 @@ from sessions.core.events import (
 from sessions.core.items import Message
 from sessions.core.tools.tools import AUTO, REQUIRED, Tool
 
-from .engines import LiveEngines
 from .playout import Playout
 from .spoken_form import SpokenForm
 
@@ -75,7 +75,7 @@ class ReplyTask:
     def __init__(
         self,
         order: StartReply,
-        engines: LiveEngines,
+        engines: Catalogue,
         playout: Playout,
         rate: int,
         dispatch: Callable[[Event], None],
@@ -192,7 +192,7 @@ class ReplyTask:
         if order.script is not None:
             yield order.script
             return
-        model = self._engines.chat(order.config.model)
+        model = await self._engines.chat(order.config.model)
         messages = [chat_message(message) for message in order.history]
         if not (order.tools or order.side):
             messages = informed(messages, datetime.now(UTC).astimezone())

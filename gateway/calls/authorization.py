@@ -23,14 +23,13 @@ from gateway.channels.wire.checks import UNCHECKED, SessionChecks, place_at_faul
 from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import merge_session
 from gateway.http.requests import is_allowed_origin
-from pipelines.engines.chat.call_names import NameFault
+from pipelines.engines.call_names import NameFault
+from pipelines.engines.stock_names import REALTIME
 from rest.accounts.auth import Authenticator, Principal, bearer_token
-from rest.compat.stock_names import REALTIME
 from rest.http.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
-from sessions.agent_config import session_config
+from sessions.agent_config import names_of, session_config
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig, SessionKind
-from sessions.engines import names_of
 from store.tenants.agents import Agent, Agents
 
 CALL_SCOPES = frozenset({"agents:write", "*"})

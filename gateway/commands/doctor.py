@@ -11,10 +11,10 @@ from rich.table import Table
 
 from gateway import diagnosis
 from gateway.diagnosis import Finding, Verdict, time_engines
+from gateway.engines import engine_settings
 from gateway.services import ServiceError, attached_services
 from gateway.settings import Settings
-from gateway.staged_engines import engine_settings
-from pipelines.engines.registry import Engines
+from pipelines.engines.catalogue import Catalogue
 from store.bus import Bus
 from store.database import Database
 from store.errors import StoreError
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         *asyncio.run(services(settings)),
     ]
     if not options.quick:
-        findings += asyncio.run(time_engines(Engines(engine_settings(settings))))
+        findings += asyncio.run(time_engines(Catalogue(engine_settings(settings))))
     findings += diagnosis.browser()
     if options.json:
         for finding in findings:

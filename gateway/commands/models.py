@@ -6,11 +6,11 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
+from gateway.engines import model_store, model_uses, wanted_models
 from gateway.progress import FetchProgress
 from gateway.settings import Settings
-from gateway.staged_engines import wanted_models
 from pipelines.weights.errors import WeightsError
-from pipelines.weights.manifest import MODELS, PROFILES
+from pipelines.weights.manifest import PROFILES
 from pipelines.weights.store import ModelStore
 
 ACTIONS = ("list", "fetch", "verify")
@@ -29,18 +29,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """0 if everything asked for is present and intact."""
-    store = ModelStore(settings.models_dir)
-    names = options.names or wanted_models(settings)
-    unknown = [name for name in options.names if name not in MODELS]
+    store = model_store(settings)
+    names = options.names or [model.name for model in wanted_models(settings)]
+    unknown = [name for name in options.names if name not in store.models]
     if unknown:
-        print(f"blab models: no model {unknown[0]!r}; there are {', '.join(MODELS)}")
+        print(f"blab models: no model {unknown[0]!r}; there are {', '.join(store.models)}")
         return 2
     try:
         if options.action == "fetch":
             return fetch(store, names)
         if options.action == "verify":
             return _verify(store, names)
-        _list(store, options.names or list(MODELS), settings)
+        _list(store, options.names or list(store.models), settings)
     except WeightsError as error:
         print(f"blab models: {error}", file=sys.stderr)
         return 1
@@ -53,7 +53,7 @@ def fetch(store: ModelStore, names: list[str]) -> int:
     if not missing:
         print(f"all of {', '.join(names)} is in {store.directory}", file=sys.stderr)
         return 0
-    size = sum(MODELS[name].size for name in missing)
+    size = sum(store.models[name].size for name in missing)
     print(
         f"fetching {', '.join(missing)} ({size / 1e6:.0f} MB) into {store.directory}",
         file=sys.stderr,
@@ -82,11 +82,12 @@ def _list(store: ModelStore, names: list[str], settings: Settings) -> None:
             justify="right" if column == "MB" else "left",
             no_wrap=column in ("model", "state", "licence"),
         )
+    uses = model_uses()
     for name in names:
         status = store.status(name)
         model = status.model
         profiles = [profile for profile, members in PROFILES.items() if name in members]
-        row = (model.role, status.state, f"{model.size / 1e6:.0f}", model.licence)
+        row = (", ".join(uses[name]), status.state, f"{model.size / 1e6:.0f}", model.licence)
         table.add_row(name, *row, profiles[0] if profiles else "", model.upstream)
     print(f"{store.directory}, profile {settings.profile}\n")
     Console().print(table)

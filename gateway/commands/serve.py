@@ -20,19 +20,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import uvloop
 
 from gateway.app import HOST, build_app
+from gateway.engines import engine_settings, model_store
 from gateway.housekeeping import Housekeeping
 from gateway.lifecycle import StopSignals, bound_sockets, serve, tls_context
 from gateway.progress import FetchProgress, Steps
 from gateway.services import EmbeddedServices, ServiceError, ServiceUrls, present_services
 from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT, Settings, SettingsError
-from gateway.staged_engines import StagedEngines, Stop, call_models, engine_settings
-from pipelines.engines.chat.choice import LARGER, ChatChoice
-from pipelines.engines.registry import Engines
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.chat.choice import ChatChoice
+from pipelines.engines.startup import Stop
 from pipelines.jobs.cleanup import CleanupSchedule
 from pipelines.jobs.usage import PricesError
-from pipelines.weights.manifest import MODELS
-from pipelines.weights.store import ModelStore
+from pipelines.weights.model import Model
 from sessions.registry import CallRegistry
 from store.bus import Bus
 from store.database import Database
@@ -97,12 +97,11 @@ class Server:
     async def _serve(self, sockets: list[socket.socket]) -> None:
         settings = self._settings
         async with self._services() as urls, self._housekeeping(urls), self._working():
-            engines = StagedEngines(
-                self._fetch,
-                Engines(engine_settings(settings)),
-                self._on_stage,
-                fetch_larger=self._fetch_larger,
-                on_grown=self._on_grown,
+            engines = Catalogue(
+                engine_settings(settings),
+                fetch=self._fetch,
+                on_stage=self._on_stage,
+                on_chat_replaced=self._on_chat_replaced,
             )
             self._waiting_for = engines.waiting_for
             app = await build_app(settings, urls, engines)
@@ -164,18 +163,12 @@ class Server:
 
     # ------------------------------------------------------------------ engines
 
-    def _fetch(self, stop: Stop) -> None:
-        self._fetch_models(call_models(self._settings), stop)
-
-    def _fetch_larger(self, stop: Stop) -> None:
-        self._fetch_models([LARGER], stop)
-
-    def _fetch_models(self, names: Sequence[str], stop: Stop) -> None:
-        store = ModelStore(self._settings.models_dir)
-        missing = [name for name in names if not store.ready(name)]
+    def _fetch(self, models: Sequence[Model], stop: Stop) -> None:
+        store = model_store(self._settings)
+        missing = [model.name for model in models if not store.ready(model.name)]
         if not missing:
             return
-        size = sum(MODELS[name].size for name in missing)
+        size = sum(store.models[name].size for name in missing)
         self._steps.say(
             f"Fetching {', '.join(missing)} ({size / 1e6:.0f} MB) into {store.directory}"
         )
@@ -206,7 +199,7 @@ class Server:
             return
         self._workers.start()
 
-    def _on_grown(self, choice: ChatChoice) -> None:
+    def _on_chat_replaced(self, choice: ChatChoice) -> None:
         self._steps.say(f"{choice.model_id} answers. {choice.reason}")
 
     def _say_ready(self) -> None:

@@ -16,21 +16,19 @@ from functools import partial
 
 import uvloop
 
+from gateway.engines import engine_settings, fetch_job_models
 from gateway.housekeeping import Housekeeping
-from gateway.job_models import fetch_job_models
 from gateway.lifecycle import StopSignals
 from gateway.platform import media_limits
 from gateway.services import ServiceError
 from gateway.services.embedded import present_services
 from gateway.settings import Settings, SettingsError
-from gateway.staged_engines import engine_settings
 from gateway.stores import Stores
 from media.files.encode import Encoder
 from pipelines.clone import CloneKind
 from pipelines.decoding import decoded
 from pipelines.dubbing.job import DubbingKind
-from pipelines.engines.jobs import JobEngines
-from pipelines.engines.registry import Engines
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.cleanup import Cleanup, CleanupSchedule
 from pipelines.jobs.job import JobKind
@@ -72,7 +70,7 @@ async def _work(settings: Settings) -> None:
     prices = Prices.read(settings.prices)
     with StopSignals().installed() as signals:
         stores = await Stores.open(settings, present_services(settings))
-        engines = Engines(engine_settings(settings))
+        engines = Catalogue(engine_settings(settings))
         http = CustomerHttp(allow_private=settings.webhook_private)
         database = stores.database
         kinds = job_kinds(settings, stores, engines, http)
@@ -124,7 +122,7 @@ async def _drained(worker: Worker, signals: StopSignals, drain_seconds: float) -
 
 
 def job_kinds(
-    settings: Settings, stores: Stores, engines: JobEngines, webhook_http: CustomerHttp
+    settings: Settings, stores: Stores, engines: Catalogue, webhook_http: CustomerHttp
 ) -> list[JobKind]:
     """Every kind of job; a worker registers them all."""
     database, objects = stores.database, stores.objects

@@ -21,7 +21,8 @@ from media.files.limits import DEFAULT_LIMITS, MediaLimits
 from media.formats import HEARING_RATE, milliseconds_of
 from pipelines.decoding import decoded
 from pipelines.engines.base import EngineFailed, ModelUnavailable
-from pipelines.engines.jobs import JobEngines, SpeechChoice, Translator
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import SpeechChoice, Translator
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Progress, Unit
 from pipelines.speech.order import DEFAULT_VOICE, STABLE, SpeechOrder, choose_in_job
@@ -104,7 +105,7 @@ class DubbingKind:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         cloned: Voices,
         artifacts: Artifacts,
         limits: MediaLimits = DEFAULT_LIMITS,
@@ -208,7 +209,7 @@ class DubbingKind:
         return translator
 
 
-def draft_reason(engines: JobEngines, order: DubbingOrder, source: str, target: str) -> str | None:
+def draft_reason(engines: Catalogue, order: DubbingOrder, source: str, target: str) -> str | None:
     """Why ``order`` is not carried out for this pair, whose translation is a draft; None where it
     is none, or one will do. Raises ModelUnavailable."""
     engine = engines.translation_engine(order.translate_model, source, target)

@@ -49,6 +49,11 @@ class EngineBusy(EngineError):
     """The engine's bounded queue is full."""
 
 
+def base_language(tag: str) -> str:
+    """The first subtag of a BCP 47 tag: ``en`` of ``en-GB``."""
+    return tag.lower().partition("-")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """A recognised word; ``start`` and ``end`` are sample positions at HEARING_RATE."""

@@ -1,15 +1,11 @@
-"""The engines as jobs and REST requests ask for them: found by what they must be able to do,
-loaded when first needed.
-
-Protocols, beside those of ``base``. ``pipelines.engines.registry.Engines`` is the real thing.
-"""
+"""What the engines of jobs are, beside those of ``base``: protocols, and what they are given and
+give."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .base import ChatModel, Speaker, Word
-from .status import EngineStatus
+from .base import Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +91,11 @@ class FileTranscriber(Protocol):
 
     model_id: str
     languages: tuple[str, ...]
-    translates: bool
-    """Whether it can write in English what it hears in another language."""
+
+    @property
+    def translates(self) -> bool:
+        """Whether it can write in English what it hears in another language."""
+        ...
 
     def transcribe_file(
         self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
@@ -145,60 +144,4 @@ class Cloner(Protocol):
 
     async def match(self, pcm: bytes, language: str = "en") -> VoiceMatch:
         """``pcm``: the sample at HEARING_RATE mono, some seconds to a minute."""
-        ...
-
-
-class JobEngines(Protocol):
-    """Look-ups raise ModelUnavailable, with a reason, where no engine can do what is asked.
-
-    Those that are awaited may load the engine first; the others answer from what is known."""
-
-    def chat(self, model_id: str) -> ChatModel: ...
-
-    async def speech(self, choice: SpeechChoice) -> Speaker:
-        """A speaker bound to the choice: call ``speak(text, speed=…)``."""
-        ...
-
-    def check_speech(self, choice: SpeechChoice) -> None:
-        """Raise what ``speech`` would, without loading anything."""
-        ...
-
-    def speech_engine(self, choice: SpeechChoice) -> SpeechEngine:
-        """Who would speak, and how well; raises what ``check_speech`` would."""
-        ...
-
-    def voice_languages(self, model_id: str, voice: str) -> VoiceLanguages:
-        """What ``voice`` (a builtin's id, ``default``, or a cloned one's) speaks with the model."""
-        ...
-
-    async def file_transcriber(
-        self, model_id: str = "default", language: str | None = None
-    ) -> FileTranscriber: ...
-
-    def check_transcription(self, model_id: str, language: str | None) -> None:
-        """Raise what ``file_transcriber`` would, without loading anything."""
-        ...
-
-    async def translator(self, model_id: str, source: str, target: str) -> Translator: ...
-
-    def translation_engine(self, model_id: str, source: str, target: str) -> TranslationEngine:
-        """Who would translate; raises what ``translator`` would, without loading anything."""
-        ...
-
-    def translated_pairs(self) -> tuple[tuple[str, str], ...]:
-        """Pairs (source, target) whose translation is no draft now."""
-        ...
-
-    async def cloner(self) -> Cloner: ...
-
-    def check_cloning(self) -> None:
-        """Raise what ``cloner`` would, without loading anything."""
-        ...
-
-    def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
-        """The builtin voices that ``model_id`` speaks with now."""
-        ...
-
-    def statuses(self) -> tuple[EngineStatus, ...]:
-        """Every engine: which can be used now, which are loaded, and why others are not there."""
         ...

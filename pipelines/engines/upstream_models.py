@@ -1,10 +1,10 @@
 """UpstreamModels: what the upstream serves, and an engine for each model of it that is asked for.
 
 Rules
-- The upstream's list is looked at regularly while ``watch`` runs, and otherwise when somebody who
-  can wait asks (``refresh``); the client remembers it for a minute.
-- A model that the deployment configures is taken to be there even where the upstream does not list
-  it. An upstream that cannot be reached serves nothing, with a reason.
+- The upstream is asked for its list regularly while ``watch`` runs, and otherwise when a caller can
+  wait for it (``refresh``); the client keeps it for a minute.
+- A configured model is taken to be there even if the upstream does not list it. An upstream that
+  cannot be reached serves nothing, with a reason.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import EngineError
-from .engine_settings import EngineSettings
+from .engine import LOADING, EngineSettings, EngineStatus, Key, Role
 from .openai_compatible import (
     UpstreamChat,
     UpstreamClient,
@@ -23,12 +23,9 @@ from .openai_compatible import (
     UpstreamSpeaker,
     UpstreamTranscriber,
 )
-from .shelf import LOADING, Key
-from .status import EngineStatus, Role
 
 log = logging.getLogger(__name__)
 
-DEFAULT = "default"
 DISCOVERY_PERIOD = 60.0
 """Seconds between two looks at what the upstream serves."""
 
@@ -84,31 +81,20 @@ class UpstreamModels:
         if self._client is not None:
             await self._client.close()
 
-    def configured(self) -> list[Key]:
-        """What the settings name, embedded or not."""
-        settings = self._settings
-        wanted = (
-            (Role.CHAT, settings.chat_model),
-            (Role.SPEECH, settings.speech_model),
-            (Role.TRANSCRIPTION, settings.transcription_model),
-            *((Role.CHAT, name) for name in settings.chat_names.values()),
-            *((Role.SPEECH, name) for name in settings.speech_names.values()),
-            *((Role.TRANSCRIPTION, name) for name in settings.transcription_names.values()),
-        )
-        named = ((role, name) for role, name in wanted if name is not None and name != DEFAULT)
-        return list(dict.fromkeys(named))
-
     def status(self, role: Role, model_id: str) -> EngineStatus:
-        """How a model that is not embedded does."""
+        """Where a model that is not embedded stands."""
         reason = ""
-        listed = Role.TRANSCRIPTION if role is Role.FILES else role
+        listed = Role.TRANSCRIPTION if role is Role.FILE_TRANSCRIPTION else role
         if self._client is None:
             reason = "no such model here, and no upstream is set (BLAB_UPSTREAM_URL)"
         elif role not in _MAKERS:
             reason = "not loaded"
         elif self._reason:
             reason = self._reason
-        elif model_id not in self._discovered and (listed, model_id) not in self.configured():
+        elif (
+            model_id not in self._discovered
+            and (listed, model_id) not in self._settings.configured()
+        ):
             reason = "neither embedded nor listed by the upstream"
         return EngineStatus(model_id, role, not reason, reason, languages=(), upstream=True)
 
@@ -130,6 +116,6 @@ _MAKERS: dict[Role, Callable[[str, UpstreamClient, Path], Any]] = {
     Role.CHAT: lambda model_id, client, _: UpstreamChat(model_id, client),
     Role.SPEECH: lambda model_id, client, _: UpstreamSpeaker(model_id, client),
     Role.TRANSCRIPTION: lambda model_id, client, _: UpstreamTranscriber(model_id, client),
-    Role.FILES: UpstreamFileTranscriber,
+    Role.FILE_TRANSCRIPTION: UpstreamFileTranscriber,
 }
 """Roles that the upstream can have."""

@@ -17,7 +17,8 @@ from media.formats import SAMPLE_BYTES, milliseconds_of
 from media.loudness import normalise
 from pipelines.decoding import carried_out
 from pipelines.engines.base import ChatModel, ModelUnavailable, Speaker
-from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import SpeechChoice
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import ApiWarning, JobFailed, JobResult, JobRun, JobType, Unit
 from store.tenants.voices import Voices
@@ -75,7 +76,7 @@ class TtsKind:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         cloned: Voices,
         artifacts: Artifacts,
         encoder: EncoderMaker,
@@ -136,7 +137,7 @@ class TtsKind:
         chat: ChatModel | None = None
         if order.delivery != "verbatim":
             with contextlib.suppress(ModelUnavailable):
-                chat = self._engines.chat("default")
+                chat = await self._engines.chat("default")
         return await prepare(order.input, order.language, cast(Delivery, order.delivery), chat)
 
     async def _speak(

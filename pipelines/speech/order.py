@@ -5,7 +5,8 @@ A refusal is found before any work starts: ``choose`` returns who speaks, or rai
 
 from msgspec import Struct
 
-from pipelines.engines.jobs import UNKNOWN, JobEngines, SpeechChoice
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import UNKNOWN, SpeechChoice
 from pipelines.engines.reading.text import unspoken
 from pipelines.jobs.job import ApiWarning, JobFailed, JobRun
 from store.tenants.voices import Voices
@@ -56,7 +57,7 @@ def check_limits(order: SpeechOrder, *, streaming: bool = False) -> None:
         raise Unspeakable(f"emotion is for {EXPRESSIVE} only.", "emotion")
 
 
-def unspoken_part(engines: JobEngines, choice: SpeechChoice, script: str) -> ApiWarning | None:
+def unspoken_part(engines: Catalogue, choice: SpeechChoice, script: str) -> ApiWarning | None:
     """A warning about the parts of a script that the voice has no sounds for, and leaves out; None
     if there are none, or if the voice is an upstream's, of which this is not known.
 
@@ -76,7 +77,7 @@ def unspoken_part(engines: JobEngines, choice: SpeechChoice, script: str) -> Api
 
 
 async def choose(
-    workspace_id: str, order: SpeechOrder, engines: JobEngines, cloned: Voices
+    workspace_id: str, order: SpeechOrder, engines: Catalogue, cloned: Voices
 ) -> SpeechChoice:
     """Who speaks; raises UnknownVoice, ModelUnavailable and StoreError."""
     recipe = None
@@ -94,7 +95,7 @@ async def choose(
 
 
 async def choose_in_job(
-    run: JobRun, order: SpeechOrder, engines: JobEngines, cloned: Voices
+    run: JobRun, order: SpeechOrder, engines: Catalogue, cloned: Voices
 ) -> SpeechChoice:
     """As ``choose``, in a job's run: the request was checked, but voices and engines may be gone
     by now. Raises JobFailed, ModelUnavailable and StoreError."""

@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from media.errors import MediaError
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
-from pipelines.engines.jobs import FileTranscriber, JobEngines
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import FileTranscriber
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Unit
 from store.database import storable
@@ -67,7 +68,7 @@ class SttKind:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         artifacts: Artifacts,
         decode: Decode,
         max_record_bytes: int = MAX_RECORD_BYTES,

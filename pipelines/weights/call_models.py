@@ -1,6 +1,6 @@
 """The models of a conversation: what a call needs, and the larger chat model."""
 
-from .model import Model, ModelFile, Role
+from .model import Model, ModelFile
 from .sources import Installed, Package, Url, UrlArchive, numbered_parts
 
 HUB = "https://huggingface.co"
@@ -8,7 +8,6 @@ _MOONSHINE_ASSETS = "moonshine_voice/assets/tiny-en"
 
 SILERO_VAD = Model(
     name="silero-vad",
-    role=Role.VAD,
     upstream="Silero VAD",
     licence="MIT",
     files=(
@@ -29,7 +28,6 @@ SILERO_VAD = Model(
 
 SMART_TURN = Model(
     name="smart-turn-v3.2",
-    role=Role.TURN,
     upstream="pipecat-ai/smart-turn-v3",
     licence="BSD-2-Clause",
     files=(
@@ -47,7 +45,6 @@ SMART_TURN = Model(
 
 VOSK_SMALL_EN = Model(
     name="vosk-small-en",
-    role=Role.STT_PARTIAL,
     upstream="vosk-model-small-en-us-0.15",
     licence="Apache-2.0",
     files=tuple(
@@ -131,7 +128,6 @@ VOSK_SMALL_EN = Model(
 
 MOONSHINE_TINY_EN = Model(
     name="moonshine-tiny-en",
-    role=Role.STT_FINAL,
     upstream="Moonshine tiny-en",
     licence="MIT",
     files=(
@@ -160,7 +156,6 @@ MOONSHINE_TINY_EN = Model(
 
 QWEN_05B = Model(
     name="qwen2.5-0.5b",
-    role=Role.CHAT,
     upstream="Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
     licence="Apache-2.0",
     files=(
@@ -183,7 +178,6 @@ QWEN_05B = Model(
 
 QWEN_15B = Model(
     name="qwen2.5-1.5b",
-    role=Role.CHAT,
     upstream="Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
     licence="Apache-2.0",
     files=(

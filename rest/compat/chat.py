@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from aiohttp import web
 
 from pipelines.engines.base import ChatDelta, EngineError
-from pipelines.engines.jobs import JobEngines
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.job import Unit
 from pipelines.jobs.usage import AGENT
 from rest.http.errors import ApiError, engine_refusal
@@ -32,7 +32,7 @@ class CompatChat:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         book: Book,
         slots: Slots,
         *,
@@ -68,7 +68,7 @@ class CompatChat:
         refuse_unknown(asked)
         messages, offer, answer_format = history(asked), offer_of(asked), format_of(asked)
         try:
-            billed, model = self._names.chat(asked.model)
+            billed, model = await self._names.chat(asked.model)
         except EngineError as error:
             raise engine_refusal(error) from error
         reply = ChatReply(model, messages, offer, asked, answer_format)

@@ -4,22 +4,23 @@ What cannot be served by any name is left for the engines to refuse, in their ow
 """
 
 from pipelines.engines.base import ChatModel, ModelUnavailable
-from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import Role
+from pipelines.engines.jobs import SpeechChoice
+from pipelines.engines.stock_names import is_stock
 from pipelines.speech.order import STABLE
 from rest.resources.capabilities import CHAT, HEARING
 
-from . import stock_names
-
 
 class ModelNames:
-    """Asks the engines; loads none."""
+    """Asks the engines; only ``chat`` may load one."""
 
-    def __init__(self, engines: JobEngines) -> None:
+    def __init__(self, engines: Catalogue) -> None:
         self._engines = engines
 
     def speech(self, model_id: str) -> str:
         """The model that speaks."""
-        if stock_names.SPEECH.fullmatch(model_id) is None:
+        if not is_stock(Role.SPEECH, model_id):
             return model_id
         try:
             self._engines.check_speech(SpeechChoice(model_id))
@@ -36,18 +37,14 @@ class ModelNames:
                 raise ModelUnavailable(
                     f"{model_id!r} is not served: speakers are not told apart here"
                 ) from None
-            if stock_names.TRANSCRIPTION.fullmatch(model_id) is None:
+            if not is_stock(Role.TRANSCRIPTION, model_id):
                 raise
             self._engines.check_transcription(HEARING, language)
             return HEARING
         return model_id
 
-    def chat(self, model_id: str) -> tuple[str, ChatModel]:
+    async def chat(self, model_id: str) -> tuple[str, ChatModel]:
         """The chat model and the name by which it is billed; raises ModelUnavailable."""
-        try:
-            return model_id, self._engines.chat(model_id)
-        except ModelUnavailable:
-            known = (stock_names.CHAT, stock_names.REALTIME)
-            if not any(pattern.fullmatch(model_id) for pattern in known):
-                raise
-            return CHAT, self._engines.chat(CHAT)
+        if is_stock(Role.CHAT, model_id) and not self._engines.serves(Role.CHAT, model_id):
+            model_id = CHAT
+        return model_id, await self._engines.chat(model_id)

@@ -13,21 +13,28 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
+from pipelines.engines import stock_names
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines
-from pipelines.engines.status import Role
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import Role
 from pipelines.speech.order import EXPRESSIVE, STABLE
 from rest.http.errors import NoSuchModel
 from rest.http.operation import AnyOperation, Operation, Request
 from rest.resources.capabilities import CHAT, HEARING
 from rest.resources.survey import Survey
 
-from . import stock_names
-
 OURS, UPSTREAM = "blab", "upstream"
 """Who owns a model: this server, or the one behind it."""
 TAG = "OpenAI"
-_NAMED = frozenset({Role.CHAT, Role.SPEECH, Role.FILES, Role.HEARING, Role.TRANSCRIPTION})
+_NAMED = frozenset(
+    {
+        Role.CHAT,
+        Role.SPEECH,
+        Role.FILE_TRANSCRIPTION,
+        Role.STREAMING_TRANSCRIPTION,
+        Role.TRANSCRIPTION,
+    }
+)
 """Roles whose engines a client may name."""
 _MAX_TOLD = 100
 
@@ -36,7 +43,7 @@ class CompatModels:
     """``GET /v1/models`` and ``/v1/models/{id}``; any credential will do."""
 
     def __init__(
-        self, engines: JobEngines, survey: Survey, clock: Callable[[], float] = time.time
+        self, engines: Catalogue, survey: Survey, clock: Callable[[], float] = time.time
     ) -> None:
         self._engines = engines
         self._survey = survey
@@ -109,7 +116,7 @@ class CompatModels:
 
     def _chats(self) -> bool:
         try:
-            self._engines.chat(CHAT)
+            self._engines.check_chat(CHAT)
         except ModelUnavailable:
             return False
         return True

@@ -20,7 +20,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from media.files.encode import Encoder
 from media.formats import SAMPLE_BYTES
 from media.resample import Resampler
-from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import SpeechChoice
 from pipelines.engines.speech.read_aloud import OPENAI_VOICES
 from pipelines.jobs.usage import SPOKEN_TOKEN_MS, audio_tokens
 from pipelines.speech.job import CONTENT_TYPES, AudioEncoder
@@ -142,7 +143,7 @@ class CompatSpeech:
     """One operation."""
 
     def __init__(
-        self, engines: JobEngines, checks: SpeechChecks, answer: SpokenAnswer, slots: Slots
+        self, engines: Catalogue, checks: SpeechChecks, answer: SpokenAnswer, slots: Slots
     ) -> None:
         self._engines = engines
         self._names = ModelNames(engines)

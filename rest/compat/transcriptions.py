@@ -19,7 +19,8 @@ from media.files.limits import MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from pipelines.decoding import decoded
 from pipelines.engines.base import EngineError
-from pipelines.engines.jobs import FileTranscriber, JobEngines
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import FileTranscriber
 from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment, of_segment
 from rest.http.errors import ApiError, ValidationFailed, engine_refusal
@@ -60,7 +61,7 @@ class Heard:
 class Listener:
     """Hears uploads."""
 
-    def __init__(self, engines: JobEngines, book: Book, limits: MediaLimits = LIMITS) -> None:
+    def __init__(self, engines: Catalogue, book: Book, limits: MediaLimits = LIMITS) -> None:
         self._engines = engines
         self._names = ModelNames(engines)
         self._book = book

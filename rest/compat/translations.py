@@ -14,7 +14,7 @@ from aiohttp import web
 from pipelines.dubbing.job import no_translator
 from pipelines.dubbing.translation import lines_of
 from pipelines.engines.base import EngineError, ModelUnavailable
-from pipelines.engines.jobs import JobEngines
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment
 from rest.http.errors import NoSuchModel, ValidationFailed, engine_refusal
@@ -36,7 +36,7 @@ class CompatTranslations:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         listener: Listener,
         book: Book,
         *,

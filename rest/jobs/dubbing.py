@@ -15,7 +15,7 @@ from pipelines.dubbing.job import (
     no_translator,
 )
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobType
 from pipelines.speech.order import DEFAULT_VOICE, STABLE
@@ -83,7 +83,7 @@ class DubbingResource:
     def __init__(
         self,
         database: Database,
-        engines: JobEngines,
+        engines: Catalogue,
         checks: SpeechChecks,
         artifacts: Artifacts,
         views: JobViews,

@@ -19,11 +19,11 @@ from media.speech_parts import speech_parts
 from media.vad import WINDOW_BYTES, SileroModel, VoiceDetector
 from pipelines.clone import SAMPLE_SECONDS
 from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.speech.job import EncoderMaker
 from rest.http.errors import Unavailable, ValidationFailed
 from rest.http.uploads import Upload
-from sessions.engines import LiveEngines
 from sessions.recorded_channel import OUTPUT_RATE
 
 
@@ -65,7 +65,7 @@ class SampleView(Struct, rename="camel", kw_only=True):
 class VoiceSamples:
     """Checks and keeps samples."""
 
-    def __init__(self, artifacts: Artifacts, engines: LiveEngines) -> None:
+    def __init__(self, artifacts: Artifacts, engines: Catalogue) -> None:
         self._artifacts = artifacts
         self._engines = engines
 

@@ -7,7 +7,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import SpeechChoice
 from pipelines.speech.language import LANGUAGES, language_of
 from pipelines.speech.order import (
     DEFAULT_VOICE,
@@ -120,7 +121,7 @@ class BatchCreate(Struct, kw_only=True):
 class SpeechChecks:
     """Turns requests into orders that can be carried out."""
 
-    def __init__(self, engines: JobEngines, cloned: Voices) -> None:
+    def __init__(self, engines: Catalogue, cloned: Voices) -> None:
         self._engines = engines
         self._cloned = cloned
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from media.files.decode import MediaInfo
 from media.files.limits import DEFAULT_LIMITS, MediaLimits
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus, JobType
 from pipelines.transcription.job import SttOrder, segments_of
@@ -49,7 +49,7 @@ class SttResource:
     def __init__(
         self,
         database: Database,
-        engines: JobEngines,
+        engines: Catalogue,
         artifacts: Artifacts,
         views: JobViews,
         limits: MediaLimits = DEFAULT_LIMITS,

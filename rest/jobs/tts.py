@@ -20,7 +20,8 @@ from aiohttp import web
 
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import EngineError
-from pipelines.engines.jobs import JobEngines, SpeechChoice
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import SpeechChoice
 from pipelines.jobs.job import ApiWarning, JobType, Unit
 from pipelines.speech.job import EncoderMaker
 from pipelines.speech.order import SpeechOrder, unspoken_part
@@ -58,7 +59,7 @@ class Speech:
 class SpeechStream:
     """What makes speech while its asker waits, and bills it."""
 
-    def __init__(self, engines: JobEngines, encoder: EncoderMaker, book: Book) -> None:
+    def __init__(self, engines: Catalogue, encoder: EncoderMaker, book: Book) -> None:
         self._engines = engines
         self._encoder = encoder
         self._book = book

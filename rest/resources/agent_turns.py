@@ -17,6 +17,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
 from rest.http.errors import (
@@ -33,10 +34,9 @@ from rest.http.pagination import Cursors
 from rest.http.waiting import slot, unless_gone
 from rest.jobs.recordings import FORMAT, encode_reply, no_speech, read_speech
 from rest.jobs.views import JobViews
-from sessions.agent_config import session_config
+from sessions.agent_config import names_of, session_config
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus
-from sessions.engines import LiveEngines, names_of
 from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR, SERVER_SHUTDOWN
 from sessions.persistence import stored_turn
@@ -140,7 +140,7 @@ class AgentTurns:
         database: Database,
         conversations: Conversations,
         host: SessionHost,
-        engines: LiveEngines,
+        engines: Catalogue,
         artifacts: Artifacts,
         encoder: EncoderMaker,
         views: JobViews,

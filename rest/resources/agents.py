@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from pipelines.engines.chat.call_names import CallNames, NameField
+from pipelines.engines.call_names import CallNames, NameField
+from pipelines.engines.catalogue import Catalogue
 from pipelines.ssrf import CustomerHttp, UrlRefused
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import Cursor, LanguageTag, ModelId, Name, VoiceId, timestamp
@@ -15,7 +16,6 @@ from rest.http.pagination import Cursors
 from rest.http.uploads import CONVERSATION
 from sessions.agent_tools import MOST, InvalidTools, check_tools, shown_tools
 from sessions.core.config import SessionConfig
-from sessions.engines import LiveEngines
 from store.database import Database
 from store.ids import is_id
 from store.tenants.agents import Agent, Agents, NewAgent
@@ -125,7 +125,7 @@ class AgentResource:
         self,
         database: Database,
         turns: AgentTurns,
-        engines: LiveEngines,
+        engines: Catalogue,
         cursors: Cursors,
         guard: CustomerHttp,
         vault: Vault | None = None,

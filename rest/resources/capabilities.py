@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from media.files.limits import DEFAULT_LIMITS
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines
-from pipelines.engines.status import EngineStatus, Role
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import EngineStatus, Role
 from pipelines.speech.delivery import MAX_CHARACTERS as MAX_PREPARED
 from pipelines.speech.order import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
 from pipelines.speech.script import TAGS
@@ -162,7 +162,7 @@ class Capabilities:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         survey: Survey,
         limits: PlatformLimits,
         answers_calls: Callable[[], bool],
@@ -226,7 +226,11 @@ class Capabilities:
         )
 
     def _hearing(self) -> Hearing:
-        live = [one for one in self._engines.statuses() if one.live and one.role is Role.FILES]
+        live = [
+            one
+            for one in self._engines.statuses()
+            if one.live and one.role is Role.FILE_TRANSCRIPTION
+        ]
         reason = _lack(lambda: self._engines.check_transcription(HEARING, None))
         return Hearing(
             available=reason is None,
@@ -240,7 +244,7 @@ class Capabilities:
 
     def _chat(self) -> Chat:
         try:
-            model = self._engines.chat(CHAT).model_id
+            model = self._engines.check_chat(CHAT)
         except ModelUnavailable as error:
             return Chat(available=False, reason=str(error), name=CHAT, model=None)
         notes = [

@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct
 
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines
-from pipelines.engines.status import EngineStatus, Role
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import EngineStatus, Role
 from pipelines.speech.order import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
 from rest.http.fields import AUDIO_FORMATS, MAX_TEXT
 from rest.http.operation import Answer, AnyOperation, Operation, Request
@@ -20,15 +20,15 @@ from .survey import Survey, Surveyed
 _MODALITIES = {
     Role.VAD: "vad",
     Role.TURN: "turn_detection",
-    Role.HEARING: "stt",
+    Role.STREAMING_TRANSCRIPTION: "stt",
     Role.TRANSCRIPTION: "stt",
-    Role.FILES: "stt",
+    Role.FILE_TRANSCRIPTION: "stt",
     Role.CHAT: "llm",
     Role.SPEECH: "tts",
     Role.TRANSLATION: "translation",
     Role.CLONING: "voice_cloning",
 }
-_STREAMING = frozenset({Role.VAD, Role.HEARING, Role.CHAT, Role.SPEECH})
+_STREAMING = frozenset({Role.VAD, Role.STREAMING_TRANSCRIPTION, Role.CHAT, Role.SPEECH})
 _UPSTREAM_NAMES = (
     (re.compile(r"whisper|transcribe|\bstt\b|\basr\b|parakeet|canary", re.I), "stt"),
     (re.compile(r"\btts\b|speech|kokoro|piper|\bvoice\b", re.I), "tts"),
@@ -62,7 +62,7 @@ class ModelResource:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         survey: Survey,
         capabilities: Capabilities,
         limits: PlatformLimits,
@@ -127,7 +127,7 @@ class ModelResource:
     def _chat_alias(self) -> ModelView:
         reason, maps_to = None, []
         try:
-            maps_to = [self._engines.chat(CHAT).model_id]
+            maps_to = [self._engines.check_chat(CHAT)]
         except ModelUnavailable as error:
             reason = str(error)
         return ModelView(

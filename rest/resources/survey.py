@@ -13,8 +13,9 @@ from typing import Literal, cast
 from msgspec import Struct
 
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines, SpeechChoice
-from pipelines.engines.kokoro.voices import ENGINE as CLONING_ENGINE
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.jobs import SpeechChoice
+from pipelines.engines.kokoro.voices import KOKORO as CLONING_ENGINE
 from pipelines.speech.language import LANGUAGES
 from pipelines.speech.order import EXPRESSIVE, STABLE
 
@@ -61,7 +62,7 @@ class Survey:
 
     def __init__(
         self,
-        engines: JobEngines,
+        engines: Catalogue,
         seconds: float = SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -13,8 +13,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from pipelines.clone import CloneOrder
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.jobs import JobEngines, VoiceInfo
-from pipelines.engines.status import Role
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import Role
+from pipelines.engines.jobs import VoiceInfo
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobType
 from pipelines.speech.order import EXPRESSIVE, STABLE
@@ -36,7 +37,6 @@ from rest.jobs.recordings import KIND, SampleView, VoiceSamples
 from rest.jobs.submission import KindJobs, submission
 from rest.jobs.views import JobViews
 from rest.openapi.schemas import REQUIRED
-from sessions.engines import LiveEngines
 from store.database import Database
 from store.ids import is_id
 from store.tenants.objects import StoredObject
@@ -132,11 +132,11 @@ class VoiceResource:
     def __init__(
         self,
         database: Database,
-        engines: JobEngines,
+        engines: Catalogue,
         artifacts: Artifacts,
         views: JobViews,
         cursors: Cursors,
-        live: LiveEngines,
+        live: Catalogue,
     ) -> None:
         self._voices = Voices(database)
         self._jobs = KindJobs(database, views, JobType.VOICE_CLONE, "cloning job")

@@ -16,7 +16,7 @@ from gateway.parsers import IceServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.chat.call_names import CallNames, NameFault
+from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.jobs import CallOptions
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from store.database import Database

@@ -123,7 +123,7 @@ async def test_an_interruption_flushes_and_no_stale_frame_follows() -> None:
 async def test_a_television_holds_no_floor_and_interrupts_nothing() -> None:
     answers = ("One two three four.", "Done.")
     engines = scripted_engines(hears=("tell me", "and then"), answers=answers)
-    engines.vad_model = LoudnessModel(0.005)
+    engines.vad = LoudnessModel(0.005)
     async with ScriptedCall(engines, television=0.1) as call:
         for number in (1, 2):
             await call.say(4)

@@ -14,12 +14,12 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from pipelines.engines.chat.call_names import CallNames, NameFault
+from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.ssrf import UrlRefused
+from sessions.agent_config import names_of
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, RequestReply
-from sessions.engines import names_of
 
 from .fields import Fields
 

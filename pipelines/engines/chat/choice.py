@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 CHAT_MODELS = ("qwen2.5-1.5b", "qwen2.5-0.5b")
 """Best first."""
 LARGER, SMALLER = CHAT_MODELS
+PROFILES = {"small": (SMALLER,), "standard": (SMALLER,), "full": (LARGER, SMALLER)}
+"""The embedded chat models of each profile, best first."""
 
 LEAST_MEMORY = 4_000_000_000
 LEAST_SPEED = 15.0

@@ -29,8 +29,11 @@ from pipelines.engines.base import (
     EngineTimeout,
     ToolOffer,
 )
+from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
+from pipelines.weights.manifest import MODELS
 
+from .choice import CHAT_MODELS, LARGER
 from .llama_server import (
     ChunkReader,
     CompletionServer,
@@ -320,3 +323,30 @@ def _answer(
         raise raised[0]
     if not reader.finished and not run.stop.is_set():
         raise EngineFailed("the chat model ended its answer without a reason")
+
+
+STEPPING = (LARGER,)
+"""Chat models that use tools step by step (see ``told_outputs``)."""
+
+
+def llama(settings: EngineSettings, model_id: str) -> LlamaSettings:
+    """How an embedded chat model is run."""
+    (file,) = MODELS[model_id].files
+    return LlamaSettings(
+        settings.models_dir / model_id / file.path,
+        threads=settings.threads,
+        slots=settings.chat_slots,
+        queue_limit=max(4, settings.calls),
+        steps=model_id in STEPPING,
+    )
+
+
+def _engine(model_id: str) -> Engine:
+    async def load(settings: EngineSettings) -> LlamaChat:
+        return await LlamaChat.load(model_id, llama(settings, model_id))
+
+    return Engine(role=Role.CHAT, id=model_id, weights=(MODELS[model_id],), languages=(), load=load)
+
+
+ENGINES = tuple(_engine(model_id) for model_id in CHAT_MODELS)
+"""One of them is loaded: see ``choice``."""

@@ -25,16 +25,18 @@ import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import resample
-from pipelines.engines.base import EngineFailed, Speaker
+from pipelines.engines.base import EngineFailed, Speaker, base_language
+from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.jobs import VoiceMatch
-from pipelines.engines.kokoro.phonemes import base_language
+from pipelines.engines.kokoro.engine import ENGINE as KOKORO_ENGINE
 from pipelines.engines.kokoro.voices import (
-    ENGINE,
+    KOKORO,
     VoiceTable,
     default_voice,
     measured_voices,
     voice_language,
 )
+from pipelines.weights.manifest import MODELS
 
 from .speaker_encoder import (
     Floats,
@@ -104,6 +106,7 @@ def _shares(embeddings: Floats, target: Floats) -> Floats:
 
 
 MODEL_ID = "voice-match"
+ENCODER = "speaker-encoder"
 METHOD = "style_match"
 
 SEARCH_SECONDS = 25.0
@@ -174,7 +177,7 @@ class VoiceMatcher:
         score = await self._score(mix, target, PROOF)
         if score <= base_score:
             mix, score = base, base_score
-        recipe = {"engine": ENGINE, "styles": mix}
+        recipe = {"engine": KOKORO, "styles": mix}
         return VoiceMatch(recipe, score, base_score, {"method": METHOD, "trials": trials})
 
     def _candidates(self, language: str) -> tuple[str, ...]:
@@ -205,7 +208,7 @@ class VoiceMatcher:
 
     async def _score(self, mix: Mix, target: Floats, sentence: str) -> float:
         """How like the target ``sentence`` sounds when spoken with ``mix``."""
-        speaker = self._speaker.bound(recipe={"engine": ENGINE, "styles": mix})
+        speaker = self._speaker.bound(recipe={"engine": KOKORO, "styles": mix})
         said = bytearray()
         async with aclosing(speaker.speak(sentence)) as audio:
             async for pcm in audio:
@@ -220,3 +223,18 @@ class VoiceMatcher:
             return await asyncio.to_thread(self._encoder.embed, pcm)
         except ValueError as error:
             raise EngineFailed(f"{MODEL_ID}: {error}") from error
+
+
+async def _load(settings: EngineSettings, speaker: StyledSpeaker) -> VoiceMatcher:
+    return await VoiceMatcher.load(settings.models_dir / ENCODER / "pretrained.pt", speaker)
+
+
+ENGINE = Engine(
+    role=Role.CLONING,
+    id=MODEL_ID,
+    weights=(MODELS[ENCODER],),
+    languages=KOKORO_ENGINE.languages,
+    needs=(KOKORO_ENGINE.key,),
+    on_demand=True,
+    load=_load,
+)

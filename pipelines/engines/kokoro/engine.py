@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 
-from pipelines.engines.base import EngineFailed
+from pipelines.engines.base import EngineFailed, base_language
+from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.reading.clauses import clauses
 from pipelines.engines.speech.read_aloud import (
@@ -35,9 +35,20 @@ from pipelines.engines.speech.read_aloud import (
     speakable,
     trimmed,
 )
+from pipelines.weights.manifest import MODELS
 
-from .phonemes import ENGLISH, Phonemizer, base_language
-from .voices import ENGINE, VOICES, Emotions, Floats, Style, Styles, default_voice
+from .phonemes import ENGLISH, Phonemizer
+from .voices import (
+    KOKORO,
+    VOICES,
+    Emotions,
+    Floats,
+    Style,
+    Styles,
+    default_voice,
+    quality,
+    voices_for,
+)
 
 SAMPLE_RATE = 24_000
 MAX_TOKENS = 510
@@ -66,6 +77,8 @@ class OnnxNetwork:
     """The model's file on onnxruntime; loading takes a second and 400 MB, long clauses 400 more."""
 
     def __init__(self, path: Path, threads: int = THREADS) -> None:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -100,7 +113,7 @@ class KokoroSpeaker:
         styles: Styles,
         phonemizer: Phonemizer,
         *,
-        model_id: str = ENGINE,
+        model_id: str = KOKORO,
         queue_limit: int = 32,
     ) -> None:
         """``vocabulary``: phoneme to token."""
@@ -124,7 +137,7 @@ class KokoroSpeaker:
         """From ``kokoro-v1.0.onnx``, ``tokenizer.json`` and ``voices/`` in ``folder``, warm.
 
         Raises EngineFailed, EngineTimeout."""
-        loader = EngineExecutor(f"{ENGINE} loader", 1, 0)
+        loader = EngineExecutor(f"{KOKORO} loader", 1, 0)
         try:
             network, vocabulary = await loader.run(_open, folder, threads, deadline=LOAD_DEADLINE)
         finally:
@@ -160,10 +173,10 @@ class KokoroSpeaker:
         when it first speaks."""
         if recipe is not None:
             weights = recipe_styles(recipe)
-            gain = gain_of_mix(ENGINE, weights)
+            gain = gain_of_mix(KOKORO, weights)
             return BoundKokoro(self, lambda: self._moved(self._styles.mix(weights), emotion), gain)
         name = self._named(voice, language)
-        gain = gain_of(ENGINE, name)
+        gain = gain_of(KOKORO, name)
         return BoundKokoro(self, lambda: self._moved(self._styles.voice(name), emotion), gain)
 
     async def speak(
@@ -267,8 +280,8 @@ class BoundKokoro:
 def recipe_styles(recipe: Mapping[str, Any]) -> dict[str, float]:
     """Voices and weights of a recipe; raises EngineFailed if it belongs to another engine."""
     styles = recipe.get("styles")
-    if recipe.get("engine") != ENGINE or not isinstance(styles, Mapping):
-        raise EngineFailed(f"the voice was made for an engine other than {ENGINE}")
+    if recipe.get("engine") != KOKORO or not isinstance(styles, Mapping):
+        raise EngineFailed(f"the voice was made for an engine other than {KOKORO}")
     return {str(voice): float(weight) for voice, weight in styles.items()}
 
 
@@ -293,5 +306,26 @@ def _open(folder: Path, threads: int) -> tuple[OnnxNetwork, dict[str, int]]:
         return OnnxNetwork(folder / "kokoro-v1.0.onnx", threads), vocabulary
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EngineFailed(
-            f"{ENGINE}: its files cannot be read ({type(error).__name__})"
+            f"{KOKORO}: its files cannot be read ({type(error).__name__})"
         ) from error
+
+
+_PHONEMIZER = Phonemizer.found()
+
+
+async def _load(settings: EngineSettings) -> KokoroSpeaker:
+    return await KokoroSpeaker.load(settings.models_dir / KOKORO, _PHONEMIZER)
+
+
+ENGINE = Engine(
+    role=Role.SPEECH,
+    id=KOKORO,
+    weights=(MODELS[KOKORO],),
+    languages=_PHONEMIZER.languages,
+    on_demand=True,
+    voices=voices_for(_PHONEMIZER.languages),
+    expressive=True,
+    quality=quality,
+    unspoken=_PHONEMIZER.reason,
+    load=_load,
+)

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any
 
-from pipelines.engines.base import EngineFailed
+from pipelines.engines.base import EngineFailed, base_language
 from pipelines.engines.kokoro import portuguese as portuguese_phonemes
 
 ENGLISH, PORTUGUESE = "en", "pt"
@@ -127,8 +127,3 @@ class Phonemizer:
         for old, new in _ALPHABET.items():
             ipa = ipa.replace(old, new)
         return " ".join(ipa.split())
-
-
-def base_language(language: str) -> str:
-    """The first subtag of a BCP 47 tag, lower case."""
-    return language.lower().split("-")[0]

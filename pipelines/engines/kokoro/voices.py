@@ -26,14 +26,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.engines.base import EngineFailed
+from pipelines.engines.base import EngineFailed, base_language
 from pipelines.engines.jobs import VoiceInfo
-
-from .phonemes import base_language
 
 Floats = npt.NDArray[np.float32]
 
-ENGINE = "kokoro"
+KOKORO = "kokoro"
+"""The engine's id, also in the recipes of cloned voices."""
 ROWS, SIZE = 510, 256
 PROSODY = slice(128, 256)
 """The half of a row that says how it is spoken, not by whom."""
@@ -109,7 +108,7 @@ def quality(language: str) -> str:
     return "weak" if base in WEAK else "good"
 
 
-def catalogue(languages: Iterable[str]) -> tuple[VoiceInfo, ...]:
+def voices_for(languages: Iterable[str]) -> tuple[VoiceInfo, ...]:
     """The voices made for one of ``languages`` (first subtags); the phonemizer knows which."""
     spoken = frozenset(languages)
     return tuple(
@@ -117,7 +116,7 @@ def catalogue(languages: Iterable[str]) -> tuple[VoiceInfo, ...]:
             id=voice,
             name=voice[3:].capitalize(),
             language=voice_language(voice),
-            engine=ENGINE,
+            engine=KOKORO,
             gender="female" if is_female(voice) else "male",
             quality=quality(voice_language(voice)),
         )
@@ -161,7 +160,7 @@ class Styles:
             try:
                 self._tables[voice] = np.fromfile(path, "<f4").reshape(ROWS, SIZE)
             except (OSError, ValueError) as error:
-                raise EngineFailed(f"{ENGINE}: the style {path.name} cannot be read") from error
+                raise EngineFailed(f"{KOKORO}: the style {path.name} cannot be read") from error
         return self._tables[voice]
 
 

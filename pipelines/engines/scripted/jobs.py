@@ -13,6 +13,8 @@ from typing import Any
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES, samples_of
 from pipelines.engines.base import ModelUnavailable, Word
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import (
     Hearing,
     Segment,
@@ -23,7 +25,6 @@ from pipelines.engines.jobs import (
     VoiceLanguages,
     VoiceMatch,
 )
-from pipelines.engines.status import EngineStatus, Role
 from pipelines.speech.language import LANGUAGES
 
 from .live import WORD_MS, Delay, Fault, ScriptedChatModel, ScriptedSpeaker
@@ -165,8 +166,8 @@ class ScriptedCloner:
 
 
 @dataclass
-class ScriptedJobEngines:
-    """The look-ups of JobEngines over scripted ones; any id but those in ``absent`` is served.
+class ScriptedJobEngines(Catalogue):
+    """A catalogue of scripted engines for jobs, which serves any id but those in ``absent``.
 
     ``absent`` may also name ``cloner``, a pair of languages (``en-ja``) that is not translated,
     and a language (``ja``) that is neither spoken nor heard."""
@@ -184,10 +185,19 @@ class ScriptedJobEngines:
     speakers: list[ScriptedSpeaker] = field(default_factory=list)
     """Those speakers; ``running`` says whether one still speaks."""
 
-    def chat(self, model_id: str) -> ScriptedChatModel:
+    def serves(self, role: Role, model_id: str) -> bool:  # noqa: ARG002 - as in Catalogue
+        """Whether it is not absent."""
+        return model_id not in self.absent
+
+    async def chat(self, model_id: str) -> ScriptedChatModel:
         """The scripted chat model."""
-        self._check(model_id)
+        self.check_chat(model_id)
         return self.chat_model
+
+    def check_chat(self, model_id: str) -> str:
+        """The id of the scripted chat model; ModelUnavailable for an absent one."""
+        self._refuse(model_id)
+        return self.chat_model.model_id
 
     async def speech(self, choice: SpeechChoice) -> ScriptedSpeaker:
         """A speaker at the pitch of the choice's voice or recipe."""
@@ -205,7 +215,7 @@ class ScriptedJobEngines:
 
     def check_speech(self, choice: SpeechChoice) -> None:
         """ModelUnavailable for what is absent and for voices that are not builtin."""
-        self._check(choice.model, choice.language)
+        self._refuse(choice.model, choice.language)
         known = {"default", *(voice.id for voice in self.builtin)}
         if choice.recipe is None and choice.voice not in known:
             raise ModelUnavailable(f"{choice.model} has no voice {choice.voice!r}")
@@ -226,9 +236,10 @@ class ScriptedJobEngines:
         self.check_transcription(model_id, language)
         return self.ears
 
-    def check_transcription(self, model_id: str, language: str | None) -> None:
-        """ModelUnavailable for what is absent."""
-        self._check(model_id, language or "")
+    def check_transcription(self, model_id: str, language: str | None) -> str:
+        """The id of the scripted ears; ModelUnavailable for what is absent."""
+        self._refuse(model_id, language or "")
+        return self.ears.model_id
 
     async def translator(self, model_id: str, source: str, target: str) -> ScriptedTranslator:
         """The scripted translator."""
@@ -237,7 +248,7 @@ class ScriptedJobEngines:
 
     def translation_engine(self, model_id: str, source: str, target: str) -> TranslationEngine:
         """The scripted translator; ModelUnavailable for what is absent."""
-        self._check(model_id, f"{source}-{target}")
+        self._refuse(model_id, f"{source}-{target}")
         return TranslationEngine(self.words.model_id, self.words.draft)
 
     def translated_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -246,12 +257,13 @@ class ScriptedJobEngines:
 
     async def cloner(self) -> ScriptedCloner:
         """The scripted cloner."""
-        self._check("cloner")
+        self._refuse("cloner")
         return self.copyist
 
-    def check_cloning(self) -> None:
-        """ModelUnavailable when ``cloner`` is absent."""
-        self._check("cloner")
+    def check_cloning(self) -> str:
+        """The id of the scripted cloner; ModelUnavailable when ``cloner`` is absent."""
+        self._refuse("cloner")
+        return self.copyist.model_id
 
     def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
         """The builtin voices; none of an absent model."""
@@ -263,12 +275,14 @@ class ScriptedJobEngines:
         return (
             EngineStatus(self.chat_model.model_id, Role.CHAT, live=True, languages=()),
             EngineStatus(self.voice.model_id, Role.SPEECH, live=True, languages=("en",)),
-            EngineStatus(self.ears.model_id, Role.FILES, live=True, languages=languages),
+            EngineStatus(
+                self.ears.model_id, Role.FILE_TRANSCRIPTION, live=True, languages=languages
+            ),
             EngineStatus(self.words.model_id, Role.TRANSLATION, live=True, languages=()),
             EngineStatus(self.copyist.model_id, Role.CLONING, live=True, languages=()),
         )
 
-    def _check(self, *names: str) -> None:
+    def _refuse(self, *names: str) -> None:
         for name in names:
             if name in self.absent:
                 raise ModelUnavailable(f"no live engine serves {name!r}")

@@ -32,8 +32,9 @@ from pipelines.engines.base import (
     Word,
     new_call_id,
 )
-from pipelines.engines.chat.call_names import CallNames, NameFault, NameField
-from pipelines.engines.status import EngineStatus, Role
+from pipelines.engines.call_names import CallNames, NameFault, NameField
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import EngineStatus, Role
 
 Delay = Callable[[float], Awaitable[None]]
 """Waits so many seconds, or as long as a test wants."""
@@ -317,30 +318,43 @@ class LoudnessModel(SileroModel):
 
 
 @dataclass
-class ScriptedEngines:
-    """The look-ups of ``Engines`` over scripted ones; all names are served but those in
-    ``absent``."""
+class ScriptedEngines(Catalogue):
+    """A catalogue of scripted engines for calls, which serves all names but those in ``absent``."""
 
     ears: ScriptedTranscriber = field(default_factory=ScriptedTranscriber)
     chat_model: ScriptedChatModel = field(default_factory=ScriptedChatModel)
     voice: ScriptedSpeaker = field(default_factory=ScriptedSpeaker)
-    turn_detector: ScriptedTurnDetector = field(default_factory=ScriptedTurnDetector)
-    vad_model: SileroModel = field(default_factory=LoudnessModel)
+    detector: ScriptedTurnDetector = field(default_factory=ScriptedTurnDetector)
+    vad: SileroModel = field(default_factory=LoudnessModel)
     absent: frozenset[str] = frozenset()
 
-    def hearing(self, model_id: str) -> ScriptedTranscriber:
+    @property
+    def turn_detector(self) -> ScriptedTurnDetector:
+        """The scripted one."""
+        return self.detector
+
+    @property
+    def vad_model(self) -> SileroModel:
+        """The scripted one."""
+        return self.vad
+
+    def serves(self, role: Role, model_id: str) -> bool:  # noqa: ARG002 - as in Catalogue
+        """Whether it is not absent."""
+        return model_id not in self.absent
+
+    def streaming_transcriber(self, model_id: str) -> ScriptedTranscriber:
         """The scripted ears."""
-        self._check(Role.HEARING, model_id)
+        self._refuse(Role.STREAMING_TRANSCRIPTION, model_id)
         return self.ears
 
     def transcriber(self, model_id: str) -> ScriptedTranscriber:
         """The scripted ears."""
-        self._check(Role.TRANSCRIPTION, model_id)
+        self._refuse(Role.TRANSCRIPTION, model_id)
         return self.ears
 
-    def chat(self, model_id: str) -> ScriptedChatModel:
+    async def chat(self, model_id: str) -> ScriptedChatModel:
         """The scripted chat model."""
-        self._check(Role.CHAT, model_id)
+        self._refuse(Role.CHAT, model_id)
         return self.chat_model
 
     def speaker(
@@ -350,7 +364,7 @@ class ScriptedEngines:
         voice: str = "default",  # noqa: ARG002 - protocol
     ) -> ScriptedSpeaker:
         """The scripted voice."""
-        self._check(Role.SPEECH, model_id)
+        self._refuse(Role.SPEECH, model_id)
         return self.voice
 
     def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
@@ -372,7 +386,7 @@ class ScriptedEngines:
     def statuses(self) -> tuple[EngineStatus, ...]:
         """All live."""
         return (
-            EngineStatus(self.ears.model_id, Role.HEARING, live=True),
+            EngineStatus(self.ears.model_id, Role.STREAMING_TRANSCRIPTION, live=True),
             EngineStatus(self.ears.model_id, Role.TRANSCRIPTION, live=True),
             EngineStatus(self.chat_model.model_id, Role.CHAT, live=True),
             EngineStatus(self.voice.model_id, Role.SPEECH, live=True),
@@ -382,15 +396,13 @@ class ScriptedEngines:
         """Always."""
         return True
 
-    async def load(self, progress: Callable[[EngineStatus], None] = lambda _: None) -> None:
+    async def start(self) -> None:
         """Nothing to load."""
-        for status in self.statuses():
-            progress(status)
 
     async def close(self) -> None:
         """Nothing to close."""
 
-    def _check(self, role: Role, model_id: str) -> None:
+    def _refuse(self, role: Role, model_id: str) -> None:
         if model_id in self.absent:
             raise ModelUnavailable(f"no live {role} engine serves {model_id!r}")
 

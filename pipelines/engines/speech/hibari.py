@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from pipelines.engines.base import EngineFailed
+from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
+from pipelines.engines.jobs import VoiceInfo
 
 from .read_aloud import Manner, gain_of, own_voice, pause_after, read_aloud, speakable, trimmed
 
@@ -109,3 +111,15 @@ def _open() -> Any:
     engine = Hibari(threads=1)
     engine.g2p("Hello")  # loads its dictionaries
     return engine
+
+
+async def _load(_settings: EngineSettings) -> HibariSpeaker:
+    return await HibariSpeaker.load()
+
+
+ENGINE = Engine(
+    role=Role.SPEECH,
+    id="hibari",
+    voices=(VoiceInfo("heart", "Heart", "en-US", "hibari", "female"),),
+    load=_load,
+)

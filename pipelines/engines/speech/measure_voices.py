@@ -24,8 +24,7 @@ from media.pitch import melody, pitch
 from media.resample import resample
 from pipelines.engines.cloning.speaker_encoder import SpeakerEncoder
 from pipelines.engines.kokoro.engine import SAMPLE_RATE, KokoroSpeaker
-from pipelines.engines.kokoro.voices import ENGINE as KOKORO
-from pipelines.engines.kokoro.voices import VOICES, VoiceTable
+from pipelines.engines.kokoro.voices import KOKORO, VOICES, VoiceTable
 
 from .hibari import HibariSpeaker
 from .pico import VOICES as PICO_VOICES

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.engines.base import EngineBusy, EngineFailed, EngineTimeout
+from pipelines.engines.engine import Engine, EngineSettings, Role
+from pipelines.engines.jobs import VoiceInfo
 
 from .read_aloud import Manner, gain_of, own_voice, pause_after, read_aloud, speakable, trimmed
 
@@ -185,3 +187,23 @@ class PicoSpeaker:
             child.stdin.close()
         async with asyncio.timeout(CLOSE_DEADLINE):
             await child.wait()
+
+
+async def _load(_settings: EngineSettings) -> PicoSpeaker:
+    return await PicoSpeaker.load()
+
+
+ENGINE = Engine(
+    role=Role.SPEECH,
+    id="pico",
+    languages=tuple(VOICES),
+    voices=(
+        VoiceInfo("en-GB", "Pico English", "en-GB", "pico", "female"),
+        VoiceInfo("de-DE", "Pico Deutsch", "de-DE", "pico", "female"),
+        VoiceInfo("es-ES", "Pico Español", "es-ES", "pico", "female"),
+        VoiceInfo("fr-FR", "Pico Français", "fr-FR", "pico", "female"),
+        VoiceInfo("it-IT", "Pico Italiano", "it-IT", "pico", "female"),
+    ),
+    monolingual_voices=True,
+    load=_load,
+)

@@ -28,7 +28,9 @@ import numpy.typing as npt
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from pipelines.engines.base import ModelUnavailable, Transcription
+from pipelines.engines.engine import Engine, EngineSettings, Role, warmed
 from pipelines.engines.executor import EngineExecutor
+from pipelines.weights.manifest import MODELS
 
 PIECE_SECONDS = 30
 """Longest audio given to the model at once."""
@@ -187,3 +189,15 @@ class MoonshineTranscriber:
         if spare:
             vendor.close()
         return " ".join(text for text in texts if text)
+
+
+async def _load(settings: EngineSettings) -> MoonshineTranscriber:
+    return await warmed(MoonshineTranscriber(settings.models_dir / MoonshineTranscriber.model_id))
+
+
+ENGINE = Engine(
+    role=Role.TRANSCRIPTION,
+    id=MoonshineTranscriber.model_id,
+    weights=(MODELS[MoonshineTranscriber.model_id],),
+    load=_load,
+)

@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
+from pipelines.engines.engine import Engine, EngineSettings, Role, warmed
 from pipelines.engines.executor import EngineExecutor
+from pipelines.weights.manifest import MODELS
 
 FFT_SIZE = 400
 """Samples of one window (25 ms)."""
@@ -137,7 +138,10 @@ class SmartTurn:
 
     def _load(self) -> Any:
         if self._session is None:
+            import onnxruntime
+
             began = time.monotonic()
+
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
             options.inter_op_num_threads = 1
@@ -151,3 +155,13 @@ class SmartTurn:
     def _infer(self, pcm: bytes) -> float:
         (probability,) = self._load().run(None, {"input_features": features(pcm)})
         return float(probability[0, 0])
+
+
+async def _load(settings: EngineSettings) -> SmartTurn:
+    model_id = SmartTurn.model_id
+    return await warmed(SmartTurn(settings.models_dir / model_id / f"{model_id}-cpu.onnx"))
+
+
+ENGINE = Engine(
+    role=Role.TURN, id=SmartTurn.model_id, weights=(MODELS[SmartTurn.model_id],), load=_load
+)

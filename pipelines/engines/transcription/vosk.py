@@ -26,7 +26,9 @@ import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from pipelines.engines.base import EngineBusy, EngineError, ModelUnavailable, Transcription, Word
+from pipelines.engines.engine import Engine, EngineSettings, Role, warmed
 from pipelines.engines.executor import EngineExecutor
+from pipelines.weights.manifest import MODELS
 
 log = logging.getLogger(__name__)
 
@@ -242,3 +244,16 @@ class VoskTranscriber:
             self._model = vosk.Model(str(self._model_dir))
             self.load_seconds = time.monotonic() - began
         return _Recognizer(self._model)
+
+
+async def _load(settings: EngineSettings) -> VoskTranscriber:
+    folder = settings.models_dir / VoskTranscriber.model_id
+    return await warmed(VoskTranscriber(folder, recognizers=settings.calls))
+
+
+ENGINE = Engine(
+    role=Role.STREAMING_TRANSCRIPTION,
+    id=VoskTranscriber.model_id,
+    weights=(MODELS[VoskTranscriber.model_id],),
+    load=_load,
+)

@@ -30,10 +30,14 @@ import numpy.typing as npt
 from media.formats import HEARING_RATE
 from media.vad import SileroModel
 from pipelines.engines.base import ModelUnavailable, Word
+from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.jobs import Hearing, Segment
+from pipelines.weights.manifest import MODELS
 
 from .speech_windows import Understood, Window, hear_windows, timed_segment
+from .voice_activity import MODEL_ID as SILERO
+from .voice_activity import silero_file
 
 MODEL_ID = "whisper-base"
 LANGUAGES: tuple[str, ...] = tuple(
@@ -231,3 +235,18 @@ def _open(folder: Path, vad: Path, workers: int) -> tuple[Any, SileroModel]:
     )
     model.encode = only_what_is_heard(model.encode)
     return model, SileroModel(vad)
+
+
+async def _load(settings: EngineSettings) -> WhisperTranscriber:
+    home = settings.models_dir
+    return await WhisperTranscriber.load(home / MODEL_ID, silero_file(home))
+
+
+ENGINE = Engine(
+    role=Role.FILE_TRANSCRIPTION,
+    id=MODEL_ID,
+    weights=(MODELS[MODEL_ID], MODELS[SILERO]),
+    languages=LANGUAGES,
+    on_demand=True,
+    load=_load,
+)

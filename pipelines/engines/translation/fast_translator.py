@@ -15,6 +15,7 @@ pointer in the next thread that translates. The library comes with the extra ``b
 from typing import Any
 
 from pipelines.engines.base import EngineFailed, ModelUnavailable
+from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.reading.clauses import sentences
 
@@ -103,3 +104,10 @@ def _open() -> Directions:
     for direction in ("en-pt", "pt-en"):
         engine.translate("Hotel.", direction)  # each model is loaded at first use
     return engine
+
+
+async def _load(_settings: EngineSettings) -> FastTranslator:
+    return await FastTranslator.load()
+
+
+ENGINE = Engine(role=Role.TRANSLATION, id=MODEL_ID, languages=LANGUAGES, on_demand=True, load=_load)

@@ -5,8 +5,8 @@ from pathlib import Path
 import openai
 import pytest
 
+from pipelines.engines import stock_names
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
-from rest.compat import stock_names
 from tests.support.rest.compat_app import NOW, STOCK, CompatNode
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
-from pipelines.engines.status import EngineStatus, Role
 from tests.support.rest.catalogue_app import Engines, get, served
 
 
@@ -50,7 +50,7 @@ async def test_every_engine_is_listed_and_why_it_is_not_there() -> None:
     weights = "weights missing (a.onnx): run `blab models fetch`"
     engines = Engines(
         more=(
-            EngineStatus("tiny-ears", Role.HEARING, live=True),
+            EngineStatus("tiny-ears", Role.STREAMING_TRANSCRIPTION, live=True),
             EngineStatus("tiny-ears", Role.TRANSCRIPTION, live=False, reason=weights),
             EngineStatus("silero-vad", Role.VAD, live=False, reason=weights, languages=()),
             EngineStatus("gpt-9", Role.CHAT, live=True, languages=(), upstream=True),

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from pipelines.engines.engine_settings import EngineSettings
-from pipelines.engines.registry import Engines as RealEngines
+from pipelines.engines.catalogue import Catalogue as RealEngines
+from pipelines.engines.engine import EngineSettings
 from pipelines.speech.language import LANGUAGES
 from rest.resources.survey import SpokenLanguage, Survey
 from tests.support.rest.catalogue_app import Engines, get, served

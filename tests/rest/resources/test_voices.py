@@ -17,9 +17,9 @@ from media.files.encode import Encoder
 from media.vad import SileroModel
 from pipelines.clone import CloneKind
 from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import VoiceInfo
 from pipelines.engines.scripted.jobs import ScriptedJobEngines, scripted_job_engines
-from pipelines.engines.status import EngineStatus, Role
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus, JobType
 from rest.http.endpoint import EndpointOptions

@@ -24,6 +24,7 @@ from gateway.lifecycle import CONNECTION_GUARD, RunningServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
 from pipelines.engines.base import ChatMessage
+from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import CallOptions
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from pipelines.engines.scripted.live import ScriptedEngines, tone
@@ -43,6 +44,13 @@ HEARD = "SECRET TRANSCRIPT"
 """What the scripted ears hear; must be in no log."""
 OURS = ("gateway", "sessions", "pipelines", "media", "store", "rest")
 
+OF_JOBS = (
+    "speech", "check_speech", "speech_engine", "voices", "voice_languages", "file_transcriber",
+    "check_transcription", "translator", "translation_engine", "translated_pairs", "cloner",
+    "check_cloning", "check_chat",
+)  # fmt: skip
+"""What the application asks of ``ServerEngines.jobs``."""
+
 
 @dataclass
 class ServerEngines(ScriptedEngines):
@@ -51,6 +59,16 @@ class ServerEngines(ScriptedEngines):
     waiting: str | None = None
     jobs: ScriptedJobEngines = field(default_factory=ScriptedJobEngines)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        for name in OF_JOBS:
+            setattr(self, name, getattr(self.jobs, name))
+
+    def serves(self, role: Role, model_id: str) -> bool:
+        return super().serves(role, model_id) and self.jobs.serves(role, model_id)
+
+    def statuses(self) -> tuple[EngineStatus, ...]:
+        return (*super().statuses(), *self.jobs.statuses())
 
     async def start(self) -> None:
         """Nothing to load."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pipelines.weights.model import Model, ModelFile, Role
+from pipelines.weights.model import Model, ModelFile
 from pipelines.weights.sources import Source
 
 
@@ -21,7 +21,6 @@ def model_file(path: str, data: bytes) -> ModelFile:
 def fake_model(files: dict[str, bytes], *sources: Source, name: str = "toy") -> Model:
     return Model(
         name=name,
-        role=Role.VAD,
         upstream="nobody",
         licence="CC0-1.0",
         files=tuple(model_file(path, data) for path, data in files.items()),

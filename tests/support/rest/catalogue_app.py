@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
+from pipelines.engines.engine import EngineStatus
 from pipelines.engines.jobs import SpeechChoice, SpeechEngine
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
-from pipelines.engines.status import EngineStatus
 from rest.accounts.auth import Principal
 from rest.http.errors import Unauthenticated
 from rest.resources.capabilities import Capabilities, PlatformLimits
@@ -31,7 +31,7 @@ class Engines(ScriptedJobEngines):
     def speech_engine(self, choice: SpeechChoice) -> SpeechEngine:
         self.asked += 1
         if choice.recipe is not None:
-            self._check("cloned")
+            self._refuse("cloned")
         found = super().speech_engine(choice)
         return SpeechEngine(found.model_id, self.qualities.get(choice.language, "good"))
 

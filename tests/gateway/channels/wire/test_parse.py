@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.channels.wire.checks import SessionChecks
 from gateway.channels.wire.parse import _PARSERS, parse_event
 from media.formats import AudioFormat, Encoding
-from pipelines.engines.chat.call_names import NameFault
+from pipelines.engines.call_names import NameFault
 from pipelines.ssrf import CustomerHttp
 from sessions.channel import ClientFault, Partly, SpokenItem
 from sessions.core.config import Eagerness, Extension, SessionConfig, SessionKind, TurnMode

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipelines.engines import embedded, registry
+from pipelines.engines import startup
 from pipelines.engines.base import ChatDelta, ChatMessage, EngineFailed
+from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.chat import choice as chat_choice
 from pipelines.engines.chat.choice import (
     COMING,
@@ -21,11 +22,11 @@ from pipelines.engines.chat.choice import (
     estimated,
     measured,
 )
-from pipelines.engines.engine_settings import EngineSettings
-from pipelines.engines.plan import Plan
-from pipelines.engines.registry import Engines
-from pipelines.engines.status import Role
+from pipelines.engines.chat.llama import ENGINES, llama
+from pipelines.engines.engine import Engine, EngineSettings, Role
+from pipelines.engines.startup import Stop, embedded_chat
 from pipelines.weights.errors import WeightsError
+from pipelines.weights.model import Model
 
 FAST = Verdict(Speed(20.0, 0.5), estimated=False)
 SLOW = Verdict(Speed(6.0, 2.0), estimated=False)
@@ -105,25 +106,32 @@ class House:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
         self.small, self.larger = PacedChat(SMALLER), PacedChat(LARGER)
         self.broken: EngineFailed | None = None
-        self.fetched = 0
+        self.fetches: list[str] = []
+        self.unfetched: WeightsError | None = None
         self.settings = EngineSettings(folder, **options)
-        self.engines = Engines(self.settings, plans=lambda _: [self._plan(self.small)])
+        self.choices: list[ChatChoice] = []
+        self.engines = Catalogue(
+            self.settings,
+            engines=[self._declared(self.larger), self._declared(self.small)],
+            fetch=self._fetch,
+            on_chat_replaced=self.choices.append,
+        )
         self.measured = FAST
         self.memory = 8_000_000_000
-        monkeypatch.setattr(registry, "chat_plan", lambda *_: self._plan(self.larger))
         monkeypatch.setattr(chat_choice, "free_memory", lambda: self.memory)
-        monkeypatch.setattr(registry, "measured", self._measured)
-        monkeypatch.setattr(registry, "estimated", self._estimated)
+        monkeypatch.setattr(startup, "measured", self._measured)
+        monkeypatch.setattr(startup, "estimated", self._estimated)
         self.estimate = HOPEFUL
         self.estimates = 0
 
-    def _plan(self, engine: PacedChat) -> Plan:
-        async def load() -> PacedChat:
-            if self.broken is not None and engine is self.larger:
+    def _declared(self, model: PacedChat) -> Engine:
+        async def load(_settings: EngineSettings) -> PacedChat:
+            if self.broken is not None and model is self.larger:
                 raise self.broken
-            return engine
+            return model
 
-        return Plan(engine.model_id, Role.CHAT, load, languages=())
+        weights = (Model(name=model.model_id, files=()),)
+        return Engine(role=Role.CHAT, id=model.model_id, load=load, languages=(), weights=weights)
 
     async def _measured(self, _model: object) -> Speed:
         return self.measured.speed
@@ -133,17 +141,25 @@ class House:
         return self.estimate
 
     async def start(self) -> ChatChoice | None:
-        await self.engines.load()
-        await self.engines.choose_chat()
-        return await self.engines.grow(self._fetch)
+        """Start, and what became of the larger model: None where it was not tried."""
+        await self.engines.start()
+        return await self.grown()
 
-    async def _fetch(self) -> None:
-        self.fetched += 1
+    async def grown(self) -> ChatChoice | None:
+        growth = self.engines._startup._growth
+        assert growth is not None
+        await growth
+        return self.choices[-1] if self.choices else None
 
-    @property
-    def answers(self) -> tuple[str, str]:
-        """Which model answers, and what its status says of that."""
-        model = self.engines.chat("default")
+    def _fetch(self, models: Sequence[Model], _stop: Stop) -> None:
+        names = [model.name for model in models]
+        self.fetches += names
+        if LARGER in names and self.unfetched is not None:
+            raise self.unfetched
+
+    async def answers(self) -> tuple[str, str]:
+        """Which model answers, and what its status says about that."""
+        model = await self.engines.chat("default")
         (note,) = (s.note for s in self.engines.statuses() if s.model_id == model.model_id)
         return model.model_id, note
 
@@ -154,12 +170,11 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
 
 
 async def test_a_fast_one_takes_over_and_the_small_one_gives_its_memory_back(house: House) -> None:
-    await house.engines.load()
-    await house.engines.choose_chat()
-    assert house.answers == (SMALLER, COMING)
-    choice = await house.engines.grow(house._fetch)
+    await house.engines.start()
+    assert await house.answers() == (SMALLER, COMING)
+    choice = await house.grown()
     assert choice == ChatChoice(LARGER, FAST.reason)
-    assert house.answers == (LARGER, FAST.reason)
+    assert await house.answers() == (LARGER, FAST.reason)
     assert house.small.closed
     assert not house.larger.closed
     assert Verdicts(house.settings.models_dir).read() == FAST
@@ -172,47 +187,42 @@ async def test_a_slow_one_is_closed_and_not_tried_again(house: House) -> None:
     assert await house.start() == ChatChoice(SMALLER, SLOW.reason)
     assert house.larger.closed
     assert not house.small.closed
-    assert house.answers == (SMALLER, SLOW.reason)
-    await house.engines.choose_chat()
-    assert await house.engines.grow(house._fetch) is None
-    assert (house.fetched, house.estimates) == (1, 1)
+    assert await house.answers() == (SMALLER, SLOW.reason)
+    await house.engines._startup.choose_chat()
+    assert await house.engines._startup.grow() is None
+    assert (house.fetches, house.estimates) == ([SMALLER, LARGER], 1)
     await house.engines.close()
 
 
 async def test_a_hopeless_one_is_not_even_fetched(house: House) -> None:
     house.estimate = Verdict(Speed(5.0, 3.0), estimated=True)
     assert await house.start() is None
-    model, note = house.answers
+    model, note = await house.answers()
     assert model == SMALLER
     assert "too slow" in note
     assert "5 tokens/s" in note
-    assert house.fetched == 0
+    assert house.fetches == [SMALLER]
     await house.engines.close()
 
 
 async def test_too_little_memory_is_said(house: House) -> None:
     house.memory = 2_000_000_000
     assert await house.start() is None
-    assert "4 GB" in house.answers[1]
+    assert "4 GB" in (await house.answers())[1]
     assert house.estimates == 0
     await house.engines.close()
 
 
 async def test_what_cannot_be_had_leaves_the_small_one(house: House) -> None:
-    async def fetch() -> None:
-        raise WeightsError("no source gave it")
-
-    await house.engines.load()
-    await house.engines.choose_chat()
-    choice = await house.engines.grow(fetch)
+    house.unfetched = WeightsError("no source gave it")
+    choice = await house.start()
     assert choice is not None
     assert "no source gave it" in choice.reason
-    house.broken = EngineFailed("it does not load")
-    await house.engines.choose_chat()
-    choice = await house.engines.grow(house._fetch)
+    house.unfetched, house.broken = None, EngineFailed("it does not load")
+    choice = await house.start()
     assert choice is not None
     assert "it does not load" in choice.reason
-    assert house.answers[0] == SMALLER
+    assert (await house.answers())[0] == SMALLER
     await house.engines.close()
 
 
@@ -221,17 +231,31 @@ async def test_a_model_that_was_named_stays(
 ) -> None:
     house = House(tmp_path, monkeypatch, chat_model=SMALLER)
     assert await house.start() is None
-    assert house.answers == (SMALLER, "")
+    assert await house.answers() == (SMALLER, "")
     await house.engines.close()
 
 
 def test_the_next_start_loads_what_won(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_choice, "free_memory", lambda: 8_000_000_000)
-    monkeypatch.setattr(embedded, "missing_files", lambda *_: [])
+    monkeypatch.setattr(startup, "missing_files", lambda *_: [])
     settings = EngineSettings(tmp_path)
-    assert embedded.chat_model(settings) == SMALLER
+    assert embedded_chat(settings, ENGINES) == SMALLER
     for verdict, expected in ((HOPEFUL, SMALLER), (SLOW, SMALLER), (FAST, LARGER)):
         Verdicts(tmp_path).write(verdict)
-        assert embedded.chat_model(settings) == expected
+        assert embedded_chat(settings, ENGINES) == expected
     monkeypatch.setattr(chat_choice, "free_memory", lambda: 2_000_000_000)
-    assert embedded.chat_model(settings) == SMALLER
+    assert embedded_chat(settings, ENGINES) == SMALLER
+
+
+def test_the_chat_model_follows_the_profile_and_the_files(tmp_path: Path) -> None:
+    def chosen(**options: Any) -> str | None:
+        return embedded_chat(EngineSettings(tmp_path, **options), ENGINES)
+
+    assert chosen(profile="small") == SMALLER
+    assert chosen(profile="full") == LARGER
+    path = llama(EngineSettings(tmp_path), SMALLER).path
+    path.parent.mkdir()
+    path.touch()
+    assert chosen(profile="full") == SMALLER
+    assert chosen(chat_model=LARGER) == LARGER
+    assert chosen(chat_model="gpt-9") is None

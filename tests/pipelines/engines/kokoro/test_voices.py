@@ -9,9 +9,9 @@ from pipelines.engines.kokoro.voices import (
     SIZE,
     VOICES,
     Styles,
-    catalogue,
     default_voice,
     quality,
+    voices_for,
 )
 
 
@@ -30,16 +30,16 @@ def test_every_voice_has_its_files(models_dir: Path) -> None:
     assert len(VOICES) == len(there) == 54
 
 
-def test_the_catalogue_follows_the_languages() -> None:
-    english = catalogue(["en"])
+def test_the_voices_follow_the_languages() -> None:
+    english = voices_for(["en"])
     assert len(english) == 28
     emma = next(info for info in english if info.id == "bf_emma")
     assert (emma.name, emma.language, emma.gender) == ("Emma", "en-GB", "female")
     assert (emma.engine, emma.quality) == ("kokoro", "good")
-    more = catalogue(["en", "pt", "hi"])
+    more = voices_for(["en", "pt", "hi"])
     assert {info.language for info in more} == {"en-US", "en-GB", "pt-BR", "hi"}
     assert {info.quality for info in more if info.language == "hi"} == {"robotic"}
-    assert catalogue([]) == ()
+    assert voices_for([]) == ()
 
 
 def test_who_speaks_and_how_well() -> None:

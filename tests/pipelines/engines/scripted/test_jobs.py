@@ -7,7 +7,9 @@ import pytest
 
 from media.formats import HEARING_RATE
 from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
-from pipelines.engines.jobs import Hearing, JobEngines, SpeechChoice
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import Role
+from pipelines.engines.jobs import Hearing, SpeechChoice
 from pipelines.engines.scripted.jobs import (
     CLONE_PITCH,
     ScriptedFileTranscriber,
@@ -16,7 +18,6 @@ from pipelines.engines.scripted.jobs import (
     spoken,
 )
 from pipelines.engines.scripted.live import Fault, tone_of
-from pipelines.engines.status import Role
 
 
 async def silence(seconds: int) -> AsyncIterator[bytes]:
@@ -99,7 +100,7 @@ async def test_voices_are_told_apart_by_their_pitch() -> None:
 
 
 async def test_what_is_absent_is_refused() -> None:
-    engines: JobEngines = ScriptedJobEngines(absent=frozenset({"ja", "en-ja", "cloner", "gone"}))
+    engines: Catalogue = ScriptedJobEngines(absent=frozenset({"ja", "en-ja", "cloner", "gone"}))
     with pytest.raises(ModelUnavailable):
         engines.check_speech(SpeechChoice("blab-stable", "ja"))
     with pytest.raises(ModelUnavailable):
@@ -115,7 +116,7 @@ async def test_what_is_absent_is_refused() -> None:
     with pytest.raises(ModelUnavailable):
         engines.check_cloning()
     with pytest.raises(ModelUnavailable):
-        engines.chat("gone")
+        await engines.chat("gone")
     assert engines.voices("gone") == ()
     assert [voice.id for voice in engines.voices("blab-stable")] == [
         "scripted-high",
@@ -128,9 +129,9 @@ async def test_all_are_told_as_live() -> None:
         translate={"hello": "olá"}, answer=lambda messages: messages[-1].content[::-1]
     )
     assert {status.role for status in engines.statuses() if status.live} >= {
-        Role.CHAT, Role.SPEECH, Role.FILES, Role.TRANSLATION, Role.CLONING,
+        Role.CHAT, Role.SPEECH, Role.FILE_TRANSCRIPTION, Role.TRANSLATION, Role.CLONING,
     }  # fmt: skip
     translator = await engines.translator("default", "en", "pt")
     assert await translator.translate("hello", "en", "pt") == "olá"
-    answer = engines.chat("default").stream([ChatMessage("user", "abc")])
+    answer = (await engines.chat("default")).stream([ChatMessage("user", "abc")])
     assert "".join([delta.text async for delta in answer]) == "cba"

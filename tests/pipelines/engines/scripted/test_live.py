@@ -13,6 +13,7 @@ from pipelines.engines.base import (
     EngineTimeout,
     ModelUnavailable,
 )
+from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.scripted.live import (
     WORD_MS,
     Fault,
@@ -25,7 +26,6 @@ from pipelines.engines.scripted.live import (
     tone,
     tone_of,
 )
-from sessions.engines import LiveEngines
 
 HELLO = (ChatMessage("user", "hello you"),)
 WORD = bytes(2 * HEARING_RATE * WORD_MS // 1000)
@@ -150,16 +150,16 @@ def test_loud_is_speech() -> None:
 
 async def test_a_set_answers_every_look_up() -> None:
     engines = scripted_engines(hears=["hi"], answers=["yes"])
-    live: LiveEngines = engines
-    assert live.chat("default") is engines.chat_model
-    assert live.hearing("x") is live.transcriber("y")
+    live: Catalogue = engines
+    assert await live.chat("default") is engines.chat_model
+    assert live.streaming_transcriber("x") is live.transcriber("y")
     assert live.speaker("default", "de").sample_rate == 24_000
     assert await live.turn_detector.score(b"") == 1.0
     assert live.vad_model is engines.vad_model
     engines.absent = frozenset({"gone"})
     with pytest.raises(ModelUnavailable, match="'gone'"):
-        live.chat("gone")
-    await engines.load()
+        await live.chat("gone")
+    await engines.start()
     assert engines.ready()
     assert len(engines.statuses()) == 4
     await engines.close()

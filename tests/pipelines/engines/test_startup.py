@@ -1,34 +1,36 @@
 """The stages of a start, with real files for weights and no network."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.settings import Settings
-from gateway.staged_engines import StagedEngines, Stop, engine_settings, wanted_models
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.engine_settings import EngineSettings
-from pipelines.engines.registry import Engines
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.discovery import BUILT_IN
+from pipelines.engines.engine import EngineSettings
+from pipelines.engines.startup import Stop, weights_for_calls, weights_for_jobs
 from pipelines.weights.errors import FetchStopped, WeightsError
-
-
-def no_engines(tmp_path: Path) -> Engines:
-    return Engines(EngineSettings(tmp_path), plans=lambda settings: [])
+from pipelines.weights.model import Model
 
 
 async def test_the_stages_come_in_order_and_say_what_is_waited_for(tmp_path: Path) -> None:
     seen: list[tuple[str, str | None]] = []
 
-    def fetch(stop: Stop) -> None:
+    def fetch(models: Sequence[Model], stop: Stop) -> None:
         seen.append(("in fetch", engines.waiting_for()))
 
-    engines = StagedEngines(
-        fetch, no_engines(tmp_path), lambda stage: seen.append((stage, engines.waiting_for()))
+    engines = Catalogue(
+        EngineSettings(tmp_path),
+        engines=(),
+        fetch=fetch,
+        on_stage=lambda stage: seen.append((stage, engines.waiting_for())),
     )
     assert engines.waiting_for() == "The server is starting."
     with pytest.raises(ModelUnavailable):
-        engines.chat("default")
+        await engines.chat("default")
     await engines.start()
     assert seen[:3] == [
         ("fetching", "The models are being fetched."),
@@ -44,11 +46,11 @@ async def test_the_stages_come_in_order_and_say_what_is_waited_for(tmp_path: Pat
 async def test_weights_that_cannot_be_had_do_not_end_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fetch(stop: Stop) -> None:
+    def fetch(models: Sequence[Model], stop: Stop) -> None:
         raise WeightsError("no source gave silero-vad")
 
     stages: list[str] = []
-    engines = StagedEngines(fetch, no_engines(tmp_path), stages.append)
+    engines = Catalogue(EngineSettings(tmp_path), engines=(), fetch=fetch, on_stage=stages.append)
     await engines.start()
     assert stages == ["fetching", "loading", "incomplete"]
     assert "no source gave silero-vad" in caplog.text
@@ -59,14 +61,14 @@ async def test_a_cancelled_start_stops_the_fetch(tmp_path: Path) -> None:
     fetching, stopped = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def fetch(stop: Stop) -> None:
+    def fetch(models: Sequence[Model], stop: Stop) -> None:
         loop.call_soon_threadsafe(fetching.set)
         while not stop():
             pass
         loop.call_soon_threadsafe(stopped.set)
         raise FetchStopped("stopped")
 
-    engines = StagedEngines(fetch, no_engines(tmp_path), lambda _: None)
+    engines = Catalogue(EngineSettings(tmp_path), engines=(), fetch=fetch)
     start = asyncio.create_task(engines.start())
     await asyncio.wait_for(fetching.wait(), 5)
     start.cancel()
@@ -75,28 +77,19 @@ async def test_a_cancelled_start_stops_the_fetch(tmp_path: Path) -> None:
     await engines.close()
 
 
-def test_the_settings_reach_the_engines(tmp_path: Path) -> None:
-    settings = Settings.read(
-        {
-            "BLAB_MODELS_DIR": str(tmp_path),
-            "BLAB_PROFILE": "full",
-            "BLAB_MAX_CALLS": "3",
-            "BLAB_UPSTREAM_URL": "http://127.0.0.1:9/v1",
-            "BLAB_UPSTREAM_KEY": "sk",
-            "BLAB_SPEECH_MODEL": "tts",
-        }
-    )
-    engines = engine_settings(settings)
-    assert (engines.models_dir, engines.profile, engines.calls) == (tmp_path, "full", 3)
-    assert (engines.upstream_url, engines.upstream_key) == ("http://127.0.0.1:9/v1", "sk")
-    assert (engines.chat_model, engines.speech_model) == (None, "tts")
-
-
 def test_only_the_weights_that_are_used_are_wanted() -> None:
-    def wanted(**environ: str) -> list[str]:
-        return wanted_models(Settings.read({"BLAB_PROFILE": "small", **environ}))
+    def wanted(**options: Any) -> tuple[list[str], list[str]]:
+        settings = EngineSettings(Path("/nowhere"), **options)
+        found = weights_for_calls(settings, BUILT_IN), weights_for_jobs(settings, BUILT_IN)
+        return [model.name for model in found[0]], [model.name for model in found[1]]
 
-    assert "qwen2.5-0.5b" in wanted()
-    assert not [name for name in wanted(BLAB_CHAT_MODEL="gpt-4o") if name.startswith("qwen")]
-    larger = wanted(BLAB_CHAT_MODEL="qwen2.5-1.5b")
-    assert [name for name in larger if name.startswith("qwen")] == ["qwen2.5-1.5b"]
+    hearing = ["silero-vad", "smart-turn-v3.2", "vosk-small-en", "moonshine-tiny-en"]
+    jobs = ["whisper-base", "kokoro", "speaker-encoder"]
+    assert wanted() == ([*hearing, "qwen2.5-0.5b"], jobs)
+    assert wanted(profile="standard") == wanted()
+    full = [*hearing, "qwen2.5-1.5b", "qwen2.5-0.5b"]
+    assert wanted(profile="full") == (full, jobs)
+    assert wanted(chat_model="gpt-4o") == (hearing, jobs)
+    assert wanted(chat_model="qwen2.5-1.5b") == ([*hearing, "qwen2.5-1.5b"], jobs)
+    spoken = [*hearing, "qwen2.5-0.5b", "kokoro"]
+    assert wanted(speech_model="kokoro") == (spoken, ["whisper-base", "speaker-encoder"])

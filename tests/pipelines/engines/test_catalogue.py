@@ -7,12 +7,12 @@ import pytest
 import pytest_asyncio
 
 from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
-from pipelines.engines.embedded import chat_model, llama, plans
-from pipelines.engines.engine_settings import EngineSettings
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.discovery import BUILT_IN
+from pipelines.engines.engine import Engine as Declaration
+from pipelines.engines.engine import EngineSettings, Role
 from pipelines.engines.openai_compatible import UpstreamChat, UpstreamSpeaker, UpstreamTranscriber
-from pipelines.engines.plan import Plan
-from pipelines.engines.registry import Engines
-from pipelines.engines.status import EngineStatus, Role
+from pipelines.engines.speech import hibari, pico
 from tests.support.pipelines.upstream_server import KEY, Fault, Upstream
 
 NOWHERE = Path("/nonexistent")
@@ -25,13 +25,15 @@ class Engine:
         self.closed = True
 
 
-def plan(model_id: str, role: Role, engine: Engine | EngineFailed, *languages: str) -> Plan:
-    async def load() -> Engine:
+def declared(
+    model_id: str, role: Role, engine: Engine | EngineFailed, *languages: str, **more: Any
+) -> Declaration:
+    async def load(_settings: EngineSettings) -> Engine:
         if isinstance(engine, EngineFailed):
             raise engine
         return engine
 
-    return Plan(model_id, role, load, languages=languages or ("en",))
+    return Declaration(role=role, id=model_id, load=load, languages=languages or ("en",), **more)
 
 
 class House:
@@ -42,18 +44,25 @@ class House:
         self.chat, self.hibari, self.pico = Engine(), Engine(), Engine()
         self.broken: set[str] = set()
 
-    def plans(self, settings: EngineSettings) -> list[Plan]:
+    def engines(self, settings: EngineSettings) -> list[Declaration]:
         found = [
             ("silero-vad", Role.VAD, self.vad, "en"),
             ("smart-turn", Role.TURN, self.turn, "en"),
-            ("vosk", Role.HEARING, self.ears, "en"),
+            ("vosk", Role.STREAMING_TRANSCRIPTION, self.ears, "en"),
             ("moonshine", Role.TRANSCRIPTION, self.scribe, "en"),
             ("hibari", Role.SPEECH, self.hibari, "en"),
             ("pico", Role.SPEECH, self.pico, "de", "en"),
             ("qwen", Role.CHAT, self.chat, "en"),
         ]
+        voices = {engine.ENGINE.id: engine.ENGINE.voices for engine in (hibari, pico)}
         return [
-            plan(name, role, EngineFailed("no luck") if name in self.broken else engine, *spoken)
+            declared(
+                name,
+                role,
+                EngineFailed("no luck") if name in self.broken else engine,
+                *spoken,
+                voices=voices.get(name, ()),
+            )
             for name, role, engine, *spoken in found
             if not (role is Role.CHAT and settings.chat_model)
         ]
@@ -64,19 +73,18 @@ def house() -> House:
     return House()
 
 
-Make = Callable[..., Awaitable[Engines]]
+Make = Callable[..., Awaitable[Catalogue]]
 
 
 @pytest_asyncio.fixture
 async def make(house: House) -> AsyncIterator[Make]:
-    made: list[Engines] = []
+    made: list[Catalogue] = []
 
-    async def make(**options: Any) -> Engines:
-        engines = Engines(
-            EngineSettings(NOWHERE, **options), plans=house.plans, discovery_period=0.01
-        )
+    async def make(**options: Any) -> Catalogue:
+        settings = EngineSettings(NOWHERE, **options)
+        engines = Catalogue(settings, engines=house.engines(settings), discovery_period=0.01)
         made.append(engines)
-        await engines.load()
+        await engines.start()
         return engines
 
     yield make
@@ -98,9 +106,9 @@ async def test_defaults_are_the_embedded_engines(make: Make, house: House) -> No
     found: list[object] = [
         engines.vad_model,
         engines.turn_detector,
-        engines.hearing("default"),
+        engines.streaming_transcriber("default"),
         engines.transcriber("default"),
-        engines.chat("default"),
+        await engines.chat("default"),
         engines.speaker("default", "en-US"),
         engines.speaker("default", "de-AT"),
     ]
@@ -111,26 +119,26 @@ async def test_defaults_are_the_embedded_engines(make: Make, house: House) -> No
 
 async def test_engines_have_names_and_the_contract_its_own(make: Make, house: House) -> None:
     engines = await make()
-    assert engines.chat("qwen") is engines.chat("default")
+    assert await engines.chat("qwen") is await engines.chat("default")
     assert engines.speaker("pico", "en") == house.pico
     assert engines.speaker("blab-stable", "en") == house.hibari
     assert engines.speaker("default", "en", "en-GB") == house.pico
     assert engines.speaker("default", "en", "de-DE") == house.hibari
     assert engines.transcriber("verinova-stable") == house.scribe
-    assert engines.chat("verinova-stable") == engines.chat("default")
-    assert engines.hearing("verinova-stable") == house.ears
-    assert engines.hearing("moonshine") == house.ears
+    assert await engines.chat("verinova-stable") == await engines.chat("default")
+    assert engines.streaming_transcriber("verinova-stable") == house.ears
+    assert engines.streaming_transcriber("moonshine") == house.ears
     assert engines.transcriber("vosk") == house.scribe
 
 
 async def test_an_unknown_id_names_itself_and_what_is_live(make: Make) -> None:
     engines = await make()
     with pytest.raises(ModelUnavailable, match=r"'gpt-9'.*live: qwen"):
-        engines.chat("gpt-9")
+        await engines.chat("gpt-9")
     with pytest.raises(ModelUnavailable, match=r"'x'.*live: hibari, pico"):
         engines.speaker("x", "en")
     with pytest.raises(ModelUnavailable, match="'x'"):
-        engines.hearing("x")
+        engines.streaming_transcriber("x")
     with pytest.raises(ModelUnavailable, match=r"kokoro"):
         engines.speaker("blab-expressive", "en")
 
@@ -148,7 +156,7 @@ async def test_a_failing_engine_fails_alone(make: Make, house: House) -> None:
     engines = await make()
     assert not engines.ready()
     with pytest.raises(ModelUnavailable, match=r"'qwen' \(no luck\); live: none"):
-        engines.chat("default")
+        await engines.chat("default")
     assert engines.speaker("default", "en") == house.hibari
     (status,) = [s for s in engines.statuses() if s.model_id == "qwen"]
     assert status.reason == "no luck"
@@ -163,12 +171,8 @@ async def test_a_call_can_do_without_the_turn_detector(make: Make, house: House)
         _ = engines.turn_detector
 
 
-async def test_progress_tells_begin_and_end(house: House) -> None:
-    engines = Engines(EngineSettings(NOWHERE), plans=house.plans)
-    seen: list[EngineStatus] = []
-    assert not engines.ready()
-    await engines.load(seen.append)
-    assert [s.reason for s in seen if s.model_id == "qwen"] == ["loading", ""]
+async def test_close_closes_every_engine(make: Make, house: House) -> None:
+    engines = await make()
     await engines.close()
     assert house.chat.closed
     assert not engines.ready()
@@ -177,11 +181,11 @@ async def test_progress_tells_begin_and_end(house: House) -> None:
 
 async def test_upstream_models_are_found_by_id(make: Make, upstream: Upstream) -> None:
     engines = await make(upstream_url=upstream.url, upstream_key=KEY)
-    assert isinstance(engines.chat("upstream-chat"), UpstreamChat)
-    assert engines.chat("upstream-chat") is engines.chat("upstream-chat")
+    assert isinstance(await engines.chat("upstream-chat"), UpstreamChat)
+    assert await engines.chat("upstream-chat") is await engines.chat("upstream-chat")
     assert isinstance(engines.speaker("upstream-voice", "ja"), UpstreamSpeaker)
     with pytest.raises(ModelUnavailable, match="neither embedded nor listed"):
-        engines.chat("unlisted")
+        await engines.chat("unlisted")
     listed = {status.model_id for status in engines.statuses() if status.upstream}
     assert "upstream-chat" in listed
 
@@ -197,12 +201,14 @@ async def test_configured_upstream_models_are_the_default(
         transcription_model="upstream-ears",
     )
     assert engines.ready()
-    assert isinstance(engines.chat("default"), UpstreamChat)
+    assert isinstance(await engines.chat("default"), UpstreamChat)
     assert isinstance(engines.speaker("default", "ja"), UpstreamSpeaker)
     assert isinstance(engines.transcriber("default"), UpstreamTranscriber)
-    assert engines.hearing("default") == house.ears
-    assert engines.hearing("upstream-ears") == house.ears
-    answer = [d.text async for d in engines.chat("default").stream([ChatMessage("user", "hi")])]
+    assert engines.streaming_transcriber("default") == house.ears
+    assert engines.streaming_transcriber("upstream-ears") == house.ears
+    answer = [
+        d.text async for d in (await engines.chat("default")).stream([ChatMessage("user", "hi")])
+    ]
     assert "".join(answer) == "Hello there."
 
 
@@ -211,27 +217,25 @@ async def test_an_upstream_that_comes_back_is_live_again(make: Make, upstream: U
     engines = await make(upstream_url=upstream.url, upstream_key=KEY, chat_model="upstream-chat")
     assert not engines.ready()
     with pytest.raises(ModelUnavailable, match="out of order"):
-        engines.chat("default")
+        await engines.chat("default")
     upstream.fault = Fault.NONE
     async with asyncio.timeout(5):
         while not engines.ready():
             await asyncio.sleep(0.01)
-    assert isinstance(engines.chat("default"), UpstreamChat)
+    assert isinstance(await engines.chat("default"), UpstreamChat)
 
 
 async def test_a_configured_model_that_nobody_serves_is_no_default(make: Make) -> None:
     engines = await make(chat_model="gpt-9")
     assert not engines.ready()
     with pytest.raises(ModelUnavailable, match="BLAB_UPSTREAM_URL"):
-        engines.chat("default")
+        await engines.chat("default")
 
 
 async def test_missing_weights_are_named(tmp_path: Path) -> None:
-    def without_voices(settings: EngineSettings) -> list[Plan]:
-        return [plan for plan in plans(settings) if plan.models]
-
-    engines = Engines(EngineSettings(tmp_path), plans=without_voices)
-    await engines.load()
+    with_weights = [engine for engine in BUILT_IN if engine.weights]
+    engines = Catalogue(EngineSettings(tmp_path), engines=with_weights)
+    await engines.start()
     reasons = {s.model_id: s.reason for s in engines.statuses()}
     assert reasons["silero-vad"] == ("weights missing (silero_vad.onnx): run `blab models fetch`")
     assert "and 12 more files" in reasons["vosk-small-en"]
@@ -239,29 +243,17 @@ async def test_missing_weights_are_named(tmp_path: Path) -> None:
     await engines.close()
 
 
-def test_the_chat_model_follows_the_profile_and_the_files(tmp_path: Path) -> None:
-    def settings(**options: Any) -> EngineSettings:
-        return EngineSettings(tmp_path, **options)
-
-    assert chat_model(settings(profile="small")) == "qwen2.5-0.5b"
-    assert chat_model(settings(profile="full")) == "qwen2.5-1.5b"
-    path = llama(settings(), "qwen2.5-0.5b").path
-    path.parent.mkdir()
-    path.touch()
-    assert chat_model(settings(profile="full")) == "qwen2.5-0.5b"
-    assert chat_model(settings(chat_model="qwen2.5-1.5b")) == "qwen2.5-1.5b"
-    assert chat_model(settings(chat_model="gpt-9")) is None
-
-
 @pytest.mark.engines
 async def test_the_real_engines_are_live(models_dir: Path) -> None:
-    engines = Engines(EngineSettings(models_dir))
-    await engines.load()
+    engines = Catalogue(EngineSettings(models_dir), engines=BUILT_IN)
+    await engines.start()
     try:
         assert {s.model_id: s.reason for s in engines.statuses() if not s.live} == {}
         assert engines.ready()
         question = [ChatMessage("user", "What is the capital of France?")]
-        texts = [d.text async for d in engines.chat("default").stream(question, max_tokens=30)]
+        texts = [
+            d.text async for d in (await engines.chat("default")).stream(question, max_tokens=30)
+        ]
         speaker = engines.speaker("default", "en")
         pcm = b"".join([chunk async for chunk in speaker.speak("".join(texts))])
         assert len(pcm) > speaker.sample_rate

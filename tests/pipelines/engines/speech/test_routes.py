@@ -1,7 +1,7 @@
 from collections.abc import AsyncGenerator
 
 from pipelines.engines.scripted.live import ScriptedSpeaker
-from pipelines.engines.speech.bound_speaker import BoundSpeaker
+from pipelines.engines.speech.routes import BoundSpeaker
 
 
 class Voice(ScriptedSpeaker):

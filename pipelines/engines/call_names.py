@@ -5,16 +5,16 @@ they are given: a wrong name is refused there and then, not at every turn of the
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from pipelines.engines.speech.read_aloud import own_voice
-from pipelines.engines.status import Role
+from .base import base_language
+from .engine import DEFAULT, EngineStatus, Role
+from .speech.read_aloud import own_voice
 
 if TYPE_CHECKING:
-    from pipelines.engines.registry import Engines
+    from .catalogue import Catalogue
 
-DEFAULT = "default"
 MOST_LISTED = 24
 """Accepted names that an error lists; a count stands for the rest."""
 
@@ -47,21 +47,33 @@ class NameFault:
     known: bool = False
 
 
-def name_faults(names: CallNames, engines: "Engines") -> tuple[NameFault, ...]:
+def name_faults(names: CallNames, engines: "Catalogue") -> tuple[NameFault, ...]:
     """Every name that is not served in calls; empty where all are. Loads nothing."""
-    scribe = engines.transcription_id(names.transcription_model)
+    names = replace(
+        names,
+        model=engines.resolve(Role.CHAT, names.model),
+        transcription_model=engines.resolve(Role.TRANSCRIPTION, names.transcription_model),
+        speech_model=engines.resolve(Role.SPEECH, names.speech_model),
+    )
+    chat = engines.chat_id(names.model)
+    transcriber = engines.transcription_id(names.transcription_model)
     speech = engines.speech_id(names.speech_model, names.language, names.voice)
     faults = [
-        *_no_model("model", names.model, Role.CHAT, engines.chat_id(names.model), engines),
+        *_no_model("model", names.model, engines.status(Role.CHAT, chat), engines),
         *_no_model(
-            "transcription_model", names.transcription_model, Role.TRANSCRIPTION, scribe, engines
+            "transcription_model",
+            names.transcription_model,
+            engines.status(Role.TRANSCRIPTION, transcriber),
+            engines,
         ),
-        *_no_model("speech_model", names.speech_model, Role.SPEECH, speech, engines),
+        *_no_model(
+            "speech_model", names.speech_model, engines.status(Role.SPEECH, speech), engines
+        ),
     ]
     broken = {fault.field for fault in faults}
     unheard, unspoken = [], []
     if names.hears and "transcription_model" not in broken:
-        unheard = _no_language(names, "understood", Role.TRANSCRIPTION, scribe, engines)
+        unheard = _no_language(names, "understood", Role.TRANSCRIPTION, transcriber, engines)
     if names.speaks and "speech_model" not in broken:
         unspoken = _no_language(names, "spoken", Role.SPEECH, speech, engines)
         if not unspoken:
@@ -70,27 +82,50 @@ def name_faults(names: CallNames, engines: "Engines") -> tuple[NameFault, ...]:
 
 
 def _no_model(
-    field: NameField, name: str, role: Role, served_by: str, engines: "Engines"
+    field: NameField, name: str, status: EngineStatus, engines: "Catalogue"
 ) -> list[NameFault]:
-    if name == DEFAULT or engines.in_calls(role, served_by):
+    """``status``: that of the engine that ``name`` stands for."""
+    if name == DEFAULT or status.in_calls:
         return []
-    status = engines.status(role, served_by)
-    planned = any((s.role, s.model_id) == (role, served_by) for s in engines.statuses())
+    key = status.role, status.model_id
+    known = any((one.role, one.model_id) == key for one in engines.statuses())
     reason = status.reason or "it is not loaded for calls"
-    kind = role.value.replace("_", " ")
-    accepted = listed([DEFAULT, *engines.names_in_calls(role)])
+    kind = status.role.value.replace("_", " ")
+    accepted = listed([DEFAULT, *_names_in_calls(status.role, engines)])
     message = f"No {kind} model {name!r} serves calls here ({reason}). Accepted: {accepted}."
-    return [NameFault(field, name, message, known=planned and not status.live)]
+    return [NameFault(field, name, message, known=known and not status.live)]
+
+
+def _names_in_calls(role: Role, engines: "Catalogue") -> list[str]:
+    """The model ids of a role that calls can use; a streaming transcriber may be named as a
+    transcription model."""
+    roles = {role}
+    if role is Role.TRANSCRIPTION:
+        roles.add(Role.STREAMING_TRANSCRIPTION)
+    usable = [s.model_id for s in engines.statuses() if s.role in roles and s.in_calls]
+    settings = engines.settings
+    contract = {
+        Role.CHAT: settings.chat_names,
+        Role.SPEECH: settings.speech_names,
+        Role.TRANSCRIPTION: settings.transcription_names,
+    }
+    return [*contract[role], *usable]
+
+
+def spoken_in_calls(engines: "Catalogue") -> list[str]:
+    """The languages of all engines that speak in calls, sorted."""
+    speakers = [s for s in engines.statuses() if s.role is Role.SPEECH and s.in_calls]
+    return sorted({language for status in speakers for language in status.languages})
 
 
 def _no_language(
-    names: CallNames, what: str, role: Role, served_by: str, engines: "Engines"
+    names: CallNames, what: str, role: Role, served_by: str, engines: "Catalogue"
 ) -> list[NameFault]:
     languages = engines.status(role, served_by).languages
     if not languages or base_language(names.language) in languages:
         return []
     if role is Role.SPEECH and names.speech_model == DEFAULT:
-        languages = engines.spoken_in_calls()
+        languages = tuple(spoken_in_calls(engines))
     message = (
         f"The language {names.language!r} is not {what} in calls here. Accepted: "
         f"{listed(sorted(languages))}."
@@ -98,24 +133,21 @@ def _no_language(
     return [NameFault("language", names.language, message)]
 
 
-def _no_voice(names: CallNames, served_by: str, engines: "Engines") -> list[NameFault]:
-    voices = engines.voices_in_calls(served_by)
-    if voices is None or own_voice(names.voice) in {DEFAULT, *(voice.id for voice in voices)}:
+def _no_voice(names: CallNames, served_by: str, engines: "Catalogue") -> list[NameFault]:
+    if engines.status(Role.SPEECH, served_by).upstream:
+        return []  # only the upstream knows its voices
+    voices = engines.routes.own(served_by)
+    if own_voice(names.voice) in {DEFAULT, *(voice.id for voice in voices)}:
         return []
     base = base_language(names.language)
-    if engines.voice_decides(names.speech_model):
-        voices = engines.all_voices_in_calls()
+    if engines.routes.voice_decides(names.speech_model):
+        voices = engines.routes.voices_in_calls()
     fitting = [voice.id for voice in voices if base_language(voice.language) == base]
     message = (
         f"No voice {names.voice!r} speaks {names.language!r} in calls here. Accepted: "
         f"{listed([DEFAULT, *fitting])}, and OpenAI's names, which mean the default."
     )
     return [NameFault("voice", names.voice, message)]
-
-
-def base_language(tag: str) -> str:
-    """The first subtag of a BCP 47 tag: ``en`` of ``en-GB``."""
-    return tag.lower().partition("-")[0]
 
 
 def listed(names: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.engines.chat.call_names import MOST_LISTED, CallNames, listed
-from tests.pipelines.engines.test_registry import House, Make, house, make, upstream
+from pipelines.engines.call_names import MOST_LISTED, CallNames, listed
+from tests.pipelines.engines.test_catalogue import House, Make, house, make, upstream
 from tests.support.pipelines.upstream_server import Upstream
 
 __all__ = ["house", "make", "upstream"]

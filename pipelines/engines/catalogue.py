@@ -1,0 +1,414 @@
+"""Catalogue: every engine that this process can use, by role and model id. The one door to them.
+
+Rules
+- Asking loads nothing: which engines there are, what they can do and where they stand is known from
+  their declarations, from the disk and from the upstream's list.
+- In a server, ``start`` loads and warms the engines of calls, which all sessions share. Those of
+  jobs are loaded when first needed; a worker, which never calls ``start``, loads every engine so.
+- A look-up returns a live engine or raises ModelUnavailable, which names the id and what is live.
+- ``default`` (and a contract's name mapped to it) is the configured model, else the best embedded
+  one. A configured model that is not live is an error, not a reason to take another. Any other id
+  is the upstream's, if it lists the id or the id is configured. A call's names may also be those of
+  OpenAI's own models: one that no engine here serves means ``default`` (see ``stock_names``).
+- Upstreams have no streaming speech-to-text: partial transcripts come from the embedded engine,
+  whichever model writes the final one.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import permutations
+from typing import Any, cast
+
+from media.vad import SileroModel
+
+from .base import (
+    ChatModel,
+    EngineFailed,
+    ModelUnavailable,
+    Speaker,
+    StreamingTranscriber,
+    Transcriber,
+    TurnDetector,
+    base_language,
+)
+from .call_names import CallNames, NameFault, name_faults, spoken_in_calls
+from .chat.choice import ChatChoice
+from .discovery import installed
+from .engine import DEFAULT, LOADING, NEEDED, Engine, EngineSettings, EngineStatus, Role
+from .jobs import (
+    UNKNOWN,
+    CallOptions,
+    Cloner,
+    FileTranscriber,
+    SpeechChoice,
+    SpeechEngine,
+    TranslationEngine,
+    Translator,
+    VoiceInfo,
+    VoiceLanguages,
+)
+from .speech.routes import BoundSpeaker, SpeechRoutes
+from .startup import Fetch, Startup
+from .stock_names import is_stock
+from .transcription.voice_activity import silero_file
+from .translation.chat_translator import LANGUAGES as CHAT_LANGUAGES
+from .translation.chat_translator import ChatTranslator
+from .translation.fast_translator import LANGUAGES as FAST_LANGUAGES
+from .translation.fast_translator import MODEL_ID as FAST_TRANSLATE
+from .translation.fast_translator import speaks
+from .upstream_models import DISCOVERY_PERIOD, UpstreamModels
+
+
+class Catalogue:
+    """``await start()`` it in a server; ``await close()`` it in the end."""
+
+    def __init__(
+        self,
+        settings: EngineSettings,
+        *,
+        engines: Iterable[Engine] | None = None,
+        fetch: Fetch | None = None,
+        on_stage: Callable[[str], None] = lambda _: None,
+        on_chat_replaced: Callable[[ChatChoice], None] = lambda _: None,
+        discovery_period: float = DISCOVERY_PERIOD,
+    ) -> None:
+        """``engines``: declarations, best first within a role; None: the built-in ones and those of
+        installed packages. The others are for a server: ``fetch`` fetches weights, without which
+        none are; ``on_stage`` is called with each stage of the start ("fetching", "loading", then
+        "ready" or "incomplete"), ``on_chat_replaced`` when the larger chat model was tried."""
+        declared = installed().engines if engines is None else tuple(engines)
+        self.settings = settings
+        self._upstream = UpstreamModels(
+            settings, silero_file(settings.models_dir), period=discovery_period
+        )
+        self._startup = Startup(
+            settings, declared, fetch, on_stage=on_stage, on_chat_replaced=on_chat_replaced
+        )
+        self._loader = self._startup.loader
+        self.routes = SpeechRoutes(
+            settings,
+            lambda: self._loader.of(Role.SPEECH),
+            lambda model_id: self._expected(Role.SPEECH, model_id),
+        )
+
+    # ------------------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Fetch, load and warm up what calls use; returns when all is done or has failed."""
+        await self._startup.run(self._upstream, self.ready)
+
+    async def close(self) -> None:
+        """Close every engine and the connection to the upstream."""
+        await self._startup.close()
+        await self._upstream.close()
+
+    def waiting_for(self) -> str | None:
+        """Why calls cannot be answered (a sentence); None when they can."""
+        if self._startup.waiting is not None:
+            return self._startup.waiting
+        if self.ready():
+            return None
+        dead = [status for status in self.statuses() if not status.live and status.role in NEEDED]
+        return "; ".join(map(_why_dead, dead)) or "An engine that calls need is not live."
+
+    def ready(self) -> bool:
+        """Whether a call would be answered: every needed role's default is live."""
+        try:
+            self.streaming_transcriber(DEFAULT)
+            self.transcriber(DEFAULT)
+            self._find(Role.CHAT, self.chat_id(DEFAULT))
+            self.speaker(DEFAULT, "en")
+            _ = self.vad_model
+        except ModelUnavailable:
+            return False
+        usable = {status.role for status in self.statuses() if status.live and status.loaded}
+        return usable >= NEEDED
+
+    # ------------------------------------------------------------------------------ what there is
+
+    def statuses(self) -> tuple[EngineStatus, ...]:
+        """Every engine that is, should be or could be live now: which can be used, which are
+        loaded, and why others are not there."""
+        embedded = [self.status(*key) for key in self._loader.engines]
+        configured = [
+            self._upstream.status(*key)
+            for key in self.settings.configured()
+            if key not in self._loader.engines
+        ]
+        named = {status.model_id for status in configured}
+        others = [
+            EngineStatus(model_id, Role.CHAT, live=True, languages=(), upstream=True)
+            for model_id in sorted(self._upstream.discovered - named)
+        ]
+        return (*embedded, *configured, *others)
+
+    def status(self, role: Role, model_id: str) -> EngineStatus:
+        """Where the engine of that id stands; that of the chat model that answers says why it is
+        that one."""
+        status = self._loader.status((role, model_id)) or self._upstream.status(role, model_id)
+        choice = self._startup.choice
+        if choice is not None and (role, model_id) == (Role.CHAT, choice.model_id):
+            return replace(status, note=choice.reason)
+        return status
+
+    def serves(self, role: Role, model_id: str) -> bool:
+        """Whether an engine of that very id serves calls, or will when it is loaded."""
+        return self.status(role, model_id).in_calls
+
+    def resolve(self, role: Role, model_id: str) -> str:
+        """``model_id``, or ``default`` for the id of one of OpenAI's models that no engine here
+        serves."""
+        if is_stock(role, model_id) and not self.serves(role, model_id):
+            return DEFAULT
+        return model_id
+
+    # ------------------------------------------------------------------------------ calls
+
+    @property
+    def vad_model(self) -> SileroModel:
+        """The voice activity network."""
+        return cast(SileroModel, self._find(Role.VAD, self._best(Role.VAD)))
+
+    @property
+    def turn_detector(self) -> TurnDetector:
+        """The semantic end of turn."""
+        return cast(TurnDetector, self._find(Role.TURN, self._best(Role.TURN)))
+
+    def streaming_transcriber(self, model_id: str) -> StreamingTranscriber:
+        """The engine of partial transcripts."""
+        role = Role.STREAMING_TRANSCRIPTION
+        if model_id != DEFAULT and (role, model_id) not in self._loader.engines:
+            self.transcriber(model_id)  # an id that nobody serves gets no partial transcripts
+            model_id = DEFAULT
+        found = model_id if model_id != DEFAULT else self._best(role)
+        return cast(StreamingTranscriber, self._find(role, found))
+
+    def transcriber(self, model_id: str) -> Transcriber:
+        """The engine of final transcripts. The streaming one may be named too: its sessions get the
+        default transcriber."""
+        return cast(Transcriber, self._find(Role.TRANSCRIPTION, self.transcription_id(model_id)))
+
+    async def chat(self, model_id: str) -> ChatModel:
+        """The chat model, loaded first if need be."""
+        model_id = self.chat_id(model_id)
+        key = Role.CHAT, model_id
+        if key in self._loader.loaded or key not in self._loader.engines:
+            return cast(ChatModel, self._find(*key))
+        self._check(*key)
+        return cast(ChatModel, await self._loader.fetch(key))
+
+    def check_chat(self, model_id: str) -> str:
+        """The id of the model that ``chat`` would give; raises what it would, and loads nothing."""
+        return self._check(Role.CHAT, self.chat_id(model_id)).model_id
+
+    def speaker(self, model_id: str, language: str, voice: str = DEFAULT) -> Speaker:
+        """The engine that speaks ``language`` (``en``, ``de-AT``, …) with ``voice`` in a call."""
+        model_id = self.speech_id(model_id, language, voice)
+        engine = self._find(Role.SPEECH, model_id)
+        status = self.status(Role.SPEECH, model_id)
+        if status.languages and base_language(language) not in status.languages:
+            loaded = [s for s in self.statuses() if s.role is Role.SPEECH and s.loaded]
+            spoken = sorted({one for s in loaded if not s.upstream for one in s.languages})
+            raise ModelUnavailable(
+                f"{model_id} does not speak {language!r}; live voices speak: {', '.join(spoken)}"
+            )
+        return cast(Speaker, engine)
+
+    def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
+        """Every name that is not served in calls."""
+        return name_faults(names, self)
+
+    def call_options(self) -> CallOptions:
+        """What a caller may choose among: the voices and languages that ``name_faults`` accepts."""
+        chat = self.status(Role.CHAT, self.chat_id(DEFAULT))
+        fit = [
+            voice
+            for voice in self.routes.voices_in_calls()
+            if not self.name_faults(CallNames(voice=voice.id, language=voice.language))
+        ]
+        spoken = spoken_in_calls(self)
+        languages = [one for one in spoken if not self.name_faults(CallNames(language=one))]
+        return CallOptions(tuple(fit), tuple(languages), chat.model_id, chat.note)
+
+    def transcription_id(self, model_id: str) -> str:
+        """The engine of final transcripts that ``model_id`` stands for."""
+        role = Role.TRANSCRIPTION
+        model_id = self.settings.transcription_names.get(model_id, model_id)
+        if (Role.STREAMING_TRANSCRIPTION, model_id) in self._loader.engines:
+            model_id = DEFAULT
+        model_id = self.resolve(role, model_id)
+        if model_id == DEFAULT:
+            model_id = self.settings.transcription_model or DEFAULT
+        return model_id if model_id != DEFAULT else self._best(role)
+
+    def speech_id(self, model_id: str, language: str, voice: str = DEFAULT) -> str:
+        """The engine that ``model_id`` stands for in a call; by default the voice decides."""
+        return self.routes.for_call(self.resolve(Role.SPEECH, model_id), language, voice)
+
+    # ------------------------------------------------------------------------------ jobs
+
+    async def speech(self, choice: SpeechChoice) -> Speaker:
+        """A speaker bound to the choice: call ``speak(text, speed=…)``."""
+        await self._upstream.refresh()
+        route = self.routes.route(choice)
+        engine, voice = await self._fetch(Role.SPEECH, route.model_id), route.voice
+        declared = self._loader.engines.get((Role.SPEECH, route.model_id))
+        if declared is not None and declared.expressive:
+            try:
+                engine = engine.bound(
+                    voice, recipe=choice.recipe, emotion=choice.emotion, language=choice.language
+                )
+            except EngineFailed as error:
+                raise ModelUnavailable(str(error)) from error
+            voice = DEFAULT
+        return BoundSpeaker(engine, voice, choice.language)
+
+    def check_speech(self, choice: SpeechChoice) -> None:
+        """Raise what ``speech`` would, without loading anything."""
+        self.routes.route(choice)
+
+    def speech_engine(self, choice: SpeechChoice) -> SpeechEngine:
+        """Who would speak, and how well; raises what ``check_speech`` would."""
+        model_id = self.routes.route(choice).model_id
+        declared = self._loader.engines.get((Role.SPEECH, model_id))
+        return SpeechEngine(model_id, declared.quality(choice.language) if declared else UNKNOWN)
+
+    def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
+        """The builtin voices that ``model_id`` speaks with now."""
+        return self.routes.voices(model_id)
+
+    def voice_languages(self, model_id: str, voice: str) -> VoiceLanguages:
+        """What ``voice`` (a builtin's id, ``default``, or a cloned one's) speaks with the model."""
+        return self.routes.voice_languages(model_id, voice)
+
+    async def file_transcriber(
+        self, model_id: str = DEFAULT, language: str | None = None
+    ) -> FileTranscriber:
+        """The engine of whole recordings; ``language`` None: found out from the recording."""
+        await self._upstream.refresh()
+        found = self.check_transcription(model_id, language)
+        return cast(FileTranscriber, await self._fetch(Role.FILE_TRANSCRIPTION, found))
+
+    def check_transcription(self, model_id: str, language: str | None) -> str:
+        """The id of what ``file_transcriber`` would give; raises what it would, and loads
+        nothing."""
+        role = Role.FILE_TRANSCRIPTION
+        model_id = self.settings.transcription_names.get(model_id, model_id)
+        if model_id == DEFAULT:
+            model_id = self._best(role)
+            configured = self.settings.transcription_model
+            if configured is not None and not self._expected(role, model_id).live:
+                model_id = configured
+        languages = self._check(role, model_id).languages
+        if language is not None and languages and base_language(language) not in languages:
+            heard = ", ".join(sorted(languages))
+            raise ModelUnavailable(f"{model_id} does not hear {language!r}: it hears {heard}")
+        return model_id
+
+    async def translator(self, model_id: str, source: str, target: str) -> Translator:
+        """An engine that translates between the languages of these tags."""
+        await self._upstream.refresh()
+        engine = self.translation_engine(model_id, source, target)
+        if engine.draft:
+            return ChatTranslator(await self._fetch(Role.CHAT, engine.model_id))
+        return cast(Translator, await self._fetch(Role.TRANSLATION, engine.model_id))
+
+    def translation_engine(self, model_id: str, source: str, target: str) -> TranslationEngine:
+        """Who would translate: the embedded translator for its pair, else a chat model. Raises what
+        ``translator`` would, without loading anything."""
+        pair = base_language(source), base_language(target)
+        if pair[0] == pair[1]:
+            raise ModelUnavailable(f"there is nothing to translate from {source!r} to {target!r}")
+        best = self.settings.chat_names.get(model_id, model_id) == DEFAULT
+        if best and speaks(*pair) and self._expected(Role.TRANSLATION, FAST_TRANSLATE).live:
+            return TranslationEngine(FAST_TRANSLATE, draft=False)
+        if model_id == FAST_TRANSLATE:
+            self._check(Role.TRANSLATION, model_id)
+            if speaks(*pair):
+                return TranslationEngine(model_id, draft=False)
+            raise ModelUnavailable(f"{model_id} does not translate {source!r} to {target!r}")
+        for language, tag in zip(pair, (source, target), strict=True):
+            if language not in CHAT_LANGUAGES:
+                raise ModelUnavailable(
+                    f"{tag!r} is not translated; these are: {', '.join(CHAT_LANGUAGES)}"
+                )
+        return TranslationEngine(self._check(Role.CHAT, self.chat_id(model_id)).model_id, True)
+
+    def translated_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs (source, target) whose translation is no draft now."""
+        live = self._expected(Role.TRANSLATION, FAST_TRANSLATE).live
+        return tuple(permutations(FAST_LANGUAGES, 2)) if live else ()
+
+    async def cloner(self) -> Cloner:
+        """The engine that makes a voice after a sample."""
+        return cast(Cloner, await self._fetch(Role.CLONING, self.check_cloning()))
+
+    def check_cloning(self) -> str:
+        """The id of what ``cloner`` would give; raises what it would, and loads nothing."""
+        return self._check(Role.CLONING, self._best(Role.CLONING)).model_id
+
+    # ------------------------------------------------------------------------------ inside
+
+    def chat_id(self, model_id: str) -> str:
+        """The chat model that ``model_id`` stands for."""
+        model_id = self.settings.chat_names.get(model_id, model_id)
+        if model_id != DEFAULT:
+            model_id = self.resolve(Role.CHAT, model_id)
+        if model_id == DEFAULT:
+            model_id = self.settings.chat_model or DEFAULT
+        return model_id if model_id != DEFAULT else self._best(Role.CHAT)
+
+    def _best(self, role: Role) -> str:
+        """The role's first embedded engine: one that is loaded, else a live one, else any."""
+        loaded = self._loader.first_loaded(role)
+        if loaded is not None:
+            return loaded
+        known = [engine.id for engine in self._loader.of(role)]
+        live = [model_id for model_id in known if self.status(role, model_id).live]
+        return next(iter([*live, *known]), DEFAULT)
+
+    def _find(self, role: Role, model_id: str) -> Any:
+        """The engine, which must be loaded."""
+        engine = self._loader.loaded.get((role, model_id))
+        if engine is not None:
+            return engine
+        status = self.status(role, model_id)
+        if status.live and status.upstream:
+            return self._upstream.engine(role, model_id)
+        raise self._unavailable(role, status)
+
+    async def _fetch(self, role: Role, model_id: str) -> Any:
+        """The engine, loaded first if need be."""
+        if (role, model_id) in self._loader.engines:
+            return await self._loader.fetch((role, model_id))
+        await self._upstream.refresh()
+        return self._find(role, model_id)
+
+    def _check(self, role: Role, model_id: str) -> EngineStatus:
+        """The status of an engine that can be had; raises ModelUnavailable."""
+        status = self.status(role, model_id)
+        if not status.live and status.reason != LOADING:
+            raise self._unavailable(role, status)
+        return status
+
+    def _expected(self, role: Role, model_id: str) -> EngineStatus:
+        """The status of an engine, live where it is just being loaded."""
+        status = self.status(role, model_id)
+        if status.reason != LOADING or status.upstream:
+            return status
+        return replace(status, live=True, reason="")
+
+    def _unavailable(self, role: Role, status: EngineStatus) -> ModelUnavailable:
+        """The error that says why, and what else there is."""
+        ids = {s.model_id for s in self.statuses() if s.live and s.role is role}
+        reason = status.reason or "not loaded; calls need it at the server's start"
+        return ModelUnavailable(
+            f"no live {role} engine serves {status.model_id!r} ({reason}); "
+            f"live: {', '.join(sorted(ids - {status.model_id})) or 'none'}"
+        )
+
+
+def _why_dead(status: EngineStatus) -> str:
+    names = {Role.STREAMING_TRANSCRIPTION: "partial transcription"}
+    role = names.get(status.role, str(status.role)).replace("_", " ")
+    return f"{role} ({status.model_id}): {status.reason}"
