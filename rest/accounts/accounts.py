@@ -36,7 +36,7 @@ _FORBIDDEN = frozenset('()<>[]:;,\\"')
 
 
 def is_email(text: str) -> bool:
-    """Whether ``text`` looks like an address; it must have been trimmed."""
+    """Whether ``text``, already trimmed, looks like an e-mail address."""
     local, at, domain = text.rpartition("@")
     return bool(
         at
@@ -123,7 +123,7 @@ class Me(Struct, rename="camel"):
 
 
 class AccountResource:
-    """The contract's tag Auth. ``open``: whether people may make accounts by themselves."""
+    """The contract's tag Auth. ``open``: whether people may create accounts themselves."""
 
     def __init__(
         self,
@@ -179,11 +179,11 @@ class AccountResource:
 
     async def _register(self, request: Request[Register, None]) -> Answer:
         if not self._open:
-            raise RegistrationClosed("This server does not let people make accounts.")
+            raise RegistrationClosed("This server does not let people create accounts.")
         asked = request.body
         email = asked.email.strip()
         if not is_email(email):
-            raise ValidationFailed("That is not an e-mail address.", param="email")
+            raise ValidationFailed("This is not an e-mail address.", param="email")
         await self._throttle.enter(request.http, REGISTER, email)
         hashed = await self._passwords.hash(asked.password)
         async with self._database.transaction() as connection:
@@ -193,7 +193,7 @@ class AccountResource:
                 await Workspaces(connection).create(name, user.id)
         if user is None:
             raise WrongState(
-                "There is an account with that address already: sign in instead.",
+                "There is already an account with that address: sign in instead.",
                 param="email",
                 reason="email_taken",
             )
@@ -214,7 +214,7 @@ class AccountResource:
         return await self._signed_in(user)
 
     async def _rehash(self, user: User, stored: str, password: str) -> None:
-        """Better hashes are a courtesy: without one the sign-in still goes on."""
+        """Store a stronger hash if possible; the sign-in does not depend on it."""
         hashed = await self._passwords.hash(password)
         try:
             await self._users.set_password_hash(user.id, stored, hashed)
@@ -231,7 +231,7 @@ class AccountResource:
         if caller.user_id is not None:
             user = await self._users.get(caller.user_id)
             if user is None:
-                raise Unauthenticated("The account does not exist any more.")
+                raise Unauthenticated("The account no longer exists.")
             workspaces = await self._workspaces.memberships(user.id)
             shown = [_workspace(one) for one in workspaces]
             return Answer(Me(caller.workspace_id, shown, user=_user(user)))

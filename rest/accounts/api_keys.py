@@ -1,7 +1,7 @@
-"""API keys as a resource: listed, made and shown once, revoked.
+"""API keys as a resource: listed, created and shown once, revoked.
 
-Rules: a key can grant no scope that it does not hold itself, a user all; what is shown of a key
-afterwards never opens anything. A revoked key ends at once on the node that revoked it, within
+Rules: a key can grant only scopes that it holds itself, a user can grant all; what is shown of a
+key later never opens anything. A revoked key ends at once on the node that revoked it, and within
 ``rest.accounts.auth.CACHE_SECONDS`` on the others.
 """
 
@@ -24,7 +24,7 @@ from .keys import SCOPES, Scope
 
 READ, WRITE = "api-keys:read", "api-keys:write"
 MOST_KEYS = 1000
-"""Live keys of a workspace: the list has no pages."""
+"""Live keys of a workspace at most: the list has no pages."""
 
 Moment = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "date-time"})]
 
@@ -131,7 +131,7 @@ class ApiKeyResource:
         key_id = request.path()
         if key_id == request.caller.key_id:
             raise Forbidden(
-                "A key cannot revoke itself, which would lock its holder out: use another one.",
+                "A key cannot revoke itself, which would lock its owner out: use another one.",
                 reason="own_key",
             )
         revoked = None
@@ -161,7 +161,7 @@ def _expiry(text: str) -> datetime:
         raise ValidationFailed(f"expiresAt: {error}.", param="expiresAt") from error
     if moment <= datetime.now(UTC):
         raise ValidationFailed(
-            "A key cannot be made that has expired: expiresAt must lie in the future.",
+            "expiresAt must lie in the future.",
             param="expiresAt",
             reason="in_the_past",
         )

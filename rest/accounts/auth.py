@@ -42,10 +42,10 @@ _BEARER = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking, and for which workspace. An ephemeral key brings its own session, ``locked``
-    or not, and owns the calls that it began (``ephemeral_id``); a user
-    may do everything in a workspace of which they are a member; a carrier (telephony) has proven
-    itself by its signature and brings calls to the workspace of the agent that it asks for."""
+    """Who is asking, and for which workspace. An ephemeral key comes with its own session,
+    ``locked`` or not, and owns the calls that it started (``ephemeral_id``); a user may do
+    everything in a workspace of which they are a member; a carrier (telephony) has proven itself by
+    its signature and connects calls to the workspace of the agent that it names."""
 
     workspace_id: str
     kind: Literal["api_key", "ephemeral", "user", "carrier"]
@@ -59,7 +59,8 @@ class Principal:
 
 
 class Authenticator:
-    """Turns what a request brings into a Principal. Without ``users`` only keys are known."""
+    """Turns the credential of a request into a Principal. Without ``users`` only keys are
+    accepted."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class Authenticator:
         self._revoked = 0
 
     async def of_request(self, http: web.Request) -> Principal:
-        """Who sends a request; raises Unauthenticated, Forbidden or StoreUnavailable."""
+        """Who sent a request; raises Unauthenticated, Forbidden or StoreUnavailable."""
         token = bearer_token(http.headers.get(hdrs.AUTHORIZATION))
         return await self.authenticate(token, http.headers.get(WORKSPACE_HEADER))
 
@@ -97,7 +98,7 @@ class Authenticator:
         return principal
 
     def forget(self, key_id: str) -> None:
-        """A key was revoked: it is not remembered any more."""
+        """Drop a revoked key from the cache."""
         self._revoked += 1
         for digest, (_, principal) in list(self._cache.items()):
             if principal is not None and principal.key_id == key_id:
@@ -147,7 +148,7 @@ class Authenticator:
                 seconds = min(seconds, left)
             await self._touch(found)
         if revoked != self._revoked:
-            return principal  # perhaps this one, meanwhile: the next request asks again
+            return principal  # perhaps this key was revoked meanwhile: the next request asks again
         self._cache[digest] = (now + seconds, principal)
         self._cache.move_to_end(digest)
         while len(self._cache) > CACHE_KEYS:
@@ -155,15 +156,15 @@ class Authenticator:
         return principal
 
     async def _touch(self, key: ApiKey) -> None:
-        """The time of last use is a courtesy: without it the request still goes on."""
+        """Store the time of last use if possible; the request does not depend on it."""
         try:
             await self._api_keys.touch(key.workspace_id, key.id)
         except StoreError as error:
-            log.warning("last use of key %s was not noted: %s", key.id, type(error).__name__)
+            log.warning("the last use of key %s was not stored: %s", key.id, type(error).__name__)
 
 
 def bearer_token(authorization: str | None) -> str | None:
-    """The token of an Authorization header; None where there is no bearer token in it."""
+    """The bearer token of an Authorization header; None where it has none."""
     if authorization and authorization[: len(_BEARER)].lower() == _BEARER:
         return authorization[len(_BEARER) :].strip() or None
     return None
@@ -187,7 +188,7 @@ CACHE_USERS = 1024
 
 
 class SignedIn:
-    """The users who signed in."""
+    """Turns users' tokens into principals of one of their workspaces."""
 
     def __init__(
         self,

@@ -1,9 +1,9 @@
-"""Ephemeral keys ``ek_…``: what a browser is given instead of an API key.
+"""Ephemeral keys ``ek_…``: what a browser gets instead of an API key.
 
 A key is bound to one workspace, optionally one agent, and one session configuration; it may be
-used again until it expires. Redis holds what it grants under the key's SHA-256, sealed under the
-key, with the key's own lifetime: whoever reads Redis finds no key and cannot read the session (the
-headers of its tools may hold secrets), and an expired key is simply not there.
+reused until it expires. Redis holds its grant under the key's SHA-256, sealed with the key, for the
+key's lifetime: a reader of Redis finds no key and cannot read the session (the headers of its tools
+may contain secrets), and an expired key is simply not there.
 """
 
 import hashlib
@@ -29,8 +29,8 @@ _SEAL = Seal("blab ephemeral grant")
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What an ephemeral key opens. ``session``: OpenAI session JSON, validated before; ``locked``:
-    whoever holds the key cannot change what the agent is."""
+    """What an ephemeral key allows. ``session``: OpenAI session JSON, already validated;
+    ``locked``: the holder of the key cannot change the agent's configuration."""
 
     workspace_id: str
     agent_id: str | None = None
@@ -45,7 +45,7 @@ class MintedKey(msgspec.Struct, frozen=True):
     expires_at: int
 
     def __repr__(self) -> str:
-        """Without the key."""
+        """The repr, without the key."""
         return f"MintedKey(expires_at={self.expires_at})"
 
 
@@ -77,7 +77,7 @@ class EphemeralKeys:
         try:
             content = _SEAL.open(_bytes(value), sealed)
         except Broken:
-            logger.warning("an ephemeral key's grant was changed in Redis; it is refused")
+            logger.warning("the grant of an ephemeral key was changed in Redis; it is refused")
             return None
         return msgspec.json.decode(content, type=Grant)
 
@@ -87,7 +87,7 @@ def _bytes(value: str) -> bytes:
 
 
 def key_id(value: str) -> str:
-    """An id of an ephemeral key, which tells nothing of the key."""
+    """An id of an ephemeral key that reveals nothing about the key."""
     return hashlib.sha256(b"id of " + _bytes(value)).hexdigest()[:32]
 
 

@@ -43,11 +43,11 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 PREFIX = "blab_sk_"
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-"""Base 62 in the order in which its digits count."""
+"""The digits of base 62, in ascending order."""
 RANDOM_LETTERS = 32
 CHECKSUM_LETTERS = 6
 SHOWN_LETTERS = 4
-"""Random characters in the display prefix; 166 random bits stay unseen."""
+"""Random characters in the displayed prefix; 166 random bits stay hidden."""
 _KEY = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{RANDOM_LETTERS}}})([0-9A-Za-z]{{{CHECKSUM_LETTERS}}})")
 
 
@@ -57,7 +57,7 @@ class MalformedKey(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key in hand."""
+    """An API key as text."""
 
     text: str = field(repr=False)
 
@@ -79,7 +79,7 @@ def new_key() -> Key:
 
 
 def parse(text: str) -> Key:
-    """The key that ``text`` is; raises MalformedKey."""
+    """``text`` as a key; raises MalformedKey."""
     found = _KEY.fullmatch(text)
     if found is None or checksum(PREFIX + found[1]) != found[2]:
         raise MalformedKey("not an API key of blab: it must be blab_sk_ and 38 letters or digits")

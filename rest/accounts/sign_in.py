@@ -40,7 +40,7 @@ MIN_CHARS, MAX_CHARS = 8, 1024
 
 
 class Passwords:
-    """Hashes passwords and compares them."""
+    """Hashes and verifies passwords."""
 
     def __init__(self, *, memory_kib: int = MEMORY_KIB, passes: int = PASSES) -> None:
         self._hasher = PasswordHasher(
@@ -52,19 +52,19 @@ class Passwords:
         self._nobodys = f"$argon2id$v=19${settings}${_random(SALT_BYTES)}${_random(HASH_BYTES)}"
 
     async def hash(self, password: str) -> str:
-        """The hash to store; raises Unavailable where too many wait."""
+        """The hash to store; raises Unavailable where too many are waiting."""
         return await self._run(lambda: self._hasher.hash(_normal(password)))
 
     async def verify(self, stored: str | None, password: str) -> bool:
-        """Whether the password is that of the hash; None (nobody's hash) takes as long."""
+        """Whether the password matches the hash; None (no such user) takes as long."""
         return await self._run(lambda: self._matches(stored or self._nobodys, password))
 
     def outdated(self, stored: str) -> bool:
-        """Whether a hash was made with other parameters than today's."""
+        """Whether a hash was made with other parameters than the present ones."""
         return self._hasher.check_needs_rehash(stored)
 
     def close(self) -> None:
-        """Let the threads go; what they compute ends by itself."""
+        """Release the threads; what they are computing ends by itself."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _matches(self, stored: str, password: str) -> bool:
@@ -75,7 +75,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._pending >= AT_ONCE + WAITING:
-            raise Unavailable("Too many people sign in just now.", retry_after=2)
+            raise Unavailable("Too many people are signing in just now.", retry_after=2)
         self._pending += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -93,14 +93,14 @@ def _random(size: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SignInRates:
-    """Attempts per address, and per account: all of ``accounts`` are counted."""
+    """Attempts per address, and per account: each rate of ``accounts`` counts them."""
 
     address: Rate = Rate(10, 60)
     accounts: Sequence[Rate] = (Rate(5, 15 * 60), Rate(12, 6 * 3600))
 
 
 class SignInThrottle:
-    """Counts attempts."""
+    """Counts attempts to sign in or to register."""
 
     def __init__(
         self, limiter: RateLimiter, address: ClientAddress, rates: SignInRates = SignInRates()

@@ -39,11 +39,11 @@ _MAX_CHARS = 4096
 
 
 class InvalidToken(ValueError):
-    """Not a token of ours, or one that has expired. The message does not quote it."""
+    """Not one of our tokens, or an expired one. The message does not quote it."""
 
 
 class Tokens:
-    """Makes and reads tokens. ``secret``: 32 random bytes, the same on every node."""
+    """Issues and reads tokens. ``secret``: 32 random bytes, the same on every node."""
 
     def __init__(self, secret: bytes, seconds: int = TOKEN_SECONDS) -> None:
         """Raises ValueError for a short secret."""
@@ -98,7 +98,7 @@ _MAX_DIGITS = 12
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """What a genuine address stands for. ``seconds``: how long it still holds."""
+    """What a genuine URL gives access to. ``seconds``: how long it is still valid."""
 
     workspace_id: str
     key: str
@@ -107,7 +107,7 @@ class SignedFile:
 
 
 class UrlSigner:
-    """Makes and checks addresses. ``secret`` (32 bytes or more) is the same on all nodes."""
+    """Signs and checks URLs. ``secret`` (32 bytes or more) is the same on all nodes."""
 
     def __init__(
         self, secret: bytes, seconds: int = URL_SECONDS, clock: Callable[[], float] = time.time
@@ -119,14 +119,14 @@ class UrlSigner:
     def url(
         self, request_base: str, workspace_id: str, key: str, *, attachment: bool = False
     ) -> str:
-        """The address of an object below ``request_base`` (no slash at its end).
+        """The URL of an object below ``request_base`` (without a slash at its end).
 
-        ``attachment``: browsers save it rather than show it."""
+        ``attachment``: browsers save it instead of showing it."""
         expires = int(self._clock()) + self._seconds
         return request_base + self._target(workspace_id, key, expires, attachment=attachment)
 
     def check(self, target: str) -> SignedFile:
-        """What ``target`` (path and query as they came) stands for; raises Forbidden."""
+        """What ``target`` (path and query as they were sent) gives access to; raises Forbidden."""
         forged = Forbidden(
             "The address is not one that was signed here: use it exactly as it was given.",
             reason="bad_signature",
@@ -170,7 +170,8 @@ class Broken(Exception):
 
 
 class Seal:
-    """Seals for one ``purpose``: the same secret opens nothing that another purpose has sealed."""
+    """Seals for one ``purpose``: the same secret opens nothing that was sealed for another
+    purpose."""
 
     def __init__(self, purpose: str) -> None:
         self._purpose = purpose.encode()

@@ -88,7 +88,7 @@ class CompatChat:
                 await self._booked(request, billed, reply)
 
     async def _whole(self, reply: ChatReply, view: ChatView) -> web.Response:
-        async with in_time(self._seconds), contextlib.aclosing(_told(reply)) as deltas:
+        async with in_time(self._seconds), contextlib.aclosing(_deltas_of(reply)) as deltas:
             made = [delta async for delta in deltas]
         return json_answer(view.whole(made, reply.finish_reason, reply.usage))
 
@@ -96,7 +96,7 @@ class CompatChat:
         self, request: AnyRequest, reply: ChatReply, view: ChatView
     ) -> web.StreamResponse:
         stream = ClientStream(request.http, EVENT_STREAM)
-        deltas = _told(reply)
+        deltas = _deltas_of(reply)
         try:
             async with in_time(self._seconds), contextlib.aclosing(deltas):
                 delta = await anext(deltas, None)  # refused before the stream begins, if at all
@@ -115,7 +115,7 @@ class CompatChat:
                 raise
             await stream.fail(error)
         except ClientGone:
-            pass  # nobody reads on
+            pass  # nobody is reading
         return stream.response
 
     async def _booked(self, request: AnyRequest, model: str, reply: ChatReply) -> None:
@@ -124,7 +124,7 @@ class CompatChat:
             await asyncio.shield(self._book(request.workspace_id, [unit]))
 
 
-async def _told(reply: ChatReply) -> AsyncGenerator[ChatDelta, None]:
+async def _deltas_of(reply: ChatReply) -> AsyncGenerator[ChatDelta, None]:
     """The reply's deltas; raises ApiError."""
     try:
         async with contextlib.aclosing(reply.deltas()) as deltas:

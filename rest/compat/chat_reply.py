@@ -31,7 +31,7 @@ class StopSequences:
         self._stops = tuple(stops)
         self._held = ""
         self.found = False
-        """Whether the answer has ended."""
+        """Whether a stop sequence has ended the answer."""
 
     def push(self, text: str) -> str:
         """What may be shown now."""
@@ -48,13 +48,13 @@ class StopSequences:
         return text[: len(text) - keep]
 
     def finish(self) -> str:
-        """What was held back and turned out to be none."""
+        """What was held back and turned out not to be a stop sequence."""
         held, self._held = self._held, ""
         return held
 
 
 def _beginning(text: str, stop: str) -> int:
-    """How many characters at the end of ``text`` are the beginning of ``stop``."""
+    """How many characters at the end of ``text`` could begin ``stop``."""
     longest = min(len(stop) - 1, len(text))
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
 
@@ -85,7 +85,7 @@ class ChatReply:
         self._counted: tuple[int, int] | None = None
 
     async def deltas(self) -> AsyncGenerator[ChatDelta, None]:
-        """Texts and calls, none of them empty; raises EngineError."""
+        """Texts and tool uses, none of them empty; raises EngineError."""
         stops = StopSequences(self._asked.stops)
         temperature = self._asked.temperature
         stream = answers(
@@ -111,7 +111,7 @@ class ChatReply:
 
     @property
     def usage(self) -> tuple[int, int]:
-        """Tokens of the prompt and of the answer; none before anything was answered."""
+        """Tokens of the prompt and of the answer; 0 before anything was answered."""
         if self._counted is not None or not self._deltas:
             return self._counted or (0, 0)
         characters = sum(len(message.content) for message in self._messages)
@@ -129,7 +129,7 @@ class ChatReply:
 
 @dataclass(frozen=True, slots=True)
 class ChatView:
-    """One completion; ``created`` in s since 1970, ``usage`` asked for in a stream."""
+    """One completion; ``created`` in Unix seconds; ``with_usage``: a stream reports its usage."""
 
     id: str
     created: int
@@ -141,22 +141,22 @@ class ChatView:
         return self._chunk({"role": "assistant", "content": ""}, None)
 
     def chunk(self, delta: ChatDelta) -> dict[str, Any]:
-        """A piece of the answer."""
-        told: dict[str, Any] = {}
+        """A part of the answer."""
+        shown: dict[str, Any] = {}
         if delta.text:
-            told["content"] = delta.text
+            shown["content"] = delta.text
         if delta.thought:
-            told["reasoning_content"] = delta.thought
+            shown["reasoning_content"] = delta.thought
         if delta.calls:
-            told["tool_calls"] = [_call_piece(call) for call in delta.calls]
-        return self._chunk(told, None)
+            shown["tool_calls"] = [_call_piece(call) for call in delta.calls]
+        return self._chunk(shown, None)
 
     def last(self, finish_reason: str) -> dict[str, Any]:
         """The chunk that says how it ended."""
         return self._chunk({}, finish_reason)
 
     def usage(self, tokens: tuple[int, int]) -> dict[str, Any]:
-        """The chunk behind all others, where it was asked for."""
+        """The chunk after all others, where it was asked for."""
         return {**self._frame("chat.completion.chunk"), "choices": [], "usage": _usage(tokens)}
 
     def whole(
@@ -196,7 +196,7 @@ class ChatView:
 
 
 def _answer(deltas: Sequence[ChatDelta]) -> tuple[str, str]:
-    """The answer and the thoughts before it, each put together."""
+    """The whole answer and the whole thought before it."""
     text = thought = ""
     for delta in deltas:
         if delta.retracts:
@@ -215,16 +215,16 @@ def _usage(tokens: tuple[int, int]) -> dict[str, int]:
 
 
 def _call_piece(call: ToolCallDelta) -> dict[str, Any]:
-    told: dict[str, Any] = {"index": call.index, "function": {"arguments": call.arguments}}
+    shown: dict[str, Any] = {"index": call.index, "function": {"arguments": call.arguments}}
     if call.call_id:
-        told |= {"id": call.call_id, "type": "function"}
+        shown |= {"id": call.call_id, "type": "function"}
     if call.name:
-        told["function"]["name"] = call.name
-    return told
+        shown["function"]["name"] = call.name
+    return shown
 
 
 def _assembled(deltas: Sequence[ChatDelta]) -> list[dict[str, Any]]:
-    """The calls, put together of their pieces, in their order."""
+    """The tool uses, assembled from their parts, in order."""
     calls: dict[int, dict[str, Any]] = {}
     for piece in (call for delta in deltas for call in delta.calls):
         empty = {"id": "", "type": "function", "function": {"name": "", "arguments": ""}}

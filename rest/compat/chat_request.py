@@ -1,7 +1,7 @@
-"""What a chat completion is asked with: OpenAI's parameters, as far as they mean something here.
+"""A chat completion's request: OpenAI's parameters, as far as they mean something here.
 
-What would change the answer's shape and cannot be done (several choices, log probabilities,
-pictures and sounds) is refused; hints on sampling beside ``temperature`` are accepted and have no
+What would change the answer's shape and cannot be done (several choices, log probabilities, images
+and audio) is refused; sampling parameters other than ``temperature`` are accepted and have no
 effect. Schemas of tools and of ``response_format`` may be any JSON schema; what the embedded
 model's grammar cannot hold of one is left open (see ``engines.json_schemas``).
 """
@@ -66,7 +66,7 @@ class Message(Struct):
 
 
 class Function(Struct):
-    """A function that the model may call."""
+    """A function that the model may use."""
 
     name: ToolName
     description: str | None = None
@@ -145,13 +145,13 @@ class ChatCreate(Struct, kw_only=True):
 
     @property
     def stops(self) -> tuple[str, ...]:
-        """What ends the answer and is not part of it."""
+        """The texts that end the answer and are not part of it."""
         given = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return tuple(stop for stop in given if stop)
 
 
 def refuse_unknown(asked: ChatCreate) -> None:
-    """Raise ValidationFailed for what is not done here."""
+    """Raise ValidationFailed for what is not supported here."""
     wrong = {
         "n": (asked.n or 1) != 1,
         "logprobs": bool(asked.logprobs),
@@ -181,7 +181,7 @@ def history(asked: ChatCreate) -> list[ChatMessage]:
 
 
 def offer_of(asked: ChatCreate) -> ToolOffer | None:
-    """The tools that may be called; raises ValidationFailed."""
+    """The tools that may be used; raises ValidationFailed."""
     if not asked.tools:
         if asked.tool_choice not in (None, "none", "auto"):
             raise ValidationFailed("tool_choice needs tools.", param="tool_choice")
@@ -200,7 +200,7 @@ def offer_of(asked: ChatCreate) -> ToolOffer | None:
 
 
 def format_of(asked: ChatCreate) -> AnswerFormat | None:
-    """The form that the answer must have; raises ValidationFailed."""
+    """The format that the answer must have; raises ValidationFailed."""
     wanted = asked.response_format
     if wanted is None or wanted.type == "text":
         return None

@@ -24,7 +24,7 @@ from rest.resources.capabilities import CHAT, HEARING
 from rest.resources.survey import Survey
 
 OURS, UPSTREAM = "blab", "upstream"
-"""Who owns a model: this server, or the one behind it."""
+"""Owners of models: this server, or the one behind it."""
 TAG = "OpenAI"
 _NAMED = frozenset(
     {
@@ -144,14 +144,15 @@ _PREFLIGHT = {
 
 
 class CrossOrigin:
-    """What browsers ask before and look at behind requests to ``operations``."""
+    """CORS for ``operations``. Web pages from anywhere may use them: keys are set explicitly and
+    are never cookies, so a page cannot act in its reader's name."""
 
     def __init__(self, operations: Iterable[AnyOperation]) -> None:
         self._paths = sorted({operation.path for operation in operations})
         self._canonical = {_REGEX.sub(r"{\1}", path) for path in self._paths}
 
     def routes(self) -> list[web.RouteDef]:
-        """Answers to the question whether a request may be sent."""
+        """The preflight routes."""
         return [web.options(path, self._preflight) for path in self._paths]
 
     async def show(self, http: web.Request, response: web.StreamResponse) -> None:

@@ -39,11 +39,11 @@ from .models import TAG
 
 PCM = "pcm"
 PCM_RATE = 24_000
-"""Hz; the samples are 16 bit, little-endian, mono."""
+"""Hz; the samples are 16-bit, little-endian, mono."""
 
 
 class PlainSamples:
-    """An AudioEncoder that changes nothing but the rate."""
+    """An encoder for audio without a container, which only changes the rate."""
 
     def __init__(self, rate: int) -> None:
         self._resampler = Resampler(rate, PCM_RATE)
@@ -64,7 +64,7 @@ class PlainSamples:
 
 
 def encoder(format: str, rate: int, samples: int | None = None, /) -> AudioEncoder:
-    """An EncoderMaker that knows ``pcm``, too."""
+    """An EncoderMaker that also knows ``pcm``."""
     return PlainSamples(rate) if format == PCM else Encoder(format, rate, samples)
 
 
@@ -94,7 +94,7 @@ class SpokenAnswer(SpeechStream):
                     raise
                 await stream.fail(error)
             except ClientGone:
-                pass  # nobody listens any more
+                pass  # nobody is listening
         return stream.response
 
 
@@ -118,7 +118,7 @@ def _done(speech: Speech) -> dict[str, Any]:
 
 
 MAX_INPUT = 4096
-"""Characters, as OpenAI has it."""
+"""Characters, as in OpenAI's API."""
 
 
 class VoiceRef(Struct):
@@ -172,7 +172,7 @@ class CompatSpeech:
     async def _speak(self, request: Request[SpeechCreate, None]) -> web.StreamResponse:
         asked = request.body
         if not says_something(asked.input):
-            raise ValidationFailed("There is nothing to say in it.", param="input")
+            raise ValidationFailed("It contains nothing to say.", param="input")
         events = asked.stream_format == "sse"
         model = self._names.speech(asked.model)
         voice = self._voice(asked, model)

@@ -35,12 +35,12 @@ from .models import TAG
 from .transcripts import Transcript, TranscriptionForm, logprobs_of, read_form, shown, usage_of
 
 LIMITS = MediaLimits(max_seconds=30 * 60.0)
-"""Longer recordings are for jobs, which may take their time."""
+"""Longer recordings are for jobs, which may take longer."""
 
 
 @dataclass(slots=True)
 class Heard:
-    """What has been understood so far. ``language`` None: nobody knows (yet)."""
+    """What has been understood so far. ``language`` None: not known (yet)."""
 
     transcriber: FileTranscriber
     language: str | None
@@ -59,7 +59,7 @@ class Heard:
 
 
 class Listener:
-    """Hears uploads."""
+    """Transcribes uploads."""
 
     def __init__(self, engines: Catalogue, book: Book, limits: MediaLimits = LIMITS) -> None:
         self._engines = engines
@@ -68,7 +68,7 @@ class Listener:
         self._limits = limits
 
     async def open(self, request: AnyRequest, form: TranscriptionForm) -> Heard:
-        """Get ready to hear the request's file; raises ApiError where that cannot be done."""
+        """Prepare to hear the request's file; raises ApiError where that is not possible."""
         try:
             model = self._names.transcription(form.model, form.language)
             await checked_media(request.file.path, self._limits)
@@ -80,7 +80,7 @@ class Listener:
     async def segments(
         self, request: AnyRequest, heard: Heard
     ) -> AsyncGenerator[TimedSegment, None]:
-        """What is said, as it is understood, while ``heard`` fills; raises ApiError."""
+        """The segments as they are understood, while ``heard`` fills; raises ApiError."""
         try:
             async with contextlib.aclosing(self._segments(request, heard)) as segments:
                 async for segment in segments:
@@ -89,8 +89,8 @@ class Listener:
             await self._booked(request, heard)
 
     async def in_english(self, request: AnyRequest, heard: Heard) -> list[TimedSegment]:
-        """What is said in English, by a transcriber that ``translates``, where ``heard`` has been
-        heard; raises ApiError."""
+        """What was said, in English, by a transcriber that ``translates``; ``heard`` has been heard
+        already. Raises ApiError."""
         again = Heard(heard.transcriber, heard.language)
         async with contextlib.aclosing(self._segments(request, again, english=True)) as segments:
             return [segment async for segment in segments]
@@ -134,7 +134,7 @@ class Listener:
 async def _counted(
     pieces: AsyncGenerator[bytes, None], heard: Heard
 ) -> AsyncGenerator[bytes, None]:
-    """``pieces``, counted on their way."""
+    """``pieces``, counted as they pass."""
     async with contextlib.aclosing(pieces):
         async for piece in pieces:
             heard.bytes += len(piece)
@@ -142,7 +142,7 @@ async def _counted(
 
 
 HEARING_SECONDS = 15 * 60.0
-"""From the recording's arrival to the transcript."""
+"""From the upload to the transcript."""
 
 
 class CompatTranscriptions:
@@ -200,23 +200,23 @@ class CompatTranscriptions:
                 raise
             await stream.fail(error)
         except ClientGone:
-            pass  # nobody reads on
+            pass  # nobody is reading
         return stream.response
 
 
 def _delta(segment: TimedSegment, form: TranscriptionForm, *, first: bool) -> dict[str, Any]:
     text = segment.text if first else f" {segment.text}"
-    told: dict[str, Any] = {"type": "transcript.text.delta", "delta": text}
+    event: dict[str, Any] = {"type": "transcript.text.delta", "delta": text}
     if form.logprobs:
-        told["logprobs"] = logprobs_of([segment])
-    return told
+        event["logprobs"] = logprobs_of([segment])
+    return event
 
 
 def _done(heard: Heard, form: TranscriptionForm) -> dict[str, Any]:
-    told: dict[str, Any] = {"type": "transcript.text.done", "text": heard.text}
+    event: dict[str, Any] = {"type": "transcript.text.done", "text": heard.text}
     usage = usage_of(heard.text, heard.duration_ms, form.model)
     if usage["type"] == "tokens":  # the event has no other
-        told["usage"] = usage
+        event["usage"] = usage
     if form.logprobs:
-        told["logprobs"] = logprobs_of(heard.segments)
-    return told
+        event["logprobs"] = logprobs_of(heard.segments)
+    return event

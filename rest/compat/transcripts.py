@@ -37,14 +37,15 @@ FIELDS = (
     DRAFT,
     *[f"{name}{end}" for name in (GRANULARITIES, INCLUDE, *SPEAKERS) for end in ("", "[]")],
 )
-"""Text fields that are read beside those that all forms have."""
+"""Text fields that are read besides those that all forms have."""
 _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionForm:
-    """``words`` and ``segments``: whether their times are told; ``logprobs``: how sure the
-    engine is of each word; ``allow_draft``: whether a translation by a chat model will do."""
+    """``words`` and ``segments``: whether their times are included; ``logprobs``: whether the
+    engine's confidence in each word is; ``allow_draft``: whether a translation by a chat model is
+    accepted."""
 
     model: str
     language: str | None
@@ -57,19 +58,19 @@ class TranscriptionForm:
 
 
 def read_form(upload: Upload, *, translates: bool = False) -> TranscriptionForm:
-    """The form; raises ValidationFailed. ``translates``: of a translation, which neither streams
-    nor knows anything of single words."""
+    """The form; raises ValidationFailed. ``translates``: it is a translation's, which neither
+    streams nor has times of words."""
     if not upload.model:
         raise ValidationFailed("You must provide a model.", param="model")
     format = _once(upload, FORMAT) or "json"
     if format not in FORMATS:
         raise ValidationFailed(
-            f"response_format {format!r} is not made here: send one of {', '.join(FORMATS)}.",
+            f"response_format {format!r} is not available: send one of {', '.join(FORMATS)}.",
             param=FORMAT,
         )
     for name in SPEAKERS:
         if _several(upload, name):
-            raise ValidationFailed("Speakers are not told apart here.", param=name)
+            raise ValidationFailed("Speakers are not distinguished here.", param=name)
     stream = _truth(upload, STREAM)
     if stream and (translates or format not in STREAMED):
         raise ValidationFailed(
@@ -96,8 +97,8 @@ def read_form(upload: Upload, *, translates: bool = False) -> TranscriptionForm:
 def _check_words(
     format: TranscriptFormat, asked: tuple[str, ...], *, translates: bool, logprobs: bool
 ) -> None:
-    """Refuse what is asked of single words and has no place in the answer. Segments may be asked
-    for whatever the format, as they are what OpenAI's default is."""
+    """Refuse details of words that the answer has no place for. Segments may be asked for in any
+    format, as they are OpenAI's default."""
     if "word" in asked and (translates or format != "verbose_json"):
         raise ValidationFailed(
             "A translation has no times of words."
@@ -176,7 +177,7 @@ async def shown(transcript: Transcript, form: TranscriptionForm) -> web.Response
 
 
 def logprobs_of(segments: Sequence[TimedSegment]) -> list[dict[str, Any]]:
-    """How sure the engine is of each word: its words are the tokens here."""
+    """The engine's confidence in each word: words are the tokens here."""
     return [
         {
             "token": word.text,
@@ -189,8 +190,8 @@ def logprobs_of(segments: Sequence[TimedSegment]) -> list[dict[str, Any]]:
 
 
 def usage_of(text: str, duration_ms: int, model: str) -> dict[str, Any]:
-    """As OpenAI counts for the model that was named: whole seconds begun for ``whisper-1`` and our
-    own, tokens for ``gpt-4o-transcribe`` and its kin. The tokens of the text are its words."""
+    """As OpenAI counts for the named model: seconds, rounded up, for ``whisper-1`` and our own,
+    tokens for ``gpt-4o-transcribe`` and the like. The tokens of the text are its words."""
     if not model.startswith("gpt-"):
         return {"type": "duration", "seconds": math.ceil(duration_ms / 1000)}
     heard = audio_tokens(duration_ms, HEARD_TOKEN_MS)
@@ -205,17 +206,17 @@ def usage_of(text: str, duration_ms: int, model: str) -> dict[str, Any]:
 
 
 def _json(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
-    told: dict[str, Any] = {"text": transcript.text}
+    body: dict[str, Any] = {"text": transcript.text}
     if transcript.task == "transcribe":
-        told["usage"] = usage_of(transcript.text, transcript.duration_ms, form.model)
+        body["usage"] = usage_of(transcript.text, transcript.duration_ms, form.model)
     if form.logprobs:
-        told["logprobs"] = logprobs_of(transcript.segments)
-    return told
+        body["logprobs"] = logprobs_of(transcript.segments)
+    return body
 
 
 def _verbose(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
     tag = transcript.language or "und"
-    told: dict[str, Any] = {
+    body: dict[str, Any] = {
         "task": transcript.task,
         "language": LANGUAGES.get(tag.partition("-")[0].lower(), tag).lower(),
         "duration": transcript.duration_ms / 1000,
@@ -223,20 +224,20 @@ def _verbose(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
         "usage": usage_of(transcript.text, transcript.duration_ms, form.model),
     }
     if form.segments:
-        told["segments"] = [
+        body["segments"] = [
             _segment(number, segment) for number, segment in enumerate(transcript.segments)
         ]
     if form.words:
-        told["words"] = [
+        body["words"] = [
             {"word": word.text, "start": word.start_ms / 1000, "end": word.end_ms / 1000}
             for segment in transcript.segments
             for word in segment.words
         ]
-    return told
+    return body
 
 
 def _segment(number: int, segment: TimedSegment) -> dict[str, Any]:
-    """``avg_logprob`` is that of its words; what Whisper's decoder alone knows is 0 or empty."""
+    """``avg_logprob`` is that of its words; what only Whisper's decoder knows is 0 or empty."""
     sure = [_logprob(word) for word in segment.words]
     raw = segment.text.encode()
     return {

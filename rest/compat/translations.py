@@ -1,8 +1,8 @@
 """OpenAI's ``POST /v1/audio/translations``: what a recording says, in English.
 
-The recording is heard in its own language and translated sentence by sentence; each keeps its
-time. Where there is no translator for that language it is heard once more by a transcriber that
-writes in English what it hears. One that is in English already is only heard.
+The recording is transcribed in its own language and translated sentence by sentence; each keeps its
+time. Where there is no translator for that language it is transcribed again by an engine that
+writes English. One that is already in English is only transcribed.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
-"""What is wrong with a decoded body, all of it at once, and what in it nobody reads.
+"""Everything that is wrong with a decoded body, and the fields in it that nobody reads.
 
-The common way is one ``msgspec.convert``, which stops at the first fault. Only a body that it
-refused is gone through here member by member, so that whoever sent it can mend it in one go.
-Only what has a declared shape is looked into: free objects (``dict[str, Any]``) are their
-owner's.
+Usually one ``msgspec.convert`` is enough, which stops at the first fault. Only a body that it
+refused is checked here member by member, so that its sender can correct everything at once. Only
+values with a declared shape are checked: free objects (``dict[str, Any]``) are their owner's
+business.
 """
 
 import difflib
@@ -24,26 +24,26 @@ from pipelines.jobs.job import MAX_WARNINGS, ApiWarning
 from .errors import Fault
 
 MAX_FAULTS = 500
-"""Of one answer: the texts of a batch (200) may each have two."""
+"""In one answer: each text of a batch (200) may have two."""
 _MAX_LIST = 2048
 """A longer list is checked as a whole, up to its first fault."""
 MAX_MEMBERS = 5000
-"""What is looked at one by one: about 5 ms of the event loop. The rest of a larger body is checked
-as a whole, and not searched for unknown fields."""
+"""Members that are checked one by one: about 5 ms on the event loop. The rest of a larger body is
+checked as a whole and not searched for unknown fields."""
 _MAX_NAME = 100
-"""Characters of a sender's own name in a message."""
+"""Characters of a client's name or value that a message quotes."""
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
 _QUOTED = re.compile(r"`([^`]*)`")
 _JSON_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 _JSON_NAMES |= {name: name for name in ("null", "array", "object")}
-"""Of what msgspec names as Python does; other names are quoted."""
+"""Type names that msgspec gives as Python does; other names are quoted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a value may be. ``struct``/``item``: what an object or the items of a list are, where
-    that is declared; ``choices``: the only values accepted, if they are listed."""
+    """What a value may be. ``struct``/``item``: the shape of an object or of a list's items, where
+    it is declared; ``choices``: the accepted values, if they are listed."""
 
     type: Any
     struct: type[Struct] | None = None
@@ -53,7 +53,7 @@ class _Shape:
 
     @property
     def nested(self) -> bool:
-        """Whether there can be fields in it."""
+        """Whether it can contain fields."""
         return self.struct is not None or (self.item is not None and self.item.nested)
 
 
@@ -66,12 +66,12 @@ class _Field:
 
 @dataclass(slots=True)
 class _Budget:
-    """How many members may be looked at yet."""
+    """How many more members may be checked."""
 
     left: int = MAX_MEMBERS
 
     def spend(self) -> bool:
-        """One more; False where there are none left."""
+        """Take one; False where none is left."""
         self.left -= 1
         return self.left >= 0
 
@@ -98,7 +98,7 @@ def unknown_in(tree: Any, kind: type[Struct], path: str = "") -> list[ApiWarning
 
 
 def unknown_field(path: str, known: Sequence[str], what: str = "field") -> ApiWarning:
-    """That a field, a parameter … is not one of those that are read."""
+    """The warning that a field, a parameter, … is not one of those that are read."""
     name = path.rpartition(".")[2]
     message = f"{path} is not a {what} of this request and was ignored."
     if meant := difflib.get_close_matches(name, known, n=1):
@@ -106,8 +106,8 @@ def unknown_field(path: str, known: Sequence[str], what: str = "field") -> ApiWa
     return ApiWarning("unknown_field", message, path)
 
 
-def told(error: msgspec.ValidationError, path: str = "") -> Fault:
-    """msgspec's error as a fault; ``path``: where what it looked at stands."""
+def fault_of(error: msgspec.ValidationError, path: str = "") -> Fault:
+    """msgspec's error as a fault; ``path``: where the value it checked stands."""
     found = _PLACE.match(str(error))
     what = found["what"] if found else str(error)
     place = _joined(path, (found["path"] or "").lstrip(".") if found else "")
@@ -118,14 +118,14 @@ def told(error: msgspec.ValidationError, path: str = "") -> Fault:
 
 
 def _in_json(name: str) -> str:
-    """Types as JSON names them; other names are quoted."""
+    """Type names as JSON has them; other names are quoted."""
     types = name.split(" | ")
     known = [_JSON_NAMES[one] for one in types if one in _JSON_NAMES]
     return " | ".join(known) if len(known) == len(types) else f"'{name}'"
 
 
 def shown(value: Any) -> str:
-    """A sender's value as a message quotes it."""
+    """A client's value as a message quotes it."""
     text = repr(value) if isinstance(value, str) else msgspec.json.encode(value).decode()
     return text if len(text) <= _MAX_NAME else f"{text[:_MAX_NAME]}…"
 
@@ -149,16 +149,16 @@ def _faults(tree: Any, shape: _Shape, path: str, budget: _Budget) -> Iterator[Fa
         try:
             msgspec.convert(tree, shape.type)
         except msgspec.ValidationError as error:
-            fault = told(error, path)
+            fault = fault_of(error, path)
             yield fault if fault.path != path else Fault(path, _in_words(tree, shape, fault))
 
 
 def _missing(name: str, tree: dict[str, Any], kind: type[Struct]) -> str:
-    """That a field is missing, and the name that was probably meant for it."""
+    """The message that a field is missing, with the name that was probably sent in its place."""
     known = {field.name for field in _fields(kind)}
     unknown = [named(other) for other in tree if other not in known][:MAX_WARNINGS]
     if meant := difflib.get_close_matches(name, unknown, n=1):
-        return f"{name} is required, and {meant[0]!r} is no field"
+        return f"{name} is required, and {meant[0]!r} is not a field"
     return f"{name} is required"
 
 
@@ -171,7 +171,7 @@ def _fits(tree: Any, meta: Meta | None) -> bool:
 
 
 def _in_words(tree: Any, shape: _Shape, fault: Fault) -> str:
-    """The fault with what would have been accepted."""
+    """The fault's message with what would have been accepted."""
     if shape.choices:
         listed = ", ".join(str(choice) for choice in shape.choices)
         return f"{shown(tree)} is not accepted: send one of {listed}"
@@ -187,7 +187,7 @@ def _in_words(tree: Any, shape: _Shape, fault: Fault) -> str:
     return f"{shown(tree)} is out of range: send a number {span}"
 
 
-# ---------------------------------------------------------------------- what nobody reads
+# ---------------------------------------------------------------------- unknown fields
 
 
 def _unknown(
@@ -210,7 +210,7 @@ def _unknown(
 
 
 def named(name: str) -> str:
-    """A sender's name in a path, where it can be stored and shown."""
+    """A client's name in a path, made safe to store and show."""
     cut = name if len(name) <= _MAX_NAME else f"{name[:_MAX_NAME]}…"
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in cut)
 
@@ -231,7 +231,7 @@ def _fields(kind: type[Struct]) -> tuple[_Field, ...]:
 
 
 def _shape(declared: Any) -> _Shape:
-    """The shape of a declared type; what cannot be sent (UnsetType) is left out of it."""
+    """The shape of a declared type, without what cannot be sent (UnsetType)."""
     origin = typing.get_origin(declared)
     if origin is typing.Annotated:
         base, *extras = typing.get_args(declared)

@@ -33,7 +33,7 @@ from msgspec import Struct
 
 from pipelines.jobs.job import MAX_WARNING_CHARACTERS, MAX_WARNINGS, ApiWarning
 
-from .body_checks import faults_in, named, shown, told, unknown_field, unknown_in
+from .body_checks import fault_of, faults_in, named, shown, unknown_field, unknown_in
 from .errors import (
     OPENAI_PREFIX,
     Fault,
@@ -46,18 +46,18 @@ from .errors import (
 STALL_SECONDS = 10.0
 MIN_RATE = 1000.0
 WHOLE_SECONDS = 25.0
-"""Of bodies that are read whole; below the deadline of requests (gateway.http.middleware), which
+"""For bodies that are read whole; below the deadline of requests (gateway.http.middleware), which
 would answer that the server was too slow."""
 
 T = TypeVar("T")
 
 
 class BodyPace:
-    """Keeps one body's pace.
+    """Watches the pace of one body.
 
-    ``stall_seconds``: how long nothing may come. ``min_rate``: bytes per second that must come on
-    the average of so much waiting; the time that the server itself takes does not count.
-    ``received``: bytes that have come so far."""
+    ``stall_seconds``: how long nothing may arrive. ``min_rate``: bytes per second that must arrive
+    on average over that much waiting; the time that the server itself takes does not count.
+    ``received``: bytes that have arrived so far."""
 
     def __init__(self, stall_seconds: float, min_rate: float, received: Callable[[], int]) -> None:
         self._stall_seconds = stall_seconds
@@ -67,31 +67,32 @@ class BodyPace:
         self._waited = 0.0
 
     async def keep(self, read: Coroutine[Any, Any, T]) -> T:
-        """What ``read`` brings; raises RequestTimeout where it is too long in coming."""
+        """The result of ``read``; raises RequestTimeout where it takes too long."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._stall_seconds):
-                brought = await read
+                received = await read
         except TimeoutError as error:
             raise RequestTimeout(
-                f"Nothing came for {self._stall_seconds:g} seconds: send it again.", param="body"
+                f"Nothing arrived for {self._stall_seconds:g} seconds: send it again.", param="body"
             ) from error
         self._waited += time.monotonic() - began
         if self._waited >= self._stall_seconds:
-            received = self._received()
-            if received - self._seen < self._min_rate * self._waited:
+            total = self._received()
+            if total - self._seen < self._min_rate * self._waited:
                 raise RequestTimeout(
-                    f"The body came slower than {self._min_rate:g} bytes per second.", param="body"
+                    f"The body arrived more slowly than {self._min_rate:g} bytes per second.",
+                    param="body",
                 )
-            self._seen, self._waited = received, 0.0
-        return brought
+            self._seen, self._waited = total, 0.0
+        return received
 
 
 async def read_whole(http: web.Request, limit: int) -> bytes:
     """A body of at most ``limit`` bytes.
 
-    Raises PayloadTooLarge, and RequestTimeout where nothing comes for ``STALL_SECONDS``, less than
-    ``MIN_RATE`` bytes a second come, or the whole takes longer than ``WHOLE_SECONDS``."""
+    Raises PayloadTooLarge, and RequestTimeout where nothing arrives for ``STALL_SECONDS``, fewer
+    than ``MIN_RATE`` bytes per second do, or the whole takes longer than ``WHOLE_SECONDS``."""
     too_large = PayloadTooLarge(f"The body is longer than {limit} bytes.", param="body")
     if (http.content_length or 0) > limit:
         raise too_large
@@ -105,13 +106,13 @@ async def read_whole(http: web.Request, limit: int) -> bytes:
                     raise too_large
     except TimeoutError as error:
         raise RequestTimeout(
-            f"The body did not come within {WHOLE_SECONDS:g} seconds.", param="body"
+            f"The body did not arrive within {WHOLE_SECONDS:g} seconds.", param="body"
         ) from error
     return bytes(body)
 
 
 SLICE_BYTES = 64 * 1024
-"""Counted at a stretch: below 1 ms."""
+"""Counted at once: below 1 ms."""
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
@@ -126,7 +127,7 @@ async def one_long_text() -> AsyncIterator[None]:
 
 
 class ValueCount:
-    """Counts the values of a JSON text that comes in slices, malformed text included."""
+    """Counts the values of a JSON text that is given in slices; the text may be malformed."""
 
     def __init__(self) -> None:
         self.values = 1
@@ -134,7 +135,7 @@ class ValueCount:
         self._escape = b""
 
     def add(self, piece: bytes) -> None:
-        """Count what is in the next slice."""
+        """Count the values in the next slice."""
         piece = (self._escape + piece).replace(b"\\\\", b"")
         self._escape = b"\\" if piece.endswith(b"\\") else b""
         parts = piece.replace(b'\\"', b"").split(b'"')
@@ -144,7 +145,7 @@ class ValueCount:
 
 
 async def holds_more_values(data: bytes, limit: int) -> bool:
-    """Whether a JSON text has more than ``limit`` values; others get their turn between slices."""
+    """Whether a JSON text has more than ``limit`` values; other tasks run between the slices."""
     count = ValueCount()
     for start in range(0, len(data), SLICE_BYTES):
         count.add(data[start : start + SLICE_BYTES])
@@ -157,17 +158,17 @@ async def holds_more_values(data: bytes, limit: int) -> bool:
 S = TypeVar("S", bound=Struct)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-"""A batch of 200 texts with some room; a single text of 100,000 characters is far below."""
+"""Room for a batch of 200 texts; a single text of 100,000 characters is far below."""
 MAX_VALUES = 20_000
 """A batch of 200 items has a few thousand."""
 JSON = "application/json"
 CHECKED_LATER = "CHECKED_LATER"
-"""Class variable of a body: names of fields that its handler checks itself (``part``)."""
+"""Class variable of a body: names of the fields that its handler checks itself (``part``)."""
 _MAX_HEADERS = 8
 """Clients take about 8 kB of headers."""
 _WHOLE = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 WARNINGS = web.RequestKey("api_warnings", list[ApiWarning])
-"""What a request was accepted with and did not have its full effect."""
+"""What was accepted in a request without its full effect."""
 
 
 async def read_json(request: web.Request, kind: type[S], limit: int = MAX_BODY_BYTES) -> S:
@@ -218,7 +219,7 @@ def read_query(request: web.Request, kind: type[S]) -> S:
 def warn_of_names(
     request: web.Request, given: Iterable[str], known: Sequence[str], what: str
 ) -> None:
-    """Report the names among ``given`` that are not ``known``; ``what`` they are of."""
+    """Warn of the names in ``given`` that are not ``known``; ``what``: what they are names of."""
     names = dict.fromkeys(name for name in given if name not in known)
     warn(request, (unknown_field(named(name), known, what) for name in names))
 
@@ -236,19 +237,19 @@ async def show_warnings(http: web.Request, response: web.StreamResponse) -> None
 
 
 def convert(tree: Any, kind: type[S], where: str) -> S:
-    """``tree`` as ``kind``; ``where`` is named when the whole is wrong.
+    """``tree`` as ``kind``; ``where`` is named where the value as a whole is wrong.
 
     Raises ValidationFailed with everything that is wrong."""
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        raise refusal(faults_in(tree, kind) or [told(error)], where) from error
+        raise refusal(faults_in(tree, kind) or [fault_of(error)], where) from error
     except RecursionError as error:
         raise ValidationFailed("The body is nested too deeply.", param=where) from error
 
 
 def part(tree: Any, kind: type[S], path: str) -> S:
-    """A part of a body that was left unchecked, as ``kind``; ``path``: where it stands.
+    """A part of a body that was not checked with it, as ``kind``; ``path``: where it stands.
 
     Raises ValidationFailed with everything that is wrong."""
     if not isinstance(tree, dict):
@@ -262,7 +263,8 @@ def part(tree: Any, kind: type[S], path: str) -> S:
 
 
 def refusal(faults: Sequence[Fault], where: str) -> ValidationFailed:
-    """The first of ``faults``, and where there are more all of them in ``details.errors``."""
+    """The refusal for ``faults``: the first one, with all of them in ``details.errors`` where there
+    are several."""
     first = faults[0]
     message = f"{first.path or where}: {first.message}."
     if len(faults) > 1:
@@ -271,7 +273,7 @@ def refusal(faults: Sequence[Fault], where: str) -> ValidationFailed:
 
 
 def warn(http: web.Request, warnings: Iterable[ApiWarning]) -> None:
-    """Keep warnings for the request's answer, at most ``MAX_WARNINGS`` and one that there were
+    """Keep warnings for the request's answer, at most ``MAX_WARNINGS`` and one that says there were
     more."""
     kept = http.setdefault(WARNINGS, [])
     for warning in warnings:
@@ -282,7 +284,7 @@ def warn(http: web.Request, warnings: Iterable[ApiWarning]) -> None:
 
 
 def refuse_unstorable(tree: Any, path: str = "") -> None:
-    """Raise ValidationFailed for NUL, lone surrogates and numbers that are none, with the path;
+    """Raise ValidationFailed, naming the path, for NUL, lone surrogates, NaN and infinities;
     ``path``: where ``tree`` stands."""
     for place, leaf in _leaves(tree, path):
         if isinstance(leaf, str):
@@ -319,12 +321,12 @@ def _whole_numbers(kind: type[Struct]) -> frozenset[str]:
 
 
 def _read(text: str) -> int | str:
-    """The whole number that is written; the text itself where it is none."""
+    """The text as a whole number; the text itself where it is not one."""
     return int(text) if _WHOLE.fullmatch(text) else text
 
 
 def _leaves(tree: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Without recursion: how deep a body is nested is its sender's choice."""
+    """All leaves, without recursion: the client decides how deeply a body is nested."""
     waiting = [(path, tree)]
     while waiting:
         path, node = waiting.pop()

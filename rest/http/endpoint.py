@@ -1,8 +1,8 @@
 """Endpoint: an operation as an HTTP handler, from the credential to the envelope.
 
-The order is fixed: who asks, may they, how often, what do they ask, was it asked before, do it.
-A refusal is raised (rest.http.errors) and becomes an answer in the server's middleware; nothing is
-answered here but success. Whoever is refused at the door is counted too, by their address.
+The order is fixed: who is asking, may they, how often, what do they ask for, was it asked before,
+do it. A refusal is raised (rest.http.errors) and becomes an answer in the server's middleware; only
+success is answered here. A request without a valid credential counts towards its address's rate.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -24,10 +24,10 @@ from .ratelimit import RequestRates
 from .uploads import CONVERSATION, Upload, Uploads
 
 Authenticate = Callable[[web.Request], Awaitable[Principal]]
-"""Who sends a request; raises Unauthenticated."""
+"""Who sent a request; raises Unauthenticated."""
 
 PUBLIC_BODY_BYTES = 64 * 1024
-"""A body that is decoded before anybody has been authenticated: a sign-in has a few fields."""
+"""Limit of a body that is decoded without authentication: a sign-in has a few fields."""
 REQUEST_ID = web.RequestKey("request_id", str)
 """Where the server's middleware puts the request's id."""
 DEADLINE = "blab_deadline"
@@ -37,7 +37,7 @@ DEADLINE = "blab_deadline"
 @dataclass(frozen=True, slots=True)
 class EndpointOptions:
     """What endpoints have besides authentication. Without ``rates`` nothing is counted, without
-    ``idempotency`` the key is ignored; without ``uploads`` no operation may take a file."""
+    ``idempotency`` the key is ignored, and without ``uploads`` no operation may take a file."""
 
     rates: RequestRates | None = None
     idempotency: Idempotency | None = None
@@ -53,7 +53,7 @@ class Endpoint:
         authenticate: Authenticate,
         options: EndpointOptions = EndpointOptions(),
     ) -> None:
-        """Raises ValueError for an operation that takes a file which nobody would receive."""
+        """Raises ValueError for an operation that takes a file, without ``uploads``."""
         if operation.upload and options.uploads is None:
             raise ValueError(f"{operation.method} {operation.path} needs EndpointOptions.uploads")
         self._operation = operation
@@ -106,7 +106,7 @@ class Endpoint:
         setattr(endpoint, DEADLINE, self._operation.deadline)
         return web.route(self._operation.method, self._operation.path, endpoint)
 
-    # ------------------------------------------------------------------ who, may they, how often
+    # ------------------------------------------------------------------ who is asking, how often
 
     async def _enter(self, http: web.Request) -> Principal | None:
         try:
@@ -132,7 +132,7 @@ class Endpoint:
         if self._rates is not None:
             await self._rates.count(http, principal)
 
-    # ------------------------------------------------------------------ asked before, do it
+    # ------------------------------------------------------------------ asked before? do it
 
     async def _answer(self, request: AnyRequest) -> web.StreamResponse:
         operation = self._operation
@@ -207,7 +207,7 @@ def envelope(answer: Answer, request: AnyRequest, status: int) -> web.Response:
 
 
 def _unused(upload: Upload, operation: AnyOperation) -> list[str]:
-    """Names of the form's parts that have no effect on the operation."""
+    """Names of the parts in the form that have no effect on the operation."""
     sent = {
         "model": upload.model,
         "language": upload.language,

@@ -1,26 +1,20 @@
-"""What a request can be refused with: one tree, each leaf with its HTTP status and codes.
+"""The errors that a request can be refused with: one tree, each leaf with its HTTP status and
+codes.
 
 Tree::
 
-    ApiError
-    ├── ValidationFailed   400  VALIDATION_ERROR      something sent is wrong
-    ├── Unauthenticated    401  UNAUTHENTICATED       no key, or one that is not valid
-    ├── Forbidden          403  FORBIDDEN             the key may not do this
-    ├── ConsentMissing     403  CONSENT_REQUIRED      a voice may not be cloned without it
-    ├── RegistrationClosed 403  REGISTRATION_CLOSED
-    ├── NotFound           404  NOT_FOUND             absent, or another workspace's
-    ├── NoSuchModel        404  MODEL_UNAVAILABLE     no live engine can do what was asked
-    ├── RequestTimeout     408  VALIDATION_ERROR      the body did not come in time
-    ├── WrongState         409  VALIDATION_ERROR      not in the state it is in
-    ├── AgentNotUsable     409  MODEL_UNAVAILABLE     it names what is not served here (any more)
-    ├── IdempotencyClash   409  IDEMPOTENCY_CONFLICT
-    ├── PayloadTooLarge    413  PAYLOAD_TOO_LARGE
-    ├── UnsupportedMediaType 415  VALIDATION_ERROR    a body in a form that is not read here
-    ├── RangeNotSatisfiable  416  VALIDATION_ERROR    bytes that a file does not have
-    ├── RateLimited        429  RATE_LIMITED
-    ├── Internal           500  INTERNAL              a fault of ours
-    ├── ProviderFailed     502  PROVIDER_ERROR        an engine failed
-    └── Unavailable        503  MODEL_UNAVAILABLE     cannot be served now; try again
+ApiError ├── ValidationFailed 400 VALIDATION_ERROR something sent is wrong ├── Unauthenticated 401
+UNAUTHENTICATED no key, or one that is not valid ├── Forbidden 403 FORBIDDEN the key may not do this
+├── ConsentMissing 403 CONSENT_REQUIRED a voice may not be cloned without it ├── RegistrationClosed
+403 REGISTRATION_CLOSED ├── NotFound 404 NOT_FOUND absent, or another workspace's ├── NoSuchModel
+404 MODEL_UNAVAILABLE no live engine can do what was asked ├── RequestTimeout 408 VALIDATION_ERROR
+the body did not come in time ├── WrongState 409 VALIDATION_ERROR not in the state it is in ├──
+AgentNotUsable 409 MODEL_UNAVAILABLE it names what is not served here (any more) ├──
+IdempotencyClash 409 IDEMPOTENCY_CONFLICT ├── PayloadTooLarge 413 PAYLOAD_TOO_LARGE ├──
+UnsupportedMediaType 415 VALIDATION_ERROR a body of a type that is not read here ├──
+RangeNotSatisfiable 416 VALIDATION_ERROR bytes that a file does not have ├── RateLimited 429
+RATE_LIMITED ├── Internal 500 INTERNAL a fault of ours ├── ProviderFailed 502 PROVIDER_ERROR an
+engine failed └── Unavailable 503 MODEL_UNAVAILABLE cannot be served now; try again
 
 ``code`` is the REST contract's. Paths under ``/v1/`` are OpenAI's: there errors have OpenAI's shape
 and ``openai_code``; everywhere else they use the contract's envelope. A message says what was wrong
@@ -75,7 +69,7 @@ class ApiError(Exception):
 
 
 def faults_of(error: ApiError) -> list[Fault]:
-    """All that an error says is wrong."""
+    """Everything that an error says is wrong."""
     return list(error.faults) or [Fault(error.param or "", error.message.rstrip("."), error.reason)]
 
 
@@ -136,7 +130,7 @@ class NoSuchModel(ApiError):
 
 
 class RequestTimeout(ApiError):
-    """The body stopped coming, or came too slowly."""
+    """The body stopped arriving, or arrived too slowly."""
 
     status = 408
     code = "VALIDATION_ERROR"
@@ -144,9 +138,10 @@ class RequestTimeout(ApiError):
 
 
 class WrongState(ApiError):
-    """The thing is not in a state in which this can be done to it; ``reason`` says which.
+    """The thing is in a state in which this cannot be done; ``reason`` says which.
 
-    409 by its meaning: the contract's text names it for one operation, its lists for none."""
+    409 because that is what it means: the contract's text names it for one operation, its lists for
+    none."""
 
     status = 409
     code = "VALIDATION_ERROR"
@@ -162,7 +157,8 @@ class AgentNotUsable(ApiError):
 
 
 class IdempotencyClash(ApiError):
-    """The Idempotency-Key was used for another request, or its twin is still at work."""
+    """The Idempotency-Key was used for another request, or the first request with it is still
+    running."""
 
     status = 409
     code = "IDEMPOTENCY_CONFLICT"
@@ -170,7 +166,7 @@ class IdempotencyClash(ApiError):
 
 
 class PayloadTooLarge(ApiError):
-    """The body is longer than what is taken."""
+    """The body is longer than what is accepted."""
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
@@ -178,7 +174,7 @@ class PayloadTooLarge(ApiError):
 
 
 class UnsupportedMediaType(ApiError):
-    """A body in a form that this operation does not read."""
+    """A body of a type that this operation does not read."""
 
     status = 415
     code = "VALIDATION_ERROR"
@@ -214,7 +210,7 @@ class ProviderFailed(ApiError):
 
 
 class Unavailable(ApiError):
-    """Cannot be served now: full, shutting down, or a store is away."""
+    """Cannot be served now: full, shutting down, or a store is unreachable."""
 
     status = 503
     code = "MODEL_UNAVAILABLE"
@@ -228,13 +224,13 @@ def failure(
     error: ApiError, request_id: str, warnings: Sequence[ApiWarning] = ()
 ) -> dict[str, Any]:
     """``{ok: false, error: {code, message, details}, meta}``; ``warnings`` as in ``success``."""
-    told: dict[str, Any] = {
+    known: dict[str, Any] = {
         "path": error.param,
         "reason": error.reason,
         "retryAfter": error.retry_after,
         "errors": msgspec.to_builtins(error.faults) if len(error.faults) > 1 else None,
     }
-    details = {name: value for name, value in told.items() if value is not None}
+    details = {name: value for name, value in known.items() if value is not None}
     body: dict[str, Any] = {
         "code": error.code,
         "message": error.message,
@@ -269,11 +265,11 @@ def error_body(
 
 
 BUSY_SECONDS = 1
-"""When to ask again where an engine's queue is full."""
+"""When to try again where an engine's queue is full."""
 
 
 def engine_refusal(error: EngineError) -> ApiError:
-    """The engine_refusal that tells of ``error``."""
+    """An engine's error as the refusal of the request."""
     if isinstance(error, ModelUnavailable):
         return NoSuchModel(str(error), param="model")
     if isinstance(error, EngineBusy):

@@ -31,7 +31,7 @@ Text = Annotated[
         },
     ),
 ]
-"""To be spoken: there must be a word in it."""
+"""A text to be spoken, with at least one letter or digit."""
 Description = Annotated[str, Meta(max_length=10_000)]
 LanguageTag = Annotated[
     str,
@@ -87,7 +87,8 @@ _MAX_TAG = 35
 
 
 def language_named(tag: str | None) -> str | None:
-    """The first part of a BCP 47 tag; None where none was sent. Raises ValidationFailed."""
+    """The language of a BCP 47 tag, in lower case; None where none was sent. Raises
+    ValidationFailed."""
     if not tag:
         return None
     found = _TAG.fullmatch(tag) if len(tag) <= _MAX_TAG else None
@@ -104,10 +105,11 @@ _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UT
 
 
 def parse_moment(text: str) -> datetime:
-    """The moment in UTC, to the microsecond; raises ValueError where it is none.
+    """A point in time of RFC 3339, in UTC, to the microsecond; raises ValueError where it is not
+    one.
 
-    A leap second is the first moment after it; what lies outside the years that can be stored (1 to
-    9999) is the nearest one."""
+    A leap second becomes the moment after it; what lies outside the years that can be stored (1 to
+    9999) becomes the nearest that can."""
     found = _FORM.fullmatch(text)
     if found is None:
         raise ValueError("a moment is written as 2030-01-31T12:00:00Z")

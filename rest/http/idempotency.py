@@ -1,16 +1,17 @@
-"""Idempotency: the same request with the same ``Idempotency-Key`` is done once.
+"""Idempotency: the same request with the same ``Idempotency-Key`` is carried out once.
 
 Rules
-- A key counts for one workspace and one route, and for 24 hours. The same content gets the first
+- A key is valid for one workspace and one route, for 24 hours. The same content gets the first
   answer again, its data byte for byte, with ``Idempotent-Replayed: true``; other content is
-  refused. The content is the path, the query and the body as they were understood: members that
-  are ignored make no difference.
-- Only success is kept. A request that fails gives its claim back, so that it can be tried again.
-- A twin that comes while the first is at work waits for its answer up to ``WAIT_SECONDS``.
-- A claim is a lease that is renewed while the work goes on: when its holder dies, a twin takes
+  refused. The content is the path, the query and the body as they were understood: ignored members
+  make no difference.
+- Only successes are kept. A request that fails releases its claim, so that it can be tried again.
+- A repetition that arrives while the first request is running waits for its answer, up to
+  ``WAIT_SECONDS``.
+- A claim is a lease, renewed while the request is running: when its holder dies, a repetition takes
   over within ``LEASE_SECONDS``.
-- Of the client's key only a digest is stored, and the answer only sealed under the key itself:
-  an answer may hold a secret that is shown once, and whoever reads the table cannot read it.
+- Only a digest of the client's key is stored, and the answer is sealed with the key itself: an
+  answer may contain a secret that is shown once, which a reader of the table must not see.
 """
 
 import asyncio
@@ -39,14 +40,14 @@ MAX_KEY = 255
 WAIT_SECONDS = 8.0
 LEASE_SECONDS = 30.0
 _RENEWALS = 3
-"""Renewals within a lease: all but the last may fail."""
+"""Renewals per lease: all but the last may fail."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.25
 _SEAL = Seal("blab idempotent answer")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that is to be done once. ``route``: method and pattern of the path."""
+    """A request that is to be carried out once. ``route``: method and pattern of the path."""
 
     workspace_id: str
     route: str
@@ -56,7 +57,7 @@ class Asked:
 
     @property
     def claim(self) -> Claim:
-        """What is stored of it."""
+        """What is stored about it."""
         digest = hashlib.sha256(self.key.encode()).digest()
         return Claim(self.route, digest, self.fingerprint, self.request_id)
 
@@ -68,7 +69,7 @@ class _Kept(msgspec.Struct):
 
 
 class Idempotency:
-    """Does what is asked under a key once, and answers its twins."""
+    """Carries out the request with a key once, and answers its repetitions."""
 
     def __init__(
         self,
@@ -84,7 +85,8 @@ class Idempotency:
     async def once(
         self, asked: Asked, work: Callable[[], Awaitable[Answer | web.StreamResponse]]
     ) -> Answer:
-        """The answer of ``work``, or the first's; raises IdempotencyClash and what it raises."""
+        """The answer of ``work``, or the first request's; raises IdempotencyClash and what ``work``
+        raises."""
         claim, workspace_id = asked.claim, asked.workspace_id
         give_up = asyncio.get_running_loop().time() + self._wait
         pause = _FIRST_PAUSE
@@ -100,7 +102,7 @@ class Idempotency:
                 return _replay(asked, first.answer)
             if asyncio.get_running_loop().time() > give_up:
                 raise IdempotencyClash(
-                    f"A request with this {HEADER} is still at work: try again in a moment.",
+                    f"A request with this {HEADER} is still running: try again in a moment.",
                     param=HEADER,
                     reason="in_progress",
                     retry_after=1,
@@ -127,7 +129,7 @@ class Idempotency:
         kept = msgspec.json.encode(_Kept(data, answer.headers, list(answer.warnings)))
         try:
             await self._claims.keep(asked.workspace_id, claim, _seal(asked, kept))
-        except StoreError as error:  # it has been done: that is what must be told now
+        except StoreError as error:  # the work is done, and that is what the client must learn
             log.warning("the answer to %s was not kept: %s", asked.request_id, error)
         return Answer(data, headers=answer.headers, warnings=answer.warnings)
 
@@ -151,7 +153,7 @@ class Idempotency:
     async def _release(self, workspace_id: str, claim: Claim) -> None:
         try:
             await self._claims.release(workspace_id, claim)
-        except StoreError as error:  # it runs out by itself
+        except StoreError as error:  # it expires by itself
             log.warning("the claim of %s was not released: %s", claim.claimed_by, error)
 
 

@@ -1,9 +1,9 @@
-"""What an operation of the REST contract is, declared once: routes, checks and the served OpenAPI
+"""Operations of the REST contract, each declared once: routes, checks and the served OpenAPI
 document are all made from these declarations.
 
-A resource is a class with its dependencies in ``__init__`` and ``operations()`` that declares
-what it answers. A handler is given a ``Request`` that is already authenticated, scoped, decoded
-and validated, and returns an ``Answer`` (or a stream it has written itself).
+A resource is a class that gets its dependencies in ``__init__`` and declares what it answers in
+``operations()``. A handler gets a ``Request`` that is already authenticated, scoped, decoded and
+validated, and returns an ``Answer`` (or a stream that it has written itself).
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ from .uploads import FILE, TEXTS, Upload
 EVENT_STREAM = "text/event-stream"
 """Media type of server-sent events."""
 REQUEST_SECONDS = 30.0
-"""Deadline of an operation that does not ask for another."""
+"""Deadline of an operation that does not set one."""
 
 
 Body = TypeVar("Body", bound=Struct | None)
@@ -51,28 +51,29 @@ class Request(Generic[ReadBody, ReadQuery]):
 
     @property
     def file(self) -> Upload:
-        """The file of an operation that takes one; a LookupError on others."""
+        """The file of an operation that takes one; raises LookupError in others."""
         if self.upload is None:
             raise LookupError("the operation takes no file")
         return self.upload
 
     @property
     def caller(self) -> Principal:
-        """Who asks; a LookupError on public operations, where nobody need be known."""
+        """The authenticated caller; raises LookupError in public operations, which have none."""
         if self.principal is None:
             raise LookupError("a public operation has no principal")
         return self.principal
 
     def path(self, name: str = "id") -> str:
-        """A parameter of the path. What could not be stored is replaced in it: it is no id then."""
+        """A parameter of the path. Characters that cannot be stored are replaced: then it is not an
+        id."""
         given: str = self.http.match_info[name]
         return given.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``data`` goes into the envelope. ``next_cursor``/``has_more`` only for lists with pages.
-    ``warnings`` go into ``meta``; those of a job that is shown are there anyway."""
+    """``data`` goes into the envelope. ``next_cursor``/``has_more``: only for lists with pages.
+    ``warnings`` go into ``meta``; those of a job that is shown are there already."""
 
     data: Any
     next_cursor: str | None = None
@@ -82,7 +83,7 @@ class Answer:
 
 
 def unknown_value(name: str, value: str | None, known: Iterable[str]) -> Sequence[ApiWarning]:
-    """A warning where a filter is given a value that nothing can have."""
+    """A warning where a filter has a value that nothing can have."""
     listed = list(known)
     if value is None or value in listed:
         return ()
@@ -100,13 +101,13 @@ class AnyOperation:
     """One method of one path of the contract, whatever it reads: what routes and the served
     document are made from. Declare it as an ``Operation``.
 
-    ``scope``: the API key scope it needs (None: any credential will do). ``public``: nobody need
-    be known. ``body``/``query``: what is decoded and validated, unknown fields being ignored.
-    ``upload``: takes multipart/form-data with a part ``file``, received before the handler is
-    called (rest.http.uploads); ``body`` must be None. ``data``: type of the answer's ``data``, as
-    msgspec knows it. ``media``: the answer's content type where it is not an envelope.
-    ``idempotent``: honours ``Idempotency-Key``. ``deadline``: seconds, None for none (the handler
-    has its own)."""
+    ``scope``: the API key scope that it needs (None: any credential will do). ``public``: no
+    credential is needed. ``body``/``query``: the structs that are decoded and validated; unknown
+    fields are ignored. ``upload``: takes multipart/form-data with a part ``file``, received before
+    the handler is called (rest.http.uploads); ``body`` must be None then. ``data``: type of the
+    answer's ``data``, for msgspec. ``media``: the answer's content type where it is not an
+    envelope. ``idempotent``: honours ``Idempotency-Key``. ``deadline``: seconds; None: the handler
+    has its own."""
 
     method: str
     path: str
@@ -130,7 +131,7 @@ class AnyOperation:
     form: tuple[str, ...] = ()
     """Text fields of an upload's form beyond the contract's."""
     unused_form: tuple[str, ...] = ()
-    """Those of the contract's that have no effect."""
+    """The contract's fields that have no effect here."""
 
     @property
     def form_names(self) -> tuple[str, ...]:

@@ -29,12 +29,12 @@ from .errors import RateLimited
 
 Network = IPv4Network | IPv6Network
 _HOUSEHOLD = 64
-"""Bits of an IPv6 address that are one household's: whoever has one, has 2^64."""
+"""Leading bits of an IPv6 address that identify one household, which has 2^64 addresses."""
 _LOCAL = "local"
 
 
 class ClientAddress:
-    """Tells who is counted as one client. ``proxies``: networks of the operator's own proxies."""
+    """Decides what counts as one client. ``proxies``: networks of the operator's own proxies."""
 
     def __init__(self, proxies: Iterable[Network] = ()) -> None:
         self._proxies = tuple(proxies)
@@ -53,8 +53,8 @@ class ClientAddress:
         return _household(address)
 
     def of_peer(self, peer: str) -> str | None:
-        """Who a connection from ``peer`` is counted for before any request has come on it; None
-        for loopback, unix sockets and the operator's proxies, which stand for many clients."""
+        """What a connection from ``peer`` counts for before it has carried a request; None for
+        loopback, unix sockets and the operator's proxies, which stand for many clients."""
         address = _parsed(peer)
         if address is None or address.is_loopback or self._is_proxy(address):
             return None
@@ -94,11 +94,11 @@ class Rate:
 
 
 SHOWN = web.RequestKey("rate_shown", tuple[Rate, Taken])
-"""The rate that the answer to a request tells of."""
+"""The rate that the answer to a request reports."""
 
 
 class RateLimiter:
-    """Counts anything by name."""
+    """Counts whatever has a name."""
 
     def __init__(self, bus: Bus, clock: Callable[[], float] = time.monotonic) -> None:
         self._bus = bus
@@ -107,7 +107,7 @@ class RateLimiter:
         self._quiet_until = -math.inf
 
     async def take(self, http: web.Request, name: str, rate: Rate, message: str) -> None:
-        """Count one of ``name``; raises RateLimited with ``message`` where there were too many."""
+        """Count one for ``name``; raises RateLimited with ``message`` where there were too many."""
         if self._clock() < self._resting_until:
             return
         try:
@@ -122,7 +122,7 @@ class RateLimiter:
             raise RateLimited(message, retry_after=math.ceil(taken.retry_after))
 
     async def forget(self, name: str) -> None:
-        """Begin anew with ``name``."""
+        """Reset the count of ``name``."""
         try:
             await self._bus.delete(f"rate:{name}")
         except BusUnavailable as error:
@@ -155,7 +155,8 @@ class RequestRates:
 
 
 async def show_rate(http: web.Request, response: web.StreamResponse) -> None:
-    """Write what is left of the rate on an answer; for ``Application.on_response_prepare``."""
+    """Write what is left of the rate into an answer's headers; for
+    ``Application.on_response_prepare``."""
     if (shown := http.get(SHOWN)) is not None:
         rate, taken = shown
         response.headers["RateLimit-Limit"] = str(rate.limit)

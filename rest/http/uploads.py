@@ -51,13 +51,13 @@ class UploadFile:
         self.digest = hashlib.sha256()
 
     def create(self) -> None:
-        """Make it, empty, and its folder where that is missing."""
+        """Create it, empty, and its folder if that is missing."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     def append(self, block: bytearray) -> None:
-        """Write ``block`` to its end. Never makes the file: it may have been deleted while this
-        waited for a thread, and then nobody wants it."""
+        """Append ``block``. Never creates the file: it may have been deleted while this waited for
+        a thread, and then nobody needs it."""
         number = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         with os.fdopen(number, "ab") as file:
             file.write(block)
@@ -81,7 +81,7 @@ MAX_TEXT = 200
 """Characters of a text field."""
 MAX_PARTS = 100
 FORM_BYTES = 64 * 1024
-"""What a form may be longer than its file."""
+"""How much longer than its file a form may be."""
 PIECE_BYTES = 128 * 1024
 BLOCK_BYTES = 1024 * 1024
 LEFT_OVER_SECONDS = 24 * 3600.0
@@ -98,28 +98,28 @@ _MALFORMED = (
     BadContentDispositionHeader,
     BadContentDispositionParam,
 )
-"""What the framework's reader raises (and warns of) at forms that are none."""
+"""What aiohttp's reader raises for malformed forms."""
 
 
 @dataclass(frozen=True, slots=True)
 class UploadLimits:
-    """Bounds of uploads. ``min_rate``: bytes per second, over ``stall_seconds`` of waiting."""
+    """Limits of uploads. ``min_rate``: bytes per second, over ``stall_seconds`` of waiting."""
 
     max_bytes: int = 2 * 1024**3
     stall_seconds: float = 30.0
     min_rate: float = 1024.0
     whole_seconds: float = 6 * 3600.0
     at_once: int = 64
-    """Uploads of one process; one more is asked to come again."""
+    """Uploads of one process; further ones are refused for a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A form, received. ``path``: the file's bytes on disk, gone when the request is over;
-    ``filename``: its name without folders and controls; ``size`` in bytes, not 0; ``digest``:
-    SHA-256 over all that was sent and is used, names included; ``more``: the fields that the
-    receiver names, each with its texts in order; ``ignored``: names of the parts that were not
-    used."""
+    """A received form. ``path``: the file's bytes on disk, deleted at the end of the request;
+    ``filename``: its name without folders and control characters; ``size`` in bytes, not 0;
+    ``digest``: SHA-256 of everything that was sent and is used, names included; ``more``: the
+    fields that the receiver names, each with its texts in order; ``ignored``: names of the parts
+    that were not used."""
 
     path: Path
     filename: str
@@ -134,19 +134,19 @@ class Upload:
 
 
 class Uploads:
-    """Receives uploads into a folder. ``context`` belongs among the application's contexts."""
+    """Receives uploads into a folder. ``context`` must be among the application's contexts."""
 
     def __init__(
         self, folder: Path, limits: UploadLimits = UploadLimits(), more: tuple[str, ...] = ()
     ) -> None:
-        """``more``: names of text fields that are used beside those that all forms have."""
+        """``more``: names of text fields that are used besides those that all forms have."""
         self._folder = folder
         self._limits = limits
         self._more = more
         self._running = 0
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
-        """Clear the folder of what a crash left in it a day ago or longer."""
+        """Delete what a crash left in the folder a day or more ago."""
         await asyncio.to_thread(_sweep, self._folder)
         yield
 
@@ -182,7 +182,7 @@ class Uploads:
 
 
 class _Form:
-    """One form on its way in."""
+    """One form while it is read."""
 
     def __init__(
         self, http: web.Request, file: UploadFile, limits: UploadLimits, more: tuple[str, ...]
@@ -200,7 +200,7 @@ class _Form:
         self._received = 0
 
     async def read(self) -> Upload:
-        """Read it to its end; raises ApiError."""
+        """Read all of it; raises ApiError."""
         try:
             async with asyncio.timeout(self._limits.whole_seconds):
                 with _well_formed():
@@ -232,7 +232,7 @@ class _Form:
             if part is None:
                 return
             if not isinstance(part, BodyPartReader):
-                raise ValidationFailed("Forms within the form are not read.", param="body")
+                raise ValidationFailed("A form within the form is not read.", param="body")
             _refuse_encoded(part)
             with _well_formed():
                 name, filename = part.name, part.filename
@@ -303,7 +303,8 @@ class _Form:
 
 
 def _refuse_encoded(part: BodyPartReader) -> None:
-    """Parts are taken as they are sent: one that is compressed or base64 would be stored so."""
+    """Refuse an encoded part: parts are stored as they are sent, and so would one in gzip or
+    base64."""
     for header, plain in _PLAIN.items():
         encoding = part.headers.get(header, "").strip().lower()
         if encoding and encoding not in plain:
@@ -314,7 +315,7 @@ def _refuse_encoded(part: BodyPartReader) -> None:
 
 @contextlib.contextmanager
 def _well_formed() -> Iterator[None]:
-    """What the reader raises, as a refusal."""
+    """Turn what the reader raises into a refusal."""
     try:
         yield
     except ConnectionError as error:
@@ -329,7 +330,7 @@ async def _on_disk(work: Callable[..., None], *arguments: Any) -> None:
     try:
         await asyncio.to_thread(work, *arguments)
     except OSError as error:
-        log.error("an upload cannot be written: %s", type(error).__name__)
+        log.error("cannot write an upload: %s", type(error).__name__)
         raise Unavailable(
             "The server cannot take uploads just now: try again later.", retry_after=60
         ) from error

@@ -28,12 +28,12 @@ T = TypeVar("T")
 WRITE_SECONDS = 30.0
 """A client that reads nothing for so long is cut off."""
 LOOK_SECONDS = 0.1
-"""How often it is looked whether the client is still there."""
+"""How often the client's connection is checked."""
 
 
 async def unless_gone(http: web.Request, work: Coroutine[Any, Any, T]) -> T:
-    """What ``work`` returns or raises. When the client's connection is gone before that, ``work``
-    is cancelled, and Unavailable is raised, which nobody will read."""
+    """What ``work`` returns or raises. If the client's connection is lost before that, ``work`` is
+    cancelled and Unavailable raised, which nobody will read."""
     task = asyncio.create_task(work)
     try:
         while not task.done():
@@ -54,13 +54,13 @@ def is_gone(http: web.Request) -> bool:
 
 @contextlib.asynccontextmanager
 async def in_time(seconds: float) -> AsyncGenerator[None, None]:
-    """Raises Unavailable where what is inside takes longer."""
+    """Raise Unavailable where the block takes longer."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
         raise Unavailable(
-            f"It was not over within {seconds:g} s and was given up.",
+            f"It did not finish within {seconds:g} s and was given up.",
             openai_code="timeout",
             reason="timeout",
             retry_after=5,
@@ -68,13 +68,13 @@ async def in_time(seconds: float) -> AsyncGenerator[None, None]:
 
 
 class Slots(Protocol):
-    """Where slots are taken (sessions.host, sessions.admission)."""
+    """What grants slots: SessionHost and Admission."""
 
     def admit(self) -> Ticket: ...
 
 
 def slot(slots: Slots) -> Ticket:
-    """A slot, to be given back; raises Unavailable where every one is taken."""
+    """A slot, released when its block is left; raises Unavailable where all are taken."""
     try:
         return slots.admit()
     except ServerFull as full:
@@ -87,7 +87,7 @@ def slot(slots: Slots) -> Ticket:
 
 
 class ClientGone(Exception):
-    """Nobody reads the answer any more."""
+    """The client is gone, or reads too slowly."""
 
 
 class ClientStream:
@@ -100,7 +100,7 @@ class ClientStream:
         self.response = web.StreamResponse(headers=headers)
 
     async def begin(self) -> None:
-        """Send the head: from here on no refusal has a status of its own."""
+        """Send the head: from here on a refusal cannot have a status of its own."""
         try:
             await self.response.prepare(self._http)
         except ConnectionError as error:
@@ -112,7 +112,7 @@ class ClientStream:
         return self.response.prepared
 
     async def write(self, data: bytes) -> None:
-        """Send a piece; nothing where there is none."""
+        """Send a chunk; nothing where it is empty."""
         if not data:
             return
         try:
@@ -128,7 +128,7 @@ class ClientStream:
         await self.write(b"%sdata: %s\n\n" % (head, msgspec.json.encode(data)))
 
     async def end(self) -> None:
-        """Send the end."""
+        """End the answer properly."""
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 await self.response.write_eof()
@@ -136,7 +136,7 @@ class ClientStream:
             self._abort()
 
     async def fail(self, error: ApiError) -> None:
-        """Break off, and let the client know."""
+        """Break off so that the client notices."""
         if not self._events:
             self._abort()
             return

@@ -171,7 +171,7 @@ class BatchResource:
         batch = await self._batches.get(request)
         index = request.path("index")
         if not (index.isascii() and index.isdigit() and len(index) <= _MAX_INDEX_DIGITS):
-            raise ValidationFailed("index is a number from 0.", param="index")
+            raise ValidationFailed("index is a whole number from 0.", param="index")
         workspace_id = request.workspace_id
         items = await self._jobs.children(workspace_id, batch.id)
         item = next((item for item in items if item.item_index == int(index)), None)
@@ -181,7 +181,8 @@ class BatchResource:
             item = await self._queue.cancel(workspace_id, item.id) or item
         if item.active:
             raise WrongState(
-                "The item is being spoken; it is cancelled: try again.", reason="item_active"
+                "The item is being spoken and was cancelled: try again in a moment.",
+                reason="item_active",
             )
         objects = await self._artifacts.delete_of_job(workspace_id, item.id)
         await self._jobs.delete(workspace_id, item.id)
@@ -189,7 +190,7 @@ class BatchResource:
 
 
 def _all_of(errors: list[ApiError]) -> ApiError:
-    """One refusal with the faults of all items, each once; of their kind, if it is one kind."""
+    """One refusal with the faults of all items, each once; of their class, if they share one."""
     kinds = {type(error) for error in errors}
     faults = list(dict.fromkeys(fault for error in errors for fault in faults_of(error)))
     whole = refusal(faults, "items")

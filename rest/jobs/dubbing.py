@@ -1,4 +1,4 @@
-"""Dubbing as a resource: a recording is taken in, and a job makes it speak another language."""
+"""Dubbing as a resource: a recording is uploaded, and a job makes it speak another language."""
 
 import re
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ READ, WRITE = "dubbing:read", "dubbing:write"
 UPLOAD_SECONDS = 3600.0
 """For the whole request: a large file over a slow line."""
 KIND = "source"
-"""Of the objects that are dubbed."""
+"""Kind of the objects that are dubbed."""
 _ABOUT = (
     "Languages are BCP 47 tags; without `sourceLanguage` it is found out."
     " A pair without a translator is refused, unless `allowDraft` is true: then a chat"
@@ -176,7 +176,7 @@ class DubbingResource:
             raise
 
     def _check_engines(self, order: DubbingOrder) -> None:
-        """Refuse what no engine can do, before anything is begun."""
+        """Refuse what no engine can do, before anything is started."""
         source = order.source_language
         try:
             self._engines.check_transcription(HEARING_MODEL, source)
@@ -190,8 +190,8 @@ class DubbingResource:
             raise NoSuchModel(f"{reason[0].upper()}{reason[1:]}", param="targetLanguage")
 
     def _draft_reason(self, order: DubbingOrder) -> str | None:
-        """Why a draft is refused; None where none is made, or it is accepted, or nobody knows
-        before the recording's language is found out. Raises ModelUnavailable."""
+        """Why a draft is refused; None where none is made, or it is accepted, or that depends on
+        the recording's language, which is not known yet. Raises ModelUnavailable."""
         target = order.target_language
         if order.source_language is not None:
             return draft_reason(self._engines, order, order.source_language, target)
@@ -208,7 +208,7 @@ def _order(asked: DubbingCreate, source: StoredObject) -> DubbingOrder:
         spoken = _language(asked.source_language, "sourceLanguage")
         if spoken == target:
             raise ValidationFailed(
-                "The recording is in the target language already.", param="targetLanguage"
+                "The recording is already in the target language.", param="targetLanguage"
             )
     return DubbingOrder(
         source_key=source.key,

@@ -45,13 +45,13 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
 HEARTBEAT_SECONDS = 15.0
 DEPARTURE_SECONDS = 0.5
-"""How often a waiting stream looks whether its client is still there."""
+"""How often a waiting stream checks its client's connection."""
 LONGEST_SECONDS = 3600.0
-"""Then the client must come again; it goes on where it was."""
+"""After that the client must reconnect; it continues where it was."""
 MAX_STREAMS = 1000
-"""At once, of one process."""
+"""Streams of one process at once."""
 WRITE_SECONDS = 10.0
-"""A client that takes nothing for so long is cut."""
+"""A client that reads nothing for so long is cut off."""
 _TERMINAL = ("completed", "failed", "cancelled")
 _LAST_NUMBER = 2**31 - 1
 
@@ -67,7 +67,7 @@ class JobWatch:
         self._wanted = asyncio.Event()
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
-        """Look from the application's start to its end."""
+        """Look for events as long as the application runs."""
         task = asyncio.create_task(self._look_always(), name="job-events")
         yield
         task.cancel()
@@ -75,7 +75,7 @@ class JobWatch:
 
     @contextlib.contextmanager
     def of(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something happened to the job; raises Unavailable."""
+        """An event that is set whenever something happens to the job; raises Unavailable."""
         if self._count >= MAX_STREAMS:
             raise Unavailable("Too many event streams are open: try again.", retry_after=5)
         happened = asyncio.Event()
@@ -135,10 +135,10 @@ class JobEventStreams:
             )
             await response.prepare(request.http)
             with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._tell(request, job_id, response, happened)
+                await self._send(request, job_id, response, happened)
         return response
 
-    async def _tell(
+    async def _send(
         self,
         request: AnyRequest,
         job_id: str,
@@ -158,7 +158,7 @@ class JobEventStreams:
                 number = event.sequence
                 over = event.event in _TERMINAL
                 if over and (event is not events[-1] or job.active):
-                    continue  # it was retried since
+                    continue  # it was retried afterwards
                 await _write(response, self._rendered(request, job, event))
                 if over:
                     return
@@ -181,7 +181,7 @@ class JobEventStreams:
 
 
 async def _news(http: web.Request, happened: asyncio.Event) -> bool:
-    """Wait until something happened, or for ``HEARTBEAT_SECONDS``; False where the client left."""
+    """Wait until something happens, or for ``HEARTBEAT_SECONDS``; False if the client left."""
     quiet = time.monotonic() + HEARTBEAT_SECONDS
     while not happened.is_set() and time.monotonic() < quiet:
         if is_gone(http):
@@ -196,7 +196,7 @@ async def _write(response: web.StreamResponse, data: bytes) -> None:
 
 
 def _last_seen(header: str) -> int:
-    """The number in Last-Event-ID; 0 where there is none that could be ours."""
+    """The number in Last-Event-ID; 0 where it has none that could be ours."""
     if not (header.isascii() and header.isdigit() and len(header) < 12):
         return 0
     return min(int(header), _LAST_NUMBER)
@@ -341,7 +341,7 @@ class JobResource:
         job = await self._queue.retry(request.workspace_id, request.path())
         if job is None:
             raise WrongState(
-                "Only a failed or cancelled job can be tried again.", reason="job_not_failed"
+                "Only a failed or cancelled job can be retried.", reason="job_not_failed"
             )
         return Answer(JobRef(job.id, job.status))
 

@@ -28,8 +28,8 @@ from sessions.recorded_channel import OUTPUT_RATE
 
 
 async def checked_media(path: Path, limits: MediaLimits) -> MediaInfo:
-    """What the file is; raises ValidationFailed, with a reason for programs, where there is
-    nothing in it that can be heard."""
+    """What the file contains; raises ValidationFailed, with a reason for programs, where it has no
+    audio that can be read."""
     try:
         return await asyncio.to_thread(probe, path, limits)
     except UnreadableMedia as error:
@@ -63,14 +63,14 @@ class SampleView(Struct, rename="camel", kw_only=True):
 
 
 class VoiceSamples:
-    """Checks and keeps samples."""
+    """Checks and stores samples of voices."""
 
     def __init__(self, artifacts: Artifacts, engines: Catalogue) -> None:
         self._artifacts = artifacts
         self._engines = engines
 
     async def take_in(self, workspace_id: str, upload: Upload) -> SampleView:
-        """The clip, stored; raises ValidationFailed with a reason, and Unavailable."""
+        """The clip, stored; raises ValidationFailed with a reason, or Unavailable."""
         info = await checked_media(upload.path, LIMITS)
         try:
             report = await asyncio.to_thread(_measured, upload.path, self._engines.vad_model)
@@ -127,7 +127,7 @@ _VOICE = 0.5
 
 
 def read_speech(path: Path, model: SileroModel) -> list[bytes]:
-    """The parts of the recording in which somebody speaks, at HEARING_RATE.
+    """The parts of the recording that contain speech, at HEARING_RATE. Blocks.
 
     Raises ValidationFailed where it cannot be read, is too long or holds no speech."""
     limits = MediaLimits(max_seconds=RECORDING_SECONDS)
@@ -147,13 +147,13 @@ def read_speech(path: Path, model: SileroModel) -> list[bytes]:
 
 
 def encode_reply(pcm: bytes | bytearray, encoder: EncoderMaker) -> bytes:
-    """The reply, PCM16 mono at OUTPUT_RATE, as a file of FORMAT."""
+    """The reply, PCM16 mono at OUTPUT_RATE, as a file of FORMAT. Blocks."""
     made = encoder(FORMAT, OUTPUT_RATE)
     return made.push(bytes(pcm)) + made.finish()
 
 
 def no_speech() -> ValidationFailed:
-    """Why a recording without a word is no turn."""
+    """The refusal of a recording without speech."""
     return ValidationFailed(
         "No speech was found in the recording: send one in which somebody speaks.",
         param="file",

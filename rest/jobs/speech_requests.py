@@ -1,4 +1,4 @@
-"""What a request asks to have spoken, checked before anything is begun."""
+"""Requests for speech, checked before anything is started."""
 
 import asyncio
 from typing import Annotated, Any, ClassVar, Literal
@@ -27,9 +27,9 @@ from store.tenants.voices import Voices
 MIN_SPEED, MAX_SPEED = 0.25, 4
 """1 is the voice's own."""
 MAX_ITEMS = 200
-"""Of a batch."""
+"""Items of a batch at most."""
 MAX_LISTED = 60
-"""Voices that a refusal lists."""
+"""Voices that a refusal lists at most."""
 
 
 SpeechModel = Annotated[
@@ -119,16 +119,16 @@ class BatchCreate(Struct, kw_only=True):
 
 
 class SpeechChecks:
-    """Turns requests into orders that can be carried out."""
+    """Turns requests into orders that the engines can carry out."""
 
     def __init__(self, engines: Catalogue, cloned: Voices) -> None:
         self._engines = engines
         self._cloned = cloned
 
     async def order(self, workspace_id: str, asked: TtsCreate, where: str = "") -> SpeechOrder:
-        """The order; ``where`` is put before the names of fields. Raises ApiError."""
+        """The order; ``where`` is prefixed to the names of fields. Raises ApiError."""
         if not says_something(asked.input):
-            raise ValidationFailed("There is nothing to say in it.", param=f"{where}input")
+            raise ValidationFailed("It contains nothing to say.", param=f"{where}input")
         guessed = asked.language is UNSET
         if asked.language is UNSET:
             language = await self.guess(asked.model, asked.voice, asked.input)
@@ -162,8 +162,8 @@ class SpeechChecks:
         where: str = "",
         guessed: bool = False,
     ) -> SpeechChoice:
-        """Who speaks the order; raises NotFound and NoSuchModel. ``guessed``: its language is that
-        of ``guess``, which a refusal says."""
+        """The engine and voice that speak the order; raises NotFound and NoSuchModel. ``guessed``:
+        its language is from ``guess``, which a refusal mentions."""
         try:
             check_limits(order, streaming=streaming)
             choice = await choose(workspace_id, order, self._engines, self._cloned)
@@ -186,7 +186,7 @@ class SpeechChecks:
         return choice
 
     def _no_voice(self, order: SpeechOrder) -> str:
-        """That the voice is not there, and which are."""
+        """The message that there is no such voice, with those that there are."""
         known = [DEFAULT_VOICE, *[info.id for info in self._engines.voices(order.model)]]
         listed = ", ".join(known[:MAX_LISTED]) + (" …" if len(known) > MAX_LISTED else "")
         return (

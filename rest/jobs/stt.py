@@ -1,7 +1,7 @@
-"""Transcription as a resource: a file is taken in, heard by a job, and exported.
+"""Transcription as a resource: a file is uploaded, transcribed by a job, and exported.
 
-An export is ``text/plain`` whatever its format, because the contract lists no other type; the
-name in Content-Disposition ends as the format does.
+An export is ``text/plain`` whatever its format, because the contract lists no other type; the name
+in Content-Disposition has the format's extension.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ UPLOAD_SECONDS = 8 * 3600.0
 """For the whole request; the upload itself has its deadlines in rest.http.uploads."""
 DEFAULT_MODEL = "default"
 _ABOUT = ("text", "language", "durationMs", "model", "fileName", "label")
-"""Members of a job's output that an export as json has beside the segments."""
+"""Members of a job's output that an export as json has besides the segments."""
 
 
 class ExportQuery(Struct):
@@ -104,7 +104,7 @@ class SttResource:
             ),
         ]
 
-    # ------------------------------------------------------------------ a job is made
+    # ------------------------------------------------------------------ submit
 
     async def _create(self, request: Request[None, None]) -> Answer:
         upload, workspace_id = request.file, request.workspace_id
@@ -134,7 +134,7 @@ class SttResource:
         )
         return await self._jobs.submit(workspace_id, order, takes=key, artifacts=self._artifacts)
 
-    # ------------------------------------------------------------------ a job is shown
+    # ------------------------------------------------------------------ export
 
     async def _export(self, request: Request[None, ExportQuery]) -> web.StreamResponse:
         job = await self._jobs.get(request)
@@ -147,7 +147,7 @@ class SttResource:
         try:
             segments = await segments_of(self._artifacts, request.workspace_id, output)
         except LookupError as error:
-            raise NotFound("The transcript is not there any more.") from error
+            raise NotFound("The transcript no longer exists.") from error
         about = {name: output[name] for name in _ABOUT if name in output}
         file = await asyncio.to_thread(
             render, segments, format, duration_ms=output["durationMs"], about=about

@@ -37,7 +37,7 @@ from .submission import KindJobs, look_up, submission
 from .views import JobViews
 
 Book = Callable[[str, Sequence[Unit]], Awaitable[None]]
-"""Books units of a workspace (pipelines.jobs.usage)."""
+"""Bills units of work to a workspace (pipelines.jobs.usage)."""
 
 
 @dataclass(slots=True)
@@ -134,7 +134,7 @@ class TtsStream(SpeechStream):
                     await stream.event({"code": error.code, "message": error.message}, "error")
                     await stream.end()
             except ClientGone:
-                pass  # nobody listens any more
+                pass  # nobody is listening
         return stream.response
 
 

@@ -45,14 +45,15 @@ class JobRef(Struct, rename="camel"):
 
 
 class JobViews:
-    """Shows jobs. ``public_url``: what addresses begin with; None: what the request came to."""
+    """Shows jobs. ``public_url``: what URLs begin with; None: the origin that the request was sent
+    to."""
 
     def __init__(self, signer: UrlSigner, public_url: str | None = None) -> None:
         self._signer = signer
         self._public_url = public_url
 
     def view(self, request: AnyRequest, job: Job) -> JobView:
-        """The job with signed addresses of what it made."""
+        """The job with signed URLs of what it made."""
         output = None if job.output is None else self.signed(request, job.workspace_id, job.output)
         return JobView(
             id=job.id,
@@ -68,7 +69,7 @@ class JobViews:
         )
 
     def url(self, request: AnyRequest, key: str) -> str:
-        """The signed address of an object of the caller's workspace."""
+        """The signed URL of an object in the caller's workspace."""
         return self._signer.url(self._base(request), request.workspace_id, key)
 
     def signed(self, request: AnyRequest, workspace_id: str, output: dict[str, Any]) -> Any:

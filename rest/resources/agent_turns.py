@@ -1,8 +1,8 @@
-"""Turns with an agent: one by a recording, and the history of all.
+"""Turns with an agent: one from a recording, and the history of all.
 
-A recording goes through the same core as a live call. Order: agent and conversation (404), then
-the conversation's turn to come (429), then a slot (503); only then is anything decoded. Nothing is
-stored of a turn that fails, or whose sender leaves; either gives the slot back.
+A recording goes through the same core as a live call. The order: agent and conversation (404), then
+the conversation must be free (409), then a slot (503); only then is anything decoded. A turn that
+fails, or whose client leaves, stores nothing and releases its slot.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ from store.tenants.turns import NEWEST, NewTurn, Turn, Turns
 from .conversations import Conversation, Conversations
 
 TURN_SECONDS = 120.0
-"""From the recording's arrival to the answer."""
+"""From the upload to the answer."""
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 
 
@@ -105,7 +105,7 @@ class TurnView(Struct, rename="camel", kw_only=True):
 
 
 def shown_turn(turn: Turn, audio_url: str | None) -> TurnView:
-    """The turn as it is shown; ``audio_url``: the signed address of its audio."""
+    """The turn as it is shown; ``audio_url``: the signed URL of its audio."""
     return TurnView(
         id=turn.id,
         turn_id=turn.id,
@@ -175,7 +175,7 @@ class AgentTurns:
         )
 
     async def take(self, request: AnyRequest, agent: Agent) -> Answer:
-        """One turn by a recording."""
+        """One turn from a recording."""
         return await unless_gone(request.http, self._take(request, agent))
 
     async def _take(self, request: AnyRequest, agent: Agent) -> Answer:
@@ -194,7 +194,7 @@ class AgentTurns:
                 return await self._keep(request, agent.id, config, conversation, turn, pcm)
         except TimeoutError as error:
             raise Unavailable(
-                f"The turn was not over within {self._seconds:g} s and was given up.",
+                f"The turn did not finish within {self._seconds:g} s and was given up.",
                 openai_code="timeout",
                 reason="timeout",
                 retry_after=5,
@@ -203,13 +203,14 @@ class AgentTurns:
     # ------------------------------------------------------------------ before the turn
 
     def _config(self, agent: Agent, model: str | None, language: str | None) -> SessionConfig:
-        """The agent's configuration with the turn's own wishes; raises NoSuchModel."""
+        """The agent's configuration with what the request sets for this turn; raises
+        NoSuchModel."""
         if (waiting := self._waiting_for()) is not None:
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
         config = replace(session_config(agent), turn_detection=RECORDED, tools=(), servers=())
         config = replace(config, model=model or config.model, language=language or config.language)
         if _TAG.fullmatch(config.language) is None:
-            raise NoSuchModel("The language is none: send a tag such as 'en'.", param="language")
+            raise NoSuchModel("This is not a language: send a tag such as 'en'.", param="language")
         given = {"model": model, "language": language}
         for fault in self._engines.name_faults(names_of(config)):
             field = fault.field if fault.field == "model" else "language"
@@ -278,8 +279,8 @@ class AgentTurns:
                 undo.push_async_callback(artifacts.delete, workspace_id, key)
                 turn = replace(turn, audio_key=key)
                 result.assistant_audio_url = self._views.url(request, key)
-            told = msgspec.to_builtins(config)
-            await self._conversations.store(workspace_id, agent_id, conversation, turn, told)
+            configured = msgspec.to_builtins(config)
+            await self._conversations.store(workspace_id, agent_id, conversation, turn, configured)
             undo.pop_all()
         return Answer(result)
 

@@ -1,4 +1,4 @@
-"""Agents as a resource: what conversations are held with, and the conversations held."""
+"""Agents as a resource, with the turns that were taken with them."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ from .agent_turns import AgentTurnResult, AgentTurns, TurnsQuery, TurnView
 READ, WRITE = "agents:read", "agents:write"
 PATH = "/api/agents"
 MAX_AGENTS = 500
-"""Of one answer."""
+"""Agents in one answer."""
 
 _AT_FAULT: dict[NameField, tuple[str, ...]] = {
     "model": ("model",),
@@ -34,7 +34,7 @@ _AT_FAULT: dict[NameField, tuple[str, ...]] = {
     "voice": ("voice", "language", "tts_model"),
     "language": ("language", "tts_model"),
 }
-"""The fields of an agent that may be why a name of its calls is not served."""
+"""The agent's fields that can be the reason why a name in its calls is not served."""
 _WIRE_NAMES = {"tts_model": "ttsModel"}
 
 
@@ -118,8 +118,8 @@ class AgentsQuery(Struct):
 
 
 class AgentResource:
-    """The contract's tag Agents. ``guard``: decides which URLs tools may have; ``vault``: seals
-    what their headers hold."""
+    """The contract's tag Agents. ``guard`` decides which URLs tools may have; ``vault`` seals what
+    their headers contain."""
 
     def __init__(
         self,
@@ -278,9 +278,9 @@ class AgentResource:
         return await self._turns.list(request, await self._agent(request))
 
     async def _check(self, given: dict[str, Any], whole: dict[str, Any]) -> None:
-        """Check what is given of an agent that will be as ``whole``: NoSuchModel for a model that
-        calls cannot use (one that is known and not live just now will do), ValidationFailed for a
-        voice or language, and for tools that cannot be."""
+        """Check the given fields of an agent that will be ``whole``: raises NoSuchModel for a model
+        that calls cannot use (one that is known but not live just now is accepted),
+        ValidationFailed for a voice, a language or tools that cannot be used."""
         if "tools" in given:
             try:
                 given["tools"] = check_tools(given["tools"])
@@ -302,7 +302,7 @@ class AgentResource:
             raise ValidationFailed(fault.message, param=_WIRE_NAMES.get(field, field))
 
     async def _admit_tools(self, tools: list[dict[str, Any]]) -> None:
-        """Raise ValidationFailed for the URL of a tool that may not be called."""
+        """Raise ValidationFailed for a tool with a URL that may not be called."""
         for index, tool in enumerate(tools):
             name = "url" if "url" in tool else "server_url"
             try:
@@ -323,7 +323,7 @@ class AgentResource:
 
 
 def _given(body: AgentCreate | AgentChanges) -> dict[str, Any]:
-    """What was given of an agent, by the names of NewAgent; an empty text is the default."""
+    """The fields that were given, by the names of NewAgent; an empty text means the default."""
     sent = {name: getattr(body, name) for name in body.__struct_fields__}
     given = {name: value for name, value in sent.items() if value is not UNSET}
     for name in ("model", "tts_model", "voice", "language"):

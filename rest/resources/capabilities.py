@@ -141,7 +141,7 @@ class CapabilitiesView(Struct, rename="camel"):
 
 
 CHAT = "verinova-stable"
-"""The contract's name of the chat model."""
+"""The contract's name for the chat model."""
 HEARING = "default"
 CLONING_METHOD = "style_match"
 """A voice is matched to the sample, not copied from it."""
@@ -149,8 +149,8 @@ CLONING_METHOD = "style_match"
 
 @dataclass(frozen=True, slots=True)
 class PlatformLimits:
-    """What this installation takes: bytes of an upload, seconds of audio, requests a minute (0: no
-    limit)."""
+    """What this installation accepts: bytes of an upload, seconds of audio, requests per minute (0:
+    no limit)."""
 
     max_upload_bytes: int = 2 * 1024**3
     max_media_seconds: float = DEFAULT_LIMITS.max_seconds
@@ -158,7 +158,7 @@ class PlatformLimits:
 
 
 class Capabilities:
-    """Asks the engines. ``answers_calls``: whether a live call would be answered."""
+    """Asks the engines. ``answers_calls``: whether a live call would be answered now."""
 
     def __init__(
         self,
@@ -294,7 +294,7 @@ def _languages(statuses: list[EngineStatus]) -> list[str]:
 
 
 def _lack(check: Callable[[], Any]) -> str | None:
-    """Why a check fails; None where it does not."""
+    """Why a check fails; None where it passes."""
     try:
         check()
     except ModelUnavailable as error:

@@ -1,11 +1,11 @@
-"""Conversations by recordings: each is one caller's, and is stored as a call with its turns.
+"""Conversations by recordings: each belongs to one caller and is stored as a call with its turns.
 
 Rules
-- Conversations of one agent know nothing of each other. Turns of one conversation are taken one
-  at a time, on whatever node: a lease is held from before the history is read until the turn is
-  stored. It lives ``LEASE_SECONDS`` and is renewed, so a dead node holds nobody up for long.
-- A turn is stored with its call, and booked, in one transaction, or not at all.
-- Another workspace's conversation, another agent's, and a live call's are as absent.
+- Conversations of one agent are independent. Turns of one conversation are taken one at a time, on
+  whichever node: a lease is held from before the history is read until the turn is stored. It lasts
+  ``LEASE_SECONDS`` and is renewed, so a dead node blocks nobody for long.
+- A turn is stored with its call and billed in one transaction, or not at all.
+- Another workspace's conversation, another agent's, and a live call's count as absent.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from store.tenants.turns import NewTurn, Turn, Turns
 log = logging.getLogger(__name__)
 
 CHANNEL = "rest"
-"""Of the calls that are such conversations."""
+"""Channel of the calls that are such conversations."""
 ENDED = "turn_ended"
 LEASE_SECONDS = 15.0
 WAIT_SECONDS = 10.0
@@ -40,7 +40,7 @@ _LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A conversation that one turn has for itself. ``turns``: the last ones, in order."""
+    """A conversation, held by one turn. ``turns``: the last ones, in order."""
 
     id: str
     began: datetime
@@ -48,12 +48,12 @@ class Conversation:
 
     @property
     def next_number(self) -> int:
-        """Of the turn that follows."""
+        """The number of the next turn."""
         return self.turns[-1].number + 1 if self.turns else 1
 
     @property
     def history(self) -> tuple[Message, ...]:
-        """What was said, and of the replies what was heard."""
+        """What the caller said, and what was heard of the replies."""
         said = [
             message
             for turn in self.turns
@@ -63,7 +63,7 @@ class Conversation:
 
 
 class Conversations:
-    """Begins and continues conversations. ``node_id``: as in the calls table."""
+    """Starts and continues conversations. ``node_id``: as in the calls table."""
 
     def __init__(
         self,
@@ -84,9 +84,9 @@ class Conversations:
     async def turn(
         self, workspace_id: str, agent_id: str, conversation_id: str | None
     ) -> AsyncIterator[Conversation]:
-        """Have a conversation to oneself; a new one where no id is given.
+        """Hold a conversation; a new one where no id is given.
 
-        Raises NotFound, Conflict (another turn of it takes too long), StoreUnavailable."""
+        Raises NotFound, WrongState (another turn of it takes too long), StoreUnavailable."""
         if not conversation_id:
             yield Conversation(new_id("call"), datetime.now(UTC))
             return
@@ -108,7 +108,7 @@ class Conversations:
         turn: NewTurn,
         config: dict[str, Any],
     ) -> None:
-        """Store and book a turn; ``config`` is the session's, as JSON, for a new conversation."""
+        """Store and bill a turn; ``config``: the session's, as JSON, for a new conversation."""
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
             calls = Calls(connection)
@@ -129,7 +129,7 @@ class Conversations:
         while not await self._bus.lease_acquire(key, holder, LEASE_SECONDS):
             if loop.time() >= give_up:
                 raise WrongState(
-                    "Another turn of this conversation is not over yet: send this one after it.",
+                    "Another turn of this conversation is still running: send this one after it.",
                     reason="conversation_busy",
                     retry_after=1,
                 )

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 WRITE_SECONDS = 30.0
 LOOK_UP_SECONDS = 30.0
-"""For finding the object and opening it."""
+"""Deadline for finding and opening the object."""
 _SHOWN = ("audio/", "video/")
 _SUBTITLES = ("text/plain", "text/vtt", "application/x-subrip")
 _SHOWN_TEXTS = (*_SUBTITLES, "application/json")
@@ -56,7 +56,7 @@ class ByteRange:
 
     @property
     def length(self) -> int:
-        """How many bytes they are."""
+        """How many bytes these are."""
         return self.end - self.start
 
     @property
@@ -66,7 +66,7 @@ class ByteRange:
 
 
 def read_range(header: str | None, size: int) -> ByteRange | None:
-    """The part of a file of ``size`` bytes that the header Range asks for; None: all of it.
+    """The part of a file of ``size`` bytes that the header Range asks for; None: the whole file.
 
     Raises RangeNotSatisfiable where the file has none of those bytes."""
     found = _ONE.fullmatch(header or "")
@@ -102,7 +102,7 @@ class FilesResource:
         self._write_seconds = write_seconds
 
     def routes(self) -> Sequence[web.RouteDef]:
-        """The one route; it holds its own deadlines."""
+        """The route; it has its own deadlines."""
 
         async def files(http: web.Request) -> web.StreamResponse:
             return await self._answer(http)
@@ -123,8 +123,8 @@ class FilesResource:
             elsewhere = await self._elsewhere(http, signed)
             if elsewhere is not None:
                 kept = f"private, max-age={signed.seconds // 2}"
-                told = {hdrs.LOCATION: elsewhere, hdrs.CACHE_CONTROL: kept}
-                return web.Response(status=302, headers=told)
+                moved = {hdrs.LOCATION: elsewhere, hdrs.CACHE_CONTROL: kept}
+                return web.Response(status=302, headers=moved)
             try:
                 part = read_range(_range_header(http, headers), found.size_bytes)
             except RangeNotSatisfiable as error:
@@ -137,7 +137,7 @@ class FilesResource:
 
     async def _elsewhere(self, http: web.Request, signed: SignedFile) -> str | None:
         if signed.attachment:
-            return None  # the store would show it
+            return None  # the store would display it
         method: Literal["GET", "HEAD"] = "HEAD" if http.method == hdrs.METH_HEAD else "GET"
         return await self._store.presigned(signed.key, signed.seconds, method=method)
 
@@ -175,7 +175,8 @@ class FilesResource:
 
 
 def _target(http: web.Request) -> str:
-    """Path and query, byte for byte as they came; whole URLs are a form of them (RFC 9112)."""
+    """Path and query, byte for byte as they were sent; a request target may be a whole URL (RFC
+    9112)."""
     sent = http.raw_path
     return sent if sent.startswith("/") else "/" + sent.partition("://")[2].partition("/")[2]
 
@@ -207,13 +208,13 @@ def _response(
 
 
 def _with_charset(content_type: str) -> str:
-    """What jobs write as text is UTF-8; a browser would guess otherwise."""
+    """The text that jobs write is UTF-8; a browser would guess something else."""
     kind = content_type.strip().lower()
     return f"{kind}; charset=utf-8" if kind in _SUBTITLES else content_type
 
 
 def _unchanged(http: web.Request, found: StoredObject, headers: dict[str, str]) -> bool:
-    """Whether the client has these bytes already and asked not to be sent them again."""
+    """Whether the client already has these bytes and asked not to get them again."""
     if hdrs.IF_NONE_MATCH in http.headers:
         known = http.if_none_match or ()
         return any(tag.value in ("*", headers[hdrs.ETAG].strip('"')) for tag in known)
@@ -222,7 +223,7 @@ def _unchanged(http: web.Request, found: StoredObject, headers: dict[str, str]) 
 
 
 def _range_header(http: web.Request, headers: dict[str, str]) -> str | None:
-    """The header Range, unless it was meant for an older version of the file (If-Range)."""
+    """The header Range, unless it is meant for an older version of the file (If-Range)."""
     condition = http.headers.get(hdrs.IF_RANGE)
     if condition is not None and condition not in (headers[hdrs.ETAG], headers[hdrs.LAST_MODIFIED]):
         return None
@@ -243,10 +244,10 @@ def _unsatisfiable(
 
 
 def _absent() -> NotFound:
-    return NotFound("There is no such file (any more).")
+    return NotFound("There is no such file, or it was deleted.")
 
 
 def _cut(http: web.Request) -> None:
-    """End the connection: what was promised cannot be delivered."""
+    """Abort the connection: the promised bytes cannot be delivered."""
     if http.transport is not None:
         http.transport.abort()

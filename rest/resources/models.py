@@ -1,4 +1,4 @@
-"""Models and capabilities as resources: what is live, as the engines and the upstream tell it."""
+"""Models and capabilities as resources: what is live, as the engines and the upstream report it."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ _UPSTREAM_NAMES = (
     (re.compile(r"\btts\b|speech|kokoro|piper|\bvoice\b", re.I), "tts"),
     (re.compile(r"embed|rerank", re.I), "embedding"),
 )
-"""What an upstream's model is, by its name: its list says no more."""
+"""What an upstream's model does, guessed from its name: the upstream's list says no more."""
 
 
 class ModelView(Struct, rename="camel", kw_only=True):
@@ -174,7 +174,7 @@ class ModelResource:
 
 
 def _grouped(statuses: Iterable[EngineStatus]) -> list[list[EngineStatus]]:
-    """The statuses of each model in each modality, in the order in which they come."""
+    """The statuses grouped by model and modality, in their order."""
     groups: dict[tuple[str, str], list[EngineStatus]] = {}
     for status in statuses:
         groups.setdefault((status.model_id, _modality(status)), []).append(status)
@@ -182,7 +182,7 @@ def _grouped(statuses: Iterable[EngineStatus]) -> list[list[EngineStatus]]:
 
 
 def _modality(status: EngineStatus) -> str:
-    """What a model is; an upstream lists all of its models as if they chatted."""
+    """What a model does; an upstream lists all of its models as if they were chat models."""
     if status.upstream and status.role is Role.CHAT:
         for pattern, modality in _UPSTREAM_NAMES:
             if pattern.search(status.model_id):

@@ -1,4 +1,4 @@
-"""Projects as a resource: listed, made, changed, deleted."""
+"""Projects as a resource: listed, created, changed, deleted."""
 
 from collections.abc import Sequence
 

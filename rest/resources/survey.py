@@ -1,7 +1,7 @@
-"""Survey: what the engines can do now, language by language, asked of them and not remembered long.
+"""Survey: what the engines can do now, language by language.
 
-Asking means looking at the disk for weights, some hundred times: the loop is let go between two
-questions, and one answer serves everybody for ``SECONDS``.
+Asking them looks for weights on disk several hundred times: the event loop runs between two
+questions, and one result serves everybody for ``SECONDS``.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class SpokenLanguage(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Surveyed:
-    """What was found."""
+    """The result."""
 
     spoken: dict[str, dict[str, SpokenLanguage]]
     """By model and language."""
@@ -52,7 +52,7 @@ class Surveyed:
         return [tag for tag, one in self.spoken[model].items() if one.quality != "none"]
 
     def engines(self, model: str) -> list[str]:
-        """Who speaks for ``model`` now."""
+        """The engines that speak for ``model`` now."""
         spoken = self.spoken[model].values()
         return sorted({one.engine for one in spoken if one.engine is not None})
 
@@ -73,7 +73,7 @@ class Survey:
         self._last: tuple[float, Surveyed] | None = None
 
     async def taken(self) -> Surveyed:
-        """What the engines can do, as of some seconds ago at most."""
+        """What the engines can do, at most ``SECONDS`` old."""
         async with self._lock:
             if self._last is None or self._clock() - self._last[0] >= self._seconds:
                 self._last = self._clock(), await self._take()

@@ -1,4 +1,4 @@
-"""Usage as a resource: what a workspace's work took, summed and listed."""
+"""Usage as a resource: what a workspace was billed for, summed and listed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -14,7 +14,7 @@ from store.tenants.usage import UsageEvent, UsageEvents, UsageSum
 
 READ = "usage:read"
 TYPES = ("tts", "stt", "voice_clone", "translation", AGENT)
-"""Types of units of work, as they are booked."""
+"""Types of billed units of work."""
 MAX_DAYS, DEFAULT_DAYS = 365, 30
 
 

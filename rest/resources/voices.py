@@ -1,7 +1,7 @@
-"""Voices as a resource: those of the workspace, those that engines bring, and cloning.
+"""Voices as a resource: the workspace's own, those built into engines, and cloning.
 
-A voice is cloned only with the consent of the person whose voice it is: who gave it here, and
-when, stands with the voice.
+A voice is cloned only with the consent of the person whose voice it is: who confirmed it, and when,
+is stored with the voice.
 """
 
 import re
@@ -56,7 +56,7 @@ class VoiceClone(Struct, kw_only=True, rename="camel"):
     name: Name
     sample_storage_key: StorageKey
     language: LanguageTag | UnsetType = UNSET
-    # whatever is not true, nothing included, has a refusal of its own, so all of it gets in here
+    # anything but true, even its absence, has a refusal of its own, so any value is accepted here
     consent: Annotated[
         Any,
         Meta(
@@ -219,7 +219,7 @@ class VoiceResource:
             ),
         ]
 
-    # ------------------------------------------------------------------ of the workspace
+    # ------------------------------------------------------------------ the workspace's voices
 
     async def _list(self, request: Request[None, VoicesQuery]) -> Answer:
         source = request.query.source
@@ -268,7 +268,7 @@ class VoiceResource:
             created_at=timestamp(voice.created_at),
         )
 
-    # ------------------------------------------------------------------ of the engines
+    # ------------------------------------------------------------------ the engines' voices
 
     async def _catalog(self, request: Request[None, CatalogQuery]) -> Answer:
         query = request.query
@@ -297,7 +297,7 @@ class VoiceResource:
         return Answer(CatalogView(named, voices))
 
     def _models(self) -> list[str]:
-        """Every model that speaks, each once."""
+        """Every model that speaks, once."""
         speaking = [
             status.model_id
             for status in self._engines.statuses()
@@ -355,7 +355,7 @@ class VoiceResource:
 
 
 def _who(caller: Principal) -> str:
-    """The user or the API key that asks."""
+    """The user or the API key that is asking."""
     return caller.user_id or caller.key_id or caller.kind
 
 

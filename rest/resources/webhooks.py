@@ -1,4 +1,4 @@
-"""Webhooks as a resource: where a workspace wants events told, and how telling them went."""
+"""Webhooks as a resource: where a workspace wants events delivered, and how the deliveries went."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -17,7 +17,7 @@ from store.tenants.webhooks import MAX_WEBHOOKS, Webhook, Webhooks
 
 READ, WRITE = "webhooks:read", "webhooks:write"
 MAX_DELIVERIES = 100
-"""Of one answer."""
+"""Deliveries in one answer."""
 
 Url = Annotated[
     str, Meta(max_length=MAX_URL, extra_json_schema={"format": "uri", "pattern": "^https?://"})
@@ -223,7 +223,7 @@ class WebhookResource:
 
 
 def _once(events: Sequence[EventName]) -> list[EventName]:
-    """Each event once, in the order in which they were given."""
+    """Each event once, in the given order."""
     return list(dict.fromkeys(events))
 
 

@@ -39,7 +39,7 @@ def said(tree: Any) -> dict[str, str]:
         ({"choice": {}}, {"choice.theName": "theName is required"}),
         (
             {"choice": {"thename": ""}},
-            {"choice.theName": "theName is required, and 'thename' is no field"},
+            {"choice.theName": "theName is required, and 'thename' is not a field"},
         ),
         ({"size": "x" * 500}, {"size": f"'{'x' * 99}… is not accepted: send one of 1, 2"}),
         ({"content": [{"text": 1}]}, {"content[0].text": "Expected string, got integer"}),

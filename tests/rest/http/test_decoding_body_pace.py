@@ -27,14 +27,14 @@ async def test_nothing_for_too_long_is_refused():
     body = Body()
     pace = BodyPace(0.05, 0, lambda: body.received)
     assert await pace.keep(body.piece(0, 5)) == 5
-    with pytest.raises(RequestTimeout, match=r"Nothing came for 0\.05 seconds"):
+    with pytest.raises(RequestTimeout, match=r"Nothing arrived for 0\.05 seconds"):
         await pace.keep(body.piece(60, 5))
 
 
 async def test_too_little_on_the_average_is_refused():
     body = Body()
     pace = BodyPace(0.3, 1000, lambda: body.received)
-    with pytest.raises(RequestTimeout, match="slower than 1000 bytes per second"):
+    with pytest.raises(RequestTimeout, match="more slowly than 1000 bytes per second"):
         await read_all(pace, body, 1)
     assert body.received < 20
 
@@ -73,8 +73,8 @@ async def test_bodies_are_read_whole_within_bounds(monkeypatch: pytest.MonkeyPat
     with pytest.raises(PayloadTooLarge, match="longer than 4 bytes"):
         await read_whole(Dripping(0, 5), 4)  # type: ignore[arg-type]
     monkeypatch.setattr(body_pace, "STALL_SECONDS", 0.1)
-    with pytest.raises(RequestTimeout, match="slower than 1000 bytes per second"):
+    with pytest.raises(RequestTimeout, match="more slowly than 1000 bytes per second"):
         await read_whole(Dripping(0.02, 10_000), 10_000)  # type: ignore[arg-type]
     monkeypatch.setattr(body_pace, "WHOLE_SECONDS", 0.05)
-    with pytest.raises(RequestTimeout, match=r"did not come within 0\.05 seconds"):
+    with pytest.raises(RequestTimeout, match=r"did not arrive within 0\.05 seconds"):
         await read_whole(Dripping(0.02, 10_000), 10_000)  # type: ignore[arg-type]

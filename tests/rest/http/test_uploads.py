@@ -370,7 +370,7 @@ async def test_a_client_that_sends_no_more_is_refused(tmp_path: Path):
         async with half_sent(receiver) as (reader, _):
             answer = await asyncio.wait_for(reader.readuntil(b"}}"), 5)
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"Nothing came for 0.2 seconds" in answer
+        assert b"Nothing arrived for 0.2 seconds" in answer
         assert receiver.left() == []
 
 
@@ -383,7 +383,7 @@ async def test_a_client_that_drips_is_refused(tmp_path: Path):
             dripping.cancel()
             await asyncio.gather(dripping, return_exceptions=True)
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"slower than 100000 bytes per second" in answer
+        assert b"more slowly than 100000 bytes per second" in answer
         assert receiver.left() == []
 
 

@@ -51,7 +51,7 @@ async def test_all_that_is_wrong_is_said_at_once(client: Client, database: Datab
     faults = error["details"]["errors"]
     assert [fault["path"] for fault in faults] == PATHS
     assert error["message"] == (
-        "items[1].input: input is required, and 'inpt' is no field."
+        "items[1].input: input is required, and 'inpt' is not a field."
         " (1 of 5 faults: see details.errors)"
     )
     assert await database.fetchval("SELECT count(*) FROM jobs") == 0
