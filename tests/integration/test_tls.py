@@ -71,5 +71,5 @@ def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
         settings = Settings.read({"BLAB_TLS_CERTIFICATE": str(cert), "BLAB_TLS_KEY": str(wrong)})
         with pytest.raises(SettingsError, match="BLAB_TLS_CERTIFICATE, BLAB_TLS_KEY"):
             _tls(settings)
-    with pytest.raises(SettingsError, match="serves nothing without"):
+    with pytest.raises(SettingsError, match="has no effect without"):
         Settings.read({"BLAB_TLS_KEY": str(key)})
