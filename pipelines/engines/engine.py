@@ -5,6 +5,7 @@ Each engine has a declaration in its own file, ``ENGINE = Engine(role=â€¦, id=â€
 library. A package of a third party declares its engines in the same way (see ``plugins``).
 """
 
+import importlib.util
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -113,6 +114,10 @@ class Engine:
     first needed. Raises EngineError; must not block the event loop (see ``executor``)."""
     weights: tuple[Model, ...] = ()
     """The files it reads in ``settings.models_dir``, and where they are fetched from."""
+    library: str = ""
+    """The module of an optional dependency, which is installed with ``extra``."""
+    extra: str = ""
+    """What to install for ``library``, as pip takes it: ``blab[jobs]``."""
     languages: tuple[str, ...] = ("en",)
     """First subtags of the languages it serves; empty: any."""
     needs: tuple[Key, ...] = ()
@@ -141,8 +146,11 @@ class Engine:
         """What it is known by."""
         return self.role, self.id
 
-    def missing_weights(self, models_dir: Path) -> str:
-        """Which files are not in the models directory, as a reason; empty where all are."""
+    def missing(self, models_dir: Path) -> str:
+        """The library that is not installed, or the files that are not in the models directory, as
+        a reason; empty if nothing is missing."""
+        if self.library and importlib.util.find_spec(self.library) is None:
+            return f"{self.library} is not installed: pip install '{self.extra}'"
         missing = [file for model in self.weights for file in missing_files(models_dir, model)]
         if not missing:
             return ""

@@ -90,7 +90,7 @@ class Loader:
         elif key in self.loaded:
             reason = ""
         else:
-            reason = self._failure(engine) or self._missing_weights(engine) or self._lacks(engine)
+            reason = self._failure(engine) or self._missing_now(engine) or self._lacks(engine)
         return EngineStatus(
             model_id=engine.id,
             role=engine.role,
@@ -159,11 +159,11 @@ class Loader:
         final = self._started and not engine.on_demand
         return reason if final or self._clock() - since < RETRY_SECONDS else ""
 
-    def _missing_weights(self, engine: Engine) -> str:
+    def _missing_now(self, engine: Engine) -> str:
         now = self._clock()
         missing, since = self._missing.get(engine.key, ("", now))
         if engine.key not in self._missing or (missing and now - since >= LOOK_SECONDS):
-            missing = engine.missing_weights(self._settings.models_dir)
+            missing = engine.missing(self._settings.models_dir)
             self._missing[engine.key] = missing, now
         return missing
 
@@ -197,7 +197,7 @@ class Loader:
             async with self._gate:
                 began = self._clock()
                 models_dir = self._settings.models_dir
-                reason = await asyncio.to_thread(engine.missing_weights, models_dir)
+                reason = await asyncio.to_thread(engine.missing, models_dir)
                 if not reason:
                     async with asyncio.timeout(LOAD_DEADLINE):
                         self.loaded[engine.key] = await engine.load(self._settings, *parts)

