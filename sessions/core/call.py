@@ -1,17 +1,103 @@
-"""What every part of the core shares: the state, the configuration, the transcript, the orders.
+"""What every part of the core shares: the state, the configuration, the transcript, the timers and
+the commands.
 
-``Call`` is the one mutable heart of a conversation. Parts of the core (turn taking, replies,
+``Call`` is the one mutable heart of a conversation. Parts of the core (turn taking, replies, tools,
 client requests) read and move it; what they want done they append to ``commands``, which
 ``Conversation.handle`` hands to the shell.
 """
 
+from dataclasses import dataclass
+from enum import StrEnum
+
 from sessions.core.turns.caller_level import CallerLevel
 
 from .commands import Command, Publish
-from .config import SessionConfig, TurnDetection
-from .notices import Fault, Notice
-from .states import State, Trigger, transition
+from .config import SessionConfig, SessionKind, TurnDetection
+from .notices import Fault, Latency, Notice
+from .states import CONVERSATION, State, Trigger
 from .transcript import Transcript
+
+
+class Timer(StrEnum):
+    """The deadlines of a conversation, in the order in which those due at once are acted upon."""
+
+    CALL_END = "call end"
+    PLAYOUT_STOP = "playout stop"
+    """A playout that was stopped has to say how much was heard."""
+    REPLY_PROGRESS = "reply progress"
+    SIDE_REPLIES = "side replies"
+    TOOLS = "tools"
+    FILLER = "filler"
+    INPUT = "input"
+    """Input audio has to come while the caller has the floor."""
+    BARGE_IN = "barge-in"
+    COMMITTED_TEXT = "committed text"
+    """The text of a turn that is over has to come."""
+    OPEN_TEXT = "open text"
+    """The text of the open utterance has to come."""
+    IDLE = "idle"
+
+
+class Timers:
+    """Named deadlines, in seconds of the conversation's clock. Parts set and clear their own."""
+
+    def __init__(self) -> None:
+        self.next: float | None = None
+        """The earliest deadline."""
+        self._deadlines: dict[Timer, float] = {}
+
+    def set(self, timer: Timer, deadline: float | None) -> None:
+        """``timer`` is due at ``deadline``; None: never, as things stand."""
+        if deadline == self._deadlines.get(timer):
+            return
+        if deadline is None:
+            del self._deadlines[timer]
+        else:
+            self._deadlines[timer] = deadline
+        self.next = min(self._deadlines.values(), default=None)
+
+    def is_due(self, timer: Timer, now: float) -> bool:
+        """Whether the deadline of ``timer`` has come."""
+        deadline = self._deadlines.get(timer)
+        return deadline is not None and deadline <= now
+
+
+@dataclass(slots=True)
+class Moments:
+    """When each stage of a turn was reached (seconds, the shell's clock); None: not yet."""
+
+    speech_end: float | None = None
+    turn_end: float | None = None
+    transcript: float | None = None
+    clause: float | None = None
+    audio: float | None = None
+    sent: float | None = None
+
+    def restart(self) -> None:
+        """Another reply is made for the turn: the stages of the one before do not count."""
+        self.clause = self.audio = self.sent = None
+
+    def latency(self, turn: int, reply_id: str) -> Latency | None:
+        """The stages end to end; None where the turn had no speech or nothing was sent."""
+        if self.speech_end is None or self.sent is None:
+            return None
+        reached = self.speech_end
+        stages: list[int] = []
+        for moment in (self.turn_end, self.transcript, self.clause, self.audio, self.sent):
+            later = max(reached, moment if moment is not None else reached)
+            stages.append(_milliseconds(later) - _milliseconds(reached))
+            reached = later
+        endpointing, stt, llm, tts, gateway = stages
+        return Latency(
+            turn,
+            reply_id,
+            endpointing_ms=endpointing,
+            stt_ms=stt,
+            llm_ms=llm,
+            tts_ms=tts,
+            gateway_ms=gateway,
+            total_ms=sum(stages),
+        )
 
 
 class Call:
@@ -23,7 +109,10 @@ class Call:
         self.state = State.LISTENING
         self.transcript = Transcript()
         self.level = CallerLevel()
+        self.timers = Timers()
         self.now = 0.0
+        self.started: float | None = None
+        """When the call began."""
         self.quiet_since: float | None = None
         """When the call last came to rest, once there has been a reply."""
         self.commands: list[Command] = []
@@ -36,27 +125,41 @@ class Call:
         """The turn detection in force."""
         return self.config.turn_detection
 
+    def configure(self, config: SessionConfig) -> None:
+        """``config`` holds from now on."""
+        self.config = config
+        if self.started is not None:
+            self.timers.set(Timer.CALL_END, self.started + config.max_call_ms / 1000)
+        self._set_idle_timer()
+
     def move(self, trigger: Trigger) -> None:
         """Go where the table says; raises IllegalTransition."""
-        self.state = transition(self.state, trigger)
+        self.state = CONVERSATION.after(self.state, trigger)
         if self.state is State.LISTENING and (
             trigger is Trigger.REPLY_ENDED or self.quiet_since is not None
         ):
             self.quiet_since = self.now
+        self._set_idle_timer()
+
+    def note_activity(self) -> None:
+        """The caller is there, although silent: the call is not idle."""
+        if self.quiet_since is not None:
+            self.quiet_since = self.now
+        self._set_idle_timer()
 
     def order(self, command: Command) -> None:
         """Have the shell do something."""
         self.commands.append(command)
 
-    def tell(self, notice: Notice) -> None:
-        """Tell the outside."""
+    def publish(self, notice: Notice) -> None:
+        """Have the shell publish a notice."""
         self.commands.append(Publish(notice))
 
     def refuse(
         self, code: str, message: str, param: str | None = None, event_id: str | None = None
     ) -> None:
-        """Tell the client that its request cannot be carried out."""
-        self.tell(Fault(code, message, param, event_id))
+        """Publish that a client's request cannot be carried out."""
+        self.publish(Fault(code, message, param, event_id))
 
     def next_turn(self) -> int:
         """A fresh turn number."""
@@ -77,3 +180,15 @@ class Call:
     def own_items(self) -> str:
         """How the ids of the core's own items begin; a client cannot give such an id."""
         return f"item_{self.call_id}_"
+
+    def _set_idle_timer(self) -> None:
+        timeout, since = self.detection.idle_timeout_ms, self.quiet_since
+        resting = self.state is State.LISTENING and self.config.kind is SessionKind.REALTIME
+        if resting and timeout is not None and since is not None:
+            self.timers.set(Timer.IDLE, since + timeout / 1000)
+        else:
+            self.timers.set(Timer.IDLE, None)
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -10,20 +10,22 @@ Rules
   which they are given, and feeds ``Tick`` when ``next_deadline`` has come.
 - Results of dead turns and replies are dropped: each part checks the number it is given.
 - After ``CloseCall`` nothing follows but the end of a reply that was still sounding, once
-  ``PlayoutStopped`` tells how much of it was heard.
+  ``PlayoutStopped`` says how much of it was heard.
+- Each part is given the neighbours it talks to, and none reaches through one to the next.
+- Deadlines stand in ``call.timers`` by name. A part sets and clears its own; here they are acted
+  upon, those due at once in the order of ``Timer``.
 """
 
 from typing import assert_never
 
 from sessions.core.replies.replies import Replies
-from sessions.core.replies.side_replies import SideReplies
 from sessions.core.tools.continuation import Continuations
-from sessions.core.tools.tool_requests import ToolRequests
+from sessions.core.tools.tool_uses import ToolUses
+from sessions.core.turns.ended_turns import EndedTurns
 from sessions.core.turns.turntaking import TurnTaking
 
-from .call import Call
+from .call import Call, Timer
 from .commands import CloseCall, Command
-from .config import SessionKind
 from .events import (
     AddItem,
     AddToolOutput,
@@ -68,20 +70,21 @@ from .requests import ClientRequests
 from .states import State, Trigger
 
 MAXIMUM_LENGTH = "max_duration"
+_EXPIRIES = 16
+"""Times that one timer may act at one moment."""
 
 
 class Conversation:
     """One call's decisions. See the module's rules."""
 
     def __init__(self, call_id: str) -> None:
-        self._call = Call(call_id)
-        self._replies = Replies(self._call)
-        self._turns = TurnTaking(self._call, self._replies)
-        self._side = SideReplies(self._call)
-        self._requests = ClientRequests(self._call, self._replies, self._turns, self._side)
-        self._continuations = Continuations(self._call, self._replies)
-        self._started: float | None = None
-        self._tool_requests = ToolRequests(self._call)
+        call = self._call = Call(call_id)
+        tools = self._tools = ToolUses(call)
+        replies = self._replies = Replies(call, tools)
+        ended = self._ended = EndedTurns(call, replies, tools)
+        turns = self._turns = TurnTaking(call, replies, tools, ended)
+        self._requests = ClientRequests(call, replies, tools, turns, ended)
+        self._continuations = Continuations(call, replies, tools)
 
     @property
     def state(self) -> State:
@@ -90,7 +93,7 @@ class Conversation:
 
     @property
     def call_id(self) -> str:
-        """The call's id, part of every item and response id."""
+        """The call's id, part of every item and reply id."""
         return self._call.call_id
 
     def handle(self, event: Event, now: float) -> list[Command]:
@@ -102,7 +105,8 @@ class Conversation:
         self._take(event)
         if call.state is not State.CLOSED:
             self._continuations.proceed()
-            self._expire()
+            if call.timers.next is not None and call.timers.next <= call.now:
+                self._expire()
             self._requests.proceed()
             self._continuations.proceed()
         commands, call.commands = call.commands, []
@@ -110,26 +114,14 @@ class Conversation:
 
     def next_deadline(self) -> float | None:
         """When to feed ``Tick`` at the latest; None: never, as things stand."""
-        if self._call.state is State.CLOSED:
-            return None
-        moments = (
-            self._turns.deadline(),
-            self._replies.deadline(),
-            self._side.deadline(),
-            self._replies.tools.deadline(),
-            self._continuations.deadline(),
-            self._idle_deadline(),
-            self._end_deadline(),
-        )
-        return min((moment for moment in moments if moment is not None), default=None)
+        call = self._call
+        return None if call.state is State.CLOSED else call.timers.next
 
     # ------------------------------------------------------------------ within
 
     def _take(self, event: Event) -> None:
-        """Show the event to the parts that it concerns; where two are, each passes over what is
-        not its own."""
-        turns, replies, side = self._turns, self._replies, self._side
-        tools = replies.tools
+        """Show the event to the part that it concerns."""
+        turns, replies, tools = self._turns, self._replies, self._tools
         match event:
             case VoiceWindow():  # first: it comes 31 times a second
                 turns.on_window(event)
@@ -142,25 +134,22 @@ class Conversation:
             case TranscriptionFailed():
                 turns.on_failed(event)
             case PlayoutPaused():
-                turns.on_paused(event)
+                replies.on_paused(event)
             case InputEnded():
                 turns.on_input_ended()
             case ClauseReady():
                 replies.on_clause_ready(event)
             case ReplyClause():
-                replies.on_piece(event)
-                side.on_piece(event)
+                replies.on_clause(event)
             case ReplyGenerated():
                 replies.on_generated(event)
-                side.on_generated(event)
             case ReplyFailed():
                 replies.on_failed(event)
-                side.on_failed(event)
             case ToolUseRequested():
-                replies.on_tool_called(event)
+                replies.on_tool_use(event)
             case ClauseStarted():
-                turns.ended.on_piece_started(event)
-                replies.on_piece_started(event)
+                self._ended.on_clause_started(event)
+                replies.on_clause_started(event)
             case PlayoutFinished():
                 turns.on_playout_finished(event)
             case PlayoutStopped():
@@ -207,69 +196,73 @@ class Conversation:
             case KeyPressed():
                 requests.key(event)
             case AddToolOutput():
-                self._tool_requests.add_output(event)
+                self._requests.add_tool_output(event)
             case AddToolUse():
-                self._tool_requests.add_call(event)
+                self._requests.add_tool_use(event)
             case AnswerApproval():
-                self._replies.tools.approve(event)
+                self._tools.approve(event)
             case _:
                 assert_never(event)
 
     def _expire(self) -> None:
-        now = self._call.now
-        ends = self._end_deadline()
-        if ends is not None and ends <= now:
-            self._close(MAXIMUM_LENGTH)
-            return
-        waited = self._replies.deadline()
-        if waited is not None and waited <= now:
-            self._replies.expire(now)
-        self._side.expire(now)
-        self._replies.tools.expire(now)
-        self._continuations.proceed()
-        self._continuations.expire(now)
-        due = self._turns.deadline()
-        if due is not None and due <= now:
-            self._turns.expire(now)
-        idle = self._idle_deadline()
-        if idle is not None and idle <= now:
-            self._prompt_idle_caller()
+        """Act on every deadline that has come; each act ends its own and may end others."""
+        call = self._call
+        for timer in Timer:
+            if timer is Timer.FILLER:  # tools that are overdue have been given up: go on first
+                self._continuations.proceed()
+            for _ in range(_EXPIRIES):
+                if call.state is State.CLOSED or not call.timers.is_due(timer, call.now):
+                    break
+                self._act_on(timer)
+
+    def _act_on(self, timer: Timer) -> None:
+        match timer:
+            case Timer.CALL_END:
+                self._close(MAXIMUM_LENGTH)
+            case Timer.PLAYOUT_STOP:
+                self._replies.on_stop_overdue()
+            case Timer.REPLY_PROGRESS:
+                self._replies.on_overdue()
+            case Timer.SIDE_REPLIES:
+                self._replies.on_side_overdue()
+            case Timer.TOOLS:
+                self._tools.on_overdue()
+            case Timer.FILLER:
+                self._continuations.on_slow()
+            case Timer.INPUT:
+                self._turns.on_input_ended()
+            case Timer.BARGE_IN:
+                self._turns.on_barge_in_overdue()
+            case Timer.COMMITTED_TEXT:
+                self._ended.on_overdue()
+            case Timer.OPEN_TEXT:
+                self._turns.on_text_overdue()
+            case Timer.IDLE:
+                self._prompt_idle_caller()
+            case _:
+                assert_never(timer)
 
     def _on_started(self, event: CallStarted) -> None:
-        self._started = self._call.now
-        self._call.tell(SessionOpened(event.config))
-        self._turns.configured(event.config)
-        self._replies.tools.configured(event.config)
-
-    def _end_deadline(self) -> float | None:
-        if self._started is None or self._call.state is State.CLOSED:
-            return None
-        return self._started + self._call.config.max_call_ms / 1000
-
-    def _idle_deadline(self) -> float | None:
-        call = self._call
-        if call.config.kind is SessionKind.TRANSCRIPTION:
-            return None
-        timeout = call.detection.idle_timeout_ms
-        if timeout is None or call.quiet_since is None or call.state is not State.LISTENING:
-            return None
-        return call.quiet_since + timeout / 1000
+        self._call.started = self._call.now
+        self._call.publish(SessionOpened(event.config))
+        self._turns.configure(event.config)
+        self._tools.configure(event.config)
 
     def _prompt_idle_caller(self) -> None:
-        """Nobody speaks: tell so and let the agent say something."""
+        """Nobody speaks: say so and let the agent say something."""
         call = self._call
         since = call.quiet_since if call.quiet_since is not None else call.now
-        started = self._started or 0.0
-        call.tell(IdleTimeout(round((since - started) * 1000), round((call.now - started) * 1000)))
+        started = call.started or 0.0
+        start_ms, end_ms = round((since - started) * 1000), round((call.now - started) * 1000)
+        call.publish(IdleTimeout(start_ms, end_ms))
         self._requests.respond(RequestReply())
 
     def _close(self, reason: str) -> None:
         call = self._call
         if call.state is State.CLOSED:
             return
-        self._replies.cancel("call_ended")
-        self._side.close()
-        self._replies.tools.give_up()
+        self._replies.close()
+        self._tools.give_up()
         self._turns.close()
         call.move(Trigger.CALL_ENDED)
         call.order(CloseCall(reason))

@@ -83,8 +83,8 @@ class ClauseReady:
 class ReplyClause:
     """A clause has been generated and, for audio replies, spoken into ``samples`` samples.
 
-    Pieces arrive in order; ``text`` concatenates to the full reply. One clause may come as
-    several pieces: the first carries the text, the others only samples."""
+    Clauses arrive in order; ``text`` concatenates to the full reply. One clause may come in
+    several parts: the first carries the text, the others only samples."""
 
     reply: int
     text: str
@@ -129,10 +129,10 @@ class ReplyFailed:
 
 @dataclass(frozen=True, slots=True)
 class ClauseStarted:
-    """The first sample of the reply's piece number ``piece`` (from 0) left for the caller."""
+    """The first sample of the reply's ReplyClause number ``clause`` (from 0) was sent."""
 
     reply: int
-    piece: int
+    clause: int
 
 
 @dataclass(frozen=True, slots=True)

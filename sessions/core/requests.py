@@ -4,16 +4,19 @@ Rules: every request either takes effect or is refused with a ``Fault`` that car
 client's event id; none raises, none ends the call.
 """
 
-from sessions.core.replies.replies import Replies
+from sessions.core.replies.replies import MOST_SIDE, Replies
 from sessions.core.replies.reply import overridden
-from sessions.core.replies.side_replies import MOST, SideReplies
+from sessions.core.tools.tool_uses import ToolUses
+from sessions.core.turns.ended_turns import MOST_WAITING, EndedTurns
+from sessions.core.turns.input_audio import Utterance
 from sessions.core.turns.turntaking import TurnTaking
-from sessions.core.turns.utterance import Utterance
 
-from .call import Call
+from .call import Call, Moments
 from .config import SessionKind, TurnMode
 from .events import (
     AddItem,
+    AddToolOutput,
+    AddToolUse,
     ClearInput,
     ClearOutput,
     CommitInput,
@@ -25,8 +28,7 @@ from .events import (
     RetrieveItem,
     TruncateItem,
 )
-from .items import Item
-from .latency import Moments
+from .items import Item, ToolUse, ToolUseState
 from .notices import (
     InputCleared,
     ItemAdded,
@@ -39,17 +41,24 @@ from .states import State, Trigger
 from .transcript import DuplicateItem, UnknownItem
 
 CLIENT_CANCELLED = "client_cancelled"
-_MOST_WAITING = 8
 
 
 class ClientRequests:
     """Carries out what the client asks for."""
 
-    def __init__(self, call: Call, replies: Replies, turns: TurnTaking, side: SideReplies) -> None:
+    def __init__(
+        self,
+        call: Call,
+        replies: Replies,
+        tools: ToolUses,
+        turns: TurnTaking,
+        ended: EndedTurns,
+    ) -> None:
         self._call = call
         self._replies = replies
+        self._tools = tools
         self._turns = turns
-        self._side = side
+        self._ended = ended
         self._held: tuple[RequestReply, Utterance | None] | None = None
         """A reply that was asked for while the caller spoke, and the turn that it answers too."""
 
@@ -58,9 +67,9 @@ class ClientRequests:
         captions = event.config.kind is SessionKind.TRANSCRIPTION
         if captions and self._call.config.kind is SessionKind.REALTIME:
             self._stop_answering()
-        self._turns.configured(event.config)
-        self._call.tell(SessionChanged(event.config))
-        self._replies.tools.configured(event.config)
+        self._turns.configure(event.config)
+        self._call.publish(SessionChanged(event.config))
+        self._tools.configure(event.config)
 
     def commit(self, event: CommitInput) -> None:
         """End the turn by hand."""
@@ -75,41 +84,80 @@ class ClientRequests:
     def clear(self, _event: ClearInput) -> None:
         """Drop the open turn."""
         self._turns.clear()
-        self._call.tell(InputCleared())
+        self._call.publish(InputCleared())
 
     def add_item(self, event: AddItem) -> None:
         """Put a message into the history."""
-        call = self._call
-        if event.item_id is not None and event.item_id.startswith(call.own_items):
-            call.refuse(
-                "invalid_item_id",
-                f"Item ids that begin with {call.own_items!r} are the server's own. "
-                "Choose another or leave it out.",
-                "item.id",
-                event.event_id,
-            )
+        if self._refuse_own_id(event):
             return
-        if event.clip is not None and len(self._turns.ended.waiting()) >= _MOST_WAITING:
-            call.refuse(
+        if event.clip is not None and self._ended.full:
+            self._call.refuse(
                 "too_many_transcriptions",
-                f"{_MOST_WAITING} turns wait for their transcript. Wait for one to come.",
+                f"{MOST_WAITING} turns wait for their transcript. Wait for one to come.",
                 event_id=event.event_id,
             )
             return
-        item_id = event.item_id or call.next_item_id()
-        item = Item(item_id, event.role, event.text, spoken=event.clip is not None)
+        item = Item("", event.role, event.text, spoken=event.clip is not None)
+        item_id = self._add(item, event)
+        if item_id is not None and event.clip is not None:
+            self._ended.transcribe(item_id, event.clip, event.seconds)
+
+    def add_tool_output(self, event: AddToolOutput) -> None:
+        """Put the output of a tool use that was the client's to carry out into the history."""
+        if self._call.transcript.open_tool_use(event.tool_use_id) is None:
+            self._call.refuse(
+                "tool_call_not_found",
+                f"No call {event.tool_use_id!r} of yours waits for an output in this conversation.",
+                "item.call_id",
+                event.event_id,
+            )
+            return
+        self._add(Item("", "user", "", output=(event.tool_use_id, event.output)), event)
+
+    def add_tool_use(self, event: AddToolUse) -> None:
+        """Put a tool use of an earlier conversation into the history; its output can follow."""
+        if self._call.transcript.has_tool_use(event.tool_use_id):
+            self._call.refuse(
+                "tool_call_exists",
+                f"A call {event.tool_use_id!r} exists already.",
+                "item.call_id",
+                event.event_id,
+            )
+            return
+        use = ToolUse(event.tool_use_id, event.name, event.arguments)
+        self._add(Item("", "assistant", "", tool_use=use, state=ToolUseState.MADE), event)
+
+    def _add(self, item: Item, event: AddItem | AddToolOutput | AddToolUse) -> str | None:
+        """Put ``item`` where the client wants it; its id, or None where that was refused."""
+        call, item_id = self._call, event.item_id
+        if self._refuse_own_id(event):
+            return None
+        item = item.named(item_id or call.next_item_id())
         try:
             previous = call.transcript.add(item, event.after)
         except DuplicateItem:
             call.refuse(
                 "item_id_exists", f"An item {item_id!r} exists already.", "item.id", event.event_id
             )
+            return None
         except UnknownItem:
             self._unknown(event.after or "", "previous_item_id", event.event_id)
-        else:
-            call.tell(ItemAdded(item, previous))
-            if event.clip is not None:
-                self._turns.ended.transcribe(item_id, event.clip, event.seconds)
+            return None
+        call.publish(ItemAdded(item, previous))
+        return item.item_id
+
+    def _refuse_own_id(self, event: AddItem | AddToolOutput | AddToolUse) -> bool:
+        own = self._call.own_items
+        if event.item_id is None or not event.item_id.startswith(own):
+            return False
+        self._call.refuse(
+            "invalid_item_id",
+            f"Item ids that begin with {own!r} are the server's own. "
+            "Choose another or leave it out.",
+            "item.id",
+            event.event_id,
+        )
+        return True
 
     def delete_item(self, event: DeleteItem) -> None:
         """Take an item out of the history."""
@@ -118,7 +166,7 @@ class ClientRequests:
         except UnknownItem:
             self._unknown(event.item_id, "item_id", event.event_id)
         else:
-            self._call.tell(ItemDeleted(event.item_id))
+            self._call.publish(ItemDeleted(event.item_id))
 
     def retrieve_item(self, event: RetrieveItem) -> None:
         """Show an item as it stands."""
@@ -127,7 +175,7 @@ class ClientRequests:
         except UnknownItem:
             self._unknown(event.item_id, "item_id", event.event_id)
         else:
-            self._call.tell(ItemRetrieved(item))
+            self._call.publish(ItemRetrieved(item))
 
     def truncate_item(self, event: TruncateItem) -> None:
         """Cut an assistant's item where the client stopped playing it."""
@@ -160,7 +208,7 @@ class ClientRequests:
         if speaking and not event.out_of_band:
             self._hold(event)
             return
-        wanted = self._turns.ended.wanted
+        wanted = self._ended.wanted
         unanswered = self._replies.current is None or not self._replies.current.released
         if call.state is State.THINKING and wanted and unanswered and wanted.request is None:
             wanted.request = event  # the client knows of no reply yet, and none has begun
@@ -174,10 +222,7 @@ class ClientRequests:
             )
             return
         call.move(Trigger.REPLY_REQUESTED)
-        newest = self._turns.ended.newest
-        if newest is not None and not event.out_of_band:
-            newest.request = event
-            self._turns.ended.want(newest)
+        if not event.out_of_band and self._ended.want(event):
             return
         moments = Moments(speech_end=call.now, turn_end=call.now, transcript=call.now)
         typed = "" if event.apart else self._typed()
@@ -234,12 +279,12 @@ class ClientRequests:
         return True
 
     def _write_beside(self, event: RequestReply) -> None:
-        if not self._side.full:
-            self._side.start(event)
+        if not self._replies.side_full:
+            self._replies.start_side(event)
             return
         self._call.refuse(
             "too_many_responses",
-            f"{MOST} responses outside the conversation are being written. Wait for the "
+            f"{MOST_SIDE} responses outside the conversation are being written. Wait for the "
             "response.done of one.",
             event_id=event.event_id,
         )
@@ -248,7 +293,7 @@ class ClientRequests:
         """Stop the reply in progress."""
         call, reply = self._call, self._replies.current
         asked = event.reply_id
-        if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
+        if asked is not None and self._replies.cancel_side(asked, CLIENT_CANCELLED):
             return
         speculative = reply is not None and not reply.released
         if self._held is not None and asked is None:
@@ -276,8 +321,8 @@ class ClientRequests:
     def _stop_answering(self) -> None:
         """Cancel the reply and whatever would lead to one."""
         self._forget_held()
-        self._turns.ended.give_up()
-        self._replies.tools.give_up()
+        self._ended.give_up()
+        self._tools.give_up()
         self._replies.cancel(CLIENT_CANCELLED)
         self._after_cancel()
 
@@ -289,10 +334,8 @@ class ClientRequests:
 
     def key(self, event: KeyPressed) -> None:
         """Whoever presses a key is there: the call is not idle."""
-        call = self._call
-        if call.quiet_since is not None:
-            call.quiet_since = call.now
-        call.tell(KeyReceived(event.digit, event.at))
+        self._call.note_activity()
+        self._call.publish(KeyReceived(event.digit, event.at))
 
     def _typed(self) -> str:
         """What the caller wrote last, where that is what is being answered."""

@@ -1,33 +1,79 @@
-"""The states of a conversation and the transitions between them: a table, as data.
+"""What a conversation, a reply and an utterance can be, and what leads from one to the next.
 
-    LISTENING     nobody speaks
-    USER_SPEAKING the caller speaks
-    ENDPOINTING   the caller is silent, and it is undecided whether the turn is over
-    THINKING      the turn is over (or a reply was asked for) and nothing is audible yet
-    SPEAKING      the caller hears the reply
-    BARGE_IN      the caller speaks over the reply; playout is paused, undecided
-    USING_TOOLS     tools are at work, and nobody speaks
-    CLOSED        the end; absorbing
+Each has a table of its states: an enum of states, an enum of triggers, and the transitions between
+them as data. ``CONVERSATION`` is where the call stands, ``REPLY`` how far one answer has come on
+its way to the caller, ``UTTERANCE`` what has become of something the caller said.
 
 Rules: a trigger that the table does not name for the present state is a programming error and
-raises; the diagram in docs/conversation.md is drawn from this table and a test compares them.
+raises; the diagrams in docs/conversation.md are drawn from these tables and a test compares them.
 """
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Generic, TypeVar
+
+S = TypeVar("S", bound=StrEnum)
+T = TypeVar("T", bound=StrEnum)
+
+
+class IllegalTransition(Exception):
+    """A trigger that has no meaning in the present state."""
+
+    def __init__(self, state: StrEnum, trigger: StrEnum) -> None:
+        super().__init__(f"{trigger.value!r} cannot happen while {state.value}")
+        self.state = state
+        self.trigger = trigger
+
+
+class StateTable(Generic[S, T]):
+    """The transitions of one kind of thing. ``begins`` and ``ends``: its first and last states."""
+
+    def __init__(
+        self, transitions: Mapping[S, Mapping[T, S]], begins: tuple[S, ...], ends: tuple[S, ...]
+    ) -> None:
+        self.transitions = transitions
+        self.begins = begins
+        self.ends = ends
+
+    def after(self, state: S, trigger: T) -> S:
+        """The state after ``trigger``; raises IllegalTransition where the table has none."""
+        try:
+            return self.transitions[state][trigger]
+        except KeyError:
+            raise IllegalTransition(state, trigger) from None
+
+    def diagram(self) -> str:
+        """The table as a Mermaid state diagram."""
+        lines = ["stateDiagram-v2", *(f"    [*] --> {state.name}" for state in self.begins)]
+        for state, row in self.transitions.items():
+            lines += [
+                f"    {state.name} --> {to.name}: {trigger.value}" for trigger, to in row.items()
+            ]
+        return "\n".join([*lines, *(f"    {state.name} --> [*]" for state in self.ends)])
+
+
+# ---------------------------------------------------------------------------- the conversation
 
 
 class State(StrEnum):
     """Where a conversation stands."""
 
     LISTENING = "listening"
+    """Nobody speaks."""
     USER_SPEAKING = "user_speaking"
+    """The caller speaks."""
     ENDPOINTING = "endpointing"
+    """The caller is silent, and it is undecided whether the turn is over."""
     THINKING = "thinking"
+    """The turn is over (or a reply was asked for) and nothing is audible yet."""
     SPEAKING = "speaking"
+    """The caller hears the reply."""
     BARGE_IN = "barge_in"
+    """The caller speaks over the reply; playout is paused, undecided."""
     USING_TOOLS = "using_tools"
+    """Tools are at work, and nobody speaks."""
     CLOSED = "closed"
+    """The end; absorbing."""
 
 
 class Trigger(StrEnum):
@@ -48,71 +94,211 @@ class Trigger(StrEnum):
     CALL_ENDED = "call ended"
 
 
-class IllegalTransition(Exception):
-    """A trigger that has no meaning in the present state."""
-
-    def __init__(self, state: State, trigger: Trigger) -> None:
-        super().__init__(f"{trigger.value!r} cannot happen while {state.value}")
-        self.state = state
-        self.trigger = trigger
-
-
-TRANSITIONS: Mapping[State, Mapping[Trigger, State]] = {
-    State.LISTENING: {
-        Trigger.SPEECH_STARTED: State.USER_SPEAKING,
-        Trigger.REPLY_REQUESTED: State.THINKING,
-        Trigger.TOOLS_STARTED: State.USING_TOOLS,
-        Trigger.CALL_ENDED: State.CLOSED,
+CONVERSATION = StateTable[State, Trigger](
+    {
+        State.LISTENING: {
+            Trigger.SPEECH_STARTED: State.USER_SPEAKING,
+            Trigger.REPLY_REQUESTED: State.THINKING,
+            Trigger.TOOLS_STARTED: State.USING_TOOLS,
+            Trigger.CALL_ENDED: State.CLOSED,
+        },
+        State.USER_SPEAKING: {
+            Trigger.SPEECH_PAUSED: State.ENDPOINTING,
+            Trigger.TURN_ENDED: State.THINKING,
+            Trigger.TURN_DROPPED: State.LISTENING,
+            Trigger.CALL_ENDED: State.CLOSED,
+        },
+        State.ENDPOINTING: {
+            Trigger.SPEECH_RESUMED: State.USER_SPEAKING,
+            Trigger.TURN_ENDED: State.THINKING,
+            Trigger.TURN_DROPPED: State.LISTENING,
+            Trigger.CALL_ENDED: State.CLOSED,
+        },
+        State.THINKING: {
+            Trigger.REPLY_AUDIBLE: State.SPEAKING,
+            Trigger.REPLY_ENDED: State.LISTENING,
+            Trigger.SPEECH_STARTED: State.USER_SPEAKING,
+            Trigger.CALL_ENDED: State.CLOSED,
+        },
+        State.SPEAKING: {
+            Trigger.BARGE_IN_SUSPECTED: State.BARGE_IN,
+            Trigger.REPLY_ENDED: State.LISTENING,
+            Trigger.CALL_ENDED: State.CLOSED,
+        },
+        State.BARGE_IN: {
+            Trigger.BARGE_IN_CONFIRMED: State.USER_SPEAKING,
+            Trigger.BARGE_IN_REFUTED: State.SPEAKING,
+            Trigger.CALL_ENDED: State.CLOSED,
+        },
+        State.USING_TOOLS: {
+            Trigger.REPLY_REQUESTED: State.THINKING,
+            Trigger.SPEECH_STARTED: State.USER_SPEAKING,
+            Trigger.REPLY_ENDED: State.LISTENING,
+            Trigger.CALL_ENDED: State.CLOSED,
+        },
+        State.CLOSED: {},
     },
-    State.USER_SPEAKING: {
-        Trigger.SPEECH_PAUSED: State.ENDPOINTING,
-        Trigger.TURN_ENDED: State.THINKING,
-        Trigger.TURN_DROPPED: State.LISTENING,
-        Trigger.CALL_ENDED: State.CLOSED,
-    },
-    State.ENDPOINTING: {
-        Trigger.SPEECH_RESUMED: State.USER_SPEAKING,
-        Trigger.TURN_ENDED: State.THINKING,
-        Trigger.TURN_DROPPED: State.LISTENING,
-        Trigger.CALL_ENDED: State.CLOSED,
-    },
-    State.THINKING: {
-        Trigger.REPLY_AUDIBLE: State.SPEAKING,
-        Trigger.REPLY_ENDED: State.LISTENING,
-        Trigger.SPEECH_STARTED: State.USER_SPEAKING,
-        Trigger.CALL_ENDED: State.CLOSED,
-    },
-    State.SPEAKING: {
-        Trigger.BARGE_IN_SUSPECTED: State.BARGE_IN,
-        Trigger.REPLY_ENDED: State.LISTENING,
-        Trigger.CALL_ENDED: State.CLOSED,
-    },
-    State.BARGE_IN: {
-        Trigger.BARGE_IN_CONFIRMED: State.USER_SPEAKING,
-        Trigger.BARGE_IN_REFUTED: State.SPEAKING,
-        Trigger.CALL_ENDED: State.CLOSED,
-    },
-    State.USING_TOOLS: {
-        Trigger.REPLY_REQUESTED: State.THINKING,
-        Trigger.SPEECH_STARTED: State.USER_SPEAKING,
-        Trigger.REPLY_ENDED: State.LISTENING,
-        Trigger.CALL_ENDED: State.CLOSED,
-    },
-    State.CLOSED: {},
-}
+    begins=(State.LISTENING,),
+    ends=(State.CLOSED,),
+)
 
 
-def transition(state: State, trigger: Trigger) -> State:
-    """The state after ``trigger``; raises IllegalTransition where the table has none."""
-    try:
-        return TRANSITIONS[state][trigger]
-    except KeyError:
-        raise IllegalTransition(state, trigger) from None
+# ---------------------------------------------------------------------------- a reply
 
 
-def diagram() -> str:
-    """The table as a Mermaid state diagram."""
-    lines = ["stateDiagram-v2", f"    [*] --> {State.LISTENING.name}"]
-    for state, row in TRANSITIONS.items():
-        lines += [f"    {state.name} --> {to.name}: {trigger.value}" for trigger, to in row.items()]
-    return "\n".join([*lines, f"    {State.CLOSED.name} --> [*]"])
+class ReplyState(StrEnum):
+    """How far a reply has come."""
+
+    QUEUED = "queued"
+    """A speculation that waits until it is known what was heard of the reply before it."""
+    AWAITED = "awaited"
+    """As QUEUED, but the caller is to have it: it is released once it has been started."""
+    SPECULATIVE = "speculative"
+    """Being generated; nothing of it leaves yet."""
+    RELEASED = "released"
+    """It may be heard and published; none of it has been heard yet."""
+    PLAYING = "playing"
+    """The caller hears it."""
+    WITHDRAWN = "withdrawn"
+    """Stopped before any of it was heard, as far as is known; the playout has yet to say."""
+    CUT = "cut"
+    """Stopped while the caller heard it; the playout has yet to say how much that was."""
+    ENDED = "ended"
+    """Recorded; or a speculation that never was."""
+
+
+class ReplyTrigger(StrEnum):
+    """What moves a reply on."""
+
+    STARTED = "started"
+    RELEASED = "released"
+    HEARD = "heard"
+    CANCELLED = "cancelled"
+    ENDED = "ended"
+
+
+REPLY = StateTable[ReplyState, ReplyTrigger](
+    {
+        ReplyState.QUEUED: {
+            ReplyTrigger.STARTED: ReplyState.SPECULATIVE,
+            ReplyTrigger.RELEASED: ReplyState.AWAITED,
+            ReplyTrigger.CANCELLED: ReplyState.ENDED,
+        },
+        ReplyState.AWAITED: {
+            ReplyTrigger.STARTED: ReplyState.RELEASED,
+            ReplyTrigger.CANCELLED: ReplyState.ENDED,
+        },
+        ReplyState.SPECULATIVE: {
+            ReplyTrigger.RELEASED: ReplyState.RELEASED,
+            ReplyTrigger.CANCELLED: ReplyState.ENDED,
+        },
+        ReplyState.RELEASED: {
+            ReplyTrigger.HEARD: ReplyState.PLAYING,
+            ReplyTrigger.CANCELLED: ReplyState.WITHDRAWN,
+            ReplyTrigger.ENDED: ReplyState.ENDED,
+        },
+        ReplyState.PLAYING: {
+            ReplyTrigger.CANCELLED: ReplyState.CUT,
+            ReplyTrigger.ENDED: ReplyState.ENDED,
+        },
+        ReplyState.WITHDRAWN: {
+            ReplyTrigger.HEARD: ReplyState.CUT,
+            ReplyTrigger.ENDED: ReplyState.ENDED,
+        },
+        ReplyState.CUT: {ReplyTrigger.ENDED: ReplyState.ENDED},
+        ReplyState.ENDED: {},
+    },
+    begins=(ReplyState.QUEUED,),
+    ends=(ReplyState.ENDED,),
+)
+
+
+# ---------------------------------------------------------------------------- an utterance
+
+
+class UtteranceState(StrEnum):
+    """What has become of something the caller said."""
+
+    SPEAKING = "speaking"
+    """It goes on, as far as is known."""
+    TRANSCRIBING = "transcribing"
+    """The caller is silent and its text was asked for."""
+    ENDING = "ending"
+    """As TRANSCRIBING, but no more input comes: it ends as soon as its text is there."""
+    TRANSCRIBED = "transcribed"
+    """Its text is there, and it is undecided whether it is over."""
+    FAILED = "failed"
+    """It has no text because the recogniser failed; a late text still heals that."""
+    COMMITTED = "committed"
+    """It is over, a turn, and waits for its text."""
+    STANDING_IN = "standing_in"
+    """It is being answered by its partial text; the final one may still take its place."""
+    SETTLED = "settled"
+    """Its text is what it is."""
+    DROPPED = "dropped"
+    """Nothing was said, or nobody wants to know any more."""
+
+
+class UtteranceTrigger(StrEnum):
+    """What moves an utterance on."""
+
+    TEXT_REQUESTED = "text requested"
+    TEXT_ARRIVED = "text arrived"
+    TEXT_FAILED = "text failed"
+    STAND_IN_USED = "stand-in used"
+    STAND_IN_KEPT = "stand-in kept"
+    SPEECH_RESUMED = "speech resumed"
+    INPUT_ENDED = "input ended"
+    TURN_ENDED = "turn ended"
+    DROPPED = "dropped"
+
+
+UTTERANCE = StateTable[UtteranceState, UtteranceTrigger](
+    {
+        UtteranceState.SPEAKING: {
+            UtteranceTrigger.TEXT_REQUESTED: UtteranceState.TRANSCRIBING,
+            UtteranceTrigger.DROPPED: UtteranceState.DROPPED,
+        },
+        UtteranceState.TRANSCRIBING: {
+            UtteranceTrigger.TEXT_ARRIVED: UtteranceState.TRANSCRIBED,
+            UtteranceTrigger.TEXT_FAILED: UtteranceState.FAILED,
+            UtteranceTrigger.SPEECH_RESUMED: UtteranceState.SPEAKING,
+            UtteranceTrigger.INPUT_ENDED: UtteranceState.ENDING,
+            UtteranceTrigger.TURN_ENDED: UtteranceState.COMMITTED,
+            UtteranceTrigger.DROPPED: UtteranceState.DROPPED,
+        },
+        UtteranceState.ENDING: {
+            UtteranceTrigger.TEXT_ARRIVED: UtteranceState.TRANSCRIBED,
+            UtteranceTrigger.TEXT_FAILED: UtteranceState.FAILED,
+            UtteranceTrigger.SPEECH_RESUMED: UtteranceState.SPEAKING,
+            UtteranceTrigger.TURN_ENDED: UtteranceState.COMMITTED,
+            UtteranceTrigger.DROPPED: UtteranceState.DROPPED,
+        },
+        UtteranceState.TRANSCRIBED: {
+            UtteranceTrigger.TEXT_ARRIVED: UtteranceState.TRANSCRIBED,
+            UtteranceTrigger.SPEECH_RESUMED: UtteranceState.SPEAKING,
+            UtteranceTrigger.TURN_ENDED: UtteranceState.SETTLED,
+            UtteranceTrigger.DROPPED: UtteranceState.DROPPED,
+        },
+        UtteranceState.FAILED: {
+            UtteranceTrigger.TEXT_ARRIVED: UtteranceState.TRANSCRIBED,
+            UtteranceTrigger.SPEECH_RESUMED: UtteranceState.SPEAKING,
+            UtteranceTrigger.TURN_ENDED: UtteranceState.SETTLED,
+            UtteranceTrigger.DROPPED: UtteranceState.DROPPED,
+        },
+        UtteranceState.COMMITTED: {
+            UtteranceTrigger.TEXT_ARRIVED: UtteranceState.SETTLED,
+            UtteranceTrigger.TEXT_FAILED: UtteranceState.SETTLED,
+            UtteranceTrigger.STAND_IN_USED: UtteranceState.STANDING_IN,
+            UtteranceTrigger.DROPPED: UtteranceState.DROPPED,
+        },
+        UtteranceState.STANDING_IN: {
+            UtteranceTrigger.TEXT_ARRIVED: UtteranceState.SETTLED,
+            UtteranceTrigger.STAND_IN_KEPT: UtteranceState.SETTLED,
+        },
+        UtteranceState.SETTLED: {},
+        UtteranceState.DROPPED: {},
+    },
+    begins=(UtteranceState.SPEAKING,),
+    ends=(UtteranceState.SETTLED, UtteranceState.DROPPED),
+)

@@ -1,17 +1,91 @@
-"""One reply: what is known of it from the order to its heard end."""
+"""One reply: what is known of it from the order to its heard end, and how it ends.
 
+Rules
+- How far it has come is its ``state`` (``states.REPLY``); it moves by ``move`` only.
+- Heard is a prefix of what was published, and published one of what was generated.
+- It ends in ``ReplyDone`` and ``RecordTurn``. The spoken text of the last few replies is kept, so
+  that a client may still say how much of them it played.
+"""
+
+import re
+from bisect import bisect_right
 from dataclasses import dataclass, field, replace
 
+from media.formats import milliseconds_of, samples_of
+from sessions.core.call import Call, Moments
+from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig
-from sessions.core.events import RequestReply
-from sessions.core.items import Message
-from sessions.core.latency import Moments
-from sessions.core.notices import Latency, ReplyCreated, ReplyItemAdded
+from sessions.core.events import ReplyFailed, ReplyGenerated, RequestReply
+from sessions.core.items import Item, Message, ReplyStatus
+from sessions.core.notices import (
+    ItemTruncated,
+    Latency,
+    PlayoutCleared,
+    ReplyCreated,
+    ReplyDone,
+    ReplyItemAdded,
+    ReplyText,
+    ReplyToolUse,
+)
 from sessions.core.prompt import composed
+from sessions.core.states import REPLY, ReplyState, ReplyTrigger
+from sessions.core.tools.tool_uses import ToolUses
 from sessions.core.tools.tools import Tool
-from sessions.core.transcript import Transcript
+from sessions.core.transcript import Transcript, UnknownItem
 
-from .spoken_text import SpokenText
+_WORD = re.compile(r"\S+")
+_REMEMBERED = 8
+
+_WAITING = (ReplyState.QUEUED, ReplyState.AWAITED)
+_SPECULATIVE = (ReplyState.QUEUED, ReplyState.SPECULATIVE)
+_AUDIBLE = (ReplyState.PLAYING, ReplyState.CUT)
+
+
+@dataclass(slots=True)
+class SpokenText:
+    """The text of a reply laid over its samples: what had been said by sample n.
+
+    Within a clause the words are taken to be spread evenly over its samples; a word counts as
+    heard when its last character was."""
+
+    rate: int = 0
+    """Hz of the positions; 0 until the first clause."""
+    _texts: list[str] = field(default_factory=list)
+    _ends: list[int] = field(default_factory=list)
+
+    def add(self, text: str, samples: int, rate: int) -> None:
+        """Append a clause; one without text lengthens the one before."""
+        self.rate = rate or self.rate
+        end = self.samples + samples
+        if text or not self._ends:
+            self._texts.append(text)
+            self._ends.append(end)
+        else:
+            self._ends[-1] = end
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return "".join(self._texts)
+
+    @property
+    def samples(self) -> int:
+        """Samples generated so far."""
+        return self._ends[-1] if self._ends else 0
+
+    def heard(self, samples: int) -> str:
+        """The text up to the last word that ended by sample ``samples``: a prefix of ``text``."""
+        if samples <= 0:
+            return ""
+        if samples >= self.samples:
+            return self.text if self.samples else ""
+        index = bisect_right(self._ends, samples)
+        whole = "".join(self._texts[:index])
+        start = self._ends[index - 1] if index else 0
+        part = self._texts[index]
+        cut = len(part) * (samples - start) // (self._ends[index] - start)
+        ends = [m.end() for m in _WORD.finditer(part) if m.end() <= cut]
+        return (whole + (part[: ends[-1]] if ends else "")).rstrip()
 
 
 @dataclass(slots=True)
@@ -28,39 +102,80 @@ class Reply:
     progress: float
     """When it last came a step further."""
     script: str | None = None
+    """It is these words; no chat model is asked."""
     request: RequestReply | None = None
     """What the client asked for, where it did."""
+    side: bool = False
+    """It is written beside the conversation and never played."""
     extra: tuple[Message, ...] = ()
     history: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
-    """What it may call."""
+    """What it may use."""
     tool_uses: list[tuple[str, str]] = field(default_factory=list)
     """(name, arguments) of each tool that it uses."""
     rounds: int = 0
-    """How many replies in a row before it ended in calls."""
-    announced: bool = False
-    """Its message has been told of: it says something."""
-    ordered: bool = False
-    """StartReply has been ordered; before that it waits for the end of the reply before it."""
-    released: bool = False
-    audible: bool = False
-    generated: bool = False
-    """Nothing more will be generated: all of it was, or an engine failed."""
-    truncated: bool = False
+    """How many replies in a row before it ended in tool uses."""
+    state: ReplyState = ReplyState.QUEUED
+    result: ReplyGenerated | ReplyFailed | None = None
+    """How its generation ended; None while it goes on."""
     begins_with_filler: bool = False
-    """Its first piece was said because the answer was slow."""
-    told: int = 0
-    """Pieces whose text ReplyText has told."""
-    pieces: list[str] = field(default_factory=list)
+    """Its first clause was said because the answer was slow."""
+    published: int = 0
+    """Clauses whose text has been published."""
+    clauses: list[str] = field(default_factory=list)
     spoken: SpokenText = field(default_factory=SpokenText)
-    usage: tuple[int, int] = (0, 0)
     paused: int | None = None
     """Samples heard when playout was paused for the present overlap."""
     limit: int | None = None
     """Samples the client says it played at most."""
     reason: str | None = None
-    message: str | None = None
+    """Why it was cancelled."""
     latency: Latency | None = None
+
+    def move(self, trigger: ReplyTrigger) -> None:
+        """Go where the table says; raises IllegalTransition."""
+        self.state = REPLY.after(self.state, trigger)
+
+    @property
+    def started(self) -> bool:
+        """Whether the shell has been ordered to generate it."""
+        return self.state not in _WAITING
+
+    @property
+    def released(self) -> bool:
+        """Whether the caller has it, or is to have it as soon as possible."""
+        return self.state not in _SPECULATIVE
+
+    @property
+    def audible(self) -> bool:
+        """Whether the caller has begun to hear it."""
+        return self.state in _AUDIBLE
+
+    @property
+    def generated(self) -> bool:
+        """Whether nothing more will be generated: all of it was, or an engine failed."""
+        return self.result is not None
+
+    @property
+    def failure(self) -> ReplyFailed | None:
+        """The failure that ended its generation, if one did."""
+        return self.result if isinstance(self.result, ReplyFailed) else None
+
+    @property
+    def usage(self) -> tuple[int, int]:
+        """Prompt and completion tokens, once it has been generated."""
+        if isinstance(self.result, ReplyGenerated):
+            return self.result.prompt_tokens, self.result.completion_tokens
+        return 0, 0
+
+    @property
+    def outcome(self) -> tuple[ReplyStatus, str | None]:
+        """Its status, and the reason for it, where it is heard to its end."""
+        if (failure := self.failure) is not None:
+            return ReplyStatus.FAILED, failure.code
+        if isinstance(self.result, ReplyGenerated) and self.result.truncated:
+            return ReplyStatus.INCOMPLETE, "max_output_tokens"
+        return ReplyStatus.COMPLETED, None
 
     @property
     def in_conversation(self) -> bool:
@@ -68,15 +183,15 @@ class Reply:
         return self.request is None or not self.request.out_of_band
 
     @property
-    def told_text(self) -> str:
-        """What ReplyText has told."""
-        return "".join(self.pieces[: self.told])
+    def published_text(self) -> str:
+        """The text that has been published."""
+        return "".join(self.clauses[: self.published])
 
     @property
     def playing(self) -> str:
         """The text up to about what is being heard, one second to spare: what can echo."""
         if self.paused is None:
-            return self.told_text
+            return self.published_text
         return self.spoken.heard(self.paused + self.spoken.rate)
 
     @property
@@ -84,9 +199,15 @@ class Reply:
         """Length of the audio generated so far."""
         return self.spoken.samples / self.spoken.rate if self.spoken.rate else 0.0
 
+    def heard(self, samples: int) -> str:
+        """The text that the caller has taken in, of a spoken reply by sample ``samples``."""
+        if not self.config.output_audio:
+            return self.published_text
+        return min(self.spoken.heard(samples), self.published_text, key=len)
+
 
 def created(reply: Reply) -> ReplyCreated:
-    """The notice that it is let out."""
+    """The notice that it is released."""
     config, request = reply.config, reply.request
     return ReplyCreated(
         reply.reply_id,
@@ -95,17 +216,6 @@ def created(reply: Reply) -> ReplyCreated:
         config.max_output_tokens,
         config.voice,
         request.metadata if request else (),
-        reply.in_conversation,
-    )
-
-
-def announcement(reply: Reply, previous_item_id: str | None) -> ReplyItemAdded:
-    """The notice that it begins to say something."""
-    return ReplyItemAdded(
-        reply.reply_id,
-        reply.item_id,
-        previous_item_id,
-        reply.config.output_audio,
         reply.in_conversation,
     )
 
@@ -144,3 +254,121 @@ def overridden(config: SessionConfig, request: RequestReply | None) -> SessionCo
         ),
         tool_choice=request.tool_choice or config.tool_choice,
     )
+
+
+class ReplyRecords:
+    """Writes replies down in item, notice and record, and corrects the ended ones."""
+
+    def __init__(self, call: Call, tools: ToolUses) -> None:
+        self._call = call
+        self._tools = tools
+        self._spoken: dict[str, SpokenText] = {}
+
+    def add_message(self, reply: Reply) -> None:
+        """Put the reply's message into the history, now that there is something to say."""
+        previous, spoken = None, reply.config.output_audio
+        filler = len(reply.clauses[0]) if reply.begins_with_filler else 0
+        if reply.in_conversation:
+            item = Item(reply.item_id, "assistant", "", "in_progress", spoken, filler=filler)
+            previous = self._call.transcript.add(item)
+        self._call.publish(
+            ReplyItemAdded(reply.reply_id, reply.item_id, previous, spoken, reply.in_conversation)
+        )
+
+    def publish_text(self, reply: Reply, upto: int) -> None:
+        """Publish the text of its first ``upto`` clauses, as far as that has not been done."""
+        spoken = reply.config.output_audio
+        for text in reply.clauses[reply.published : upto]:
+            if text:
+                self._call.publish(ReplyText(reply.reply_id, reply.item_id, text, spoken))
+        reply.published = max(reply.published, min(upto, len(reply.clauses)))
+
+    def finish(self, reply: Reply, status: ReplyStatus, reason: str | None, samples: int) -> None:
+        """The released ``reply`` has ended; ``samples`` of it were heard."""
+        call, audible = self._call, reply.audible
+        reply.move(ReplyTrigger.ENDED)
+        if reply.limit is not None:
+            samples = min(samples, reply.limit)
+        samples = max(0, min(samples, reply.spoken.samples))
+        cut = status in (ReplyStatus.CANCELLED, ReplyStatus.FAILED)
+        text = reply.published_text
+        heard = reply.heard(samples) if cut else text
+        if reply.config.output_audio and not reply.spoken.samples:
+            heard = ""
+        played = audible or reply.limit is not None
+        if cut and played and reply.item_id in call.transcript:
+            end_ms = milliseconds_of(samples, reply.spoken.rate or 1)
+            call.publish(ItemTruncated(reply.item_id, end_ms, heard))
+        self._settle_item(reply, text, None if heard == text and not cut else heard)
+        tool_uses: tuple[ReplyToolUse, ...] = ()
+        if status is ReplyStatus.COMPLETED:
+            first_index = int(bool(reply.clauses))
+            tool_uses = self._tools.add(reply.number, reply.tool_uses, reply.tools, first_index)
+        prompt_tokens, completion_tokens = reply.usage
+        failure = reply.failure if status is ReplyStatus.FAILED else None
+        call.publish(
+            ReplyDone(
+                reply.reply_id,
+                reply.item_id,
+                status,
+                reason,
+                text,
+                heard,
+                reply.config.output_audio,
+                prompt_tokens,
+                completion_tokens,
+                code=failure.code if failure else None,
+                message=failure.message if failure else None,
+                tool_uses=tool_uses,
+                audio_seconds=reply.seconds if reply.config.output_audio else 0.0,
+            )
+        )
+        if status is ReplyStatus.CANCELLED and audible:
+            call.publish(PlayoutCleared(reply.reply_id, reply.item_id))
+        self.record(reply, status, heard)
+        self._tools.begin(
+            tool_uses, reply.tools, turn=reply.turn, config=reply.config, rounds=reply.rounds
+        )
+
+    def record(self, reply: Reply, status: ReplyStatus, heard: str) -> None:
+        """Store the turn that the reply answered."""
+        self._call.order(
+            RecordTurn(
+                reply.turn,
+                reply.user_text,
+                reply.spoken.text,
+                heard,
+                status is ReplyStatus.CANCELLED,
+                status,
+                reply.latency,
+                reply.usage,
+            )
+        )
+
+    def truncate(self, item_id: str, audio_end_ms: int) -> bool:
+        """Take the client's word for how much of an ended reply it played, clamped.
+
+        False where the item holds no audio that is still known. Raises UnknownItem."""
+        known = self._call.transcript.get(item_id)
+        spoken = self._spoken.get(item_id)
+        if spoken is None:
+            return False
+        samples = max(0, min(spoken.samples, samples_of(audio_end_ms, spoken.rate)))
+        heard = spoken.heard(samples)
+        before = known.text if known.heard is None else known.heard
+        if len(before) <= len(heard):
+            heard = before
+        self._call.transcript.update(item_id, text=known.text, heard=heard)
+        end_ms = milliseconds_of(samples, spoken.rate or 1)
+        self._call.publish(ItemTruncated(item_id, end_ms, heard))
+        return True
+
+    def _settle_item(self, reply: Reply, text: str, heard: str | None) -> None:
+        try:
+            self._call.transcript.update(reply.item_id, text=text, heard=heard)
+        except UnknownItem:
+            return  # the client deleted it while it was spoken, or it never was an item
+        if reply.spoken.samples:
+            self._spoken[reply.item_id] = reply.spoken
+            while len(self._spoken) > _REMEMBERED:
+                del self._spoken[next(iter(self._spoken))]

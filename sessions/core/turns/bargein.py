@@ -12,19 +12,25 @@ Rules
   interruption, silence or not.
 - Confirmed, the reply is cancelled and the caller has the floor. Refuted, the words are
   forgotten and playout resumes where it stopped; the next suspicion waits for silence.
+- Three kinds of words do not take the floor (``classify``): backchannels ("mhm", "okay"), the
+  agent's own voice coming back through the caller's microphone, and nothing recognisable at all.
+- An echo is seldom recognised word for word, so it is compared by its letters, roughly as they
+  sound: "Opening our." is an echo of "our opening hours". Three things together make an echo:
+  its letters stand in what was being played, as one run with few differences; each of its words
+  resembles one that was played; and no word of it is one that interrupts ("no", "wait"), unless
+  that very word was played.
 """
 
-from media.formats import milliseconds_of
-from sessions.core.call import Call
-from sessions.core.commands import PausePlayout, ResumePlayout
-from sessions.core.events import PlayoutPaused
-from sessions.core.notices import PlayoutHeld, PlayoutResumed
-from sessions.core.replies.replies import Replies
-from sessions.core.states import State, Trigger
+import re
+import unicodedata
+from enum import StrEnum
 
-from .backchannel import Overlap, classify
-from .endpointing import BARGE_IN_MS, samples
-from .hearing import Hearing
+from sessions.core.call import Call, Timer
+from sessions.core.replies.replies import Replies
+from sessions.core.states import Trigger, UtteranceState
+
+from .endpointing import BARGE_IN_MS, samples, words_of
+from .input_audio import InputAudio
 
 AGREEMENT_MS = 500
 _SPEECH_MAXIMUM_MS = 2_000
@@ -35,15 +41,56 @@ _NO_ECHO = 0.55
 _NO_ECHO_WINDOWS = 12
 """So many windows (0.4 s) below ``_NO_ECHO`` are somebody else's."""
 
+BACKCHANNELS = frozenset(
+    "ah aha alright cool good great hm hmm huh i'm m mhm mm mmm oh ok okay right see sure uh uhhuh "
+    "uhm um wow yeah yep yes yup "
+    "ja genau achso hmhm oui ouais d'accord sí vale claro sim bene capito".split()
+)
+"""Words that alone do not interrupt; "i see", "oh right" consist of them (and "i")."""
+
+_FILLING = BACKCHANNELS | {"i", "the", "a"}
+"""What recognisers make of a cough or a breath counts with them."""
+
+_INTERRUPTING = frozenset(
+    "no nope not never don't stop wait hold hang pause enough cancel quiet help sorry wrong what "
+    "why nein nicht stopp halt warte warten moment falsch hilfe wieso warum "
+    "non pas stop arrête arrêtez attends attendez jamais faux pourquoi "
+    "no para pare basta espera espere alto nunca perdón ayuda qué "
+    "ferma fermo fermati aspetta aspetti mai sbagliato aiuto perché "
+    "não pára chega espere nunca errado ajuda".split()
+)
+"""Words that take the floor in the spoken languages: never an echo unless they were played."""
+
+_ECHO_WINDOW_WORDS = 16
+_ECHO_LETTERS = 120
+"""Letters of what was being played that are compared; longer windows than 16 words of 7 are cut."""
+_WORD_LETTERS = 32
+"""What is longer is compared by its beginning."""
+_LETTERS_ALIKE = 0.75
+_WORD_ALIKE = 0.6
+_LONE_WORD_LETTERS = 4
+"""A lone word shorter than this is an echo only where it was played exactly."""
+_STRAY_LETTERS = 3
+_STRAY_SHARE = 0.2
+"""So many words in the middle may resemble none, if they are short: "was" for "is"."""
+
+
+class Overlap(StrEnum):
+    """What speech over the reply is."""
+
+    NOTHING = "nothing"
+    BACKCHANNEL = "backchannel"
+    ECHO = "echo"
+    INTERRUPTION = "interruption"
+
 
 class BargeIn:
     """Suspects, confirms and refutes interruptions."""
 
-    def __init__(self, call: Call, replies: Replies, hearing: Hearing) -> None:
+    def __init__(self, call: Call, replies: Replies, audio: InputAudio) -> None:
         self._call = call
         self._replies = replies
-        self._hearing = hearing
-        self._since = 0.0
+        self._audio = audio
         self._deaf = False
         """One was refuted: wait for silence before suspecting the next."""
         self._echoed = False
@@ -51,41 +98,32 @@ class BargeIn:
 
     def listen(self) -> None:
         """The reply is heard: is the caller speaking over it?"""
-        call, gate, reply = self._call, self._hearing.gate, self._replies.current
-        if self._hearing.silent:
+        call, gate = self._call, self._audio.gate
+        if self._audio.silent:
             self._deaf = False
         elif self._deaf and self._echoed and self._other_voice():
             self._deaf = False
-            self._hearing.rest()
-        if reply is None or not call.detection.interrupt_response or self._deaf:
+            self._audio.rest()
+        if self._deaf or self._replies.current is None or not call.detection.interrupt_response:
             return
         if gate.voiced < samples(BARGE_IN_MS):
             return
         call.move(Trigger.BARGE_IN_SUSPECTED)
-        self._since = call.now
-        reply.paused = None
-        call.order(PausePlayout(reply.number))
-        self._hearing.begin_at_onset()
-
-    def on_paused(self, event: PlayoutPaused) -> None:
-        """Playout stands still."""
-        reply = self._replies.current
-        if reply and reply.number == event.reply and self._call.state is State.BARGE_IN:
-            reply.paused = event.heard
-            heard_ms = milliseconds_of(event.heard, reply.spoken.rate or 1)
-            self._call.tell(PlayoutHeld(reply.reply_id, reply.item_id, heard_ms))
+        call.timers.set(Timer.BARGE_IN, call.now + _DECISION_SECONDS)
+        self._replies.pause()
+        self._audio.begin_at_onset()
 
     def weigh(self) -> None:
         """Another window of the overlap."""
-        hearing, utterance = self._hearing, self._hearing.opened()
-        if utterance.asked is not None:
-            if hearing.resumed:
-                utterance.went_on()
-            elif utterance.final is not None and hearing.gate.silence >= samples(AGREEMENT_MS):
+        audio, utterance = self._audio, self._audio.opened()
+        if utterance.state is not UtteranceState.SPEAKING:
+            if audio.resumed:
+                audio.go_on()
+            elif utterance.has_text and audio.gate.silence >= samples(AGREEMENT_MS):
                 self.decide()
-        elif hearing.silent:
-            hearing.ask_text()
-        elif hearing.gate.position - hearing.gate.onset >= samples(_SPEECH_MAXIMUM_MS):
+        elif audio.silent:
+            audio.ask_text()
+        elif audio.gate.position - audio.gate.onset >= samples(_SPEECH_MAXIMUM_MS):
             self.decide()
 
     def hear_partial(self, text: str) -> None:
@@ -97,12 +135,12 @@ class BargeIn:
         """All the words of the overlap: enough to refute, not to confirm while more may come."""
         if self._overlap(text) is not Overlap.INTERRUPTION:
             self.refute()
-        elif self._hearing.window_at is None:
+        elif self._audio.dry:
             self.decide()
 
     def decide(self) -> None:
         """By the words there are: the partial's, else the final text's."""
-        utterance = self._hearing.opened()
+        utterance = self._audio.opened()
         if self._overlap(utterance.partial or utterance.text) is Overlap.INTERRUPTION:
             self.confirm()
         else:
@@ -110,27 +148,19 @@ class BargeIn:
 
     def confirm(self) -> None:
         """The caller has the floor; a reply that still stands is cancelled."""
+        self._call.timers.set(Timer.BARGE_IN, None)
         self._call.move(Trigger.BARGE_IN_CONFIRMED)
         self._replies.cancel("turn_detected")
 
     def refute(self) -> None:
         """It was none: forget the words, go on playing where it stopped."""
-        call, reply = self._call, self._replies.current
+        self._call.timers.set(Timer.BARGE_IN, None)
         self._echoed = self._is_echo()
-        self._hearing.speech_stopped()
-        self._hearing.drop()
+        self._audio.speech_stopped()
+        self._audio.drop()
         self._deaf = True
-        call.move(Trigger.BARGE_IN_REFUTED)
-        if reply is not None:
-            reply.progress = call.now
-            call.order(ResumePlayout(reply.number))
-            call.tell(PlayoutResumed(reply.reply_id, reply.item_id))
-
-    def deadline(self) -> float | None:
-        """When the overlap is refuted for want of words."""
-        if self._call.state is not State.BARGE_IN:
-            return None
-        return self._since + _DECISION_SECONDS
+        self._call.move(Trigger.BARGE_IN_REFUTED)
+        self._replies.resume()
 
     def _overlap(self, text: str) -> Overlap:
         reply = self._replies.current
@@ -140,9 +170,81 @@ class BargeIn:
         return by_words
 
     def _is_echo(self) -> bool:
-        echo = self._hearing.echo()
+        echo = self._audio.echo()
         return echo is not None and echo >= ECHO
 
     def _other_voice(self) -> bool:
-        echo = self._hearing.echo(_NO_ECHO_WINDOWS)
+        echo = self._audio.echo(_NO_ECHO_WINDOWS)
         return echo is not None and echo < _NO_ECHO
+
+
+def classify(text: str, playing: str) -> Overlap:
+    """What the caller's words ``text`` are, said over the reply text ``playing``.
+
+    ``playing`` is the reply up to about what is being played; its last words are compared."""
+    words = words_of(text)
+    if not words:
+        return Overlap.NOTHING
+    if all(word in _FILLING for word in words):
+        return Overlap.BACKCHANNEL
+    recent = words_of(playing)[-_ECHO_WINDOW_WORDS:]
+    if _contains(recent, words) or _resembles(recent, words):
+        return Overlap.ECHO
+    return Overlap.INTERRUPTION
+
+
+def _contains(haystack: list[str], needle: list[str]) -> bool:
+    """Whether ``needle`` stands in ``haystack`` as one run of words."""
+    width = len(needle)
+    return any(haystack[i : i + width] == needle for i in range(len(haystack) - width + 1))
+
+
+def _resembles(recent: list[str], words: list[str]) -> bool:
+    """Whether ``words`` are what a recogniser may make of a run of ``recent``."""
+    if any(word in _INTERRUPTING and word not in recent for word in words):
+        return False
+    played, heard = [_sound(word) for word in recent], [_sound(word) for word in words]
+    letters, run = "".join(heard), "".join(played)[-_ECHO_LETTERS:]
+    if len(letters) * _LETTERS_ALIKE > len(run):
+        return False
+    if len(heard) == 1:
+        if len(letters) < _LONE_WORD_LETTERS:
+            return False
+        return any(_alike(letters, word) >= _LETTERS_ALIKE for word in played)
+    far = [all(_alike(word, other) < _WORD_ALIKE for other in played) for word in heard]
+    if far[0] or far[-1] or sum(far) > _STRAY_SHARE * len(heard):
+        return False
+    if any(len(word) > _STRAY_LETTERS for word, strange in zip(heard, far, strict=True) if strange):
+        return False
+    return _edits(letters, run, anywhere=True) <= (1 - _LETTERS_ALIKE) * len(letters)
+
+
+def _sound(word: str) -> str:
+    """``word`` in letters that stand for about one sound each: no accents, no h, no doubles."""
+    letters = unicodedata.normalize("NFKD", word[:_WORD_LETTERS])
+    plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    for written, sounding in (("ph", "f"), ("ck", "k"), ("qu", "kw"), ("c", "k"), ("z", "s")):
+        plain = plain.replace(written, sounding)
+    plain = re.sub(r"(.)\1+", r"\1", plain.replace("h", "").replace("'", ""))
+    return plain or word
+
+
+def _alike(left: str, right: str) -> float:
+    """1 for equal words, 0 for words without a letter in common place."""
+    longest, shortest = max(len(left), len(right)), min(len(left), len(right))
+    if shortest < _WORD_ALIKE * longest:
+        return 0.0
+    return 1 - _edits(left, right) / longest
+
+
+def _edits(needle: str, haystack: str, *, anywhere: bool = False) -> int:
+    """Letters to change, add or remove to make ``haystack`` of ``needle``, or a part of it
+    (``anywhere``). Takes time in proportion to the product of their lengths."""
+    row = [0] * (len(haystack) + 1) if anywhere else list(range(len(haystack) + 1))
+    for i, letter in enumerate(needle, 1):
+        corner, row[0] = row[0], i
+        for j, other in enumerate(haystack, 1):
+            above = row[j]
+            row[j] = min(above + 1, row[j - 1] + 1, corner + (letter != other))
+            corner = above
+    return min(row) if anywhere else row[-1]

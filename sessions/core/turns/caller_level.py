@@ -46,11 +46,11 @@ _LOUDER_DB = 10.0
 much below it is a softer caller's."""
 _LET_IN_DB = 8.0
 """What was let in by a lowered gate is heard so much further down while it has the floor."""
-_PAUSE_MS = 700
+_PAUSE = samples(700)
 _LOWERED_DB = 3.0
 _LOWERED_BACKGROUND_DB = 0.5
-_BACKGROUND_MS = 600
-_BACKGROUND_GONE_MS = 5_000
+_BACKGROUND = samples(600)
+_BACKGROUND_GONE = samples(5_000)
 _SILENT_POWER = 1e-10
 
 _IDLE = (State.LISTENING, State.THINKING, State.USING_TOOLS)
@@ -88,9 +88,9 @@ class CallerLevel:
         level = self._smoothed(window.level)
         if window.voice < threshold - RELEASE_DROP:
             self._pause += width
-            if self._pause >= samples(_PAUSE_MS):
+            if self._pause >= _PAUSE:
                 self._apart = True
-            if self._pause >= samples(_BACKGROUND_GONE_MS):
+            if self._pause >= _BACKGROUND_GONE:
                 self._background = 0
             return window.voice
         self._pause = 0
@@ -141,7 +141,7 @@ class CallerLevel:
             if state is State.ENDPOINTING:
                 self._background += width
         elif self._apart:
-            background = self._background >= samples(_BACKGROUND_MS)
+            background = self._background >= _BACKGROUND
             rate = _LOWERED_BACKGROUND_DB if background else _LOWERED_DB
             self.lowered += rate * width / HEARING_RATE
 

@@ -3,58 +3,61 @@
 Rules
 - A turn waits here until its text is there; only then is it answered or recorded.
 - At most one waiting turn is to be answered, and only while THINKING.
-- When the caller speaks while a reply is being thought of, that reply is cancelled but *owed*:
+- When the caller speaks while a reply is being thought of, that reply is cancelled but *postponed*:
   words that follow are answered together with it; if nothing follows (a cough), it is made
   after all.
 """
 
-from sessions.core.call import Call
+from sessions.core.call import Call, Timer
 from sessions.core.commands import (
     DropTranscription,
     FinishTranscription,
     RecordTurn,
     TranscribeClip,
 )
-from sessions.core.events import ClauseStarted, FinalTranscript, RequestReply
+from sessions.core.events import (
+    ClauseStarted,
+    FinalTranscript,
+    PartialTranscript,
+    RequestReply,
+    TranscriptionFailed,
+)
 from sessions.core.items import Item, ReplyStatus
 from sessions.core.notices import InputCommitted, ItemAdded, TranscriptFailed, TranscriptFinal
 from sessions.core.replies.replies import Replies
 from sessions.core.replies.reply import Reply, overridden
-from sessions.core.states import State, Trigger
+from sessions.core.states import State, Trigger, UtteranceState, UtteranceTrigger
+from sessions.core.tools.tool_uses import ToolUses
 from sessions.core.transcript import UnknownItem
-from sessions.core.words import words_of
 
-from .utterance import Utterance
+from .endpointing import words_of
+from .input_audio import Utterance
 
 UNHEARD = "Sorry, I did not catch that. Could you say it again?"
 """Spoken where the caller's words could not be transcribed."""
+
+MOST_WAITING = 8
+"""Turns that may wait for their text when speech comes with an item; more items are refused."""
 
 
 class EndedTurns:
     """Commits turns and sees to it that they are answered."""
 
-    def __init__(self, call: Call, replies: Replies) -> None:
+    def __init__(self, call: Call, replies: Replies, tools: ToolUses) -> None:
         self._call = call
         self._replies = replies
+        self._tools = tools
         self._waiting: dict[int, Utterance] = {}
-        self._stood_in: Utterance | None = None
+        self._standing_in: Utterance | None = None
         """The turn that is being answered by a text that only stands in for the final one."""
-        self._owed: Utterance | Reply | None = None
+        self._postponed: Utterance | Reply | None = None
 
     @property
-    def newest(self) -> Utterance | None:
-        """The newest turn whose text is not there yet."""
-        return next(reversed(self._waiting.values()), None)
+    def full(self) -> bool:
+        """Whether so many turns wait for their text that no clip is taken."""
+        return len(self._waiting) >= MOST_WAITING
 
-    def waiting(self) -> tuple[Utterance, ...]:
-        """All turns whose text is not there yet, oldest first."""
-        return tuple(self._waiting.values())
-
-    def get(self, turn: int) -> Utterance | None:
-        """The waiting turn of that number."""
-        return self._waiting.get(turn)
-
-    # ------------------------------------------------------------------ commit, text
+    # ------------------------------------------------------------------ commit
 
     def commit(self, utterance: Utterance, position: int) -> None:
         """``utterance`` became a turn that ends at ``position``."""
@@ -65,15 +68,16 @@ class EndedTurns:
         previous = call.transcript.last_id
         item = Item(utterance.item_id, "user", "", "completed", spoken=True)
         call.transcript.add(item)
-        call.tell(InputCommitted(utterance.item_id, previous))
-        call.tell(ItemAdded(item, previous))
-        self._waiting[utterance.turn] = utterance
-        if utterance.final is not None:
-            self.settle(utterance, utterance.final)
+        call.publish(InputCommitted(utterance.item_id, previous))
+        call.publish(ItemAdded(item, previous))
+        if utterance.has_text:
+            utterance.move(UtteranceTrigger.TURN_ENDED)
+            self._settle(utterance, utterance.text)
             return
-        if utterance.asked is None:
+        if utterance.state is UtteranceState.SPEAKING:
             utterance.ask(position, 0, call.now)
             call.order(FinishTranscription(utterance.turn, position))
+        self._wait(utterance)
         self._rest_if_done()
 
     def transcribe(self, item_id: str, clip: int, seconds: float) -> None:
@@ -86,85 +90,147 @@ class EndedTurns:
         moments.speech_end = moments.turn_end = call.now
         utterance.ask(0, 0, call.now)
         self._supersede(utterance)
-        self._waiting[utterance.turn] = utterance
+        self._wait(utterance)
         call.order(TranscribeClip(utterance.turn, clip))
+
+    def _wait(self, utterance: Utterance) -> None:
+        utterance.move(UtteranceTrigger.TURN_ENDED)
+        self._waiting[utterance.turn] = utterance
+        self._set_timer()
 
     def _supersede(self, utterance: Utterance) -> None:
         """Drop the turn of an item that was deleted and whose id ``utterance`` has now."""
-        for earlier in self.waiting():
+        for earlier in tuple(self._waiting.values()):
             if earlier.item_id == utterance.item_id:
                 utterance.reply_wanted, utterance.request = earlier.reply_wanted, earlier.request
-                self._owed = utterance if self._owed is earlier else self._owed
+                self._postponed = utterance if self._postponed is earlier else self._postponed
                 del self._waiting[earlier.turn]
+                earlier.move(UtteranceTrigger.DROPPED)
                 self._call.order(DropTranscription(earlier.turn))
 
-    def settle(self, utterance: Utterance, text: str, *, stand_in: bool = False) -> None:
-        """The text of a turn is there: tell it, and answer it where that is wanted.
+    # ------------------------------------------------------------------ text
 
-        One that stands in is told when the reply to it is heard; till then the final text, should
-        it still come, takes its place."""
-        call = self._call
-        self.accept_stand_in()
+    def on_partial(self, event: PartialTranscript) -> bool:
+        """A partial text; False where it is no waiting turn's."""
+        if (waiting := self._waiting.get(event.turn)) is None:
+            return False
+        waiting.hear_out(event)
+        self._set_timer()
+        return True
+
+    def on_final(self, event: FinalTranscript) -> bool:
+        """A final text; False where it is no ended turn's."""
+        if (waiting := self._waiting.get(event.turn)) is not None:
+            if waiting.asked == event.position:
+                self._take_text(waiting, UtteranceTrigger.TEXT_ARRIVED, event.text)
+            return True
+        return self._replace_stand_in(event)
+
+    def on_failed(self, event: TranscriptionFailed) -> bool:
+        """No text from the engine: make do with the partial one, or with none. False where it is
+        no waiting turn's."""
+        if (waiting := self._waiting.get(event.turn)) is None:
+            return False
+        trigger, text = UtteranceTrigger.TEXT_ARRIVED, waiting.partial
+        if not waiting.partial_stands_in:
+            trigger, text = UtteranceTrigger.TEXT_FAILED, ""
+            waiting.failure = event
+        if waiting.reply_wanted:
+            self._stand_in(waiting, text)
+        else:
+            self._take_text(waiting, trigger, text)
+        return True
+
+    def on_overdue(self) -> None:
+        """The text of a waiting turn is late."""
+        for turn, utterance in self._waiting.items():
+            if utterance.text_due is not None and utterance.text_due <= self._call.now:
+                self.on_failed(too_late(turn))
+                return
+
+    def on_clause_started(self, event: ClauseStarted) -> None:
+        """A reply is heard."""
+        utterance, reply = self._standing_in, self._replies.current
+        if utterance is None or reply is None or reply.number != event.reply:
+            return
+        if reply.turn == utterance.turn:
+            self._keep_stand_in()
+
+    def _take_text(self, utterance: Utterance, trigger: UtteranceTrigger, text: str) -> None:
+        """The text of a waiting turn is there, or will never be."""
+        self._keep_stand_in()
+        self._end_wait(utterance, trigger, text)
+        self._settle(utterance, text)
+
+    def _end_wait(self, utterance: Utterance, trigger: UtteranceTrigger, text: str) -> None:
         del self._waiting[utterance.turn]
+        self._set_timer()
+        utterance.move(trigger)
         utterance.final = text
+        utterance.moments.transcript = self._call.now
+
+    def _settle(self, utterance: Utterance, text: str) -> None:
+        """The text of a turn is what it is: publish it, and answer it where that is wanted."""
+        call = self._call
+        self._keep_stand_in()
         if text.strip():
             call.level.learn(utterance.level)
-        if utterance.moments.transcript is None:
-            utterance.moments.transcript = call.now
-        if stand_in and utterance.reply_wanted and self._answerable(utterance):
-            self._stood_in = utterance
-            self._update_text(utterance, text)
-            self._answer(utterance, text)
-            return
         call.order(DropTranscription(utterance.turn))
-        if not self._tell_text(utterance, text):
+        if not self._publish_text(utterance, text):
             utterance.final = text = ""
-        if utterance.reply_wanted and self._answerable(utterance):
+        if utterance.reply_wanted and _answerable(utterance):
             self._answer(utterance, text)
             return
         call.order(RecordTurn(utterance.turn, text, "", "", False, ReplyStatus.COMPLETED, None))
-        if self._owed is utterance:
-            self._owed = utterance if self._answerable(utterance) else None
+        if self._postponed is utterance:
+            self._postponed = utterance if _answerable(utterance) else None
         elif text.strip() and not utterance.is_clip:
-            self._owed = None
-            self._replies.tools.continuation = None
+            self._postponed = None
+            self._tools.take_continuation()
         elif call.state is State.THINKING and self._replies.current is None:
-            self.answer_owed()
+            self.answer_postponed()
         self._rest_if_done()
 
-    def replace_stand_in(self, event: FinalTranscript) -> bool:
+    def _stand_in(self, utterance: Utterance, text: str) -> None:
+        """Answer a turn by its partial text, or, where that is empty, ask the caller to repeat it.
+
+        It is published when the reply to it is heard; till then the final text, should it still
+        come, takes its place."""
+        self._keep_stand_in()
+        self._end_wait(utterance, UtteranceTrigger.STAND_IN_USED, text)
+        if text.strip():
+            self._call.level.learn(utterance.level)
+        self._standing_in = utterance
+        self._update_text(utterance, text)
+        self._answer(utterance, text)
+
+    def _replace_stand_in(self, event: FinalTranscript) -> bool:
         """The final text came before the reply to its stand-in was heard: answer that instead."""
-        utterance, call = self._stood_in, self._call
+        utterance, call = self._standing_in, self._call
         if utterance is None or (event.turn, event.position) != (utterance.turn, utterance.asked):
             return False
         reply = self._replies.current
-        standing = utterance.final or ""
+        standing = utterance.text
         if reply is None or reply.turn != utterance.turn or reply.audible:
-            self.accept_stand_in()
+            self._keep_stand_in()
             return True
-        self._stood_in = None
+        self._standing_in = None
+        utterance.move(UtteranceTrigger.TEXT_ARRIVED)
         utterance.final, utterance.moments.transcript = event.text, call.now
         call.order(DropTranscription(utterance.turn))
-        self._tell_text(utterance, event.text)
-        if words_of(event.text) != words_of(standing) and self._answerable(utterance):
+        self._publish_text(utterance, event.text)
+        if words_of(event.text) != words_of(standing) and _answerable(utterance):
             self._replies.cancel("turn_detected")
             self._answer(utterance, event.text)
         return True
 
-    def accept_stand_in(self) -> None:
+    def _keep_stand_in(self) -> None:
         """The reply to a stand-in is heard, or is no more: that text is what was said."""
-        utterance, self._stood_in = self._stood_in, None
+        utterance, self._standing_in = self._standing_in, None
         if utterance is not None:
+            utterance.move(UtteranceTrigger.STAND_IN_KEPT)
             self._call.order(DropTranscription(utterance.turn))
-            self._tell_text(utterance, utterance.final or "")
-
-    def on_piece_started(self, event: ClauseStarted) -> None:
-        """A reply is heard."""
-        utterance, reply = self._stood_in, self._replies.current
-        if utterance is None or reply is None or reply.number != event.reply:
-            return
-        if reply.turn == utterance.turn:
-            self.accept_stand_in()
+            self._publish_text(utterance, utterance.text)
 
     def _update_text(self, utterance: Utterance, text: str) -> bool:
         """False where the client deleted the item before its text was there."""
@@ -175,15 +241,15 @@ class EndedTurns:
             return False
         return True
 
-    def _tell_text(self, utterance: Utterance, text: str) -> bool:
-        """As ``_update_text``; the client is told."""
+    def _publish_text(self, utterance: Utterance, text: str) -> bool:
+        """Update and publish it; False where the client deleted the item."""
         call, failure = self._call, utterance.failure
         if not self._update_text(utterance, text):
             return False
         if failure is not None:
-            call.tell(TranscriptFailed(utterance.item_id, failure.code, failure.message))
+            call.publish(TranscriptFailed(utterance.item_id, failure.code, failure.message))
         else:
-            call.tell(TranscriptFinal(utterance.item_id, text, utterance.seconds))
+            call.publish(TranscriptFinal(utterance.item_id, text, utterance.seconds))
         return True
 
     # ------------------------------------------------------------------ answers
@@ -193,77 +259,95 @@ class EndedTurns:
         """The turn that is answered as soon as its text is there."""
         return next((turn for turn in self._waiting.values() if turn.reply_wanted), None)
 
-    def interrupt(self) -> RequestReply | None:
+    def want(self, request: RequestReply) -> bool:
+        """Have the newest waiting turn answered after all, as asked for; False where there is
+        none."""
+        newest = next(reversed(self._waiting.values()), None)
+        if newest is None:
+            return False
+        self._postponed = None
+        newest.request, newest.reply_wanted = request, True
+        return True
+
+    def postpone(self) -> RequestReply | None:
         """The caller speaks while a reply is being thought of: put it off.
 
-        Returns what the client asked for and has not been told of yet."""
-        self.accept_stand_in()
+        Returns what the client asked for where the client knows of no reply to it yet."""
+        self._keep_stand_in()
         wanted = self.wanted
-        self._owed = wanted or self._replies.current
+        self._postponed = wanted or self._replies.current
         if wanted is not None:
             wanted.reply_wanted = False
         self._replies.cancel("turn_detected")
         return wanted.request if wanted is not None else None
 
-    def answer_owed(self) -> None:
+    def answer_postponed(self) -> None:
         """Nothing followed: make the reply that was put off, if any."""
-        owed, self._owed = self._owed, None
-        if owed is None:
+        postponed, self._postponed = self._postponed, None
+        if postponed is None:
             return
         if self._call.state is State.LISTENING:
             self._call.move(Trigger.REPLY_REQUESTED)
-        if isinstance(owed, Reply):
-            self._replies.start_again(owed)
-        elif owed.turn in self._waiting:
-            owed.reply_wanted = True
+        if isinstance(postponed, Reply):
+            self._replies.start_again(postponed)
+        elif postponed.turn in self._waiting:
+            postponed.reply_wanted = True
         else:
-            self._answer(owed, "")
-
-    def want(self, utterance: Utterance) -> None:
-        """``utterance``, which waits for its text, is to be answered after all."""
-        self._owed = None
-        utterance.reply_wanted = True
+            self._answer(postponed, "")
 
     def give_up(self) -> None:
         """Nothing that waits is to be answered."""
-        self.accept_stand_in()
-        self._owed = None
+        self._keep_stand_in()
+        self._postponed = None
         for utterance in self._waiting.values():
             utterance.reply_wanted = False
 
     def close(self) -> None:
         """The call ends: record what was said, give the recognisers back."""
-        self.accept_stand_in()
+        self._keep_stand_in()
         for utterance in self._waiting.values():
             self.record_unanswered(utterance)
         self._waiting.clear()
 
     def record_unanswered(self, utterance: Utterance) -> None:
         """Store a turn that nothing will answer any more."""
-        text = utterance.text
-        call = self._call
+        call, text = self._call, utterance.text
+        utterance.move(UtteranceTrigger.DROPPED)
         call.order(DropTranscription(utterance.turn))
         if text.strip():
             call.order(RecordTurn(utterance.turn, text, "", "", False, ReplyStatus.COMPLETED, None))
 
-    def _answerable(self, utterance: Utterance) -> bool:
-        said = bool(utterance.final and utterance.final.strip())
-        return said or utterance.request is not None or utterance.failure is not None
+    # ------------------------------------------------------------------ within
 
     def _answer(self, utterance: Utterance, text: str) -> None:
-        self._owed = None
-        replies = self._replies
-        config = overridden(self._call.config, utterance.request)
-        if utterance.failure is not None and utterance.request is None:
+        self._postponed = None
+        replies, request = self._replies, utterance.request
+        config = overridden(self._call.config, request)
+        if utterance.failure is not None and request is None:
             replies.cancel("turn_detected")
             replies.start(utterance.turn, "", utterance.moments, config=config, script=UNHEARD)
-        elif not replies.fits(config, request := utterance.request):
+        elif not replies.fits(config, request):
             replies.cancel("turn_detected")
             replies.start(utterance.turn, text, utterance.moments, config=config, request=request)
         replies.release()
 
     def _rest_if_done(self) -> None:
         """Back to listening where nothing is being answered and nothing will be."""
-        wanted = any(turn.reply_wanted for turn in self._waiting.values())
-        if self._call.state is State.THINKING and self._replies.current is None and not wanted:
+        resting = self._replies.current is None and self.wanted is None
+        if resting and self._call.state is State.THINKING:
             self._call.move(Trigger.REPLY_ENDED)
+
+    def _set_timer(self) -> None:
+        dues = (utterance.text_due for utterance in self._waiting.values())
+        due = min((moment for moment in dues if moment is not None), default=None)
+        self._call.timers.set(Timer.COMMITTED_TEXT, due)
+
+
+def too_late(turn: int) -> TranscriptionFailed:
+    """The failure of a transcription that was waited for long enough."""
+    return TranscriptionFailed(turn, "PROVIDER_ERROR", "The transcription took too long.")
+
+
+def _answerable(utterance: Utterance) -> bool:
+    said = bool(utterance.final and utterance.final.strip())
+    return said or utterance.request is not None or utterance.failure is not None

@@ -1,5 +1,10 @@
 """The whole core: beginning, idle prompt, maximum length, end, determinism."""
 
+import sys
+from collections import Counter
+from types import FrameType
+from typing import Any
+
 import pytest
 
 from sessions.core.config import SessionConfig
@@ -13,22 +18,22 @@ from .conftest import ShellFactory
 
 def test_a_call_opens_with_its_configuration(call: ShellFactory) -> None:
     shell = call(voice="v")
-    assert shell.told(SessionOpened)[0].config.voice == "v"
+    assert shell.published(SessionOpened)[0].config.voice == "v"
     assert shell.core.call_id == "c"
 
 
 def test_after_a_reply_an_idle_caller_is_spoken_to(call: ShellFactory) -> None:
     shell = call(idle_timeout_ms=6_000)
     shell.silence(10_000)
-    assert not shell.told(IdleTimeout), "the agent has not spoken yet"
+    assert not shell.published(IdleTimeout), "the agent has not spoken yet"
     shell.have_spoken(ms=300)
     shell.generated()
     shell.play(1.0)
     assert shell.core.next_deadline() == pytest.approx(shell.now + 6.0)
     shell.silence(5_900)
-    assert not shell.told(IdleTimeout)
+    assert not shell.published(IdleTimeout)
     shell.silence(200)
-    prompt = shell.told(IdleTimeout)[0]
+    prompt = shell.published(IdleTimeout)[0]
     assert prompt.end_ms - prompt.start_ms == pytest.approx(6_000, abs=40)
     assert shell.stands(State.THINKING)
     assert shell.reply.released
@@ -45,16 +50,16 @@ def test_noise_puts_the_idle_prompt_off_but_not_for_ever(call: ShellFactory) -> 
     shell.final("")
     shell.silence(600)
     shell.silence(5_500)
-    assert not shell.told(IdleTimeout)
+    assert not shell.published(IdleTimeout)
     shell.silence(600)
-    assert shell.told(IdleTimeout)
+    assert shell.published(IdleTimeout)
 
 
 def test_a_pressed_key_is_told_and_shows_that_somebody_is_there(call: ShellFactory) -> None:
     shell = call(idle_timeout_ms=6_000)
     shell.feed(KeyPressed("1", 1_700_000_000))
     shell.silence(6_500)
-    assert not shell.told(IdleTimeout), "the agent has not spoken yet"
+    assert not shell.published(IdleTimeout), "the agent has not spoken yet"
     shell.have_spoken(ms=300)
     shell.feed(KeyPressed("#", 1_700_000_009))
     shell.generated()
@@ -62,10 +67,10 @@ def test_a_pressed_key_is_told_and_shows_that_somebody_is_there(call: ShellFacto
     shell.silence(5_000)
     shell.feed(KeyPressed("2", 1_700_000_020))
     shell.silence(5_900)
-    assert not shell.told(IdleTimeout)
+    assert not shell.published(IdleTimeout)
     shell.silence(200)
-    assert shell.told(IdleTimeout)
-    assert [(key.digit, key.at) for key in shell.told(KeyReceived)] == [
+    assert shell.published(IdleTimeout)
+    assert [(key.digit, key.at) for key in shell.published(KeyReceived)] == [
         ("1", 1_700_000_000),
         ("#", 1_700_000_009),
         ("2", 1_700_000_020),
@@ -107,3 +112,29 @@ def test_the_same_events_give_the_same_commands(call: ShellFactory) -> None:
     again = Conversation("c")
     for event, now, commands in shell.log:
         assert again.handle(event, now) == commands
+
+
+def test_a_silent_window_visits_few_places() -> None:
+    """Whoever steps through a window of a call at rest sees what hears it, and little else.
+
+    It was 68 calls in 14 files when every part was asked for its deadline twice."""
+    core, now = Conversation("c"), 100.0
+    core.handle(CallStarted(SessionConfig()), now)
+    for window in range(40):
+        now += 0.032
+        core.handle(VoiceWindow(512 * window, 0.02, -70.0), now)
+    calls: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _argument: Any) -> None:
+        if event == "call":
+            calls[frame.f_code.co_filename] += 1
+
+    silence = VoiceWindow(512 * 40, 0.02, -70.0)
+    sys.setprofile(count)
+    try:
+        core.handle(silence, now + 0.032)
+        core.next_deadline()
+    finally:
+        sys.setprofile(None)
+    assert sum(calls.values()) <= 25, calls
+    assert len(calls) <= 7, calls

@@ -183,7 +183,7 @@ class Calls(RuleBasedStateMachine):
             self.shell.feed(RequestReply())
         for milliseconds in pieces:
             if self._living() is not None:
-                self.shell.piece("Paris is the capital. ", milliseconds)
+                self.shell.clause("Paris is the capital. ", milliseconds)
         self.shell.play(0.1)
         if whole and self._living() is not None:
             self.shell.generated()
@@ -247,12 +247,12 @@ class Calls(RuleBasedStateMachine):
     @precondition(lambda self: self._living())
     @rule(text=CLAUSES, milliseconds=st.sampled_from([0, 40, 300, 2_000]), whole=st.booleans())
     def generate(self, text: str, milliseconds: int, whole: bool) -> None:
-        self.shell.piece(text, milliseconds)
+        self.shell.clause(text, milliseconds)
         reply = self._living()
         if whole and reply is not None:
             self.shell.generated(reply)
 
-    @precondition(lambda self: (reply := self._living()) and reply.filler and not reply.pieces)
+    @precondition(lambda self: (reply := self._living()) and reply.filler and not reply.clauses)
     @rule()
     def speak_filler(self) -> None:
         reply = self._living()
@@ -451,7 +451,7 @@ class Calls(RuleBasedStateMachine):
             shell.feed(FinalTranscript(asked.turn, "hello there", asked.position))
         reply = self._living()
         if reply is not None:
-            shell.piece("Yes. ", 300)
+            shell.clause("Yes. ", 300)
             if self._living() is reply:
                 shell.generated(reply)
 

@@ -59,7 +59,7 @@ def test_refusals_name_the_event_and_leave_the_call_as_it_was(
     shell = call()
     shell.feed(AddItem("user", "x", "a"))
     shell.feed(request_)
-    fault = shell.told(Fault)[0]
+    fault = shell.published(Fault)[0]
     assert (fault.code, fault.param, fault.event_id) == (code, param, "e")
     assert not fault.server
     assert shell.stands(State.LISTENING)
@@ -70,7 +70,7 @@ def test_cancelling_another_response_is_refused(call: ShellFactory, asked: str) 
     shell = call()
     shell.have_spoken()
     shell.feed(RequestCancel(asked))
-    assert shell.told(Fault)[0].code == "response_cancel_not_active"
+    assert shell.published(Fault)[0].code == "response_cancel_not_active"
     assert shell.stands(State.SPEAKING)
 
 
@@ -78,7 +78,7 @@ def test_one_response_at_a_time(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
     shell.feed(RequestReply(event_id="e"))
-    assert shell.told(Fault)[0].code == "conversation_already_has_active_response"
+    assert shell.published(Fault)[0].code == "conversation_already_has_active_response"
     assert len(shell.ordered(StartReply)) == 1
 
 
@@ -88,14 +88,14 @@ def test_a_reply_is_cancelled_by_the_client(call: ShellFactory, request_: Event)
     shell.have_spoken()
     shell.silence(900)
     shell.feed(request_)
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.status, done.reason, done.heard) == (
         ReplyStatus.CANCELLED,
         "client_cancelled",
         "Paris is the",
     )
     assert shell.stands(State.LISTENING)
-    assert not shell.told(Fault)
+    assert not shell.published(Fault)
 
 
 def test_clearing_output_that_is_none_is_harmless(call: ShellFactory) -> None:
@@ -107,7 +107,7 @@ def test_cancelling_before_anything_is_audible(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is it?")
     shell.feed(RequestCancel())
-    assert shell.told(ReplyDone)[0].heard == ""
+    assert shell.published(ReplyDone)[0].heard == ""
     assert shell.stands(State.LISTENING)
 
 
@@ -115,14 +115,14 @@ def test_items_are_added_shown_and_deleted(call: ShellFactory) -> None:
     shell = call()
     shell.feed(AddItem("system", "Be brief.", "a"))
     shell.feed(AddItem("user", "Hello", after="root"))
-    assert shell.told(ItemAdded) == [
+    assert shell.published(ItemAdded) == [
         ItemAdded(Item("a", "system", "Be brief."), None),
         ItemAdded(Item("item_c_1", "user", "Hello"), None),
     ]
     shell.feed(RetrieveItem("a"))
-    assert shell.told(ItemRetrieved) == [ItemRetrieved(Item("a", "system", "Be brief."))]
+    assert shell.published(ItemRetrieved) == [ItemRetrieved(Item("a", "system", "Be brief."))]
     shell.feed(DeleteItem("a"))
-    assert shell.told(ItemDeleted) == [ItemDeleted("a")]
+    assert shell.published(ItemDeleted) == [ItemDeleted("a")]
     shell.feed(RequestReply())
     assert shell.reply.said == (Message("user", "Hello"),)
 
@@ -132,11 +132,11 @@ def test_a_typed_message_is_recorded_with_its_answer(call: ShellFactory) -> None
     shell.feed(AddItem("user", "Hello"))
     shell.feed(RequestReply(output_audio=False, max_output_tokens=9))
     assert shell.reply.order.config.max_output_tokens == 9
-    shell.piece("Hi.")
+    shell.clause("Hi.")
     shell.generated()
     assert (shell.records[0].user_text, shell.records[0].reply_text) == ("Hello", "Hi.")
     shell.feed(RequestReply())
-    shell.piece("Still there?", 100)
+    shell.clause("Still there?", 100)
     shell.generated()
     shell.play(1.0)
     assert shell.records[1].user_text == ""
@@ -147,7 +147,7 @@ def test_a_commit_ends_the_turn_at_once(call: ShellFactory) -> None:
     shell.speak(640)
     shell.feed(CommitInput())
     assert shell.stands(State.THINKING)
-    assert shell.told(InputCommitted)
+    assert shell.published(InputCommitted)
     shell.final("What is it?")
     assert shell.reply.released
 
@@ -196,7 +196,7 @@ def test_a_request_while_the_caller_speaks_waits_for_the_turn(
     (reply,) = [reply for reply in shell.replies.values() if reply.released]
     assert reply.order.config.instructions == "Be kind."
     assert reply.said[-1] == Message("user", "What time do you open on Saturday morning?")
-    assert len(shell.told(InputCommitted)) == 1
+    assert len(shell.published(InputCommitted)) == 1
 
 
 def test_a_request_over_noise_is_answered_when_it_proves_to_be_noise(call: ShellFactory) -> None:
@@ -209,7 +209,7 @@ def test_a_request_over_noise_is_answered_when_it_proves_to_be_noise(call: Shell
     (reply,) = shell.replies.values()
     assert reply.order.config.instructions == "Be kind."
     assert shell.stands(State.THINKING)
-    assert not shell.told(InputCommitted)
+    assert not shell.published(InputCommitted)
 
 
 def test_one_request_waits_and_a_second_is_refused(call: ShellFactory) -> None:
@@ -217,7 +217,7 @@ def test_one_request_waits_and_a_second_is_refused(call: ShellFactory) -> None:
     shell.speak(320)
     shell.feed(RequestReply(instructions="Be kind."))
     shell.feed(RequestReply(event_id="second"))
-    (fault,) = shell.told(Fault)
+    (fault,) = shell.published(Fault)
     assert (fault.code, fault.event_id) == ("conversation_already_has_active_response", "second")
 
 
@@ -230,7 +230,7 @@ def test_a_request_that_waits_can_be_cancelled(call: ShellFactory) -> None:
     shell.final("Never mind.", 0.9)
     shell.silence(600)
     assert not shell.replies
-    assert not shell.told(Fault)
+    assert not shell.published(Fault)
 
 
 def test_a_prompt_of_its_own_does_not_swallow_the_turn(call: ShellFactory) -> None:
@@ -243,7 +243,7 @@ def test_a_prompt_of_its_own_does_not_swallow_the_turn(call: ShellFactory) -> No
     shell.silence(600)
     (reply,) = shell.replies.values()
     assert [message.content for message in reply.said] == ["Say hello."]
-    assert len(shell.told(InputCommitted)) == 1
+    assert len(shell.published(InputCommitted)) == 1
 
 
 def test_a_request_over_the_reply_waits_for_what_the_overlap_is(call: ShellFactory) -> None:
@@ -253,7 +253,7 @@ def test_a_request_over_the_reply_waits_for_what_the_overlap_is(call: ShellFacto
     shell.speak(160)
     assert shell.stands(State.BARGE_IN)
     shell.feed(RequestReply(instructions="Be kind."))
-    assert not shell.told(Fault)
+    assert not shell.published(Fault)
     shell.partial("stop that please")
     shell.silence(160)
     shell.final("Stop that, please.", 0.9)
@@ -268,7 +268,7 @@ def test_a_request_while_the_text_is_awaited_is_for_that_turn(call: ShellFactory
     shell.silence(4_300)
     assert shell.stands(State.THINKING)
     shell.feed(RequestReply(instructions="Be kind."))
-    assert not shell.told(Fault)
+    assert not shell.published(Fault)
     shell.final("What time is it?")
     (reply,) = shell.replies.values()
     assert reply.order.config.instructions == "Be kind."
@@ -290,11 +290,11 @@ def test_clearing_drops_what_is_being_said(call: ShellFactory, silent: int) -> N
     if silent:
         shell.silence(silent)
     shell.feed(ClearInput())
-    assert shell.told(InputCleared)
+    assert shell.published(InputCleared)
     assert shell.stands(State.LISTENING)
     assert shell.ordered(DropTranscription) == [DropTranscription(1)]
     shell.feed(CommitInput())
-    assert shell.told(Fault)
+    assert shell.published(Fault)
 
 
 def test_clearing_over_the_reply_lets_it_go_on(call: ShellFactory) -> None:
@@ -320,7 +320,7 @@ def test_another_kind_of_turn_detection_drops_the_open_turn(call: ShellFactory) 
     manual = SessionConfig(turn_detection=TurnDetection(mode=TurnMode.NONE))
     shell.feed(ConfigureSession(manual))
     assert shell.stands(State.LISTENING)
-    assert shell.told(SessionChanged) == [SessionChanged(manual)]
+    assert shell.published(SessionChanged) == [SessionChanged(manual)]
     shell.speak(320)
     shell.feed(ConfigureSession(SessionConfig()))
     assert not shell.transcriptions
@@ -355,9 +355,9 @@ def test_an_ended_reply_is_cut_where_the_client_says(
     shell = heard_to_the_end(call)
     item = shell.reply.order.item_id
     shell.feed(TruncateItem(item, milliseconds))
-    assert shell.told(ItemTruncated) == [ItemTruncated(item, told, heard)]
+    assert shell.published(ItemTruncated) == [ItemTruncated(item, told, heard)]
     shell.feed(RetrieveItem(item))
-    shown = shell.told(ItemRetrieved)[0].item
+    shown = shell.published(ItemRetrieved)[0].item
     assert (shown.text, shown.heard) == ("Paris is the capital of France.", heard)
 
 
@@ -366,7 +366,7 @@ def test_what_was_not_heard_cannot_come_back(call: ShellFactory) -> None:
     item = shell.reply.order.item_id
     shell.feed(TruncateItem(item, 500))
     shell.feed(TruncateItem(item, 900))
-    assert [n.heard for n in shell.told(ItemTruncated)] == ["Paris is the"] * 2
+    assert [n.heard for n in shell.published(ItemTruncated)] == ["Paris is the"] * 2
 
 
 @pytest.mark.parametrize(("milliseconds", "heard"), [(400, "Paris"), (10**9, "Paris is the")])
@@ -377,7 +377,7 @@ def test_truncating_what_is_being_spoken_cancels_it(
     shell.have_spoken()
     shell.silence(900)
     shell.feed(TruncateItem(shell.reply.order.item_id, milliseconds))
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.status, done.heard) == (ReplyStatus.CANCELLED, heard)
     assert shell.stands(State.LISTENING)
 
@@ -385,9 +385,9 @@ def test_truncating_what_is_being_spoken_cancels_it(
 def test_text_cannot_be_truncated(call: ShellFactory) -> None:
     shell = call(output_audio=False)
     shell.ask("What is it?")
-    shell.piece("This ")
+    shell.clause("This ")
     shell.feed(TruncateItem(shell.reply.order.item_id, 0))
-    assert shell.told(Fault)[0].code == "invalid_item"
+    assert shell.published(Fault)[0].code == "invalid_item"
     assert shell.stands(State.THINKING)
 
 
@@ -397,7 +397,7 @@ def test_a_deleted_reply_is_spoken_on_but_not_remembered(call: ShellFactory) -> 
     shell.feed(DeleteItem(shell.reply.order.item_id))
     shell.generated()
     shell.silence(600)
-    assert shell.told(ReplyDone)
+    assert shell.published(ReplyDone)
     shell.ask("And Spain?")
     assert [m.role for m in shell.reply.said] == ["user"]
 
@@ -407,14 +407,14 @@ def test_speech_in_an_item_is_transcribed_and_answered_once_its_words_are_there(
 ) -> None:
     shell = call()
     shell.feed(AddItem("user", "", "mine", clip=7, seconds=2.0))
-    assert shell.told(ItemAdded)[0].item == Item("mine", "user", "", spoken=True)
+    assert shell.published(ItemAdded)[0].item == Item("mine", "user", "", spoken=True)
     assert shell.ordered(TranscribeClip) == [TranscribeClip(1, 7)]
     shell.feed(RequestReply(metadata=(("a", "b"),)))
     assert not shell.ordered(StartReply)
     shell.final("what is it")
-    assert shell.told(TranscriptFinal) == [TranscriptFinal("mine", "what is it", 2.0)]
+    assert shell.published(TranscriptFinal) == [TranscriptFinal("mine", "what is it", 2.0)]
     assert shell.reply.said == (Message("user", "what is it"),)
-    assert shell.told(ReplyCreated)[0].metadata == (("a", "b"),)
+    assert shell.published(ReplyCreated)[0].metadata == (("a", "b"),)
 
 
 def test_words_of_a_deleted_item_are_not_given_to_the_next_of_its_name(call: ShellFactory) -> None:
@@ -426,7 +426,7 @@ def test_words_of_a_deleted_item_are_not_given_to_the_next_of_its_name(call: She
     assert shell.ordered(DropTranscription) == [DropTranscription(1)]
     shell.feed(FinalTranscript(1, "the first", 0))
     shell.final("the second")
-    assert shell.told(TranscriptFinal) == [TranscriptFinal("mine", "the second", 2.0)]
+    assert shell.published(TranscriptFinal) == [TranscriptFinal("mine", "the second", 2.0)]
     assert shell.reply.said == (Message("user", "the second"),)
 
 
@@ -435,7 +435,7 @@ def test_too_much_speech_in_items_is_refused(call: ShellFactory) -> None:
     for _ in range(9):
         shell.feed(AddItem("user", "", clip=1, seconds=1.0, event_id="e"))
     assert len(shell.ordered(TranscribeClip)) == 8
-    assert [fault.code for fault in shell.told(Fault)] == ["too_many_transcriptions"]
+    assert [fault.code for fault in shell.published(Fault)] == ["too_many_transcriptions"]
 
 
 CAPTIONS = SessionConfig(kind=SessionKind.TRANSCRIPTION)
@@ -444,10 +444,12 @@ CAPTIONS = SessionConfig(kind=SessionKind.TRANSCRIPTION)
 def test_captions_have_no_agent(call: ShellFactory) -> None:
     shell = call(kind=SessionKind.TRANSCRIPTION, idle_timeout_ms=1_000, instructions="Be brief.")
     shell.ask("What is it?")
-    assert shell.told(TranscriptFinal)[0].text == "What is it?"
+    assert shell.published(TranscriptFinal)[0].text == "What is it?"
     shell.pass_time(5)
     shell.feed(RequestReply(event_id="e"))
-    assert [(n.code, n.event_id) for n in shell.told(Fault)] == [("response_not_supported", "e")]
+    assert [(n.code, n.event_id) for n in shell.published(Fault)] == [
+        ("response_not_supported", "e")
+    ]
     assert not shell.ordered(StartReply)
     assert not shell.ordered(PrepareReply)
     assert [record.user_text for record in shell.records] == ["What is it?"]
@@ -457,7 +459,7 @@ def test_a_session_that_turns_to_captions_falls_silent(call: ShellFactory) -> No
     shell = call()
     shell.have_spoken()
     shell.feed(ConfigureSession(CAPTIONS))
-    assert shell.told(ReplyDone)[0].status is ReplyStatus.CANCELLED
+    assert shell.published(ReplyDone)[0].status is ReplyStatus.CANCELLED
     assert shell.stands(State.LISTENING)
     shell.feed(ConfigureSession(SessionConfig()))
     shell.ask("And now?")

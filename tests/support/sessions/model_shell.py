@@ -102,9 +102,9 @@ class ModelReply:
     """What the shell knows of one reply."""
 
     order: StartReply
-    pieces: list[tuple[str, int]] = field(default_factory=list)
+    clauses: list[tuple[str, int]] = field(default_factory=list)
     begun: int = 0
-    """Pieces that have begun to play."""
+    """Clauses that have begun to play."""
     heard: int = 0
     released: bool = False
     paused: bool = False
@@ -114,7 +114,7 @@ class ModelReply:
     """Cancelled: its generator is gone."""
     stopped: bool = False
     """Its playout is gone."""
-    told: str = ""
+    published: str = ""
     created: bool = False
     filler: str = ""
     """What it is to begin with, until that is spoken or too late."""
@@ -134,11 +134,11 @@ class ModelReply:
 
     @property
     def text(self) -> str:
-        return "".join(text for text, _ in self.pieces)
+        return "".join(text for text, _ in self.clauses)
 
     @property
     def generated(self) -> int:
-        return sum(samples for _, samples in self.pieces)
+        return sum(samples for _, samples in self.clauses)
 
 
 class ModelShell:
@@ -242,7 +242,7 @@ class ModelShell:
     ) -> None:
         """The caller asks, and the agent has begun to speak a clause of ``ms``."""
         self.ask("what is the capital of france")
-        self.piece(text, ms)
+        self.clause(text, ms)
         self.play(0.0)
 
     # ------------------------------------------------------------------ engines
@@ -266,7 +266,7 @@ class ModelShell:
         """The newest reply."""
         return self.replies[max(self.replies)]
 
-    def piece(self, text: str, milliseconds: float = 500.0) -> list[Command]:
+    def clause(self, text: str, milliseconds: float = 500.0) -> list[Command]:
         """The newest reply's next clause, spoken."""
         reply = self.reply
         samples = int(RATE * milliseconds / 1000) if reply.order.config.output_audio else 0
@@ -276,13 +276,13 @@ class ModelShell:
     def speak_filler(self, reply: ModelReply) -> None:
         """The filler that was ordered for ``reply`` has been spoken."""
         text, reply.filler = reply.filler, ""
-        reply.pieces.append((text, RATE // 2))
+        reply.clauses.append((text, RATE // 2))
         self.feed(ReplyClause(reply.number, text, RATE // 2, RATE, filler=True))
 
     def generate(self, reply: ModelReply, text: str, samples: int) -> list[Command]:
         """More of ``reply``, whoever still wants it."""
         if not reply.dead:
-            reply.pieces.append((text, samples))
+            reply.clauses.append((text, samples))
         return self.feed(ReplyClause(reply.number, text, samples, RATE))
 
     def generated(self, reply: ModelReply | None = None, *, truncated: bool = False) -> None:
@@ -317,9 +317,9 @@ class ModelShell:
 
     def _play(self, reply: ModelReply, seconds: float) -> None:
         reply.heard = min(reply.generated, reply.heard + int(RATE * seconds))
-        start = sum(samples for _, samples in reply.pieces[: reply.begun])
-        while reply.begun < len(reply.pieces) and not (reply.stopped or reply.paused):
-            samples = reply.pieces[reply.begun][1]
+        start = sum(samples for _, samples in reply.clauses[: reply.begun])
+        while reply.begun < len(reply.clauses) and not (reply.stopped or reply.paused):
+            samples = reply.clauses[reply.begun][1]
             if samples and start > reply.heard:
                 break
             reply.begun += 1
@@ -368,7 +368,7 @@ class ModelShell:
                 covered = self.replies[number]
                 assert covered.released
                 assert covered.order.config.output_audio
-                assert not covered.pieces
+                assert not covered.clauses
                 assert self._lives(covered)
                 covered.filler = command.text
             case ListTools():
@@ -446,7 +446,7 @@ class ModelShell:
     def _lives(self, reply: ModelReply) -> bool:
         return not reply.dead and reply.done is None
 
-    # ------------------------------------------------------------------ what is told
+    # ------------------------------------------------------------------ what is published
 
     def _publish(self, notice: Notice) -> None:
         if isinstance(notice, ToolEnded):
@@ -458,23 +458,23 @@ class ModelShell:
         made = (*self.replies.values(), *self.side_replies.values())
         reply = next(r for r in made if r.order.reply_id == notice.reply_id)
         begins = isinstance(notice, ReplyCreated | ReplyItemAdded)
-        assert reply.released or begins, "nothing of an unreleased reply is told"
-        assert reply.done is None, "nothing is told of a reply after its end"
+        assert reply.released or begins, "nothing of an unreleased reply is published"
+        assert reply.done is None, "nothing is published of a reply after its end"
         match notice:
             case ReplyCreated():
                 assert not reply.created
                 reply.created = True
             case ReplyText(delta=delta):
                 assert reply.created
-                reply.told += delta
-                assert reply.text.startswith(reply.told), "told ≤ generated"
+                reply.published += delta
+                assert reply.text.startswith(reply.published), "published ≤ generated"
                 if notice.output_audio and reply.generated:
-                    begun = "".join(text for text, _ in reply.pieces[: reply.begun])
-                    assert begun.startswith(reply.told), "told ≤ sent"
+                    begun = "".join(text for text, _ in reply.clauses[: reply.begun])
+                    assert begun.startswith(reply.published), "published ≤ sent"
             case ReplyDone():
                 assert reply.created
-                assert notice.text == reply.told
-                assert reply.told.startswith(notice.heard), "heard ≤ told"
+                assert notice.text == reply.published
+                assert reply.published.startswith(notice.heard), "heard ≤ published"
                 self._check_heard(reply, notice)
                 reply.done = notice
                 reply.stopped = reply.stopped or not reply.generated
@@ -486,7 +486,7 @@ class ModelShell:
             assert done.heard == (done.text if reply.generated else "")
             return
         start, most = 0, ""
-        for text, samples in reply.pieces:
+        for text, samples in reply.clauses:
             if start < reply.heard or not samples:
                 most += text
             start += samples
@@ -528,7 +528,7 @@ class ModelShell:
             assert self.closed is not None
             assert not audible
 
-    def told(self, kind: type[T]) -> list[T]:
+    def published(self, kind: type[T]) -> list[T]:
         """All notices of one kind so far."""
         return [notice for notice in self.notices if isinstance(notice, kind)]
 

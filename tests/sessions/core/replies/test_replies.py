@@ -38,23 +38,23 @@ from tests.support.sessions.model_shell import ModelShell
 def test_a_reply_heard_to_its_end(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is the capital of France?")
-    shell.piece("It is Paris. ", 500)
-    assert not shell.told(ReplyText), "text is told as it becomes audible"
+    shell.clause("It is Paris. ", 500)
+    assert not shell.published(ReplyText), "text is told as it becomes audible"
     shell.play(0.0)
-    assert shell.told(PlayoutBegan)
-    shell.piece("A big city.", 500)
+    assert shell.published(PlayoutBegan)
+    shell.clause("A big city.", 500)
     shell.generated()
     shell.silence(400)
-    assert [n.delta for n in shell.told(ReplyText)] == ["It is Paris. "]
+    assert [n.delta for n in shell.published(ReplyText)] == ["It is Paris. "]
     shell.silence(700)
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.status, done.text, done.heard) == (
         ReplyStatus.COMPLETED,
         "It is Paris. A big city.",
         "It is Paris. A big city.",
     )
     assert (done.prompt_tokens, done.completion_tokens) == (20, 10)
-    assert shell.told(PlayoutEnded)
+    assert shell.published(PlayoutEnded)
     assert shell.stands(State.LISTENING)
     record = shell.records[0]
     assert (record.user_text, record.heard_text) == ("What is the capital of France?", done.heard)
@@ -70,10 +70,10 @@ def test_the_waiting_time_is_told_once_and_adds_up(call: ShellFactory) -> None:
     shell.final("What is it?", 0.9)
     shell.silence(256)
     shell.pass_time(0.05)
-    shell.piece("This. ")
+    shell.clause("This. ")
     shell.pass_time(0.01)
     shell.play(0.0)
-    latencies = shell.told(Latency)
+    latencies = shell.published(Latency)
     assert len(latencies) == 1
     stages = latencies[0]
     assert stages.total_ms == round((shell.now - end) * 1000)
@@ -90,12 +90,12 @@ def test_a_cancelled_speculation_does_not_lend_its_moments(call: ShellFactory) -
     shell.speak(640)
     shell.silence(128)
     shell.final("What is it?", 0.9)
-    shell.piece("This.")
+    shell.clause("This.")
     shell.ask("What is it, I ask?")
     shell.pass_time(0.2)
-    shell.piece("That.")
+    shell.clause("That.")
     shell.play(0.0)
-    assert shell.told(Latency)[0].llm_ms >= 200
+    assert shell.published(Latency)[0].llm_ms >= 200
 
 
 def test_the_token_limit_makes_it_incomplete(call: ShellFactory) -> None:
@@ -103,21 +103,21 @@ def test_the_token_limit_makes_it_incomplete(call: ShellFactory) -> None:
     shell.have_spoken(ms=300)
     shell.generated(truncated=True)
     shell.play(1.0)
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.status, done.reason) == (ReplyStatus.INCOMPLETE, "max_output_tokens")
 
 
 def test_a_reply_in_text_is_told_as_it_is_written(call: ShellFactory) -> None:
     shell = call(output_audio=False)
     shell.ask("What is it?")
-    shell.piece("This ")
-    assert [n.delta for n in shell.told(ReplyText)] == ["This "]
-    shell.piece("one.")
+    shell.clause("This ")
+    assert [n.delta for n in shell.published(ReplyText)] == ["This "]
+    shell.clause("one.")
     shell.generated()
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.text, done.heard, done.output_audio) == ("This one.", "This one.", False)
     assert shell.stands(State.LISTENING)
-    assert not shell.told(PlayoutBegan)
+    assert not shell.published(PlayoutBegan)
 
 
 def test_a_text_written_before_it_is_let_out_is_told_then(call: ShellFactory) -> None:
@@ -125,20 +125,23 @@ def test_a_text_written_before_it_is_let_out_is_told_then(call: ShellFactory) ->
     shell.speak(640)
     shell.silence(128)
     shell.final("What is it?", 0.9)
-    shell.piece("This one.")
+    shell.clause("This one.")
     shell.generated()
-    assert not shell.told(ReplyText)
+    assert not shell.published(ReplyText)
     shell.silence(256)
-    assert [n.delta for n in shell.told(ReplyText)] == ["This one."]
+    assert [n.delta for n in shell.published(ReplyText)] == ["This one."]
     assert shell.stands(State.LISTENING)
 
 
 def test_a_spoken_reply_without_sound_was_not_heard(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is it?")
-    shell.piece("(smiles)", 0)
+    shell.clause("(smiles)", 0)
     shell.generated()
-    assert (shell.told(ReplyDone)[0].text, shell.told(ReplyDone)[0].heard) == ("(smiles)", "")
+    assert (shell.published(ReplyDone)[0].text, shell.published(ReplyDone)[0].heard) == (
+        "(smiles)",
+        "",
+    )
     assert shell.stands(State.LISTENING)
 
 
@@ -149,9 +152,9 @@ def test_before_anything_was_heard_a_failure_is_apologised_for_once(call: ShellF
     shell = call()
     shell.ask("What is it?")
     shell.fail()
-    assert shell.told(Fault) == [Fault("PROVIDER_ERROR", "The engine failed.", server=True)]
-    assert shell.told(ReplyDone)[0].status is ReplyStatus.FAILED
-    assert shell.told(ReplyDone)[0].code == "PROVIDER_ERROR"
+    assert shell.published(Fault) == [Fault("PROVIDER_ERROR", "The engine failed.", server=True)]
+    assert shell.published(ReplyDone)[0].status is ReplyStatus.FAILED
+    assert shell.published(ReplyDone)[0].code == "PROVIDER_ERROR"
     assert shell.reply.order.script == APOLOGY
     assert shell.stands(State.THINKING)
     shell.fail()
@@ -169,7 +172,7 @@ def test_in_mid_reply_what_was_said_is_played_out_and_then_apologised_for(
     shell.fail()
     assert shell.stands(State.SPEAKING)
     shell.play(1.0)
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.status, done.heard) == (ReplyStatus.FAILED, "It is Paris. ")
     assert shell.reply.order.script == APOLOGY
     assert shell.stands(State.THINKING)
@@ -178,9 +181,9 @@ def test_in_mid_reply_what_was_said_is_played_out_and_then_apologised_for(
 def test_a_failed_text_needs_no_spoken_apology(call: ShellFactory) -> None:
     shell = call(output_audio=False)
     shell.ask("What is it?")
-    shell.piece("This ")
+    shell.clause("This ")
     shell.fail()
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.status, done.heard) == (ReplyStatus.FAILED, "This ")
     assert shell.stands(State.LISTENING)
 
@@ -189,7 +192,7 @@ def test_an_engine_that_goes_silent_is_given_up(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is it?")
     shell.pass_time(30.0)
-    assert shell.told(ReplyDone)[0].message == "The reply took too long."
+    assert shell.published(ReplyDone)[0].message == "The reply took too long."
     assert shell.reply.order.script == APOLOGY
 
 
@@ -198,7 +201,7 @@ def test_a_playout_that_stalls_is_given_up(call: ShellFactory) -> None:
     shell.have_spoken(ms=1_000)
     shell.generated()
     shell.pass_time(31.1)
-    assert shell.told(ReplyDone)[0].reason == "playout_stalled"
+    assert shell.published(ReplyDone)[0].reason == "playout_stalled"
     assert shell.stands(State.LISTENING)
 
 
@@ -211,7 +214,7 @@ def test_hanging_up_in_mid_reply_still_records_what_was_heard(call: ShellFactory
     shell.silence(900)
     shell.feed(HangUp("peer_gone"))
     assert shell.closed == "peer_gone"
-    done = shell.told(ReplyDone)[0]
+    done = shell.published(ReplyDone)[0]
     assert (done.status, done.reason, done.heard) == (
         ReplyStatus.CANCELLED,
         "call_ended",
@@ -269,7 +272,7 @@ def test_a_piece_that_left_while_the_order_to_stop_was_on_its_way_was_told(
 ) -> None:
     shell = call()
     shell.have_spoken("Yes. ", 500)
-    shell.piece("It is. ", 500)
+    shell.clause("It is. ", 500)
     core = shell.core
     core.handle(RequestCancel(), shell.now)
     core.handle(ClauseStarted(1, 1), shell.now)
@@ -290,7 +293,7 @@ def test_results_of_the_dead_are_dropped(call: ShellFactory) -> None:
         shell.feed(event)
     assert len(shell.commands) == before
     assert not shell.ordered(ResumePlayout)
-    assert len(shell.told(ReplyCreated)) == 1
+    assert len(shell.published(ReplyCreated)) == 1
 
 
 def test_release_without_a_reply_is_a_programming_error() -> None:

@@ -1,8 +1,8 @@
 """A reply's own configuration, and what of it can echo."""
 
+from sessions.core.call import Moments
 from sessions.core.config import SessionConfig
 from sessions.core.events import RequestReply
-from sessions.core.latency import Moments
 from sessions.core.replies.reply import Reply, overridden
 
 
@@ -18,9 +18,9 @@ def test_a_request_overrides_what_it_names() -> None:
 def test_what_is_being_heard_can_echo_and_what_is_to_come_cannot() -> None:
     reply = Reply(1, 1, "", "r", "i", SessionConfig(), Moments(), 0.0)
     assert (reply.seconds, reply.playing) == (0.0, "")
-    reply.pieces.append("one two three four")
+    reply.clauses.append("one two three four")
     reply.spoken.add("one two three four", 4_000, 1_000)
-    reply.told = 1
+    reply.published = 1
     assert reply.seconds == 4.0
     assert reply.playing == "one two three four"
     reply.paused = 1_000

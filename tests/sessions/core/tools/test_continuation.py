@@ -19,7 +19,7 @@ from sessions.core.tools.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE,
 from tests.sessions.core.conftest import ShellFactory
 from tests.support.sessions.model_shell import ModelShell
 
-from .test_tool_calls import CONFIG, calling
+from .test_tool_uses import CONFIG, calling
 
 
 def scripts(shell: ModelShell) -> list[str]:
@@ -32,7 +32,7 @@ def test_a_filler_is_spoken_once_where_a_tool_takes_long() -> None:
     assert not scripts(shell)
     shell.pass_time(0.2)
     assert scripts(shell) == [FILLERS["en"]]
-    shell.piece(FILLERS["en"], 400)
+    shell.clause(FILLERS["en"], 400)
     shell.generated()
     shell.play(0.0)
     shell.play(1.0)
@@ -48,7 +48,7 @@ def test_a_filler_is_spoken_once_where_a_tool_takes_long() -> None:
 def test_a_tool_that_returns_during_the_filler_is_answered_behind_it() -> None:
     shell = calling("look_up")
     shell.pass_time(PATIENCE + 0.1)
-    shell.piece(FILLERS["en"], 400)
+    shell.clause(FILLERS["en"], 400)
     shell.generated()
     shell.play(0.0)
     shell.tool_returns("sunny")
@@ -110,10 +110,10 @@ def test_the_filler_is_heard_and_told_and_no_part_of_the_history() -> None:
     shell.speak_filler(shell.reply)
     shell.play(0.0)
     assert shell.stands(State.SPEAKING)
-    shell.piece("It is noon.", 500)
+    shell.clause("It is noon.", 500)
     shell.generated()
     shell.play(2.0)
-    assert shell.told(ReplyDone)[-1].heard == "One moment. It is noon."
+    assert shell.published(ReplyDone)[-1].heard == "One moment. It is noon."
     shell.feed(RequestReply())
     assert [m.content for m in shell.reply.order.history if m.role == "assistant"] == [
         "It is noon."
@@ -126,7 +126,7 @@ def test_a_filler_that_was_cut_leaves_nothing_in_the_history() -> None:
     shell.speak_filler(shell.reply)
     shell.play(0.3)
     shell.feed(RequestCancel())
-    assert shell.told(ReplyDone)[-1].heard == "One"
+    assert shell.published(ReplyDone)[-1].heard == "One"
     shell.feed(RequestReply())
     assert not [m for m in shell.reply.order.history if m.role == "assistant"]
 
@@ -162,7 +162,7 @@ def test_a_speculation_gets_none_before_it_is_let_out(call: ShellFactory) -> Non
 def test_a_turn_that_had_a_filler_for_its_tool_gets_no_other() -> None:
     shell = calling("look_up")
     shell.pass_time(PATIENCE)
-    shell.piece(FILLERS["en"], 400)
+    shell.clause(FILLERS["en"], 400)
     shell.generated()
     shell.play(0.0)
     shell.play(1.0)

@@ -41,8 +41,8 @@ def test_speech_pauses_within_an_eighth_of_a_second(shell: ModelShell) -> None:
     shell.hear(0.9, 1)
     assert shell.ordered(PausePlayout) == [PausePlayout(1)]
     assert shell.stands(State.BARGE_IN)
-    assert shell.told(PlayoutHeld)[0].audio_end_ms == 128
-    assert len(shell.told(SpeechStarted)) == 2
+    assert shell.published(PlayoutHeld)[0].audio_end_ms == 128
+    assert len(shell.published(SpeechStarted)) == 2
 
 
 def test_words_confirm_it_and_cut_history_at_the_heard_word(shell: ModelShell) -> None:
@@ -54,12 +54,12 @@ def test_words_confirm_it_and_cut_history_at_the_heard_word(shell: ModelShell) -
         StopPlayout,
     ]
     assert shell.stands(State.USER_SPEAKING)
-    done = shell.told(ReplyDone)[-1]
+    done = shell.published(ReplyDone)[-1]
     assert (done.status, done.reason) == (ReplyStatus.CANCELLED, "turn_detected")
     assert done.text == "Paris is the capital of France. "
     assert done.heard == "Paris is the"
-    assert shell.told(ItemTruncated)[-1].heard == "Paris is the"
-    assert shell.told(PlayoutCleared)
+    assert shell.published(ItemTruncated)[-1].heard == "Paris is the"
+    assert shell.published(PlayoutCleared)
     shell.speak(320)
     shell.silence(128)
     shell.final("No wait, of Spain.", 0.9)
@@ -107,13 +107,13 @@ def test_noise_backchannels_and_echo_refute_it(shell: ModelShell, words: str) ->
     shell.final(words)
     assert shell.stands(State.SPEAKING)
     assert shell.ordered(ResumePlayout) == [ResumePlayout(1)]
-    assert shell.told(PlayoutResumed)
+    assert shell.published(PlayoutResumed)
     assert not shell.ordered(CancelReply)
     assert heard < shell.reply.heard < heard + 24_000 // 5
     shell.generated()
     shell.silence(2_000)
-    assert shell.told(ReplyDone)[-1].status is ReplyStatus.COMPLETED
-    assert shell.told(ReplyDone)[-1].heard == "Paris is the capital of France. "
+    assert shell.published(ReplyDone)[-1].status is ReplyStatus.COMPLETED
+    assert shell.published(ReplyDone)[-1].heard == "Paris is the capital of France. "
 
 
 def test_the_agents_coming_words_are_no_echo(shell: ModelShell) -> None:
@@ -126,7 +126,7 @@ def test_two_seconds_of_wordless_noise_refute_it(shell: ModelShell) -> None:
     assert shell.stands(State.BARGE_IN)
     shell.speak(100)
     assert shell.stands(State.SPEAKING)
-    shell.reply.pieces.append(("", 90_000))
+    shell.reply.clauses.append(("", 90_000))
     shell.speak(1_000)
     assert len(shell.ordered(PausePlayout)) == 1, "deaf until there is silence"
     shell.silence(128)
@@ -200,7 +200,7 @@ def test_who_speaks_over_the_echo_interrupts(shell: ModelShell) -> None:
 
 
 def test_who_speaks_over_an_echo_without_pause_interrupts_too(shell: ModelShell) -> None:
-    shell.reply.pieces.append(("", 240_000))
+    shell.reply.clauses.append(("", 240_000))
     shell.hear(0.9, 70, echo=0.9)
     assert shell.stands(State.SPEAKING)
     assert len(shell.ordered(PausePlayout)) == 1, "deaf to the rest of the echo"

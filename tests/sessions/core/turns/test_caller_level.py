@@ -191,7 +191,7 @@ def test_a_television_neither_holds_the_floor_nor_opens_a_turn_nor_interrupts(
     shell.final("What is the capital of France?", 0.9)
     shell.speak(400, level=TELEVISION)
     assert shell.stands(State.THINKING)
-    shell.piece("Paris is the capital of France. ", 2_000)
+    shell.clause("Paris is the capital of France. ", 2_000)
     shell.play(0.0)
     shell.speak(1_500, level=TELEVISION)
     assert shell.stands(State.SPEAKING)
@@ -210,7 +210,7 @@ def test_a_television_neither_holds_the_floor_nor_opens_a_turn_nor_interrupts(
 def test_a_caller_who_became_softer_interrupts_and_is_answered(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is the capital of France?", level=CALLER)
-    shell.piece("Paris.", 500)
+    shell.clause("Paris.", 500)
     shell.generated()
     shell.silence(1_000)
     shell.speak(2_500, level=TELEVISION)
@@ -221,7 +221,7 @@ def test_push_to_talk_is_not_gated(call: ShellFactory) -> None:
     shell = call(mode=TurnMode.NONE)
     for level in (CALLER, TELEVISION):
         shell.speak(640, level=level)
-        assert shell.core._turns._hearing.gate.speaking
+        assert shell.core._turns._audio.gate.speaking
 
 
 # ---------------------------------------------------------------------------- recordings
@@ -261,7 +261,7 @@ def test_a_reader_in_the_background_of_recorded_turns(call: ShellFactory, models
             hear(shell, detector, np.resize(np.roll(reader, -at), WINDOW))
             at += WINDOW
         assert shell.stands(State.THINKING), f"turn {count} is over within 2 s"
-        shell.piece("It is so.", 1_500)
+        shell.clause("It is so.", 1_500)
         shell.generated()
         hear(shell, detector, np.resize(np.roll(reader, -at), 4 * HEARING_RATE))
         at += 4 * HEARING_RATE

@@ -35,10 +35,10 @@ def test_words_that_could_not_be_transcribed_are_asked_for_again(call: ShellFact
     shell.silence(128)
     shell.feed(TranscriptionFailed(1, "PROVIDER_ERROR", "no text"))
     shell.silence(600)
-    assert shell.told(TranscriptFailed) == [
+    assert shell.published(TranscriptFailed) == [
         TranscriptFailed("item_c_1", "PROVIDER_ERROR", "no text")
     ]
-    assert not shell.told(TranscriptFinal)
+    assert not shell.published(TranscriptFinal)
     assert shell.reply.order.script == UNHEARD
     assert shell.stands(State.THINKING)
 
@@ -73,7 +73,7 @@ def test_a_reply_that_was_begun_is_made_anew_when_the_history_has_changed(
     first, second = shell.ordered(StartReply)
     assert first.history != second.history
     assert shell.ordered(ReleaseReply) == [ReleaseReply(2)]
-    assert len(shell.told(ReplyCreated)) == 1
+    assert len(shell.published(ReplyCreated)) == 1
 
 
 def test_a_reply_that_was_begun_is_made_anew_when_the_session_has_changed(
@@ -196,7 +196,7 @@ def test_half_a_number_is_not_answered_as_the_whole(call: ShellFactory) -> None:
     assert not shell.replies
     shell.final(NUMBER)
     assert shell.reply.said[-1] == Message("user", NUMBER)
-    assert [told.text for told in shell.told(TranscriptFinal)] == [NUMBER]
+    assert [told.text for told in shell.published(TranscriptFinal)] == [NUMBER]
 
 
 def test_half_a_number_is_asked_for_again_where_no_more_comes(call: ShellFactory) -> None:
@@ -204,7 +204,7 @@ def test_half_a_number_is_asked_for_again_where_no_more_comes(call: ShellFactory
     half_heard(shell)
     shell.pass_time(12)
     assert shell.reply.order.script == UNHEARD
-    assert not shell.told(TranscriptFinal)
+    assert not shell.published(TranscriptFinal)
 
 
 def test_a_recogniser_that_hears_on_without_new_words_covers_the_turn(call: ShellFactory) -> None:
@@ -229,7 +229,7 @@ def stood_in(shell: ModelShell) -> None:
     shell.speak(1_280, HALF)
     shell.silence(4_500)
     assert shell.reply.released
-    assert not shell.told(TranscriptFinal)
+    assert not shell.published(TranscriptFinal)
 
 
 def test_a_final_text_before_the_reply_is_heard_replaces_the_stand_in(call: ShellFactory) -> None:
@@ -240,7 +240,7 @@ def test_a_final_text_before_the_reply_is_heard_replaces_the_stand_in(call: Shel
     assert first.dead
     assert shell.reply.said[-1] == Message("user", NUMBER)
     assert shell.reply.released
-    assert [told.text for told in shell.told(TranscriptFinal)] == [NUMBER]
+    assert [told.text for told in shell.published(TranscriptFinal)] == [NUMBER]
 
 
 def test_the_same_words_again_change_nothing(call: ShellFactory) -> None:
@@ -249,15 +249,15 @@ def test_the_same_words_again_change_nothing(call: ShellFactory) -> None:
     first = shell.reply
     shell.final("My number is five, five.")
     assert shell.reply is first
-    assert [told.text for told in shell.told(TranscriptFinal)] == ["My number is five, five."]
+    assert [told.text for told in shell.published(TranscriptFinal)] == ["My number is five, five."]
 
 
 def test_once_the_reply_is_heard_the_stand_in_holds(call: ShellFactory) -> None:
     shell = call()
     stood_in(shell)
-    shell.piece("I see. ", 1_000)
+    shell.clause("I see. ", 1_000)
     shell.play(0.0)
-    assert [told.text for told in shell.told(TranscriptFinal)] == [HALF]
+    assert [told.text for told in shell.published(TranscriptFinal)] == [HALF]
     shell.final(NUMBER)
-    assert [told.text for told in shell.told(TranscriptFinal)] == [HALF]
+    assert [told.text for told in shell.published(TranscriptFinal)] == [HALF]
     assert len(shell.replies) == 1

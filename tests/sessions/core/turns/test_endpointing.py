@@ -3,8 +3,8 @@
 import pytest
 
 from sessions.core.config import Eagerness, TurnDetection, TurnMode
-from sessions.core.turns.completeness import Ending
-from sessions.core.turns.endpointing import SpeechGate, patience, samples
+from sessions.core.turns.endpointing import Ending, patience, samples
+from sessions.core.turns.input_audio import SpeechGate
 
 WINDOW = 512
 

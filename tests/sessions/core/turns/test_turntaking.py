@@ -39,8 +39,8 @@ def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
     start = shell.position
     shell.speak(640, "what is")
     assert shell.stands(State.USER_SPEAKING)
-    assert shell.told(SpeechStarted) == [SpeechStarted("item_c_1", start - 300 * 16)]
-    assert shell.told(TranscriptPartial) == [TranscriptPartial("item_c_1", "what is")]
+    assert shell.published(SpeechStarted) == [SpeechStarted("item_c_1", start - 300 * 16)]
+    assert shell.published(TranscriptPartial) == [TranscriptPartial("item_c_1", "what is")]
     end = shell.position
     shell.silence(128)
     assert shell.stands(State.ENDPOINTING)
@@ -50,9 +50,9 @@ def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
     assert shell.ordered(ScoreTurn) == [ScoreTurn(1, end + 4 * WINDOW)]
     shell.silence(250)
     assert shell.stands(State.THINKING)
-    assert shell.told(SpeechStopped) == [SpeechStopped("item_c_1", end)]
-    assert shell.told(InputCommitted) == [InputCommitted("item_c_1", None)]
-    assert [n.text for n in shell.told(TranscriptFinal)] == ["What is the capital of France?"]
+    assert shell.published(SpeechStopped) == [SpeechStopped("item_c_1", end)]
+    assert shell.published(InputCommitted) == [InputCommitted("item_c_1", None)]
+    assert [n.text for n in shell.published(TranscriptFinal)] == ["What is the capital of France?"]
     assert shell.ordered(DropTranscription) == [DropTranscription(1)]
     assert shell.reply.said == (Message("user", "What is the capital of France?"),)
 
@@ -106,7 +106,7 @@ def test_a_pause_in_mid_sentence_is_no_end(call: ShellFactory) -> None:
     shell.silence(256)
     assert shell.stands(State.THINKING)
     assert len(shell.turns) == 1
-    assert [n.text for n in shell.told(TranscriptFinal)] == [
+    assert [n.text for n in shell.published(TranscriptFinal)] == [
         "Two large pizzas and um, one small salad."
     ]
 
@@ -120,8 +120,8 @@ def test_a_likely_end_starts_the_reply_and_its_certainty_lets_it_out(call: Shell
     shell.silence(128)
     shell.final("What is the capital of France?", 0.9)
     assert len(shell.ordered(StartReply)) == 1
-    shell.piece("Paris.", 700)
-    assert not shell.told(ReplyCreated)
+    shell.clause("Paris.", 700)
+    assert not shell.published(ReplyCreated)
     shell.silence(256)
     assert shell.ordered(ReleaseReply) == [ReleaseReply(1)]
     assert len(shell.ordered(StartReply)) == 1
@@ -135,7 +135,7 @@ def test_more_speech_voids_what_was_begun(call: ShellFactory) -> None:
     shell.speak(640)
     shell.silence(128)
     shell.final("What is the capital?", 0.9)
-    shell.piece("Of what?")
+    shell.clause("Of what?")
     shell.speak(96)
     assert shell.ordered(CancelReply) == [CancelReply(1)]
     shell.silence(128)
@@ -145,7 +145,7 @@ def test_more_speech_voids_what_was_begun(call: ShellFactory) -> None:
         "What is the capital?",
         "What is the capital of France?",
     ]
-    assert [n.reply_id for n in shell.told(ReplyCreated)] == ["resp_c_2"]
+    assert [n.reply_id for n in shell.published(ReplyCreated)] == ["resp_c_2"]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_noise_is_dropped_and_forgotten(call: ShellFactory) -> None:
     shell.final("", 0.98)
     shell.silence(480)
     assert shell.stands(State.LISTENING)
-    assert not shell.told(InputCommitted)
+    assert not shell.published(InputCommitted)
     assert not shell.replies
     shell.silence(3_000)
     floor = shell.position
@@ -262,7 +262,7 @@ def test_what_is_added_while_the_agent_thinks_is_answered_with_the_rest(call: Sh
     assert [m.content for m in shell.reply.said] == [
         "What is the capital of France?\nAnd of Spain?"
     ]
-    assert [n.reply_id for n in shell.told(ReplyCreated)] == ["resp_c_1", "resp_c_2"]
+    assert [n.reply_id for n in shell.published(ReplyCreated)] == ["resp_c_1", "resp_c_2"]
 
 
 def test_a_turn_ends_after_a_minute(call: ShellFactory) -> None:
@@ -270,7 +270,7 @@ def test_a_turn_ends_after_a_minute(call: ShellFactory) -> None:
     shell.speak(60_100)
     shell.final("and so on and so on", 0.01)
     assert shell.core.state in (State.THINKING, State.USER_SPEAKING)
-    assert len(shell.told(InputCommitted)) == 1
+    assert len(shell.published(InputCommitted)) == 1
 
 
 def test_input_that_runs_dry_ends_the_turn_with_what_there_is(call: ShellFactory) -> None:
@@ -343,14 +343,14 @@ def test_by_hand_only_a_commit_ends_the_turn(call: ShellFactory) -> None:
     shell.silence(5_000)
     assert shell.stands(State.LISTENING)
     assert shell.transcriptions == {1}
-    assert not shell.told(SpeechStarted)
+    assert not shell.published(SpeechStarted)
 
 
 def test_by_hand_a_minute_is_committed_in_parts_and_silence_forgotten(call: ShellFactory) -> None:
     shell = call(mode=TurnMode.NONE)
     shell.silence(60_100)
-    assert not shell.told(InputCommitted)
+    assert not shell.published(InputCommitted)
     shell.speak(200)
     shell.silence(60_000)
-    assert len(shell.told(InputCommitted)) == 1
+    assert len(shell.published(InputCommitted)) == 1
     assert not shell.replies

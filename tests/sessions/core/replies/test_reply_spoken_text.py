@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.core.replies.spoken_text import SpokenText
+from sessions.core.replies.reply import SpokenText
 
 
 def spoken(*pieces: tuple[str, int]) -> SpokenText:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from sessions.core.turns.backchannel import Overlap, classify
-from sessions.core.words import words_of
+from sessions.core.turns.bargein import Overlap, classify
+from sessions.core.turns.endpointing import words_of
 
 PLAYING = "The weather in Paris is mild today, with a little rain in the evening."
 HOURS = "Our opening hours are from nine in the morning"

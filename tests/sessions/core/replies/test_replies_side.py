@@ -13,7 +13,7 @@ from sessions.core.events import (
 )
 from sessions.core.items import Item, Message, PromptLine, ReplyStatus
 from sessions.core.notices import Fault, ReplyCreated, ReplyDone, ReplyItemAdded
-from sessions.core.replies.side_replies import MOST
+from sessions.core.replies.replies import MOST_SIDE
 from sessions.core.states import State
 from tests.sessions.core.conftest import ShellFactory
 from tests.support.sessions.model_shell import ModelReply, ModelShell
@@ -36,10 +36,10 @@ def test_one_is_written_while_another_is_spoken(call: ShellFactory) -> None:
     assert reply.order.history[0] == Message("system", "Sum up.")
     shell.generate(reply, "In short. ", 0)
     shell.generated(reply)
-    created = shell.told(ReplyCreated)[-1]
+    created = shell.published(ReplyCreated)[-1]
     assert (created.metadata, created.in_conversation) == ((("a", "b"),), False)
-    assert not shell.told(ReplyItemAdded)[-1].in_conversation
-    done = shell.told(ReplyDone)[-1]
+    assert not shell.published(ReplyItemAdded)[-1].in_conversation
+    done = shell.published(ReplyDone)[-1]
     assert (done.status, done.text, done.prompt_tokens) == (ReplyStatus.COMPLETED, "In short. ", 20)
     assert shell.stands(State.SPEAKING)
     assert not shell.ordered(CancelReply)
@@ -61,19 +61,19 @@ def test_its_prompt_may_stand_in_for_the_conversation(call: ShellFactory) -> Non
 def test_a_reference_to_nothing_is_refused(call: ShellFactory) -> None:
     shell = call()
     shell.feed(RequestReply(prompt=(PromptLine(item_id="x"),), event_id="e"))
-    (fault,) = shell.told(Fault)
+    (fault,) = shell.published(Fault)
     assert (fault.code, fault.param, fault.event_id) == ("item_not_found", "response.input", "e")
 
 
 def test_no_more_than_a_few_at_once(call: ShellFactory) -> None:
     shell = call()
-    for _ in range(MOST + 1):
+    for _ in range(MOST_SIDE + 1):
         shell.feed(ASKED)
-    assert len(shell.ordered(StartReply)) == MOST
-    assert shell.told(Fault)[0].code == "too_many_responses"
+    assert len(shell.ordered(StartReply)) == MOST_SIDE
+    assert shell.published(Fault)[0].code == "too_many_responses"
     shell.generated(written(shell))
     shell.feed(ASKED)
-    assert len(shell.ordered(StartReply)) == MOST + 1
+    assert len(shell.ordered(StartReply)) == MOST_SIDE + 1
 
 
 def test_one_is_cancelled_by_its_id(call: ShellFactory) -> None:
@@ -81,24 +81,24 @@ def test_one_is_cancelled_by_its_id(call: ShellFactory) -> None:
     shell.feed(ASKED)
     shell.feed(ASKED)
     shell.feed(RequestCancel("resp_c_1"))
-    (done,) = shell.told(ReplyDone)
+    (done,) = shell.published(ReplyDone)
     assert (done.reply_id, done.status, done.reason) == (
         "resp_c_1",
         ReplyStatus.CANCELLED,
         "client_cancelled",
     )
     shell.feed(ReplyGenerated(1))
-    assert len(shell.told(ReplyDone)) == 1
+    assert len(shell.published(ReplyDone)) == 1
 
 
 def test_a_failure_is_its_status(call: ShellFactory) -> None:
     shell = call()
     shell.feed(ASKED)
     shell.fail(written(shell))
-    (done,) = shell.told(ReplyDone)
+    (done,) = shell.published(ReplyDone)
     assert (done.status, done.code) == (ReplyStatus.FAILED, "PROVIDER_ERROR")
     assert shell.stands(State.LISTENING)
-    assert not shell.told(Fault)
+    assert not shell.published(Fault)
 
 
 def test_one_without_progress_is_given_up(call: ShellFactory) -> None:
@@ -107,14 +107,14 @@ def test_one_without_progress_is_given_up(call: ShellFactory) -> None:
     assert shell.core.next_deadline() == shell.now + 30
     shell.now += 30
     shell.feed(Tick())
-    assert shell.told(ReplyDone)[0].message == "The reply took too long."
+    assert shell.published(ReplyDone)[0].message == "The reply took too long."
 
 
 def test_they_end_with_the_call(call: ShellFactory) -> None:
     shell = call()
     shell.feed(ASKED)
     shell.feed(HangUp("peer_gone"))
-    assert shell.told(ReplyDone)[0].reason == "call_ended"
+    assert shell.published(ReplyDone)[0].reason == "call_ended"
     assert shell.ordered(CancelReply) == [CancelReply(1)]
 
 
@@ -124,11 +124,11 @@ def test_a_spoken_one_takes_its_turn_and_becomes_no_item(
 ) -> None:
     shell = call()
     shell.feed(RequestReply(out_of_band=True, prompt=prompt))
-    shell.piece("One moment.", 200)
+    shell.clause("One moment.", 200)
     shell.generated()
     shell.play(1.0)
-    assert shell.told(ReplyDone)[0].heard == "One moment."
+    assert shell.published(ReplyDone)[0].heard == "One moment."
     assert not list(shell.core._call.transcript)
     shell.have_spoken()
     shell.feed(RequestReply(out_of_band=True))
-    assert shell.told(Fault)[0].code == "conversation_already_has_active_response"
+    assert shell.published(Fault)[0].code == "conversation_already_has_active_response"

@@ -43,7 +43,7 @@ class ToolUse(Calls):
     def answer_with_calls(self, names: list[str], words: bool) -> None:
         self.shell.feed(RequestReply())
         if words and self._living() is not None:
-            self.shell.piece("Let me look. ", 300)
+            self.shell.clause("Let me look. ", 300)
         self.call_tools(names, True)
         self.shell.play(0.1)
         self.shell.play(1.0)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.core.latency import Moments
+from sessions.core.call import Moments
 
 MOMENTS = st.none() | st.floats(0, 1e6)
 

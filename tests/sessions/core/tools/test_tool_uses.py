@@ -19,7 +19,7 @@ from sessions.core.events import (
 from sessions.core.items import Message, ToolUseState
 from sessions.core.notices import Fault, ReplyDone, ToolBegun, ToolEnded, ToolListing
 from sessions.core.states import State
-from sessions.core.tools.tool_calls import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
+from sessions.core.tools.tool_uses import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
 from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
 from tests.support.sessions.model_shell import ModelShell
 
@@ -54,7 +54,7 @@ def test_a_function_waits_for_the_client_and_its_request() -> None:
     shell = calling("get_weather")
     assert shell.stands(State.LISTENING)
     assert not shell.ordered(RunTool)
-    (done,) = shell.told(ReplyDone)
+    (done,) = shell.published(ReplyDone)
     call = done.tool_uses[0].item.tool_use
     assert call is not None
     shell.pass_time(120)
@@ -69,7 +69,7 @@ def test_a_tool_of_ours_runs_and_the_reply_goes_on() -> None:
     assert shell.stands(State.USING_TOOLS)
     assert [run.tool.name for run in shell.ordered(RunTool)] == ["look_up", "find"]
     assert [run.server for run in shell.ordered(RunTool)] == [None, SHOP]
-    assert len(shell.told(ToolBegun)) == 2
+    assert len(shell.published(ToolBegun)) == 2
     shell.tool_returns("one")
     assert shell.stands(State.USING_TOOLS), "the other is still at work"
     shell.tool_returns("two")
@@ -89,7 +89,7 @@ def test_a_tool_that_nobody_knows_fails_at_once() -> None:
     shell = calling("dance")
     assert shell.stands(State.THINKING)
     assert outputs(shell) == [("dance", "There is no tool 'dance'.")]
-    assert shell.told(ToolEnded)[0].failed
+    assert shell.published(ToolEnded)[0].failed
 
 
 def test_a_tool_that_is_late_is_given_up() -> None:
@@ -97,7 +97,7 @@ def test_a_tool_that_is_late_is_given_up() -> None:
     shell.pass_time(1.0)
     shell.pass_time(HTTP.timeout_ms / 1000 + 5)
     assert len(shell.ordered(CancelTool)) == 1
-    assert shell.told(ToolEnded)[0].item.output == (
+    assert shell.published(ToolEnded)[0].item.output == (
         shell.ordered(RunTool)[0].tool_use_id,
         TIMED_OUT,
     )
@@ -117,13 +117,13 @@ def test_in_the_end_the_agent_has_to_speak() -> None:
 def test_calls_of_a_reply_that_is_cut_are_not_made() -> None:
     shell = ModelShell(CONFIG)
     shell.feed(RequestReply())
-    shell.piece("Let me look. ", 2_000)
+    shell.clause("Let me look. ", 2_000)
     shell.call_tool("look_up")
     shell.generated()
     shell.play(0.1)
     shell.feed(RequestCancel())
     assert not shell.ordered(RunTool)
-    assert shell.told(ReplyDone)[0].tool_uses == ()
+    assert shell.published(ReplyDone)[0].tool_uses == ()
     assert shell.stands(State.LISTENING)
 
 
@@ -133,9 +133,9 @@ def test_words_end_what_is_at_work_and_history_says_so() -> None:
     assert [cancel.tool_use_id for cancel in shell.ordered(CancelTool)] == list(shell.run)
     assert outputs(shell) == [("look_up", GIVEN_UP)]
     shell.feed(ToolReturned(next(iter(shell.run)), "late"))
-    shell.piece("Paris. ", 300)
+    shell.clause("Paris. ", 300)
     shell.generated()
-    assert len(shell.told(ToolEnded)) == 1
+    assert len(shell.published(ToolEnded)) == 1
 
 
 def test_an_okay_changes_nothing() -> None:
@@ -160,7 +160,7 @@ def test_a_tool_that_returns_while_the_caller_coughs_is_answered_afterwards() ->
 def test_a_result_that_comes_while_the_caller_speaks_is_answered_with_the_turn() -> None:
     """One reply of both: the caller is not cut in two."""
     shell = calling("get_weather")
-    (done,) = shell.told(ReplyDone)
+    (done,) = shell.published(ReplyDone)
     call = done.tool_uses[0].item.tool_use
     assert call is not None
     shell.speak(320)
@@ -187,21 +187,21 @@ def test_the_end_of_the_call_is_the_end_of_its_tools() -> None:
     shell = calling("look_up")
     shell.feed(HangUp("peer_gone"))
     assert not shell.work
-    assert shell.told(ToolEnded)[0].failed
+    assert shell.published(ToolEnded)[0].failed
 
 
 @pytest.mark.parametrize("approve", [True, False])
 def test_a_call_waits_for_approval(approve: bool) -> None:
     shell = calling("buy")
     assert shell.stands(State.LISTENING)
-    asked = shell.told(ReplyDone)[0].tool_uses[0].item
+    asked = shell.published(ReplyDone)[0].tool_uses[0].item
     assert asked.state is ToolUseState.ASKED
     shell.feed(AnswerApproval(asked.item_id, approve))
     if approve:
         shell.tool_returns("bought")
     assert outputs(shell) == [("buy", "bought" if approve else REFUSED)]
     shell.feed(AnswerApproval(asked.item_id, approve, event_id="e"))
-    assert shell.told(Fault)[-1].code == "approval_request_not_found"
+    assert shell.published(Fault)[-1].code == "approval_request_not_found"
 
 
 def test_servers_are_listed_once_and_forgotten_with_the_session() -> None:
@@ -210,7 +210,7 @@ def test_servers_are_listed_once_and_forgotten_with_the_session() -> None:
     shell.feed(ConfigureSession(CONFIG))
     assert len(shell.ordered(ListTools)) == 1
     shell.feed(ToolListFailed("shop", "shop: down"))
-    assert [told.state for told in shell.told(ToolListing)] == ["in_progress", "failed"]
+    assert [told.state for told in shell.published(ToolListing)] == ["in_progress", "failed"]
     shell.feed(ConfigureSession(SessionConfig()))
     shell.feed(ToolsListed("shop", LISTED))
     shell.feed(RequestReply())
@@ -238,12 +238,12 @@ def test_a_client_brings_only_what_is_wanted() -> None:
     ours = shell.ordered(RunTool)[0].tool_use_id
     for tool_use_id in (ours, "nothing"):
         shell.feed(AddToolOutput(tool_use_id, "mine", event_id="e"))
-        assert shell.told(Fault)[-1].code == "tool_call_not_found"
+        assert shell.published(Fault)[-1].code == "tool_call_not_found"
     shell.feed(AddToolUse("old", "get_weather", "{}"))
     shell.feed(AddToolUse("old", "get_weather", "{}"))
-    assert shell.told(Fault)[-1].code == "tool_call_exists"
+    assert shell.published(Fault)[-1].code == "tool_call_exists"
     shell.feed(AddToolOutput("old", "snow"))
     shell.feed(AddToolOutput("old", "hail"))
-    assert shell.told(Fault)[-1].code == "tool_call_not_found"
+    assert shell.published(Fault)[-1].code == "tool_call_not_found"
     shell.tool_returns("sunny")
     assert outputs(shell) == [("get_weather", "snow"), ("look_up", "sunny")]

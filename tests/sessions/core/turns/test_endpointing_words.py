@@ -2,7 +2,7 @@
 
 import pytest
 
-from sessions.core.turns.completeness import Ending, ending_of
+from sessions.core.turns.endpointing import Ending, ending_of
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,335 @@
+"""The caller's input audio: where speech begins and ends in it, and the open utterance on it.
+
+Rules
+- The speech gate is hysteresis over the VAD's windows, and counts in samples of the input stream.
+- One utterance is open at a time. Input before ``_floor`` belongs to an earlier turn, or was
+  cleared, and is never part of another.
+- What has become of an utterance is its ``state`` (``states.UTTERANCE``); it moves by ``move``
+  and by the methods that are named for what happened to it.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from media.formats import HEARING_RATE
+from sessions.core.call import Call, Moments, Timer
+from sessions.core.commands import DropTranscription, FinishTranscription, StartTranscription
+from sessions.core.config import TurnMode
+from sessions.core.events import (
+    PartialTranscript,
+    RequestReply,
+    TranscriptionFailed,
+    VoiceWindow,
+)
+from sessions.core.notices import SpeechStarted, SpeechStopped
+from sessions.core.states import UTTERANCE, UtteranceState, UtteranceTrigger
+
+from .endpointing import HINT_MS, RELEASE_DROP, Ending, ending_of, samples, words_of
+
+_ONSET = samples(96)
+_HINT = samples(HINT_MS)
+_RESUMED = samples(64)
+"""Speech after the text was asked for that means: the caller goes on."""
+_LAG = samples(100)
+"""What a recogniser may lack of the sound and still have heard its last word."""
+_ECHO_WINDOWS = 64
+"""Two seconds: the longest overlap."""
+_ECHO_LEAST = 6
+_STARVED_SECONDS = 1.0
+"""Without a window for so long, input has run dry."""
+_TEXT_SECONDS = 4.0
+"""Waiting for a final text where a partial one could stand in for it."""
+_TEXT_SECONDS_ALONE = 10.0
+"""Where none can: there is no partial text, or it covers only part of the sound."""
+_LONG_TURN_SECONDS = 10.0
+"""Half of what a turn is longer than this is added to the wait: it takes longer to write down, and
+its partial text may be far behind."""
+_INVENTED = frozenset(("you",))
+
+_AWAITING_TEXT = (UtteranceState.TRANSCRIBING, UtteranceState.ENDING, UtteranceState.COMMITTED)
+
+
+@dataclass(slots=True)
+class Utterance:
+    """A caller's turn: what is known of it so far. Positions in input samples."""
+
+    turn: int
+    item_id: str
+    start: int
+    language: str = "en"
+    state: UtteranceState = UtteranceState.SPEAKING
+    partial: str = ""
+    covered: int = 0
+    """Up to where the recogniser of partial texts has heard."""
+    asked: int = 0
+    """Position up to which its text was last asked for."""
+    asked_at: float = 0.0
+    voiced_when_asked: int = 0
+    final: str | None = None
+    """The text up to ``asked``; None while there is none."""
+    failure: TranscriptionFailed | None = None
+    """Why there is no text up to ``asked``, where the recogniser failed."""
+    probability: float | None = None
+    """The turn detector's, that it is over."""
+    speculations: int = 0
+    reply_wanted: bool = False
+    request: RequestReply | None = None
+    """What the client asked for of the reply."""
+    seconds: float = 0.0
+    is_clip: bool = False
+    """Speech that came with an item: said by nobody in the call just now."""
+    level: float | None = None
+    """The caller's, in dBFS; None where it was too short to measure or is not over."""
+    moments: Moments = field(default_factory=Moments)
+
+    def move(self, trigger: UtteranceTrigger) -> None:
+        """Go where the table says; raises IllegalTransition."""
+        self.state = UTTERANCE.after(self.state, trigger)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the text up to ``asked`` is there, or will never be."""
+        return self.final is not None
+
+    @property
+    def awaits_text(self) -> bool:
+        """Whether its text has been asked for and has not come."""
+        return self.state in _AWAITING_TEXT
+
+    @property
+    def text(self) -> str:
+        """The best text so far."""
+        return self.partial if self.final is None else self.final
+
+    @property
+    def partial_stands_in(self) -> bool:
+        """Whether the partial text may stand in for the final one: it has words, and covers the
+        sound to where speech ended. Half a number is no number."""
+        if self.state is UtteranceState.SPEAKING or not self.partial.strip():
+            return False
+        return self.covered >= self.asked - _HINT - _LAG
+
+    @property
+    def text_due(self) -> float | None:
+        """Until when its text is waited for; None where it is not awaited."""
+        if not self.awaits_text:
+            return None
+        seconds = _TEXT_SECONDS if self.partial_stands_in else _TEXT_SECONDS_ALONE
+        seconds += max(0.0, self.seconds - _LONG_TURN_SECONDS) / 2
+        return self.asked_at + seconds
+
+    @property
+    def ending(self) -> Ending:
+        """How the best text so far ends."""
+        return ending_of(self.text, self.language)
+
+    @property
+    def wordless(self) -> bool:
+        """Whether its text is there and says nothing: it is empty, or only what recognisers of
+        whole utterances make of noise while the incremental one heard no word."""
+        if self.final is None or self.failure is not None:
+            return False
+        words = " ".join(words_of(self.final))
+        return not words or (words in _INVENTED and not self.partial)
+
+    def hear_out(self, event: PartialTranscript) -> None:
+        """A partial text after the turn has ended: the recogniser is behind. What it hears beyond
+        the turn belongs to the next one."""
+        if self.covered < self.asked:
+            self.partial, self.covered = event.text, event.position
+
+    def ask(self, position: int, voiced: int, now: float) -> None:
+        """Its text up to ``position`` is being asked for."""
+        self.move(UtteranceTrigger.TEXT_REQUESTED)
+        self.asked, self.asked_at, self.voiced_when_asked = position, now, voiced
+
+    def take_text(self, text: str, now: float) -> None:
+        """The text of an open utterance is there."""
+        self.move(UtteranceTrigger.TEXT_ARRIVED)
+        self.final, self.failure, self.moments.transcript = text, None, now
+
+    def fail(self, failure: TranscriptionFailed, now: float) -> None:
+        """There is no text, and nothing that could stand in for it."""
+        self.move(UtteranceTrigger.TEXT_FAILED)
+        self.final, self.failure, self.moments.transcript = "", failure, now
+
+    def go_on(self) -> None:
+        """Speech was heard after all: what was concluded from the silence is void."""
+        self.move(UtteranceTrigger.SPEECH_RESUMED)
+        self.final = self.failure = self.probability = self.moments.transcript = None
+
+
+@dataclass(slots=True)
+class SpeechGate:
+    """Hysteresis over VAD windows: where speech began, and how long it is silent.
+
+    ``onset`` is the first sample of the present (or last) speech, ``last_voice`` the sample
+    after its last voiced window, ``position`` the end of what has been looked at."""
+
+    position: int = 0
+    onset: int = 0
+    last_voice: int = 0
+    speaking: bool = False
+    _run_start: int | None = None
+    _voiced: int = 0
+
+    def look(self, position: int, voice: float, threshold: float) -> None:
+        """Take the next window, ending at ``position`` (never before the last one)."""
+        width = max(0, position - self.position)
+        start, self.position = self.position, position
+        level = threshold - RELEASE_DROP if self.speaking else threshold
+        if voice >= max(0.05, level):
+            if self._run_start is None:
+                self._run_start, self._voiced = start, 0
+            self._voiced += width
+            self.last_voice = position
+            if not self.speaking and self._voiced >= _ONSET:
+                self.speaking, self.onset = True, self._run_start
+        elif not self.speaking:
+            self._run_start = None
+
+    @property
+    def silence(self) -> int:
+        """Samples since the last voiced window."""
+        return self.position - self.last_voice
+
+    @property
+    def voiced(self) -> int:
+        """Samples of voiced windows since the onset; 0 while not speaking."""
+        return self._voiced if self.speaking else 0
+
+    def rest(self) -> None:
+        """Forget the present speech: what follows is a new onset."""
+        self.speaking, self._run_start, self._voiced = False, None, 0
+
+
+class InputAudio:
+    """Opens, questions and drops utterances."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.gate = SpeechGate()
+        self.utterance: Utterance | None = None
+        """The open one."""
+        self.voice_at: float | None = None
+        """When the last voiced window came."""
+        self.dry = True
+        """No window came since the input ran dry."""
+        self._timed = False
+        """The open utterance began with speech, so windows have to follow."""
+        self._floor = 0
+        self._echoes: deque[float] = deque(maxlen=_ECHO_WINDOWS)
+        """Of the voiced windows of the present speech."""
+
+    def look(self, event: VoiceWindow) -> None:
+        """Advance by one window of audio."""
+        call, gate, voice = self._call, self.gate, event.voice
+        detection = call.detection
+        if detection.mode is not TurnMode.NONE:
+            voice = call.level.voice(event, detection.threshold, call.state)
+        gate.look(event.position, voice, detection.threshold)
+        self.dry = False
+        if self._timed:
+            call.timers.set(Timer.INPUT, call.now + _STARVED_SECONDS)
+        if gate.last_voice == gate.position:
+            self.voice_at = call.now
+            self._echoes.append(event.echo)
+        if self.utterance is None and self.silent:
+            self.rest()
+
+    def run_dry(self) -> None:
+        """No more windows come."""
+        self.dry = True
+        self._call.timers.set(Timer.INPUT, None)
+
+    @property
+    def silent(self) -> bool:
+        """Whether the caller has been silent long enough to think of an end."""
+        return self.gate.position - self.gate.last_voice >= _HINT
+
+    def echo(self, last: int | None = None) -> float | None:
+        """How much the present speech, or its ``last`` voiced windows, sound like what was being
+        played, 0..1; None while there are too few."""
+        heard = list(self._echoes)[-(last or _ECHO_WINDOWS) :]
+        return sum(heard) / len(heard) if len(heard) >= (last or _ECHO_LEAST) else None
+
+    def rest(self) -> None:
+        """Forget the present speech: what follows is a new onset."""
+        self.gate.rest()
+        self._call.level.take()
+        self._echoes.clear()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the caller spoke on after the open utterance's text was asked for."""
+        return self.gate.voiced - self.opened().voiced_when_asked >= _RESUMED
+
+    def opened(self) -> Utterance:
+        """The open utterance; there must be one."""
+        if self.utterance is None:
+            raise RuntimeError(f"no open utterance while {self._call.state}")
+        return self.utterance
+
+    def begin(self, start: int) -> Utterance:
+        """Open an utterance that starts at ``start``, but not before the floor."""
+        call = self._call
+        utterance = Utterance(
+            call.next_turn(), call.next_item_id(), max(self._floor, start, 0), call.config.language
+        )
+        self.utterance = utterance
+        call.order(StartTranscription(utterance.turn, utterance.start))
+        return utterance
+
+    def begin_at_onset(self) -> Utterance:
+        """Open an utterance where the caller's speech set in, with padding before it."""
+        padding = samples(self._call.detection.prefix_padding_ms)
+        utterance = self.begin(self.gate.onset - padding)
+        self._call.publish(SpeechStarted(utterance.item_id, utterance.start))
+        self._timed = True
+        self._call.timers.set(Timer.INPUT, self._call.now + _STARVED_SECONDS)
+        return utterance
+
+    def ask_text(self) -> None:
+        """Have the open utterance transcribed up to here."""
+        utterance = self.opened()
+        utterance.ask(self.gate.position, self.gate.voiced, self._call.now)
+        self._call.order(FinishTranscription(utterance.turn, self.gate.position))
+        self.set_timer()
+
+    def go_on(self) -> None:
+        """The open utterance goes on: its text up to here is not asked for any more."""
+        self.opened().go_on()
+        self.set_timer()
+
+    def speech_stopped(self) -> None:
+        """Publish that the open utterance's speech has ended."""
+        self._call.publish(SpeechStopped(self.opened().item_id, self.gate.last_voice))
+
+    def hand_over(self) -> Utterance:
+        """The open utterance, which is open no longer: a turn now."""
+        utterance = self.opened()
+        utterance.seconds = (self.gate.position - utterance.start) / HEARING_RATE
+        utterance.level = self._call.level.take()
+        self._forget()
+        return utterance
+
+    def drop(self) -> None:
+        """Forget the open utterance, if any, and all audio so far."""
+        utterance = self.utterance
+        self._forget()
+        if utterance is not None:
+            utterance.move(UtteranceTrigger.DROPPED)
+            self._call.order(DropTranscription(utterance.turn))
+
+    def set_timer(self) -> None:
+        """What is known of the open utterance has changed: until when to wait for its text."""
+        due = self.utterance.text_due if self.utterance is not None else None
+        self._call.timers.set(Timer.OPEN_TEXT, due)
+
+    def _forget(self) -> None:
+        self.utterance = None
+        self._timed = False
+        self._call.timers.set(Timer.INPUT, None)
+        self._call.timers.set(Timer.OPEN_TEXT, None)
+        self._floor = self.gate.position
+        self.rest()
