@@ -29,6 +29,7 @@ from media.resample import Resampler
 from media.vad import CONTEXT, WINDOW
 from pipelines.engines.base import ChatMessage, EngineError
 from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.discovery import installed
 from pipelines.engines.engine import DEFAULT, NEEDED, Role
 from pipelines.weights.store import State
 
@@ -145,6 +146,18 @@ def models(settings: Settings) -> list[Finding]:
             detail = f"{status.state}; `blab models fetch {name}` ({size})"
             findings.append(Finding(f"model {name}", Verdict.MISSING, detail))
     return findings
+
+
+def plugins() -> list[Finding]:
+    """The packages that add engines."""
+    return [
+        Finding(
+            f"plugin {plugin.distribution}",
+            Verdict.NOTE if plugin.reason else Verdict.OK,
+            plugin.reason or f"adds {', '.join(plugin.engines)}",
+        )
+        for plugin in installed().plugins
+    ]
 
 
 def browser() -> list[Finding]:

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         *diagnosis.disk(settings),
         *diagnosis.port(settings),
         *diagnosis.models(settings),
+        *diagnosis.plugins(),
         *asyncio.run(services(settings)),
     ]
     if not options.quick:

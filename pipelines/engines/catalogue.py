@@ -33,7 +33,7 @@ from .base import (
 )
 from .call_names import CallNames, NameFault, name_faults, spoken_in_calls
 from .chat.choice import ChatChoice
-from .discovery import installed
+from .discovery import Plugin, installed
 from .engine import DEFAULT, LOADING, NEEDED, Engine, EngineSettings, EngineStatus, Role
 from .jobs import (
     UNKNOWN,
@@ -62,6 +62,9 @@ from .upstream_models import DISCOVERY_PERIOD, UpstreamModels
 class Catalogue:
     """``await start()`` it in a server; ``await close()`` it in the end."""
 
+    plugins: tuple[Plugin, ...] = ()
+    """The packages that add engines, with the reasons of those that could not."""
+
     def __init__(
         self,
         settings: EngineSettings,
@@ -76,7 +79,9 @@ class Catalogue:
         installed packages. The others are for a server: ``fetch`` fetches weights, without which
         none are; ``on_stage`` is called with each stage of the start ("fetching", "loading", then
         "ready" or "incomplete"), ``on_chat_replaced`` when the larger chat model was tried."""
-        declared = installed().engines if engines is None else tuple(engines)
+        declared = tuple(engines or ())
+        if engines is None:
+            declared, self.plugins = installed().engines, installed().plugins
         self.settings = settings
         self._upstream = UpstreamModels(
             settings, silero_file(settings.models_dir), period=discovery_period
@@ -192,10 +197,13 @@ class Catalogue:
         """The chat model, loaded first if need be."""
         model_id = self.chat_id(model_id)
         key = Role.CHAT, model_id
+        model: ChatModel
         if key in self._loader.loaded or key not in self._loader.engines:
-            return cast(ChatModel, self._find(*key))
-        self._check(*key)
-        return cast(ChatModel, await self._loader.fetch(key))
+            model = self._find(*key)
+        else:
+            self._check(*key)
+            model = await self._loader.fetch(key)
+        return model
 
     def check_chat(self, model_id: str) -> str:
         """The id of the model that ``chat`` would give; raises what it would, and loads nothing."""

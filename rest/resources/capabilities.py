@@ -127,6 +127,15 @@ class Limits(Struct, rename="camel"):
     requests_per_minute: int
 
 
+class PluginView(Struct):
+    """A package that adds engines. ``reason``: why it adds none."""
+
+    package: str
+    engines: list[str]
+    available: bool
+    reason: str | None
+
+
 class CapabilitiesView(Struct, rename="camel"):
     """What this server can do now."""
 
@@ -138,6 +147,7 @@ class CapabilitiesView(Struct, rename="camel"):
     batch: Batch
     realtime: Realtime
     limits: Limits
+    plugins: list[PluginView]
 
 
 CHAT = "verinova-stable"
@@ -194,6 +204,15 @@ class Capabilities:
                 max_text_characters=MAX_TEXT,
                 requests_per_minute=limits.requests_per_minute,
             ),
+            plugins=[
+                PluginView(
+                    plugin.distribution,
+                    list(plugin.engines),
+                    not plugin.reason,
+                    plugin.reason or None,
+                )
+                for plugin in self._engines.plugins
+            ],
         )
 
     def _speech(self, surveyed: Surveyed, chat: Chat) -> Speech:

