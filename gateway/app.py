@@ -113,6 +113,8 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
     signatures = {
         "twilio": settings.twilio_auth_token,
         "genesys": settings.genesys_client_secret,
+        "vonage": settings.vonage_signature_secret,
+        "plivo": settings.plivo_auth_token,
     }
     telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
     loading = EngineLoading(engines)

@@ -27,6 +27,15 @@ BOOTSTRAP_VARIABLES = frozenset({"BLAB_VENV"})
 """Read by the bootstrap script ``./blab`` before this program runs."""
 
 
+def _carrier_secret(name: str, form: str, proof: str) -> Any:
+    """What proves a carrier's streams without a key; ``proof``: whose streams, and by what."""
+    effect = (
+        f"Accepts {proof} of their opening request, for the agent in their address; see "
+        "docs/telephony.md. Never printed or logged."
+    )
+    return setting(name, parsers.text, None, "streams need a key", form, effect, secret=True)
+
+
 class SettingsError(Exception):
     """One or more variables hold values that cannot be accepted; the message names each."""
 
@@ -236,25 +245,25 @@ class Settings:
         "What signed addresses of audio begin with, if a proxy is in front. Anything but"
         " loopback switches off the demo page's key without sign-in.",
     )
-    twilio_auth_token: str | None = setting(
+    twilio_auth_token: str | None = _carrier_secret(
         "BLAB_TWILIO_AUTH_TOKEN",
-        parsers.text,
-        None,
-        "streams need a key",
         "the account's auth token",
-        "Accepts Twilio's media streams by the signature of their opening request, for the agent "
-        "in their address; see docs/telephony.md. Never printed or logged.",
-        secret=True,
+        "Twilio's media streams by the signature",
     )
-    genesys_client_secret: str | None = setting(
+    vonage_signature_secret: str | None = _carrier_secret(
+        "BLAB_VONAGE_SIGNATURE_SECRET",
+        "the account's signature secret",
+        "Vonage's WebSockets by the JWT",
+    )
+    plivo_auth_token: str | None = _carrier_secret(
+        "BLAB_PLIVO_AUTH_TOKEN",
+        "the account's auth token",
+        "Plivo's audio streams by the signature",
+    )
+    genesys_client_secret: str | None = _carrier_secret(
         "BLAB_GENESYS_CLIENT_SECRET",
-        parsers.text,
-        None,
-        "connections need a key",
         "the integration's client secret, in base64",
-        "Accepts Genesys Cloud's Audio Connector by the signature of its opening request, for the"
-        " agent in its address; see docs/telephony.md. Never printed or logged.",
-        secret=True,
+        "the streams of Genesys Cloud's Audio Connector by the signature",
     )
     audiosocket: tuple[str, int] | None = setting(
         "BLAB_AUDIOSOCKET",

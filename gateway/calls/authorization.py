@@ -72,6 +72,15 @@ class Authorization:
     ) -> Principal:
         """Who asks, by Authorization or else by ``key``; raises Unauthenticated or Forbidden."""
         token = bearer_token(request.headers.get(hdrs.AUTHORIZATION)) or key
+        return await self.principal_of(request, token, scopes)
+
+    async def principal_of(
+        self,
+        request: web.Request,
+        token: str | None,
+        scopes: Collection[str] = CALL_SCOPES,
+    ) -> Principal:
+        """Who asks by ``token``; raises Unauthenticated or Forbidden."""
         principal = await self._authenticator.authenticate(token)
         if principal.kind == "api_key":
             if not set(scopes).intersection(principal.scopes):

@@ -40,8 +40,10 @@ from gateway.channels.telephony.facts import (
     key_of,
 )
 from gateway.channels.telephony.genesys import Genesys
+from gateway.channels.telephony.plivo import Plivo
 from gateway.channels.telephony.telnyx import Telnyx
 from gateway.channels.telephony.twilio import SignalWire, Twilio
+from gateway.channels.telephony.vonage import Vonage
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal, bearer_token
@@ -57,7 +59,16 @@ from .realtime import RealtimeCalls, UpgradeRequired
 
 log = logging.getLogger(__name__)
 
-CARRIERS: tuple[type[Carrier], ...] = (Twilio, Telnyx, Exotel, SignalWire, Asterisk, Genesys)
+CARRIERS: tuple[type[Carrier], ...] = (
+    Twilio,
+    Telnyx,
+    Exotel,
+    SignalWire,
+    Asterisk,
+    Genesys,
+    Vonage,
+    Plivo,
+)
 MOST_UNPROVEN = 64
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -184,8 +195,8 @@ class TelephonyCalls:
     ) -> AuthorizedCall | None:
         """The call as its opening request proves it; None where it brings no proof yet."""
         key = request.match_info.get("key") or request.query.get("key")
-        if key or bearer_token(request.headers.get(hdrs.AUTHORIZATION)):
-            return await self._by_key(request, key)
+        if key or _bearer(request, carrier):
+            return await self._by_key(request, carrier, key)
         if self._proof(request, carrier) is Proof.VALID:
             return await self._by_agent(request.match_info["id"])
         return None
@@ -197,7 +208,7 @@ class TelephonyCalls:
         key = key_of(started.parameters)
         if key is None:
             self._refuse_signature(request, carrier)
-        return await self._by_key(request, key)
+        return await self._by_key(request, carrier, key)
 
     async def _by_agent(self, agent_id: str) -> AuthorizedCall:
         """The call for an agent of whatever workspace; raises ApiError."""
@@ -230,9 +241,12 @@ class TelephonyCalls:
             openai_code="invalid_signature",
         )
 
-    async def _by_key(self, request: web.Request, key: str | None) -> AuthorizedCall:
-        """The call as a key proves it; raises ApiError."""
-        principal = await self._authorization.principal(request, key)
+    async def _by_key(
+        self, request: web.Request, carrier: type[Carrier], key: str | None
+    ) -> AuthorizedCall:
+        """The call as a key proves it, the one in Authorization first; raises ApiError."""
+        token = _bearer(request, carrier) or key
+        principal = await self._authorization.principal_of(request, token)
         agent_id = request.match_info["id"]
         if not is_id(agent_id) or principal.agent_id not in (None, agent_id):
             raise no_such_agent()
@@ -270,3 +284,10 @@ def _with_facts(
             output_format=channel.format,
         ),
     )
+
+
+def _bearer(request: web.Request, carrier: type[Carrier]) -> str | None:
+    """The key in Authorization; None where there is none, or where the token is the carrier's."""
+    token = bearer_token(request.headers.get(hdrs.AUTHORIZATION))
+    signed = carrier.signs_in_authorization and token is not None and token.count(".") == 2
+    return None if signed else token

@@ -1,4 +1,4 @@
-"""Calls over carriers with binary audio, through the whole application on scripted engines."""
+"""Calls over carriers other than Twilio, through the whole application on scripted engines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,13 +14,20 @@ from tests.support.gateway.binary_telephone import (
     AsteriskTelephone,
     BinaryTelephone,
     GenesysTelephone,
+    PlivoTelephone,
+    VonageTelephone,
 )
 from tests.support.gateway.scripted_server import ScriptedServer, server
 
 __all__ = ["server"]
 
 SPEECH = tone(440, RATE // 2, RATE)
-TELEPHONES = {"asterisk": AsteriskTelephone, "genesys": GenesysTelephone}
+TELEPHONES = {
+    "asterisk": AsteriskTelephone,
+    "vonage": VonageTelephone,
+    "plivo": PlivoTelephone,
+    "genesys": GenesysTelephone,
+}
 
 
 async def telephone(server: ScriptedServer, carrier: str) -> Any:
@@ -80,6 +87,8 @@ async def test_the_agents_side_hangs_up(server: ScriptedServer, carrier: str) ->
         last = caller.came[-1]
     if carrier == "asterisk":
         assert last == {"command": "HANGUP"}
+    elif carrier in ("vonage", "plivo"):
+        assert caller.closed == (1000, "client_hangup")
     else:
         disconnect = next(message for message in caller.came if message["type"] == "disconnect")
         assert disconnect["parameters"] == {"reason": "completed", "info": "client_hangup"}

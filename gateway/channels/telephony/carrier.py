@@ -144,6 +144,8 @@ class Carrier(ABC):
     """Echoed in the handshake, for carriers that insist on one."""
     secret_setting: ClassVar[str] = ""
     """The setting that holds the secret for ``verify``; empty where streams are not signed."""
+    signs_in_authorization: ClassVar[bool] = False
+    """A JWT in ``Authorization`` is the carrier's, and no key of ours."""
     frame_ms: int = 20
     """Length of one outgoing frame; final with ``Started``."""
 

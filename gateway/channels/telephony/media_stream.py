@@ -1,7 +1,7 @@
 """The protocol that Twilio began and others took over: JSON messages with base64 audio.
 
 Twilio, SignalWire, Telnyx and Exotel differ in names and formats only, which a subclass gives as
-data.
+data; Plivo also in what is sent.
 
 Rules
 - Numbers are taken as numbers and as strings of digits.

@@ -1,10 +1,12 @@
 """The door of telephone calls: who gets in, by what, and what others are told."""
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import aiohttp
+import jwt
 import pytest
 from websockets.exceptions import InvalidStatus
 
@@ -18,6 +20,7 @@ from tests.support.gateway.http_support import WORKSPACE, MemoryAgents, TestServ
 from tests.support.gateway.twilio_client import TwilioClient
 
 TOKEN = "a-twilio-auth-token"
+VONAGE_SECRET = "a-vonage-signature-secret-of-the-account"
 
 
 class AllAgents:
@@ -46,7 +49,7 @@ class TelephonyServer(TestServer):
             self.calls._authorization,
             cast(Any, AllAgents(self.agents)),
             self.calls,
-            {"twilio": TOKEN},
+            {"twilio": TOKEN, "vonage": VONAGE_SECRET},
             public_url,
             patience=patience,
             most_unproven=most_unproven,
@@ -158,6 +161,42 @@ async def test_a_signature_proves_twilio_only(server: TelephonyServer) -> None:
     async with server.client(path, headers=headers) as caller:
         await caller.send('{"event": "start", "stream_id": "s", "start": {}}')
         assert await caller.wait_closed() == (1008, "missing_api_key")
+
+
+async def test_vonages_jwt_opens_the_call_and_a_foreign_one_leaves_it_to_a_key(
+    server: TelephonyServer,
+) -> None:
+    path, key = server.path().replace("twilio", "vonage"), server.keys.add()
+
+    def signed(secret: str) -> dict[str, str]:
+        token = jwt.encode({"iss": "Vonage", "iat": int(time.time())}, secret, "HS256")
+        return {"Authorization": f"Bearer {token}"}
+
+    connected = {"event": "websocket:connected", "content-type": "audio/l16;rate=16000"}
+    foreign = signed("the-signature-secret-of-another-account")
+    ways: list[tuple[dict[str, str], str, dict[str, str]]] = [
+        (signed(VONAGE_SECRET), "", {}),
+        (foreign, "", {"blab_key": key}),
+        (foreign, f"/{key}", {}),
+        ({"Authorization": f"Bearer {key}"}, "", {}),
+    ]
+    for headers, after, parameters in ways:
+        caller = server.client(path + after, headers=headers)
+        await caller.open()
+        await caller.send(connected | parameters)
+        async with server.host.changed:
+            await server.host.changed.wait_for(lambda: bool(server.host.calls))
+        (call,) = server.host.calls.values()
+        assert call.request.agent_id == server.agent_id
+        assert call.request.config.output_format.rate == 16_000
+        await caller.connection.close()
+        await server.host.until_empty()
+    caller = server.client(path, headers=foreign)
+    await caller.open()
+    await caller.send(connected)
+    code, reason = await caller.wait_closed()
+    assert (code, reason.partition(":")[0]) == (1008, "invalid_signature")
+    assert "BLAB_VONAGE_SIGNATURE_SECRET" in reason
 
 
 @pytest.mark.parametrize("key", ["nonsense", "ek_old", "blab_sk_x"])

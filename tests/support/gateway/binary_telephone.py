@@ -1,4 +1,4 @@
-"""Telephones on carriers whose audio travels in binary WebSocket frames.
+"""Telephones on carriers other than Twilio; most have their audio in binary WebSocket frames.
 
 A telephone speaks µ-law at 8 kHz in real time, 20 ms a frame (what is said, else silence), buffers
 what it is sent and plays it in real time. The carrier's side of the protocol is a subclass, written
@@ -6,6 +6,7 @@ from the carrier's documentation and not from the server's code.
 """
 
 import asyncio
+import base64
 import json
 from collections import deque
 from collections.abc import Callable
@@ -73,6 +74,14 @@ class BinaryTelephone:
         """Speak PCM16 at 8 kHz, from the next frame on."""
         self._mouth += g711.encode_ulaw(pcm)
 
+    async def send_audio(self, ulaw: bytes) -> None:
+        """Send what was said in 20 ms."""
+        await self.connection.send(ulaw)
+
+    def take_audio(self, frame: bytes) -> bytes:
+        """A binary frame, as µ-law."""
+        return frame
+
     async def send(self, message: dict[str, Any]) -> None:
         await self.connection.send(json.dumps(message))
 
@@ -96,7 +105,7 @@ class BinaryTelephone:
         try:
             async for message in self.connection:
                 if isinstance(message, bytes):
-                    self._ear.append(message)
+                    self._ear.append(self.take_audio(message))
                 else:
                     self.came.append(json.loads(message))
                     await self.take(self.came[-1])
@@ -117,7 +126,7 @@ class BinaryTelephone:
             while True:
                 frame = bytes(self._mouth[:FRAME]).ljust(FRAME, SILENCE)
                 del self._mouth[:FRAME]
-                await self.connection.send(frame)
+                await self.send_audio(frame)
                 await self._play_frame()
                 await self._notify()
                 due += 0.02
@@ -223,3 +232,97 @@ class GenesysTelephone(BinaryTelephone):
 
     async def press(self, digit: str) -> None:
         await self.tell("dtmf", digit=digit)
+
+
+class VonageTelephone(BinaryTelephone):
+    """Vonage's Voice API: linear audio at 8 kHz.
+
+    https://developer.vonage.com/en/voice/voice-api/concepts/websockets"""
+
+    async def begin(self) -> None:
+        connected = {"event": "websocket:connected", "content-type": "audio/l16;rate=8000"}
+        await self.send(connected | {"order": "A-1734"})
+
+    async def send_audio(self, ulaw: bytes) -> None:
+        await self.connection.send(g711.decode_ulaw(ulaw))
+
+    def take_audio(self, frame: bytes) -> bytes:
+        assert len(frame) == 2 * FRAME, "Vonage takes frames of 20 ms"
+        return g711.encode_ulaw(frame)
+
+    async def take(self, message: dict[str, Any]) -> None:
+        match message["action"]:
+            case "notify":
+                self._ear.append(json.dumps(message["payload"]))
+            case "clear":
+                self._ear.clear()
+                await self.send({"event": "websocket:cleared"})
+            case other:
+                raise AssertionError(f"Vonage has no action {other}")
+
+    async def played(self, mark: str) -> None:
+        await self.send({"event": "websocket:notify", "payload": json.loads(mark)})
+
+    async def press(self, digit: str) -> None:
+        await self.send({"event": "websocket:dtmf", "digit": digit, "duration": 260})
+
+
+class PlivoTelephone(BinaryTelephone):
+    """Plivo's audio streaming: µ-law in JSON.
+
+    https://www.plivo.com/docs/voice-agents/audio-streaming/concepts/audio-streaming-reference"""
+
+    STREAM = "20170ada-f610-433b-8758-c02a2aab3662"
+    _numbers = 0
+    _chunks = 0
+
+    async def begin(self) -> None:
+        start = {
+            "callId": "12345678-1234-1234-1234-123456789abc",
+            "streamId": self.STREAM,
+            "accountId": "MAXXXXXXXXXXXXXXXXXX",
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000},
+        }
+        await self.tell("start", start=start, extra_headers="order=A-1734")
+
+    async def end(self) -> None:
+        await self.tell("stop", streamId=self.STREAM)
+
+    async def tell(self, event: str, **members: Any) -> None:
+        self._numbers += 1
+        await self.send({"event": event, "sequenceNumber": self._numbers, **members})
+
+    async def send_audio(self, ulaw: bytes) -> None:
+        self._chunks += 1
+        media = {
+            "track": "inbound",
+            "timestamp": str(1_705_312_200_000 + 20 * self._chunks),
+            "chunk": self._chunks,
+            "payload": base64.b64encode(ulaw).decode(),
+        }
+        await self.tell("media", streamId=self.STREAM, media=media)
+
+    def take_audio(self, frame: bytes) -> bytes:
+        raise AssertionError("Plivo takes text messages only")
+
+    async def take(self, message: dict[str, Any]) -> None:
+        assert message["streamId"] == self.STREAM
+        match message["event"]:
+            case "playAudio":
+                media = message["media"]
+                assert (media["contentType"], media["sampleRate"]) == ("audio/x-mulaw", 8000)
+                self._ear.append(base64.b64decode(media["payload"], validate=True))
+            case "checkpoint":
+                self._ear.append(message["name"])
+            case "clearAudio":
+                self._ear.clear()
+                await self.tell("clearedAudio", streamId=self.STREAM)
+            case other:
+                raise AssertionError(f"Plivo has no event {other}")
+
+    async def played(self, mark: str) -> None:
+        await self.tell("playedStream", streamId=self.STREAM, name=mark)
+
+    async def press(self, digit: str) -> None:
+        await self.tell("dtmf", streamId=self.STREAM, dtmf={"track": "inbound", "digit": digit})
