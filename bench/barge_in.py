@@ -14,8 +14,9 @@ import asyncio
 
 from bench.figures import machine, table
 from bench.server import server
-from bench.voice_to_voice import AUDIO, OVER, asking_for, open_line
+from bench.voice_to_voice import OVER, asking_for, open_line
 from gateway.caller import Caller, NoAnswer, Recording
+from tests.support.paths import AUDIO
 
 QUESTION = "joe_q_weather"
 INTERRUPTION = "joe_stop"

@@ -65,7 +65,7 @@ class LightLine:
             await take(packet, arrival_time_ms)
             self._arrivals.put_nowait(self._down.push(ear.heard.pop().pcm))
 
-        ear._handle_rtp_packet = on_packet  # type: ignore[method-assign]
+        ear._handle_rtp_packet = on_packet
         self._caller.channel.on("message", self._on_message)
 
     def _on_message(self, _message: str) -> None:

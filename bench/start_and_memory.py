@@ -13,8 +13,9 @@ from pathlib import Path
 
 from bench.figures import machine
 from bench.server import server
-from bench.voice_to_voice import AUDIO, open_line
+from bench.voice_to_voice import open_line
 from gateway.caller import Caller, Recording
+from tests.support.paths import AUDIO
 
 
 def family(pid: int) -> list[int]:

@@ -257,7 +257,7 @@ async def _listen(track: MediaStreamTrack, call: MockCall) -> None:
             frame = await track.recv()
         except MediaStreamError:
             return
-        samples = frame.to_ndarray().reshape(-1, 2).mean(axis=1)  # type: ignore[union-attr]
+        samples = frame.to_ndarray().reshape(-1, 2).mean(axis=1)
         call.hear(samples.reshape(-1, 2).mean(axis=1).astype("<i2").tobytes())
 
 

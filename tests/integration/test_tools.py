@@ -191,7 +191,7 @@ async def test_words_during_a_call_end_it_and_history_says_so(server: ScriptedSe
             await ask(client)
             await client.until("response.mcp_call.in_progress")
             await asyncio.wait_for(tool.begun.wait(), 5)
-            await speak(_Voice(client))  # type: ignore[arg-type]
+            await speak(_Voice(client))
             await client.until("response.mcp_call.failed")
             answer = await client.until("response.output_audio_transcript.done")
             assert answer.transcript == "Never mind then."

@@ -46,7 +46,7 @@ class Network:
 
 def shape(frames) -> list[object]:
     """Numbers of packets, "lost" for a concealed one, ("quiet", ticks) for silence."""
-    names = []
+    names: list[object] = []
     for frame in frames:
         match frame:
             case Received():

@@ -97,14 +97,14 @@ def test_hears_no_speech_in_noise(silero: SileroModel, kind: str) -> None:
 
 def test_silence_never_reaches_the_network(silero: SileroModel) -> None:
     model = CountingModel(silero)
-    heard = VoiceDetector(model).windows(bytes(16_000 * 2 * 10))  # type: ignore[arg-type]
+    heard = VoiceDetector(model).windows(bytes(16_000 * 2 * 10))
     assert model.runs == 0
     assert heard == [0.0] * (160_000 // WINDOW)
 
 
 def test_network_is_left_after_the_hangover(silero: SileroModel, audio: Audio) -> None:
     model = CountingModel(silero)
-    detector = VoiceDetector(model)  # type: ignore[arg-type]
+    detector = VoiceDetector(model)
     speech = len(detector.windows(audio("joe_yes")))
     detector.windows(bytes(16_000 * 2 * 5))
     after = model.runs

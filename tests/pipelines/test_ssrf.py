@@ -175,8 +175,9 @@ async def test_admission_looks_where_a_name_leads() -> None:
 @asynccontextmanager
 async def endpoint(handler: Callable[[web.Request], object]) -> AsyncIterator[TestServer]:
     app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handler)  # type: ignore[arg-type]
-    async with TestServer(app) as server:
+    app.router.add_route("*", "/{tail:.*}", handler)
+    server = TestServer(app)
+    async with server:
         yield server
 
 

@@ -30,7 +30,7 @@ DATA = random.Random(1).randbytes(300_000)
 
 
 def store_of(models_dir: Path, model: Model, **options: object) -> ModelStore:
-    return ModelStore(models_dir, models={model.name: model}, pause=0.0, **options)  # type: ignore[arg-type]
+    return ModelStore(models_dir, models={model.name: model}, pause=0.0, **options)
 
 
 @pytest.fixture

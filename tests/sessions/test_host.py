@@ -157,7 +157,7 @@ async def test_a_call_that_cannot_even_begin_is_closed(node: Node) -> None:
     def broken() -> None:
         raise ZeroDivisionError
 
-    node.host._engines.vad_model.initial_state = broken  # type: ignore[method-assign,assignment]
+    node.host._engines.vad_model.initial_state = broken  # type: ignore[assignment]
     channel = FakeChannel(RATE)
     request = CallRequest("call_1", "ws_1", None, CONFIG)
     assert await node.host.run(request, channel, RealtimeWireFormat("call_1")) == INTERNAL_ERROR

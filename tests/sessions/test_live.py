@@ -143,7 +143,7 @@ async def test_a_false_interruption_resumes_without_loss_or_repetition() -> None
     engines = scripted_engines(hears=("tell me", ""), answers=("One two three four five six.",))
     ramp = RampVoice()
     engines.voice.sample_rate = RATE
-    engines.voice.speak = ramp.speak  # type: ignore[method-assign]
+    engines.voice.speak = ramp.speak
     channel = FakeChannel(RATE, own_clock=True)
     async with ScriptedCall(engines, channel=channel) as call:
         clock = asyncio.create_task(_run_clock(channel))
@@ -286,7 +286,7 @@ def note_voices(engines: ScriptedEngines) -> list[tuple[str, float]]:
         voices.append((how["voice"], how["speed"]))
         return speak(text, **how)
 
-    engines.voice.speak = noted  # type: ignore[method-assign]
+    engines.voice.speak = noted
     return voices
 
 

@@ -134,7 +134,7 @@ async def test_a_hint_that_fails_costs_nothing(monkeypatch: pytest.MonkeyPatch) 
 async def test_a_model_that_nobody_serves_is_named(wanted: str) -> None:
     engines = scripted_engines(answers=("Fine.",))
     engines.absent = frozenset({"unheard-of"})
-    config = replace(CONFIG, **{wanted: "unheard-of"})  # type: ignore[arg-type]
+    config = replace(CONFIG, **{wanted: "unheard-of"})
     async with ScriptedCall(engines, config) as call:
         await call.say(2)
         failed = await call.event("error")

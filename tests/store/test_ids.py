@@ -1,4 +1,5 @@
 import re
+import time
 
 from store import ids
 
@@ -14,6 +15,6 @@ def test_ids_are_url_safe_unique_and_named():
 
 def test_ids_sort_by_time(monkeypatch):
     times = iter(range(10**18, 10**18 + 50 * 10**6, 10**6))
-    monkeypatch.setattr(ids.time, "time_ns", lambda: next(times))
+    monkeypatch.setattr(time, "time_ns", lambda: next(times))
     made = [ids.new_id("x") for _ in range(50)]
     assert made == sorted(made)

@@ -259,10 +259,10 @@ async def test_hang_up_is_for_the_workspace_only(
     async with RealtimeClient(server.ws_url, server.keys.add()) as caller:
         call_id = (await caller.wait_for("session.created"))["session"]["id"]
         foreign = _Request(server.keys.add("ws_2"))
-        assert not await server.calls.hang_up(foreign, call_id)  # type: ignore[arg-type]
+        assert not await server.calls.hang_up(foreign, call_id)
         mine = _Request(server.keys.add())
-        assert not await server.calls.hang_up(mine, "call_unknown")  # type: ignore[arg-type]
-        assert await server.calls.hang_up(mine, call_id)  # type: ignore[arg-type]
+        assert not await server.calls.hang_up(mine, "call_unknown")
+        assert await server.calls.hang_up(mine, call_id)
         assert await caller.wait_closed() == (1000, "client_hangup")
 
 

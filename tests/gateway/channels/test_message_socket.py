@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import pytest
@@ -52,10 +53,14 @@ async def test_audio_can_be_taken_back_until_it_leaves() -> None:
 
 async def test_a_quiet_peer_that_answers_pings_stays() -> None:
     socket = Socket()
+
+    def pinged(times: int) -> bool:
+        return socket.pings == times
+
     async with opened(socket, replace(LIMITS, quiet_seconds=0.005)) as messages:
         reading = asyncio.create_task(messages.receive())
         for pings in range(1, 5):
-            await until(lambda pings=pings: socket.pings == pings)
+            await until(partial(pinged, pings))
             socket.say(b"", WSMsgType.PONG)
         socket.say(b"hello", WSMsgType.BINARY)
         assert await reading == (True, b"hello")

@@ -17,6 +17,7 @@ from gateway.channels import websocket
 from gateway.channels.websocket import LIMITS
 from media import g711
 from media.formats import AudioFormat, Encoding
+from sessions.channel import ClientFault
 from tests.support.gateway.http_support import EchoCall, TestServer
 from tests.support.gateway.realtime_client import RealtimeClient
 
@@ -210,7 +211,7 @@ async def test_long_base64_is_decoded_in_slices() -> None:
     pcm = bytes(range(250)) * 4000
     text = base64.b64encode(pcm).decode()
     assert await websocket._decode(text) == pcm
-    with pytest.raises(websocket.ClientFault):
+    with pytest.raises(ClientFault):
         await websocket._decode(text[:262_140] + "AA==" + text)
 
 
@@ -218,7 +219,7 @@ async def test_long_g711_becomes_pcm_in_slices() -> None:
     sent = bytes(range(256)) * 4000 + b"\x00"
     form = AudioFormat(Encoding.PCMU, 8000)
     assert await websocket._as_pcm(sent, form) == g711.decode_ulaw(sent)
-    with pytest.raises(websocket.ClientFault):
+    with pytest.raises(ClientFault):
         await websocket._as_pcm(bytes(1_000_001), AudioFormat())
 
 

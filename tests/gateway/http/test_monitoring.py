@@ -36,7 +36,7 @@ async def test_ready_is_200_only_when_every_check_passes(monkeypatch: pytest.Mon
     checks = {"a": fine, "engines": warming, "database": away, "bus": hangs}
     answer = await Health(checks).ready(request)
     assert answer.status == 503
-    body = json.loads(answer.body)  # type: ignore[arg-type]
+    body = json.loads(answer.body)
     assert body["reasons"].keys() == {"engines", "database", "bus"}
     assert "The models are still being loaded." in body["detail"]
     assert (await Health(checks).live(request)).status == 200

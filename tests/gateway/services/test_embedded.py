@@ -6,6 +6,7 @@ import shutil
 import signal
 import stat
 import threading
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -170,10 +171,14 @@ async def test_an_environment_closed_to_the_account(directory, tmp_path, monkeyp
 async def test_a_server_that_dies_comes_back(directory, name):
     services = EmbeddedServices(directory / "data")
     urls = await services.start()
+
+    def is_another(gone: int | None) -> bool:
+        return services.pids[name] not in (gone, None)
+
     for _ in range(2):
         pid = services.pids[name]
         os.kill(pid, signal.SIGKILL)
-        await eventually(lambda gone=pid: services.pids[name] not in (gone, None))
+        await eventually(partial(is_another, pid))
         await eventually(lambda: services.states[name] is ServiceState.READY)
         await ask(urls)
     await services.stop()

@@ -38,7 +38,8 @@ def replaced(source: Path, samples: np.ndarray, target: Path) -> Muxed:
 
 def times(path: Path) -> np.ndarray:
     with av.open(str(path)) as file:
-        return np.array([float(p.pts * p.time_base) for p in file.demux(video=0) if p.size])
+        packets = [p for p in file.demux(video=0) if p.size]
+        return np.array([float((p.pts or 0) * p.time_base) for p in packets])
 
 
 @pytest.mark.parametrize(("muxer", "codec", "picture", "expected"), KINDS)

@@ -161,7 +161,7 @@ async def test_one_cleanup_a_day_is_submitted_and_runs(database: Database, tmp_p
     assert [await node.ensure() for node in nodes] == [True, False, False]
     [job] = await Jobs(database).list(ours)
     assert job.type == JobType.CLEANUP
-    async with working(database, Cleanup(database, store)):  # type: ignore[arg-type]
+    async with working(database, Cleanup(database, store)):
         done = await until(database, job, JobStatus.COMPLETED)
     assert done.output is not None
     assert done.output["orphans"] == 0

@@ -73,7 +73,7 @@ def order(text: str, **more: Any) -> Mapping[str, Any]:
 async def test_a_batch_tells_what_became_of_each_item(database: Database) -> None:
     ours = await new_workspace(database)
     artifacts = MemoryArtifacts()
-    kind: Any = TtsKind(Engines(), NoVoices(), artifacts, RawEncoder)  # type: ignore[arg-type]
+    kind: Any = TtsKind(Engines(), NoVoices(), artifacts, RawEncoder)
     batch_kind: Any = BatchKind(database, look_seconds=0.05)
     items = [dict(order("one two")), dict(order("three", voice="voi_gone"))]
     async with working(database, kind, batch_kind):
@@ -98,7 +98,7 @@ async def test_a_batch_tells_what_became_of_each_item(database: Database) -> Non
 
 async def test_what_a_voice_has_no_sounds_for_is_reported(database: Database) -> None:
     ours = await new_workspace(database)
-    kind: Any = TtsKind(Engines(), NoVoices(), MemoryArtifacts(), RawEncoder)  # type: ignore[arg-type]
+    kind: Any = TtsKind(Engines(), NoVoices(), MemoryArtifacts(), RawEncoder)
     async with working(database, kind):
         mixed = await submit(database, ours, **order("They say こんにちは to you."))
         lost = await submit(database, ours, **order("こんにちは"))

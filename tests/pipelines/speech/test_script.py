@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.engines.reading.clauses import MAXIMUM_CHARACTERS, clauses
-from pipelines.speech.script import Pause, steps
+from pipelines.engines.reading.text import Pause
+from pipelines.speech.script import steps
 
 
 @given(st.text(alphabet="ab .,!?\n。-", max_size=1500))

@@ -198,7 +198,7 @@ async def test_a_webhook_deleted_meanwhile_leaves_no_record(database: Database) 
             await Webhooks(database).delete(ours, webhook.id)
             return 200
 
-        http.post = taken_and_deleted  # type: ignore[method-assign, assignment]
+        http.post = taken_and_deleted
         assert (await WebhookKind(database, http).run(a_run(webhook))).output["attempts"] == 1
     assert await told(database, webhook) == []
 
@@ -214,7 +214,7 @@ async def test_no_workspace_has_more_than_its_share(database: Database) -> None:
         return 200
 
     async with receiving() as (endpoint, http):
-        http.post = held_up  # type: ignore[method-assign, assignment]
+        http.post = held_up
         kind = WebhookKind(database, http, random=lambda: 0.5)
         webhooks = [await listen(database, ours, endpoint) for _ in range(SHARE + 1)]
         foreign = await listen(database, theirs, endpoint)

@@ -63,6 +63,7 @@ async def test_without_a_translator_the_recording_is_heard_in_english(tmp_path: 
     async with node.running(), node.client() as client:
         create = client.audio.translations.create
         heard = await create(model="whisper-1", file=FILE, response_format="verbose_json")
+        assert heard.segments is not None
         assert (heard.text, heard.segments[0].start) == ("Good day to you.", 0.25)
         assert node.engines.words.asked == []
         units = await node.units(2)

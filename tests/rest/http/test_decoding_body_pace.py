@@ -69,12 +69,12 @@ class Dripping:
 
 
 async def test_bodies_are_read_whole_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await read_whole(Dripping(0, 5), 5) == b"xxxxx"  # type: ignore[arg-type]
+    assert await read_whole(Dripping(0, 5), 5) == b"xxxxx"
     with pytest.raises(PayloadTooLarge, match="longer than 4 bytes"):
-        await read_whole(Dripping(0, 5), 4)  # type: ignore[arg-type]
+        await read_whole(Dripping(0, 5), 4)
     monkeypatch.setattr(body_pace, "STALL_SECONDS", 0.1)
     with pytest.raises(RequestTimeout, match="more slowly than 1000 bytes per second"):
-        await read_whole(Dripping(0.02, 10_000), 10_000)  # type: ignore[arg-type]
+        await read_whole(Dripping(0.02, 10_000), 10_000)
     monkeypatch.setattr(body_pace, "WHOLE_SECONDS", 0.05)
     with pytest.raises(RequestTimeout, match=r"did not arrive within 0\.05 seconds"):
-        await read_whole(Dripping(0.02, 10_000), 10_000)  # type: ignore[arg-type]
+        await read_whole(Dripping(0.02, 10_000), 10_000)

@@ -44,4 +44,5 @@ def test_every_code_is_the_contracts() -> None:
         "NOT_IMPLEMENTED",
         "INTERNAL",
     }
-    assert {kind.code for kind in [ApiError, *ApiError.__subclasses__()]} <= known
+    kinds: list[type[ApiError]] = [ApiError, *ApiError.__subclasses__()]
+    assert {kind.code for kind in kinds} <= known

@@ -156,7 +156,7 @@ async def test_a_large_file_goes_through_in_little_memory(tmp_path: Path):
             digests.append(hashlib.sha256(content).digest())
             return web.json_response({"size": upload.size})
 
-    app_side.handle = digest_of  # type: ignore[method-assign]
+    app_side.handle = digest_of
     async with app_side.running() as receiver:
         answer = await receiver.post(body(), headers={"Content-Type": TYPE})
     assert answer == (200, {"size": size})

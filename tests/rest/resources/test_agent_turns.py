@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import pytest
@@ -114,14 +114,14 @@ async def test_a_conversation_goes_on(node: AgentNode) -> None:
         assert [turn["number"] for turn in await caller.history()] == [2, 1]
         assert len({turn.id for _, _, turn in node.booked}) == 2
         call = await Calls(node.database).get(caller.workspace_id, first["conversationId"])
-        last = (await Turns(node.database).latest_of_call(caller.workspace_id, call.id, 1))[0]  # type: ignore[union-attr]
+        last = (await Turns(node.database).latest_of_call(caller.workspace_id, call.id, 1))[0]
         assert call is not None
         assert call.ended_at is not None
         assert call.ended_at > last.created_at
 
 
 async def test_each_turn_is_booked_once(node: AgentNode) -> None:
-    node.book = Usage(node.database, Prices()).book_turn  # type: ignore[method-assign]
+    node.book = cast(Any, Usage(node.database, Prices()).book_turn)
     async with called(node) as caller:
         _, first = await caller.turn()
         _, second = await caller.turn(first["conversationId"], model="another")
@@ -149,7 +149,7 @@ async def test_interleaved_conversations_of_one_agent_do_not_mix(node: AgentNode
         windows = round((len(pcm) / 2 / 16_000 - 0.1) * 10)
         return await ears.finish(names[(windows - 6) // 4])
 
-    node.engines.ears.transcribe = transcribe  # type: ignore[method-assign]
+    node.engines.ears.transcribe = transcribe
     node.engines.chat_model.answer = last_words
     node.engines.ears.partial_delay = 0.001
 
@@ -264,7 +264,7 @@ async def test_the_silence_around_the_speech_is_not_listened_to(node: AgentNode)
         heard.append(len(pcm) // 2)
         return await node.engines.ears.finish("hello")
 
-    node.engines.ears.transcribe = transcribe  # type: ignore[method-assign]
+    node.engines.ears.transcribe = transcribe
     file, speech = bytearray(recording(41, silent=True)), recording(1.0)[44:]
     place = 44 + 20 * 32_000
     file[place : place + len(speech)] = speech
@@ -321,7 +321,7 @@ async def test_models_and_languages_of_one_turn(node: AgentNode) -> None:
         languages.append(options["language"])
         return speak(text, **options)
 
-    node.engines.voice.speak = note  # type: ignore[method-assign,assignment]
+    node.engines.voice.speak = note
     async with called(node) as caller:
         status, error = await caller.turn(model="nobody")
         assert (status, error["code"], error["details"]) == (
@@ -393,7 +393,7 @@ async def test_what_cannot_be_stored_leaves_no_audio(node: AgentNode) -> None:
     async def refuse(*_: Any) -> None:
         raise ProviderFailed("no booking today")
 
-    node.book = refuse  # type: ignore[method-assign]
+    node.book = cast(Any, refuse)
     async with called(node) as caller:
         assert (await caller.turn())[0] == 502
         assert await caller.history() == []

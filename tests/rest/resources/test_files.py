@@ -261,7 +261,7 @@ class Breaking(ObjectStore):
             yield CONTENT[:1000]
             raise ObjectsUnavailable("away")
 
-        return ObjectBytes(len(CONTENT), pieces())  # type: ignore[arg-type]
+        return ObjectBytes(len(CONTENT), pieces())
 
 
 async def test_a_download_that_breaks_is_cut_and_not_made_whole(database: Database, tmp_path: Path):

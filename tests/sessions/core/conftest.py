@@ -16,8 +16,8 @@ def call() -> ShellFactory:
 
     def begin(**wishes: object) -> ModelShell:
         names = TurnDetection.__dataclass_fields__
-        detection = TurnDetection(**{k: v for k, v in wishes.items() if k in names})  # type: ignore[arg-type]
+        detection = TurnDetection(**{k: v for k, v in wishes.items() if k in names})
         others = {k: v for k, v in wishes.items() if k not in names}
-        return ModelShell(SessionConfig(turn_detection=detection, **others))  # type: ignore[arg-type]
+        return ModelShell(SessionConfig(turn_detection=detection, **others))
 
     return begin

@@ -54,7 +54,7 @@ def test_a_written_reply_is_not_read_aloud() -> None:
 )
 def test_with_tools_nothing_is_said_of_live_data(offer: dict[str, object]) -> None:
     assert "no internet" in composed(PLAIN)
-    with_tools = replace(PLAIN, **offer)  # type: ignore[arg-type]
+    with_tools = replace(PLAIN, **offer)
     assert "no internet" not in composed(with_tools)
     assert composed(with_tools) == composed(replace(with_tools, tool_choice="none")), (
         "the last round of tool calls reads the same prompt"

@@ -147,7 +147,8 @@ class EchoCall:
         try:
             self.channel.configure(self.config)
             self.tell(SessionOpened(self.config))
-            await asyncio.wait({reading, self.reason}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {reading, self.reason}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
             return self.reason.result() if self.reason.done() else "peer_gone"
         finally:
             reading.cancel()

@@ -59,7 +59,7 @@ class RealtimeClient:
         self.connection: ClientConnection = await connect(
             f"{self.url}/v1/realtime?{self.query}",
             additional_headers=headers,
-            subprotocols=protocols,  # type: ignore[arg-type]
+            subprotocols=protocols,
             compression=None,
             max_size=32 * 1024 * 1024,
             close_timeout=2,

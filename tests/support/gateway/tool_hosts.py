@@ -67,7 +67,6 @@ async def mcp_server() -> AsyncIterator[str]:
         shop.streamable_http_app(), log_level="critical", lifespan="on", timeout_graceful_shutdown=1
     )
     server = uvicorn.Server(config)
-    server.install_signal_handlers = lambda: None
     running = asyncio.create_task(server.serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"

@@ -138,7 +138,7 @@ class Caller:
         transceiver = self.connection.addTransceiver(self.microphone)
         self.transport = transceiver.receiver.transport
         self.ear = Ear(self.transport)
-        transceiver._RTCRtpTransceiver__receiver = self.ear
+        setattr(transceiver, "_RTCRtpTransceiver__receiver", self.ear)  # noqa: B010 - private
         self._use_ice(ice)
         self._send = self.transport._send_rtp
         self.transport._send_rtp = self._lossy_send
@@ -190,7 +190,7 @@ class Caller:
     def vanish(self) -> None:
         """Say nothing more, not even goodbye, as if the network were gone."""
 
-        async def nothing(*_: object) -> None:
+        async def nothing(data: bytes) -> None:
             return
 
         self.transport.transport._send = nothing

@@ -238,7 +238,7 @@ async def test_keys_may_be_something_that_the_caller_says() -> None:
 
 async def test_a_carrier_without_marks_and_json() -> None:
     socket = Socket()
-    made = TelephonyChannel(socket, socket, Plain())  # type: ignore[arg-type]
+    made = TelephonyChannel(socket, socket, Plain())
     async with made as channel:
         channel.play(piece(20))  # before the start: nothing can be written yet
         socket.say("start")
@@ -321,7 +321,7 @@ async def test_one_that_is_full_of_faults_is_closed() -> None:
 
 async def test_a_peer_that_leaves_before_start() -> None:
     socket = Socket()
-    made = TelephonyChannel(socket, None, Twilio())  # type: ignore[arg-type]
+    made = TelephonyChannel(socket, None, Twilio())
     async with made as channel:
         channel.play(piece(20))
         socket.say(b"", WSMsgType.CLOSE)

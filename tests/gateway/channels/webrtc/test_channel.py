@@ -55,7 +55,7 @@ async def line(channel):
 
 
 async def collect(channel: WebRTCChannel, count: int) -> list[object]:
-    found = []
+    found: list[object] = []
     async with asyncio.timeout(2):
         async for item in channel.incoming():
             found.append(item)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+from typing import Any
 
 import aioice
 import pytest
@@ -94,6 +95,7 @@ async def test_names_of_mdns_and_a_flood_of_candidates_are_ignored():
 
 async def test_only_paired_addresses_are_heard_and_the_queue_is_bounded():
     connection = await gathered(LOOPBACK)
+    protocol: Any
     (protocol,) = connection._protocols
     await connection.add_remote_candidate(candidate("127.0.0.1", 4000))
     connection._pair_remote_candidate(connection.remote_candidates[0])

@@ -96,7 +96,7 @@ async def test_candidates_that_trickle_in_connect(gateway: EchoGateway) -> None:
     status, patched, _ = await ask("PATCH", session, fragment, **patch)
     assert (status, patched["ETag"]) == (204, headers["ETag"])
     [channel] = gateway.channels.values()
-    added = channel._peer._ice.remote_candidates  # type: ignore[attr-defined]
+    added = channel._peer._ice.remote_candidates
     assert {candidate.host for candidate in added} == {"127.0.0.1"}
     await caller.hang_up()
     assert (await ask("DELETE", session))[0] == 200

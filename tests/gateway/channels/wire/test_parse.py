@@ -15,7 +15,7 @@ from gateway.channels.wire.parse import _PARSERS, parse_event
 from media.formats import AudioFormat, Encoding
 from pipelines.engines.call_names import NameFault
 from pipelines.ssrf import CustomerHttp
-from sessions.channel import ClientFault, Partly, SpokenItem
+from sessions.channel import ClientFault, Parsed, Partly, SpokenItem
 from sessions.core.config import Eagerness, Extension, SessionConfig, SessionKind, TurnMode
 from sessions.core.events import (
     AddItem,
@@ -40,7 +40,7 @@ def configured(session: dict[str, Any], config: SessionConfig = CONFIG) -> Sessi
     return event.config
 
 
-def outcome_of(message: Any) -> Event | SpokenItem | ClientFault:
+def outcome_of(message: Any) -> Parsed | ClientFault:
     try:
         return parse_event(message, CONFIG)
     except ClientFault as fault:

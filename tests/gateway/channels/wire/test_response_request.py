@@ -13,7 +13,9 @@ from sessions.core.items import PromptLine
 
 
 def parsed(response: dict[str, Any]) -> RequestReply:
-    return parse_response(Fields(response, "response", "mine"), "mine", SessionConfig())
+    request = parse_response(Fields(response, "response", "mine"), "mine", SessionConfig())
+    assert isinstance(request, RequestReply)
+    return request
 
 
 def test_nothing_wished_is_the_sessions_reply() -> None:

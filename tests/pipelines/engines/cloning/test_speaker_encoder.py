@@ -38,10 +38,14 @@ class Tensor:
         self.key, self.array, self.stride = key, array, stride
 
 
-class Pickler(pickle._Pickler):
+PICKLER: Any = pickle._Pickler
+"""The one in Python, whose methods may be replaced."""
+
+
+class Pickler(PICKLER):  # type: ignore[misc]
     """Writes globals that are not there to be imported."""
 
-    dispatch = pickle._Pickler.dispatch.copy()
+    dispatch = PICKLER.dispatch.copy()
 
     def persistent_id(self, obj: Any) -> Any:
         return obj if isinstance(obj, tuple) and obj[:1] == ("storage",) else None

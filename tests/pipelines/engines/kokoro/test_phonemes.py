@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.engines.base import EngineFailed
+from pipelines.engines.base import EngineFailed, base_language
 from pipelines.engines.kokoro import phonemes as kokoro_phonemes
-from pipelines.engines.kokoro.phonemes import ESPEAK_VOICES, Phonemizer, base_language
+from pipelines.engines.kokoro.phonemes import ESPEAK_VOICES, Phonemizer
 
 
 @pytest.fixture(scope="module")

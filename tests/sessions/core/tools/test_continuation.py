@@ -70,7 +70,7 @@ def test_speech_that_comes_with_an_item_does_not_end_what_a_tool_began() -> None
 
 @pytest.mark.parametrize("change", [{"language": "fi"}, {"output_audio": False}])
 def test_where_there_are_no_words_or_no_voice_there_is_none(change: dict[str, object]) -> None:
-    shell = ModelShell(replace(CONFIG, **change))  # type: ignore[arg-type]
+    shell = ModelShell(replace(CONFIG, **change))
     shell.feed(RequestReply())
     shell.call_tool("look_up")
     shell.generated()
@@ -88,7 +88,7 @@ def fillers(shell: ModelShell) -> list[SpeakFiller]:
 
 def asked(**changes: object) -> ModelShell:
     """A call that waits for its answer."""
-    shell = ModelShell(replace(SessionConfig(), **changes))  # type: ignore[arg-type]
+    shell = ModelShell(replace(SessionConfig(), **changes))
     shell.feed(RequestReply())
     return shell
 

@@ -234,7 +234,7 @@ def recording(name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     return samples.astype(np.float64)
 
 
-def hear(shell: ModelShell, detector: VoiceDetector, samples: np.ndarray) -> None:  # type: ignore[type-arg]
+def hear(shell: ModelShell, detector: VoiceDetector, samples: np.ndarray) -> None:
     for start in range(0, len(samples) - WINDOW + 1, WINDOW):
         pcm = samples[start : start + WINDOW].astype("<i2").tobytes()
         (voice,) = detector.windows(pcm)
