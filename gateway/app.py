@@ -36,12 +36,11 @@ from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.ephemeral import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
-from sessions.admission import Admission
 from sessions.fanout import Fanout
-from sessions.host import SessionHost
+from sessions.host import Admission, SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
-from sessions.remote_commands import RemoteCommands
+from sessions.remote_requests import RemoteRequests
 from store.tenants.agents import Agents
 from store.tenants.api_keys import ApiKeys
 from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
@@ -99,7 +98,7 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
         tools=ToolRunner(tool_http),
     )
     metrics.watch_active(lambda: host.active)
-    remote = RemoteCommands(bus, fanout, registry.node_id, host.find, host.call_ids)
+    remote = RemoteRequests(bus, fanout, registry.node_id, host.find, host.call_ids)
     ephemeral = EphemeralKeys(bus)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
@@ -207,7 +206,7 @@ def _storage(settings: Settings, stores: Stores) -> Context:
 
 
 def _writers(
-    writers: Sequence[CallRegistry | Fanout | CallJournal | RemoteCommands], record_to: Path | None
+    writers: Sequence[CallRegistry | Fanout | CallJournal | RemoteRequests], record_to: Path | None
 ) -> Context:
     """``writers`` are started in their order and stopped in reverse."""
 

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from sessions.core.tools.tools import Tool, ToolKind, ToolServer
 
-from .sealed import seal
+from .tools import seal
 
 MOST = 64
 

@@ -1,4 +1,4 @@
-"""A call as its event log: JSON lines from which the core can be run again.
+"""A call as its event log: JSON lines, and the core run again from them.
 
 First a header ``{"log": "blab-call", "version": 2, "call_id", "started_at", "config"}``, then one
 line per step of the core, ``{"t": now, "e": event type, …its fields…, "d": digest}``, last
@@ -10,6 +10,9 @@ Rules
 - ``EventLogWriter.append`` never blocks and never raises: encoding and writing happen in the
   writer's own thread, behind a queue of at most 4,096 steps. When that is full, or the disk
   fails, recording stops for good; such a log has no end line and reads as incomplete.
+- The core is a pure function of events and time, so the same log gives the same commands
+  (``replay``). Where it does not, either the log comes from another version of the core or the core
+  has read something that is not in it: both are worth knowing.
 - Reading raises EventLogError, with the line, for a log that is damaged. A last line that was
   cut off (the process was killed) makes it incomplete, not damaged.
 """
@@ -30,6 +33,7 @@ import msgspec
 
 from sessions.core.commands import Command
 from sessions.core.config import SessionConfig
+from sessions.core.conversation import Conversation
 from sessions.core.events import Event
 
 log = logging.getLogger(__name__)
@@ -184,6 +188,61 @@ def read_event_log(path: Path) -> EventLog:
     config = header["config"]
     return EventLog(
         header["call_id"], header["started_at"], config, tuple(entries), complete and not torn
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """A step at which the core orders something else than it did when it was recorded."""
+
+    line: int
+    """Of the log file, from 1."""
+    now: float
+    event: Event
+    commands: tuple[Command, ...]
+    """What it orders now."""
+    recorded: str
+    """Digest of what it ordered then."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayResult:
+    """What came of a replay; ``events``, ``times`` and ``commands`` are parallel."""
+
+    call_id: str
+    complete: bool
+    """False where the log stops before the call's end."""
+    events: tuple[Event, ...]
+    times: tuple[float, ...]
+    """The core's clock at each event, in seconds."""
+    commands: tuple[tuple[Command, ...], ...]
+    mismatches: tuple[Mismatch, ...]
+
+
+def replay(path: Path) -> ReplayResult:
+    """Run the call recorded in ``path`` again; raises EventLogError, OSError.
+
+    Raises IllegalTransition where another version of the core recorded what this one forbids."""
+    return replay_log(read_event_log(path))
+
+
+def replay_log(recorded: EventLog) -> ReplayResult:
+    """Run a call that has been read already again."""
+    core = Conversation(recorded.call_id)
+    commands: list[tuple[Command, ...]] = []
+    mismatches: list[Mismatch] = []
+    for entry in recorded.entries:
+        orders = tuple(core.handle(entry.event, entry.now))
+        commands.append(orders)
+        if entry.digest is not None and entry.digest != digest(orders):
+            mismatches.append(Mismatch(entry.line, entry.now, entry.event, orders, entry.digest))
+    return ReplayResult(
+        recorded.call_id,
+        recorded.complete,
+        tuple(entry.event for entry in recorded.entries),
+        tuple(entry.now for entry in recorded.entries),
+        tuple(commands),
+        tuple(mismatches),
     )
 
 

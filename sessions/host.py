@@ -1,7 +1,9 @@
 """SessionHost: runs the calls of this process and gives each what it shares with the others.
 
 Rules
-- A call is admitted (``admit``), then run (``run``) inside the ticket; it is registered, journaled
+- A slot is taken before anything else is (``admit``): a call that cannot be served well is refused
+  before those already talking suffer. It is given back exactly once, whatever happens to the call.
+- A call is run (``run``) inside its ticket; it is registered, journaled
   and published from its first event, and closed in all of them whatever ends it.
 - This is the connection's edge: whatever a session raises is logged here once, without content,
   and ends that call only.
@@ -19,7 +21,6 @@ from sessions.core.commands import Command, RecordTurn
 from sessions.core.config import SessionConfig
 from sessions.core.events import Event, ReplyFailed, ReplyGenerated
 
-from .admission import Admission, Ticket
 from .channel import Channel, WireFormat
 from .event_log import EventLogWriter
 from .fanout import Fanout
@@ -31,6 +32,54 @@ from .tools import ToolRunner
 log = logging.getLogger(__name__)
 
 _GOODBYE_SECONDS = 5.0
+
+
+class ServerFull(Exception):
+    """Every slot is taken, or the server is about to stop. ``retry_after`` in seconds."""
+
+    def __init__(self, reason: str, retry_after: int = 10) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Ticket:
+    """One slot, as a context manager."""
+
+    def __init__(self, admission: "Admission") -> None:
+        self._admission: Admission | None = admission
+
+    def __enter__(self) -> "Ticket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the slot back; harmless when called twice."""
+        if self._admission is not None:
+            self._admission.active -= 1
+            self._admission = None
+
+
+class Admission:
+    """Counts slots."""
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError("capacity must be at least 1 call")
+        self.capacity = capacity
+        self.active = 0
+        self.draining = False
+
+    def admit(self) -> Ticket:
+        """Take a slot; raises ServerFull."""
+        if self.draining:
+            raise ServerFull("The server is shutting down. Please call again in a moment.", 5)
+        if self.active >= self.capacity:
+            raise ServerFull("Every line is in use. Please try again in a moment.")
+        self.active += 1
+        return Ticket(self)
 
 
 @dataclass(frozen=True, slots=True)

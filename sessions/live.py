@@ -19,8 +19,9 @@ Rules
 
 import asyncio
 import logging
+import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
@@ -61,12 +62,11 @@ from sessions.core.events import (
     Tick,
 )
 from sessions.core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
+from sessions.speech.listening import Listening
+from sessions.speech.playout import Playout
+from sessions.speech.reply_task import ReplyTask, chat_message, offer_of
 
-from .asides import Answer, Asides
-from .channel import Channel, ClientFault, Partly, SpokenItem, WireFormat
-from .listening import Listening
-from .playout import Playout
-from .reply import ReplyTask, chat_message, offer_of
+from .channel import Channel, ClientFault, Partly, ServerEvent, SpokenItem, WireFormat
 from .tools import ToolRunner, Tools
 
 log = logging.getLogger(__name__)
@@ -78,6 +78,11 @@ SERVER_SHUTDOWN = "server_shutdown"
 _INPUT_PACE = 8.0
 _INPUT_BURST_SECONDS = 2.0
 _SLICE_SECONDS = 0.1
+MOST_INJECTED = 256
+_LONGEST_ID = 512
+
+Answer = Callable[[list[ServerEvent]], None]
+"""Takes the server events with which one injected message is answered."""
 
 
 class Observer(Protocol):
@@ -94,6 +99,37 @@ class Observer(Protocol):
     def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
         """One step of the core."""
         ...
+
+
+class InjectedMessages:
+    """Messages that somebody beside the caller sent into a call, and who hears of their faults.
+
+    Such a message goes in under an event id of ours. A fault that comes back under it, at once or
+    later, goes to its sender alone, under the sender's own event id. ``MOST_INJECTED`` messages are
+    remembered; a fault of one that was forgotten goes to nobody."""
+
+    def __init__(self) -> None:
+        self._prefix = f"aside_{secrets.token_hex(8)}_"
+        self._count = 0
+        self._senders: dict[str, tuple[str | None, Answer]] = {}
+
+    def mark(self, message: Mapping[str, Any], answer: Answer) -> Mapping[str, Any]:
+        """The message as it goes in; ``answer`` is given its faults."""
+        own = message.get("event_id")
+        known = isinstance(own, str) and len(own) <= _LONGEST_ID and own.isprintable()
+        self._count += 1
+        event_id = f"{self._prefix}{self._count}"
+        if len(self._senders) >= MOST_INJECTED:
+            del self._senders[next(iter(self._senders))]
+        self._senders[event_id] = own if known else None, answer
+        return {**message, "event_id": event_id}
+
+    def claim(self, fault: Fault) -> tuple[Fault, Answer] | None:
+        """The fault as its sender is given it, and the sender; None where it is the caller's."""
+        if fault.event_id is None or not fault.event_id.startswith(self._prefix):
+            return None
+        own, answer = self._senders.get(fault.event_id, (None, lambda _events: None))
+        return replace(fault, event_id=own), answer
 
 
 class LiveSession:
@@ -117,7 +153,7 @@ class LiveSession:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._core = Conversation(call_id)
-        self._asides = Asides()
+        self._injected = InjectedMessages()
         self._listening = Listening(engines, self.dispatch, self._spawn)
         self._playout = Playout(channel, self.dispatch, self._listening.echo)
         self._tools = Tools(tools, self.dispatch, self._spawn)
@@ -181,7 +217,7 @@ class LiveSession:
             self._pong(message, answer)
             return
         if answer is not None:
-            message = self._asides.mark(message, answer)
+            message = self._injected.mark(message, answer)
         try:
             event = self._wire_format.parse(message, self._config, by_caller=answer is None)
         except ClientFault as fault:
@@ -295,8 +331,8 @@ class LiveSession:
     def _publish(self, notice: Notice) -> None:
         if isinstance(notice, SessionOpened | SessionChanged):
             self._take_over(notice.config)
-        if isinstance(notice, Fault) and (aside := self._asides.claim(notice)) is not None:
-            fault, answer = aside
+        if isinstance(notice, Fault) and (claimed := self._injected.claim(notice)) is not None:
+            fault, answer = claimed
             answer(list(self._wire_format.render(fault)))
             return
         events = list(self._wire_format.render(notice))

@@ -9,16 +9,19 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken
+
 from pipelines.engines.base import EngineError
 from sessions.core.commands import RunTool
 from sessions.core.events import Event, ToolListFailed, ToolReturned, ToolsListed
 from sessions.core.tools.tools import ListedTool, ToolKind, ToolServer
 
-from .sealed import unseal
-
 log = logging.getLogger(__name__)
 
 _LIST_SECONDS = 15.0
+_KEY = Fernet(Fernet.generate_key())
+"""Of this process only: what it sealed can be opened where the call runs, and nowhere else."""
 
 
 class ToolRunner(Protocol):
@@ -103,3 +106,18 @@ class Tools:
                 server.url, unseal(server.sealed), tool.name, order.arguments
             )
         return await runner.call_http(tool.method, tool.url, unseal(tool.sealed), order.arguments)
+
+
+def seal(headers: Mapping[str, str]) -> str:
+    """The headers, sealed; empty where there are none."""
+    return _KEY.encrypt(msgspec.json.encode(dict(headers))).decode() if headers else ""
+
+
+def unseal(sealed: str) -> dict[str, str]:
+    """What was sealed by this process; nothing where another process did it."""
+    if not sealed:
+        return {}
+    try:
+        return msgspec.json.decode(_KEY.decrypt(sealed.encode()), type=dict[str, str])
+    except InvalidToken:
+        return {}

@@ -20,7 +20,7 @@ from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from sessions.fanout import Fanout
 from sessions.registry import CallRegistry
-from sessions.remote_commands import Command, RemoteCommands
+from sessions.remote_requests import RemoteRequest, RemoteRequests
 
 from .authorization import CALL_SCOPES, OBSERVER_SCOPES, Authorization
 
@@ -41,7 +41,7 @@ class Sidebands:
         authorization: Authorization,
         registry: CallRegistry,
         fanout: Fanout,
-        commands: RemoteCommands,
+        commands: RemoteRequests,
         timing: Timing = Timing(),  # noqa: B008 - frozen
     ) -> None:
         self._timing = timing
@@ -103,7 +103,7 @@ class Sidebands:
         node_id = await self._registry.find(principal.workspace_id, call_id, principal.ephemeral_id)
         if node_id is None:
             return False
-        if not await self._commands.send(node_id, call_id, Command("")):
+        if not await self._commands.send(node_id, call_id, RemoteRequest("")):
             raise Unavailable(
                 "The call has too many commands waiting.", openai_code="busy", retry_after=1
             )

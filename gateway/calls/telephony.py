@@ -48,8 +48,8 @@ from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal, bearer_token
 from rest.http.errors import ApiError, Forbidden, Unavailable
-from sessions.admission import ServerFull
 from sessions.channel import ClientFault
+from sessions.host import ServerFull
 from store.errors import StoreError
 from store.ids import is_id, new_id
 from store.tenants.agents import Agents

@@ -27,7 +27,7 @@ from gateway.channels.wire.render import fault_body
 from sessions.channel import ClientFault
 from sessions.core.notices import Fault
 from sessions.fanout import MISSED
-from sessions.remote_commands import Command
+from sessions.remote_requests import RemoteRequest
 from store.errors import BusUnavailable
 from store.ids import new_id
 
@@ -56,9 +56,9 @@ class Events(Protocol):
 
 
 class Commands(Protocol):
-    """What is needed of sessions.remote_commands.RemoteCommands."""
+    """What is needed of sessions.remote_requests.RemoteRequests."""
 
-    async def send(self, node_id: str, call_id: str, command: Command) -> bool: ...
+    async def send(self, node_id: str, call_id: str, request: RemoteRequest) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +159,9 @@ class Sideband:
 
     async def _ask_for_session(self) -> bool:
         """Where the call's beginning is gone, the call itself tells its session."""
-        command = Command(self._name, describe=True)
+        request = RemoteRequest(self._name, describe=True)
         with contextlib.suppress(BusUnavailable):
-            return await self._commands.send(self._node_id, self._call.call_id, command)
+            return await self._commands.send(self._node_id, self._call.call_id, request)
         return False
 
     async def _send(self, event: Mapping[str, Any]) -> bool:
@@ -217,9 +217,9 @@ class Sideband:
         return await self._post(event_id, None if kind == HANG_UP else message)
 
     async def _post(self, event_id: str | None, message: dict[str, Any] | None) -> Fault | None:
-        command = Command(self._name, message)
+        request = RemoteRequest(self._name, message)
         try:
-            if await self._commands.send(self._node_id, self._call.call_id, command):
+            if await self._commands.send(self._node_id, self._call.call_id, request):
                 return None
         except BusUnavailable:
             return Fault(

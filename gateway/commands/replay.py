@@ -6,8 +6,7 @@ from pathlib import Path
 
 from gateway.settings import Settings
 from sessions.core.states import IllegalTransition
-from sessions.event_log import EventLogError
-from sessions.replay import replay
+from sessions.event_log import EventLogError, replay
 
 SHOWN = 10
 

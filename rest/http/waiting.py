@@ -19,7 +19,7 @@ from aiohttp import web
 
 from rest.http.errors import ApiError, openai_failure
 from rest.http.operation import EVENT_STREAM
-from sessions.admission import ServerFull, Ticket
+from sessions.host import ServerFull, Ticket
 
 from .errors import Unavailable
 

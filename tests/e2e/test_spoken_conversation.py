@@ -17,7 +17,7 @@ import pytest
 
 from gateway.caller import Caller, CallerChannel, CallerWebRtc, CallerWebSocket, Recording, demo_key
 from pipelines.engines.transcription.moonshine import MoonshineTranscriber
-from sessions.replay import replay
+from sessions.event_log import replay
 from tests.support.gateway.protocol_validator import check_stream
 from tests.support.paths import AUDIO
 

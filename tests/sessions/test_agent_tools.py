@@ -6,7 +6,7 @@ import pytest
 
 from sessions.agent_tools import InvalidTools, check_tools, shown_tools, tools_of
 from sessions.core.tools.tools import ToolKind
-from sessions.sealed import unseal
+from sessions.tools import unseal
 
 HTTP: dict[str, Any] = {
     "type": "blab.http",

@@ -11,12 +11,11 @@ import pytest
 from gateway.channels.wire.wire_format import RealtimeWireFormat
 from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
 from sessions import host as host_module
-from sessions.admission import Admission, ServerFull
 from sessions.core.commands import RecordTurn
-from sessions.host import CallRequest, SessionHost
+from sessions.event_log import replay
+from sessions.host import Admission, CallRequest, ServerFull, SessionHost
 from sessions.live import INTERNAL_ERROR
 from sessions.persistence import OpenedCall
-from sessions.replay import replay
 from tests.support.sessions.fake_channel import FakeChannel
 from tests.support.sessions.scripted_call import CONFIG, RATE, scripted_speech
 

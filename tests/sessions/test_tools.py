@@ -10,8 +10,7 @@ from pipelines.engines.base import EngineFailed
 from sessions.core.commands import RunTool
 from sessions.core.events import Event, ToolListFailed, ToolReturned, ToolsListed
 from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
-from sessions.sealed import seal
-from sessions.tools import ToolRunner, Tools
+from sessions.tools import ToolRunner, Tools, seal
 
 SERVER = ToolServer("shop", "https://example.com/mcp", seal({"X-Key": "k"}))
 HTTP = Tool("look_up", kind=ToolKind.HTTP, url="https://example.com/", timeout_ms=100)

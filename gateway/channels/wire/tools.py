@@ -16,7 +16,7 @@ from typing import Any
 
 from sessions.core.config import SessionConfig
 from sessions.core.tools.tools import AUTO, NONE, REQUIRED, Tool, ToolKind, ToolServer
-from sessions.sealed import seal
+from sessions.tools import seal
 
 from .fields import Fields
 

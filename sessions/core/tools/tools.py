@@ -2,7 +2,7 @@
 
 A function is the client's own: the call is told, the client brings the output. The others are
 carried out by the shell. ``sealed`` holds request headers that are nobody else's business; what
-opens it stands in ``sessions.sealed``.
+opens it stands in ``sessions.tools``.
 """
 
 from dataclasses import dataclass

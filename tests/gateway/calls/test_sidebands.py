@@ -18,7 +18,7 @@ from gateway.channels.sideband import LIMITS, Timing
 from gateway.services import EmbeddedServices, ServiceUrls
 from pipelines.engines.scripted.live import tone_of
 from rest.accounts.ephemeral import EphemeralKeys, Grant
-from sessions.remote_commands import WAITING
+from sessions.remote_requests import WAITING
 from store.database import Database
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient

@@ -25,9 +25,8 @@ from rest.jobs.views import JobViews
 from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import READ, WRITE, AgentResource
 from rest.resources.conversations import Conversations
-from sessions.admission import Admission
 from sessions.fanout import Fanout
-from sessions.host import SessionHost
+from sessions.host import Admission, SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from store.bus import Bus

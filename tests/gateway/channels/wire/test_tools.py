@@ -13,7 +13,7 @@ from gateway.channels.wire.tools import merge_tools
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig
 from sessions.core.tools.tools import Tool, ToolKind, ToolServer
-from sessions.sealed import unseal
+from sessions.tools import unseal
 
 FUNCTION = {"type": "function", "name": "f", "description": "", "parameters": {"type": "object"}}
 HTTP = {"type": "blab.http", "name": "h", "url": "https://example.com/?a=b", "headers": {"X": "k"}}

@@ -1,6 +1,6 @@
 """Sealed headers: nothing to be read from outside, everything within."""
 
-from sessions.sealed import seal, unseal
+from sessions.tools import seal, unseal
 
 
 def test_what_is_sealed_can_be_opened_here_and_read_nowhere() -> None:

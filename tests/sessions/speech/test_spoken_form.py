@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.spoken_form import LONGEST, SpokenForm
+from sessions.speech.spoken_form import LONGEST, SpokenForm
 
 
 def spoken(pieces: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sessions.core.events import ClauseStarted, Event, PlayoutFinished
-from sessions.playout import Playout
+from sessions.speech.playout import Playout
 from tests.support.sessions.fake_channel import FakeChannel
 
 RATE = 16_000

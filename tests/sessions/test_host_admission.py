@@ -2,7 +2,7 @@
 
 import pytest
 
-from sessions.admission import Admission, ServerFull
+from sessions.host import Admission, ServerFull
 
 
 def test_refuses_beyond_capacity_and_frees_on_exit() -> None:

@@ -1,15 +1,15 @@
-"""Commands that travel through a real Valkey to the node of the call."""
+"""Requests that travel through a real Valkey to the node of the call."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from sessions.asides import Answer
 from sessions.fanout import Fanout
-from sessions.remote_commands import HANG_UP_REASON, WAITING, Command, RemoteCommands
+from sessions.live import Answer, LiveSession
+from sessions.remote_requests import HANG_UP_REASON, WAITING, RemoteRequest, RemoteRequests
 from store.bus import Bus
 from store.errors import BusUnavailable
 
@@ -46,7 +46,7 @@ class FakeCall:
 @dataclass
 class Node:
     calls: dict[str, FakeCall]
-    commands: RemoteCommands
+    requests: RemoteRequests
     fanout: Fanout
 
 
@@ -55,60 +55,61 @@ async def node(redis: Bus) -> AsyncIterator[Node]:
     calls = {"call_1": FakeCall(), "call_2": FakeCall()}
     fanout = Fanout(redis)
     fanout.start()
-    commands = RemoteCommands(redis, fanout, NODE, calls.get, lambda: tuple(calls))
-    yield Node(calls, commands, fanout)
-    await commands.stop()
+    find = cast("Callable[[str], LiveSession | None]", calls.get)
+    requests = RemoteRequests(redis, fanout, NODE, find, lambda: tuple(calls))
+    yield Node(calls, requests, fanout)
+    await requests.stop()
     await fanout.stop()
 
 
-def command(number: int) -> Command:
-    return Command("side_1", {"type": "x", "n": number})
+def numbered(number: int) -> RemoteRequest:
+    return RemoteRequest("side_1", {"type": "x", "n": number})
 
 
-async def test_commands_arrive_in_their_order_at_their_call(node: Node, redis: Bus) -> None:
-    node.commands.start()
+async def test_requests_arrive_in_their_order_at_their_call(node: Node, redis: Bus) -> None:
+    node.requests.start()
     for number in range(3 * WAITING):
-        while not await node.commands.send(NODE, "call_1", command(number)):
+        while not await node.requests.send(NODE, "call_1", numbered(number)):
             pass
-    await node.commands.send(NODE, "call_2", Command("side_1"))
+    await node.requests.send(NODE, "call_2", RemoteRequest("side_1"))
     await node.calls["call_1"].until(3 * WAITING)
     await node.calls["call_2"].until(1)
     assert [message["n"] for message in node.calls["call_1"].messages] == list(range(3 * WAITING))
     assert node.calls["call_2"].ended == [HANG_UP_REASON]
 
 
-async def test_a_flood_is_refused_and_the_neighbours_commands_are_not(node: Node) -> None:
-    sent = [await node.commands.send(NODE, "call_1", command(n)) for n in range(WAITING + 2)]
+async def test_a_flood_is_refused_and_the_neighbours_requests_are_not(node: Node) -> None:
+    sent = [await node.requests.send(NODE, "call_1", numbered(n)) for n in range(WAITING + 2)]
     assert sent == [True] * WAITING + [False] * 2
-    assert await node.commands.send(NODE, "call_2", command(1))
-    node.commands.start()
+    assert await node.requests.send(NODE, "call_2", numbered(1))
+    node.requests.start()
     await node.calls["call_1"].until(WAITING)
     await node.calls["call_2"].until(1)
 
 
-async def test_a_command_for_a_call_that_is_over_goes_nowhere(node: Node) -> None:
-    node.commands.start()
-    assert await node.commands.send(NODE, "call_gone", command(1))
-    assert await node.commands.send(NODE, "call_1", command(2))
+async def test_a_request_for_a_call_that_is_over_goes_nowhere(node: Node) -> None:
+    node.requests.start()
+    assert await node.requests.send(NODE, "call_gone", numbered(1))
+    assert await node.requests.send(NODE, "call_1", numbered(2))
     await node.calls["call_1"].until(1)
 
 
-async def test_a_broken_command_costs_itself_only(
+async def test_a_broken_request_costs_itself_only(
     node: Node, redis: Bus, caplog: pytest.LogCaptureFixture
 ) -> None:
     box, bell = "call:call_1:commands", f"node:{NODE}:bell"
     await redis.post(box, b"{}", bell=bell, name="call_1", keep=9, ttl=9)
-    await node.commands.send(NODE, "call_1", Command("side_1", {"n": "no type"}))
-    await node.commands.send(NODE, "call_1", command(3))
-    node.commands.start()
+    await node.requests.send(NODE, "call_1", RemoteRequest("side_1", {"n": "no type"}))
+    await node.requests.send(NODE, "call_1", numbered(3))
+    node.requests.start()
     await node.calls["call_1"].until(2)
     assert node.calls["call_1"].messages[-1]["n"] == 3
     assert len(caplog.records) == 2
 
 
 async def test_a_refusal_is_published_to_its_sender_alone(node: Node) -> None:
-    node.commands.start()
-    await node.commands.send(NODE, "call_1", Command("side_1", {"type": "bad"}))
+    node.requests.start()
+    await node.requests.send(NODE, "call_1", RemoteRequest("side_1", {"type": "bad"}))
     await node.calls["call_1"].until(1)
     node.fanout.end("call_1")
     mine = [event async for _, event in node.fanout.follow("call_1", name="side_1")]
@@ -118,8 +119,8 @@ async def test_a_refusal_is_published_to_its_sender_alone(node: Node) -> None:
 
 
 async def test_a_latecomer_is_told_the_session(node: Node) -> None:
-    node.commands.start()
-    await node.commands.send(NODE, "call_1", Command("side_1", describe=True))
+    node.requests.start()
+    await node.requests.send(NODE, "call_1", RemoteRequest("side_1", describe=True))
     async for number, event in node.fanout.follow("call_1", name="side_1"):
         assert (number, event) == (1, {"type": "session.created"})
         break
@@ -130,7 +131,7 @@ async def test_what_waited_through_an_outage_is_carried_out(
     node: Node, redis: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bell may have rung unheard: after an outage every box is looked into."""
-    assert await node.commands.send(NODE, "call_1", command(1))
+    assert await node.requests.send(NODE, "call_1", numbered(1))
     assert await redis.rung(f"node:{NODE}:bell") == "call_1"
     ring, failed = redis.rung, asyncio.Event()
 
@@ -141,5 +142,5 @@ async def test_what_waited_through_an_outage_is_carried_out(
         return await ring(bell, wait=wait)
 
     monkeypatch.setattr(redis, "rung", rung)
-    node.commands.start()
+    node.requests.start()
     await node.calls["call_1"].until(1)

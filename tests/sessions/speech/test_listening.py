@@ -18,8 +18,8 @@ from sessions.core.events import (
     TurnScored,
     VoiceWindow,
 )
-from sessions.listening import Listening
-from sessions.playout import Playout
+from sessions.speech.listening import Listening
+from sessions.speech.playout import Playout
 from tests.media.test_echo import AGENT, ECHO, pcm
 from tests.support.sessions.fake_channel import FakeChannel
 from tests.support.sessions.scripted_call import scripted_speech

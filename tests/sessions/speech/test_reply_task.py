@@ -24,8 +24,8 @@ from sessions.core.events import (
 )
 from sessions.core.items import Message
 from sessions.core.tools.tools import Tool
-from sessions.playout import Playout
-from sessions.reply import ReplyTask
+from sessions.speech.playout import Playout
+from sessions.speech.reply_task import ReplyTask
 from tests.support.sessions import virtual_clock
 from tests.support.sessions.fake_channel import FakeChannel
 

@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, settings
 from sessions.core.commands import CloseCall
 from sessions.core.config import SessionConfig
 from sessions.core.events import HangUp
-from sessions.event_log import EventLogWriter
-from sessions.replay import replay
+from sessions.event_log import EventLogWriter, replay
 from tests.sessions.core.test_conversation_properties import Calls
 from tests.support.examples import examples
 from tests.support.sessions.model_shell import ModelShell

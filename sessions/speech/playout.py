@@ -18,9 +18,8 @@ from dataclasses import dataclass, field
 
 from media.echo import EchoDetector
 from media.formats import SAMPLE_BYTES, samples_of
+from sessions.channel import Channel, Piece
 from sessions.core.events import ClauseStarted, Event, PlayoutFinished
-
-from .channel import Channel, Piece
 
 _FRAME_MS = 20
 _BUFFER_SECONDS = 20
