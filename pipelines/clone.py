@@ -64,7 +64,7 @@ PREVIEWS = {
 
 
 def preview_text(language: str) -> str:
-    """The sentence in ``language`` (a BCP 47 tag); in English where there is none."""
+    """The sentence in ``language`` (a BCP 47 tag); in English if there is none."""
     return PREVIEWS.get(language.lower().split("-")[0], PREVIEWS["en"])
 
 
@@ -74,13 +74,13 @@ SAMPLE_SECONDS = 300
 """The longest sample."""
 SOURCE = "cloned"
 FORMAT = "mp3"
-"""Of previews."""
+"""Format of previews."""
 _DECODED, _MATCHED, _SPOKEN = 10, 75, 90
 """Percent done."""
 
 
 class CloneOrder(Struct, frozen=True, kw_only=True, rename="camel"):
-    """All that a voice is made of. ``consent_by``: the user or API key that gave it, at
+    """Everything a voice is made from. ``consent_by``: the user or API key that gave consent, at
     ``consent_at``."""
 
     name: str
@@ -106,7 +106,7 @@ class CloneKind:
         self._encoder = encoder
 
     async def run(self, run: JobRun) -> JobResult:
-        """Match, speak a preview, keep the voice; raises JobFailed, EngineError, StoreError."""
+        """Match, speak a preview, store the voice; raises JobFailed, EngineError, StoreError."""
         order = msgspec.convert(run.input, CloneOrder)
         cloner = await self._engines.cloner()
         pcm = await self._sample(run, order.sample_key)
@@ -148,7 +148,7 @@ class CloneKind:
     async def _keep(
         self, run: JobRun, order: CloneOrder, match: VoiceMatch, sound: bytes, rate: int
     ) -> Voice:
-        """Store the preview and the voice; what an earlier run left is deleted."""
+        """Store the preview and the voice; an earlier run's preview is deleted."""
         before = await self._voices.of_job(run.workspace_id, run.id)
         made = await asyncio.to_thread(_encoded, self._encoder, sound, rate)
         key = await self._artifacts.take_in(
@@ -182,7 +182,7 @@ class CloneKind:
 
 
 def provider_voice_id(recipe: Mapping[str, Any]) -> str:
-    """The engine's name for a voice: of a mix its parts with their weights, the heaviest first."""
+    """The engine's name for a voice: for a mix its parts with their weights, heaviest first."""
     engine, styles = recipe.get("engine", "unknown"), recipe.get("styles", {})
     parts = sorted(styles.items(), key=lambda part: -part[1])
     mix = "+".join(f"{voice}({weight:g})" for voice, weight in parts)
@@ -195,7 +195,7 @@ async def _said(speaker: Speaker, text: str, language: str) -> bytes:
         async for pcm in audio:
             sound += pcm
     if not sound:
-        raise JobFailed("PROVIDER_ERROR", "The engine made no sound with the voice.")
+        raise JobFailed("PROVIDER_ERROR", "The engine produced no sound with the voice.")
     return bytes(sound)
 
 

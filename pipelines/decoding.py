@@ -1,7 +1,7 @@
-"""Blocking generators, pulled from the event loop; above all a file's audio.
+"""Blocking generators, consumed from the event loop; above all a file's audio.
 
-Each step runs on a thread of its own turn, nothing is made ahead of what is taken, and leaving
-closes the generator (and what it holds open) before the task goes on.
+Each step runs on a thread, nothing is computed ahead of the consumer, and leaving closes the
+generator (and what it holds open) before the task goes on.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ async def decoded(
 
 
 async def pulled(make: Callable[[], Generator[T, None, Any]]) -> AsyncGenerator[T, None]:
-    """What the blocking generator that ``make`` makes yields; what it returns is lost."""
+    """The items of the blocking generator that ``make`` returns; its return value is dropped."""
     steps = _Steps(make())
     try:
         while await asyncio.to_thread(steps.advance):
@@ -41,8 +41,8 @@ async def pulled(make: Callable[[], Generator[T, None, Any]]) -> AsyncGenerator[
 
 
 async def carried_out(make: Callable[[], Generator[object, None, R]]) -> R:
-    """What the blocking generator that ``make`` makes returns, stopped between its steps when
-    the task is cancelled."""
+    """The return value of the blocking generator that ``make`` returns; cancelling the task stops
+    it between two steps."""
     steps = _Steps(make())
     try:
         while await asyncio.to_thread(steps.advance):
@@ -53,7 +53,7 @@ async def carried_out(make: Callable[[], Generator[object, None, R]]) -> R:
 
 
 class _Steps(Generic[T, R]):
-    """A generator that may be closed while a step of it is under way on another thread."""
+    """A generator that may be closed while one of its steps runs on another thread."""
 
     item: T
     result: R
@@ -73,6 +73,6 @@ class _Steps(Generic[T, R]):
             return True
 
     def close(self) -> None:
-        """Close it, behind the step that is under way."""
+        """Close it, after the running step."""
         with self._lock:
             self._generator.close()

@@ -39,7 +39,7 @@ _INSIDE: tuple[IPv4Network | IPv6Network, ...] = (
     IPv6Network("::1/128"),
     IPv6Network("fc00::/7"),
 )
-"""Private and loopback: an operator may open them, all together."""
+"""Private and loopback: an operator may allow them, all together."""
 
 _NEVER: tuple[IPv4Network | IPv6Network, ...] = (
     IPv4Network("0.0.0.0/8"),
@@ -60,8 +60,8 @@ _ASSIGNED = IPv6Network("2000::/3")
 
 
 def may_be_called(address: str, *, allow_private: bool = False) -> bool:
-    """Whether ``address``, as ``ipaddress`` reads it, is public; ``allow_private``: or private or
-    loopback. Anything that is no address is not."""
+    """Whether ``address``, as ``ipaddress`` parses it, is public; ``allow_private``: or private or
+    loopback. False for anything that is not an address."""
     try:
         number = ip_address(address)
     except ValueError:
@@ -80,31 +80,31 @@ def _is_in(
 
 
 DEADLINE_SECONDS = 20.0
-"""Of a whole request, the look-up of the name included."""
+"""For a whole request, including the look-up of the name."""
 LOOK_UP_SECONDS = 5.0
 ADMISSION_SECONDS = 2.0
-"""How long the name of a new URL is looked for; a name that is not found by then is let pass."""
+"""For the look-up of a new URL's name; a name that is not found by then is admitted."""
 DRAIN_BYTES = 64 * 1024
 MAX_URL = 2048
 _LOOK_UPS = 8
-"""Names looked up at once: those who wait for slow name servers wait for each other only."""
+"""Names looked up at once: slow name servers only delay look-ups, nothing else."""
 _NAME = re.compile(r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_-]{1,63}\.?")
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?")
-"""Hosts that some resolver reads as an IPv4 address: the last label is a number."""
+"""Hosts that some resolvers read as an IPv4 address: the last label is a number."""
 _PRIVATE = "The URL leads to an address that is not public; nothing is sent there."
 
 LookUp = Callable[[str], list[str]]
-"""The addresses of a name; blocking; OSError where there are none."""
+"""The addresses of a name; blocking; raises OSError if there are none."""
 
 
 class UrlRefused(OSError):
-    """The URL may not be called. The message says why and is safe to show.
+    """The URL is not allowed. The message says why and is safe to show.
 
-    An OSError, because that is what passes through the HTTP client."""
+    An OSError, because the HTTP client lets that pass through."""
 
 
 class Undelivered(Exception):
-    """No answer came. The message says why and is safe to show."""
+    """There was no response. The message says why and is safe to show."""
 
 
 def look_up(name: str) -> list[str]:
@@ -115,7 +115,7 @@ def look_up(name: str) -> list[str]:
 
 class CustomerHttp:
     """Requests to customers' URLs; may be shared. ``allow_private``: private and loopback
-    addresses may be called too. ``deadline`` in seconds."""
+    addresses are allowed too. ``deadline`` in seconds."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class CustomerHttp:
         self._threads = EngineExecutor("look-up", _LOOK_UPS, 32 * _LOOK_UPS)
 
     def check(self, url: str) -> URL:
-        """The URL, as far as can be judged without the network; raises UrlRefused."""
+        """The URL, checked as far as possible without the network; raises UrlRefused."""
         if len(url) > MAX_URL:
             raise UrlRefused(f"The URL is longer than {MAX_URL} characters.")
         if re.search(r"[\x00-\x20\x7f\\]", url):
@@ -152,10 +152,9 @@ class CustomerHttp:
         return parsed
 
     async def admit(self, url: str) -> None:
-        """Raise UrlRefused for a URL that may not be called, as far as can be known today.
+        """Raise UrlRefused for a URL that is not allowed, as far as that is known now.
 
-        A name that does not resolve is let pass: what it leads to is looked at when it is
-        called."""
+        A name that does not resolve is admitted: its addresses are checked at every request."""
         host = self.check(url).raw_host or ""
         if ":" in host or _NUMERIC.fullmatch(host):
             return
@@ -167,7 +166,7 @@ class CustomerHttp:
             return
 
     async def resolve(self, name: str, seconds: float = LOOK_UP_SECONDS) -> list[str]:
-        """The name's addresses, all of which may be called; raises UrlRefused and OSError."""
+        """The name's addresses, all of them allowed; raises UrlRefused and OSError."""
         try:
             found = await self._threads.run(self._found, name, deadline=seconds)
         except EngineError as error:
@@ -179,12 +178,12 @@ class CustomerHttp:
         return found
 
     def check_address(self, address: str) -> None:
-        """Raise UrlRefused for an address that may not be called."""
+        """Raise UrlRefused for an address that is not allowed."""
         if not may_be_called(address, allow_private=self._allow_private):
             raise UrlRefused(_PRIVATE)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
-        """Send ``body``; the answer's status. Raises UrlRefused and Undelivered."""
+        """Send ``body``; returns the response's status. Raises UrlRefused and Undelivered."""
         target = self.check(url)
         timeout = aiohttp.ClientTimeout(total=self._deadline)
         try:
@@ -204,15 +203,16 @@ class CustomerHttp:
         except TimeoutError as error:
             raise Undelivered(f"There was no answer within {self._deadline:g} seconds.") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _refusal_behind(error) or Undelivered(_told(error)) from error
+            raise _refusal_behind(error) or Undelivered(_described(error)) from error
 
     @contextlib.asynccontextmanager
     async def open(
         self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """An answer whose body the caller reads, all within the deadline, asked for uncompressed.
+        """A response whose body the user of the context reads, all within the deadline;
+        compression is declined.
 
-        Raises UrlRefused and Undelivered, while the body is read too."""
+        Raises UrlRefused and Undelivered, also while the body is read."""
         target = self.check(url)
         timeout = aiohttp.ClientTimeout(total=self._deadline)
         try:
@@ -238,10 +238,10 @@ class CustomerHttp:
         except TimeoutError as error:
             raise Undelivered(f"There was no answer within {self._deadline:g} seconds.") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise _refusal_behind(error) or Undelivered(_told(error)) from error
+            raise _refusal_behind(error) or Undelivered(_described(error)) from error
 
     async def close(self) -> None:
-        """End the threads that look names up."""
+        """End the look-up threads."""
         await self._threads.close()
 
     def _check_host(self, host: str) -> None:
@@ -249,7 +249,7 @@ class CustomerHttp:
             try:
                 self.check_address(str(IPv6Address(host)))
             except ValueError as error:
-                raise UrlRefused("The URL's host is no IPv6 address.") from error
+                raise UrlRefused("The URL's host is not an IPv6 address.") from error
         elif _NUMERIC.fullmatch(host):
             try:
                 self.check_address(str(IPv4Address(host)))
@@ -268,7 +268,7 @@ class CustomerHttp:
 
 
 class _Resolver(AbstractResolver):
-    """CustomerHttp's look-up as the HTTP client asks for it."""
+    """CustomerHttp's look-up behind the HTTP client's interface."""
 
     def __init__(self, guard: CustomerHttp) -> None:
         self._guard = guard
@@ -291,8 +291,7 @@ class _Resolver(AbstractResolver):
 
 
 class _PinnedConnector(aiohttp.TCPConnector):
-    """Makes sockets only for addresses that may be called, and looks at who is at the other end
-    before the request is sent."""
+    """Makes sockets only for allowed addresses, and checks the peer before the request is sent."""
 
     def __init__(self, guard: CustomerHttp) -> None:
         super().__init__(
@@ -337,11 +336,11 @@ def _refusal_behind(error: BaseException | None) -> UrlRefused | None:
     return error
 
 
-def _told(error: Exception) -> str:
+def _described(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "The host's name could not be resolved."
     if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
         return "The host's TLS certificate or handshake is not valid."
     if isinstance(error, aiohttp.ClientConnectorError):
         return "The host could not be connected to."
-    return "The connection broke before there was an answer."
+    return "The connection was lost before there was a response."

@@ -49,10 +49,10 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             )
         except (UrlRefused, Undelivered) as error:
             raise httpx2.ConnectError(str(error), request=request) from error
-        told = [
+        passed = [
             (name, value) for name, value in response.headers.items() if name.lower() not in _HOP
         ]
-        return httpx2.Response(response.status, headers=told, stream=_Body(response, stack))
+        return httpx2.Response(response.status, headers=passed, stream=_Body(response, stack))
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -88,7 +88,7 @@ _BODILESS = ("GET", "DELETE")
 async def call_http(
     http: CustomerHttp, method: str, url: str, headers: Mapping[str, str], arguments: dict[str, Any]
 ) -> str:
-    """What came back; raises EngineFailed with words that are safe to show."""
+    """The response's text; raises EngineFailed with a message that is safe to show."""
     sent = {"Accept": "application/json, text/plain;q=0.9, */*;q=0.1", **headers}
     body: bytes | None = None
     try:
@@ -105,7 +105,7 @@ async def call_http(
     except (UrlRefused, Undelivered) as error:
         raise EngineFailed(str(error)) from error
     except (ValueError, UnicodeError) as error:
-        raise EngineFailed("The tool's request could not be made of these arguments.") from error
+        raise EngineFailed("These arguments do not make a valid request.") from error
 
 
 async def _text(response: ClientResponse) -> str:
@@ -125,7 +125,7 @@ for _name in ("httpx2", "mcp"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # they log addresses and answers
 
 MOST_SECONDS = 60.0
-"""How long a tool may take at most; each has its own time within that."""
+"""The longest that a tool may take; each has its own limit within that."""
 MAX_LISTED = 128
 _PAGES = 8
 
@@ -134,7 +134,7 @@ Listed = tuple[str, str, str]
 
 
 class ToolRunner:
-    """Speaks to tools; may be shared by all calls."""
+    """Runs tools; may be shared by all calls."""
 
     def __init__(self, http: CustomerHttp) -> None:
         self._http = http
@@ -177,10 +177,10 @@ class ToolRunner:
 
     @asynccontextmanager
     async def _server(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Client]:
-        """A connection to an MCP server; whatever fails behind it is an EngineFailed.
+        """A connection to an MCP server; every failure becomes an EngineFailed.
 
-        The MCP client and httpx check addresses in their own ways, and raise InvalidURL outside of
-        HTTPError: the address goes to them as our own check has it."""
+        The MCP client and httpx check addresses in their own ways, and raise InvalidURL, which is
+        not an HTTPError: they get the address as our own check parsed it."""
         try:
             address = str(self._http.check(url))
         except UrlRefused as refusal:
@@ -208,7 +208,7 @@ def _object(arguments: str) -> dict[str, object]:
     except (ValueError, RecursionError) as error:
         raise EngineFailed("The arguments are not JSON.") from error
     if not isinstance(value, dict):
-        raise EngineFailed("The arguments are no JSON object.")
+        raise EngineFailed("The arguments are not a JSON object.")
     return value
 
 

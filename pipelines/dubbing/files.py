@@ -1,6 +1,6 @@
-"""DubbingFiles: the files that a dubbing makes, mixed, encoded and put away as artifacts.
+"""DubbingFiles: the files that a dubbing makes, mixed, encoded and stored as artifacts.
 
-Members of the answers end in ``Key`` where they name an object, as a job's output wants it.
+The methods return members of the job's output; names that end in ``Key`` refer to objects.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from pipelines.transcription.timed_text import TimedSegment
 from .track import RATE
 
 MAX_RECORD_BYTES = 256 * 1024
-"""Of lines as JSON in the job's record; more are an artifact."""
+"""Size of the lines as JSON up to which they are kept in the job's record."""
 _SUBTITLES: tuple[tuple[SubtitleFormat, str], ...] = (
     ("srt", "application/x-subrip"),
     ("vtt", "text/vtt"),
@@ -34,8 +34,8 @@ _SUBTITLES: tuple[tuple[SubtitleFormat, str], ...] = (
 
 
 class DubbingFiles:
-    """The files of one run, in the folder of ``source``: the recording, and beside it ``speech``,
-    what is said over it (PCM16 mono at ``dubbing_track.RATE``)."""
+    """The files of one run, in the folder of ``source``, the recording; ``speech``: what is said
+    over it (PCM16 mono at ``track.RATE``)."""
 
     def __init__(
         self, run: JobRun, artifacts: Artifacts, source: Path, speech: Path, limits: MediaLimits
@@ -52,9 +52,8 @@ class DubbingFiles:
     async def mix(
         self, spoken: Sequence[tuple[int, int]], long_ms: int, progress: Progress
     ) -> None:
-        """Lay the speech, as loud as the recording is in the times of ``spoken`` (ms), over the
-        recording of ``long_ms``, which is lowered in them; ``progress`` is told 0 to 100. Raises
-        MediaError."""
+        """Mix the speech over the recording of ``long_ms``, which is lowered within ``spoken``
+        (ms) and sets the loudness of the speech; ``progress`` gets 0 to 100. Raises MediaError."""
         spans: list[Span] = [(samples_of(a, RATE), samples_of(b, RATE)) for a, b in spoken]
         await self._as_loud(spans)
         ducking = Ducking(spans, RATE)
@@ -87,7 +86,7 @@ class DubbingFiles:
         return {"audioKey": key, "durationMs": self.duration_ms}
 
     async def video(self) -> dict[str, Any]:
-        """The source's pictures with the mix; where they cannot be copied, the reason why."""
+        """The source's pictures with the mix; the reason if they cannot be copied."""
         made = self._source.with_name("video")
         try:
             muxed = await carried_out(lambda: replace_audio(self._source, self._mix, RATE, made))
@@ -106,7 +105,7 @@ class DubbingFiles:
         return made
 
     async def lines(self, lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """What was said when: in the record, or as an artifact where it is long."""
+        """What was said when: in the record, or as an artifact if it is long."""
         return await self._artifacts.keep_json(
             self._run,
             list(lines),

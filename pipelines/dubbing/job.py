@@ -1,8 +1,8 @@
 """DubbingKind: a recording or a video speaks another language.
 
-Heard, cut into lines, translated, spoken with the target voice in the time of the original, and
-mixed over the original, which is lowered meanwhile. A video keeps its pictures untouched. What
-goes on between the steps lies on disk: of a long recording only the transcript is in memory.
+It is transcribed, cut into lines, translated, spoken with the target voice in the time of the
+original, and mixed over the original, which is lowered meanwhile. A video's pictures stay as they
+are. Between the steps everything is on disk: only the transcript of a long recording is in memory.
 """
 
 import asyncio
@@ -40,18 +40,18 @@ DEADLINE_SECONDS = 12 * 3600.0
 HEARING_MODEL = "default"
 TRANSLATE_MODEL = "verinova-stable"
 _SHOWN = 80
-"""Characters of a line that are shown in a warning."""
+"""Characters of a line that a warning quotes."""
 _FAILURES_IN_A_ROW = 5
-"""Of the translator, before it is taken for broken."""
+"""Failures of the translator after which it counts as broken."""
 _UNKNOWN_MS = 600_000
 """Assumed to lie ahead if the recording's length is unknown, so that progress never stops."""
 _HEARD, _TRANSLATED, _SPOKEN, _MIXED, _STORED = 35, 50, 85, 92, 99
-"""Percent done behind these steps."""
+"""Percent done after these steps."""
 
 
 class DubbingOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """All that a dubbing needs. ``source_key``: the recording; ``source_language`` None: found
-    out. Languages are without a region."""
+    """Everything a dubbing needs. ``source_key``: the recording; ``source_language`` None:
+    detected. Languages are without a region."""
 
     source_key: str
     file_name: str
@@ -65,7 +65,7 @@ class DubbingOrder(Struct, frozen=True, kw_only=True, omit_defaults=True, rename
     """Whether a translation by a chat model will do."""
 
     def speech(self) -> SpeechOrder:
-        """Its speech, as far as it is known beforehand."""
+        """Its speech, except for the text."""
         return SpeechOrder(
             model=self.model,
             input="",
@@ -87,8 +87,8 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line: the original, what it became, and where that is heard (None: nowhere, and the
-    original is left as it is). ``problem``: why."""
+    """A line: the original, its translation, and where that is heard (None: nowhere, the original
+    stays). ``problem``: why."""
 
     original: TimedSegment
     text: str
@@ -116,7 +116,7 @@ class DubbingKind:
         self._limits = limits
 
     async def run(self, run: JobRun) -> JobResult:
-        """See JobKind; raises JobFailed, EngineError and StoreError."""
+        """Dub the recording; raises JobFailed, EngineError and StoreError."""
         order = msgspec.convert(run.input, DubbingOrder)
         choice = await choose_in_job(run, order.speech(), self._engines, self._cloned)
         with tempfile.TemporaryDirectory(prefix="blab-dubbing-") as folder:
@@ -149,7 +149,7 @@ class DubbingKind:
         await run.progress(_STORED)
         made |= await files.subtitles("source", heard.segments)
         made |= await files.subtitles("target", _target(lines))
-        made |= await files.lines([_told(line, draft=translator.draft) for line in lines])
+        made |= await files.lines([_shown(line, draft=translator.draft) for line in lines])
         return _result(run, order, heard, translator, lines, track.spoken_ms, made)
 
     async def _heard(
@@ -195,7 +195,7 @@ class DubbingKind:
                 raise ModelUnavailable(reason)
             translator = await self._engines.translator(order.translate_model, *pair)
         except ModelUnavailable as error:
-            note = ". The language was found out: send sourceLanguage where it is another."
+            note = ". The language was detected: send sourceLanguage if it is another."
             raise JobFailed(
                 error.code, f"{error}{note if guessed else ''}", {"path": "targetLanguage"}
             ) from error
@@ -210,8 +210,8 @@ class DubbingKind:
 
 
 def draft_reason(engines: Catalogue, order: DubbingOrder, source: str, target: str) -> str | None:
-    """Why ``order`` is not carried out for this pair, whose translation is a draft; None where it
-    is none, or one will do. Raises ModelUnavailable."""
+    """Why ``order`` is refused for this pair, whose translation is a draft; None if it is not one,
+    or drafts are accepted. Raises ModelUnavailable."""
     engine = engines.translation_engine(order.translate_model, source, target)
     if not engine.draft or order.allow_draft:
         return None
@@ -219,11 +219,11 @@ def draft_reason(engines: Catalogue, order: DubbingOrder, source: str, target: s
 
 
 def no_translator(what: str, pairs: Sequence[tuple[str, str]], consent: str = "allowDraft") -> str:
-    """Why a draft is refused, and what is none; ``what``: "from 'en' to 'es'", ``consent``: the
-    field that accepts one."""
+    """Why a draft is refused, and which pairs are not drafts; ``what``: "from 'en' to 'es'",
+    ``consent``: the field that accepts a draft."""
     known = ", ".join(f"{source} to {target}" for source, target in pairs) or "none"
     return (
-        f"no translator is there {what}, only a chat model, which may say something else: send"
+        f"there is no translator {what}, only a chat model, which may say something else: send"
         f" {consent} true to accept that; pairs with a translator: {known}"
     )
 
@@ -231,8 +231,8 @@ def no_translator(what: str, pairs: Sequence[tuple[str, str]], consent: str = "a
 async def _translated(
     run: JobRun, translator: Translator, heard: Recording, target: str
 ) -> list[Line]:
-    """The lines, those apart that the translator fails at: a recording is not given up for one
-    sentence. Raises its error where it fails at many in a row, or at all."""
+    """The translated lines. One failure does not fail the recording: the line is kept with its
+    problem. Raises the translator's error if it fails at many in a row, or at all of them."""
     originals = await asyncio.to_thread(lambda: list(lines_of(heard.segments)))
     progress = _part(run, _HEARD, _TRANSLATED)
     lines: list[Line] = []
@@ -254,8 +254,8 @@ async def _translated(
 async def _line(
     translator: Translator, text: str, source: str, target: str
 ) -> tuple[str, str | None]:
-    """The translation and what is wrong with it: the second one where the first will not do, and
-    nothing where neither does. Raises EngineError."""
+    """The translation, and what is wrong with it: a second attempt if the first has a fault, the
+    empty text if both have. Raises EngineError."""
     wrong: str | None = None
     for again in (False, True):
         try:
@@ -301,15 +301,14 @@ async def _spoken(
 def _part(run: JobRun, begin: int, end: int) -> Progress:
     """The progress of a step that takes the job from ``begin`` to ``end`` percent."""
 
-    async def tell(percent: int) -> None:
+    async def report(percent: int) -> None:
         await run.progress(begin + (end - begin) * percent // 100)
 
-    return tell
+    return report
 
 
 def _covered(lines: Sequence[Line]) -> list[tuple[int, int]]:
-    """Where the original is to be low (ms): where it is spoken over, and where it speaks itself
-    of what has been said in the other language."""
+    """Where the original is lowered (ms): over each spoken line and the line it stands for."""
     spans = []
     for line in lines:
         if line.spoken is not None:
@@ -326,9 +325,9 @@ def _target(lines: Sequence[Line]) -> list[TimedSegment]:
     ]
 
 
-def _told(line: Line, *, draft: bool) -> dict[str, Any]:
-    """A line as the job's output has it; times in seconds."""
-    told: dict[str, Any] = {
+def _shown(line: Line, *, draft: bool) -> dict[str, Any]:
+    """A line in the job's output; times in seconds."""
+    shown: dict[str, Any] = {
         "start": line.original.start_ms / 1000,
         "end": line.original.end_ms / 1000,
         "sourceText": line.original.text,
@@ -336,12 +335,12 @@ def _told(line: Line, *, draft: bool) -> dict[str, Any]:
         "draft": draft,
     }
     if line.problem is not None:
-        told["problem"] = line.problem
+        shown["problem"] = line.problem
     if line.spoken is not None:
-        told["spokenStart"] = line.spoken.start_ms / 1000
-        told["spokenEnd"] = line.spoken.end_ms / 1000
-        told["tempo"] = round(line.spoken.tempo, 3)
-    return told
+        shown["spokenStart"] = line.spoken.start_ms / 1000
+        shown["spokenEnd"] = line.spoken.end_ms / 1000
+        shown["tempo"] = round(line.spoken.tempo, 3)
+    return shown
 
 
 def _result(

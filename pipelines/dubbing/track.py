@@ -27,12 +27,12 @@ from pipelines.transcription.timed_text import TimedSegment
 
 MIN_TEMPO, MAX_TEMPO = 0.8, 1.3
 NEARLY = 0.04
-"""A line so little too short is left as it is: nobody hears the gap, everybody hears stretching."""
+"""A line too short by less than this is not stretched: nobody hears the gap, but stretching."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a spoken line goes, and how fast it is spoken."""
+    """Where a spoken line goes, and its tempo."""
 
     start: int
     tempo: float
@@ -41,10 +41,10 @@ class Place:
 def place(
     spoken: int, start: int, end: int, free: int, until: int | None, late: int = 0
 ) -> Place | None:
-    """The place of ``spoken`` samples for an original from ``start`` to ``end``; None where they
-    do not fit.
+    """The place of ``spoken`` samples for an original from ``start`` to ``end``; None if they do
+    not fit.
 
-    ``free``: where the last line has ended; ``until``: where this one must have, None: nowhere;
+    ``free``: the end of the last line; ``until``: where this one must end, None: anywhere;
     ``late``: how far beyond that it may go."""
     begin = max(start, free)
     room = spoken if until is None else until - begin
@@ -60,20 +60,19 @@ def place(
 
 
 RATE = 48_000
-"""Hz of the track and of the mix: what every codec takes."""
+"""Hz of the track and of the mix: every codec accepts it."""
 BREATH_MS = 80
-"""Silence between two lines at the least."""
+"""Least silence between two lines."""
 LATE_MS = 500
-"""A line is not heard later than this after its original begins."""
+"""A line starts at most this long after its original."""
 FASTER = 1.2
-"""How fast a line is spoken that has no place otherwise, before it is stretched."""
+"""Speed at which a line that does not fit is spoken again, before it is stretched."""
 _TAIL_MS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class SpokenLine:
-    """Where a line is heard: ms from the beginning, and by how much it was stretched (1.3: so much
-    shorter)."""
+    """Where a line is heard, in ms, and by how much its tempo was raised (1.3: so much shorter)."""
 
     start_ms: int
     end_ms: int
@@ -89,10 +88,10 @@ class SpeechTrack:
         self._language = language
         self._end = 0
         self.spoken_ms = 0
-        """Milliseconds of speech as the engine made it: what is billed."""
+        """Milliseconds of speech as the engine produced it, which is billed."""
 
     async def speak(self, text: str, line: TimedSegment, until_ms: int | None) -> SpokenLine | str:
-        """Speak ``text`` in the place of ``line``; the reason where that cannot be done.
+        """Speak ``text`` in place of ``line``; returns the reason if that is impossible.
 
         ``until_ms``: where the next line begins, or the recording ends. Raises EngineError."""
         for speed in (1.0, FASTER):
@@ -112,7 +111,7 @@ class SpeechTrack:
         rate, breath = self._speaker.sample_rate, samples_of(BREATH_MS, RATE)
         sound = trimmed(np.frombuffer(pcm, "<i2"), rate, _TAIL_MS)
         if not len(sound):
-            return "the engine made no sound of it"
+            return "the engine produced no sound"
         found = place(
             round(len(sound) * RATE / rate),
             samples_of(line.start_ms, RATE),

@@ -16,12 +16,12 @@ from pipelines.speech.language import OTHER_SCRIPTS, likelier
 from pipelines.transcription.timed_text import Break, Piece, TimedSegment, pieces
 
 LONG_MS, LONG_CHARACTERS = 8_000, 200
-"""From here on a line may end with a phrase."""
+"""From this length a line may end with a phrase."""
 MOST_MS, MOST_CHARACTERS = 16_000, 400
 
 
 def lines_of(segments: Sequence[TimedSegment]) -> Iterator[TimedSegment]:
-    """The lines in order, none empty, none overlapping; without the times of their words."""
+    """The lines in order, not empty, not overlapping; without the times of their words."""
     row: list[Piece] = []
     for piece in pieces(segments):
         row.append(piece)
@@ -48,20 +48,20 @@ def _line(row: Sequence[Piece]) -> TimedSegment:
 
 
 SURELY_LETTERS = 20
-"""A shorter text says too little about its language."""
+"""A shorter text does not reveal its language."""
 TRANSLATED = 0.2
-"""Share of the letters that is in other words than in the source, at least."""
+"""Least share of the letters that is in words not found in the source."""
 SHORT_LETTERS = 15
-"""Shorter texts may be of any length up to this and so many letters more."""
+"""Translations of shorter texts may have up to this many letters more, and as few as one."""
 SHORTEST, LONGEST = 0.4, 2.2
 """Letters of a translation per letter of its source."""
 DENSE = frozenset(("ja", "ko"))
 DENSE_FACTOR = 3
-"""So much fewer letters have languages that write syllables."""
+"""How many times fewer letters languages need that write syllables."""
 SMALL = 12
 """Numbers up to here are often written as words."""
 ALIKE = 0.4
-"""How alike a name and its translation are (York, Iorque): share of letters in the same order."""
+"""How alike a name and its translation must be (York, Iorque): share of letters in common order."""
 
 _QUESTION = ("?", "？", "؟", ";")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -98,7 +98,7 @@ _WORDS_OF = {tag: frozenset(words.split()) for tag, words in _NUMBER_WORDS.items
 
 
 def fault(text: str, translation: str, source: str, target: str) -> str | None:
-    """What is wrong with ``translation``, to be shown to a user; None where nothing is.
+    """What is wrong with ``translation``, in words for a user; None if nothing is.
 
     ``source`` and ``target`` are languages without a region."""
     said, made = _letters(text), _letters(translation)
@@ -107,7 +107,7 @@ def fault(text: str, translation: str, source: str, target: str) -> str | None:
     if not _fits(said, made, source, target):
         return f"the translation has {made} letters for {said}"
     if text.rstrip().endswith(_QUESTION[:3]) and not any(mark in translation for mark in _QUESTION):
-        return "the translation of a question is no question"
+        return "the translation of a question is not a question"
     if _in_wrong_language(text, translation, source, target):
         return f"the translation is not in {target!r}"
     return _wrong_number(text, translation, source, target) or _lost_name(
@@ -131,7 +131,7 @@ def _fits(said: int, made: int, source: str, target: str) -> bool:
 
 
 def _in_wrong_language(text: str, translation: str, source: str, target: str) -> bool:
-    """Names, which are the same in both, say nothing about the language."""
+    """Words in both, such as names, do not reveal the language and are left out."""
     there = {word.lower() for word in _WORD.findall(text)}
     new = " ".join(word for word in _WORD.findall(translation) if word.lower() not in there)
     if _letters(new) < SURELY_LETTERS:
@@ -152,8 +152,8 @@ def _wrong_number(text: str, translation: str, source: str, target: str) -> str 
 
 
 def _numbers(text: str) -> Iterator[int]:
-    """The whole numbers in ``text``; a time or a fraction is two, of which nothing but zeros
-    does not count."""
+    """The whole numbers in ``text``; a time or a fraction counts as two, without parts that are
+    only zeros."""
     for found in _NUMBER.findall(text):
         for part in re.split(r"[.,:]", _THOUSANDS.sub("", found)):
             if int(part) or len(part) == len(found):
@@ -161,12 +161,12 @@ def _numbers(text: str) -> Iterator[int]:
 
 
 def _clock(hours: set[int]) -> set[int]:
-    """What the hours among ``hours`` are on a clock of the other kind."""
+    """The hours among ``hours`` on the other clock (12 or 24 hours)."""
     return {(hour + 12) % 24 for hour in hours if hour <= 24}
 
 
 def _in_words(number: int, text: str, language: str) -> bool:
-    """Whether ``number`` may be written in words in ``text``."""
+    """Whether ``text`` may have ``number`` in words."""
     words = _WORDS_OF.get(language)
     if words is None:
         return number <= SMALL
@@ -174,9 +174,9 @@ def _in_words(number: int, text: str, language: str) -> bool:
 
 
 def _lost_name(text: str, translation: str, source: str, target: str) -> str | None:
-    """A name of several words within a sentence, no word of which is found again."""
+    """A name of several words within a sentence, none of which is found in the translation."""
     if source == "de" or source in OTHER_SCRIPTS or target in OTHER_SCRIPTS:
-        return None  # German writes every noun large; other scripts write names as they sound
+        return None  # German capitalises every noun; other scripts write names as they sound
     words = [word.lower() for word in _WORD.findall(translation)]
     for found in _NAME.finditer(text):
         if _BEGINNING.search(text[: found.start()]):

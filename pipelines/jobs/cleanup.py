@@ -36,7 +36,7 @@ _OWN_JOBS = f"AND type IN ('{JobType.WEBHOOK}', '{JobType.CLEANUP}')"
 
 
 class Cleanup:
-    """The kind ``cleanup``. ``retention_days`` 0: jobs are kept for ever."""
+    """Jobs of type ``cleanup``. ``retention_days`` 0: jobs are kept for ever."""
 
     type = JobType.CLEANUP
     concurrency = 1
@@ -49,7 +49,7 @@ class Cleanup:
         self._retention_days = retention_days
 
     async def run(self, run: JobRun) -> JobResult:
-        """See JobKind; the output counts what was deleted."""
+        """Delete; the output has the number of deleted things by kind."""
         now = datetime.now(UTC)
         before, long_before = now - KEEP, now - RECORD_KEEP
         deleted = {"idempotencyKeys": await self._old_rows("idempotency_keys", before)}
@@ -109,12 +109,12 @@ class Cleanup:
         ids = [job.id, *(item.id for item in items)]
         keys = await self._objects.keys_of_jobs(job.workspace_id, ids)
         if not await jobs.delete(job.workspace_id, job.id):
-            return False  # it was tried again meanwhile
+            return False  # it was retried meanwhile
         await self._store.delete(keys)
         return True
 
     async def _orphans(self, before: datetime) -> int:
-        """Delete bytes of which no record is left, or of which none was ever written."""
+        """Delete bytes whose record was deleted or never written."""
         total = 0
         async for page in self._store.list():
             old = [head.key for head in page if head.modified < before and is_key(head.key)]
@@ -127,13 +127,13 @@ class Cleanup:
 
 EVERY = timedelta(days=1)
 LOOK_SECONDS = 600.0
-"""A node looks no oftener, however often it is asked to."""
+"""How often a node checks at most."""
 _LOCK_KEY = 0x626C6163
-"""An advisory lock's; migrations have the number before it."""
+"""Of an advisory lock; migrations use the number before it."""
 
 
 class CleanupSchedule:
-    """One of each process; ``ensure`` may be called as often as is convenient."""
+    """One per process; ``ensure`` may be called at any rate."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -142,9 +142,9 @@ class CleanupSchedule:
         self._next_look = clock()
 
     async def ensure(self) -> bool:
-        """Submit a cleanup job where there was none for a day; whether it did. Raises StoreError.
+        """Submit a cleanup job if there was none for a day; returns whether it did.
 
-        Cheap: most calls look at the clock only."""
+        Cheap: mostly it only checks the clock. Raises StoreError."""
         now = self._clock()
         if now < self._next_look:
             return False

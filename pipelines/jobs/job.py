@@ -1,9 +1,9 @@
-"""What a job is, and what the kinds of jobs must keep to.
+"""What a job is, and the contract of the kinds of jobs.
 
-States: queued → running → completed | failed | cancelled; a worker that dies leaves the job to
-another, which begins it anew (``runs`` counts). ``retry`` puts a failed or cancelled job back to
-queued. A kind is written so that running it twice does no harm: what it stores has keys made of
-the job's id, and what it bills is named by unit, so the second run replaces the first.
+States: queued → running → completed | failed | cancelled; if a worker dies another starts the job
+again (``runs`` counts). ``retry`` puts a failed or cancelled job back to queued. Running a kind
+twice does no harm: the keys of what it stores contain the job's id, and the units it bills are
+named, so the second run replaces the first.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -27,7 +27,7 @@ class JobType(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """Where a job stands."""
+    """The state of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -40,7 +40,7 @@ TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED
 
 
 class JobFailed(Exception):
-    """The job cannot succeed and is not run again by itself.
+    """The job cannot succeed and is not retried automatically.
 
     ``code`` is one of the contract's; the message is safe to show to the user."""
 
@@ -52,8 +52,8 @@ class JobFailed(Exception):
 
 
 class TryAgain(Exception):
-    """What the job waits for is not there yet: it is to be begun again after ``delay`` seconds,
-    and stays queued meanwhile. The run counts as if it had not been."""
+    """What the job waits for is not ready: it stays queued and is started again after ``delay``
+    seconds. The run does not count."""
 
     def __init__(self, delay: float) -> None:
         super().__init__(f"again in {delay} s")
@@ -62,7 +62,7 @@ class TryAgain(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """What is given of a new job. ``input`` is JSON, all that the kind needs to run it."""
+    """A job to submit. ``input`` is JSON, everything the kind needs to run it."""
 
     type: JobType
     input: dict[str, Any]
@@ -72,9 +72,9 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of work that is billed: ``name`` is unique in the workspace (the job's id and what
-    it was), so that running twice bills once. ``tokens``: those of a chat model, or the characters
-    of a text that was spoken; ``audio_ms``: length of the audio heard or made."""
+    """A billed unit of work: ``name`` is unique in the workspace (the job's id and the kind of
+    work), so that running twice bills once. ``tokens``: of a chat model, or the characters of a
+    spoken text; ``audio_ms``: length of the audio transcribed or produced."""
 
     name: str
     type: str
@@ -85,22 +85,22 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a run ends with. ``output`` is JSON; object keys in it become signed URLs when it is
-    shown. ``units`` are booked in the same transaction that completes the job."""
+    """The result of a run. ``output`` is JSON; object keys in it are shown as signed URLs.
+    ``units`` are booked in the transaction that completes the job."""
 
     output: dict[str, Any]
     units: tuple[Unit, ...] = ()
 
 
 MAX_WARNINGS = 20
-"""Of one run. One more says that there were others."""
+"""Per run. One more says that there were others."""
 MAX_WARNING_CHARACTERS = 300
 
 
 class ApiWarning(Struct, frozen=True, omit_defaults=True):
-    """Something was accepted and did not have its full effect. Users read it on a job
-    (``warnings``) and beside an answer (``meta.warnings``). ``code`` is a constant for programs,
-    ``path`` the field of the request that it is about, where there is one."""
+    """Something was accepted but did not have its full effect. Shown on a job (``warnings``) and
+    with a response (``meta.warnings``). ``code`` is a constant for programs, ``path`` the field of
+    the request, if there is one."""
 
     code: str
     message: str
@@ -108,8 +108,8 @@ class ApiWarning(Struct, frozen=True, omit_defaults=True):
 
 
 Progress = Callable[[int], Awaitable[None]]
-"""Told the percentage done (0..100, never falling); cheap to call often: it writes at most four
-times a second."""
+"""Reports the percentage done (0..100, never decreasing). Cheap to await often: it writes at most
+four times a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ class JobRun:
     def warn(self, code: str, message: str, path: str | None = None) -> None:
         """Keep a warning for the job's record, whether the run succeeds or fails.
 
-        The same one is kept once; beyond ``MAX_WARNINGS`` a last one counts as "and more"."""
+        Duplicates are dropped; beyond ``MAX_WARNINGS`` a last one says that there are more."""
         warning = ApiWarning(code, message[:MAX_WARNING_CHARACTERS], path)
         if warning in self.warnings or len(self.warnings) > MAX_WARNINGS:
             return
@@ -148,6 +148,6 @@ class JobKind(Protocol):
     """Seconds that a run may take."""
 
     async def run(self, run: JobRun) -> JobResult:
-        """Do the work. Raises JobFailed, EngineError (also final), TryAgain, CancelledError;
-        anything else is a fault of ours, and the job is tried again until its runs are used up."""
+        """Do the work. Raises JobFailed, EngineError (also final), TryAgain, CancelledError.
+        Anything else is a fault of ours: the job is tried again until its runs are used up."""
         ...

@@ -24,35 +24,35 @@ from .job import TERMINAL, JobFailed, JobResult, JobRun, JobStatus, JobType, New
 
 _ENQUEUE = QueryQueueBuilder().build_enqueue_query("skip")
 FORGOTTEN_SECONDS = 60.0
-"""How long an active job may be missing in the queue before it is put back."""
+"""How long an active job may be missing from the queue before it is put back."""
 
 
 def payload(job: Job) -> bytes:
-    """What the queue's row says of the job."""
+    """The payload of a job's queue row."""
     return json.dumps([job.workspace_id, job.id]).encode()
 
 
 def named(content: bytes | None) -> tuple[str, str]:
-    """Workspace and job of a queue's row; raises ValueError."""
+    """Workspace and job of a queue row's payload; raises ValueError."""
     workspace_id, job_id = json.loads(content or b"[]")
     return workspace_id, job_id
 
 
 class JobQueue:
-    """Who submits jobs has one; it may be shared. All methods raise StoreError."""
+    """Submits jobs; may be shared. All methods raise StoreError."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def submit(self, workspace_id: str, new: NewJob, *, delay_seconds: float = 0) -> Job:
-        """A new job, to be begun by a worker after ``delay_seconds`` at the earliest."""
+        """Submit a job, to be started by a worker after ``delay_seconds`` at the earliest."""
         async with self._database.transaction() as connection:
             return await self.submit_in(connection, workspace_id, new, delay_seconds=delay_seconds)
 
     async def submit_in(
         self, connection: Any, workspace_id: str, new: NewJob, *, delay_seconds: float = 0
     ) -> Job:
-        """As ``submit``, as part of the transaction that ``connection`` is in."""
+        """As ``submit``, in the transaction of ``connection``."""
         job = await Jobs(connection).insert(
             workspace_id, new.type, new.input, new.parent_id, new.item_index
         )
@@ -60,8 +60,8 @@ class JobQueue:
         return job
 
     async def cancel(self, workspace_id: str, job_id: str) -> Job | None:
-        """Cancel the job and its items: queued ones at once, running ones as soon as their worker
-        has noticed. The job as it is now, unchanged if it was over; None where there is none."""
+        """Cancel the job and its items: queued ones at once, running ones when their worker
+        notices. Returns the updated job, unchanged if it had ended; None if there is none."""
         async with self._database.transaction() as connection:
             jobs = Jobs(connection)
             job = await jobs.lock(workspace_id, job_id)
@@ -72,7 +72,7 @@ class JobQueue:
             return await jobs.get(workspace_id, job_id)
 
     async def retry(self, workspace_id: str, job_id: str) -> Job | None:
-        """Put a failed or cancelled job back to queued; None where it is neither, or absent."""
+        """Put a failed or cancelled job back to queued; None if it is neither, or absent."""
         async with self._database.transaction() as connection:
             job = await Jobs(connection).reset(workspace_id, job_id)
             if job is not None:
@@ -81,9 +81,9 @@ class JobQueue:
             return job
 
     async def recover(self, older_than: float = FORGOTTEN_SECONDS) -> int:
-        """Put active jobs that the queue has lost back into it; returns how many.
+        """Put active jobs that are missing from the queue back into it; returns how many.
 
-        The queue loses a job where a worker that was overtaken ends its run."""
+        A job goes missing when a worker that was overtaken ends its run."""
         async with self._database.transaction() as connection:
             lost = await Jobs(connection).forgotten(older_than)
             for job in lost:
@@ -103,7 +103,7 @@ async def _cancel(connection: Any, job: Job) -> None:
 
 
 async def _enqueue(connection: Any, job: Job, delay_seconds: float = 0) -> None:
-    # headers go as NULL: the library would encode them, and the connection once more
+    # headers are NULL: the library would encode them, and the connection once more
     delay = timedelta(seconds=delay_seconds)
     await connection.fetch(_ENQUEUE, [0], [job.type], [payload(job)], [delay], [job.id], [None])
 
@@ -113,13 +113,13 @@ async def _dequeue(connection: Any, job: Job) -> None:
 
 
 CONCURRENCY = 100
-"""A waiting batch is a query now and then."""
+"""A waiting batch costs only a query now and then."""
 DEADLINE_SECONDS = 24 * 3600.0
 LOOK_SECONDS = 0.5
 
 
 REFUSED = "refused"
-"""Member of a batch's input and output: what was refused of it when it was accepted in part."""
+"""Member of a batch's input and output: the items refused when it was accepted in part."""
 
 
 async def submit_batch(
@@ -129,9 +129,9 @@ async def submit_batch(
     items: Sequence[dict[str, Any]],
     indices: Sequence[int] | None = None,
 ) -> Job:
-    """The batch's job, with a speech job for each of ``items`` (inputs of TtsKind).
+    """Submit a batch, with a speech job for each of ``items`` (inputs of TtsKind).
 
-    ``indices``: the places of the items in the batch as it was sent; None: 0, 1, 2 …
+    ``indices``: the places of the items in the request; None: 0, 1, 2 …
     Raises StoreError."""
     queue = JobQueue(database)
     async with database.transaction() as connection:
@@ -155,7 +155,7 @@ class BatchKind:
         self._look_seconds = look_seconds
 
     async def run(self, run: JobRun) -> JobResult:
-        """Wait for the items; JobFailed where none of them was completed."""
+        """Wait for the items; raises JobFailed if none of them completed."""
         while True:
             items = await Jobs(self._database).children(run.workspace_id, run.id)
             if all(item.status in TERMINAL for item in items):
@@ -165,12 +165,12 @@ class BatchKind:
             await asyncio.sleep(self._look_seconds)
         counts = tally(items, run.input)
         if items and not counts["completed"]:
-            raise JobFailed("PROVIDER_ERROR", "None of the batch's items was completed.", counts)
+            raise JobFailed("PROVIDER_ERROR", "None of the batch's items completed.", counts)
         return JobResult(counts)
 
 
 def tally(items: Sequence[Job], head: Mapping[str, Any]) -> dict[str, int]:
-    """How many items there are, how many ended how, and how many of ``head``'s were refused."""
+    """The number of items: in total, by how they ended, and refused (in ``head``)."""
     ends = (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
     counts = {str(end): sum(item.status == end for item in items) for end in ends}
     refused = len(head.get(REFUSED, ()))

@@ -1,13 +1,13 @@
 """JobRunner: one run of a job, from the queue's row to the record's last state.
 
 Invariants
-- A run's end is one transaction: the record (guarded by the run's number), what is booked, who is
-  told, the event. A run that was overtaken writes nothing.
-- What a kind raises is final where it says so (JobFailed, EngineError); anything else is a fault
-  of ours and is tried again, as is a run whose worker died, until ``MAX_RUNS`` are used up.
-  A kind may also ask to be begun again later (TryAgain): that uses none up.
-- Cancelling is a flag in the record; one look every ``WATCH_SECONDS`` for all runs of the process
-  cancels the tasks. The same look ends runs that another worker has taken over.
+- A run's end is one transaction: the record (guarded by the run's number), usage, webhook
+  deliveries, the event. A run that was overtaken writes nothing.
+- JobFailed and EngineError are final. Any other exception is a fault of ours and the job is tried
+  again, as is a run whose worker died, until ``MAX_RUNS`` are used up. A kind may also ask to be
+  started again later (TryAgain), which does not count.
+- Cancelling is a flag in the record; one query every ``WATCH_SECONDS`` for all runs of the process
+  finds the tasks to cancel. The same query finds runs that another worker has taken over.
 """
 
 import asyncio
@@ -40,19 +40,19 @@ logger = logging.getLogger(__name__)
 MAX_RUNS = 3
 WATCH_SECONDS = 0.4
 PROGRESS_SECONDS = 0.25
-"""Progress of a run is written no oftener."""
+"""Least interval between two writes of a run's progress."""
 UNWIND_SECONDS = 5.0
-"""How long a cancelled kind may take to end; then its task is left behind."""
+"""How long a cancelled kind may take to end; then its task is abandoned."""
 AGAIN_SECONDS = 1.0
-"""Before a job is tried again after a fault."""
+"""Before a job is tried again after a fault, times the number of its runs."""
 
 FinishHook = Callable[[Any, Job, tuple[Unit, ...]], Awaitable[None]]
-"""Called in the transaction that ends a job, with its connection, the job as it now is, and the
-units to be booked (those of a completed one)."""
+"""Called in the transaction that ends a job, with its connection, the updated job, and the units to
+book (if it completed)."""
 
 
 class RunAgain(Exception):
-    """The job was given back and is to be begun again, after so many seconds."""
+    """The job was given back and is to be started again after ``delay`` seconds."""
 
     def __init__(self, delay: float) -> None:
         super().__init__(f"again in {delay} s")
@@ -80,7 +80,7 @@ class _Running:
 
 
 class JobRunner:
-    """Runs jobs of the given kinds. ``watch`` must run beside."""
+    """Runs jobs of the given kinds; ``watch`` must run concurrently."""
 
     def __init__(
         self, database: Database, kinds: Iterable[JobKind], hooks: Iterable[FinishHook] = ()
@@ -93,17 +93,17 @@ class JobRunner:
         self._interrupted = False
 
     async def run(self, workspace_id: str, job_id: str, queue_id: int, worker: object) -> None:
-        """Run the job that the queue's row names; returns when its record says how it ended.
+        """Run the job that the queue's row names; returns when its end is recorded.
 
-        Raises RunAgain where it is to stay in the queue, StoreUnavailable before it has begun."""
+        Raises RunAgain if it is to stay in the queue, StoreUnavailable if it could not start."""
         job = await self._jobs.begin(workspace_id, job_id, queue_id, worker)
         if job is None:
             return
         if job.cancel_requested:
             await self._finish(job, JobStatus.CANCELLED)
         elif job.runs > MAX_RUNS:
-            logger.error("job %s was begun %d times without end: given up", job.id, MAX_RUNS)
-            message = f"The job was begun {MAX_RUNS} times and never ended."
+            logger.error("job %s was started %d times and never ended: given up", job.id, MAX_RUNS)
+            message = f"The job was started {MAX_RUNS} times and never ended."
             await self._finish(
                 job, JobStatus.FAILED, error=_error("INTERNAL", message, reason="runs_used_up")
             )
@@ -111,7 +111,7 @@ class JobRunner:
             await self._run(job, self._kinds[job.type])
 
     async def watch(self) -> None:
-        """Cancel runs that are to stop, for ever."""
+        """Cancel runs that must stop; runs until cancelled."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             runs = {key: running.job.runs for key, running in self._running.items()}
@@ -122,10 +122,10 @@ class JobRunner:
                     if job_id in self._running:
                         self._running[job_id].cancel(_Stop.ASKED)
             except StoreError as error:
-                logger.warning("cannot look which jobs are to stop: %s", error)
+                logger.warning("cannot query which jobs must stop: %s", error)
 
     def interrupt(self) -> None:
-        """Stop every run, and those that begin yet; the jobs go back to the queue."""
+        """Stop every run, including those that start later; the jobs return to the queue."""
         self._interrupted = True
         for running in self._running.values():
             running.cancel(_Stop.SHUTDOWN)
@@ -138,7 +138,7 @@ class JobRunner:
             workspace_id=job.workspace_id,
             input=job.input,
             run=job.runs,
-            progress=_Progress(self._database, job).tell,
+            progress=_Progress(self._database, job).report,
             parent_id=job.parent_id,
             item_index=job.item_index,
         )
@@ -159,7 +159,7 @@ class JobRunner:
     async def _conclude(self, job: Job, kind: JobKind, running: _Running) -> None:
         task, why = running.task, running.stop
         if not task.done():
-            logger.error("job %s (%s) does not end when cancelled", job.id, job.type)
+            logger.error("job %s (%s) did not end after being cancelled", job.id, job.type)
             task.add_done_callback(_forget_outcome)
         elif not task.cancelled():
             error = task.exception()
@@ -172,7 +172,7 @@ class JobRunner:
         if why is _Stop.SHUTDOWN:
             await self._give_back(job, counted=False, delay=0)
         elif why is _Stop.DEADLINE:
-            message = f"The job was not done within {kind.deadline:.0f} seconds."
+            message = f"The job did not finish within {kind.deadline:.0f} seconds."
             await self._finish(job, JobStatus.FAILED, error=_error("INTERNAL", message, "deadline"))
         elif why is _Stop.ASKED:
             await self._finish(job, JobStatus.CANCELLED)
@@ -196,18 +196,18 @@ class JobRunner:
         if isinstance(error, TryAgain):
             await self._give_back(job, counted=False, delay=error.delay)
         if isinstance(error, JobFailed):
-            told = {"code": error.code, "message": error.message, "details": error.details}
+            shown = {"code": error.code, "message": error.message, "details": error.details}
         elif isinstance(error, EngineError):
-            told = _error(error.code, str(error))
+            shown = _error(error.code, str(error))
         else:
-            # no traceback of user data: the exception's text may quote what was sent
+            # only the place: the exception's text may quote what a user sent
             where = _place(error)
             logger.error("job %s (%s): %s at %s", job.id, job.type, type(error).__name__, where)
             if job.runs < MAX_RUNS:
                 await self._give_back(job, counted=True, delay=AGAIN_SECONDS * job.runs)
-            told = _error("INTERNAL", "The job failed by a fault of the server.", "fault")
+            shown = _error("INTERNAL", "The job failed because of a server error.", "fault")
         warnings = running.run.warnings
-        await self._finish(job, JobStatus.FAILED, error=told, warnings=warnings)
+        await self._finish(job, JobStatus.FAILED, error=shown, warnings=warnings)
 
     # ------------------------------------------------------------------ its end
 
@@ -233,7 +233,7 @@ class JobRunner:
                     warnings=msgspec.to_builtins(warnings),
                 )
                 if ended is None:
-                    logger.warning("job %s was taken over; run %d counts not", job.id, job.runs)
+                    logger.warning("job %s was taken over: run %d is discarded", job.id, job.runs)
                     return
                 for hook in self._hooks:
                     await hook(connection, ended, units)
@@ -245,7 +245,7 @@ class JobRunner:
             nonlocal delay
             await self._jobs.release(job.workspace_id, job.id, job.runs, counted=counted)
             left = await self._jobs.get(job.workspace_id, job.id)
-            if left is not None and left.cancel_requested:  # while the run was ending by itself
+            if left is not None and left.cancel_requested:  # while the run was ending
                 delay = 0
 
         await _persist(release)
@@ -253,7 +253,7 @@ class JobRunner:
 
 
 class _Progress:
-    """A run's progress: never falling, written at most four times a second."""
+    """A run's progress: never decreasing, written at most four times a second."""
 
     def __init__(self, database: Database, job: Job) -> None:
         self._database = database
@@ -261,7 +261,7 @@ class _Progress:
         self._percent = job.progress
         self._next = 0.0
 
-    async def tell(self, percent: int) -> None:
+    async def report(self, percent: int) -> None:
         percent = min(100, percent)
         now = time.monotonic()
         if percent <= self._percent or now < self._next:
@@ -272,18 +272,18 @@ class _Progress:
             async with self._database.transaction() as connection:
                 await Jobs(connection).progress(job.workspace_id, job.id, job.runs, percent)
         except StoreUnavailable as error:
-            logger.warning("progress of job %s is not written: %s", job.id, error)
+            logger.warning("progress of job %s was not written: %s", job.id, error)
 
 
 async def _persist(write: Callable[[], Awaitable[None]]) -> None:
-    """Write until the database is there to take it; the queue's row stays ours meanwhile."""
+    """Retry until the database is available; the queue's row stays ours meanwhile."""
     pause = 0.1
     while True:
         try:
             await write()
             return
         except StoreUnavailable as error:
-            logger.warning("the end of a job is not written yet: %s", error)
+            logger.warning("the end of a job could not be written yet: %s", error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, 5.0)
 

@@ -35,15 +35,15 @@ from .job import Unit
 ANY = "*"
 MAX_PRICE = Decimal(10_000)
 _SMALLEST = Decimal("0.00000001")
-"""What the cost of a unit is rounded to."""
+"""To which the cost of a unit is rounded."""
 
 
 class PricesError(ValueError):
-    """The price table cannot be used; the message says why."""
+    """The price table is invalid; the message says why."""
 
 
 class Price(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """Of one model: for 1,000 tokens (of speech: characters), and for a minute of audio."""
+    """The price of one model: per 1,000 tokens (characters, for speech) and per minute of audio."""
 
     per_thousand_tokens: Decimal = Decimal(0)
     per_audio_minute: Decimal = Decimal(0)
@@ -56,7 +56,7 @@ class Prices:
     """A price table."""
 
     def __init__(self, table: Table | None = None) -> None:
-        """Raises PricesError for prices below 0, above ``MAX_PRICE`` or that are no numbers."""
+        """Raises PricesError for prices below 0, above ``MAX_PRICE`` or not finite."""
         self._table = table or {}
         for type, models in self._table.items():
             for model, price in models.items():
@@ -66,7 +66,7 @@ class Prices:
 
     @classmethod
     def read(cls, path: Path | None) -> "Prices":
-        """The table in a file; without one everything costs nothing. Raises PricesError."""
+        """Read a table; without a file everything costs nothing. Raises PricesError."""
         if path is None:
             return cls()
         try:
@@ -77,7 +77,7 @@ class Prices:
             raise PricesError(f"{path} is not a price table: {error}.") from error
 
     def cost(self, unit: Unit) -> Decimal:
-        """What ``unit`` costs, to 8 decimals."""
+        """The cost of ``unit``, to 8 decimals."""
         price = self._price(unit.type, unit.model)
         tokens = price.per_thousand_tokens * unit.tokens / 1000
         audio = price.per_audio_minute * unit.audio_ms / 60_000
@@ -93,16 +93,16 @@ class Prices:
 
 
 AGENT = "agent"
-"""Type of the units that are an agent's turns."""
+"""Type of the units for an agent's turns."""
 
 
 HEARD_TOKEN_MS, SPOKEN_TOKEN_MS = 100, 50
-"""Audio that is one token in OpenAI's usage: of a user's speech, and of the assistant's
+"""Milliseconds of audio per token in OpenAI's usage: of the user's speech, and of the assistant's
 (platform.openai.com/docs/guides/realtime-costs)."""
 
 
 def audio_tokens(milliseconds: int, token_ms: int) -> int:
-    """Tokens of so much audio, the last one begun."""
+    """Tokens in ``milliseconds`` of audio, rounded up."""
     return -(-milliseconds // token_ms)
 
 
@@ -129,13 +129,13 @@ class Usage:
             await events.insert(workspace_id, event)
 
     async def hook(self, connection: Any, job: Job, units: tuple[Unit, ...]) -> None:
-        """Book what a job took; a FinishHook."""
+        """Book a job's units; a FinishHook."""
         await self.book_in(connection, job.workspace_id, units)
 
     async def book_turn(
         self, connection: Any, workspace_id: str, call_id: str, turn: NewTurn
     ) -> None:
-        """Book a turn of a call that stands in the same transaction: the chat model's tokens."""
+        """Book the chat model's tokens for a turn of a call, stored in the same transaction."""
         tokens = turn.prompt_tokens + turn.completion_tokens
         call = await Calls(connection).get(workspace_id, call_id) if tokens else None
         if call is not None:

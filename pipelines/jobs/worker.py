@@ -1,9 +1,9 @@
-"""Worker: takes jobs from the queue and has them run, until it is told to stop.
+"""Worker: takes jobs from the queue and runs them until it is stopped.
 
-pgqueuer does the claiming: rows picked with SKIP LOCKED, heartbeats while a job runs, rows of
-dead workers picked again. Of its limits only one fits: those per entrypoint count all workers, so
-the kinds' own limits (per worker) are kept here, one row claimed at a time. Rows never end as
-failed in the queue; how a job ended stands in its record.
+pgqueuer does the claiming: rows are picked with SKIP LOCKED, heartbeats are sent while a job runs,
+and rows of dead workers are picked again. Its limits per entrypoint count all workers, so the
+kinds' own limits (per worker) are enforced here, claiming one row at a time. Rows never end as
+failed in the queue; how a job ended is in its record.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ from store.errors import StoreError, StoreUnavailable
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 30.0
-"""A worker that was silent for so long is dead, and its jobs are another's."""
+"""A worker silent for this long counts as dead; other workers take its jobs."""
 DEQUEUE_SECONDS = 1.0
 RECOVER_SECONDS = 15.0
 RESTART_SECONDS = 1.0
-AWAY_SECONDS = 2.0
-"""Before a job that could not even be begun is looked at again."""
+UNAVAILABLE_SECONDS = 2.0
+"""Before a job that could not be started is tried again, because Postgres is unavailable."""
 
 
 class OwnRows(Queries):
-    """pgqueuer's queries, which end only rows that are still held by who ends them.
+    """pgqueuer's queries, restricted to rows that this worker still holds.
 
-    A worker that was overtaken must not take the row away from the one that has it now."""
+    A worker that was overtaken must not take the row from the one that holds it now."""
 
     async def log_jobs(
         self,
@@ -77,7 +77,7 @@ class Claims(QueueManager):
     held: dict[types.JobId, str]
 
     def entrypoints_below_capacity_limits(self) -> set[types.QueueEntrypoint]:
-        """Those of which one more job may be claimed."""
+        """Entrypoints of which one more job may be claimed."""
         busy = list(self.held.values())
         return {name for name in self.entrypoint_registry if busy.count(name) < self.limits[name]}
 
@@ -87,7 +87,7 @@ class Claims(QueueManager):
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> AsyncGenerator[models.Job, None]:
-        """One job at a time, as long as there are jobs and room for them."""
+        """One job at a time, while there are jobs and room for them."""
         while not self.shutdown.is_set() and self.entrypoints_below_capacity_limits():
             async for job in super().fetch_jobs(
                 batch_size, global_concurrency_limit, heartbeat_timeout
@@ -101,14 +101,14 @@ class Claims(QueueManager):
     def forget_job(
         self, job_id: types.JobId, context: models.Context, task: asyncio.Task[None]
     ) -> None:
-        """The job's task is over: there is room for another."""
+        """The job's task has ended: there is room for another."""
         super().forget_job(job_id, context, task)
         if job_id not in self.job_context:
             self.held.pop(job_id, None)
 
 
 class Worker:
-    """One worker process's share of the jobs. ``run`` once; ``stop`` from the same loop."""
+    """The jobs of one worker process. ``run`` once; ``stop`` from the same loop."""
 
     def __init__(
         self,
@@ -128,8 +128,8 @@ class Worker:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Work until ``stop``; returns when the jobs in hand have ended. Outages are waited out."""
-        beside = [
+        """Work until ``stop``; returns when the running jobs have ended. Waits out outages."""
+        watchers = [
             asyncio.create_task(self._runner.watch(), name="job-watch"),
             asyncio.create_task(self._recover(), name="job-recovery"),
         ]
@@ -143,18 +143,18 @@ class Worker:
                     await asyncio.wait_for(self._stopping.wait(), RESTART_SECONDS)
         finally:
             self._runner.interrupt()
-            for task in beside:
+            for task in watchers:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            await asyncio.gather(*watchers, return_exceptions=True)
 
     def stop(self) -> None:
-        """Take no more jobs; those in hand may end."""
+        """Take no more jobs; running ones may finish."""
         self._stopping.set()
         if self._claims is not None:
             self._claims.shutdown.set()
 
     def interrupt(self) -> None:
-        """As ``stop``, and those in hand go back to the queue at once."""
+        """As ``stop``, and running jobs return to the queue at once."""
         self.stop()
         self._runner.interrupt()
 
@@ -175,20 +175,20 @@ class Worker:
             )
 
     async def _handle(self, row: models.Job) -> None:
-        """Run the job that a row of the queue names; the row goes when this returns."""
+        """Run the job that a queue row names; the row is deleted when this returns."""
         try:
             workspace_id, job_id = named(row.payload)
             await self._runner.run(workspace_id, job_id, row.id, row.queue_manager_id)
         except RunAgain as again:
             raise RetryRequested(timedelta(seconds=again.delay), "run again") from None
         except StoreUnavailable as error:
-            raise RetryRequested(timedelta(seconds=AWAY_SECONDS), str(error)) from None
+            raise RetryRequested(timedelta(seconds=UNAVAILABLE_SECONDS), str(error)) from None
 
     async def _recover(self) -> None:
         while True:
             try:
                 if lost := await self._queue.recover():
-                    logger.warning("put %d jobs back that the queue had lost", lost)
+                    logger.warning("put %d lost jobs back into the queue", lost)
             except StoreError as error:
                 logger.warning("cannot look for lost jobs: %s", error)
             await asyncio.sleep(RECOVER_SECONDS)

@@ -28,7 +28,7 @@ from pipelines.speech.script import TAG, TAGS
 BREATH_WORDS = 8
 """A stretch of more words gets commas; people breathe every 6 to 12 words when reading aloud."""
 LEAST_WORDS = 3
-"""On each side of a comma that is set."""
+"""On each side of an added comma."""
 _ENDED = re.compile(r"[.!?…:;,。！？।؟、，—–\-][\"'”’»)\]]*$")
 _DOTS = re.compile(r"(?<!\.)\.(?:\s?\.){2,}")
 _BLANK_BEFORE = re.compile(r"(?<=\S)[ \t]+(?=[,;!?…](?:\s|$))")
@@ -39,14 +39,14 @@ _LETTER = re.compile(r"[^\W\d_]")
 _FULL_STOPS = {"ja": "。", "zh": "。"}
 _UNSPACED = frozenset({"ja", "zh", "th"})
 _OTHER_MARKS = frozenset({"hi", "ar"})
-"""Languages whose marks are not ours to set."""
+"""Languages with marks of their own, which no rule here adds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """What the rules know of a language. ``openers`` are followed by a comma at the beginning,
-    ``breaks`` preceded by one; ``subjects`` followed by a verb of ``verbs`` begin a new thought.
-    ``asking`` words and verbs that stand first make a question."""
+    """A language's words for the rules. ``openers`` are followed by a comma at the beginning,
+    ``breaks`` preceded by one; a subject followed by one of ``verbs`` begins a new clause. An
+    ``asking`` word or a verb at the beginning makes a question."""
 
     openers: frozenset[str]
     breaks: frozenset[str]
@@ -123,7 +123,7 @@ _LANGUAGES = {
 
 
 def punctuated(text: str, language: str) -> str:
-    """``text`` with the marks that it lacks; as it is where there is nothing to add."""
+    """``text`` with the marks that it lacks; unchanged if there is nothing to add."""
     tag = language.partition("-")[0].lower()
     if tag in _OTHER_MARKS:
         return text
@@ -187,7 +187,7 @@ def _stretches(body: str) -> Iterator[list[re.Match[str]]]:
 
 
 def _cuts(words: list[str], known: _Words) -> set[int]:
-    """Places of the words before which a comma belongs."""
+    """Indices of the words before which a comma belongs."""
     cuts: set[int] = set()
     if len(words) <= BREATH_WORDS:
         return cuts
@@ -234,11 +234,11 @@ MAX_CHARACTERS = 20_000
 """Longer texts are spoken verbatim: a local model would need an hour for them."""
 _PUNCTUATION = frozenset(",.;:!?…—–-\"'“”‘’«»()。、，！？；：¿¡\n ")
 _REASONS = {
-    "model_unavailable": " (no chat model is there to prepare it)",
+    "model_unavailable": " (there is no chat model to prepare it)",
     "text_too_long": f" (the chat model prepares texts of up to {MAX_CHARACTERS} characters)",
     "timeout": " (the chat model took too long)",
     "model_failed": " (the chat model failed)",
-    "words_changed": " (the chat model changed words, which is not let through)",
+    "words_changed": " (the chat model changed words, which is not allowed)",
 }
 _RULES = (
     "You prepare text for a speech synthesizer. Repeat the user's text with better punctuation for"
@@ -249,7 +249,7 @@ _RULES = (
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The script to speak. ``applied``: the delivery it has, verbatim where nothing was changed;
+    """The script to speak. ``applied``: its actual delivery, verbatim if nothing was changed;
     ``by``: who changed it; ``reason``: why that was not the model."""
 
     script: str
@@ -259,7 +259,7 @@ class Prepared:
 
 
 async def prepare(text: str, language: str, delivery: Delivery, chat: ChatModel | None) -> Prepared:
-    """``text`` prepared for ``delivery``; never raises but when cancelled."""
+    """``text`` prepared for ``delivery``; raises nothing, except when cancelled."""
     if delivery == "verbatim":
         return Prepared(text, "verbatim")
     tags = TAGS.get(language, ()) if delivery == "expressive" else ()
@@ -273,7 +273,7 @@ async def prepare(text: str, language: str, delivery: Delivery, chat: ChatModel 
 
 
 def reported(asked: Delivery, prepared: Prepared) -> str | None:
-    """What a user is to know of a delivery that had not its full effect; None: it had."""
+    """A message for the user if the delivery did not have its full effect; None if it had."""
     why = _REASONS.get(prepared.reason or "", "")
     if asked == prepared.applied:
         return None
@@ -307,7 +307,7 @@ async def _by_model(text: str, tags: tuple[str, ...], chat: ChatModel | None) ->
 
 
 def unchanged(original: str, script: str, tags: tuple[str, ...] = ()) -> bool:
-    """Whether ``script`` is ``original`` but for case, punctuation and the ``tags`` allowed."""
+    """Whether ``script`` is ``original`` except for case, punctuation and the allowed ``tags``."""
     added = [tag.lower() for tag in TAG.findall(script)]
     for tag in TAG.findall(original):
         if tag.lower() in added:
@@ -320,8 +320,8 @@ def unchanged(original: str, script: str, tags: tuple[str, ...] = ()) -> bool:
 def words(text: str) -> list[str]:
     """The words of ``text`` in order, without case and punctuation.
 
-    Signs within a number, its minus, and apostrophes within a word belong to them; whatever is
-    no punctuation (``%``, ``+``, vowel signs) does too."""
+    Signs within a number, its minus, and apostrophes within a word belong to it, as does everything
+    that is not punctuation (``%``, ``+``, vowel signs)."""
     plain = unicodedata.normalize("NFC", text).casefold().replace("’", "'").replace("−", "-")
     kept = [
         letter if letter not in _PUNCTUATION or _belongs(plain, place) else " "
@@ -358,7 +358,7 @@ async def _ask(chat: ChatModel, passage: str, tags: tuple[str, ...]) -> str:
         named = " ".join(f"<{tag}>" for tag in tags)
         rules += f" Where it truly fits, and rarely, insert one of these tags: {named}"
     messages = (ChatMessage("system", rules), ChatMessage("user", passage))
-    # bytes bound tokens in every script; the guard refuses an answer that was cut
+    # a token has at least one byte in every script; the guard refuses a truncated answer
     limit = len(passage.encode()) + 64
     stream = answers(chat.stream(messages, max_tokens=limit, temperature=0.0))
     answer = ""

@@ -1,13 +1,13 @@
-"""The language of a text that is to be spoken, guessed where nobody says it.
+"""The language of a text to speak, guessed if it was not given.
 
-Deterministic: the same text always has the same language. Of a long text the beginning decides.
+Deterministic: the same text always gets the same language. In a long text the beginning decides.
 
 Rules
-- Only the script that most of the letters have counts: a word in another says nothing.
-- Among the languages that can be spoken, the likeliest is taken. Where the text is short or no
-  language is likely enough, it is the voice's own.
-- A text that is surely in a language that cannot be spoken is not read in another one: that
-  language is the answer, and the engines refuse it.
+- Only the script of most letters counts: a word in another script means nothing.
+- The likeliest of the languages that can be spoken is taken. If the text is short or no language
+  is likely enough, it is the voice's own.
+- A text that is certainly in a language that cannot be spoken is not read in another one: that
+  language is the result, and the engines refuse it.
 """
 
 from collections.abc import Collection
@@ -21,16 +21,16 @@ LANGUAGES = tuple(
     ).split()
 )
 OTHER_SCRIPTS = frozenset(("ar", "bg", "el", "hi", "ja", "ko", "ru", "uk"))
-"""Those of LANGUAGES that are not written in Latin letters."""
+"""Those of LANGUAGES not written in Latin letters."""
 DEFAULT = "en"
 LIKELY = 0.7
-"""Probability, among the languages that can be spoken, under which the voice's own is taken:
+"""Probability, among the languages that can be spoken, below which the voice's own is taken:
 "Hotel Restaurant Taxi" is German with 0.4, "Bitte warten Sie" with 0.9."""
 SURE, SURE_LETTERS = 0.99, 40
-"""Probability, among all languages, and length of a text that is not read in another."""
+"""Probability among all languages, and letters, from which a text is not read in another."""
 _READ_CHARACTERS = 2000
 _LEAST_LETTERS = 12
-"""Fewer letters of the Latin script say nothing about the language."""
+"""Fewer Latin letters do not reveal the language."""
 _LATIN_END = "\u024f"
 
 
@@ -57,14 +57,14 @@ def language_of(text: str, speakable: Collection[str] = LANGUAGES, own: str = DE
 
 
 def likelier(text: str, one: str, other: str) -> str:
-    """Which of two of LANGUAGES ``text`` is in, rather; ``one`` of two that are none of them."""
+    """Which of two of LANGUAGES ``text`` is more likely in; ``one`` if neither is in LANGUAGES."""
     chances = _chances(text[:_READ_CHARACTERS], (one, other))
     return other if chances.get(other, 0.0) > chances.get(one, 0.0) else one
 
 
 def _of_other_script(text: str, speakable: Collection[str], own: str) -> str:
-    """The language of a text whose letters are not Latin; no voice for Latin letters reads it, so
-    that it is never left to ``own`` but where that is written so, too."""
+    """The language of a text in another script than Latin. Voices for Latin letters cannot read it,
+    so ``own`` is only the result if it is written in such a script, too."""
     chances = _chances(text, OTHER_SCRIPTS)
     likeliest = max(chances, key=lambda tag: chances[tag])
     spoken = {tag: chance for tag, chance in chances.items() if tag in speakable}

@@ -19,13 +19,13 @@ from pipelines.engines.reading.clauses import clauses
 from pipelines.engines.reading.text import Pause, parts
 
 TAGS = {"tr": ("breath", "sigh", "laugh", "clear"), "en": ("laugh", "sigh")}
-"""Expression tags by language; the others have none."""
+"""Expression tags by language; other languages have none."""
 PAUSE_MS = {"breath": 250, "sigh": 500, "laugh": 500, "clear": 350}
 TAG = re.compile(r"<(breath|sigh|laugh|clear)>", re.I)
 
 
 def steps(script: str) -> Iterator[str | Pause]:
-    """What to say and where to pause; lazily, nothing unspeakable in it."""
+    """What to say and where to pause; lazily, without anything unspeakable."""
     for part in _parts(script):
         found = TAG.fullmatch(part)
         if found:
@@ -39,13 +39,13 @@ def steps(script: str) -> Iterator[str | Pause]:
 
 
 def speakable(clause: str) -> str:
-    """``clause`` without superfluous blanks; empty where there is nothing to say."""
+    """``clause`` without superfluous blanks; empty if there is nothing to say."""
     plain = " ".join(clause.split())
     return plain if any(letter.isalnum() for letter in plain) else ""
 
 
 def says_something(text: str) -> bool:
-    """Whether there is a word in ``text`` beside tags and signs."""
+    """Whether ``text`` has a word besides tags and signs."""
     return any(
         letter.isalnum()
         for part in parts(TAG.sub(" ", text))
@@ -67,7 +67,7 @@ def _parts(script: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Audio of the script; ``said`` characters of what is to be said are begun with it."""
+    """Audio of the script; ``said``: characters of the script started so far."""
 
     pcm: bytes
     said: int

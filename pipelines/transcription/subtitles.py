@@ -39,19 +39,19 @@ LINES = 2
 LEAST_MS = 833
 MOST_MS = 7000
 READING_SPEED = 17.0
-"""Columns a second that are wished for."""
+"""Columns a second to aim at."""
 FASTEST = 20.0
-"""Columns a second above which a pause before the cue is used, too."""
+"""Columns a second above which a pause before the cue is used as well."""
 CLOSED_GAP_MS = 500
 GAP_MS = 80
 LEAD_MS = 500
-"""How long before its first word a cue may stand."""
+"""How long before its first word a cue may appear."""
 
 _CUE = 1.0
 _ENDS = {Break.WORD: 2.0, Break.PHRASE: 0.6, Break.SENTENCE: 0.0}
 _SHORT_WORD, _SHORT_WORD_LETTERS = 1.0, 3
 _MIXED = 0.8
-"""For the end of one sentence and the beginning of another."""
+"""Cost of a cue with the end of one sentence and the beginning of another."""
 _BRIDGED_PAUSE = 5.0
 _TOO_SHORT = 20.0
 _TOO_FAST = 4.0
@@ -68,8 +68,8 @@ class Cue:
 
 
 def cues(segments: Sequence[TimedSegment], *, duration_ms: int | None = None) -> list[Cue]:
-    """The cues of a recording of ``duration_ms``, in order; None: the last one may stand for
-    longer than its segment. Takes some seconds for hours of speech: not for the event loop."""
+    """The cues of a recording of ``duration_ms``, in order; None: the last one may outlast its
+    segment. Takes some seconds for hours of speech: not for the event loop."""
     row = pieces(segments)
     made: list[Cue] = []
     ends = _divided(row)
@@ -85,7 +85,7 @@ def cues(segments: Sequence[TimedSegment], *, duration_ms: int | None = None) ->
 
 
 def _divided(row: Sequence[Piece]) -> list[int]:
-    """Where cues end (indices behind their last pieces): the cheapest division of the row."""
+    """Where cues end (indices after their last pieces) in the cheapest division of the row."""
     count = len(row)
     reach = _reach(row)
     cost = [0.0, *[math.inf] * count]
@@ -133,7 +133,7 @@ def _price(row: Sequence[Piece], start: int, end: int, width: int) -> float:
 
 
 def _reach(row: Sequence[Piece]) -> list[int]:
-    """For each place the index behind the last piece of a line that begins there."""
+    """For each index, the index after the last piece of a line that begins there."""
     reach = [0] * (len(row) + 1)
     reach[-1] = len(row)
     end, width = 0, 0
@@ -156,8 +156,8 @@ def _added(piece: Piece) -> int:
 
 
 def _lines(row: Sequence[Piece]) -> tuple[str, ...]:
-    """One line where it fits, else two: cut at a phrase's end where one is near the middle, the
-    lower line rather longer than the upper."""
+    """One line if it fits, else two: cut at a phrase's end near the middle, preferring a longer
+    lower line."""
     widths = [_added(piece) for piece in row]
     whole = sum(widths) - (not row[0].glued)
     if whole <= LINE_WIDTH:
@@ -188,7 +188,7 @@ def _text(row: Sequence[Piece]) -> str:
 def _shown(
     row: Sequence[Piece], free: int, after: int | None, duration: int | None
 ) -> tuple[int, int]:
-    """From when to when the cue stands: not before ``free``, not beyond the next one's first word
+    """When the cue appears and disappears: not before ``free``, not after the next one's first word
     (``after``) nor the recording's end."""
     width = sum(map(_added, row)) - (not row[0].glued)
     start = max(free, row[0].start_ms)

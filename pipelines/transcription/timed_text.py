@@ -39,8 +39,7 @@ class TimedWord:
 
 @dataclass(frozen=True, slots=True)
 class TimedSegment:
-    """A stretch of speech with its times in ms. ``words`` may be empty: then nobody knows when
-    each of them was said."""
+    """A stretch of speech with its times in ms. ``words`` is empty if their times are unknown."""
 
     start_ms: int
     end_ms: int
@@ -49,7 +48,7 @@ class TimedSegment:
 
 
 def of_segment(segment: Segment) -> TimedSegment:
-    """An engine's segment in ms; blanks around its text and words are left off."""
+    """An engine's segment in ms, without blanks around its text and words."""
     words = tuple(
         TimedWord(word.text.strip(), _ms(word.start), _ms(word.end), word.confidence)
         for word in segment.words
@@ -80,7 +79,7 @@ def as_json(segments: Sequence[TimedSegment]) -> list[dict[str, Any]]:
 
 
 def from_json(segments: Sequence[Mapping[str, Any]]) -> list[TimedSegment]:
-    """The segments of which ``as_json`` made these."""
+    """The inverse of ``as_json``."""
     return [
         TimedSegment(
             round(segment["start"] * 1000),
@@ -115,11 +114,11 @@ _PHRASE = ",;:—–、，；："
 _CLOSING = "\"'”’»)]}›"
 _ABBREVIATION = re.compile(r"(?:[^\W\d_]\.)+|(?:Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|bzw|Nr|Sra|Mme)\.")
 _STAYS = frozenset("ぁぃぅぇぉっゃゅょァィゥェォッャュョー々")
-"""Letters that do not begin a line."""
+"""Letters that must not begin a line."""
 
 
 class Break(IntEnum):
-    """What ends behind a piece."""
+    """What ends with a piece."""
 
     WORD = 0
     PHRASE = 1
@@ -128,7 +127,7 @@ class Break(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of text that is never cut. ``glued``: no blank stands before it."""
+    """A piece of text that is never cut. ``glued``: there is no blank before it."""
 
     text: str
     width: int
@@ -139,7 +138,7 @@ class Piece:
 
 
 def pieces(segments: Sequence[TimedSegment]) -> list[Piece]:
-    """All pieces of ``segments`` in the order of their beginnings."""
+    """All pieces of ``segments``, ordered by their start."""
     made: list[Piece] = []
     now = 0
     for segment in sorted(segments, key=lambda one: one.start_ms):
@@ -165,7 +164,7 @@ def pieces(segments: Sequence[TimedSegment]) -> list[Piece]:
 
 
 def width_of(text: str) -> int:
-    """Columns that ``text`` takes."""
+    """The width of ``text`` in columns."""
     if text.isascii():
         return len(text)
     return sum(
@@ -193,7 +192,7 @@ def _ending(text: str) -> Break:
 
 
 def _parts(token: str) -> Iterator[str]:
-    """The token, or what a line may be broken into within it."""
+    """The token, or the parts between which a line may be broken."""
     unspaced = not token.isascii() and any(map(_unspaced, token))
     part = ""
     for char in token:
@@ -206,12 +205,12 @@ def _parts(token: str) -> Iterator[str]:
 
 
 def _unspaced(char: str) -> bool:
-    """Whether the character is of a script that has no blanks between words."""
+    """Whether the character belongs to a script without blanks between words."""
     return "\u2e80" <= char <= "\u9fff" or "\uff00" <= char <= "\uff9f" or char >= "\U00020000"
 
 
 def _joined(part: str, char: str) -> bool:
-    """Whether ``char`` may not begin a line behind ``part``."""
+    """Whether ``char`` must not begin a line after ``part``."""
     if not part or char in _STAYS or unicodedata.combining(char):
         return True
     if unicodedata.category(char) in ("Pe", "Pf", "Po"):
@@ -236,7 +235,7 @@ def _times(segment: TimedSegment, texts: Sequence[str]) -> list[tuple[int, int]]
 
 
 def _by_letters(words: Sequence[TimedWord], texts: Sequence[str]) -> list[tuple[int, int]]:
-    """When each text is said, where the words are said in the same time, letter by letter."""
+    """The times of ``texts``, which are said in the time of ``words``, in proportion to letters."""
     bounds = [0, *accumulate(_letters(word.text) for word in words)]
     ends = list(accumulate(map(_letters, texts)))
     if not ends or not ends[-1] or not bounds[-1]:
@@ -259,5 +258,5 @@ def _by_letters(words: Sequence[TimedWord], texts: Sequence[str]) -> list[tuple[
 
 
 def _letters(text: str) -> int:
-    """Letters and digits: punctuation takes no time, and not every engine writes it."""
+    """Number of letters and digits: punctuation takes no time, and not every engine writes it."""
     return sum(map(str.isalnum, text))

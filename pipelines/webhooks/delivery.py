@@ -39,12 +39,12 @@ SECRET_BYTES = 32
 
 
 def new_secret() -> str:
-    """A new secret in the form in which its owner keeps it."""
+    """A new secret, in the form shown to its owner."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 def signature_headers(secret: str, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The three headers by which the receiver knows who sent ``body``.
+    """The three headers by which the receiver verifies the sender of ``body``.
 
     ``message_id`` is the same in every attempt; ``timestamp`` is the attempt's, in Unix seconds."""
     key = base64.b64decode(secret.removeprefix(PREFIX))
@@ -61,16 +61,16 @@ CONCURRENCY = 20
 SHARE = 5
 """Attempts at once of one workspace."""
 BUSY_SECONDS = 10.0
-"""An attempt beyond the share is put off by so long, and up to twice that."""
+"""An attempt beyond the share is delayed by this to twice this."""
 DEADLINE_SECONDS = 60.0
-"""Of one attempt with its records; the request's own is CustomerHttp's."""
+"""For one attempt with its records; the request itself has CustomerHttp's deadline."""
 HOUR = 3600.0
 SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
 """Seconds before each attempt, counted from the one before; the specification's."""
 JITTER = 0.1
-"""A wait is longer by up to this share, so that what failed together is not tried together."""
+"""A delay is longer by up to this share, so that attempts that failed together are spread out."""
 EARLY_SECONDS = 1.0
-"""An attempt that is due within so long is due."""
+"""An attempt due within this time counts as due."""
 _GONE = 410
 
 
@@ -107,7 +107,7 @@ class WebhookKind:
         self._busy: Counter[str] = Counter()
 
     async def run(self, run: JobRun) -> JobResult:
-        """Make the attempt that is due. Raises TryAgain, and JobFailed where there is no other."""
+        """Make the attempt that is due. Raises TryAgain, or JobFailed if it was the last one."""
         order = msgspec.convert(run.input, DeliveryOrder)
         webhook = await self._webhook(run.workspace_id, order)
         tried = await self._deliveries.of_event(
@@ -146,14 +146,14 @@ class WebhookKind:
         if webhook is None:
             raise JobFailed("NOT_FOUND", "The webhook was deleted.", {"reason": "webhook_deleted"})
         if not webhook.enabled:
-            message = "The webhook is switched off: enable it and retry the job."
+            message = "The webhook is disabled: enable it and retry the job."
             raise JobFailed("VALIDATION_ERROR", message, {"reason": "webhook_disabled"})
         return webhook
 
     async def _attempt(
         self, webhook: Webhook, order: DeliveryOrder, attempt: int, place: int
     ) -> NewDelivery:
-        """Send it; ``place``: how many attempts of this schedule there were before."""
+        """Send it; ``place``: the number of earlier attempts of this schedule."""
         body = order.body.encode()
         began, clock = int(time.time()), time.monotonic()
         headers = {
@@ -216,7 +216,7 @@ def _given_up(error: str | None) -> JobFailed:
 
 def _unwelcome(status: int) -> str:
     if status == _GONE:
-        return "The answer was 410 Gone: the webhook has been switched off."
+        return "The endpoint answered 410 Gone: the webhook has been disabled."
     if 300 <= status < 400:
-        return f"The answer was {status}: redirects are not followed."
-    return f"The answer was {status}."
+        return f"The endpoint answered {status}: redirects are not followed."
+    return f"The endpoint answered {status}."

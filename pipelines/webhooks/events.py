@@ -1,8 +1,8 @@
-"""WebhookEvents: the end of a job becomes an event for those webhooks that listen to it.
+"""WebhookEvents: the end of a job becomes an event for the webhooks that listen to it.
 
-The deliveries are jobs of their own, submitted in the transaction that ends the job: it ended and
-they will be told, or neither. A webhook is told once, however many of its patterns match. Told are
-completed and failed jobs of people: no cancelled ones, no items of a batch, no housekeeping.
+The deliveries are jobs of their own, submitted in the transaction that ends the job: either both
+happen or neither. A webhook gets an event once, however many of its patterns match. Reported are
+users' completed and failed jobs; not cancelled ones, items of a batch, or housekeeping.
 """
 
 from datetime import UTC, datetime
@@ -20,9 +20,9 @@ from store.tenants.webhooks import Webhooks
 from .delivery import DeliveryOrder
 
 EVERYTHING = "*"
-TOLD = (JobType.TTS, JobType.STT, JobType.VOICE_CLONE, JobType.DUBBING, JobType.BATCH)
+REPORTED = (JobType.TTS, JobType.STT, JobType.VOICE_CLONE, JobType.DUBBING, JobType.BATCH)
 MAX_BODY_BYTES = 20_000
-"""A longer event is told without its job's output, which ``GET /api/jobs/{id}`` has."""
+"""A longer event is sent without its job's output, which ``GET /api/jobs/{id}`` returns."""
 
 
 class WebhookEvents:
@@ -34,7 +34,7 @@ class WebhookEvents:
     async def hook(self, connection: Any, job: Job, units: tuple[Unit, ...]) -> None:  # noqa: ARG002
         """See FinishHook."""
         ended = (JobStatus.COMPLETED, JobStatus.FAILED)
-        if job.type not in TOLD or job.status not in ended or job.parent_id is not None:
+        if job.type not in REPORTED or job.status not in ended or job.parent_id is not None:
             return
         event = f"{job.type}.{job.status}"
         patterns = (EVERYTHING, event, f"job.{job.status}")
@@ -49,8 +49,8 @@ class WebhookEvents:
 
 
 def body_of(event: str, job: Job) -> str:
-    """What is sent of a job that ended, as JSON: keys of objects, but no signed addresses, which
-    would not live as long as the attempts to deliver them."""
+    """The event's body for a job that ended, as JSON: with object keys, but without signed URLs,
+    which would expire before the last delivery attempt."""
     data: dict[str, Any] = {
         "jobId": job.id,
         "type": job.type,

@@ -252,7 +252,7 @@ async def test_a_draft_is_made_only_where_it_is_accepted(rig: Rig) -> None:
         "MODEL_UNAVAILABLE", {"path": "targetLanguage"}
     )  # fmt: skip
     assert "from 'en' to 'de'" in failed.error["message"]
-    assert failed.error["message"].endswith("send sourceLanguage where it is another.")
+    assert failed.error["message"].endswith("send sourceLanguage if it is another.")
     assert engines.words.asked == []
 
 

@@ -84,7 +84,7 @@ def test_what_can_be_a_translation(text: str, translation: str, source: str, tar
     [
         ("Good morning.", " ", "empty"),
         (HOURS, "A las 10:00.", "letters"),
-        (HOURS, "Abrimos a las diez de la mañana, de lunes a viernes.", "no question"),
+        (HOURS, "Abrimos a las diez de la mañana, de lunes a viernes.", "not a question"),
         (HOURS, HOURS, "not in 'es'"),
         ("I would like to have a word with you.", "Je voudrais vous parler un moment.", ""),
         ("We open very early.", "Abrimos a las 10.", "number 10 was not said"),

@@ -114,14 +114,14 @@ async def test_every_attempt_by_the_schedule_until_given_up(database: Database) 
                 await kind.run(a_run(webhook))
             waits.append(again.value.delay)
             await due(database)
-        with pytest.raises(JobFailed, match=r"not delivered\. The answer was 503") as failed:
+        with pytest.raises(JobFailed, match=r"not delivered\. The endpoint answered 503") as failed:
             await kind.run(a_run(webhook))
         assert failed.value.code == "PROVIDER_ERROR"
         assert waits == pytest.approx([wait * (1 + JITTER / 2) for wait in SCHEDULE[1:]])
         made = await told(database, webhook)
         assert [one.attempt for one in made] == list(range(1, 11))
         assert {one.status for one in made} == {"failed"}
-        assert made[1].error == "The answer was 302: redirects are not followed."
+        assert made[1].error == "The endpoint answered 302: redirects are not followed."
         assert [one.last for one in made] == [False] * 9 + [True]
         assert {sent["webhook-id"] for sent in endpoint.headers} == {"evt_1"}
         # a worker that died before the end was written says the same without another attempt
@@ -165,7 +165,7 @@ async def test_410_switches_the_webhook_off(database: Database) -> None:
         left = await Webhooks(database).get(ours, webhook.id)
         assert left is not None
         assert not left.enabled
-        with pytest.raises(JobFailed, match="switched off") as off:
+        with pytest.raises(JobFailed, match="disabled") as off:
             await kind.run(a_run(webhook))
         assert await Webhooks(database).delete(ours, webhook.id)
         with pytest.raises(JobFailed, match="deleted") as gone:
