@@ -1,11 +1,11 @@
-"""What a media file can be refused for: one tree, every message fit to be shown to its sender.
+"""Why a media file is refused: one tree of errors, every message safe to show to the sender.
 
 Tree::
 
     MediaError
-    ├── UnreadableMedia   no container that is read here, damaged, or nothing in it decodes
-    ├── NoAudio           a sound container, without an audio track
-    └── MediaTooLong      more seconds of audio than are taken
+    ├── UnreadableMedia   not a supported container, damaged, or nothing in it decodes
+    ├── NoAudio           a valid container, but without an audio track
+    └── MediaTooLong      more seconds of audio than are accepted
 """
 
 
@@ -14,12 +14,12 @@ class MediaError(Exception):
 
 
 class UnreadableMedia(MediaError):
-    """The file is not a media file that is read here, or it is damaged."""
+    """The file is not a supported media file, or it is damaged."""
 
 
 class NoAudio(MediaError):
-    """The file is fine, but nothing is to be heard in it."""
+    """The file is valid, but has no audio."""
 
 
 class MediaTooLong(MediaError):
-    """The file holds more audio than is taken."""
+    """The file holds more audio than is accepted."""

@@ -1,8 +1,8 @@
-"""Audio formats: the vocabulary every floor above shares.
+"""Audio formats, shared by every floor above.
 
-Rules: audio inside Blab is signed 16-bit little-endian mono PCM; a position in a
-stream is a count of samples since its beginning, at that stream's rate. What the
-conversation core and the engines hear is always ``HEARING_RATE``.
+Audio inside Blab is signed 16-bit little-endian mono PCM. A position in a stream is the number of
+samples since its beginning, at that stream's rate. The conversation core and the engines always
+hear ``HEARING_RATE``.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Cuts a byte stream into frames of one size.
 
-For whatever wants fixed frames (20 ms for VAD, codecs and telephony) out of pushes of any size.
-Bounded by what is pushed: at most one frame less a byte is kept.
+For consumers of fixed frames (20 ms for VAD, codecs and telephony). At most one frame less a byte
+is kept between pushes.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class Framer:
         return len(self._rest)
 
     def push(self, data: bytes | memoryview) -> Iterator[bytes]:
-        """Take bytes and return every frame that is complete now."""
+        """Take bytes; yields every frame that is now complete."""
         stream = self._rest + bytes(data)
         whole = len(stream) - len(stream) % self.frame_bytes
         self._rest = stream[whole:]

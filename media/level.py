@@ -30,11 +30,11 @@ _HELD_PEAK = 10 ** ((PEAK_DBTP - 0.7) / 20)
 _OVERSAMPLING, _TAPS = 4, 16
 _FRAME_MS = 1
 _HOLD_FRAMES = 5
-"""The limiter begins and ends to work so many frames around a peak."""
+"""Frames before and after a peak over which the limiter fades in and out."""
 
 
 def loudness(samples: Floats, rate: int) -> float | None:
-    """LUFS of mono samples in -1..1; None where they are shorter than ``SHORTEST_SECONDS`` or
+    """LUFS of mono samples in -1..1; None if they are shorter than ``SHORTEST_SECONDS`` or
     silent."""
     if len(samples) < int(rate * SHORTEST_SECONDS):
         return None
@@ -54,7 +54,7 @@ def loudness(samples: Floats, rate: int) -> float | None:
 def levelled(pcm: bytes, rate: int, gain_db: float) -> bytes:
     """A phrase of PCM16 mono at ``TARGET_LUFS`` and within ``PEAK_DBTP``.
 
-    ``gain_db``: the voice's own gain, which alone counts where the phrase is too short to measure.
+    ``gain_db``: the voice's own gain, used alone if the phrase is too short to measure.
     Blocking."""
     samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
     found = loudness(samples, rate)
@@ -65,7 +65,7 @@ def levelled(pcm: bytes, rate: int, gain_db: float) -> bytes:
 
 
 def limited(samples: Floats, rate: int) -> Floats:
-    """``samples`` with no true peak above ``PEAK_DBTP``; as they are where there is none."""
+    """``samples`` with no true peak above ``PEAK_DBTP``; unchanged if there is none."""
     if not len(samples) or float(np.abs(samples).max()) < _HELD_PEAK / 2:
         return samples
     frame = rate * _FRAME_MS // 1000

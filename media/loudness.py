@@ -6,7 +6,7 @@ limiter and the compressor change the loudness they are given, so the gain is co
 was written measures right.
 
 Works on files of PCM16 mono a second at a time, whatever their length. The functions are
-generators, so that whoever runs them can stop after any second.
+generators, so that a job can stop them after any second.
 """
 
 import math
@@ -24,11 +24,11 @@ PEAK_DBTP = -1.0
 """True peaks are not above it."""
 TOLERANCE_LU = 0.1
 _LIMIT_DB = -1.5
-"""What the limiter is told: the way back from its rate may add a little."""
+"""Given to the limiter: resampling back from its rate may add a little."""
 _MAX_PASSES = 8
 _GAIN_DB = (-40.0, 40.0)
 _SILENCE_LUFS = -69.0
-"""The meter says -70 where nothing passes its gate."""
+"""The meter returns -70 if nothing passes its gate."""
 _LIMITER_RATE = 192_000
 _METER: Step = ("ebur128", "metadata=1:peak=true")
 _DYNAMICS: tuple[Step, ...] = (
@@ -40,7 +40,7 @@ _DYNAMICS: tuple[Step, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Loudness:
-    """``lufs``: integrated; None where nothing was loud or long enough to measure (0.4 s).
+    """``lufs``: integrated; None if nothing was loud or long enough to measure (0.4 s).
     ``peak_dbtp``: the highest true peak; minus infinity for silence."""
 
     lufs: float | None
@@ -67,10 +67,10 @@ class LoudnessMeter:
         measured = self._integrated if self._integrated > _SILENCE_LUFS else None
         return Loudness(measured, 20 * math.log10(self._peak) if self._peak else -math.inf)
 
-    def _read(self, told: dict[str, str]) -> None:
-        if "lavfi.r128.I" in told:
-            self._integrated = float(told["lavfi.r128.I"])
-            self._peak = float(told["lavfi.r128.true_peak"])
+    def _read(self, metadata: dict[str, str]) -> None:
+        if "lavfi.r128.I" in metadata:
+            self._integrated = float(metadata["lavfi.r128.I"])
+            self._peak = float(metadata["lavfi.r128.true_peak"])
 
 
 def measure(

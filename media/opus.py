@@ -22,7 +22,7 @@ import av
 from .formats import SAMPLE_BYTES
 
 TICK_RATE = 48_000
-"""Hz of the RTP timestamps of Opus, whatever rate is coded (RFC 7587)."""
+"""Hz of the RTP timestamps of Opus at every coded rate (RFC 7587)."""
 MAX_PACKET_MS = 120
 RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 
@@ -112,7 +112,7 @@ class OpusDecoder:
     def recover(self, following: bytes, samples: int) -> bytes:
         """The lost frame *before* ``following``, from the redundancy that packet carries.
 
-        Exactly ``samples`` long; concealed as by ``conceal`` where it carries none."""
+        Exactly ``samples`` long; concealed as by ``conceal`` if it carries none."""
         return self._in_steps(following, samples)
 
     def _in_steps(self, following: bytes | None, samples: int) -> bytes:
@@ -164,7 +164,7 @@ def _check_rate(rate: int) -> None:
 
 @cache
 def _library() -> ctypes.CDLL:
-    """libopus with its C signatures; raises OpusError where there is none."""
+    """libopus with its C signatures; raises OpusError if it is missing."""
     package = Path(av.__file__).parent
     shipped = sorted(
         path

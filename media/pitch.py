@@ -13,10 +13,10 @@ Floats = npt.NDArray[np.float64]
 FRAME_SECONDS = 0.04
 STEP_SECONDS = 0.01
 LOWEST, HIGHEST = 60.0, 450.0
-"""Hz between which the pitch of a voice is looked for."""
+"""Hz between which the pitch of a voice is searched."""
 
 _VOICED = 0.6
-"""Correlation with itself, a period later, from which a frame is voiced."""
+"""Autocorrelation at a period from which a frame is voiced."""
 _NEARLY = 0.88
 """Share of the highest peak that another must reach to be preferred."""
 _QUIETEST = 2e-3
@@ -26,7 +26,7 @@ _ODD = 10.0
 
 
 def pitch(samples: npt.NDArray[np.int16], rate: int) -> Floats:
-    """Hz of each voiced frame in PCM16 samples; empty where nothing is voiced."""
+    """Hz of each voiced frame in PCM16 samples; empty if none is."""
     size, step = int(FRAME_SECONDS * rate), int(STEP_SECONDS * rate)
     if len(samples) < size:
         return np.zeros(0)

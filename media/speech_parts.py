@@ -1,4 +1,4 @@
-"""A recording in parts that are transcribed one by one: cut in pauses, none of them long.
+"""A recording in short parts, cut at pauses, to be transcribed one by one.
 
 Pure arithmetic on the windows of the voice detector.
 """
@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from .vad import WINDOW_MS
 
 LONGEST = 20_000 // WINDOW_MS
-"""Windows of a part: what recognisers of whole utterances take at once without strain."""
+"""Longest part in windows: what transcribers of utterances handle well."""
 BREATH = 320 // WINDOW_MS
 """Windows of silence in which a cut does no harm."""
 SILENCE = 3_000 // WINDOW_MS
 """Windows of silence that belong to no part."""
 MARGIN = 320 // WINDOW_MS
-"""Windows of silence kept on both sides of a part: speech is heard better with it."""
+"""Windows of silence kept on both sides of a part: speech is recognised better with it."""
 LEAST = 3
-"""Windows of voice below which a part is a click and no speech."""
+"""Windows of voice below which a part is a click, not speech."""
 
 Span = tuple[int, int]
 """Windows, from the first to the one after the last."""
 
 
 def speech_parts(voiced: Sequence[bool]) -> list[Span]:
-    """Where in a recording somebody speaks; empty where nobody does.
+    """The parts of a recording with speech; empty if there is none.
 
     ``voiced``: for each window whether there is voice in it."""
     phrases = _joined(_runs(voiced), BREATH)

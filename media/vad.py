@@ -34,7 +34,7 @@ WINDOW = 512
 """Samples of one window (32 ms)."""
 
 CONTEXT = 64
-"""Samples of the window before that the network wants to see again."""
+"""Samples of the previous window that precede each window in the network's input."""
 
 Floats = npt.NDArray[np.float32]
 

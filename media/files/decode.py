@@ -21,7 +21,7 @@ from media.errors import MediaTooLong, UnreadableMedia
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 
 from .graph import pcm_of
-from .limits import DEFAULT_LIMITS, MediaLimits, told
+from .limits import DEFAULT_LIMITS, MediaLimits, in_words
 from .source import MediaFile, MediaSource, opened
 
 _LEAST_GAP = 0.1
@@ -61,7 +61,7 @@ def decode(
 
 def too_long(limits: MediaLimits) -> str:
     """What is said of a file that is too long."""
-    return f"The file holds more than {told(limits.max_seconds)} of audio: cut it into parts."
+    return f"The file holds more than {in_words(limits.max_seconds)} of audio: cut it into parts."
 
 
 class _Timeline:

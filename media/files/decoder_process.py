@@ -111,7 +111,7 @@ class Messages:
         self._pipe = os.fdopen(pipe, "wb", buffering=0)
 
     def send(self, kind: bytes, body: bytes = b"") -> None:
-        """Write one message; the process ends by SIGPIPE where nobody reads."""
+        """Write one message; SIGPIPE ends the process if nothing reads."""
         message = memoryview(HEADER.pack(kind, len(body)) + body)
         while message:
             message = message[self._pipe.write(message) or 0 :]

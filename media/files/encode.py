@@ -77,15 +77,15 @@ _RECIPES = {
 }
 FORMATS = ("wav", *_RECIPES)
 _FLAC_LENGTH_AT = 21
-"""Where a FLAC file says how many samples it has: 36 bits, the last ones of five bytes."""
+"""Offset of a FLAC file's number of samples: the last 36 bits of five bytes."""
 _MOST_FLAC_SAMPLES = (1 << 36) - 1
 
 
 class Encoder:
     """One file or stream, from its first byte to its last; not shareable between threads.
 
-    ``rate`` in Hz is that of what is pushed; where the format has no such rate it is resampled.
-    ``samples``: how many will be pushed in all, where that is known."""
+    ``rate`` in Hz is that of the pushed samples; if the format does not have it they are resampled.
+    ``samples``: how many will be pushed in all, if known."""
 
     def __init__(self, format: str, rate: int, samples: int | None = None) -> None:
         if format not in FORMATS:
@@ -187,6 +187,6 @@ def _nearest(rate: int, rates: tuple[int, ...]) -> int:
 def _told_length(head: bytes, samples: int) -> bytes:
     field = bytearray(head)
     at = _FLAC_LENGTH_AT
-    told = int.from_bytes(field[at : at + 5], "big") & ~_MOST_FLAC_SAMPLES | samples
-    field[at : at + 5] = told.to_bytes(5, "big")
+    written = int.from_bytes(field[at : at + 5], "big") & ~_MOST_FLAC_SAMPLES | samples
+    field[at : at + 5] = written.to_bytes(5, "big")
     return bytes(field)

@@ -1,8 +1,7 @@
 """FilterGraph: a chain of FFmpeg's audio filters, fed with PCM16 mono a block at a time.
 
-What comes out is at the rate and in the form that the chain's last filter gives it. A chain
-without memory of its own keeps the count of samples; those that resample may hold some back
-until ``flush``.
+The output has the rate and format of the chain's last filter. A chain without memory keeps the
+number of samples; one that resamples may hold some back until ``flush``.
 """
 
 from collections.abc import Iterator, Sequence

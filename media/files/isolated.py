@@ -1,13 +1,13 @@
-"""Strangers' media, opened in a process of its own: the same functions as ``decode``, ``probe`` and
-``replace_audio``, with a second wall behind the library's.
+"""Strangers' media, opened in a separate process: the same functions as ``decode``, ``probe`` and
+``replace_audio``, behind a second wall.
 
-The files of people who call the API are read by a large C library. What a fault in it could do is
-bounded by the limits of a child process (``media.files.decoder_process``): memory, CPU time, files,
-time. One process per server holds the loaded library and forks a child for every file.
+Files from the API are read by a large C library. The damage that a fault in it could do is bounded
+by the limits of a child process (``media.files.decoder_process``): memory, CPU time, files, time.
+One process per server holds the loaded library and forks a child for every file.
 
 Rules
-- Blocking; call from a thread. A child that is not read from any more ends by itself or is killed.
-- A child that runs into a limit, or gives no sign for ``STALL_SECONDS``, makes its file unreadable:
+- Blocking; use from a thread. A child whose output is no longer read ends by itself or is killed.
+- If a child hits a limit, or shows no sign of life for ``STALL_SECONDS``, its file is unreadable:
   UnreadableMedia, never a hang, never the server's memory.
 """
 
@@ -38,12 +38,12 @@ from .mux import Muxed
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
-"""The process may have died since it was last needed."""
+"""The process may have died since it was last used."""
 STALL_SECONDS = 30.0
 """Between two signs of life: a second of decoded audio takes milliseconds."""
 _CPU_SECONDS = 30
 _CPU_SHARE = 0.02
-"""CPU seconds a second of audio may cost beyond that: honest files take a thousandth."""
+"""CPU seconds that a second of audio may cost on top: honest files take a thousandth."""
 _PROGRAM = Path(__file__).with_name("decoder_process.py")
 _MUX_ROOM = 64 * 1024 * 1024
 _LIMIT = (
@@ -108,7 +108,7 @@ def _result(answer: Generator[tuple[bytes, bytes], None, None]) -> dict[str, Any
 
 
 class _Unanswered(Exception):
-    """No child has taken the request: the process died, or stands still."""
+    """No child has taken the request: the process died, or hangs."""
 
 
 class _Decoder:
@@ -219,7 +219,7 @@ class _Decoder:
 
 
 def _read_messages(pipe: int) -> Iterator[tuple[bytes, bytes]]:
-    """The messages until the stream ends; raises TimeoutError where it stands still."""
+    """The messages until the stream ends; raises TimeoutError if it stalls."""
     held = bytearray()
     poll = select.poll()
     poll.register(pipe, select.POLLIN)

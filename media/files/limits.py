@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """``max_seconds`` of audio are decoded of a file, not one more."""
+    """At most ``max_seconds`` of audio are decoded from a file."""
 
     max_seconds: float = 4 * 3600.0
 
@@ -17,8 +17,8 @@ class MediaLimits:
 DEFAULT_LIMITS = MediaLimits()
 
 
-def told(seconds: float) -> str:
-    """A length as people say it: hours, minutes or seconds."""
+def in_words(seconds: float) -> str:
+    """A length for a message, in hours, minutes or seconds."""
     for size, unit in ((3600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:g} {unit}"

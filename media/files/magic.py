@@ -77,7 +77,7 @@ _FORMS: dict[tuple[bytes, bytes], Container] = {
 _QUICKTIME_ATOMS = frozenset((b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
 _IMAGE_BRANDS = frozenset((b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"jxl "))
 _TS_PACKETS = ((188, 0), (192, 4))
-"""Size of a transport stream's packets, and where in them the sync byte stands."""
+"""Size of a transport stream's packets, and the offset of the sync byte in them."""
 _TS_SYNC = 0x47
 _TS_PROOF = 4
 
@@ -113,7 +113,7 @@ def container_of(head: bytes) -> Container:
 
 
 def id3_bytes(head: bytes) -> int:
-    """Length of the ID3v2 tag that ``head`` begins with; 0 where there is none."""
+    """Length of the ID3v2 tag that ``head`` begins with; 0 if there is none."""
     if len(head) < 10 or head[:3] != b"ID3" or any(byte & 0x80 for byte in head[6:10]):
         return 0
     size = 0

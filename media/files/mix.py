@@ -20,11 +20,11 @@ _HOLD_MS = 500
 """Between two passages of speech closer than this the recording stays low."""
 
 Span = tuple[int, int]
-"""First sample and the one behind the last."""
+"""First sample, and the one after the last."""
 
 
 class Ducking:
-    """The recording's gain over time; ``spans``, in order, are where it is to be low."""
+    """The recording's gain over time; ``spans``, in order, are where it is lowered."""
 
     def __init__(self, spans: Sequence[Span], rate: int, under_db: float = UNDER_DB) -> None:
         ramp, hold = samples_of(RAMP_MS, rate), samples_of(_HOLD_MS, rate)
@@ -37,7 +37,7 @@ class Ducking:
         self._levels = np.array(levels or [0.0], np.float64)
 
     def gains(self, begin: int, samples: int) -> npt.NDArray[np.float32]:
-        """Factors for so many samples from sample ``begin`` on."""
+        """Factors for ``samples`` samples from sample ``begin`` on."""
         at = np.arange(begin, begin + samples, dtype=np.float64)
         decibels = np.interp(at, self._places, self._levels)
         return np.power(10.0, decibels / 20).astype(np.float32)
@@ -62,7 +62,7 @@ def mixed(recording: Iterable[bytes], speech: Path, ducking: Ducking, rate: int)
 def mix_files(
     recording: Iterable[bytes], speech: Path, ducking: Ducking, rate: int, target: Path
 ) -> Generator[int, None, None]:
-    """``mixed`` into the file ``target``; tells how many samples are in it, about every second."""
+    """Write ``mixed`` to the file ``target``; yields the samples written, about every second."""
     written = 0
     with target.open("wb") as file:
         for piece in mixed(recording, speech, ducking, rate):

@@ -57,7 +57,7 @@ def replace_audio(
     """The pictures of ``source`` with the sound in ``pcm`` (PCM16 mono at ``rate`` Hz, one that
     every codec has: 48000) as ``target``; pauses about every second of it.
 
-    Blocking; raises UnreadableMedia (also where there are no pictures), NoAudio and OSError."""
+    Blocking; raises UnreadableMedia (also if there are no pictures), NoAudio and OSError."""
     with opened(source, pictures=True) as media, reading(pcm) as sound:
         if media.video is None:
             raise UnreadableMedia("There are no moving pictures in the file.")
@@ -86,7 +86,7 @@ def replace_audio(
 
 
 def _begin(video: VideoStream, kind: Container, rate: int, target: Path) -> OutputContainer:
-    """The file, its header written: that is where a muxer refuses a codec."""
+    """The file with its header written; a muxer refuses a codec at that point."""
     options = {"movflags": "+faststart"} if kind.demuxer == "mov" else {}
     output = av.open(str(target), "w", format=kind.muxer, options=options)
     try:

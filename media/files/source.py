@@ -37,7 +37,7 @@ MAX_BLOCK_BYTES = 128 * 1024 * 1024
 
 @cache
 def bound_allocations() -> None:
-    """Set the limit; harmless when repeated. OSError where the library is not to be found."""
+    """Set the limit; harmless when repeated. Raises OSError if the library is not found."""
     package = Path(av.__file__).parent
     shipped = sorted(
         path
@@ -79,7 +79,7 @@ _NOT_THE_FILE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFIL
 
 
 class MediaSource:
-    """An open file: what it is, its audio track and, where there is one, its moving picture."""
+    """An open file: its kind, its audio track and, if there is one, its moving picture."""
 
     def __init__(self, kind: Container, opened: InputContainer) -> None:
         self.kind = kind
@@ -140,7 +140,7 @@ def opened(source: MediaFile, *, pictures: bool = False) -> Iterator[MediaSource
 
 
 def reading(source: MediaFile) -> contextlib.AbstractContextManager[BinaryIO]:
-    """The file from its beginning; closed at the end where it is opened here."""
+    """The file from its beginning; closed at the end if it is opened here."""
     if isinstance(source, Path):
         return source.open("rb")
     source.seek(0)
@@ -171,7 +171,7 @@ class _Reader:
         file.seek(0)
 
     def seek(self, offset: int, whence: int) -> int:
-        """The new position; -1 where there is none."""
+        """The new position; -1 if it is invalid."""
         base = (0, self._file.tell(), self._size)[whence]
         if not 0 <= base + offset <= self._size:
             return -1

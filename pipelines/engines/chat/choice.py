@@ -1,18 +1,18 @@
-"""Which embedded chat model answers: the larger one where this machine carries it.
+"""Which embedded chat model answers: the larger one if this machine is fast enough.
 
-The small model is loaded first, because it is soon ready. The larger one answers better (``bench/
-brain.py``) and takes over in the background where all of this holds, in this order, so that a
-machine that is too slow never fetches a gigabyte in vain:
+The small model is loaded first, because it is ready sooner. The larger one answers better
+(``bench/brain.py``) and takes over in the background if all of this holds, checked in this order so
+that a slow machine never fetches a gigabyte for nothing:
 
-1. nobody has named a chat model (``BLAB_CHAT_MODEL``; the profile ``full`` names the larger one);
+1. no chat model is configured (``BLAB_CHAT_MODEL``; the profile ``full`` configures the larger);
 2. ``LEAST_MEMORY`` bytes are free;
 3. by the small model's speed the larger one would reach ``HOPE`` of ``LEAST_SPEED``;
 4. its weights can be fetched and loaded;
-5. it makes ``LEAST_SPEED`` tokens a second and its first clause within ``MOST_WAIT`` seconds, so
-   that voice to voice stays within 1.2 s.
+5. it generates ``LEAST_SPEED`` tokens a second and its first clause within ``MOST_WAIT`` seconds,
+   so that voice to voice stays within 1.2 s.
 
-The verdict is kept beside the weights, for this machine: the next start loads the model that won at
-once. A small model that was replaced gives its memory back when its last answer has ended.
+The verdict for this machine is stored with the weights: the next start loads the winner at once. A
+replaced small model frees its memory when its last answer has ended.
 """
 
 import json
@@ -37,7 +37,7 @@ PROFILES = {"small": (SMALLER,), "standard": (SMALLER,), "full": (LARGER, SMALLE
 
 LEAST_MEMORY = 4_000_000_000
 LEAST_SPEED = 15.0
-"""Tokens a second; speech takes about 5, but the first clause is waited for."""
+"""Tokens a second; speech takes about 5, but the caller waits for the first clause."""
 SPEED_RATIO = 1.75
 """How much faster the small model is: 81 against 142 ms of CPU time a token, on one thread."""
 HOPE = 0.8
@@ -61,7 +61,7 @@ class ChatChoice:
     model_id: str
     reason: str
     final: bool = True
-    """False: the larger one is on its way."""
+    """False: the larger one is being fetched or loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Speed:
 
 
 async def measured(model: ChatModel, clock: Callable[[], float] = time.perf_counter) -> Speed:
-    """The best of a few runs: whatever else the machine does makes it look slower, never faster."""
+    """The best of a few runs: other work on the machine makes it look slower, never faster."""
     runs = [await _run(model, clock) for _ in range(_RUNS)]
     return Speed(max(rate for rate, _ in runs), min(wait for _, wait in runs))
 
@@ -103,8 +103,7 @@ async def _run(model: ChatModel, clock: Callable[[], float]) -> tuple[float, flo
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known of LARGER on this machine; ``estimated`` from the small model's speed, or
-    measured."""
+    """The speed of LARGER on this machine; ``estimated`` from the small model's, or measured."""
 
     speed: Speed
     estimated: bool
@@ -118,7 +117,7 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """Why it answers, or does not."""
+        """Why it answers, or why not."""
         if self.hopeful:
             return f"It answers better than {SMALLER}, and is fast enough here: {self.speed}."
         found = "would probably be" if self.estimated else "is"
@@ -126,13 +125,13 @@ class Verdict:
 
 
 class Verdicts:
-    """The verdict on this machine; a file in the models' directory, which may be deleted."""
+    """The verdict on this machine, in a file in the models' directory, which may be deleted."""
 
     def __init__(self, models_dir: Path) -> None:
         self._file = models_dir / _VERDICT
 
     def read(self) -> Verdict | None:
-        """What is known; None where nothing is."""
+        """The stored verdict; None if there is none for this machine."""
         try:
             kept = json.loads(self._file.read_text())
             if kept["machine"] != _machine():
@@ -142,17 +141,17 @@ class Verdicts:
             return None
 
     def write(self, verdict: Verdict) -> None:
-        """Keep it; a directory that cannot be written to makes the next start measure again."""
+        """Store it; if the directory is not writable, the next start measures again."""
         speed = [verdict.speed.tokens_per_second, verdict.speed.wait]
         kept = {"machine": _machine(), "speed": speed, "estimated": verdict.estimated}
         try:
             self._file.write_text(json.dumps(kept))
         except OSError as error:
-            log.info("the chat model's speed is not kept: %s", error.strerror)
+            log.info("the chat model's speed could not be stored: %s", error.strerror)
 
 
 def _machine() -> str:
-    """What the speed depends on, as far as it can be told."""
+    """What the speed depends on, as far as it is known."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{LARGER} on {platform.machine()}, {cores} cores, {_processor()}"
 
@@ -166,7 +165,7 @@ def _processor() -> str:
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping; what is unknown counts as enough."""
+    """Bytes available without swapping; enough if unknown."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -175,7 +174,7 @@ def free_memory() -> int:
 
 
 def too_little_memory() -> str | None:
-    """Why LARGER is not even tried, where memory is the reason."""
+    """Why LARGER is not tried, if memory is the reason."""
     free = free_memory()
     if free >= LEAST_MEMORY:
         return None
@@ -184,7 +183,7 @@ def too_little_memory() -> str | None:
 
 
 async def estimated(small: ChatModel, clock: Callable[[], float] = time.perf_counter) -> Verdict:
-    """What LARGER would do here, by the speed of SMALLER."""
+    """The expected speed of LARGER here, from the speed of SMALLER."""
     speed = await measured(small, clock)
     larger = Speed(speed.tokens_per_second / SPEED_RATIO, speed.wait * SPEED_RATIO)
     return Verdict(larger, estimated=True)

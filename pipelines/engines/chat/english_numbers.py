@@ -1,11 +1,11 @@
-"""English numbers: read out of what was said or written, and shown again. Pure."""
+"""English numbers: parsed from spoken or written text, and formatted. Pure."""
 
 import re
 from fractions import Fraction
 from itertools import takewhile
 
 MOST_DIGITS = 12
-"""Larger numbers are not read."""
+"""Larger numbers are not parsed."""
 
 _ONES = {
     word: number
@@ -39,17 +39,17 @@ _SYMBOLS = (
 )
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[a-z]+(?:'[a-z]+)?|\S", re.ASCII)
 _DIGITS = re.compile(r"(?:0|[1-9]\d*|[1-9]\d{0,2}(?:,\d{3})+)(?:\.(?:\d{1,2}|\d{4,6}))?", re.ASCII)
-"""Not "3,5", "007", nor "1.000", which is a thousand to many."""
+"""Not "3,5", "007", or "1.000", which many read as a thousand."""
 
 
 class Ambiguous(Exception):
-    """The text has a number that can be read in two ways."""
+    """The text has a number that can be understood in two ways."""
 
 
 def normal(text: str) -> str:
     """``text`` in lower case without punctuation, its numbers in digits.
 
-    A number of which "and" is a part ends in "&". Raises Ambiguous."""
+    A number that contains "and" ends in "&". Raises Ambiguous."""
     text = " ".join(text.lower().split())
     for pattern, written in _SYMBOLS:
         text = pattern.sub(written, text)
@@ -63,7 +63,7 @@ def normal(text: str) -> str:
 
 
 def _word(tokens: list[str], at: int) -> tuple[str, int]:
-    """The token at ``at``, or the number that begins there; and where the next one begins."""
+    """The token at ``at``, or the number that begins there, and the index of the next token."""
     token = tokens[at]
     if token[0].isdecimal():
         if not _DIGITS.fullmatch(token) or len(token) > MOST_DIGITS:
@@ -81,7 +81,7 @@ def _word(tokens: list[str], at: int) -> tuple[str, int]:
 
 
 def _number_in_words(tokens: list[str], at: int) -> tuple[Fraction, bool, int]:
-    """The number that begins at ``at``, whether "and" is a part of it, and its end."""
+    """The number that begins at ``at``, whether it contains "and", and its end."""
     total, joined, end, largest = 0, False, at, 10**9
     while True:
         begin = end
@@ -145,7 +145,7 @@ def plain(number: Fraction) -> str:
 
 
 def shown(number: Fraction) -> str:
-    """As one reads it: exact to two places, else "about" it."""
+    """A number for reading: exact if it has at most two decimals, else "about"."""
     if (number * 100).denominator == 1:
         return plain(number)
     return f"about {float(number):.2f}"

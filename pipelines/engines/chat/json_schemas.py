@@ -1,11 +1,11 @@
 """JSON schemas of clients, made safe for a grammar and for checking what a model wrote.
 
 A client may send any schema. ``bounded`` returns one that llguidance, the grammar engine inside
-llama.cpp, compiles quickly and can always satisfy: it never says more than the original, and often
-less. What is kept: types, ``properties``, ``required``, ``additionalProperties``, ``items``,
-``enum``, ``const``, ``anyOf`` (``oneOf`` as such, ``allOf`` merged), local ``$ref``s (recursive
-ones too), bounds of numbers, lengths of texts and lists, ``format`` and plain ``pattern``s. What
-contradicts itself, goes deeper than ``DEPTH``, or has more than ``NODES`` parts is left open there.
+llama.cpp, compiles quickly and can always satisfy: never stricter than the original, and often
+looser. Kept are types, ``properties``, ``required``, ``additionalProperties``, ``items``, ``enum``,
+``const``, ``anyOf`` (``oneOf`` as such, ``allOf`` merged), local ``$ref``s (recursive ones too),
+bounds of numbers, lengths of texts and lists, ``format`` and plain ``pattern``s. Parts that
+contradict themselves, are deeper than ``DEPTH``, or exceed ``NODES`` parts are left open.
 
 https://json-schema.org/draft/2020-12
 """
@@ -22,7 +22,7 @@ NODES = 1500
 SIZE = 48_000
 """Characters of one schema; a larger one is left open."""
 KEPT = 20_000
-"""Characters of the longest parameters whose schema is remembered."""
+"""Characters of the longest parameters whose schema is cached."""
 CHOICES, CHOICE_CHARACTERS = 400, 12_000
 BRANCHES = 32
 LENGTH = 4000
@@ -42,8 +42,8 @@ _OWN = ("object", "array", "enum", "const")
 
 
 def fault(schema: Any) -> tuple[str, str] | None:
-    """Where ``schema`` is no JSON schema, and why; None where it is one. At most NODES parts are
-    looked at."""
+    """Where ``schema`` is not a valid JSON schema, and why; None if it is. At most NODES parts are
+    checked."""
     waiting: list[tuple[str, Any]] = [("", schema)]
     for _ in range(NODES):
         if not waiting:
@@ -97,7 +97,7 @@ def _inner(part: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def bounded(schema: Any) -> dict[str, Any]:
-    """``schema`` as a grammar takes it; ``{}`` where nothing of it can be kept."""
+    """``schema`` in a form that a grammar accepts; ``{}`` if nothing of it can be kept."""
     try:
         made = _Bounding(schema).whole()
         if len(json.dumps(made)) > SIZE:
@@ -108,8 +108,8 @@ def bounded(schema: Any) -> dict[str, Any]:
 
 
 def arguments_schema(parameters: str) -> Mapping[str, Any]:
-    """The schema of a tool's arguments, always an object; not to be changed, it is kept for the
-    next answer. ``parameters`` as in ToolDefinition; a tool without any takes none."""
+    """The schema of a tool's arguments, always an object; read-only, because it is cached.
+    ``parameters`` as in ToolDefinition; a tool without any accepts none."""
     return (_kept if len(parameters) <= KEPT else _arguments)(parameters)
 
 
@@ -130,7 +130,7 @@ _kept = lru_cache(512)(_arguments)
 
 
 class _Bounding:
-    """One schema on its way through ``bounded``."""
+    """One run of ``bounded``."""
 
     def __init__(self, root: Any) -> None:
         self._root = root

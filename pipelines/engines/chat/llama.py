@@ -2,12 +2,12 @@
 
 Rules
 - At most ``slots`` answers are generated at once and ``queue_limit`` wait; then EngineBusy.
-- An answer that is closed gives its thread back at the next token, or at the next batch while
-  its prompt is still being evaluated. The next answer waits for that (it is often the same
-  conversation's, and its prompt lies in that slot).
-- A prefill runs only while no answer is being generated, one at a time. An answer that comes
-  stops it within a batch; what was evaluated by then stays useful. Being a hint, a prefill that
-  finds no time in PREFILL_PATIENCE seconds, or too many waiting, does nothing.
+- An answer that is closed frees its thread at the next token, or at the next batch while its
+  prompt is still being evaluated. The next answer waits for that (it often belongs to the same
+  conversation, whose prompt is in that slot).
+- A prefill runs only while no answer is being generated, one at a time. An answer stops it within
+  a batch; what was evaluated by then stays useful. A prefill is a hint: if it cannot start within
+  PREFILL_PATIENCE seconds, or too many are waiting, it does nothing.
 - A history longer than the context loses its oldest messages, never the system messages.
 """
 
@@ -57,7 +57,7 @@ WAY_PATIENCE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What an answer is to be, beside the messages that it answers."""
+    """How to answer, apart from the messages."""
 
     max_tokens: int
     temperature: float
@@ -67,7 +67,7 @@ class _Wanted:
 
 
 class _Run:
-    """One request on its way through a thread: how it is stopped, and that it has ended."""
+    """One request in a thread: how to stop it, and whether it has ended."""
 
     __slots__ = ("_loop", "begun", "ended", "hint", "stop")
 
@@ -205,7 +205,7 @@ class LlamaChat:
         await asyncio.to_thread(last.clear)  # the vendor's destructor joins its threads
 
     async def _make_way(self) -> None:
-        """Stop prefills, and wait until what has been stopped has left the engine."""
+        """Stop prefills, and wait until everything stopped has left the engine."""
         leaving = []
         for run in self._runs:
             if run.hint:
@@ -230,12 +230,12 @@ class LlamaChat:
         run.ended.add_done_callback(lambda _: self._runs.discard(run))
         try:
             async with aclosing(deltas):
-                wait: float | None = None  # the executor's deadline holds for the first one
+                wait: float | None = None  # the first one has the executor's deadline
                 while (delta := await self._next(deltas, wait)) is not None:
                     wait = self._settings.next_token
                     yield delta
         except EngineTimeout:
-            self._runs.discard(run)  # stuck: nobody shall wait for it
+            self._runs.discard(run)  # stuck: nothing waits for it
             raise
         finally:
             run.stop.set()
@@ -253,7 +253,7 @@ class LlamaChat:
 
 
 def _is_json(text: str) -> bool:
-    """Whether the grammar held: llama.cpp goes on without one that it cannot compile."""
+    """Whether the grammar held: llama.cpp silently ignores one that it cannot compile."""
     try:
         json.loads(text)
     except (ValueError, RecursionError):
@@ -267,7 +267,7 @@ def _producer(
     messages: Sequence[ChatMessage],
     wanted: "_Wanted",
 ) -> Callable[[Callable[[ChatDelta], bool]], None]:
-    """The blocking part of one answer, to be run on a thread."""
+    """The blocking part of one answer, for a thread."""
 
     def produce(emit: Callable[[ChatDelta], bool]) -> None:
         run.begun = True
@@ -294,7 +294,8 @@ def _answer(
     wanted: "_Wanted",
     emit: Callable[[ChatDelta], bool],
 ) -> None:
-    """One request to the server; the vendor swallows what a callback raises, so it is kept."""
+    """One request to the server. The vendor swallows exceptions from the callback, so they are kept
+    and raised here."""
     reader = ChunkReader()
     raised: list[Exception] = []
 
@@ -326,7 +327,7 @@ def _answer(
 
 
 STEPPING = (LARGER,)
-"""Chat models that use tools step by step (see ``told_outputs``)."""
+"""Chat models that use tools step by step (see ``llama_prompt``)."""
 
 
 def llama(settings: EngineSettings, model_id: str) -> LlamaSettings:

@@ -4,18 +4,18 @@ Facts (xllamacpp 2026.10, measured on 2 cores)
 - The vendor's server always opens a listener. Here it is a unix socket in a private directory
   that is removed as soon as the model is loaded: no TCP port, and nobody can connect.
 - The constructor holds the GIL while it loads (0.7-1.6 s for 0.5B once the file is in the page
-  cache), so the file is read beforehand and models are loaded before calls are taken.
-- One thread by default. With as many threads as cores, OpenMP's barriers spin: beside a single
-  busy neighbour a short prompt took seconds. ``SPINS`` bounds that: two threads then are half as
-  fast again as one on an idle machine of two cores, and a third slower beside a busy neighbour.
-- ``n_batch`` is the grain of cancellation and of fairness between slots: at 16 tokens a prompt
-  of another call delays a token by 0.3 s at most, for 15 % of prompt speed. A cancelled prompt
-  keeps what it has evaluated, so a later request goes on from there.
-- Grammars are llguidance's. Tools are not given to the server: with them it takes no grammar, and
-  its own waits for a tag that a small model forgets. It also keeps a forced call to itself until it
-  is whole, longer than one may wait for a token. So the offer is part of the prompt here, the
-  grammar comes from ``answer_grammar``, and calls are read from the text.
-- Prompts that lose their slot go to a bounded cache in memory and come back in milliseconds.
+  cache), so the file is read beforehand and models are loaded before calls are accepted.
+- One thread by default. With as many threads as cores, OpenMP's barriers spin: with a single busy
+  neighbour a short prompt took seconds. ``SPINS`` bounds that: two threads are then half as fast
+  again as one on an idle machine with two cores, and a third slower next to a busy neighbour.
+- ``n_batch`` is the grain of cancellation and of fairness between slots: at 16 tokens the prompt
+  of another call delays a token by at most 0.3 s, at a cost of 15 % of prompt speed. A cancelled
+  prompt keeps what it has evaluated, so a later request continues from there.
+- Grammars are llguidance's. Tools are not given to the server: with them it accepts no grammar, and
+  its own waits for a tag that a small model forgets. It also holds back a forced tool use until it
+  is whole, longer than the limit for a token. So the offer is part of the prompt here, the grammar
+  comes from ``llama_prompt``, and tool uses are read from the text (``tool_uses``).
+- Prompts that lose their slot go to a bounded cache in memory and return in milliseconds.
 """
 
 import os
@@ -32,13 +32,13 @@ from .messages import message_body
 
 PAGE_BYTES = 1 << 22
 STOPS = ("<|im_start|>", "<|endoftext|>", "\nUser:", "\nuser:", "\nCaller:")
-"""Where a small model begins to speak for the caller."""
+"""Where a small model starts to speak for the caller."""
 
 UNSPEAKABLE = ("*", "**", "***", "#", "##", "###", "`", "```", "|", "~~", "__")
-"""Markdown that has no sound; its tokens are never sampled."""
+"""Markdown, which has no sound; these tokens are never sampled."""
 
 REPEAT_PENALTY = 1.1
-"""Divides the likelihood of what stands in the last 64 tokens."""
+"""Divides the likelihood of each of the last 64 tokens."""
 
 SPINS = 1000
 """Turns that OpenMP's barriers spin before they sleep (GOMP_SPINCOUNT; the default is 300,000)."""
@@ -56,20 +56,20 @@ class LlamaSettings:
     cache_mib: int = 128
     queue_limit: int = 4
     first_token: float = 30.0
-    """Seconds from the request to its first token, time in the queue included."""
+    """Seconds from the request to its first token, including its time in the queue."""
     next_token: float = 5.0
     """Seconds between two tokens."""
     steps: bool = False
-    """Whether tools are offered behind a tool's output too."""
+    """Whether tools are offered after a tool's output too."""
 
 
 class CompletionServer(Protocol):
-    """What is used of ``xllamacpp.Server``."""
+    """The part of ``xllamacpp.Server``, which has no types, that is used here."""
 
     def handle_chat_completions(
         self, prompt: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
     ) -> object:
-        """Answer ``prompt``, calling back with each chunk until it returns True."""
+        """Answer ``prompt``; ``callback`` gets each chunk until it returns True."""
         ...
 
 
@@ -108,7 +108,7 @@ def open_server(settings: LlamaSettings) -> CompletionServer:
 
 
 def _read_ahead(path: Path) -> None:
-    """Bring the file into the page cache, without holding the GIL."""
+    """Read the file into the page cache, without holding the GIL."""
     try:
         with path.open("rb", buffering=0) as file:
             buffer = bytearray(PAGE_BYTES)
@@ -130,15 +130,14 @@ def request_of(
 ) -> dict[str, Any]:
     """The request body: streamed, with usage, sampled for speech.
 
-    Where tools or a format are given, the answer is written
-    under a grammar, which keeps markdown out of the prose itself: a format's texts may need it.
-    Words are made dearer by repetition, or a small model runs in circles (8 of 30 stories did,
-    1 of 30 with it); not in a conversation with tools, for calls and their outputs must be
-    repeated as they are, nor at temperature 0, where a text is copied or translated, nor behind a
-    fact: "four2" was said of 42.
+    With tools or a format the answer is written under a grammar, which keeps markdown out of the
+    prose itself: a format's texts may need it. Repetition is penalised, or a small model runs in
+    circles (8 of 30 stories did, 1 of 30 with the penalty); but not in a conversation with tools,
+    whose arguments and outputs must be repeated literally, nor at temperature 0, when a text is
+    copied or translated, nor after a fact: 42 became "four2".
 
-    ``return_progress`` makes the server call back after each batch of the prompt, which is
-    where an answer can be cancelled before its first token."""
+    ``return_progress`` makes the server call back after each batch of the prompt; there an answer
+    can be cancelled before its first token."""
     informed = any(message.fact for message in messages)
     messages = [_with_fact(message) for message in messages]
     called = any(message.calls for message in messages)
@@ -165,10 +164,10 @@ def request_of(
 
 
 def _with_fact(message: ChatMessage) -> ChatMessage:
-    """The message with its fact behind it: the prompt up to there is what a prefill has read.
+    """The message followed by its fact: a prefill has evaluated the prompt up to there.
 
     Of four wordings the 0.5B model follows this one as often as any; "Answer with this fact" and
-    "Say this in your answer" it talks about instead."""
+    "Say this in your answer" make it talk about the instruction instead."""
     if not message.fact:
         return message
     return replace(message, content=f"{message.content}\n(Fact: {message.fact})", fact="")
@@ -177,12 +176,12 @@ def _with_fact(message: ChatMessage) -> ChatMessage:
 def offer_behind(
     messages: Sequence[ChatMessage], offer: ToolOffer | None, *, steps: bool = False
 ) -> ToolOffer | None:
-    """What is offered to the embedded model where ``offer`` was asked for.
+    """The offer that the embedded model gets for ``offer``.
 
-    ``steps``: whether the model can be trusted to use tools behind an output, step by step (see
-    ``with_outputs``), and to make several calls at once: compelled to call, the 0.5B model goes on
-    to cities that nobody named. A choice that compels a call holds for the first step only, or it
-    would have no end."""
+    ``steps``: whether the model can be trusted to use tools after an output, step by step (see
+    ``with_outputs``), and several at once: forced to use one, the 0.5B model goes on to cities that
+    nobody named. A choice that forces a tool use holds for the first step only, or it would never
+    end."""
     if offer is None or not offer.tools or offer.choice == "none":
         return None
     if messages and messages[-1].role == "tool":
@@ -191,7 +190,7 @@ def offer_behind(
 
 
 class ChunkReader:
-    """Turns the server's chunks into deltas; the token counts come after the finish reason."""
+    """Turns the server's chunks into deltas; the token counts follow the finish reason."""
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
@@ -217,14 +216,14 @@ class ChunkReader:
 
 
 HISTORY_BLOCK = 8
-"""Messages forgotten at once: the rest stays the same prefix for the turns that follow."""
+"""Messages dropped at once: the rest stays the same prefix for the following turns."""
 
 
 def shortened(messages: Sequence[ChatMessage], blocks: int) -> list[ChatMessage] | None:
-    """``messages`` without the oldest ``blocks`` blocks; None when there is nothing to drop.
+    """``messages`` without the oldest ``blocks`` blocks; None if there is nothing to drop.
 
-    Leading system messages and the last message always stay, an output with its call. The rest
-    begins with the user where it can: templates refuse it otherwise."""
+    Leading system messages and the last message always stay, and an output with its tool use. If
+    possible the rest begins with the user: templates refuse it otherwise."""
     lead = 0
     while lead < len(messages) - 1 and messages[lead].role == "system":
         lead += 1

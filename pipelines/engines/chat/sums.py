@@ -1,9 +1,9 @@
-"""Sums, conversions and the clock: the fact that a question asks for. Pure; English only.
+"""Sums, conversions and the clock: the fact that answers a question. Pure; English only.
 
-A small chat model answers 15 + 27 with 32 and invents the time. ``fact`` reads the whole message:
-one word that no pattern expects, and there is none. A wrong fact is worse than none, so what can
-be understood in two ways is left to the model ("add one hundred and five", "3,5", "2 plus 3 times
-4", "what time is it in Tokyo").
+A small chat model answers 15 + 27 with 32 and invents the time. ``fact`` must match the whole
+message: a single unexpected word, and there is no fact. A wrong fact is worse than none, so
+ambiguous questions are left to the model ("add one hundred and five", "3,5", "2 plus 3 times 4",
+"what time is it in Tokyo").
 """
 
 import re
@@ -17,7 +17,7 @@ from pipelines.engines.base import ChatMessage
 from .english_numbers import MOST_DIGITS, Ambiguous, normal, plain, shown
 
 MOST_CHARACTERS = 240
-"""Longer messages hold more than a question."""
+"""Longer messages contain more than a question."""
 
 # ---------------------------------------------------------------------- sums
 
@@ -45,7 +45,7 @@ _MEASURES = frozenset(
     "pair pairs dozen pack packs box boxes set sets half couple bag bags case cases bundle crate"
     " carton bunch few other return".split()
 )
-"""What costs so much together; and a "return ticket" may be two."""
+"""Nouns that stand for several things at one price; and a "return ticket" may be two."""
 _GONE = (
     r"(?:eat|ate|give|gave|lose|lost|spend|spent|sell|sold|use|used|drink|drank|take|took|break"
     r"|broke|throw|threw|pay|paid)"
@@ -55,7 +55,7 @@ _WHO = r"(?:i|you|we|he|she)"
 
 
 def _money(*units: str | None) -> str | None:
-    """The unit that amounts have in common, with a space before it; None where it is unclear."""
+    """The common unit of amounts, with a space before it; None if it is unclear."""
     named = {_CURRENCIES[unit.strip().rstrip("s")] for unit in units if unit}
     if len(named) > 1 or (named == {"cents"} and not all(units)):
         return None
@@ -77,7 +77,7 @@ def _calculated(left: Fraction, sign: str, right: Fraction) -> Fraction | None:
 
 
 def _equation(left: str, result: Fraction | None, unit: str | None = "") -> str | None:
-    """``left`` and what it makes, in ``unit``; None where either is unknown."""
+    """``left`` and its result, in ``unit``; None if either is unknown."""
     if result is None or unit is None or abs(result) >= 10**MOST_DIGITS:
         return None
     number = shown(abs(result))
@@ -409,7 +409,7 @@ _MOST_COURTESIES = 4
 
 
 def informed(messages: Sequence[ChatMessage], now: datetime) -> list[ChatMessage]:
-    """``messages``, the last of which carries the fact that it asks for, if it is the user's."""
+    """``messages``, with the fact that the last one asks for, if it is the user's."""
     if not messages or messages[-1].role != "user":
         return list(messages)
     last = messages[-1]
@@ -417,9 +417,9 @@ def informed(messages: Sequence[ChatMessage], now: datetime) -> list[ChatMessage
 
 
 def fact(text: str, now: datetime) -> str | None:
-    """What answers the question that ``text`` is, as a short sentence: "15 + 27 = 42."
+    """The answer to the question in ``text``, as a short sentence: "15 + 27 = 42."
 
-    None where it asks for nothing that can be calculated, or not surely. ``now``: local time."""
+    None if it cannot be calculated, or not with certainty. ``now``: local time."""
     if len(text) > MOST_CHARACTERS:
         return None
     try:

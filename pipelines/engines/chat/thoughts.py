@@ -1,17 +1,17 @@
 """Thoughts: what a reasoning model writes before it answers, separated from the answer.
 
-Servers that know their model send thoughts apart (``reasoning_content``); others leave them in the
-text, as ``<think>…</think>`` and its many relatives. ``answers`` wraps a chat model's stream, so
-that everybody who shows, speaks, stores or parses an answer reads the answer only.
+Servers that know their model send thoughts separately (``reasoning_content``); others leave them
+in the text, as ``<think>…</think>`` and its many relatives. ``answers`` wraps a chat model's
+stream, so that whatever shows, speaks, stores or parses an answer gets the answer only.
 
 Rules
 - A span that is never closed is a thought to its end.
 - A closing tag without an opening one ends a thought too: the chat templates of DeepSeek-R1 and
-  QwQ put the opening tag into the prompt. What came before it was passed on as the answer by
-  then; ``retracts`` says so, and the reader drops what it still can. ``thinking=True`` starts
-  within a thought, for a model that is known to do this.
-- The answer flows on at once: only what may become a tag is held back, ``LONGEST`` characters at
-  most. The output does not depend on how the text was cut into deltas.
+  QwQ put the opening tag into the prompt. By then the text before it was passed on as the answer;
+  ``retracts`` says so, and the consumer drops what it still can. ``thinking=True`` starts within a
+  thought, for a model that is known to do this.
+- The answer flows on at once: only a possible tag is held back, at most ``LONGEST`` characters. The
+  output does not depend on how the text was cut into deltas.
 """
 
 import re
@@ -41,7 +41,7 @@ _FIXED = {
     "<|channel|>analysis<|message|>": True,
     "<|channel|>final<|message|>": False,  # gpt-oss, whose roles between the two are dropped too
 }
-"""Tags with another spelling than ``<name>``; True opens a thought."""
+"""Tags spelled differently from ``<name>``; True opens a thought."""
 _NAME = "|".join(sorted(_NAMES, key=len, reverse=True))
 _TAG = re.compile(
     rf"<[ ]?(?P<closes>/?)[ ]?(?:{_NAME})(?:\s[^<>]{{0,48}})?>"
@@ -57,7 +57,7 @@ class ThoughtFilter:
 
     def __init__(self, *, thinking: bool = False) -> None:
         self.retracts = False
-        """Set by a ``feed`` that found that all of the answer before it was a thought."""
+        """Set by a ``feed`` that reveals that the whole answer before it was a thought."""
         self._assumed = thinking
         """Within a thought whose opening tag was not seen: it may turn out to be the answer."""
         self._within = thinking
@@ -66,7 +66,7 @@ class ThoughtFilter:
         self._blank = True
         """The answer is empty so far, or ends in a blank."""
         self._trims = False
-        """Behind a thought: blanks are dropped where the answer had one before it."""
+        """After a thought: blanks are dropped if the answer had one before it."""
 
     def feed(self, text: str) -> tuple[str, str]:
         """What ``text`` adds to the answer, and to the thoughts."""
@@ -75,7 +75,7 @@ class ThoughtFilter:
         return self._take(last=False)
 
     def flush(self) -> tuple[str, str]:
-        """What is left when the text is complete."""
+        """The rest, once the text is complete."""
         self.retracts = False
         answer, thought = self._take(last=True)
         if self._assumed:
@@ -83,7 +83,7 @@ class ThoughtFilter:
         return answer, thought
 
     def end_thought(self) -> str:
-        """All text so far was a thought, as an earlier filter has found; what is held of it."""
+        """An earlier filter found that all text so far was a thought; returns the held part."""
         thought, self._assumed_text, self._held = self._assumed_text + self._held, "", ""
         self.retracts = not self._assumed
         self._assumed = self._within = False

@@ -16,19 +16,19 @@ Rules
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import resample
-from pipelines.engines.base import EngineFailed, Speaker, base_language
+from pipelines.engines.base import EngineFailed, base_language
 from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.jobs import VoiceMatch
 from pipelines.engines.kokoro.engine import ENGINE as KOKORO_ENGINE
+from pipelines.engines.kokoro.engine import KokoroSpeaker
 from pipelines.engines.kokoro.voices import (
     KOKORO,
     VoiceTable,
@@ -122,16 +122,6 @@ TRIAL = "We were away a year ago, and nobody knew where."
 PROOF = "Please tell her that I will be late this evening, because the train has stopped."
 
 
-class StyledSpeaker(Protocol):
-    """What is needed of Kokoro."""
-
-    sample_rate: int
-
-    def bound(
-        self, voice: str = "default", *, recipe: Mapping[str, Any] | None = None
-    ) -> Speaker: ...
-
-
 class VoiceMatcher:
     """A Cloner; see ``load``."""
 
@@ -139,7 +129,7 @@ class VoiceMatcher:
 
     def __init__(
         self,
-        speaker: StyledSpeaker,
+        speaker: KokoroSpeaker,
         encoder: SpeakerEncoder,
         table: VoiceTable | None = None,
         *,
@@ -155,7 +145,7 @@ class VoiceMatcher:
 
     @classmethod
     async def load(
-        cls, path: Path, speaker: StyledSpeaker, *, seconds: float = SEARCH_SECONDS
+        cls, path: Path, speaker: KokoroSpeaker, *, seconds: float = SEARCH_SECONDS
     ) -> "VoiceMatcher":
         """With the encoder's weights at ``path``; raises EngineFailed."""
         try:
@@ -225,7 +215,7 @@ class VoiceMatcher:
             raise EngineFailed(f"{MODEL_ID}: {error}") from error
 
 
-async def _load(settings: EngineSettings, speaker: StyledSpeaker) -> VoiceMatcher:
+async def _load(settings: EngineSettings, speaker: KokoroSpeaker) -> VoiceMatcher:
     return await VoiceMatcher.load(settings.models_dir / ENCODER / "pretrained.pt", speaker)
 
 

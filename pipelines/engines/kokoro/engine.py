@@ -17,7 +17,7 @@ import json
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -65,14 +65,6 @@ HEADROOM = np.float32(0.5)
 WARM_TEXT = "Yes."
 
 
-class Network(Protocol):
-    """The model: phonemes in a style to sound."""
-
-    def wave(self, tokens: list[int], style: Floats, speed: float) -> Floats:
-        """Samples (-1..1 at SAMPLE_RATE) of at most MAX_TOKENS tokens; ``style`` is [1, 256]."""
-        ...
-
-
 class OnnxNetwork:
     """The model's file on onnxruntime; loading takes a second and 400 MB, long clauses 400 more."""
 
@@ -90,7 +82,7 @@ class OnnxNetwork:
         )
 
     def wave(self, tokens: list[int], style: Floats, speed: float) -> Floats:
-        """See Network."""
+        """Samples (-1..1 at SAMPLE_RATE) of at most MAX_TOKENS tokens; ``style`` is [1, 256]."""
         inputs = {
             "input_ids": np.array([[0, *tokens, 0]], np.int64),
             "style": style,
@@ -108,7 +100,7 @@ class KokoroSpeaker:
 
     def __init__(
         self,
-        network: Network,
+        network: OnnxNetwork,
         vocabulary: Mapping[str, int],
         styles: Styles,
         phonemizer: Phonemizer,
