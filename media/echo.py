@@ -1,16 +1,16 @@
 """EchoDetector: does the microphone hear what is being played?
 
-Speech is compared by its shape: the power in 32 narrow bands, compressed, over the last 0.6 s of
-the microphone, with the same of what was sent to be played, at every delay up to 0.5 s. An echo
-has the shape of its source whatever its level, and keeps it behind a loudspeaker and in a room;
-whoever speaks over it changes it.
+Speech is compared by its shape: the compressed power in 32 narrow bands over the last 0.6 s of the
+microphone is correlated with that of the audio sent, at every delay up to 0.5 s. An echo has the
+shape of its source at any level, and keeps it through a loudspeaker and a room; a caller who speaks
+over it changes it.
 
 Rules
 - Pure and synchronous; time is the microphone's: 512 samples at 16 kHz per window.
-- ``reference`` is called when audio leaves for the caller, who hears it as it comes: it follows
-  what was sent before, or begins now where that is over. ``flush`` takes back what is not due yet.
-- Bounded: keeps the shapes of 8 s. Takes some 0.1 ms per window while something is being played,
-  0.02 ms otherwise.
+- ``reference`` is fed when audio leaves for the caller, who hears it in order: it follows the audio
+  sent before, or begins now if that is over. ``flush`` takes back what is not due yet.
+- Bounded: keeps the shapes of 8 s. Takes some 0.1 ms per window while audio is playing, 0.02 ms
+  otherwise.
 """
 
 from functools import lru_cache
@@ -26,25 +26,25 @@ Floats = npt.NDArray[np.float32]
 WINDOW = 512
 """Samples of the microphone's windows."""
 WINDOWS = 19
-"""Windows of the microphone that are compared: 0.6 s."""
+"""Windows of the microphone to compare: 0.6 s."""
 
 _STEPS = 2
-"""Reference shapes per window: one each 16 ms."""
+"""Reference shapes per window: one every 16 ms."""
 _LAGS = 32
-"""Delays that are tried, in steps of 16 ms."""
+"""Delays to try, in steps of 16 ms."""
 _EDGES = tuple(93.75 + 62.5 * band for band in range(33))
-"""Hz between the bands: narrow enough for the harmonics of a voice. With eight wide bands one voice
-is too much like another: their pauses alone make it 0.86."""
+"""Hz between the bands: narrow enough for the harmonics of a voice. With eight wide bands different
+voices are too much alike: their pauses alone give 0.86."""
 _COMPRESSION = 0.3
-"""Of power: parts echo and double talk better than decibels, which count silences as much as the
-voice, and better than amplitudes. In 60 mixtures of recordings (-12 to -30 dB, 60 to 300 ms, a
-room) 89 % of an echo's overlaps of 8 windows are 0.8 or more; of callers over an echo, or without
-one, none is (0.76 at most)."""
+"""Exponent of power. Separates echo from double talk better than decibels, which weigh silence as
+much as the voice, and better than amplitudes. In 60 mixtures of recordings (-12 to -30 dB, 60 to
+300 ms, a room) 89 % of an echo's overlaps of 8 windows score 0.8 or more; of callers over an echo,
+or without one, none does (0.76 at most)."""
 _KEPT = 512
 _AHEAD = 2 * HEARING_RATE
-"""Samples: what is sent earlier than this is kept by the peer, who will not play it into a room."""
+"""Samples: a peer buffers audio sent further ahead than this, and does not play it yet."""
 _FLAT = 0.02
-"""Shapes that vary by less than this share of their power, such as tones, say nothing."""
+"""Shapes that vary by less than this share of their power, such as tones, are ignored."""
 
 
 class EchoDetector:
@@ -119,11 +119,12 @@ def _likeness(heard: Floats, played: Floats) -> float:
     own = float(np.square(mine).sum())
     if own <= _FLAT * float(np.square(heard).sum()):
         return 0.0
-    told = varied > _FLAT * strength
-    if not told.any():
+    varying = varied > _FLAT * strength
+    if not varying.any():
         return 0.0
-    products = np.einsum("lbt,bt->l", parts[told], mine)  # ``mine`` has no mean: theirs is nothing
-    return max(0.0, float((products / np.sqrt(varied[told] * own)).max()))
+    # ``mine`` has zero mean, so the mean of ``parts`` drops out
+    products = np.einsum("lbt,bt->l", parts[varying], mine)
+    return max(0.0, float((products / np.sqrt(varied[varying] * own)).max()))
 
 
 def _shape(samples: Floats, rate: int) -> Floats:

@@ -1,5 +1,5 @@
-"""The kinds of things that are not read as they are written: how each is recognised (``pattern``)
-and what is said instead (``Reader``, a method for each kind)."""
+"""The kinds of text that are not read as they are written: how each is recognised (``pattern``)
+and what is said instead (``Reader``, with a method for each kind)."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _SPELLED = frozenset(
     "AI API ATM CEO CPU CFO CTO EU FAQ GPU IBAN IP ISO IT UI UK URL US USA USB UX EC EEUU UE USP AG"
     " EDV ADAC IVA ISBN".split()
 )
-"""Acronyms with vowels that are spelled all the same; those without are always."""
+"""Acronyms that are spelled although they have vowels; those without always are."""
 _PRODUCTS = (
     "Python|Java|Node|Ubuntu|Debian|iOS|Android|macOS|Windows|Chrome|Firefox|Django|PostgreSQL"
     "|Postgres|PHP|Ruby|Go|Rust|Linux|TLS|HTTP|USB|Bluetooth|[Vv]ersion|[Rr]elease|[Vv]ersión"
@@ -42,7 +42,7 @@ _REGNAL = (
     "|Luis|Henri|François|Napoléon|Pie|Benoît|Philippe|Vittorio|Emanuele|Umberto|Giovanni|Paolo|Pio"
     "|Benedetto|Leone|Francesco|Carlo|Enrico|Luigi|João|Pedro|Manuel|Bento"
 )
-"""Behind these a Roman numeral is an ordinal; behind other names it is a number."""
+"""After these a Roman numeral is an ordinal; after other names it is a number."""
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10}
 _URL_SIGNS = re.compile(r"([^\W_]+)|(%[0-9A-Fa-f]{2})|(.)", re.DOTALL)
 _LETTERS_DIGITS = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
@@ -378,15 +378,15 @@ class Reader:
         return self._words.abbreviations[text]
 
     def acronym(self, text: str) -> str:
-        """Letter by letter, where it cannot be a word or is known to be spelled."""
+        """Letter by letter, if it cannot be a word or is known to be spelled."""
         name, plural = (text[:-1], "s") if text.endswith("s") else (text, "")
         if self._loud or not (name in _SPELLED or not set(name) & set("AEIOUY")):
             return text
         return self._letters(name) + plural
 
     def _letters(self, text: str) -> str:
-        """Letters by their names. English engines read capitals so by themselves; apart, "A" would
-        be the article."""
+        """Letters by their names. English engines read capitals that way; separated, "A" would be
+        read as the article."""
         return text.upper() if self._words is ENGLISH else " ".join(text.upper())
 
     def sign(self, text: str) -> str:

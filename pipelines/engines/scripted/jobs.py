@@ -51,7 +51,7 @@ def spoken(text: str, start_ms: float = 0.0) -> Segment:
 
 @dataclass
 class ScriptedFileTranscriber:
-    """Hears ``segments`` at their times in whatever recording it is given.
+    """Hears ``segments`` at their times in any recording.
 
     A segment is told once the audio has reached its end; the recording's end cuts it short, and
     what begins after that is never heard."""
@@ -60,12 +60,12 @@ class ScriptedFileTranscriber:
     model_id: str = "scripted-file-ears"
     languages: tuple[str, ...] = ("en", "de", "pt")
     language: str = "en"
-    """What a recording is in when nobody says."""
+    """The language detected in a recording."""
     segment_delay: float = 0.0
     fault: Fault | None = None
     delay: Delay = asyncio.sleep
     heard: list[int] = field(default_factory=list)
-    """Samples of each recording that was heard to its end."""
+    """Samples of each recording that was transcribed to its end."""
     running: int = 0
     english: Sequence[Segment] = ()
     """What it says in English."""
@@ -126,12 +126,12 @@ class ScriptedTranslator:
     fault: Fault | None = None
     delay: Delay = asyncio.sleep
     asked: list[tuple[str, str, str]] = field(default_factory=list)
-    """Text, source and target of each call."""
+    """Text, source and target of each request."""
     second: Mapping[str, str] = field(default_factory=dict)
 
     async def translate(self, text: str, source: str, target: str, *, again: bool = False) -> str:
-        """The translation, when asked again that of ``second``; the fault's step is the number of
-        the call."""
+        """The translation; a second attempt returns that of ``second``. The fault's step is the
+        number of the request."""
         self.asked.append((text, source, target))
         await self.delay(self.delay_seconds)
         if self.fault is not None:

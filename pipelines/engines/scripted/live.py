@@ -1,12 +1,11 @@
 """Scripted engines: deterministic stand-ins for tests and bench, with faults as vocabulary.
 
 Rules
-- No model, no thread, no clock of their own: every delay goes through the ``Delay`` given to
-  them (``asyncio.sleep`` unless told otherwise; a test may pass one that waits for its events).
-- What an engine does follows from its script and its input alone. Each keeps a log of what it
-  was asked.
-- The speaker's tone makes replies measurable: ``WORD_MS`` of sound per word, and a frequency
-  that says which session's reply it is (``tone_of`` reads it back).
+- No model, no thread, no clock of their own: every delay goes through their ``Delay``
+  (``asyncio.sleep`` by default; a test may pass one that waits for its events).
+- An engine's behaviour depends only on its script and its input. Each logs its requests.
+- The speaker's tone makes replies measurable: ``WORD_MS`` of sound per word, at a frequency that
+  identifies the session (``tone_of`` reads it back).
 """
 
 import asyncio
@@ -37,7 +36,7 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
 
 Delay = Callable[[float], Awaitable[None]]
-"""Waits so many seconds, or as long as a test wants."""
+"""Waits for a number of seconds, or as long as a test decides."""
 
 WORD_MS = 250
 """Milliseconds of audio in which one word is heard or spoken."""
@@ -52,7 +51,7 @@ class Fault:
     times: int = 1
 
     def strike(self, step: int) -> None:
-        """Raise when ``step`` is the one."""
+        """Raise the error if ``step`` is the one."""
         if step >= self.at and self.times > 0:
             self.times -= 1
             raise self.error
@@ -75,14 +74,14 @@ class ScriptedStream:
         return " ".join(self._words[:heard])
 
     async def finish(self) -> Transcription:
-        """All of the text, whatever was heard of it."""
+        """The whole text, however much of it was heard."""
         text = " ".join(self._words)
         heard = await self._engine.finish(text)
         self.close()
         return heard
 
     def close(self) -> None:
-        """Give the place back."""
+        """Free the place."""
         if self._open:
             self._open = False
             self._engine.opened -= 1
@@ -100,7 +99,7 @@ class ScriptedTranscriber:
     fault: Fault | None = None
     delay: Delay = asyncio.sleep
     opened: int = 0
-    """Utterances open now; 0 after a call, or something leaked."""
+    """Open utterances; 0 after a call, or something leaked."""
     utterances: int = 0
     finals: int = 0
 
@@ -114,7 +113,7 @@ class ScriptedTranscriber:
         return ScriptedStream(self, text)
 
     async def transcribe(self, pcm: bytes, language: str = "en") -> Transcription:  # noqa: ARG002
-        """The utterance that was opened last, or the next one where none was ever opened."""
+        """The utterance that was opened last, or the next one if none was ever opened."""
         return await self.finish(self._text(max(self.utterances - 1, self.finals)))
 
     async def finish(self, text: str) -> Transcription:
@@ -138,8 +137,8 @@ _CALL = re.compile(r"CALL (\S+) (.*)")
 class ScriptedChatModel:
     """Gives ``answers`` in order (then the last one for ever), a word per token.
 
-    ``answer`` may compute it from the messages instead. A line ``CALL name arguments`` is a tool
-    call, where tools are offered, in two deltas."""
+    ``answer`` may compute it from the messages instead. If tools are offered, a line ``CALL name
+    arguments`` becomes a tool use, in two deltas."""
 
     answers: Sequence[str] = ("Hello, how can I help you?",)
     model_id: str = "scripted-chat"
@@ -150,7 +149,7 @@ class ScriptedChatModel:
     answer: Callable[[Sequence[ChatMessage]], str] | None = None
     asked: list[tuple[ChatMessage, ...]] = field(default_factory=list)
     offered: list[ToolOffer | None] = field(default_factory=list)
-    """The tools of each question in ``asked``."""
+    """The tools offered with each request in ``asked``."""
     formats: list[AnswerFormat | None] = field(default_factory=list)
     """The format of each answer."""
     prefilled: list[tuple[ChatMessage, ...]] = field(default_factory=list)
@@ -205,7 +204,7 @@ class ScriptedChatModel:
         *,
         offer: ToolOffer | None = None,  # noqa: ARG002 - protocol
     ) -> None:
-        """Take note of it."""
+        """Log it."""
         self.prefilled.append(tuple(messages))
 
     def _scripted(self, number: int) -> str:
@@ -217,7 +216,7 @@ class ScriptedChatModel:
 
 
 def _without_calls(text: str) -> tuple[str, list[tuple[str, str]]]:
-    """What is said, and what is called."""
+    """The spoken text, and the tool uses."""
     calls = [(found[1], found[2]) for line in text.split("\n") if (found := _CALL.match(line))]
     said = "\n".join(line for line in text.split("\n") if not _CALL.match(line))
     return said, calls
@@ -241,7 +240,7 @@ class ScriptedSpeaker:
     fault: Fault | None = None
     delay: Delay = asyncio.sleep
     frequency_of: Callable[[str], float] | None = None
-    """The frequency of a text, where one speaker serves several sessions."""
+    """The frequency of a text, if one speaker serves several sessions."""
     spoken: list[str] = field(default_factory=list)
     running: int = 0
 
@@ -275,7 +274,7 @@ def tone(frequency: float, samples: int, rate: int, *, begin: int = 0) -> bytes:
 
 
 def tone_of(pcm: bytes, rate: int) -> float:
-    """Hz of the strongest frequency in ``pcm``; 0.0 where there is silence."""
+    """Hz of the strongest frequency in ``pcm``; 0.0 for silence."""
     samples = np.frombuffer(pcm, "<i2").astype(np.float32)
     if not len(samples) or float(np.abs(samples).max()) < 100:
         return 0.0
@@ -292,7 +291,7 @@ class ScriptedTurnDetector:
     delay_seconds: float = 0.0
     delay: Delay = asyncio.sleep
     heard: list[int] = field(default_factory=list)
-    """Samples of each piece of audio it was asked about."""
+    """Samples of each scored chunk of audio."""
 
     async def score(self, pcm: bytes) -> float:
         """The next score."""
@@ -305,7 +304,7 @@ class ScriptedTurnDetector:
 
 
 class LoudnessModel(SileroModel):
-    """A voice activity network that takes whatever is loud for speech."""
+    """A voice activity network that takes everything loud for speech."""
 
     def __init__(self, threshold: float = 0.02) -> None:
         """``threshold`` is the RMS, full scale being 1, from which a window is speech."""
