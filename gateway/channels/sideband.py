@@ -21,8 +21,8 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
+from gateway.channels.wire.client_events import event_id_of, read_message
 from gateway.channels.wire.ids import EventIds
-from gateway.channels.wire.parse import event_id_of, read_message
 from gateway.channels.wire.render import fault_body
 from sessions.channel import ClientFault
 from sessions.core.notices import Fault

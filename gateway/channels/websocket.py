@@ -22,8 +22,8 @@ from aiohttp import web
 
 from gateway.channels.wire.audio import BASE64_SLICE, append_payload, decode_slice, from_pcm, to_pcm
 from gateway.channels.wire.beta import AUDIO_DELTA
+from gateway.channels.wire.client_events import event_id_of, read_message
 from gateway.channels.wire.ids import EventIds
-from gateway.channels.wire.parse import event_id_of, read_message
 from gateway.channels.wire.render import fault_body
 from media.formats import AudioFormat, Encoding
 from rest.http.decoding import holds_more_values, one_long_text

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.channels.wire.parse import read_message
+from gateway.channels.wire.client_events import read_message
 from sessions.channel import ClientFault
 
 from .channel import WebRTCChannel

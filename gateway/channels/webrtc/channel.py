@@ -21,7 +21,7 @@ from typing import Any
 
 from aiortc import RTCIceCandidate
 
-from gateway.channels.wire.parse import read_message
+from gateway.channels.wire.client_events import read_message
 from gateway.channels.wire.render import fault_body
 from media.formats import SAMPLE_BYTES
 from sessions.channel import ClientFault, Incoming, Piece, ServerEvent

@@ -1,6 +1,6 @@
 """The wire format: OpenAI Realtime GA events to and from the core's events, without I/O.
 
-``wire_format`` is the door; ``parse`` and ``response_request`` read client events, ``render``,
+``wire_format`` is the door; ``client_events`` declares and reads client events; ``render``,
 ``replies`` and ``tool_events`` write server events, ``beta`` tells them by the beta's names;
 ``session_object``, ``items``, ``tools`` and ``tool_items`` hold the shapes both directions share,
 ``fields`` reads JSON strictly, ``ids`` makes event ids, ``transcripts`` finds what of a partial is

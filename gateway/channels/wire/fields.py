@@ -1,15 +1,33 @@
 """Strict reading of a JSON object: every refusal is a ClientFault that names the field's path.
 
-Absent and null are the same here (None) unless a method says otherwise; where null means
-something of its own, ask ``has`` and ``is_null``. Strings must be encodable as UTF-8 and free of
-NUL, for neither JSON out nor the database takes them otherwise.
+Rules
+- Absent and null are the same here (None) unless a method says otherwise; where null means
+  something of its own, ask ``has`` and ``is_null``.
+- Strings must be encodable as UTF-8 and free of NUL: neither JSON out nor the database takes
+  others.
+- ``read`` reads an object by its declaration, a msgspec struct: a member is a string, a number, a
+  boolean, a ``Literal``, an object (``Fields``) or anything (``Any``), optional where it has a
+  default, with its bounds in ``Meta``. Members are read in the order of their declaration.
 """
 
 import math
-from collections.abc import Collection, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from sessions.channel import ClientFault
+
+REFUSAL = "refusal"
+"""Member of a ``Meta``'s ``extra``: what is said where the pattern does not match; ``{name}`` is
+the field's name, ``{where}`` its path."""
+MAX_CHARS = 65_536
+"""Of a string whose declaration says nothing else."""
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class Fields:
@@ -65,7 +83,7 @@ class Fields:
                 name,
             )
 
-    def text(self, name: str, *, max_chars: int = 65_536) -> str | None:
+    def text(self, name: str, *, max_chars: int = MAX_CHARS) -> str | None:
         """A string of at most ``max_chars`` characters."""
         value = self._value.get(name)
         if value is None:
@@ -86,7 +104,7 @@ class Fields:
             )
         return value
 
-    def need_text(self, name: str, *, max_chars: int = 65_536) -> str:
+    def need_text(self, name: str, *, max_chars: int = MAX_CHARS) -> str:
         """As ``text``, required."""
         self.need(name)
         return self.text(name, max_chars=max_chars) or ""
@@ -178,6 +196,72 @@ class Fields:
             f"'{self.where(name)}' must be {expected}, but {_kind(value)} was sent.",
             name,
         )
+
+
+def read(declaration: type[_Struct], fields: Fields) -> _Struct:
+    """The object by its declaration; raises ClientFault, for unknown fields first."""
+    fields.only(names_of(declaration))
+    members = {}
+    for name, required, reader in _members(declaration):
+        if required:
+            fields.need(name)
+        if (value := reader(fields, name)) is not None:
+            members[name] = value
+    return declaration(**members)
+
+
+@cache
+def names_of(declaration: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The names of all fields that an object may have, the tag included."""
+    tag = declaration.__struct_config__.tag_field
+    return (*([tag] if tag else ()), *declaration.__struct_fields__)
+
+
+_Reader = Callable[[Fields, str], Any]
+
+
+@cache
+def _members(declaration: type[msgspec.Struct]) -> tuple[tuple[str, bool, _Reader], ...]:
+    hints = get_type_hints(declaration, include_extras=True)
+    return tuple(
+        (member.name, member.required, _reader(hints[member.name], msgspec.Meta()))
+        for member in msgspec.structs.fields(declaration)
+    )
+
+
+def _reader(hint: Any, bounds: msgspec.Meta) -> _Reader:
+    """What reads a member; a type that has no reader is a programming error."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _reader(arguments[0], arguments[1])
+    if origin in (UnionType, Union):
+        (only,) = (each for each in arguments if each is not NoneType)
+        return _reader(only, bounds)
+    if origin is Literal:
+        return lambda fields, name: fields.choice(name, arguments)
+    if hint is Any:
+        return Fields.raw
+    if hint is Fields:
+        return Fields.child
+    if hint is bool:
+        return Fields.flag
+    if hint is str:
+        return lambda fields, name: _matching_text(fields, name, bounds)
+    low, high = bounds.ge, bounds.le
+    if hint not in (int, float) or low is None or high is None:
+        raise TypeError(f"{hint} has no reader here; a number needs both its bounds")
+    if hint is int:
+        return lambda fields, name: fields.integer(name, int(low), int(high))
+    return lambda fields, name: fields.number(name, low, high)
+
+
+def _matching_text(fields: Fields, name: str, bounds: msgspec.Meta) -> str | None:
+    text = fields.text(name, max_chars=bounds.max_length or MAX_CHARS)
+    if text is not None and bounds.pattern and re.fullmatch(bounds.pattern, text) is None:
+        refusal = (bounds.extra or {})[REFUSAL]
+        message = refusal.format(name=name, where=fields.where(name))
+        raise fields.fault("invalid_value", message, name)
+    return text
 
 
 def _finite(value: float) -> bool:

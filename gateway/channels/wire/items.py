@@ -22,21 +22,19 @@ MAX_AUDIO_CHARS = 2_000_000
 
 
 def parse_item(
-    event: Fields, event_id: str | None, config: SessionConfig
+    item: Fields, after: str | None, event_id: str | None, config: SessionConfig
 ) -> AddItem | SpokenItem | ToolItemEvent | Partly:
     """conversation.item.create: a message of text, or of speech with its words or without. Images
-    beside text are left out and reported."""
-    item = event.need_child("item")
+    beside text are left out and reported. ``after``: as in AddItem."""
     item.need("type")
     kind = item.text("type", max_chars=64)
     if kind in TOOL_ITEMS:
-        return parse_tool_item(event, item, event_id)
+        return parse_tool_item(item, after, event_id)
     item.only(("id", "type", "object", "status", "role", "content"))
     if kind != "message":
         known = ", ".join(("message", *TOOL_ITEMS))
         raise item.fault("unsupported_item", f"'item.type' must be one of {known}.", "type")
     item_id = item.text("id", max_chars=64) or None
-    after = event.text("previous_item_id", max_chars=64) or None
     if (pcm := item_audio(item, config)) is not None:
         rate = config.input_format.rate
         seconds = len(pcm) / SAMPLE_BYTES / rate

@@ -30,22 +30,49 @@ MAX_OUTPUT_TOKENS = 4096
 """The meaning of ``"inf"``, and the most that may be asked for."""
 
 _UNKEPT = {
-    "include", "parallel_tool_calls", "tracing", "prompt", "reasoning",
-    "object", "id", "expires_at", "client_secret",
-}  # fmt: skip
-_KEPT = {
-    "tools", "tool_choice",
-    "type", "model", "instructions", "output_modalities", "modalities", "max_output_tokens",
-    "max_response_output_tokens", "temperature", "audio", "voice", "speed", "input_audio_format",
-    "output_audio_format", "input_audio_transcription", "turn_detection", "blab", "truncation",
-    "input_audio_noise_reduction",
-}  # fmt: skip
-_CAPTIONS = {
-    "type", "audio", "include", "input_audio_format", "input_audio_transcription",
-    "input_audio_noise_reduction", "turn_detection", "blab", "object", "id", "expires_at",
+    "include",
+    "parallel_tool_calls",
+    "tracing",
+    "prompt",
+    "reasoning",
+    "object",
+    "id",
+    "expires_at",
     "client_secret",
-}  # fmt: skip
-"""Of a transcription session: it has ears only."""
+}
+_INPUT_ONLY = {
+    "type",
+    "audio",
+    "include",
+    "input_audio_format",
+    "input_audio_transcription",
+    "input_audio_noise_reduction",
+    "turn_detection",
+    "blab",
+    "object",
+    "id",
+    "expires_at",
+    "client_secret",
+}
+"""Fields of a transcription session, which has no agent."""
+SESSION_FIELDS = {
+    "tools",
+    "tool_choice",
+    "model",
+    "instructions",
+    "output_modalities",
+    "modalities",
+    "max_output_tokens",
+    "max_response_output_tokens",
+    "temperature",
+    "voice",
+    "speed",
+    "output_audio_format",
+    "truncation",
+    *_INPUT_ONLY,
+    *_UNKEPT,
+}
+"""Fields of a session that talks, the beta's names included."""
 
 _FORMATS = {
     "audio/pcm": Encoding.PCM,
@@ -66,7 +93,7 @@ def merge_session(session: Fields, config: SessionConfig) -> SessionConfig:
     """The configuration that holds after ``session`` was sent; raises ClientFault."""
     kind = SessionKind(session.choice("type", [each.value for each in SessionKind]) or config.kind)
     captions = kind is SessionKind.TRANSCRIPTION
-    session.only(_CAPTIONS if captions else _KEPT | _UNKEPT)
+    session.only(_INPUT_ONLY if captions else SESSION_FIELDS)
     _refuse_include(session)
     refuse_prompt(session)
     config = replace(

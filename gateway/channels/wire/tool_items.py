@@ -4,54 +4,66 @@ A call that the server carries out is told as an ``mcp_call``, an HTTP tool's to
 then ``blab.http``): clients take a ``function_call`` for their own.
 """
 
-from typing import Any
+from typing import Annotated, Any, assert_never, get_args
+
+import msgspec
+from msgspec import Meta
 
 from sessions.core.events import AddToolOutput, AddToolUse, AnswerApproval
 from sessions.core.items import Item, ToolUse, ToolUseState
 
-from .fields import Fields
-
-TOOL_ITEMS = ("function_call", "function_call_output", "mcp_approval_response")
-_MAX_OUTPUT_CHARS = 262_144
-_MAX_CALL_ID = 128
+from .fields import Fields, read
 
 ToolItemEvent = AddToolUse | AddToolOutput | AnswerApproval
 
+_Id = Annotated[str, Meta(max_length=64)]
+_ToolUseId = Annotated[str, Meta(max_length=128)]
+_Output = Annotated[str, Meta(max_length=262_144)]
 
-def parse_tool_item(event: Fields, item: Fields, event_id: str | None) -> ToolItemEvent:
+
+class _Item(msgspec.Struct, tag_field="type", kw_only=True):
+    id: _Id | None = None
+    object: Any = None
+    status: Any = None
+
+
+class _FunctionCall(_Item, tag="function_call"):
+    call_id: _ToolUseId
+    name: _Id
+    arguments: _Output
+
+
+class _FunctionCallOutput(_Item, tag="function_call_output"):
+    call_id: _ToolUseId
+    output: _Output
+
+
+class _ApprovalResponse(_Item, tag="mcp_approval_response"):
+    approval_request_id: _Id
+    approve: bool
+    reason: Annotated[str, Meta(max_length=1_024)] = ""
+
+
+_ToolItem = _FunctionCall | _FunctionCallOutput | _ApprovalResponse
+TOOL_ITEMS: dict[str, type[_ToolItem]] = {
+    str(declaration.__struct_config__.tag): declaration for declaration in get_args(_ToolItem)
+}
+"""Declarations of the items that clients may create, by their type."""
+
+
+def parse_tool_item(item: Fields, after: str | None, event_id: str | None) -> ToolItemEvent:
     """conversation.item.create of one of TOOL_ITEMS; raises ClientFault."""
-    item_id = item.text("id", max_chars=64) or None
-    after = event.text("previous_item_id", max_chars=64) or None
-    common = ("id", "type", "object", "status")
-    match item.raw("type"):
-        case "function_call_output":
-            item.only((*common, "call_id", "output"))
-            item.need("output")
-            return AddToolOutput(
-                item.need_text("call_id", max_chars=_MAX_CALL_ID),
-                item.text("output", max_chars=_MAX_OUTPUT_CHARS) or "",
-                item_id,
-                after,
-                event_id,
-            )
-        case "function_call":
-            item.only((*common, "call_id", "name", "arguments"))
-            return AddToolUse(
-                item.need_text("call_id", max_chars=_MAX_CALL_ID),
-                item.need_text("name", max_chars=64),
-                item.need_text("arguments", max_chars=_MAX_OUTPUT_CHARS),
-                item_id,
-                after,
-                event_id,
-            )
-    item.only((*common, "approval_request_id", "approve", "reason"))
-    item.need("approve")
-    return AnswerApproval(
-        item.need_text("approval_request_id", max_chars=64),
-        item.flag("approve") or False,
-        item.text("reason", max_chars=1_024) or "",
-        event_id,
-    )
+    declared = read(TOOL_ITEMS[item.raw("type")], item)
+    item_id = declared.id or None
+    match declared:
+        case _FunctionCallOutput():
+            return AddToolOutput(declared.call_id, declared.output, item_id, after, event_id)
+        case _FunctionCall(call_id=call_id, name=name, arguments=arguments):
+            return AddToolUse(call_id, name, arguments, item_id, after, event_id)
+        case _ApprovalResponse(approval_request_id=request_id, approve=approve):
+            return AnswerApproval(request_id, approve, declared.reason, event_id)
+        case _:
+            assert_never(declared)
 
 
 def render_tool_item(item: Item) -> dict[str, Any]:

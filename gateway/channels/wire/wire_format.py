@@ -10,8 +10,8 @@ from sessions.core.notices import Notice
 
 from .beta import beta_event
 from .checks import UNCHECKED, SessionChecks
+from .client_events import parse_event
 from .ids import EventIds
-from .parse import parse_event
 from .render import Renderer
 from .replies import Body
 

@@ -4,22 +4,22 @@ from typing import Any
 
 import pytest
 
-from gateway.channels.wire.fields import Fields
-from gateway.channels.wire.response_request import parse_response
+from gateway.channels.wire.client_events import parse_event
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig
 from sessions.core.events import RequestReply
 from sessions.core.items import PromptLine
 
 
-def parsed(response: dict[str, Any]) -> RequestReply:
-    request = parse_response(Fields(response, "response", "mine"), "mine", SessionConfig())
-    assert isinstance(request, RequestReply)
-    return request
+def parsed(response: dict[str, Any] | None) -> RequestReply:
+    message = {"type": "response.create", "event_id": "mine", "response": response}
+    event = parse_event(message, SessionConfig())
+    assert isinstance(event, RequestReply)
+    return event
 
 
 def test_nothing_wished_is_the_sessions_reply() -> None:
-    assert parse_response(None, "mine", SessionConfig()) == RequestReply(event_id="mine")
+    assert parsed(None) == RequestReply(event_id="mine")
     assert parsed({}) == RequestReply(event_id="mine")
     assert parsed({"conversation": "auto", "input": []}) == RequestReply(event_id="mine", prompt=())
 

@@ -2,19 +2,19 @@
 
 import base64
 import math
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from openai.types.realtime import RealtimeClientEvent
 
-from gateway.channels.wire.checks import SessionChecks
-from gateway.channels.wire.parse import _PARSERS, parse_event
+from gateway.channels.wire.client_events import (
+    ClientEvent,
+    InputAppend,
+    client_event_table,
+    parse_event,
+)
 from media.formats import AudioFormat, Encoding
-from pipelines.engines.call_names import NameFault
-from pipelines.ssrf import CustomerHttp
 from sessions.channel import ClientFault, Parsed, Partly, SpokenItem
 from sessions.core.config import Eagerness, Extension, SessionConfig, SessionKind, TurnMode
 from sessions.core.events import (
@@ -30,6 +30,7 @@ from sessions.core.events import (
     RetrieveItem,
     TruncateItem,
 )
+from tests.support.paths import ROOT
 
 CONFIG = SessionConfig()
 
@@ -473,59 +474,15 @@ def test_no_type_is_needed_in_an_update_of_turn_detection_unless_it_was_off() ->
         configured({"turn_detection": {"eagerness": "low"}}, off)
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-names = st.sampled_from(
-    "type event_id session item item_id previous_item_id content_index audio_end_ms response "
-    "response_id model voice audio input output format rate turn_detection speed id role content "
-    "text transcript blab events modalities max_output_tokens instructions conversation metadata "
-    "truncation noise_reduction transcription".split()
-)
-words = st.sampled_from(
-    [*_PARSERS, "message", "user", "input_text", "audio/pcm", "server_vad", "audio", "text", "inf"]
-)
-plausible = st.recursive(
-    json_values | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=5),
-    max_leaves=16,
-)
-messages = st.builds(
-    lambda kind, rest: {**rest, "type": kind},
-    st.sampled_from(list(_PARSERS)),
-    st.dictionaries(names, plausible, max_size=5),
-)
+# ---------------------------------------------------------------------------- the declarations
 
 
-@given(message=json_values | plausible | messages)
-def test_any_json_value_is_an_event_or_a_client_fault(message: Any) -> None:
-    outcome = outcome_of(message)
-    if isinstance(outcome, ClientFault):
-        assert outcome.code
-        assert outcome.message.encode()
-        assert (outcome.param or "").encode() is not None
-    else:
-        assert isinstance(outcome, (*get_args(Event), SpokenItem, Partly))
+def test_every_event_of_openais_package_is_declared() -> None:
+    declared = {event.__struct_config__.tag for event in (*get_args(ClientEvent), InputAppend)}
+    beta = {"transcription_session.update"}
+    models = get_args(get_args(RealtimeClientEvent)[0])
+    assert declared - beta == {get_args(m.model_fields["type"].annotation)[0] for m in models}
 
 
-NOTHING_SERVED = SessionChecks(
-    lambda names: (
-        NameFault("voice", names.voice, "none"),
-        NameFault("model", names.model, "none"),
-    ),
-    CustomerHttp().check,
-    locked=True,
-)
-
-
-@given(message=json_values | plausible | messages)
-def test_checks_refuse_as_the_form_does(message: Any) -> None:
-    """Whatever is sent, what is checked beyond the form is a client fault with a path."""
-    with suppress(ClientFault):
-        parsed = parse_event(message, CONFIG, NOTHING_SERVED)
-        event = parsed.event if isinstance(parsed, Partly) else parsed
-        if isinstance(event, ConfigureSession):
-            assert event.config.instructions == CONFIG.instructions
-            assert event.config.voice == CONFIG.voice
+def test_the_documents_hold_the_table_of_client_events() -> None:
+    assert client_event_table() in (ROOT / "docs" / "realtime.md").read_text()

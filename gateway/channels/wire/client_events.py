@@ -1,0 +1,383 @@
+"""Client events: each declared once, read by its declaration, and made an event of the core.
+
+A declaration gives an event's type, fields and bounds; the reader, the accepted fields, the table
+in docs/realtime.md and the strategies of the property tests follow from it. Whatever JSON value
+comes in, the outcome is a core event or a ClientFault.
+
+Rules of ``response.create``
+- What is absent keeps the session's value. ``conversation: "none"`` makes a reply that becomes no
+  part of the conversation; ``input`` stands in for the conversation, by items of its own or by
+  references to items that exist.
+- A reply's format is the session's: the channel has one.
+- What OpenAI knows and Blab does not do (reasoning) is accepted and dropped; a stored prompt is
+  refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, assert_never, get_args
+
+import msgspec
+from msgspec import Meta
+
+from sessions.channel import ClientFault, Parsed, Partly
+from sessions.core.config import SessionConfig, SessionKind
+from sessions.core.events import (
+    AddItem,
+    ClearInput,
+    ClearOutput,
+    CommitInput,
+    ConfigureSession,
+    DeleteItem,
+    RequestCancel,
+    RequestReply,
+    RetrieveItem,
+    TruncateItem,
+)
+from sessions.core.items import PromptLine
+from sessions.core.tools.tools import Tool
+
+from .checks import UNCHECKED, SessionChecks
+from .fields import Fields, read
+from .items import image_fault, message_text, parse_item
+from .session_object import (
+    merge_max_tokens,
+    merge_modalities,
+    merge_session,
+    read_format,
+    read_voice,
+    refuse_prompt,
+)
+from .tools import read_choice, read_labels, read_reply_tools
+
+MAX_ID_CHARS = 512
+RESPONSE_FIELDS = (
+    "audio",
+    "conversation",
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "metadata",
+    "output_modalities",
+    "parallel_tool_calls",
+    "prompt",
+    "reasoning",
+    "tool_choice",
+    "tools",
+    "modalities",
+    "max_response_output_tokens",
+    "voice",
+    "output_audio_format",
+    "temperature",
+)
+"""What ``response.create`` may hold, the beta's names included."""
+_MAX_LINES = 128
+_MAX_PAIRS = 16
+_MAX_KEY_CHARS = 64
+_MAX_VALUE_CHARS = 512
+
+_LATEST_MS = 86_400_000
+
+_Id = Annotated[str, Meta(max_length=64)]
+_Milliseconds = Annotated[float, Meta(ge=-1e300, le=1e300)]
+
+
+class _ClientEvent(msgspec.Struct, tag_field="type", kw_only=True):
+    event_id: Annotated[str, Meta(max_length=MAX_ID_CHARS)] | None = None
+
+
+class SessionUpdate(_ClientEvent, tag="session.update"):
+    """merges what is given; `turn_detection: null` is push to talk; the beta's flat names are
+    understood"""
+
+    session: Fields
+
+
+class TranscriptionSessionUpdate(_ClientEvent, tag="transcription_session.update"):
+    """the beta's: `session.update` of a session of the type `transcription`"""
+
+    session: Fields
+
+
+class InputAppend(_ClientEvent, tag="input_audio_buffer.append"):
+    """never acknowledged; an odd byte count or bad base64 is an error"""
+
+    audio: str
+
+
+class InputCommit(_ClientEvent, tag="input_audio_buffer.commit"):
+    """ends the turn by hand; an empty commit is an error"""
+
+
+class InputClear(_ClientEvent, tag="input_audio_buffer.clear"):
+    """drops the turn"""
+
+
+class OutputClear(_ClientEvent, tag="output_audio_buffer.clear"):
+    """stops what is being heard"""
+
+
+class ItemCreate(_ClientEvent, tag="conversation.item.create"):
+    """adds a message (`input_text`, `output_text`, `input_audio`), a `function_call_output`, a
+    `function_call` or an `mcp_approval_response`; images are left out and reported
+    (`unsupported_content`), the text beside them is kept"""
+
+    item: Fields
+    previous_item_id: _Id | None = None
+
+
+class ItemDelete(_ClientEvent, tag="conversation.item.delete"):
+    """removes the item"""
+
+    item_id: _Id
+
+
+class ItemRetrieve(_ClientEvent, tag="conversation.item.retrieve"):
+    """answers with the item as the server holds it"""
+
+    item_id: _Id
+
+
+class ItemTruncate(_ClientEvent, tag="conversation.item.truncate", kw_only=True):
+    """clamped, never refused for its length; the heard prefix is kept"""
+
+    content_index: Annotated[int, Meta(ge=0, le=0)] = 0
+    audio_end_ms: _Milliseconds
+    item_id: _Id
+
+
+class ResponseCreate(_ClientEvent, tag="response.create"):
+    """one reply at a time, and written ones beside it"""
+
+    response: Fields | None = None
+
+
+class ResponseCancel(_ClientEvent, tag="response.cancel"):
+    """ends the reply in progress, or the named one"""
+
+    response_id: _Id | None = None
+
+
+class Ping(_ClientEvent, tag="blab.ping"):
+    """answered at once, to the sender alone, by `blab.pong` with its `event_id` as `ping_id`"""
+
+
+ClientEvent = (
+    SessionUpdate
+    | TranscriptionSessionUpdate
+    | InputCommit
+    | InputClear
+    | OutputClear
+    | ItemCreate
+    | ItemDelete
+    | ItemRetrieve
+    | ItemTruncate
+    | ResponseCreate
+    | ResponseCancel
+)
+"""Those that mean an event of the core."""
+_ANSWERED_EARLIER = (InputAppend, Ping)
+"""Audio is the channel's own business, a ping the session's (``sessions.live``)."""
+
+_BY_TYPE: dict[str, type[ClientEvent]] = {
+    str(declaration.__struct_config__.tag): declaration for declaration in get_args(ClientEvent)
+}
+
+
+def read_message(data: str | bytes) -> dict[str, Any]:
+    """The JSON object that a message holds; raises ClientFault, also for text that is not UTF-8 and
+    for unpaired surrogates, which neither JSON out nor the stores could take."""
+    try:
+        message = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ClientFault(
+            "invalid_json",
+            "The message is not JSON in valid UTF-8: send one event a message, without unpaired "
+            "surrogates.",
+        ) from error
+    if not isinstance(message, dict):
+        raise ClientFault("invalid_event", "A client event must be a JSON object.")
+    return message
+
+
+def parse_event(message: Any, config: SessionConfig, checks: SessionChecks = UNCHECKED) -> Parsed:
+    """The core event a client event means, once it has been checked; raises ClientFault."""
+    if not isinstance(message, Mapping):
+        raise ClientFault("invalid_event", "A client event must be a JSON object.")
+    event_id = event_id_of(message)
+    fields = Fields(message, "", event_id)
+    if message.get("event_id") is not None:
+        fields.text("event_id", max_chars=MAX_ID_CHARS)
+    kind = fields.need_text("type", max_chars=256)
+    declaration = _BY_TYPE.get(kind)
+    if declaration is None:
+        known = ", ".join(sorted(_BY_TYPE))
+        raise fields.fault(
+            "unknown_event", f"Unknown event type '{kind[:64]}'. Known: {known}.", "type"
+        )
+    parsed = _core_event(read(declaration, fields), event_id, config)
+    _check(fields, config, parsed, checks)
+    return parsed
+
+
+def _check(fields: Fields, config: SessionConfig, parsed: Parsed, checks: SessionChecks) -> None:
+    match parsed.event if isinstance(parsed, Partly) else parsed:
+        case ConfigureSession(config=after):
+            checks.session(fields.need_child("session"), config, after)
+        case RequestReply() as asked if (given := fields.child("response")) is not None:
+            checks.response(given, config, asked)
+        case AddItem() as item:
+            checks.item(fields.need_child("item"), item)
+
+
+def event_id_of(message: Mapping[str, Any]) -> str | None:
+    """The client's own event id, where it is one that can be told back."""
+    event_id = message.get("event_id")
+    if isinstance(event_id, str) and len(event_id) <= MAX_ID_CHARS and event_id.isprintable():
+        return event_id
+    return None
+
+
+def _core_event(event: ClientEvent, event_id: str | None, config: SessionConfig) -> Parsed:
+    match event:
+        case SessionUpdate():
+            return ConfigureSession(merge_session(event.session, config), event_id)
+        case TranscriptionSessionUpdate():
+            captions = replace(config, kind=SessionKind.TRANSCRIPTION)
+            return ConfigureSession(merge_session(event.session, captions), event_id)
+        case InputCommit():
+            return CommitInput(event_id)
+        case InputClear():
+            return ClearInput(event_id)
+        case OutputClear():
+            return ClearOutput(event_id)
+        case ItemCreate():
+            after = event.previous_item_id or None
+            return parse_item(event.item, after, event_id, config)
+        case ItemDelete():
+            return DeleteItem(event.item_id, event_id)
+        case ItemRetrieve():
+            return RetrieveItem(event.item_id, event_id)
+        case ItemTruncate():
+            # Clamped rather than refused: a client's clock may run a little before or after ours.
+            end = int(min(max(event.audio_end_ms, 0.0), _LATEST_MS))
+            return TruncateItem(event.item_id, end, event_id)
+        case ResponseCreate():
+            return _response_request(event.response, event_id, config)
+        case ResponseCancel():
+            return RequestCancel(event.response_id or None, event_id)
+        case _:
+            assert_never(event)
+
+
+def client_event_table() -> str:
+    """The table of client events in docs/realtime.md, made of their declarations."""
+    lines = ["| event | fields | what Blab does |", "|---|---|---|"]
+    for declaration in (*get_args(ClientEvent), *_ANSWERED_EARLIER):
+        tag = declaration.__struct_config__.tag
+        fields = ", ".join(
+            f"`{member.name}`" + ("" if member.required else "?")
+            for member in msgspec.structs.fields(declaration)
+            if member.name != "event_id"
+        )
+        words = " ".join((declaration.__doc__ or "").split())
+        lines.append(f"| `{tag}` | {fields} | {words} |")
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------- response.create
+
+
+def _response_request(
+    response: Fields | None, event_id: str | None, config: SessionConfig
+) -> RequestReply | Partly:
+    """The reply that ``response`` asks for; raises ClientFault. Images in its input are left out
+    and reported."""
+    if response is None:
+        return RequestReply(event_id=event_id)
+    response.only(RESPONSE_FIELDS)
+    refuse_prompt(response)
+    asked = RequestReply(
+        instructions=response.text("instructions"),
+        output_audio=merge_modalities(response),
+        max_output_tokens=merge_max_tokens(response),
+        event_id=event_id,
+        voice=_voice(response, config),
+        prompt=_prompt(response),
+        metadata=_metadata(response),
+        out_of_band=response.choice("conversation", ("auto", "none")) == "none",
+        tools=_tools(response, config),
+        servers=read_labels(response) if response.raw("tools") is not None else None,
+        tool_choice=read_choice(response),
+    )
+    images = map(image_fault, response.children("input", max_items=_MAX_LINES) or [])
+    fault = next(filter(None, images), None)
+    return asked if fault is None else Partly(asked, fault)
+
+
+def _tools(response: Fields, config: SessionConfig) -> tuple[Tool, ...] | None:
+    """The agent's own, and the request's in place of the session's; None: the session's."""
+    if response.raw("tools") is None:
+        return None
+    mine = tuple(tool for tool in config.tools if tool.fixed)
+    return mine + read_reply_tools(response)
+
+
+def _voice(response: Fields, config: SessionConfig) -> str | None:
+    _check_format(response, "output_audio_format", config)
+    voice = read_voice(response)
+    if (audio := response.child("audio")) is None:
+        return voice
+    audio.only(("output",))
+    if (output := audio.child("output")) is None:
+        return voice
+    output.only(("format", "voice"))
+    _check_format(output, "format", config)
+    return read_voice(output) or voice
+
+
+def _check_format(fields: Fields, name: str, config: SessionConfig) -> None:
+    if read_format(fields, name, config.output_format) != config.output_format:
+        raise fields.fault(
+            "unsupported_value",
+            f"'{fields.where(name)}' must be the session's: change that with session.update.",
+            name,
+        )
+
+
+def _prompt(response: Fields) -> tuple[PromptLine, ...] | None:
+    items = response.children("input", max_items=_MAX_LINES)
+    return None if items is None else tuple(map(_line, items))
+
+
+def _line(item: Fields) -> PromptLine:
+    item.need("type")
+    match item.text("type", max_chars=64):
+        case "item_reference":
+            item.only(("type", "id"))
+            return PromptLine(item_id=item.need_text("id", max_chars=64))
+        case "message":
+            item.only(("id", "type", "object", "status", "role", "content"))
+            return PromptLine(*message_text(item))
+    raise item.fault(
+        "unsupported_item",
+        f"'{item.where('type')}' must be 'message' or 'item_reference' here.",
+        "type",
+    )
+
+
+def _metadata(response: Fields) -> tuple[tuple[str, str], ...]:
+    metadata = response.child("metadata")
+    if metadata is None:
+        return ()
+    names = metadata.names()
+    if len(names) > _MAX_PAIRS or any(len(name) > _MAX_KEY_CHARS for name in names):
+        raise response.fault(
+            "invalid_value",
+            f"'{response.where('metadata')}' takes {_MAX_PAIRS} pairs, with names of at most "
+            f"{_MAX_KEY_CHARS} characters.",
+            "metadata",
+        )
+    return tuple(
+        (name, metadata.need_text(name, max_chars=_MAX_VALUE_CHARS)) for name in sorted(names)
+    )
