@@ -37,7 +37,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class SpokenItem:
-    """A client's item that is speech: what the core is told of it, and the audio, PCM16 mono."""
+    """A client's item that is speech: the event for the core, and the audio, PCM16 mono."""
 
     event: AddItem
     pcm: bytes
@@ -82,7 +82,7 @@ class WireFormat(Protocol):
         ...
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:
-        """The server events that tell a notice, in protocol order, each with its event_id."""
+        """The server events of a notice, in protocol order, each with its event_id."""
         ...
 
 

@@ -1,25 +1,135 @@
-"""RecordedChannel: a call whose caller is a recording, and whose line is a buffer.
+"""A call whose caller is a recording, and whose channel is a buffer; it is one turn long.
 
-The recording is one turn, ended by hand (``RECORDED`` is the turn detection that goes with it);
-the earlier turns of the conversation are put into the history before it. A long one comes in
-parts, each of which is transcribed before the next is heard. Nobody listens in real time: whatever
-is played counts as heard at once, and the call ends when its turn is over.
+``RecordedChannel`` plays the recording to the session: one turn, ended by hand (``RECORDED`` is the
+turn detection that goes with it), behind the earlier turns of the conversation, which are put into
+the history. A long recording comes in parts, each of which is transcribed before the next is heard.
+Nobody listens in real time: whatever is played counts as heard at once, and the call ends when its
+turn is over.
+
+``RecordedTurn`` is the call's wire format and its journal. Nothing of such a call goes over a wire,
+and its one turn is stored by the caller of this module; so what is published is kept. ``over`` is
+set as soon as the outcome is known: the reply has ended, an engine has failed, or not a word was
+understood.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
+from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig, TurnDetection, TurnMode
 from sessions.core.events import AddItem, CommitInput, RequestReply
 from sessions.core.items import Message
+from sessions.core.notices import (
+    Fault,
+    InputCommitted,
+    Notice,
+    ReplyCreated,
+    ReplyDone,
+    TranscriptFailed,
+    TranscriptFinal,
+)
 
-from .channel import Incoming, Piece, ServerEvent
-from .recorded_turn import RecordedTurn
+from .channel import ClientFault, Incoming, Piece, ServerEvent
+from .persistence import OpenedCall
 
 RECORDED = TurnDetection(mode=TurnMode.NONE)
 OUTPUT_RATE = 24_000
 """Hz of the reply's audio."""
 _SLICE_BYTES = HEARING_RATE * SAMPLE_BYTES
+
+
+class RecordedTurn:
+    """The turn as it unfolds; read it when the call has ended."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.fault: Fault | None = None
+        """Why there is no reply, where an engine or the server failed."""
+        self.response_id: str | None = None
+        """The reply's; None before there is one."""
+        self.reply: RecordTurn | None = None
+        """Of the reply; None where there was none, or not to its end."""
+        self._ended = False
+        """All of the recording has been heard."""
+        self._replied = False
+        self._texts: list[str] = []
+        self._awaited = 0
+        """Texts that are not there yet."""
+        self._none_awaited = asyncio.Event()
+        self._none_awaited.set()
+
+    @property
+    def user_text(self) -> str:
+        """What the caller said. A long recording comes in several texts."""
+        return " ".join(text for text in self._texts if text.strip())
+
+    async def texts_came(self) -> None:
+        """Wait for the texts of all that has been committed."""
+        await self._none_awaited.wait()
+
+    def input_ended(self) -> None:
+        """All of the recording was given to the session."""
+        self._ended = True
+
+    # ------------------------------------------------------------------ channel.WireFormat
+
+    def parse(
+        self,
+        message: Mapping[str, Any],  # noqa: ARG002
+        config: SessionConfig,  # noqa: ARG002
+        *,
+        by_caller: bool = True,  # noqa: ARG002
+    ) -> NoReturn:
+        """There is no client: raises ClientFault."""
+        raise ClientFault("unknown_event", "A recorded turn takes no events.")
+
+    def render(self, notice: Notice) -> Sequence[ServerEvent]:
+        """Keep what matters; nothing is ever sent."""
+        match notice:
+            case InputCommitted():
+                self._awaited += 1
+                self._none_awaited.clear()
+            case TranscriptFinal():
+                self._texts.append(notice.text)
+                self._text_came()
+            case TranscriptFailed():
+                self._text_came()
+                self._fail(Fault(notice.code, notice.message, server=True))
+            case ReplyCreated():
+                self.response_id = self.response_id or notice.reply_id
+            case ReplyDone(reply_id=reply_id) if reply_id == self.response_id:
+                self._replied = not self.over.is_set()
+                self.over.set()
+            case Fault(server=True):
+                self._fail(notice)
+        return ()
+
+    def _text_came(self) -> None:
+        self._awaited -= 1
+        if self._awaited:
+            return
+        self._none_awaited.set()
+        if self._ended and not any(c.isalnum() for c in self.user_text):
+            self.over.set()
+
+    def _fail(self, fault: Fault) -> None:
+        self.fault = self.fault or fault
+        self.over.set()
+
+    # ------------------------------------------------------------------ host.Journal
+
+    def opened(self, call: OpenedCall) -> None:
+        """Not stored: the conversation is the call that has a record."""
+
+    def record(self, _workspace_id: str, _call_id: str, turn: RecordTurn) -> None:
+        """The core orders a reply's record right after it has published its end."""
+        if self._replied and self.reply is None:
+            self.reply = turn
+
+    def closed(self, workspace_id: str, call_id: str, reason: str) -> None:
+        """Not stored."""
 
 
 class RecordedChannel:

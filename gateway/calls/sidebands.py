@@ -41,14 +41,14 @@ class Sidebands:
         authorization: Authorization,
         registry: CallRegistry,
         fanout: Fanout,
-        commands: RemoteRequests,
+        requests: RemoteRequests,
         timing: Timing = Timing(),  # noqa: B008 - frozen
     ) -> None:
         self._timing = timing
         self._authorization = authorization
         self._registry = registry
         self._fanout = fanout
-        self._commands = commands
+        self._requests = requests
         self._present: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[str]] = set()
 
@@ -79,7 +79,7 @@ class Sidebands:
                 request.transport,
                 call,
                 self._fanout,
-                self._commands,
+                self._requests,
                 controls=bool(controls),
                 timing=self._timing,
             )
@@ -103,7 +103,7 @@ class Sidebands:
         node_id = await self._registry.find(principal.workspace_id, call_id, principal.ephemeral_id)
         if node_id is None:
             return False
-        if not await self._commands.send(node_id, call_id, RemoteRequest("")):
+        if not await self._requests.send(node_id, call_id, RemoteRequest("")):
             raise Unavailable(
                 "The call has too many commands waiting.", openai_code="busy", retry_after=1
             )

@@ -4,8 +4,8 @@ Rules
 - Outgoing: one bounded queue, one writer task; ``send`` never waits and never raises. Audio can be
   taken back until it leaves. A peer that lets the queue overflow is closed with 1013; one that does
   not even read that is cut off after ``grace_seconds``.
-- Incoming: nothing is queued here. Who reads too fast is held back by ``hold_back``: TCP holds the
-  peer back then.
+- Incoming: nothing is queued here. A peer that sends too fast is read later (``hold_back``), so
+  that TCP holds it back.
 - A message is at most ``max_message_bytes``; a longer one ends the connection with 1009.
 - A peer that says nothing for ``quiet_seconds`` is pinged, and given up ``pong_seconds`` later.
 - ``close`` sends what is queued, then the reason; it ends within twice ``grace_seconds``.
@@ -53,7 +53,7 @@ class Limits:
     pong_seconds: float = 10.0
     grace_seconds: float = 2.0
     look_seconds: float | None = None
-    """How often ``receive`` returns to whoever has clocks of its own to look at."""
+    """How often ``receive`` returns to a channel that has clocks of its own."""
     kernel_buffer: int | None = None
     """Bytes the kernel may hold in each direction, so that a stalled reader shows and a flood waits
     with the peer; None leaves it to the system."""
@@ -160,7 +160,7 @@ class Outbox:
 
 class Pace:
     """A token bucket: ``burst`` messages at once, ``rate`` a second in the long run. Time is an
-    argument. Whoever is over the rate is read later, not refused."""
+    argument. A peer over the rate is read later, not refused."""
 
     def __init__(self, rate: float, burst: int) -> None:
         self._rate = rate

@@ -2,7 +2,7 @@
 
 Rules
 - Out: the call's events as its caller gets them, the session first; where the beginning is gone,
-  the session as it is now and what comes from there on. Whoever says what is known already
+  the session as it is now and what comes from there on. A client that says what it has already
   (``after``) gets what follows, each event with its ``sequence_number``, and
   ``blab.events.missed`` for what is gone. An observer who takes nothing for ``Timing.send`` s is
   closed with 1013; the call never waits for one.
@@ -14,9 +14,9 @@ Rules
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -26,8 +26,8 @@ from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.render import fault_body
 from sessions.channel import ClientFault
 from sessions.core.notices import Fault
-from sessions.fanout import MISSED
-from sessions.remote_requests import RemoteRequest
+from sessions.fanout import MISSED, Fanout
+from sessions.remote_requests import RemoteRequest, RemoteRequests
 from store.errors import BusUnavailable
 from store.ids import new_id
 
@@ -45,20 +45,6 @@ LIMITS = Limits(
 _AUDIO = "input_audio_buffer."
 
 _CLOSE_CODES = {**CLOSE_CODES, "call_lost": 1012}
-
-
-class Events(Protocol):
-    """What is needed of sessions.fanout.Fanout."""
-
-    def follow(
-        self, call_id: str, after: int = 0, *, name: str = ""
-    ) -> AsyncIterator[tuple[int, Mapping[str, Any]]]: ...
-
-
-class Commands(Protocol):
-    """What is needed of sessions.remote_requests.RemoteRequests."""
-
-    async def send(self, node_id: str, call_id: str, request: RemoteRequest) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +74,14 @@ class Sideband:
         ws: web.WebSocketResponse[Any],
         transport: asyncio.Transport | None,
         call: JoinedCall,
-        events: Events,
-        commands: Commands,
+        events: Fanout,
+        requests: RemoteRequests,
         *,
         controls: bool = True,
         limits: Limits = LIMITS,
         timing: Timing = Timing(),
     ) -> None:
-        """``controls``: whether it may send commands, not only observe."""
+        """``controls``: whether it may send events, not only observe."""
         self._controls = controls
         self._socket = MessageSocket(
             ws, transport, limits, name="sideband", close_codes=_CLOSE_CODES
@@ -104,7 +90,7 @@ class Sideband:
         self._call = call
         self._node_id = call.node_id
         self._events = events
-        self._commands = commands
+        self._requests = requests
         self._name = new_id("side")
         self._ids = EventIds()
 
@@ -158,10 +144,10 @@ class Sideband:
         return "call_ended"
 
     async def _ask_for_session(self) -> bool:
-        """Where the call's beginning is gone, the call itself tells its session."""
+        """Ask the call to describe its session, where the call's beginning is gone."""
         request = RemoteRequest(self._name, describe=True)
         with contextlib.suppress(BusUnavailable):
-            return await self._commands.send(self._node_id, self._call.call_id, request)
+            return await self._requests.send(self._node_id, self._call.call_id, request)
         return False
 
     async def _send(self, event: Mapping[str, Any]) -> bool:
@@ -219,7 +205,7 @@ class Sideband:
     async def _post(self, event_id: str | None, message: dict[str, Any] | None) -> Fault | None:
         request = RemoteRequest(self._name, message)
         try:
-            if await self._commands.send(self._node_id, self._call.call_id, request):
+            if await self._requests.send(self._node_id, self._call.call_id, request):
                 return None
         except BusUnavailable:
             return Fault(

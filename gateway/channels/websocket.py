@@ -141,7 +141,7 @@ class WebSocketChannel:
         self._socket.drop_audio()
 
     def played(self) -> int | None:
-        """None: a WebSocket peer does not tell; the session paces by time."""
+        """None: a WebSocket peer does not report it; the session paces by time."""
         return None
 
     def send(self, event: ServerEvent) -> None:
@@ -219,8 +219,8 @@ class WebSocketChannel:
         if not self._fault_seen:
             self._fault_seen = True
             log.info("websocket peer sent what cannot be taken: %s", fault.code)
-        told = Fault(fault.code, fault.message, fault.param, fault.event_id)
-        self.send({"event_id": self._event_ids.next(), **fault_body(told)})
+        error = Fault(fault.code, fault.message, fault.param, fault.event_id)
+        self.send({"event_id": self._event_ids.next(), **fault_body(error)})
 
     # ------------------------------------------------------------------ outgoing
 

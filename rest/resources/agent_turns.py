@@ -40,8 +40,7 @@ from sessions.core.items import ReplyStatus
 from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR, SERVER_SHUTDOWN
 from sessions.persistence import stored_turn
-from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel
-from sessions.recorded_turn import RecordedTurn
+from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel, RecordedTurn
 from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import Agent

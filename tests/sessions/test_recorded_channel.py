@@ -13,8 +13,7 @@ from sessions.core.config import SessionConfig
 from sessions.core.items import Message, ReplyStatus
 from sessions.core.prompt import composed
 from sessions.host import CallRequest, SessionHost
-from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel
-from sessions.recorded_turn import RecordedTurn
+from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel, RecordedTurn
 from tests.support.sessions.scripted_call import scripted_speech
 
 from .test_host import Node

@@ -290,7 +290,7 @@ class Timeline:
     """The caller's time: where the carrier sent nothing there was silence.
 
     The carrier's timestamps (ms since the stream began) say where a frame stands. A hole of a frame
-    or more is silence, at most ``MAX_GAP_MS`` of it: more is of no use to whoever listens. Smaller
+    or more is silence, at most ``MAX_GAP_MS`` of it: more is of no use to the transcriber. Smaller
     deviations are jitter of the stamps. A frame without a stamp, or one that is behind, follows the
     one before."""
 

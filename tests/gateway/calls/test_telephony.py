@@ -1,4 +1,4 @@
-"""The door of telephone calls: who gets in, by what, and what others are told."""
+"""The door of telephone calls: who gets in, by what, and what those who do not are sent."""
 
 import logging
 import time
@@ -274,7 +274,7 @@ async def test_a_foreign_format_is_closed(server: TelephonyServer) -> None:
     await caller.hang_up()
 
 
-async def test_plain_http_is_told_what_is_spoken_here(server: TelephonyServer) -> None:
+async def test_plain_http_gets_a_hint_to_connect_by_websocket(server: TelephonyServer) -> None:
     async with (
         aiohttp.ClientSession() as http,
         http.get(server.url + server.path()) as answer,

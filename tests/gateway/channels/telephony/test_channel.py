@@ -356,5 +356,5 @@ def test_a_pause_ends_gathered_keys() -> None:
 
 def test_so_many_keys_are_gathered_at_most() -> None:
     keys = KeyGather()
-    told = [keys.press("1", 0.0) for _ in range(MOST_KEYS + 1)]
-    assert told == [None] * (MOST_KEYS - 1) + ["1" * MOST_KEYS, None]
+    answers = [keys.press("1", 0.0) for _ in range(MOST_KEYS + 1)]
+    assert answers == [None] * (MOST_KEYS - 1) + ["1" * MOST_KEYS, None]

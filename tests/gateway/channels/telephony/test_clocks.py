@@ -95,8 +95,8 @@ def test_heard_never_passes_what_was_sent_and_never_falls(steps: list[tuple[str,
                 living.clear()
                 position = clock.heard
             case "return" if number < len(names):
-                told = clock.returned(names[number])
-                if told is Returned.PLAYED:
+                result = clock.returned(names[number])
+                if result is Returned.PLAYED:
                     assert clock.heard == living[names[number]]
                 else:
                     assert clock.heard == before

@@ -47,10 +47,10 @@ def test_what_could_pass_for_more_than_a_fact_is_dropped() -> None:
     assert facts_of(sent) == {}
 
 
-def test_the_agent_is_told_behind_its_own_instructions() -> None:
-    told = instructions_with("Sell tea.", {"order": "A-17", "name": "Ann"})
-    assert told.startswith("Sell tea.\n\nAbout this call")
-    assert told.endswith("\n- order: A-17\n- name: Ann")
+def test_facts_stand_behind_the_agents_own_instructions() -> None:
+    text = instructions_with("Sell tea.", {"order": "A-17", "name": "Ann"})
+    assert text.startswith("Sell tea.\n\nAbout this call")
+    assert text.endswith("\n- order: A-17\n- name: Ann")
     assert instructions_with("Sell tea.", {}) == "Sell tea."
     assert instructions_with("", {"a": "b"}).startswith("About this call")
 
@@ -77,18 +77,18 @@ def test_a_clients_messages_are_openais() -> None:
         wire_format().parse({"event": "clear"}, SessionConfig())
 
 
-def test_a_key_is_told_as_openai_tells_it() -> None:
+def test_a_key_is_reported_as_openai_does() -> None:
     (event,) = wire_format().render(KeyReceived("#", 1_700_000_000))
     typed = InputAudioBufferDtmfEventReceivedEvent.model_validate(event)
     assert (typed.event, typed.received_at) == ("#", 1_700_000_000)
 
 
-def test_what_the_carrier_told_is_for_those_who_ask_and_told_once() -> None:
-    told = wire_format()
+def test_what_the_carrier_sent_goes_once_to_those_who_ask() -> None:
+    spoken = wire_format()
     asking = replace(SessionConfig(), extensions=frozenset({Extension.CALL}))
-    opened = told.render(SessionOpened(SessionConfig()))
+    opened = spoken.render(SessionOpened(SessionConfig()))
     assert [event["type"] for event in opened] == ["session.created"]
-    changed = told.render(SessionChanged(asking))
+    changed = spoken.render(SessionChanged(asking))
     assert changed[-1] == {
         "type": "blab.call",
         "event_id": changed[-1]["event_id"],
@@ -98,7 +98,7 @@ def test_what_the_carrier_told_is_for_those_who_ask_and_told_once() -> None:
         "account_id": "AC1",
         "parameters": {"order": "A-17"},
     }
-    again = told.render(SessionChanged(asking))
+    again = spoken.render(SessionChanged(asking))
     assert [event["type"] for event in again] == ["session.updated"]
     ids = [event["event_id"] for event in (*opened, *changed, *again)]
     assert len(set(ids)) == len(ids)

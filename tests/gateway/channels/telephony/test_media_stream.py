@@ -99,10 +99,10 @@ def test_start(carrier: type[MediaStream], start: Message, call_id: str) -> None
     parser = carrier()
     connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
     assert parser.parse(json.dumps(connected)) == []
-    (told,) = parser.parse(json.dumps(start))
-    assert isinstance(told, Started)
-    assert (told.stream_id, told.call_id) == (STREAM, call_id)
-    assert told.parameters == {"FirstName": "Jane"}
+    (event,) = parser.parse(json.dumps(start))
+    assert isinstance(event, Started)
+    assert (event.stream_id, event.call_id) == (STREAM, call_id)
+    assert event.parameters == {"FirstName": "Jane"}
     assert parser.stream_id == STREAM
 
 
@@ -142,8 +142,8 @@ def test_telnyx_is_put_in_order_and_may_speak_a_law() -> None:
     came: list[StreamEvent] = []
     for number in (0, 2, 3, 1):
         came += parser.parse(media(str(number), str(number * 20), frames[number]))
-    told = b"".join(event.pcm for event in came if isinstance(event, Heard))
-    assert told == b"".join(g711.decode_alaw(bytes([n] * 160)) for n in range(4))
+    heard = b"".join(event.pcm for event in came if isinstance(event, Heard))
+    assert heard == b"".join(g711.decode_alaw(bytes([n] * 160)) for n in range(4))
     error = {"event": "error", "stream_id": STREAM, "payload": {"code": 100003}}
     assert parser.parse(json.dumps(error)) == []
 
