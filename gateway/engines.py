@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 
+from pipelines.engines.chat.choice import PROFILES
 from pipelines.engines.discovery import installed
 from pipelines.engines.engine import EngineSettings, weights_of
 from pipelines.engines.startup import weights_for_calls, weights_for_jobs
@@ -49,6 +50,15 @@ def model_uses() -> dict[str, list[str]]:
         for model in engine.weights:
             uses.setdefault(model.name, []).append(engine.role.replace("_", " "))
     return uses
+
+
+def model_profiles() -> dict[str, str]:
+    """The smallest profile that the weights of each name belong to."""
+    found: dict[str, str] = {}
+    for profile in PROFILES:
+        for model in wanted_models(Settings(profile=profile)):
+            found.setdefault(model.name, profile)
+    return found
 
 
 async def fetch_job_models(settings: Settings) -> None:

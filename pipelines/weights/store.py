@@ -1,12 +1,12 @@
 """ModelStore: the directory in which model weights lie, ``<models_dir>/<model>/<file>``.
 
 Rules
-- A model is ready when every file has the size and the sha256 of the manifest. What was hashed
-  once is noted in ``<model>/.verified.json`` with size and modification time, so that a start
-  does not read half a gigabyte; a file that changed since is hashed again.
-- One process fetches at a time (an advisory lock on ``<models_dir>/.lock``, free again when its
-  holder dies); another one waits and then finds the work done.
-- Blocking: called from the command line or from a thread.
+- A model is ready when every file has its size and sha256. A file that was hashed is noted in
+  ``<model>/.verified.json`` with size and modification time, so that a start does not read half a
+  gigabyte; one that has changed since is hashed again.
+- One process fetches at a time, under an advisory lock on ``<models_dir>/.lock``, which is released
+  when its holder dies. Another one waits, and then finds the work done.
+- Blocking: call it on the command line or in a thread.
 """
 
 import fcntl
@@ -23,9 +23,8 @@ from pathlib import Path
 
 from .errors import FetchStopped, WeightsError
 from .fetch import Fetch, Progress, sha256_of
-from .manifest import MODELS, PROFILES
-from .model import Model, ModelFile
-from .sources import Joined
+from .manifest import MODELS
+from .model import Joined, Model, ModelFile
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ LOCK_WAIT = 3600.0
 """Seconds to wait for another process that is fetching."""
 
 MARGIN = 64 << 20
-"""Bytes of disk that shall stay free."""
+"""Bytes of disk that must stay free."""
 
 
 class State(StrEnum):
@@ -42,7 +41,7 @@ class State(StrEnum):
 
     READY = "ready"
     UNVERIFIED = "unverified"
-    """All files have the right size; their sums have not been taken since they changed."""
+    """All files have the right size, but were not hashed since they changed."""
     INCOMPLETE = "incomplete"
     ABSENT = "absent"
 
@@ -102,19 +101,13 @@ class ModelStore:
             state = State.UNVERIFIED
         return ModelStatus(model, state, sum(file.size for file in sized), missing)
 
-    def missing(self, profile: str) -> list[str]:
-        """Names of the profile's models that are not ready, verifying what never was."""
-        if profile not in PROFILES:
-            raise WeightsError(f"no profile {profile!r}: choose one of {', '.join(PROFILES)}")
-        return [name for name in PROFILES[profile] if not self.ready(name)]
-
     def ready(self, name: str) -> bool:
         """Whether a model can be used; hashes it when that has not been done yet."""
         state = self.status(name).state
         return state is State.READY or (state is State.UNVERIFIED and not self.verify(name))
 
     def verify(self, name: str) -> tuple[str, ...]:
-        """Hash every file anew; the paths of those that are missing or wrong."""
+        """Hash every file again; the paths of those that are missing or wrong."""
         model = self._model(name)
         good = [file for file in model.files if self._is_good(model, file)]
         self._write_stamp(model, good)
@@ -130,8 +123,8 @@ class ModelStore:
     ) -> None:
         """Make a model ready; at once when it is.
 
-        ``progress`` is told (model, file, bytes done, bytes in all) from this thread; ``stop``
-        is asked now and then; ``wait`` is how many seconds another fetcher is waited for.
+        ``progress`` is called with (model, file, bytes done, bytes in all) in this thread, ``stop``
+        now and then; ``wait`` is how many seconds to wait for another process that fetches.
         Raises WeightsError (no source, no disk, no permission), FetchStopped."""
         model = self._model(name)
         if self.ready(name):

