@@ -1,13 +1,13 @@
-"""Bucket: an S3 bucket by its address.
+"""Bucket: an S3 bucket by its URL.
 
-``s3://bucket/prefix?option=value``. What the address does not say is looked for where AWS's own
-clients look: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``,
-``AWS_ENDPOINT_URL`` and so on, a web identity, the machine's role.
+``s3://bucket/prefix?option=value``. What the URL does not say is looked up where AWS's own clients
+look: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and so
+on, a web identity, the machine's role.
 
-Options: ``endpoint`` (the address of a server that speaks S3; without TLS where it says
-``http://``), ``region``, ``access_key_id``, ``secret_access_key``, ``virtual_hosted_style_request``
-(true/false), and ``redirects`` (true by default; false where clients cannot reach the endpoint:
-then downloads go through this server).
+Options: ``endpoint`` (the URL of a server that speaks S3; ``http://``: without TLS), ``region``,
+``access_key_id``, ``secret_access_key``, ``virtual_hosted_style_request`` (true/false), and
+``redirects`` (true by default; false where clients cannot reach the endpoint: then downloads go
+through this server).
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _REDIRECTS = "redirects"
 _TRUTH = {"true": True, "false": False}
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
-"""A server that says nothing for so long is away."""
+"""A server that sends nothing for so long counts as unreachable."""
 _RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 
 
@@ -58,7 +58,9 @@ class Bucket:
             "allow_http": True,  # where the endpoint says http://
             "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
             "read_timeout": timedelta(seconds=_READ_SECONDS),
-            "timeout": timedelta(days=1),  # of a whole download, which a slow client may stretch
+            "timeout": timedelta(
+                days=1
+            ),  # limits a whole download, which a slow client may prolong
         }
         address = parts._replace(query="").geturl()
         try:

@@ -1,12 +1,12 @@
-"""Redis or Valkey: what may be lost. Streams, letter boxes, expiring values, leases, rates.
+"""Redis or Valkey: what may be lost. Streams, mailboxes, expiring values, leases, rates.
 
 Rules
-- Every operation ends within ``BusLimits.deadline`` (a blocking read: that much after its wait)
-  and fails with BusUnavailable alone, whatever went wrong: outage, time-out, full server, all
-  connections busy. The next operation connects anew by itself.
-- Every key carries a TTL, so that nothing outlives a crash and a full server may evict.
+- Every operation ends within ``BusLimits.deadline`` (a blocking read: that long after its wait) and
+  fails with nothing but BusUnavailable, whatever went wrong: outage, time-out, full server, all
+  connections busy. The next operation reconnects by itself.
+- Every key has a TTL, so that nothing outlives a crash and a full server may evict.
 - An entry's sequence number *is* its stream id (``<seq>-0``): reading from a number on is exact,
-  writing twice is harmless, and a hole can be seen.
+  writing twice is harmless, and a gap is visible.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ redis.call('SET', KEYS[1], string.format('%.0f', due + spacing), 'PX', math.ceil
 return {1, math.floor((quota - ahead) / spacing), ahead, 0}
 """
 
-# The bell rings with the first letter: whoever hears it takes all that are in the box.
+# The bell rings for the first message: its receiver takes all that are in the mailbox.
 _POST = """
 local waiting = redis.call('LLEN', KEYS[1])
 if waiting >= tonumber(ARGV[3]) then return 0 end
@@ -60,17 +60,17 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class BusLimits:
-    """Bounds of a Bus; seconds."""
+    """Limits of a Bus; seconds."""
 
     deadline: float = 0.9
     connections: int = 16
     readers: int = 128
-    """Simultaneous blocking reads; one more fails with BusUnavailable."""
+    """Simultaneous blocking reads; further ones fail with BusUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamEntry:
-    """An entry on its way into a stream; ``sequence`` counts from 1 and only grows."""
+    """An entry to be appended to a stream; ``sequence`` counts from 1 and only grows."""
 
     stream: str
     sequence: int
@@ -89,7 +89,7 @@ class Taken:
 
 
 class Bus:
-    """A client of one server. Safe from many tasks of one loop; connects when first used."""
+    """A client of one server. Safe for many tasks of one loop; connects when first used."""
 
     def __init__(
         self,
@@ -136,12 +136,12 @@ class Bus:
             await self._redis.set(self._prefix + key, value, px=_milliseconds(ttl))
 
     async def get(self, key: str) -> bytes | None:
-        """The value, or None where there is none (any more)."""
+        """The value; None where there is none, or it has expired."""
         async with self._bounded():
             return cast("bytes | None", await self._redis.get(self._prefix + key))
 
     async def delete(self, key: str) -> None:
-        """Forget a key, if it is there."""
+        """Delete a key, if it is there."""
         async with self._bounded():
             await self._redis.delete(self._prefix + key)
 
@@ -154,12 +154,12 @@ class Bus:
             return bool(await self._redis.set(name, holder, nx=True, px=_milliseconds(ttl)))
 
     async def lease_renew(self, key: str, holder: str, ttl: float) -> bool:
-        """Extend a lease; False where ``holder`` does not hold it any more."""
+        """Extend a lease; False where ``holder`` no longer holds it."""
         async with self._bounded():
             return await self._scripted(_RENEW, key, holder, _milliseconds(ttl))
 
     async def lease_release(self, key: str, holder: str) -> bool:
-        """Give a lease back; False where ``holder`` did not hold it any more."""
+        """Release a lease; False where ``holder`` no longer held it."""
         async with self._bounded():
             return await self._scripted(_RELEASE, key, holder)
 
@@ -170,23 +170,28 @@ class Bus:
     # ------------------------------------------------------------------ rates
 
     async def take(self, key: str, limit: int, seconds: float) -> Taken:
-        """Take one of ``limit`` in ``seconds``: all of them at once, or evenly spaced. What is
-        refused takes nothing."""
+        """Take one of ``limit`` in ``seconds``; all may be taken at once, and they refill evenly. A
+        refusal takes nothing."""
         spacing = max(1, int(seconds * 1_000_000 / limit))
         async with self._bounded():
             reply = self._redis.eval(
                 _TAKE, 1, self._prefix + key, str(spacing), str(spacing * limit)
             )
             allowed, remaining, reset, retry_after = await cast("Any", reply)
-        return Taken(bool(allowed), remaining, reset / 1e6, retry_after / 1e6)
+        return Taken(
+            allowed=bool(allowed),
+            remaining=remaining,
+            reset=reset / 1e6,
+            retry_after=retry_after / 1e6,
+        )
 
     # ------------------------------------------------------------------ streams
 
     async def append(self, entries: Sequence[StreamEntry], *, keep: int, ttl: float) -> None:
         """Append entries in their order; each stream keeps about its last ``keep``, for ``ttl`` s.
 
-        An entry whose number is not above the stream's last is passed over silently: it has
-        been written before."""
+        An entry whose number is not above the stream's last is skipped: it has been written
+        already."""
         async with self._bounded(), self._redis.pipeline(transaction=False) as pipe:
             for entry in entries:
                 pipe.xadd(
@@ -224,8 +229,8 @@ class Bus:
     async def post(
         self, box: str, letter: bytes, *, bell: str, name: str, keep: int, ttl: float
     ) -> bool:
-        """Put a letter into a box and, where it was empty, ``name`` on the bell; False where
-        ``keep`` letters wait already. What nobody takes for ``ttl`` s is forgotten."""
+        """Put a message into a mailbox and, where that was empty, ``name`` on the bell; False where
+        ``keep`` messages are waiting already. What nobody takes within ``ttl`` s is dropped."""
         keys = (self._prefix + box, self._prefix + bell)
         async with self._bounded():
             arguments: tuple[Any, ...] = (letter, name, str(keep), str(_milliseconds(ttl)))
@@ -233,14 +238,14 @@ class Bus:
             return bool(await cast("Any", reply))
 
     async def collect(self, box: str, count: int) -> list[bytes]:
-        """Take up to ``count`` letters out of a box, oldest first."""
+        """Take up to ``count`` messages out of a mailbox, oldest first."""
         async with self._bounded():
             letters = await cast("Any", self._redis.lpop(self._prefix + box, count))
         return letters or []
 
     async def rung(self, bell: str, *, wait: float = 0.5) -> str | None:
-        """The next name on the bell; None where none came within ``wait`` seconds. A name that
-        was on its way when this failed is lost."""
+        """The next name on the bell; None where none arrived within ``wait`` seconds. A name that
+        was in transit when this failed is lost."""
         async with self._bounded(wait):
             reply = await cast("Any", self._reader.blpop([self._prefix + bell], timeout=wait))
         return reply[1].decode() if reply else None

@@ -34,12 +34,12 @@ _AWAY = (
     asyncpg.TransactionRollbackError,
     asyncpg.InternalClientError,
 )
-"""Whatever says: not now. The rest of PostgresError says: not this."""
+"""Errors that mean "not now". All other PostgresErrors mean "not this"."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseLimits:
-    """Bounds of a Database; seconds."""
+    """Limits of a Database; seconds."""
 
     max_connections: int = 10
     connect_deadline: float = 30.0
@@ -77,7 +77,7 @@ class Database:
         self._pool: asyncpg.Pool | None = None
 
     async def connect(self) -> None:
-        """Open the pool, trying again until the deadline; raises DatabaseUnavailable."""
+        """Open the pool, retrying until the deadline; raises DatabaseUnavailable."""
         give_up = time.monotonic() + self._limits.connect_deadline
         pause = 0.05
         while True:
@@ -88,7 +88,7 @@ class Database:
                 hopeless = isinstance(error, ValueError) or not isinstance(error, _AWAY)
                 if hopeless or time.monotonic() + pause > give_up:
                     raise DatabaseUnavailable(f"no connection to Postgres: {error}") from error
-                logger.info("Postgres is not there yet (%s); trying again", type(error).__name__)
+                logger.info("Postgres is not reachable yet (%s); retrying", type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 2.0)
 
@@ -110,7 +110,7 @@ class Database:
         )
 
     async def close(self, deadline: float = 5.0) -> None:
-        """Close every connection; those still busy at the deadline are cut."""
+        """Close every connection; those still busy at the deadline are aborted."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -141,7 +141,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """A connection for several statements; back to the pool at the end."""
+        """A connection for several statements; returned to the pool at the end."""
         if self._pool is None:
             raise DatabaseUnavailable("the database is not connected")
         with _translated():
@@ -156,7 +156,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def plain_pool(self, size: int) -> AsyncIterator[asyncpg.Pool]:
-        """A pool of its own, without our codecs, for a library that speaks asyncpg itself."""
+        """A separate pool, without our codecs, for a library that uses asyncpg itself."""
         timeout = self._limits.statement_timeout
         with _translated():
             pool = await asyncpg.create_pool(

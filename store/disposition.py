@@ -1,7 +1,7 @@
 """The header Content-Disposition: how a file is offered, and under which name (RFC 6266).
 
 The name is given twice: in ASCII for old clients, and as ``filename*`` (RFC 8187) where that says
-less than the name. Whatever the name holds, it can end neither the value nor the header.
+less than the name. Whatever the name contains, it can end neither the value nor the header.
 """
 
 import re
@@ -14,7 +14,7 @@ _ATTR_CHARS = "!#$&+-.^_`|~"
 
 
 def disposition(filename: str, *, attachment: bool = False) -> str:
-    """The value of the header for a file of that name."""
+    """The header's value for a file of that name."""
     kind = "attachment" if attachment else "inline"
     name = plain_filename(filename)
     letters = unicodedata.normalize("NFKD", name)
@@ -25,7 +25,8 @@ def disposition(filename: str, *, attachment: bool = False) -> str:
 
 
 def plain_filename(filename: str, default: str = "file") -> str:
-    """The name without folders, controls and broken Unicode, not too long; never empty."""
+    """The name without folders, control characters and broken Unicode, not too long and never
+    empty."""
     last = re.split(r"[/\\]", filename)[-1]
     whole = last.encode("utf-8", "replace").decode()
     shown = "".join(letter for letter in whole if unicodedata.category(letter)[0] != "C")

@@ -22,15 +22,15 @@ class StoreUnavailable(StoreError):
 
 
 class DatabaseUnavailable(StoreUnavailable):
-    """Postgres is away, overloaded or too slow."""
+    """Postgres is unreachable, overloaded or too slow."""
 
 
 class BusUnavailable(StoreUnavailable):
-    """Redis or Valkey is away or too slow."""
+    """Redis or Valkey is unreachable or too slow."""
 
 
 class ObjectsUnavailable(StoreUnavailable):
-    """The object store is away, full or too slow."""
+    """The object store is unreachable, full or too slow."""
 
 
 class ObjectMissing(StoreError, LookupError):

@@ -1,7 +1,7 @@
-"""Identifiers: a prefix that names the kind, then 26 characters that sort by time of birth.
+"""Identifiers: a prefix that names the kind, then 26 characters that sort by creation time.
 
-The layout is ULID's (48 bits of milliseconds, 80 random bits, Crockford's base 32) in lower
-case: URL-safe, no look-alikes, unguessable enough to be no secret but never a counter.
+The layout is ULID's (48 bits of milliseconds, 80 random bits, Crockford's base 32) in lower case:
+URL-safe, without look-alikes, no counter that could be guessed, and not a secret.
 """
 
 import re
@@ -21,5 +21,5 @@ def new_id(prefix: str) -> str:
 
 
 def is_id(text: str) -> bool:
-    """True where ``text`` has the form of an identifier (of whatever kind)."""
+    """Whether ``text`` has the form of an identifier (of any kind)."""
     return _ID.fullmatch(text) is not None

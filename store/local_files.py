@@ -1,9 +1,9 @@
-"""LocalFiles: how objects are written into a directory of this machine, and deleted from it.
+"""LocalFiles: writes objects into a local directory and deletes them from it.
 
-A file is readable by its owner only from its first byte on, and appears under its key when it is
-whole and on the disk: it is written in ``staging`` and renamed. What a crash leaves there is an
-object without a record, which the cleanup sweeps like any other. (obstore's own LocalStore leaves
-the mode to the process's umask; reading is its part.)
+From its first byte on only its owner can read a file, and it appears under its key once it is
+complete and on disk: it is written in ``staging`` and renamed. What a crash leaves there is an
+object without a record, which the cleanup deletes like any other. (obstore's own LocalStore leaves
+the mode to the process's umask; it only reads here.)
 """
 
 import asyncio
@@ -16,14 +16,15 @@ from pathlib import Path
 
 STAGING = "staging"
 _TRIES = 5
-"""A folder that has become empty may be removed just before a file is put into it."""
+"""Attempts to write: a folder that became empty may be removed just before a file is put into
+it."""
 
 
 class LocalFiles:
     """A directory of objects; keys are trusted to stay inside it."""
 
     def __init__(self, root: Path) -> None:
-        """``root`` is made, for the owner only, where it is missing; raises OSError."""
+        """``root`` is created, for the owner only, if it is missing; raises OSError."""
         if not root.is_absolute() or root == Path(root.anchor):
             raise ValueError(f"objects need a directory of their own, not {str(root)!r}")
         self.root = root
@@ -34,7 +35,7 @@ class LocalFiles:
         await asyncio.to_thread(self._put, key, content)
 
     async def delete(self, keys: Sequence[str]) -> None:
-        """Delete those that are there; raises OSError."""
+        """Delete those that exist; raises OSError."""
         await asyncio.to_thread(self._delete, keys)
 
     def _put(self, key: str, content: Path | bytes) -> None:
@@ -92,7 +93,7 @@ def _make_folders(folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The name is on the disk, too."""
+    """Make the name durable, too."""
     with contextlib.suppress(FileNotFoundError):  # deleted already
         number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

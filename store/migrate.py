@@ -1,9 +1,9 @@
-"""Applies ``migrations/NNNN_name.sql`` in order, once each, whoever starts first.
+"""Applies ``migrations/NNNN_name.sql`` in order, once each, whichever node starts first.
 
 Own code, because the maintained runners (yoyo, Alembic, Flyway) drive other drivers or another
-language, and what is needed is a page: all of it happens under one advisory lock; each file in
-its own transaction, together with its record (number, name, SHA-256); a file that changed after
-it was applied, or a database that is ahead of this code, is refused. No way back down: restore a
+language, and a page of code is enough: everything happens under one advisory lock; each file in its
+own transaction, together with its record (number, name, SHA-256); a file that changed after it was
+applied, or a database that is ahead of this code, is refused. There is no way back: restore a
 backup, or write the next migration.
 """
 

@@ -4,9 +4,9 @@ Rules
 - A key is made of segments of letters, digits and ``. _ -`` that begin with none of ``.`` and
   ``-``, joined by ``/``: it can neither leave a directory nor need quoting in a URL. Any other is
   a ValueError, wherever it comes from.
-- An object is there whole or not at all; writing again replaces it in one step. Whoever reads
-  meanwhile reads the old bytes to their end (a directory) or fails (a bucket).
-- Nothing is held whole in memory but what was given as bytes.
+- An object is complete or absent; writing again replaces it in one step. A reader meanwhile reads
+  the old bytes to their end (a directory) or fails (a bucket).
+- Nothing is held in memory as a whole except what was given as bytes.
 - Failures are ObjectMissing and ObjectsUnavailable (store.errors), nothing of the libraries'.
 """
 
@@ -31,12 +31,12 @@ from .local_files import LocalFiles
 
 BINARY = "application/octet-stream"
 PIECE_BYTES = 256 * 1024
-"""About so much of an object is in memory for each reader."""
+"""Bytes of an object in memory for each reader, roughly."""
 PART_BYTES = 8 * 1024 * 1024
 """A larger object goes into a bucket in parts of this size (10,000 at most: 80 GB)."""
 PARTS_AT_ONCE = 4
 STAGING = f"{_STAGING_FOLDER}/"
-"""What keys of objects begin with that are being written; no others do."""
+"""The prefix of objects that are being written, and of no others."""
 MAX_KEY = 500
 _LIST_PAGE = 1000
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(?:/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
@@ -53,8 +53,8 @@ class ObjectHead:
 
 @dataclass(frozen=True, slots=True)
 class ObjectBytes:
-    """An object that is being read: its whole ``size``, and the pieces that were asked for (to be
-    closed by who does not read them to their end)."""
+    """An object that is being read: its full ``size``, and the chunks that were asked for (close
+    them unless you read them to their end)."""
 
     size: int
     pieces: AsyncGenerator[bytes, None]
@@ -66,7 +66,7 @@ def is_key(text: str) -> bool:
 
 
 class ObjectStore:
-    """One place for objects. Safe from many tasks; nothing to be closed."""
+    """A store of objects. Safe for many tasks; needs no closing."""
 
     def __init__(self, place: LocalFiles | Bucket) -> None:
         """See ``open``."""
@@ -78,8 +78,8 @@ class ObjectStore:
     def open(cls, url: str) -> "ObjectStore":
         """The store at ``file:///directory`` (made if need be) or ``s3://bucket/prefix?options``.
 
-        The options are those of ``store.bucket``. Raises ValueError for an address that is none,
-        OSError where the directory cannot be made. Does not connect."""
+        The options are those of ``store.bucket``. Raises ValueError for a malformed URL, OSError
+        where the directory cannot be created. Does not connect."""
         parts = urlsplit(url)
         if parts.scheme == "file" and parts.netloc in ("", "localhost"):
             return cls(LocalFiles(Path(unquote(parts.path))))
@@ -92,7 +92,7 @@ class ObjectStore:
     ) -> None:
         """Write the file's bytes; raises ObjectsUnavailable, and OSError for the file itself.
 
-        ``content_type`` and ``disposition``: what a store that answers clients itself says."""
+        ``content_type`` and ``disposition``: the headers of a store that answers clients itself."""
         await asyncio.to_thread(path.stat)
         await self._put(key, path, content_type, disposition)
 
@@ -143,8 +143,8 @@ class ObjectStore:
             return _head(await obstore.head_async(self._store, key))
 
     async def delete(self, keys: Sequence[str], /) -> None:
-        """Delete objects; those that are not there are no error. Raises ObjectsUnavailable, and
-        then some may be left."""
+        """Delete objects; missing ones are not an error. Raises ObjectsUnavailable; some may be
+        left then."""
         for key in keys:
             _check(key)
         if not keys:
@@ -164,8 +164,8 @@ class ObjectStore:
     async def presigned(
         self, key: str, seconds: int, *, method: Literal["GET", "HEAD"] = "GET"
     ) -> str | None:
-        """An address at which the store itself answers ``method`` for so long; None where the
-        store has none that a client could reach."""
+        """A URL at which the store itself answers ``method`` for so long; None where clients cannot
+        reach the store."""
         _check(key)
         if self._bucket is None or not self._bucket.redirects:
             return None
@@ -197,5 +197,5 @@ def _translated(what: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ObjectMissing(f"there is no object {what}") from error
     except (BaseError, OSError) as error:
-        told = f"the object store failed at {what}: {type(error).__name__}"
-        raise ObjectsUnavailable(told) from error
+        message = f"the object store failed at {what}: {type(error).__name__}"
+        raise ObjectsUnavailable(message) from error

@@ -1,7 +1,7 @@
-"""ServerSecrets: what the server must remember to recognise what it has signed.
+"""ServerSecrets: the secrets with which the server recognises what it has signed.
 
-A secret is made when it is first asked for and is the same for every node and every start
-afterwards. It never leaves the server and is in no log.
+A secret is generated when it is first needed and is the same for every node and every later start.
+It never leaves the server and appears in no log.
 """
 
 import secrets
@@ -16,9 +16,8 @@ class ServerSecrets:
         self._db = db
 
     async def get_or_create(self, name: str, size: int) -> bytes:
-        """The secret of that name; made of ``size`` random bytes where there is none yet.
-
-        Nodes that ask at the same moment get the same one."""
+        """The secret of that name; generated from ``size`` random bytes if there is none yet. Nodes
+        that ask at the same moment get the same one."""
         await self._db.execute(
             "INSERT INTO server_secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             name,

@@ -1,10 +1,9 @@
 """Vault: customers' secrets that must be used again, sealed where they are stored.
 
-Keys of customers' own services (the headers of an agent's tools) cannot be hashed, for they are
-sent on. In the database they are ciphertext (Fernet: AES-128-CBC with HMAC-SHA256) under a key that
-is not in it: who reads a dump or a backup reads none of them.
-
-What was sealed under another key is not opened: it counts as absent, and the log says what to do.
+Keys of customers' own services (the headers of an agent's tools) cannot be hashed, because they are
+sent to those services. In the database they are ciphertext (Fernet: AES-128-CBC with HMAC-SHA256)
+under a key that is not stored there: a dump or a backup reveals none of them. What was sealed under
+another key cannot be opened: it counts as absent, and the log says what to do.
 """
 
 import base64
@@ -24,7 +23,7 @@ log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
 SEALED = "sealed"
-"""The member that stands in a stored tool for those in ``SECRETS``."""
+"""The member of a stored tool that replaces those in ``SECRETS``."""
 SECRETS = ("headers", "authorization")
 
 
@@ -37,8 +36,8 @@ class Vault:
 
     @classmethod
     def kept_in(cls, file: Path) -> "Vault":
-        """The vault whose key is in ``file``; made there (0600) where there is none. Nodes of one
-        directory that begin at the same moment get the same. Raises OSError."""
+        """The vault whose key is in ``file``, where it is created (0600) if it is missing. Nodes
+        with the same directory that start at the same moment get the same key. Raises OSError."""
         file.parent.mkdir(parents=True, exist_ok=True)
         made = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
         if not file.exists():
@@ -48,7 +47,9 @@ class Vault:
                     out.write(secrets.token_bytes(KEY_BYTES))
                     out.flush()
                     os.fsync(out.fileno())
-                with contextlib.suppress(FileExistsError):  # another start has made one meanwhile
+                with contextlib.suppress(
+                    FileExistsError
+                ):  # another process has created it meanwhile
                     os.link(made, file)
             finally:
                 made.unlink()
@@ -59,7 +60,7 @@ class Vault:
         return [self._closed(tool) for tool in tools]
 
     def open_tools(self, tools: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Stored tools with their secrets. Those of before there was a vault are open already."""
+        """Stored tools with their secrets. Tools from before there was a vault are not sealed."""
         return [self._opened(tool) for tool in tools]
 
     def _closed(self, tool: Mapping[str, Any]) -> dict[str, Any]:

@@ -241,12 +241,22 @@ class AccountResource:
             raise Unauthenticated("The API key is not valid: it is unknown, revoked or expired.")
         until = timestamp(key.expires_at) if key.expires_at is not None else UNSET
         shown = [WorkspaceView(workspace.id, workspace.name)]
-        view = KeyView(key.id, key.name, key.scopes, until)
+        view = KeyView(
+            id=key.id,
+            name=key.name,
+            scopes=key.scopes,
+            expires_at=until,
+        )
         return Answer(Me(caller.workspace_id, shown, api_key=view))
 
 
 def _user(user: User) -> UserView:
-    return UserView(user.id, user.email, user.name, timestamp(user.created_at))
+    return UserView(
+        id=user.id,
+        email=user.email,
+        name=user.name,
+        created_at=timestamp(user.created_at),
+    )
 
 
 def _workspace(membership: Membership) -> WorkspaceView:

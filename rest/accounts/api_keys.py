@@ -123,7 +123,14 @@ class ApiKeyResource:
                 f"The workspace has {MOST_KEYS} keys: revoke some first.", reason="too_many_keys"
             )
         key = keys.new_key()
-        new = NewApiKey(asked.name, key.prefix, key.digest, scopes, expires_at, caller.user_id)
+        new = NewApiKey(
+            name=asked.name,
+            prefix=key.prefix,
+            digest=key.digest,
+            scopes=scopes,
+            expires_at=expires_at,
+            created_by=caller.user_id,
+        )
         stored = await self._keys.insert(caller.workspace_id, new)
         return Answer(ApiKeyCreated(stored.id, key.text, key.prefix))
 

@@ -149,7 +149,12 @@ class UrlSigner:
             raise Forbidden(
                 "The address has expired: ask for it again to get a new one.", reason="expired"
             )
-        return SignedFile(workspace_id, key, attachment, max(1, int(left)))
+        return SignedFile(
+            workspace_id=workspace_id,
+            key=key,
+            attachment=attachment,
+            seconds=max(1, int(left)),
+        )
 
     def _target(self, workspace_id: str, key: str, expires: int, *, attachment: bool) -> str:
         offered = "&download=1" if attachment else ""

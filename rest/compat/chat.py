@@ -120,7 +120,12 @@ class CompatChat:
 
     async def _booked(self, request: AnyRequest, model: str, reply: ChatReply) -> None:
         if tokens := sum(reply.usage):
-            unit = Unit(f"{request.id}:chat", AGENT, model, tokens)
+            unit = Unit(
+                name=f"{request.id}:chat",
+                type=AGENT,
+                model=model,
+                tokens=tokens,
+            )
             await asyncio.shield(self._book(request.workspace_id, [unit]))
 
 

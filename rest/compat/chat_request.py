@@ -217,7 +217,12 @@ def format_of(asked: ChatCreate) -> AnswerFormat | None:
     _check(schema, where)
     if given.strict and schema.get("type") != "object" and "$ref" not in schema:
         raise ValidationFailed("A strict schema is of type 'object'.", param=f"{where}.type")
-    return AnswerFormat(json.dumps(schema), given.name, bool(given.strict), given.description or "")
+    return AnswerFormat(
+        schema=json.dumps(schema),
+        name=given.name,
+        strict=bool(given.strict),
+        description=given.description or "",
+    )
 
 
 def _definition(function: Function, where: str) -> ToolDefinition:
@@ -228,7 +233,10 @@ def _definition(function: Function, where: str) -> ToolDefinition:
             "Parameters are a schema of type 'object'.", param=f"{where}.parameters.type"
         )
     return ToolDefinition(
-        function.name, function.description or "", json.dumps(schema), bool(function.strict)
+        name=function.name,
+        description=function.description or "",
+        parameters=json.dumps(schema),
+        strict=bool(function.strict),
     )
 
 

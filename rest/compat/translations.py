@@ -72,7 +72,12 @@ class CompatTranslations:
         async with in_time(self._seconds):
             await self._listener.hear(request, heard)
             segments = await self._in_english(request, heard, allow_draft=form.allow_draft)
-            transcript = Transcript(segments, ENGLISH, heard.duration_ms, "translate")
+            transcript = Transcript(
+                segments=segments,
+                language=ENGLISH,
+                duration_ms=heard.duration_ms,
+                task="translate",
+            )
             return await shown(transcript, form)
 
     async def _in_english(
@@ -124,5 +129,10 @@ class CompatTranslations:
 
     async def _booked(self, request: AnyRequest, model_id: str, characters: int) -> None:
         if characters:
-            unit = Unit(f"{request.id}:translation", "translation", model_id, characters)
+            unit = Unit(
+                name=f"{request.id}:translation",
+                type="translation",
+                model=model_id,
+                tokens=characters,
+            )
             await asyncio.shield(self._book(request.workspace_id, [unit]))

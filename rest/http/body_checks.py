@@ -240,7 +240,13 @@ def _shape(declared: Any) -> _Shape:
         kept: Any = inner.type
         for extra in extras:
             kept = typing.Annotated[kept, extra]
-        return _Shape(kept, inner.struct, inner.item, inner.choices, meta)
+        return _Shape(
+            type=kept,
+            struct=inner.struct,
+            item=inner.item,
+            choices=inner.choices,
+            meta=meta,
+        )
     if origin in (typing.Union, types.UnionType):
         parts = [part for part in typing.get_args(declared) if part is not msgspec.UnsetType]
         shapes = [_shape(part) for part in parts]

@@ -59,7 +59,12 @@ class Asked:
     def claim(self) -> Claim:
         """What is stored about it."""
         digest = hashlib.sha256(self.key.encode()).digest()
-        return Claim(self.route, digest, self.fingerprint, self.request_id)
+        return Claim(
+            route=self.route,
+            key=digest,
+            fingerprint=self.fingerprint,
+            claimed_by=self.request_id,
+        )
 
 
 class _Kept(msgspec.Struct):

@@ -216,10 +216,10 @@ class _Form:
         texts = {_FIELDS[name]: text for name, text in self._texts.items()}
         more = {name: tuple(sent) for name, sent in self._more.items() if sent}
         return Upload(
-            file.path,
-            self._filename,
-            file.size,
-            self._digest(),
+            path=file.path,
+            filename=self._filename,
+            size=file.size,
+            digest=self._digest(),
             **texts,
             more=more,
             ignored=tuple(self._ignored),

@@ -124,7 +124,15 @@ class BatchResource:
         if shown:
             message = f"{len(shown)} of {len(asked.items)} items are not run: see data.refused."
             warnings.append(ApiWarning("items_refused", message, "items"))
-        return Answer(BatchRef(batch.id, batch.status, len(orders), shown), warnings=warnings)
+        return Answer(
+            BatchRef(
+                job_id=batch.id,
+                status=batch.status,
+                accepted=len(orders),
+                refused=shown,
+            ),
+            warnings=warnings,
+        )
 
     async def _order(
         self, request: AnyRequest, asked: BatchCreate, sent: Any, where: str

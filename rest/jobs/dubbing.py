@@ -146,7 +146,12 @@ class DubbingResource:
         )
         return Answer(
             DubbingSource(
-                key, name, upload.size, info.duration_ms, info.content_type, info.has_video
+                storage_key=key,
+                file_name=name,
+                size_bytes=upload.size,
+                duration_ms=info.duration_ms,
+                content_type=info.content_type,
+                has_video=info.has_video,
             )
         )
 

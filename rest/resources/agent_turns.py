@@ -241,7 +241,12 @@ class AgentTurns:
             speech = await asyncio.to_thread(read_speech, recording, model)
             recorded = RecordedTurn()
             channel = RecordedChannel(speech, conversation.history, recorded)
-            call = CallRequest(new_id("call"), workspace_id, agent_id, config)
+            call = CallRequest(
+                call_id=new_id("call"),
+                workspace_id=workspace_id,
+                agent_id=agent_id,
+                config=config,
+            )
             reason = await self._host.run(call, channel, recorded, recorded)
         return _outcome(recorded, reason, conversation.next_number), channel.reply
 

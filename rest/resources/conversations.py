@@ -114,7 +114,14 @@ class Conversations:
             calls = Calls(connection)
             if not conversation.turns:
                 began = conversation.began
-                new = NewCall(conversation.id, agent_id, self._node_id, CHANNEL, config, began)
+                new = NewCall(
+                    id=conversation.id,
+                    agent_id=agent_id,
+                    node_id=self._node_id,
+                    channel=CHANNEL,
+                    config=config,
+                    started_at=began,
+                )
                 await calls.open(workspace_id, new)
                 await calls.close(workspace_id, conversation.id, ENDED, now)
             await calls.prolong(workspace_id, conversation.id, now)

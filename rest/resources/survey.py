@@ -95,7 +95,12 @@ class Survey:
             translated[source] = [target for target, draft in found.items() if draft is False]
             drafts[source] = [target for target, draft in found.items() if draft]
             await asyncio.sleep(0)
-        return Surveyed(spoken, cloned, translated, drafts)
+        return Surveyed(
+            spoken=spoken,
+            cloned=cloned,
+            translated=translated,
+            drafts=drafts,
+        )
 
     def _spoken(self, choice: SpeechChoice) -> SpokenLanguage:
         try:

@@ -130,14 +130,25 @@ class UsageResource:
     async def _total(self, request: Request[None, None]) -> Answer:
         total = await self._events.total(request.workspace_id)
         return Answer(
-            SummaryView(total.tokens, total.audio_ms // 1000, float(total.cost), total.count)
+            SummaryView(
+                tokens=total.tokens,
+                audio_seconds=total.audio_ms // 1000,
+                cost=float(total.cost),
+                count=total.count,
+            )
         )
 
     async def _breakdown(self, request: Request[None, BreakdownQuery]) -> Answer:
         query = request.query
         found = await self._events.breakdown(request.workspace_id, query.days)
         days = [
-            DayView(day.isoformat(), one.count, one.tokens, one.audio_ms, float(one.cost))
+            DayView(
+                day=day.isoformat(),
+                count=one.count,
+                tokens=one.tokens,
+                audio_ms=one.audio_ms,
+                cost=float(one.cost),
+            )
             for day, one in found.by_day.items()
         ]
         return Answer(BreakdownView(_buckets(found.by_model), _buckets(found.by_type), days))
@@ -156,7 +167,12 @@ class UsageResource:
 
 def _buckets(sums: Mapping[str, UsageSum]) -> dict[str, BucketView]:
     return {
-        name: BucketView(one.count, one.tokens, one.audio_ms, float(one.cost))
+        name: BucketView(
+            count=one.count,
+            tokens=one.tokens,
+            audio_ms=one.audio_ms,
+            cost=float(one.cost),
+        )
         for name, one in sums.items()
     }
 

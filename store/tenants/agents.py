@@ -23,7 +23,8 @@ DEFAULT_PROMPT = (
 
 @dataclass(frozen=True, slots=True)
 class NewAgent:
-    """What may be set of an agent; defaults are those of the contract's AgentCreate."""
+    """The fields of an agent that can be set; the defaults are those of the contract's
+    AgentCreate."""
 
     name: str
     system_prompt: str = DEFAULT_PROMPT
@@ -32,7 +33,7 @@ class NewAgent:
     voice: str = "default"
     language: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
-    """What it may call; sessions.agent_tools knows what is in them."""
+    """What it may use; their format belongs to sessions.agent_tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,8 @@ class Agents:
         return self._agent(row) if row else None
 
     async def of_any_workspace(self, agent_id: str) -> Agent | None:
-        """The agent with its workspace, for the operator's own carrier, which knows no other key.
-
-        Nobody's answer to a workspace's request."""
+        """The agent with its workspace, for the operator's own carrier, which has no other key.
+        Never use it to answer a workspace's request."""
         row = await self._db.fetchrow(f"SELECT {_COLUMNS} FROM agents WHERE id = $1", agent_id)
         return self._agent(row) if row else None
 
@@ -143,7 +143,7 @@ class Agents:
         return tag == "DELETE 1"
 
     async def ensure_default_agent(self, workspace_id: str) -> Agent:
-        """The agent that answers where none was asked for; made where it is missing."""
+        """The agent that answers where none was asked for; created if it is missing."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND is_default",
             workspace_id,

@@ -34,7 +34,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class NewApiKey:
-    """What is given of a new key; ``digest`` is the SHA-256 of its text (32 bytes)."""
+    """A new key; ``digest`` is the SHA-256 of its text (32 bytes)."""
 
     name: str
     prefix: str
@@ -67,9 +67,8 @@ class ApiKeys:
         return ApiKey(**row)
 
     async def find_by_digest(self, digest: bytes) -> ApiKey | None:
-        """The live key (neither revoked nor expired) with that digest, of whatever workspace.
-
-        The one query here without a workspace: it is how the workspace becomes known."""
+        """The live key (neither revoked nor expired) with that digest, of any workspace. The only
+        query here without a workspace, because it is what finds the workspace."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM api_keys WHERE digest = $1 AND revoked_at IS NULL"
             " AND (expires_at IS NULL OR expires_at > now())",
@@ -99,7 +98,7 @@ class ApiKeys:
         return ApiKey(**row) if row else None
 
     async def count(self, workspace_id: str) -> int:
-        """How many keys are not revoked, expired ones among them."""
+        """The number of keys that are not revoked, including expired ones."""
         return int(
             await self._db.fetchval(
                 "SELECT count(*) FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL",
@@ -108,7 +107,7 @@ class ApiKeys:
         )
 
     async def revoke(self, workspace_id: str, key_id: str) -> ApiKey | None:
-        """Make a key worthless; None where the workspace has no such live key."""
+        """Revoke a key; None where the workspace has no such live key."""
         row = await self._db.fetchrow(
             "UPDATE api_keys SET revoked_at = now(), updated_at = now() WHERE workspace_id = $1"
             f" AND id = $2 AND revoked_at IS NULL RETURNING {_COLUMNS}",
@@ -118,7 +117,7 @@ class ApiKeys:
         return ApiKey(**row) if row else None
 
     async def touch(self, workspace_id: str, key_id: str) -> None:
-        """Note that a key was used; at most one write a minute."""
+        """Store that a key was used; writes at most once a minute."""
         await self._db.execute(
             "UPDATE api_keys SET last_used_at = now() WHERE workspace_id = $1 AND id = $2"
             " AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')",

@@ -1,4 +1,4 @@
-"""Deliveries: the attempts to tell a webhook of an event, each with what came of it."""
+"""Deliveries: the attempts to send an event to a webhook, each with its result."""
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
@@ -13,7 +13,7 @@ from store.ids import new_id
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
     """One attempt, counted from 1. ``event_id``: the message's, the same in every attempt;
-    ``next_attempt_seconds``: from now to the next one, None where there is to be none."""
+    ``next_attempt_seconds``: from now to the next one; None where there will be none."""
 
     event_id: str
     event: str
@@ -43,7 +43,7 @@ class Delivery:
 
     @property
     def last(self) -> bool:
-        """True where no other attempt was to follow it."""
+        """Whether no other attempt was to follow."""
         return self.next_attempt_at is None
 
 
@@ -57,7 +57,7 @@ class Deliveries:
         self._db = db
 
     async def insert(self, workspace_id: str, webhook_id: str, delivery: NewDelivery) -> bool:
-        """Store an attempt; False where it is there already, or the webhook is not."""
+        """Store an attempt; False where it is stored already, or the webhook is gone."""
         tag = await self._db.execute(
             "INSERT INTO webhook_deliveries (id, workspace_id, webhook_id, event_id, event,"
             " attempt, status, response_status, error, duration_ms, next_attempt_at)"

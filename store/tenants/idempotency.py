@@ -1,7 +1,7 @@
-"""IdempotencyKeys: who does what was asked under a key, and the first answer to it.
+"""IdempotencyKeys: which request has claimed a key, and the first answer.
 
-A claim is a lease; a row with an answer is never claimed again while it is fresh. Whoever lost a
-claim to another changes nothing: every change names ``claimed_by``.
+A claim is a lease; a row with an answer is not claimed again while it is fresh. A request that has
+lost its claim to another changes nothing: every change names ``claimed_by``.
 """
 
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ KEEP_HOURS = 24
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """``key``: SHA-256 of the client's key; ``fingerprint``: SHA-256 of what is asked;
-    ``claimed_by``: id of the request that does it."""
+    """``key``: SHA-256 of the client's key; ``fingerprint``: SHA-256 of the request's content;
+    ``claimed_by``: id of the request that carries it out."""
 
     route: str
     key: bytes
@@ -24,7 +24,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What is known of a key. ``answer`` None: still being worked on."""
+    """What is stored under a key. ``answer`` None: the request is still running."""
 
     fingerprint: bytes
     answer: bytes | None
@@ -37,9 +37,8 @@ class IdempotencyKeys:
         self._db = db
 
     async def claim(self, workspace_id: str, claim: Claim, seconds: float) -> bool:
-        """Claim a key for ``seconds``; False where it is claimed or answered already.
-
-        Of a claim that ran out the same request is a new one; after 24 hours any is."""
+        """Claim a key for ``seconds``; False where it is claimed or answered already. After a claim
+        has expired the same request may claim it, after 24 hours any request."""
         made = await self._db.fetchval(
             "INSERT INTO idempotency_keys AS k (workspace_id, route, key, fingerprint, claimed_by,"
             " claimed_until) VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))"
@@ -60,7 +59,7 @@ class IdempotencyKeys:
         return bool(made)
 
     async def find(self, workspace_id: str, claim: Claim) -> Claimed | None:
-        """What is known of the claim's key, whoever claimed it."""
+        """What is stored under the claim's key, whichever request claimed it."""
         row = await self._db.fetchrow(
             "SELECT fingerprint, answer FROM idempotency_keys"
             " WHERE workspace_id = $1 AND route = $2 AND key = $3",
@@ -85,7 +84,7 @@ class IdempotencyKeys:
         return tag == "UPDATE 1"
 
     async def keep(self, workspace_id: str, claim: Claim, answer: bytes) -> bool:
-        """Keep the answer; False where the claim is lost."""
+        """Store the answer; False where the claim is lost."""
         tag = await self._db.execute(
             "UPDATE idempotency_keys SET answer = $5"
             " WHERE workspace_id = $1 AND route = $2 AND key = $3 AND claimed_by = $4"
@@ -99,7 +98,7 @@ class IdempotencyKeys:
         return tag == "UPDATE 1"
 
     async def release(self, workspace_id: str, claim: Claim) -> None:
-        """Give a claim back, if it is still held and unanswered."""
+        """Release a claim, if it is still held and unanswered."""
         await self._db.execute(
             "DELETE FROM idempotency_keys WHERE workspace_id = $1 AND route = $2 AND key = $3"
             " AND claimed_by = $4 AND answer IS NULL",

@@ -1,9 +1,9 @@
 """Jobs: the record of work done outside the request, and the events that its observers read.
 
-The record is the truth; the queue (pipelines/jobs/queue.py) only says who works on what. Every
-change of a run is guarded by the run's number, so a run that was overtaken by another changes
-nothing. Events are numbered per job, from 1 without holes: whoever writes one holds the job's row,
-which is why ``Jobs`` that write events are built on a connection in a transaction.
+The record is the truth; the queue (pipelines/jobs/queue.py) only says which worker runs what. Every
+change by a run is guarded by the run's number, so a run that was overtaken by another changes
+nothing. Events are numbered per job, from 1 without gaps: writing one locks the job's row, which is
+why ``Jobs`` that write events are built on a connection in a transaction.
 """
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
@@ -75,7 +75,7 @@ class Jobs:
         parent_id: str | None = None,
         item_index: int | None = None,
     ) -> Job:
-        """A queued job; StoreRefused where the parent has that item already."""
+        """A new queued job; raises StoreRefused where the parent already has that item."""
         row = await self._db.fetchrow(
             "INSERT INTO jobs (id, workspace_id, type, input, parent_id, item_index)"
             f" VALUES ($1, $2, $3, $4, $5, $6) RETURNING {_COLUMNS}",
@@ -119,7 +119,7 @@ class Jobs:
         return tag == "DELETE 1"
 
     async def finished_before(self, moment: datetime, limit: int = 100) -> list[Job]:
-        """Jobs of every workspace, no batch's items, that ended before ``moment``."""
+        """Jobs of every workspace, except items of batches, that ended before ``moment``."""
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM jobs WHERE finished_at < $1 AND parent_id IS NULL"
             " ORDER BY finished_at LIMIT $2",
@@ -133,10 +133,9 @@ class Jobs:
     async def begin(
         self, workspace_id: str, job_id: str, queue_id: int, worker: object
     ) -> Job | None:
-        """Begin a run; the job with its number in ``runs``.
-
-        None where the job is over or gone, or where the queue's row ``queue_id`` is no longer
-        held by ``worker`` (pgqueuer's queue_manager_id): then it is another's to run."""
+        """Begin a run; the job with the run's number in ``runs``. None where the job has ended or
+        is gone, or where ``worker`` (pgqueuer's queue_manager_id) no longer holds the queue's row
+        ``queue_id``: then another worker runs it."""
         row = await self._db.fetchrow(
             "UPDATE jobs SET status = 'running', runs = runs + 1, updated_at = now(),"
             " started_at = now() WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL"
@@ -150,7 +149,7 @@ class Jobs:
         return Job(**row) if row else None
 
     async def progress(self, workspace_id: str, job_id: str, run: int, percent: int) -> bool:
-        """Raise the progress and tell it; False where the run is no longer the job's."""
+        """Raise the progress and write the event; False where the run is no longer the job's."""
         job = await self.lock(workspace_id, job_id)
         if job is None or job.status != "running" or job.runs != run:
             return False
@@ -162,7 +161,7 @@ class Jobs:
                 job_id,
                 percent,
             )
-            await self.tell(
+            await self.write_event(
                 workspace_id, job_id, "progress", {"status": "running", "progress": percent}
             )
         return True
@@ -178,8 +177,8 @@ class Jobs:
         error: dict[str, Any] | None = None,
         warnings: Sequence[dict[str, Any]] = (),
     ) -> Job | None:
-        """End an active job and tell it; None where it is over already, or where ``run`` (if
-        given) is no longer its run."""
+        """End an active job and write the event; None where it has ended already, or where ``run``
+        (if given) is no longer its run."""
         row = await self._db.fetchrow(
             "UPDATE jobs SET status = $3, output = $5, error = $6, warnings = $7,"
             " finished_at = now(), updated_at = now(),"
@@ -197,11 +196,13 @@ class Jobs:
         if row is None:
             return None
         job = Job(**row)
-        await self.tell(workspace_id, job_id, status, {"status": status, "progress": job.progress})
+        await self.write_event(
+            workspace_id, job_id, status, {"status": status, "progress": job.progress}
+        )
         return job
 
     async def release(self, workspace_id: str, job_id: str, run: int, *, counted: bool) -> bool:
-        """Give a running job back to the queue; not ``counted``: as if the run had never been."""
+        """Return a running job to the queue; not ``counted``: as if the run had never happened."""
         tag = await self._db.execute(
             "UPDATE jobs SET status = 'queued', updated_at = now(),"
             " runs = runs - CASE WHEN $4::boolean THEN 0 ELSE 1 END"
@@ -226,7 +227,9 @@ class Jobs:
         )
         if row is None:
             return None
-        await self.tell(workspace_id, job_id, "progress", {"status": "queued", "progress": 0})
+        await self.write_event(
+            workspace_id, job_id, "progress", {"status": "queued", "progress": 0}
+        )
         return Job(**row)
 
     async def request_cancel(self, workspace_id: str, job_id: str) -> None:
@@ -239,7 +242,7 @@ class Jobs:
         )
 
     async def to_stop(self, runs: dict[str, int]) -> list[str]:
-        """Which of these running jobs (run numbers by id) are to stop: cancelled, overtaken by
+        """Those of the running jobs (run numbers by id) that must stop: cancelled, overtaken by
         another run, or gone."""
         rows = await self._db.fetch(
             "SELECT mine.id FROM unnest($1::text[], $2::int[]) AS mine (id, run)"
@@ -251,7 +254,8 @@ class Jobs:
         return [row["id"] for row in rows]
 
     async def forgotten(self, seconds: float, limit: int = 100) -> list[Job]:
-        """Active jobs of every workspace that the queue knows nothing of, unchanged for so long."""
+        """Active jobs of every workspace that are missing in the queue and unchanged for so
+        long."""
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM jobs WHERE status IN ('queued', 'running')"
             " AND updated_at < now() - $1 * interval '1 second'"
@@ -264,7 +268,9 @@ class Jobs:
 
     # ------------------------------------------------------------------ events
 
-    async def tell(self, workspace_id: str, job_id: str, event: str, data: dict[str, Any]) -> None:
+    async def write_event(
+        self, workspace_id: str, job_id: str, event: str, data: dict[str, Any]
+    ) -> None:
         """Write the job's next event; the caller holds the job's row in a transaction."""
         await self._db.execute(
             "INSERT INTO job_events (workspace_id, job_id, sequence, event, data)"
@@ -279,7 +285,7 @@ class Jobs:
     async def events(
         self, workspace_id: str, job_id: str, *, after: int = 0, limit: int = 100
     ) -> list[JobEvent]:
-        """The job's events behind number ``after``, in order."""
+        """The job's events after number ``after``, in order."""
         rows = await self._db.fetch(
             "SELECT job_id, sequence, event, data FROM job_events"
             " WHERE workspace_id = $1 AND job_id = $2 AND sequence > $3"
@@ -317,7 +323,7 @@ class Jobs:
         limit: int = 100,
         after: str | None = None,
     ) -> list[Job]:
-        """Jobs that are no batch's items, newest first, from the one below id ``after`` on."""
+        """Jobs that are not items of a batch, newest first, from the one below id ``after`` on."""
         rows = await self._db.fetch(
             f"SELECT {_COLUMNS} FROM jobs WHERE workspace_id = $1 AND parent_id IS NULL"
             " AND ($2::text IS NULL OR type = $2) AND ($3::text IS NULL OR status = $3)"

@@ -1,7 +1,7 @@
 """Objects: what is known of the bytes in the object store.
 
-The record decides: bytes without one are nobody's (and are swept), and what a client is told of
-an object stands here. The key begins with the workspace's id, and is looked up only in it.
+The record decides: bytes without one belong to nobody (and are deleted), and what clients see of an
+object is stored here. The key begins with the workspace's id and is looked up only there.
 """
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
@@ -17,10 +17,9 @@ from store.errors import StoreRefused
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """What is given of an object. ``kind``: upload, sample, source, artifact, preview or turn.
-    ``job_id``: the job that made it or consumes it; it goes with
-    that job. ``filename``: as it is offered for download. ``details``: JSON, what was found out
-    when it was taken in."""
+    """A new object. ``kind``: upload, sample, source, artifact, preview or turn. ``job_id``: the
+    job that made it or consumes it, with which it is deleted. ``filename``: as it is offered for
+    download. ``details``: JSON, what was found when it was uploaded."""
 
     key: str
     kind: str
@@ -58,8 +57,8 @@ class Objects:
         self._db = db
 
     async def put(self, workspace_id: str, new: NewObject) -> StoredObject:
-        """Record an object, in place of the one with that key; raises StoreRefused where the
-        workspace or its job is not there, or where the key is another workspace's."""
+        """Store an object's record, replacing the one with that key; raises StoreRefused where the
+        workspace or its job is gone, or where the key is another workspace's."""
         row = await self._db.fetchrow(
             "INSERT INTO objects AS o (key, workspace_id, kind, job_id, content_type, filename,"
             " size_bytes, duration_ms, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
@@ -92,8 +91,8 @@ class Objects:
         return StoredObject(**row) if row else None
 
     async def claim(self, workspace_id: str, key: str, job_id: str) -> bool:
-        """Hand a loose object to a job of the workspace; False where there is none, or where it
-        is another job's. Harmless when repeated."""
+        """Give an object without a job to a job of the workspace; False where there is none, or
+        where it is another job's. May be repeated."""
         tag = await self._db.execute(
             "UPDATE objects SET job_id = $3 WHERE workspace_id = $1 AND key = $2"
             " AND (job_id IS NULL OR job_id = $3)"
@@ -105,14 +104,14 @@ class Objects:
         return tag == "UPDATE 1"
 
     async def delete(self, workspace_id: str, key: str) -> bool:
-        """Forget an object; False where the workspace has no such object."""
+        """Delete an object's record; False where the workspace has no such object."""
         tag = await self._db.execute(
             "DELETE FROM objects WHERE workspace_id = $1 AND key = $2", workspace_id, key
         )
         return tag == "DELETE 1"
 
     async def delete_of_job(self, workspace_id: str, job_id: str) -> list[str]:
-        """Forget what a job made and consumed; the keys."""
+        """Delete the records of what a job made and consumed; returns the keys."""
         rows = await self._db.fetch(
             "DELETE FROM objects WHERE workspace_id = $1 AND job_id = $2 RETURNING key",
             workspace_id,
@@ -132,8 +131,8 @@ class Objects:
     # ------------------------------------------------------------------ of every workspace
 
     async def delete_loose(self, before: datetime, limit: int = 100) -> list[str]:
-        """Forget old objects of no job; the keys. Those that a voice or a turn refers to stay,
-        and those that a job which is not over yet names in its input."""
+        """Delete the records of old objects without a job; returns the keys. Those that a voice or
+        a turn refers to stay, and so do those that an active job names in its input."""
         rows = await self._db.fetch(
             "DELETE FROM objects WHERE key IN (SELECT key FROM objects o"
             " WHERE job_id IS NULL AND created_at < $1"
@@ -149,8 +148,8 @@ class Objects:
         return [row["key"] for row in rows]
 
     async def orphans(self, keys: Sequence[str]) -> list[str]:
-        """Those of ``keys`` that have no record, though their workspace is here. (Others may be
-        another installation's, which keeps its objects in the same place.)"""
+        """Those of ``keys`` that have no record although their workspace exists. (Others may belong
+        to another installation that stores its objects in the same place.)"""
         rows = await self._db.fetch(
             "SELECT key FROM unnest($1::text[]) AS stored (key)"
             " WHERE NOT EXISTS (SELECT 1 FROM objects o WHERE o.key = stored.key)"

@@ -1,4 +1,4 @@
-"""Turns: what was said, what was answered, what of it was heard, and where the time went."""
+"""Turns: what was said, what was answered, what of that was heard, and where the time went."""
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
@@ -87,7 +87,8 @@ class Turns:
         self._db = db
 
     async def insert(self, workspace_id: str, call_id: str, turn: NewTurn) -> bool:
-        """Store a turn of a call; harmless when repeated (then, and without such a call, False)."""
+        """Store a turn of a call; may be repeated. False where it is stored already, or there is no
+        such call."""
         values = [getattr(turn, name) for name in _GIVEN]
         texts = [storable(value) if isinstance(value, str) else value for value in values]
         tag = await self._db.execute(_INSERT, workspace_id, call_id, *texts)

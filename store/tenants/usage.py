@@ -1,7 +1,7 @@
-"""Usage: what a workspace's work took, an event for each unit of it, and sums over them.
+"""Usage: an event for each unit of a workspace's work, and sums over them.
 
-Every sum is made in one statement, so it is of one moment, and in exact numbers: what is summed
-here equals what is listed.
+Each sum is one statement, so it is consistent, and in exact numbers: what is summed here equals
+what is listed.
 """
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
@@ -90,7 +90,7 @@ class UsageEvents:
         return tag == "INSERT 0 1"
 
     async def total(self, workspace_id: str) -> UsageSum:
-        """The sum of all events there ever were."""
+        """The sum of all events ever."""
         row = await self._db.fetchrow(
             f"SELECT {_SUMS} FROM usage_events WHERE workspace_id = $1", workspace_id
         )
@@ -110,8 +110,8 @@ class UsageEvents:
             workspace_id,
             days,
         )
-        # ``others`` has a bit for each column that the row is not about; 7: the row of everything,
-        # which is there even where nothing else is
+        # ``others`` has a bit for each column that the row does not group by; 7: the total, which
+        # exists even where there is nothing else
         by_model = {row["model"]: _sum(row) for row in rows if row["others"] == 0b011}
         by_type = {row["type"]: _sum(row) for row in rows if row["others"] == 0b101}
         found = {row["day"]: _sum(row) for row in rows if row["others"] == 0b110}

@@ -1,7 +1,7 @@
-"""Voices: those of a workspace, made after samples; builtin ones are the engines' own.
+"""Voices of a workspace, cloned from samples; builtin ones belong to the engines.
 
-A voice holds what the engine needs to speak with it, and who said when that its owner agreed.
-Its sample may be that of other voices too.
+A voice stores what the engine needs to speak with it, and who confirmed its owner's consent and
+when. Several voices may have the same sample.
 """
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
@@ -17,9 +17,9 @@ from store.ids import new_id
 
 @dataclass(frozen=True, slots=True)
 class NewVoice:
-    """What is given of a voice. ``provider_voice_id``: the engine's own name of it; ``recipe``:
-    JSON, what the engine needs; ``similarity``: cosine to the sample; ``consent_by``: the user or
-    API key that gave it; ``job_id``: the job that makes it."""
+    """A new voice. ``provider_voice_id``: the engine's own name for it; ``recipe``: JSON, what the
+    engine needs; ``similarity``: cosine to the sample; ``consent_by``: the user or API key that
+    confirmed consent; ``job_id``: the job that makes it."""
 
     name: str
     source_type: str
@@ -70,9 +70,8 @@ class Voices:
         self._db = db
 
     async def put(self, workspace_id: str, voice: NewVoice) -> Voice:
-        """A new voice, or in place of the one that its job made before (which keeps its id).
-
-        StoreRefused where the job, the sample or the preview is not there any more."""
+        """Store a voice, replacing the one that its job made before (which keeps its id). Raises
+        StoreRefused where the job, the sample or the preview is gone."""
         row = await self._db.fetchrow(
             f"INSERT INTO voices AS v (id, workspace_id, {', '.join(_GIVEN)})"
             f" VALUES ($1, $2, {_PLACES})"
@@ -125,7 +124,7 @@ class Voices:
         return [Voice(**row) for row in rows]
 
     async def delete(self, workspace_id: str, voice_id: str) -> Voice | None:
-        """Delete; the voice as it was, None where the workspace has no such voice."""
+        """Delete; returns the voice as it was, None where the workspace has no such voice."""
         row = await self._db.fetchrow(
             f"DELETE FROM voices WHERE workspace_id = $1 AND id = $2 RETURNING {_COLUMNS}",
             workspace_id,
@@ -134,7 +133,7 @@ class Voices:
         return Voice(**row) if row else None
 
     async def needs_sample(self, workspace_id: str, key: str) -> bool:
-        """Whether a voice was made after the sample, or a job is to make one after it."""
+        """Whether a voice was cloned from the sample, or a job is going to."""
         return bool(
             await self._db.fetchval(
                 "SELECT EXISTS (SELECT 1 FROM voices WHERE workspace_id = $1 AND sample_key = $2)"

@@ -1,4 +1,4 @@
-"""Webhooks: where a workspace wants to be told what happened to its jobs."""
+"""Webhooks: where a workspace wants events about its jobs delivered."""
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
@@ -11,12 +11,13 @@ from store.database import Queryable
 from store.ids import new_id
 
 MAX_WEBHOOKS = 50
-"""Of one workspace."""
+"""Webhooks of one workspace at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A webhook's record. ``events``: names, or ``*``; ``secret`` in clear, because it signs."""
+    """A webhook's record. ``events``: names, or ``*``; ``secret`` in clear, because it is used for
+    signing."""
 
     id: str
     workspace_id: str

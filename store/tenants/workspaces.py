@@ -7,7 +7,7 @@ from store.database import Queryable
 from store.ids import new_id
 
 LOCAL_WORKSPACE = "ws_" + "0" * 26
-"""Id of the workspace of embedded mode; fixed, so that it can be made twice at once."""
+"""Id of the workspace of embedded mode; fixed, so that two nodes may create it at once."""
 LOCAL_USER = "usr_" + "0" * 26
 LOCAL_EMAIL = "local@localhost"
 
@@ -67,7 +67,7 @@ class Workspaces:
         return [Workspace(**row) for row in rows]
 
     async def memberships(self, user_id: str) -> list[Membership]:
-        """What a user is a member of, the oldest membership first."""
+        """A user's memberships, oldest first."""
         rows = await self._db.fetch(
             "SELECT m.workspace_id, w.name, m.role FROM memberships m"
             " JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1"
@@ -86,7 +86,7 @@ class Workspaces:
         return str(role) if role else None
 
     async def ensure_local_workspace(self) -> Workspace:
-        """The one workspace (with its user) of embedded mode; made where it is missing."""
+        """The one workspace (with its user) of embedded mode; created if it is missing."""
         await self._db.execute(
             "INSERT INTO users (id, email, name) VALUES ($1, $2, 'Local user')"
             " ON CONFLICT DO NOTHING",

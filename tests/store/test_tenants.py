@@ -29,7 +29,14 @@ async def workspaces(database):
 
 
 def a_call(agent_id=None, node_id="node_a"):
-    return NewCall(new_id("call"), agent_id, node_id, "websocket", {"model": "m"}, NOW)
+    return NewCall(
+        id=new_id("call"),
+        agent_id=agent_id,
+        node_id=node_id,
+        channel="websocket",
+        config={"model": "m"},
+        started_at=NOW,
+    )
 
 
 def a_turn(number=1, **changes):
@@ -113,7 +120,15 @@ async def test_keys_are_counted_and_found_within_their_workspace(database):
     ours = (await Workspaces(database).create("Ours", user.id)).id
     theirs = (await Workspaces(database).create("Theirs", user.id)).id
     keys = ApiKeys(database)
-    key = await keys.insert(ours, NewApiKey("k", "p", b"d" * 32, []))
+    key = await keys.insert(
+        ours,
+        NewApiKey(
+            name="k",
+            prefix="p",
+            digest=b"d" * 32,
+            scopes=[],
+        ),
+    )
     assert await keys.get(ours, key.id) == key
     assert await keys.get(theirs, key.id) is None
     assert (await keys.count(ours), await keys.count(theirs)) == (1, 0)
@@ -125,7 +140,15 @@ async def test_keys_are_counted_and_found_within_their_workspace(database):
 async def test_api_keys(database, workspaces):
     ours, theirs = workspaces
     keys = ApiKeys(database)
-    key = await keys.insert(ours, NewApiKey("laptop", "blab_sk_abcd", b"d" * 32, ["agents:read"]))
+    key = await keys.insert(
+        ours,
+        NewApiKey(
+            name="laptop",
+            prefix="blab_sk_abcd",
+            digest=b"d" * 32,
+            scopes=["agents:read"],
+        ),
+    )
     assert await keys.find_by_digest(b"d" * 32) == key
     assert await keys.find_by_digest(b"e" * 32) is None
     assert await keys.list(ours) == [key]
@@ -148,7 +171,16 @@ async def test_api_keys(database, workspaces):
 
 async def test_an_expired_key_is_no_key(database, workspaces):
     past = datetime.now(UTC) - timedelta(seconds=1)
-    await ApiKeys(database).insert(workspaces[0], NewApiKey("old", "p", b"x" * 32, [], past))
+    await ApiKeys(database).insert(
+        workspaces[0],
+        NewApiKey(
+            name="old",
+            prefix="p",
+            digest=b"x" * 32,
+            scopes=[],
+            expires_at=past,
+        ),
+    )
     assert await ApiKeys(database).find_by_digest(b"x" * 32) is None
 
 

@@ -70,8 +70,29 @@ async def test_audio_tokens_are_counted_where_openai_counts_them(tmp_path: Path)
 
 
 async def test_how_sure_the_engine_is_of_each_word(tmp_path: Path) -> None:
-    words = (Word("Hé", 0, 4000, 0.5), Word("you", 4000, 8000, 0.0))
-    node = node_of(tmp_path, Segment(0, 8000, "Hé you", words))
+    words = (
+        Word(
+            text="Hé",
+            start=0,
+            end=4000,
+            confidence=0.5,
+        ),
+        Word(
+            text="you",
+            start=4000,
+            end=8000,
+            confidence=0.0,
+        ),
+    )
+    node = node_of(
+        tmp_path,
+        Segment(
+            start=0,
+            end=8000,
+            text="Hé you",
+            words=words,
+        ),
+    )
     async with node.running(), node.client() as client:
         heard = await transcribed(client, include=["logprobs"])
         assert [one.token for one in heard.logprobs] == ["Hé", "you"]

@@ -46,7 +46,14 @@ class Inbox:
     async def receive(self, http: web.Request) -> AsyncIterator[Any]:
         self.path.write_bytes(await http.read())
         try:
-            yield Upload(self.path, "a.wav", 5, b"d" * 32, label="x", ignored=("diarize",))
+            yield Upload(
+                path=self.path,
+                filename="a.wav",
+                size=5,
+                digest=b"d" * 32,
+                label="x",
+                ignored=("diarize",),
+            )
         finally:
             self.path.unlink()
 

@@ -149,7 +149,12 @@ async def setup(
     who: Authenticator = authenticator(database)
     options = EndpointOptions(idempotency=idempotency, uploads=Uploads(tmp_path))
     async with serving([work.resource()], who.of_request, options) as client:
-        yield Setup(client, work, ours, database)
+        yield Setup(
+            client=client,
+            work=work,
+            ours=ours,
+            database=database,
+        )
 
 
 async def test_the_first_answer_is_replayed_byte_for_byte(setup: Setup) -> None:
@@ -257,8 +262,18 @@ class TestLease:
         )
         row = await setup.database.fetchrow("SELECT * FROM idempotency_keys WHERE key = '\\x00'")
         keys = IdempotencyKeys(setup.database)
-        heir = Claim(row["route"], b"\0", row["fingerprint"], "req_heir")
-        other = Claim(row["route"], b"\0", b"other", "req_other")
+        heir = Claim(
+            route=row["route"],
+            key=b"\0",
+            fingerprint=row["fingerprint"],
+            claimed_by="req_heir",
+        )
+        other = Claim(
+            route=row["route"],
+            key=b"\0",
+            fingerprint=b"other",
+            claimed_by="req_other",
+        )
         assert not await keys.claim(row["workspace_id"], other, 30)
         assert await keys.claim(row["workspace_id"], heir, 30)
         setup.work.go_on.set()

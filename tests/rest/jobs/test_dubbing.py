@@ -96,7 +96,13 @@ async def platform(database: Database, tmp_path: Path) -> AsyncIterator[Platform
     )
     tenant = await new_tenant(database)
     async with serving([resource], authenticator(database).of_request, options) as client:
-        yield Platform(client, tenant, database, artifacts, engines)
+        yield Platform(
+            client=client,
+            tenant=tenant,
+            database=database,
+            artifacts=artifacts,
+            engines=engines,
+        )
 
 
 async def test_from_the_upload_to_signed_outputs(platform: Platform, tmp_path: Path) -> None:

@@ -102,7 +102,13 @@ async def platform_of(database: Database, folder: Path) -> AsyncIterator[Platfor
     )
     tenant = await new_tenant(database)
     async with serving([resource], authenticator(database).of_request, options) as client:
-        yield Platform(client, tenant, database, artifacts, engines)
+        yield Platform(
+            client=client,
+            tenant=tenant,
+            database=database,
+            artifacts=artifacts,
+            engines=engines,
+        )
 
 
 @pytest.fixture

@@ -210,7 +210,11 @@ async def test_a_conversation_of_somebody_else_is_as_absent(node: AgentNode) -> 
         _, own = await caller.turn()
         other = await Agents(node.database).create(caller.workspace_id, NewAgent("Bea"))
         live = OpenedCall(
-            new_id("call"), caller.workspace_id, caller.agent.id, "websocket", SessionConfig()
+            call_id=new_id("call"),
+            workspace_id=caller.workspace_id,
+            agent_id=caller.agent.id,
+            channel="websocket",
+            config=SessionConfig(),
         )
         node.journal.start()
         node.journal.opened(live)
@@ -405,9 +409,21 @@ async def test_the_history_has_the_turns_of_live_calls_and_pages(node: AgentNode
     async with called(node) as caller:
         _, first = await caller.turn()
         live = OpenedCall(
-            new_id("call"), caller.workspace_id, caller.agent.id, "websocket", SessionConfig()
+            call_id=new_id("call"),
+            workspace_id=caller.workspace_id,
+            agent_id=caller.agent.id,
+            channel="websocket",
+            config=SessionConfig(),
         )
-        spoken = RecordTurn(1, "hi", "Hello. Bye.", "Hello.", True, ReplyStatus.CANCELLED, None)
+        spoken = RecordTurn(
+            turn=1,
+            user_text="hi",
+            reply_text="Hello. Bye.",
+            heard_text="Hello.",
+            interrupted=True,
+            status=ReplyStatus.CANCELLED,
+            latency=None,
+        )
         node.journal.start()
         node.journal.opened(live)
         node.journal.record(caller.workspace_id, live.call_id, spoken)

@@ -38,7 +38,15 @@ async def conversations(database: Database, redis: Bus) -> AsyncIterator[Convers
 
 
 def a_turn(number: int, user: str = "hi", reply: str = "Hello.") -> NewTurn:
-    record = RecordTurn(number, user, reply, reply, False, ReplyStatus.COMPLETED, None)
+    record = RecordTurn(
+        turn=number,
+        user_text=user,
+        reply_text=reply,
+        heard_text=reply,
+        interrupted=False,
+        status=ReplyStatus.COMPLETED,
+        latency=None,
+    )
     return stored_turn(record)
 
 
@@ -68,7 +76,15 @@ async def test_a_conversation_begins_and_goes_on(
 
 
 async def test_the_history_is_the_last_turns_without_what_was_not_heard() -> None:
-    heard = RecordTurn(1, "hi", "Hello. Bye.", "", True, ReplyStatus.CANCELLED, None)
+    heard = RecordTurn(
+        turn=1,
+        user_text="hi",
+        reply_text="Hello. Bye.",
+        heard_text="",
+        interrupted=True,
+        status=ReplyStatus.CANCELLED,
+        latency=None,
+    )
     turn: Any = stored_turn(heard)
     moment = turn.created_at
     assert Conversation("call_1", moment, (turn,)).history == (Message("user", "hi"),)

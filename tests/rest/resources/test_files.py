@@ -74,7 +74,13 @@ async def serving(
     async with TestServer(app) as server:
         ours = await new_workspace(database)
         base = str(server.make_url("/")).rstrip("/")
-        yield Downloads(database, store, ours, base, server.port or 0)
+        yield Downloads(
+            database=database,
+            store=store,
+            workspace_id=ours,
+            base=base,
+            port=server.port or 0,
+        )
 
 
 @pytest.fixture

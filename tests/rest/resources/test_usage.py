@@ -19,7 +19,13 @@ from tests.support.rest.resource_app import ask, serving
 
 PRICES = Prices({"*": {"*": Price(Decimal("0.1"), Decimal("0.07"))}})
 UNITS = [
-    Unit(f"{type}-{model}-{number}", type, model, 17 * number, 999 * number)
+    Unit(
+        name=f"{type}-{model}-{number}",
+        type=type,
+        model=model,
+        tokens=17 * number,
+        audio_ms=999 * number,
+    )
     for type, model, count in (("tts", "blab-stable", 7), ("tts", "x", 4), ("stt", "x", 5))
     for number in range(count)
 ]

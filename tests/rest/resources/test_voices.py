@@ -67,7 +67,14 @@ class Engines(ScriptedJobEngines):
     """Scripted, with voices that differ by model, and cloning in two languages."""
 
     def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
-        loud = VoiceInfo("loud", "Loud", "en-GB", "louder", None, "weak")
+        loud = VoiceInfo(
+            id="loud",
+            name="Loud",
+            language="en-GB",
+            engine="louder",
+            gender=None,
+            quality="weak",
+        )
         known = {"blab-stable": self.builtin, "blab-expressive": (*self.builtin[:1], loud)}
         return known.get(model_id, ())
 
@@ -153,7 +160,14 @@ async def platform(
     tenant = await new_tenant(database)
     async with serving([resource], authenticator(database).of_request, options) as client:
         yield Platform(
-            client, tenant, database, store, artifacts, engines, detection, wav(audio("lv_0930"))
+            client=client,
+            tenant=tenant,
+            database=database,
+            store=store,
+            artifacts=artifacts,
+            engines=engines,
+            detection=detection,
+            clip=wav(audio("lv_0930")),
         )
 
 

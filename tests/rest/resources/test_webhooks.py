@@ -128,7 +128,16 @@ async def test_deliveries_newest_first_and_bounded(database: Database) -> None:
         other = await make(client)
         deliveries = Deliveries(database)
         for attempt in range(1, 104):
-            made = NewDelivery("evt_1", "tts.failed", attempt, "failed", 500, "It is.", 7, 60.0)
+            made = NewDelivery(
+                event_id="evt_1",
+                event="tts.failed",
+                attempt=attempt,
+                status="failed",
+                response_status=500,
+                error="It is.",
+                duration_ms=7,
+                next_attempt_seconds=60.0,
+            )
             assert await deliveries.insert(ours, webhook["id"], made)
             assert not await deliveries.insert(ours, webhook["id"], made)
         status, told = await ask(client, "GET", f"/api/webhooks/{webhook['id']}/deliveries")

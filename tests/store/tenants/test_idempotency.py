@@ -10,7 +10,12 @@ from store.tenants.idempotency import Claim, Claimed, IdempotencyKeys
 from store.tenants.users import Users
 from store.tenants.workspaces import Workspaces
 
-FIRST = Claim("POST /x", b"k" * 32, b"f" * 32, "req_1")
+FIRST = Claim(
+    route="POST /x",
+    key=b"k" * 32,
+    fingerprint=b"f" * 32,
+    claimed_by="req_1",
+)
 TWIN = replace(FIRST, claimed_by="req_2")
 OTHER = replace(TWIN, fingerprint=b"o" * 32)
 

@@ -7,7 +7,14 @@ from store.database import Database
 from store.tenants.usage import NewUsageEvent, UsageEvents, UsageSum
 from tests.support.pipelines.job_support import new_workspace
 
-EVENT = NewUsageEvent("job_1:tts", "tts", "m", 10, 1500, Decimal("0.00000001"))
+EVENT = NewUsageEvent(
+    unit="job_1:tts",
+    type="tts",
+    model="m",
+    tokens=10,
+    audio_ms=1500,
+    cost=Decimal("0.00000001"),
+)
 
 
 async def test_each_sees_its_own(database: Database) -> None:
@@ -18,7 +25,12 @@ async def test_each_sees_its_own(database: Database) -> None:
     assert not await events.insert(ours, replace(EVENT, tokens=99))
     assert await events.insert(theirs, EVENT)
     assert await events.insert(ours, replace(EVENT, unit="nul\0", cost=Decimal("123456789.1")))
-    total = UsageSum(2, 20, 3000, Decimal("123456789.10000001"))
+    total = UsageSum(
+        count=2,
+        tokens=20,
+        audio_ms=3000,
+        cost=Decimal("123456789.10000001"),
+    )
     assert await events.total(ours) == total
     broken = await events.breakdown(ours, 2)
     assert (broken.by_model, broken.by_type) == ({"m": total}, {"tts": total})

@@ -35,7 +35,16 @@ async def workspace(database: Database, email: str = "ours@example.org") -> str:
 
 async def sample(database: Database, workspace_id: str, name: str = "sample") -> str:
     key = f"{workspace_id}/{name}"
-    await Objects(database).put(workspace_id, NewObject(key, "sample", "audio/wav", "a.wav", 5))
+    await Objects(database).put(
+        workspace_id,
+        NewObject(
+            key=key,
+            kind="sample",
+            content_type="audio/wav",
+            filename="a.wav",
+            size_bytes=5,
+        ),
+    )
     return key
 
 

@@ -7,8 +7,26 @@ from store.tenants.deliveries import Deliveries, NewDelivery
 from store.tenants.webhooks import Webhooks
 from tests.support.pipelines.job_support import new_workspace
 
-FAILED = NewDelivery("evt_1", "tts.failed", 1, "failed", None, "No answer.", 12, 5.0)
-TAKEN = NewDelivery("evt_1", "tts.failed", 2, "delivered", 200, None, 3, None)
+FAILED = NewDelivery(
+    event_id="evt_1",
+    event="tts.failed",
+    attempt=1,
+    status="failed",
+    response_status=None,
+    error="No answer.",
+    duration_ms=12,
+    next_attempt_seconds=5.0,
+)
+TAKEN = NewDelivery(
+    event_id="evt_1",
+    event="tts.failed",
+    attempt=2,
+    status="delivered",
+    response_status=200,
+    error=None,
+    duration_ms=3,
+    next_attempt_seconds=None,
+)
 
 
 async def test_each_sees_its_own(database: Database) -> None:

@@ -58,9 +58,20 @@ async def new_tenant(
     user = await Users(database).create(email, "Somebody", None)
     workspace = await Workspaces(database).create("Work", user.id)
     key = keys.new_key()
-    new = NewApiKey("test", key.prefix, key.digest, list(scopes))
+    new = NewApiKey(
+        name="test",
+        prefix=key.prefix,
+        digest=key.digest,
+        scopes=list(scopes),
+    )
     stored = await ApiKeys(database).insert(workspace.id, new)
-    return Tenant(user.id, workspace.id, TOKENS.issue(user.id), key.text, stored.id)
+    return Tenant(
+        user_id=user.id,
+        workspace_id=workspace.id,
+        token=TOKENS.issue(user.id),
+        key=key.text,
+        key_id=stored.id,
+    )
 
 
 def authenticator(database: Database) -> Authenticator:
@@ -125,4 +136,9 @@ async def ask(
         body: dict[str, Any] = await answer.json()
         assert body["ok"] == (answer.status < 400)
         assert body["meta"]["requestId"] == answer.headers["X-Request-Id"]
-        return Answered(answer.status, body, dict(answer.headers), raw)
+        return Answered(
+            status=answer.status,
+            body=body,
+            headers=dict(answer.headers),
+            raw=raw,
+        )

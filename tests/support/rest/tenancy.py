@@ -163,7 +163,12 @@ class Tenant:
 
 async def new_key(database: Database, workspace_id: str, scopes: list[str]) -> str:
     key = keys.new_key()
-    new = NewApiKey("test", key.prefix, key.digest, scopes)
+    new = NewApiKey(
+        name="test",
+        prefix=key.prefix,
+        digest=key.digest,
+        scopes=scopes,
+    )
     await ApiKeys(database).insert(workspace_id, new)
     return key.text
 
@@ -181,10 +186,23 @@ async def tenant(database: Database, email: str) -> Tenant:
     }
     spare = keys.new_key()
     listed = await ApiKeys(database).insert(
-        ours, NewApiKey("spare", spare.prefix, spare.digest, ["tts:read"])
+        ours,
+        NewApiKey(
+            name="spare",
+            prefix=spare.prefix,
+            digest=spare.digest,
+            scopes=["tts:read"],
+        ),
     )
     agent = await Agents(database).create(ours, NewAgent("Ann"))
-    call = NewCall(new_id("call"), agent.id, "node_a", "rest", {}, NOW)
+    call = NewCall(
+        id=new_id("call"),
+        agent_id=agent.id,
+        node_id="node_a",
+        channel="rest",
+        config={},
+        started_at=NOW,
+    )
     await Calls(database).open(ours, call)
     webhook = await Webhooks(database).create(
         ours, "https://example.com/hook", ["job.completed"], "whsec_x", enabled=True
@@ -192,7 +210,14 @@ async def tenant(database: Database, email: str) -> Tenant:
     assert webhook is not None
     stored = {kind: f"{ours}/{kind}/{new_id('obj')}" for kind in ("sample", "source")}
     for kind, name in stored.items():
-        new = NewObject(name, kind, "audio/wav", "a.wav", 100, 20_000)
+        new = NewObject(
+            key=name,
+            kind=kind,
+            content_type="audio/wav",
+            filename="a.wav",
+            size_bytes=100,
+            duration_ms=20_000,
+        )
         await Objects(database).put(ours, new)
     return Tenant(
         ours,
