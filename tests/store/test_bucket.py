@@ -27,14 +27,14 @@ def fetched(method: str, url: str) -> tuple[bytes, str, str]:
 async def test_a_bucket_answers_clients_itself(endpoint: str):
     store = ObjectStore.open(new_bucket(endpoint))
     await store.put(KEY, b"audio", content_type="audio/mpeg", disposition='inline; filename="x"')
-    told = ("audio/mpeg", 'inline; filename="x"')
+    expected = ("audio/mpeg", 'inline; filename="x"')
     address = await store.presigned(KEY, 60)
     assert address is not None
     assert address.startswith(endpoint)
-    assert fetched("GET", address) == (b"audio", *told)
+    assert fetched("GET", address) == (b"audio", *expected)
     head = await store.presigned(KEY, 60, method="HEAD")
     assert head is not None
-    assert fetched("HEAD", head) == (b"", *told)
+    assert fetched("HEAD", head) == (b"", *expected)
 
 
 async def test_a_bucket_that_clients_cannot_reach_is_not_shown(endpoint: str):
@@ -46,9 +46,9 @@ async def test_an_absent_bucket_and_an_absent_server_are_outages(endpoint: str):
     away = ObjectStore.open(
         "s3://b/?endpoint=http://127.0.0.1:9&region=x&access_key_id=a&secret_access_key=b"
     )
-    with pytest.raises(ObjectsUnavailable) as told:
+    with pytest.raises(ObjectsUnavailable) as expected:
         await away.put(KEY, b"1")
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(expected.value)
     elsewhere = ObjectStore.open(
         f"s3://nowhere/?endpoint={endpoint}&region=x&access_key_id=a&secret_access_key=b"
     )
@@ -69,7 +69,7 @@ async def test_an_absent_bucket_and_an_absent_server_are_outages(endpoint: str):
         "s3://b/?redirects=perhaps",
     ],
 )
-async def test_addresses_that_are_none(url: str):
+async def test_malformed_addresses(url: str):
     with pytest.raises(ValueError):  # noqa: PT011 - each has its own words
         ObjectStore.open(url)
 

@@ -139,7 +139,7 @@ async def test_it_reconnects_by_itself(own_valkey):
     await bus.close()
 
 
-async def test_a_box_is_bounded_and_rings_once(redis):
+async def test_a_mailbox_is_bounded_and_rings_once(redis):
     async def post(letter, box="box"):
         return await redis.post(box, letter, bell="bell", name=box, keep=3, ttl=10)
 
@@ -156,7 +156,7 @@ async def test_a_box_is_bounded_and_rings_once(redis):
     assert await redis.rung("bell") == "box"
 
 
-async def test_letters_that_nobody_takes_are_forgotten(redis):
+async def test_messages_that_nobody_takes_expire(redis):
     assert await redis.post("box", b"1", bell="bell", name="box", keep=1, ttl=0.03)
     async with asyncio.timeout(2):
         while not await redis.post("box", b"2", bell="bell", name="box", keep=1, ttl=10):

@@ -38,7 +38,7 @@ async def test_json_goes_in_and_out(empty_database):
     assert await empty_database.fetchval("SELECT $1::jsonb", value) == value
 
 
-async def test_a_slow_statement_is_cut(database_url):
+async def test_a_slow_statement_is_cancelled(database_url):
     database = Database(database_url, DatabaseLimits(statement_timeout=0.1))
     await database.connect()
     with pytest.raises(DatabaseUnavailable, match="QueryCanceled"):
@@ -56,7 +56,7 @@ async def test_waiting_for_a_connection_has_a_deadline(database_url):
     await database.close()
 
 
-async def test_close_cuts_who_does_not_end(database_url):
+async def test_close_aborts_busy_connections(database_url):
     database = Database(database_url)
     await database.connect()
     busy = asyncio.create_task(database.execute("SELECT pg_sleep(4)"))

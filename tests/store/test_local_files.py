@@ -42,7 +42,7 @@ async def test_a_write_that_fails_leaves_nothing(tmp_path: Path):
     assert await keys(store) == {"a"}
 
 
-async def test_who_reads_while_it_is_replaced_reads_the_old(tmp_path: Path):
+async def test_a_reader_during_a_replacement_reads_the_old_bytes(tmp_path: Path):
     store = ObjectStore.open(f"file://{tmp_path}/objects")
     old = os.urandom(4 * PIECE_BYTES)
     await store.put(KEY, old)

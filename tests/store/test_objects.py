@@ -91,7 +91,7 @@ async def test_what_is_not_there_is_missing(store: ObjectStore):
         await store.read("ws_1/none", 3, 5)
 
 
-async def test_keys_that_are_none_are_refused_everywhere(store: ObjectStore, tmp_path: Path):
+async def test_malformed_keys_are_refused_everywhere(store: ObjectStore, tmp_path: Path):
     (tmp_path / "secret").write_bytes(b"secret")
     for key in (*BAD_KEYS, "../secret", f"{tmp_path}/secret"):
         assert not is_key(key)

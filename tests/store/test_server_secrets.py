@@ -1,4 +1,4 @@
-"""The server's secrets: made once, whoever asks first."""
+"""The server's secrets: generated once, for all nodes."""
 
 import asyncio
 

@@ -169,7 +169,7 @@ async def test_api_keys(database, workspaces):
     assert await keys.list(ours) == []
 
 
-async def test_an_expired_key_is_no_key(database, workspaces):
+async def test_an_expired_key_is_refused(database, workspaces):
     past = datetime.now(UTC) - timedelta(seconds=1)
     await ApiKeys(database).insert(
         workspaces[0],

@@ -125,7 +125,7 @@ async def test_an_address_is_taken_in_any_case(client: Client, database: Databas
     assert await database.fetchval("SELECT count(*) FROM users") == 1
 
 
-async def test_a_refused_sign_in_tells_nothing(
+async def test_a_refused_sign_in_reveals_nothing(
     client: Client, passwords: CountedPasswords, database: Database
 ) -> None:
     await register(client)
@@ -153,14 +153,14 @@ async def test_a_refused_sign_in_tells_nothing(
         ({"name": "a\0b"}, "name"),
     ],
 )
-async def test_what_cannot_be_taken_is_refused(
+async def test_unusable_files_are_refused(
     client: Client, changes: dict[str, Any], path: str
 ) -> None:
     refused = await register(client, **changes)
     assert (refused.status, refused.details) == (400, {"path": path})
 
 
-async def test_closed(database: Database, redis: Bus, passwords: CountedPasswords) -> None:
+async def test_close_is_final(database: Database, redis: Bus, passwords: CountedPasswords) -> None:
     async with accounts(database, redis, passwords, open=False) as client:
         refused = await register(client)
     assert (refused.status, refused.body["error"]["code"]) == (403, "REGISTRATION_CLOSED")
@@ -275,7 +275,7 @@ async def test_a_user_chooses_among_their_workspaces_only(
     assert len({str(answer.body["error"]) for answer in refused}) == 1
 
 
-async def test_a_deleted_user_is_nobody(client: Client, database: Database) -> None:
+async def test_a_deleted_user_is_unauthenticated(client: Client, database: Database) -> None:
     tenant = await new_tenant(database)
     assert (await ask(client, "GET", "/api/auth/me", tenant.token)).status == 200
     await database.execute("DELETE FROM users WHERE id = $1", tenant.user_id)

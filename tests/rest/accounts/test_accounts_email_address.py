@@ -45,5 +45,5 @@ def test_addresses(text: str) -> None:
         "a\u200b@b.org",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_malformed_ones(text: str) -> None:
     assert not is_email(text)

@@ -139,7 +139,9 @@ async def test_a_repeated_request_shows_the_same_key(
     assert first.data["key"].encode() not in stored
 
 
-async def test_anothers_key_is_as_absent(client: Client, database: Database, ours: Tenant) -> None:
+async def test_another_workspaces_key_is_absent(
+    client: Client, database: Database, ours: Tenant
+) -> None:
     theirs = await new_tenant(database, "theirs@example.org")
     answers = [
         await ask(client, "DELETE", f"{PATH}/{name}", ours.key)

@@ -47,7 +47,7 @@ async def test_a_revoked_key_works_no_longer_than_the_cache(setup: Setup) -> Non
         await setup.authenticator.authenticate(key)
 
 
-async def test_an_unknown_key_is_remembered_too_and_the_cache_is_bounded(setup: Setup) -> None:
+async def test_unknown_keys_are_cached_too_and_the_cache_is_bounded(setup: Setup) -> None:
     key = new_key().text
     for _ in range(2):
         with pytest.raises(Unauthenticated):
@@ -62,7 +62,7 @@ async def test_an_unknown_key_is_remembered_too_and_the_cache_is_bounded(setup: 
 @pytest.mark.parametrize(
     "token", [None, "", "blab_sk_", "blab_sk_" + "0" * 38, "x" * 10_000, "ek_é"]
 )
-async def test_what_is_no_key_costs_no_lookup(setup: Setup, token: str | None) -> None:
+async def test_a_malformed_key_costs_no_lookup(setup: Setup, token: str | None) -> None:
     with pytest.raises(Unauthenticated) as caught:
         await setup.authenticator.authenticate(token)
     assert setup.keys.lookups == 0
@@ -77,7 +77,9 @@ async def test_an_ephemeral_key_brings_its_session(setup: Setup) -> None:
     assert (principal.kind, principal.session) == ("ephemeral", session)
 
 
-async def test_last_use_is_a_courtesy(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_request_does_not_depend_on_storing_the_last_use(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
     async def away(workspace_id: str, key_id: str) -> None:
         raise DatabaseUnavailable("away")
 
@@ -141,7 +143,7 @@ async def test_a_key_is_not_remembered_beyond_its_expiry(setup: Setup) -> None:
         await setup.authenticator.authenticate(key)
 
 
-async def test_beside_a_key_only_its_own_workspace_may_be_named(setup: Setup) -> None:
+async def test_with_a_key_only_its_own_workspace_may_be_named(setup: Setup) -> None:
     key = setup.keys.add("ws_7")
     assert (await setup.authenticator.authenticate(key, "ws_7")).workspace_id == "ws_7"
     for name in ("ws_8", ""):

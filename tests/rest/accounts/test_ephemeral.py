@@ -26,7 +26,7 @@ async def test_the_key_is_neither_stored_nor_shown() -> None:
     assert "hush" not in str(bus.values)
 
 
-async def test_a_grant_that_was_changed_grants_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_changed_grant_grants_nothing(caplog: pytest.LogCaptureFixture) -> None:
     bus = MemoryBus()
     keys = EphemeralKeys(bus)
     key = await keys.mint(Grant("ws_1"))

@@ -24,7 +24,7 @@ def test_keys_differ_and_do_not_show_themselves():
     assert one.text not in str(one)
 
 
-def test_at_least_160_bits_stay_unseen():
+def test_at_least_160_bits_stay_hidden():
     unseen = keys.RANDOM_LETTERS - keys.SHOWN_LETTERS
     assert len(keys.ALPHABET) ** unseen >= 2**160
 

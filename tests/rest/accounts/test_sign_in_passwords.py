@@ -40,7 +40,7 @@ async def test_the_same_characters_are_the_same_password(passwords: Passwords) -
     assert await passwords.verify(stored, "cafe\u0301 fin")
 
 
-async def test_nobodys_hash_takes_the_same_work(passwords: Passwords) -> None:
+async def test_a_missing_hash_takes_the_same_work(passwords: Passwords) -> None:
     assert extract_parameters(passwords._nobodys) == extract_parameters(await passwords.hash("x"))
     assert not await passwords.verify(None, "anything")
     assert not passwords.outdated(passwords._nobodys)

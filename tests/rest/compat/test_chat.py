@@ -79,7 +79,7 @@ async def test_an_answer_in_pieces(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_thoughts_are_no_content(tmp_path: Path, stream: bool) -> None:
+async def test_thoughts_are_not_content(tmp_path: Path, stream: bool) -> None:
     """They are ``reasoning_content``, as DeepSeek, vLLM and llama.cpp have it."""
     thinker = node_of(tmp_path, "<think>The user asks.</think>Paris.")
     async with thinker.running() as node, node.client() as client:
@@ -94,13 +94,13 @@ async def test_thoughts_are_no_content(tmp_path: Path, stream: bool) -> None:
         assert thought == "The user asks."
 
 
-async def test_a_thought_that_only_its_end_shows_is_no_content(tmp_path: Path) -> None:
+async def test_a_thought_recognised_only_at_its_end_is_not_content(tmp_path: Path) -> None:
     async with node_of(tmp_path, "A city. </think> Paris.").running() as node, node.client() as c:
         message = (await chat(c)).choices[0].message
         assert (message.content, message.reasoning_content) == ("Paris.", "A city. ")
 
 
-async def test_a_stream_tells_what_it_took_where_that_is_asked(tmp_path: Path) -> None:
+async def test_a_stream_reports_usage_where_that_is_asked_for(tmp_path: Path) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         stream = await chat(client, stream=True, stream_options={"include_usage": True})
         *others, last = [chunk async for chunk in stream]
@@ -169,7 +169,7 @@ async def test_history_and_limits_reach_the_model(tmp_path: Path) -> None:
         )
 
 
-async def test_an_answer_has_room_enough_unless_told(tmp_path: Path) -> None:
+async def test_an_answer_has_enough_tokens_by_default(tmp_path: Path) -> None:
     long = " ".join(["word"] * (DEFAULT_TOKENS + 1))
     async with node_of(tmp_path, long).running() as node, node.client() as client:
         answer = await chat(client)

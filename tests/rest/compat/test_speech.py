@@ -150,7 +150,7 @@ async def test_events(tmp_path: Path) -> None:
         await node.units(1)
 
 
-async def test_a_client_that_leaves_ends_it_and_pays_for_what_was_said(
+async def test_a_client_that_leaves_ends_it_and_is_billed_for_what_was_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = CompatNode(tmp_path)

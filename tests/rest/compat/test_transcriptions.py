@@ -152,7 +152,7 @@ async def test_segments_may_be_asked_for_in_any_format(tmp_path: Path) -> None:
             assert heard.text == TEXT
 
 
-async def test_a_stream_tells_each_segment_when_it_is_understood(tmp_path: Path) -> None:
+async def test_a_stream_sends_each_segment_when_it_is_understood(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     more = asyncio.Semaphore(1)
 
@@ -237,7 +237,7 @@ async def test_one_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
         assert (refused.value.status_code, refused.value.code) == (503, "timeout")
 
 
-async def test_so_many_at_once(tmp_path: Path) -> None:
+async def test_limit_at_once(tmp_path: Path) -> None:
     node = node_of(tmp_path, at_once=1)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -295,7 +295,7 @@ async def test_a_recording_that_is_too_long_is_for_a_job(tmp_path: Path) -> None
         assert not node.booked
 
 
-async def test_speakers_are_not_told_apart(tmp_path: Path) -> None:
+async def test_speakers_are_not_distinguished(tmp_path: Path) -> None:
     model = "gpt-4o-transcribe-diarize"
     node = node_of(tmp_path)
     node.engines.absent |= {model}
@@ -305,7 +305,7 @@ async def test_speakers_are_not_told_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["no-such-model", "gpt-5"])
-async def test_who_does_not_hear(tmp_path: Path, model: str) -> None:
+async def test_a_client_that_does_not_listen(tmp_path: Path, model: str) -> None:
     node = node_of(tmp_path)
     node.engines.absent |= {"gpt-5"}
     async with node.running(), node.client() as client:
@@ -314,7 +314,7 @@ async def test_who_does_not_hear(tmp_path: Path, model: str) -> None:
         assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
 
 
-async def test_a_form_in_which_a_field_is_there_twice(tmp_path: Path) -> None:
+async def test_a_field_given_twice_is_refused(tmp_path: Path) -> None:
     async with node_of(tmp_path).running() as node, aiohttp.ClientSession() as http:
         form = aiohttp.FormData()
         form.add_field("file", FILE[1], filename=FILE[0])

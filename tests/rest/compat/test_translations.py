@@ -48,7 +48,7 @@ async def test_every_format(tmp_path: Path) -> None:
         assert units[1].tokens == sum(len(line) for line in ENGLISH)
 
 
-async def test_english_is_only_heard(tmp_path: Path) -> None:
+async def test_english_is_only_transcribed(tmp_path: Path) -> None:
     async with node_of(tmp_path, "en").running() as node, node.client() as client:
         heard = await client.audio.translations.create(model="whisper-1", file=FILE)
         assert heard.text == " ".join(ENGLISH)
@@ -103,7 +103,7 @@ async def test_what_a_translation_does_not_have(
         assert refused.value.param == param
 
 
-async def test_what_nobody_translates(tmp_path: Path) -> None:
+async def test_a_language_that_nobody_translates(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     node.engines.absent |= {"de-en"}
     async with node.running(), node.client() as client:
@@ -112,7 +112,7 @@ async def test_what_nobody_translates(tmp_path: Path) -> None:
         assert refused.value.code == "model_not_found"
 
 
-async def test_a_translator_that_fails_is_paid_for_what_it_did(tmp_path: Path) -> None:
+async def test_a_failing_translator_is_billed_for_what_it_did(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     node.engines.words.fault = Fault(EngineFailed("it broke"), at=1)
     async with node.running(), node.client() as client:

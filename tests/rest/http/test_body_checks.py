@@ -65,7 +65,7 @@ def test_faults(tree: Any, faults: dict[str, str] | None) -> None:
     assert said(tree) == faults
 
 
-def test_there_is_an_end_to_faults() -> None:
+def test_the_number_of_faults_is_bounded() -> None:
     assert len(faults_in({"leaves": [{}] * 2000}, Tree)) == MAX_FAULTS
 
 

@@ -86,7 +86,7 @@ async def send(client: Client, data: bytes | str | io.BytesIO, **headers: str) -
     return await ask(client, "POST", "/x", data=data, headers={**JSON, **headers})
 
 
-async def test_what_nobody_reads_is_reported_whatever_it_is(client: Client) -> None:
+async def test_unknown_fields_are_reported_whatever_their_value(client: Client) -> None:
     body = (
         '{"someText": "é", "number": 2, "\\u0000": "\\u0000", "some_text": "b", "none": null,'
         ' "nested": [{"id": "a", "naem": 1}, {"id": "b", "more": {"id": "c", "x": {}}}],'
@@ -141,7 +141,7 @@ async def test_where_there_is_no_meta_a_header_warns(client: Client) -> None:
         assert warning == '299 - "???? is not a field of this request and was ignored."'
 
 
-async def test_all_that_is_wrong_is_said_at_once_with_what_is_accepted(client: Client) -> None:
+async def test_all_faults_are_reported_at_once_with_what_is_accepted(client: Client) -> None:
     body = (
         '{"number": -1, "kind": "gif", "ratio": 7, "parts": [{}, {"a": 1}],'
         ' "nested": [{"id": "a"}, {}, {"id": 5, "name": null}]}'
@@ -163,7 +163,7 @@ async def test_all_that_is_wrong_is_said_at_once_with_what_is_accepted(client: C
     assert refused.body["error"]["message"].endswith(" (1 of 8 faults: see details.errors)")
 
 
-async def test_one_fault_is_told_by_itself(client: Client) -> None:
+async def test_a_single_fault_is_reported_by_itself(client: Client) -> None:
     refused = await send(client, '{"someText": "", "kind": 3}')
     assert refused.body["error"] == {
         "code": "VALIDATION_ERROR",
@@ -205,7 +205,7 @@ async def test_a_body_is_json_and_says_so(client: Client) -> None:
     assert {answer.details["path"] for answer in (none, other)} == {"body"}
 
 
-async def test_a_body_has_an_end(client: Client) -> None:
+async def test_a_body_that_does_not_end_is_refused(client: Client) -> None:
     assert (await send(client, io.BytesIO(b" " * (MAX_BODY_BYTES + 1)))).status == 413
 
 

@@ -31,7 +31,7 @@ async def test_nothing_for_too_long_is_refused():
         await pace.keep(body.piece(60, 5))
 
 
-async def test_too_little_on_the_average_is_refused():
+async def test_too_low_an_average_rate_is_refused():
     body = Body()
     pace = BodyPace(0.3, 1000, lambda: body.received)
     with pytest.raises(RequestTimeout, match="more slowly than 1000 bytes per second"):
@@ -39,7 +39,7 @@ async def test_too_little_on_the_average_is_refused():
     assert body.received < 20
 
 
-async def test_enough_on_the_average_is_not():
+async def test_a_sufficient_average_rate_is_accepted():
     body = Body()
     await read_all(BodyPace(0.3, 1000, lambda: body.received), body, 1000)
     assert body.received == 20_000

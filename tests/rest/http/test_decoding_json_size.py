@@ -46,7 +46,7 @@ def test_strings_do_not_count_wherever_the_text_is_cut(tree: Any, step: int) -> 
         (b"\\" * 300_000, False),
     ],
 )
-async def test_long_texts_are_told_from_many_values(text: bytes, more: bool) -> None:
+async def test_long_texts_are_distinguished_from_many_values(text: bytes, more: bool) -> None:
     assert await holds_more_values(text, 20_000) is more
 
 

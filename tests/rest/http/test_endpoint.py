@@ -126,7 +126,7 @@ async def test_scopes_are_compared_exactly() -> None:
         assert (await ask(client, "GET", "/any", "key")).status == 202
 
 
-async def test_everybody_is_counted_once_and_the_refused_by_their_address() -> None:
+async def test_each_request_counts_once_and_refused_ones_by_address() -> None:
     rates = Counted()
     options = EndpointOptions(rates=rates)
     async with serving([Listed(operations())], authenticate, options) as client:

@@ -22,6 +22,6 @@ from rest.http.errors import BUSY_SECONDS, engine_refusal
     ],
 )
 def test_each(error: EngineError, status: int, code: str, retry_after: int | None) -> None:
-    told = engine_refusal(error)
-    assert (told.status, told.code, told.retry_after) == (status, code, retry_after)
-    assert told.message == str(error)
+    refusal = engine_refusal(error)
+    assert (refusal.status, refusal.code, refusal.retry_after) == (status, code, retry_after)
+    assert refusal.message == str(error)

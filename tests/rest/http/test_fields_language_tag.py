@@ -14,7 +14,7 @@ def test_the_first_part(tag: str | None, language: str | None) -> None:
 
 
 @pytest.mark.parametrize("tag", ["english", "e", "en_US", "en-", f"en{'-a' * 20}"])
-def test_what_is_none(tag: str) -> None:
+def test_malformed_ones(tag: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         language_named(tag)
     assert refused.value.param == "language"

@@ -42,6 +42,6 @@ def test_moments(text: str, moment: datetime) -> None:
         "２030-01-31T12:00:00Z",
     ],
 )
-def test_what_is_none(text: str) -> None:
+def test_malformed_ones(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         parse_moment(text)

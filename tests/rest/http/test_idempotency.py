@@ -185,14 +185,14 @@ async def test_other_content_is_refused_and_without_a_key_everything_is_done(set
     assert len(setup.work.begun) == 5
 
 
-async def test_a_key_is_its_workspaces_own(setup: Setup) -> None:
+async def test_a_key_belongs_to_its_workspace(setup: Setup) -> None:
     theirs = await tenant(setup.database, "theirs@example.org")
     assert (await setup.post()).data["number"] == 1
     assert (await setup.post(credential=theirs.key)).data["number"] == 2
     assert (await setup.post(credential=theirs.token)).data["number"] == 2
 
 
-async def test_twins_make_one(setup: Setup) -> None:
+async def test_repetitions_run_once(setup: Setup) -> None:
     setup.work.go_on.clear()
     twins = [asyncio.create_task(setup.post()) for _ in range(8)]
     await setup.work.started.wait()
@@ -209,7 +209,7 @@ class TestPatience:
     def idempotency(self, database: Database) -> Idempotency:
         return Idempotency(IdempotencyKeys(database), wait_seconds=0.05)
 
-    async def test_a_twin_waits_only_so_long(self, setup: Setup) -> None:
+    async def test_a_repetition_waits_only_so_long(self, setup: Setup) -> None:
         setup.work.go_on.clear()
         first = asyncio.create_task(setup.post())
         await setup.work.started.wait()
@@ -229,7 +229,7 @@ async def test_a_failure_is_not_kept(setup: Setup, error: Exception) -> None:
     assert (await setup.post(text="corrected")).data["number"] == 2
 
 
-async def test_a_twin_goes_on_where_the_first_failed(setup: Setup) -> None:
+async def test_a_repetition_runs_after_a_failure(setup: Setup) -> None:
     setup.work.go_on.clear()
     setup.work.errors = [NotFound("No.")]
     first = asyncio.create_task(setup.post())
@@ -279,7 +279,7 @@ class TestLease:
         setup.work.go_on.set()
         assert (await first).status == 200
 
-    async def test_a_twin_takes_over_from_the_dead(
+    async def test_a_repetition_takes_over_from_a_dead_node(
         self, setup: Setup, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         async def died(*_: Any) -> None:
@@ -293,7 +293,7 @@ class TestLease:
         assert (await setup.post()).data["number"] == 2
 
 
-async def test_what_takes_too_long_is_given_up_and_can_be_tried_again(setup: Setup) -> None:
+async def test_what_takes_too_long_is_given_up_and_can_be_retried(setup: Setup) -> None:
     setup.work.go_on.clear()
     assert (await setup.post("/hasty/a")).status == 503
     assert await keys_in(setup.database) == 0
@@ -322,7 +322,7 @@ async def test_a_stream_cannot_be_kept(setup: Setup, caplog: pytest.LogCaptureFi
     assert await keys_in(setup.database) == 0
 
 
-async def test_what_was_done_is_told_even_if_it_cannot_be_kept(
+async def test_a_finished_request_is_answered_even_if_it_cannot_be_kept(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def away(*_: Any) -> bool:

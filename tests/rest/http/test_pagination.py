@@ -11,7 +11,7 @@ from store.ids import new_id
 OURS = Cursors(b"a" * 32)
 
 
-def test_a_cursor_brings_its_id_back_and_does_not_show_it() -> None:
+def test_a_cursor_decodes_to_its_id_and_does_not_show_it() -> None:
     id = new_id("job")
     cursor = OURS.encode(id)
     assert OURS.decode(cursor) == id

@@ -1,4 +1,4 @@
-"""Requests are counted in the real Valkey, told of, and let through where it is away."""
+"""Requests are counted in the real Valkey, reported, and let through while it is unreachable."""
 
 import asyncio
 import logging
@@ -83,19 +83,19 @@ def options(bus: Bus) -> EndpointOptions:
     return EndpointOptions(rates=RequestRates(RateLimiter(bus), RATE, ClientAddress()))
 
 
-async def test_a_key_has_its_own_quota_and_is_told_of_it(redis: Bus) -> None:
+async def test_a_key_has_its_own_quota_and_answers_report_it(redis: Bus) -> None:
     async with serving([RESOURCE], authenticate, options(redis)) as client:
         answers = [await ask(client, "GET", "/x", "one") for _ in range(4)]
         assert (await ask(client, "GET", "/x", "two")).status == 200
         async with client.get("/stream", headers={"Authorization": "Bearer three"}) as streamed:
             assert streamed.headers["RateLimit-Remaining"] == "2"
     assert [answer.status for answer in answers] == [200, 200, 200, 429]
-    told = [answer.headers for answer in answers]
-    assert [headers["RateLimit-Remaining"] for headers in told] == ["2", "1", "0", "0"]
-    assert {headers["RateLimit-Limit"] for headers in told} == {"3"}
-    resets = [int(headers["RateLimit-Reset"]) for headers in told]
+    shown = [answer.headers for answer in answers]
+    assert [headers["RateLimit-Remaining"] for headers in shown] == ["2", "1", "0", "0"]
+    assert {headers["RateLimit-Limit"] for headers in shown} == {"3"}
+    resets = [int(headers["RateLimit-Reset"]) for headers in shown]
     assert resets == pytest.approx([20, 40, 60, 60], abs=5)
-    assert 1 <= int(told[3]["Retry-After"]) <= 20
+    assert 1 <= int(shown[3]["Retry-After"]) <= 20
     assert answers[3].body["error"]["code"] == "RATE_LIMITED"
 
 
@@ -113,7 +113,7 @@ async def test_many_at_once_are_counted_exactly(redis: Bus) -> None:
     assert sum(answer.status == 200 for answer in answers) == 3
 
 
-async def test_an_outage_lets_everybody_through_and_is_told_once(
+async def test_an_outage_lets_everybody_through_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = [0.0]
@@ -133,7 +133,7 @@ async def test_an_outage_lets_everybody_through_and_is_told_once(
     assert SHOWN not in http
 
 
-async def test_the_rate_nearest_to_its_end_is_told(redis: Bus) -> None:
+async def test_the_rate_nearest_to_its_limit_is_reported(redis: Bus) -> None:
     http = make_mocked_request("GET", "/")
     limiter = RateLimiter(redis)
     await limiter.take(http, "wide", Rate(100, 60), "No.")

@@ -38,7 +38,7 @@ def test_addresses(remote: str | None, forwarded: list[str], address: str) -> No
     assert ClientAddress(PROXIES).of(request(remote, *forwarded)) == address
 
 
-def test_without_proxies_nobody_is_believed() -> None:
+def test_without_proxies_forwarded_addresses_are_ignored() -> None:
     assert ClientAddress().of(request("10.0.0.1", "198.51.100.1")) == "10.0.0.1"
 
 

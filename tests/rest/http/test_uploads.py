@@ -109,7 +109,7 @@ def fields(content: bytes = b"sound", filename: str = "my voice.wav", **texts: s
     return data
 
 
-async def test_a_form_is_received_and_forgotten(receiver: Receiver):
+async def test_a_form_is_received_and_deleted(receiver: Receiver):
     content = os.urandom(900_000)
     data = fields(content, label="Ähm", language="de", model="m", conversationId="c", other="x")
     assert await receiver.post(data) == (200, {"size": 900_000})
@@ -231,14 +231,14 @@ async def test_a_name_in_broken_unicode_is_made_whole(receiver: Receiver):
     ],
 )
 async def test_forms_that_are_refused(receiver: Receiver, body: bytes, field: str, message: str):
-    status, told, path = await receiver.post_raw(body)
+    status, reason, path = await receiver.post_raw(body)
     assert (status, path) == (400, field)
-    assert message in told
+    assert message in reason
     assert receiver.received == []
     assert receiver.left() == []
 
 
-async def test_only_forms_are_taken(receiver: Receiver):
+async def test_only_forms_are_accepted(receiver: Receiver):
     for content_type in ("application/json", "multipart/mixed; boundary=b", "audio/wav"):
         status, _, path = await receiver.post_raw(b"{}", content_type)
         assert (status, path) == (415, "body")
@@ -364,7 +364,7 @@ async def half_sent(receiver: Receiver) -> AsyncIterator[tuple[Any, Any]]:
     writer.close()
 
 
-async def test_a_client_that_sends_no_more_is_refused(tmp_path: Path):
+async def test_a_client_that_stops_sending_is_refused(tmp_path: Path):
     limits = UploadLimits(max_bytes=1_000_000, stall_seconds=0.2)
     async with Receiver(tmp_path / "uploads", limits).running() as receiver:
         async with half_sent(receiver) as (reader, _):
@@ -374,7 +374,7 @@ async def test_a_client_that_sends_no_more_is_refused(tmp_path: Path):
         assert receiver.left() == []
 
 
-async def test_a_client_that_drips_is_refused(tmp_path: Path):
+async def test_a_client_that_sends_too_slowly_is_refused(tmp_path: Path):
     limits = UploadLimits(max_bytes=1_000_000, stall_seconds=0.3, min_rate=100_000)
     async with Receiver(tmp_path / "uploads", limits).running() as receiver:
         async with half_sent(receiver) as (reader, writer):
@@ -437,7 +437,7 @@ async def test_a_handler_that_is_cancelled_or_fails_leaves_no_file(receiver: Rec
     await eventually(lambda: receiver.left() == [])
 
 
-async def test_one_upload_too_many_is_asked_to_come_again(tmp_path: Path):
+async def test_one_upload_too_many_is_refused_for_now(tmp_path: Path):
     limits = UploadLimits(max_bytes=1_000_000, at_once=1)
     async with Receiver(tmp_path / "uploads", limits).running() as receiver:
         async with half_sent(receiver):
@@ -448,7 +448,7 @@ async def test_one_upload_too_many_is_asked_to_come_again(tmp_path: Path):
         assert (await receiver.post(fields()))[0] == 200
 
 
-async def test_a_disk_that_takes_nothing_is_an_outage(tmp_path: Path):
+async def test_a_full_disk_is_an_outage(tmp_path: Path):
     (tmp_path / "uploads").write_bytes(b"a file where the folder should be")
     app = Receiver(tmp_path / "uploads" / "in", LIMITS)
     async with app.running() as receiver:

@@ -27,7 +27,7 @@ def server_of(serve: Serve, content_type: str = EVENT_STREAM) -> TestServer:
     return TestServer(app)
 
 
-async def test_a_client_that_takes_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_stream, "WRITE_SECONDS", 0.05)
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -69,7 +69,7 @@ async def test_events_and_an_end() -> None:
 
 
 @pytest.mark.parametrize("content_type", [EVENT_STREAM, "audio/pcm"])
-async def test_what_breaks_off_is_seen_to(content_type: str) -> None:
+async def test_a_broken_off_stream_is_recognisable(content_type: str) -> None:
     async def serve(stream: ClientStream) -> None:
         await stream.begin()
         await stream.write(b"data: 1\n\n")

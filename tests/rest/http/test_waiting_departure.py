@@ -38,7 +38,7 @@ def request(http: Http) -> web.Request:
     return cast("web.Request", http)
 
 
-async def test_it_is_done_for_one_who_stays() -> None:
+async def test_it_finishes_for_a_client_that_stays() -> None:
     async def answer() -> int:
         return 42
 
@@ -65,7 +65,7 @@ async def test_it_ends_when_the_client_goes(how: str) -> None:
     assert work.ended.is_set()
 
 
-async def test_it_ends_with_whoever_waits_for_it() -> None:
+async def test_it_is_cancelled_with_its_waiter() -> None:
     work = Work()
     waiting = asyncio.create_task(unless_gone(request(Http()), work.run()))
     await work.begun.wait()

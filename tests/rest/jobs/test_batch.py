@@ -45,7 +45,7 @@ FAULTY = (
 PATHS = ["items[1].input", "items[2].voice", "items[3].voice", "items[4].input", "items[5]"]
 
 
-async def test_all_that_is_wrong_is_said_at_once(client: Client, database: Database) -> None:
+async def test_all_faults_are_reported_at_once(client: Client, database: Database) -> None:
     status, error = await ask(client, "POST", PATH, body(*FAULTY))
     assert (status, error["code"]) == (400, "VALIDATION_ERROR")
     faults = error["details"]["errors"]
@@ -72,12 +72,12 @@ async def test_faults_of_one_kind_keep_their_status(client: Client) -> None:
 async def test_in_part_what_can_be_run_is_run(client: Client, database: Database) -> None:
     async with client.post(PATH, json=body(*FAULTY, partial=True)) as answer:
         assert answer.status == 202
-        told = await answer.json()
-    made = told["data"]
+        envelope = await answer.json()
+    made = envelope["data"]
     assert made["accepted"] == 2
     assert [one["index"] for one in made["refused"]] == [1, 2, 3, 4, 5]
     assert [one["errors"][0]["path"] for one in made["refused"]] == PATHS
-    warnings = {one["code"]: one["path"] for one in told["meta"]["warnings"]}
+    warnings = {one["code"]: one["path"] for one in envelope["meta"]["warnings"]}
     assert warnings == {"unknown_field": "items[6].speed", "items_refused": "items"}
     workspace_id = await database.fetchval("SELECT workspace_id FROM jobs LIMIT 1")
     items = await Jobs(database).children(workspace_id, made["jobId"])
@@ -103,9 +103,9 @@ async def test_in_part_nothing_is_nothing(client: Client) -> None:
 
 async def test_whole_there_is_nothing_to_report(client: Client) -> None:
     async with client.post(PATH, json=body({"input": "One."}, partial=True)) as answer:
-        told = await answer.json()
-    assert (answer.status, told["data"]["refused"]) == (202, [])
-    assert "warnings" not in told["meta"]
+        envelope = await answer.json()
+    assert (answer.status, envelope["data"]["refused"]) == (202, [])
+    assert "warnings" not in envelope["meta"]
 
 
 @pytest.mark.parametrize("items", [[], [{"input": "a"}] * 201, {}, None])

@@ -50,7 +50,7 @@ class Platform:
         async with self.client.post(
             "/api/dubbing/source", data=form, headers=self.headers()
         ) as answer:
-            return answer.status, told(await answer.json())
+            return answer.status, content_of(await answer.json())
 
     async def order(
         self, tenant: Tenant | None = None, key: str | None = None, **asked: Any
@@ -58,12 +58,12 @@ class Platform:
         body = {"targetLanguage": "de", "voice": "scripted-low", **asked}
         headers = self.headers(tenant) | ({"Idempotency-Key": key} if key else {})
         async with self.client.post("/api/dubbing", json=body, headers=headers) as answer:
-            return answer.status, told(await answer.json())
+            return answer.status, content_of(await answer.json())
 
     async def get(self, job_id: str, tenant: Tenant | None = None) -> tuple[int, Any]:
         path = f"/api/dubbing/{job_id}"
         async with self.client.get(path, headers=self.headers(tenant)) as answer:
-            return answer.status, told(await answer.json())
+            return answer.status, content_of(await answer.json())
 
     def headers(self, tenant: Tenant | None = None) -> dict[str, str]:
         return {"Authorization": f"Bearer {(tenant or self.tenant).key}"}
@@ -74,7 +74,7 @@ class Platform:
         return str(data["storageKey"])
 
 
-def told(body: dict[str, Any]) -> Any:
+def content_of(body: dict[str, Any]) -> Any:
     return body["data"] if body["ok"] else body["error"]
 
 
@@ -151,7 +151,7 @@ async def test_sources_that_are_refused(platform: Platform, tmp_path: Path) -> N
         assert error["details"]["reason"] == reason
 
 
-async def test_anothers_source_is_as_absent(platform: Platform) -> None:
+async def test_another_workspaces_source_is_absent(platform: Platform) -> None:
     key = await platform.source()
     other = await new_tenant(platform.database, "other@example.org")
     foreign = await platform.order(tenant=other, sourceStorageKey=key)
@@ -225,14 +225,14 @@ async def test_one_source_into_two_languages(platform: Platform) -> None:
     assert found.job_id == first[1]["jobId"]
 
 
-async def test_asked_twice_begun_once(platform: Platform) -> None:
+async def test_repeated_and_started_once(platform: Platform) -> None:
     key = await platform.source()
     answers = [await platform.order(sourceStorageKey=key, key="once") for _ in range(2)]
     assert answers[0] == answers[1]
     assert len(await Jobs(platform.database).list(platform.tenant.workspace_id)) == 1
 
 
-async def test_anothers_job_and_other_jobs_are_as_absent(platform: Platform) -> None:
+async def test_another_workspaces_job_and_other_kinds_are_absent(platform: Platform) -> None:
     _, ref = await platform.order(sourceStorageKey=await platform.source())
     other = await new_tenant(platform.database, "other@example.org")
     speech = await submit(platform.database, platform.tenant.workspace_id)

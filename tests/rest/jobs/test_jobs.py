@@ -100,7 +100,7 @@ async def test_cancel_and_retry(database: Database) -> None:
         assert (await ask(client, "POST", f"{path}/retry"))[0] == 409
 
 
-async def test_anothers_job_is_as_absent(database: Database) -> None:
+async def test_another_workspaces_job_is_absent(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     job = await submit(database, theirs)

@@ -47,11 +47,11 @@ async def test_a_stream_on_another_node_follows_the_job_to_its_end(database: Dat
     async with jobs_client(database, ours) as one, jobs_client(database, ours) as two:
         streams = [asyncio.create_task(read(node, job)) for node in (one, one, two)]
         await run_by_hand(database, job)
-        told = await asyncio.gather(*streams)
+        received = await asyncio.gather(*streams)
         rest = await read(two, job, last="2")
         assert await read(one, job, last="3") == []
         assert await read(one, job, last="nonsense") == await read(one, job)
-    for events in told:
+    for events in received:
         assert [(event["id"], event["event"]) for event in events] == [
             ("1", "progress"),
             ("2", "progress"),

@@ -23,7 +23,7 @@ def asked(**more: Any) -> TtsCreate:
 
 
 @pytest.mark.parametrize("name", ["language", "emotion", "voice", "speed", "delivery", "polish"])
-def test_null_is_nothing_that_can_be_asked_for(name: str) -> None:
+def test_null_cannot_be_asked_for(name: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         asked(**{name: None})
     assert refused.value.param == name
@@ -38,7 +38,7 @@ async def test_what_is_left_out_is_found_out_or_the_default() -> None:
     assert (order.language, order.emotion, order.format) == ("fr", 0, "wav")
 
 
-async def test_a_guess_is_called_one_where_it_is_refused() -> None:
+async def test_a_refusal_says_that_the_language_was_guessed() -> None:
     with pytest.raises(NoSuchModel) as refused:
         await CHECKS.order("wsp_x", asked(input="こんにちは世界"), "items[3].")
     assert refused.value.param == "items[3].language"

@@ -144,9 +144,13 @@ async def test_from_upload_to_export(platform: Platform) -> None:
         assert " ".join(cue.plaintext for cue in cues) == "tell me, does it work it does"
         assert cues[-1].end <= 2000
     text, _, _ = await platform.export(job_id, "?format=json")
-    told = json.loads(text)
-    assert told["segments"] == output["segments"]
-    assert (told["language"], told["durationMs"], told["text"]) == ("en", 2000, output["text"])
+    exported = json.loads(text)
+    assert exported["segments"] == output["segments"]
+    assert (exported["language"], exported["durationMs"], exported["text"]) == (
+        "en",
+        2000,
+        output["text"],
+    )
 
 
 async def test_a_long_transcript_is_exported_alike(platform: Platform) -> None:
@@ -232,7 +236,7 @@ async def test_no_export_before_the_end(platform: Platform) -> None:
     assert (status, body["error"]["details"]["path"]) == (400, "format")
 
 
-async def test_anothers_transcript_is_as_absent(platform: Platform) -> None:
+async def test_another_workspaces_transcript_is_absent(platform: Platform) -> None:
     theirs = await new_tenant(platform.database, "theirs@example.org")
     job_id = await platform.transcribed()
     answers = [

@@ -57,12 +57,12 @@ async def test_files_are_not_sent_twice(client: Client) -> None:
 @pytest.mark.parametrize(
     "name", ["swagger-ui.js", "index.j2", "..%2Fdemo%2Findex.html", "%2Fetc%2Fpasswd", "x"]
 )
-async def test_nothing_else_is(client: Client, name: str) -> None:
+async def test_other_texts_are_not(client: Client, name: str) -> None:
     async with client.get(f"/docs/{name}") as answer:
         assert answer.status == 404
         assert (await answer.json())["error"]["code"] == "NOT_FOUND"
 
 
-def test_a_missing_file_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Docs(tmp_path)

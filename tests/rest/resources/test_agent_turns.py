@@ -55,7 +55,7 @@ def decoded(data: bytes, path: Path) -> tuple[bytes, int]:
     return b"".join(frame.to_ndarray().tobytes() for frame in frames), 24_000
 
 
-async def test_a_turn_is_answered_stored_and_booked(node: AgentNode, tmp_path: Path) -> None:
+async def test_a_turn_is_answered_stored_and_billed(node: AgentNode, tmp_path: Path) -> None:
     node.engines = scripted_engines(answers=("One two three four.",), frequency=500)
     node.__post_init__()
     async with called(node) as caller:
@@ -120,7 +120,7 @@ async def test_a_conversation_goes_on(node: AgentNode) -> None:
         assert call.ended_at > last.created_at
 
 
-async def test_each_turn_is_booked_once(node: AgentNode) -> None:
+async def test_each_turn_is_billed_once(node: AgentNode) -> None:
     node.book = cast(Any, Usage(node.database, Prices()).book_turn)
     async with called(node) as caller:
         _, first = await caller.turn()
@@ -205,7 +205,7 @@ async def test_waiting_for_the_turn_before_has_an_end(node: AgentNode) -> None:
         assert (await other)[0] == 200
 
 
-async def test_a_conversation_of_somebody_else_is_as_absent(node: AgentNode) -> None:
+async def test_another_callers_conversation_is_absent(node: AgentNode) -> None:
     async with called(node) as caller:
         _, own = await caller.turn()
         other = await Agents(node.database).create(caller.workspace_id, NewAgent("Bea"))
@@ -250,7 +250,7 @@ async def test_speech_without_words_is_refused(node: AgentNode) -> None:
         assert await caller.history() == []
 
 
-async def test_what_is_no_recording_is_refused(
+async def test_a_file_that_is_not_a_recording_is_refused(
     node: AgentNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turn_audio, "RECORDING_SECONDS", 2)
@@ -349,7 +349,7 @@ async def test_models_and_languages_of_one_turn(node: AgentNode) -> None:
     assert languages == ["fr"]
 
 
-async def test_a_full_server_says_when_to_come_again(node: AgentNode) -> None:
+async def test_a_full_server_says_when_to_retry(node: AgentNode) -> None:
     node.capacity = 1
     node.__post_init__()
     async with called(node) as caller:
@@ -364,7 +364,7 @@ async def test_a_full_server_says_when_to_come_again(node: AgentNode) -> None:
         assert (await caller.turn())[0] == 200
 
 
-async def test_who_leaves_gives_the_slot_back_and_leaves_nothing(node: AgentNode) -> None:
+async def test_a_client_that_leaves_releases_the_slot_and_stores_nothing(node: AgentNode) -> None:
     async with called(node) as caller:
         _, first = await caller.turn()
         asked, _ = hold_back(node)

@@ -31,8 +31,8 @@ async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
         assert made["id"].startswith("agt_")
         assert made["createdAt"] == made["updatedAt"]
         assert made["createdAt"].endswith("Z")
-        told = {name: made[name] for name in made if not name.endswith("At") and name != "id"}
-        assert told == {
+        shown = {name: made[name] for name in made if not name.endswith("At") and name != "id"}
+        assert shown == {
             "name": "Bea",
             "model": "verinova-stable",
             "ttsModel": "blab-stable",
@@ -85,7 +85,7 @@ async def test_bad_fields_are_refused_by_path(
         assert (status, changed["error"]["details"]["path"]) == (400, path)
 
 
-async def test_a_model_that_nobody_knows_is_refused(node: AgentNode) -> None:
+async def test_an_unknown_model_is_refused(node: AgentNode) -> None:
     node.engines.absent = frozenset({"nobody", "mute", "scripted-chat"})
     async with called(node) as caller:
         for field, model in (("model", "nobody"), ("ttsModel", "mute")):
@@ -140,7 +140,7 @@ async def test_the_default_agent_may_be_deleted_and_comes_again(node: AgentNode)
         assert (await agents.ensure_default_agent(caller.workspace_id)).id != default.id
 
 
-async def test_anothers_agent_is_as_absent(node: AgentNode) -> None:
+async def test_another_workspaces_agent_is_absent(node: AgentNode) -> None:
     theirs = await new_workspace(node.database, "stranger@example.com")
     foreign = await Agents(node.database).create(theirs, NewAgent("Theirs"))
     answers = []

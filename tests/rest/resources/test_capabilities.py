@@ -4,8 +4,8 @@ from tests.support.rest.catalogue_app import Engines, capabilities
 
 
 async def test_capabilities_of_a_whole_installation() -> None:
-    told = await capabilities(Engines(qualities={"ru": "weak", "ko": "robotic", "xx": "good"}))
-    tts = told["tts"]
+    shown = await capabilities(Engines(qualities={"ru": "weak", "ko": "robotic", "xx": "good"}))
+    tts = shown["tts"]
     assert tts["available"]
     languages = tts["languages"]
     assert len(languages) == 30
@@ -23,17 +23,17 @@ async def test_capabilities_of_a_whole_installation() -> None:
     }
     assert (tts["polish"], tts["streaming"], tts["maxCharacters"]) == (True, True, 100_000)
     assert tts["speed"] == {"minimum": 0.25, "maximum": 4}
-    assert told["stt"]["models"] == ["scripted-file-ears"]
-    assert told["stt"]["exports"] == ["txt", "srt", "vtt", "json"]
-    assert told["llm"]["available"]
-    cloning = told["voiceCloning"]
+    assert shown["stt"]["models"] == ["scripted-file-ears"]
+    assert shown["stt"]["exports"] == ["txt", "srt", "vtt", "json"]
+    assert shown["llm"]["available"]
+    cloning = shown["voiceCloning"]
     assert (cloning["available"], cloning["method"]) == (True, "style_match")
     assert len(cloning["languages"]) == 30
-    assert set(told["dubbing"]["targets"]) == {"de", "en", "pt"}  # those that are heard
-    assert told["dubbing"]["drafts"] == {}
-    assert told["batch"] == {"maxItems": 200}
-    assert told["realtime"]["available"]
-    assert told["limits"] == {
+    assert set(shown["dubbing"]["targets"]) == {"de", "en", "pt"}  # those that are heard
+    assert shown["dubbing"]["drafts"] == {}
+    assert shown["batch"] == {"maxItems": 200}
+    assert shown["realtime"]["available"]
+    assert shown["limits"] == {
         "maxUploadBytes": 1000,
         "maxMediaSeconds": 60,
         "maxTextCharacters": 100_000,
@@ -44,29 +44,29 @@ async def test_capabilities_of_a_whole_installation() -> None:
 async def test_what_is_not_live_is_not_claimed() -> None:
     ears = "scripted-file-ears"
     absent = frozenset({"verinova-stable", "cloner", "ja", "default", ears, "blab-expressive"})
-    told = await capabilities(Engines(absent=absent), calls=False)
-    assert told["llm"] == {
+    shown = await capabilities(Engines(absent=absent), calls=False)
+    assert shown["llm"] == {
         "available": False,
         "reason": "no live engine serves 'verinova-stable'",
         "name": "verinova-stable",
         "model": None,
         "note": None,
     }
-    assert told["tts"]["delivery"] == ["verbatim"]
-    assert told["tts"]["languages"]["ja"] == {
+    assert shown["tts"]["delivery"] == ["verbatim"]
+    assert shown["tts"]["languages"]["ja"] == {
         "quality": "none",
         "engine": None,
         "reason": "no live engine serves 'ja'",
     }
-    stable, expressive = told["tts"]["models"]
+    stable, expressive = shown["tts"]["models"]
     assert (stable["available"], expressive["available"]) == (True, False)
-    assert (told["voiceCloning"]["available"], told["voiceCloning"]["languages"]) == (False, [])
-    assert "cloner" in told["voiceCloning"]["reason"]
-    assert (told["stt"]["available"], told["stt"]["models"]) == (False, [])
-    dubbing = told["dubbing"]
+    assert (shown["voiceCloning"]["available"], shown["voiceCloning"]["languages"]) == (False, [])
+    assert "cloner" in shown["voiceCloning"]["reason"]
+    assert (shown["stt"]["available"], shown["stt"]["models"]) == (False, [])
+    dubbing = shown["dubbing"]
     assert (dubbing["available"], dubbing["targets"]) == (False, {})
-    assert dubbing["reason"] == told["stt"]["reason"]
-    assert not told["realtime"]["available"]
+    assert dubbing["reason"] == shown["stt"]["reason"]
+    assert not shown["realtime"]["available"]
 
 
 async def test_dubbing_needs_a_translation_and_a_voice() -> None:
@@ -84,8 +84,8 @@ async def test_dubbing_needs_a_translation_and_a_voice() -> None:
 
 
 async def test_cloned_voices_need_an_engine_that_speaks_with_them() -> None:
-    told = await capabilities(Engines(absent=frozenset({"cloned"})))
-    cloning = told["voiceCloning"]
+    shown = await capabilities(Engines(absent=frozenset({"cloned"})))
+    cloning = shown["voiceCloning"]
     assert (cloning["available"], cloning["languages"]) == (False, [])
     assert cloning["reason"] == "No engine that is live speaks with cloned voices."
-    assert not told["tts"]["models"][0]["clonedVoices"]
+    assert not shown["tts"]["models"][0]["clonedVoices"]

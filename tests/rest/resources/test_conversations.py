@@ -115,7 +115,7 @@ async def test_one_turn_at_a_time_across_nodes(
     assert await waiting == known
 
 
-async def test_a_node_that_died_holds_nobody_up_for_long(
+async def test_a_dead_node_blocks_nobody_for_long(
     conversations: Conversations, agent: Agent, redis: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = await say(conversations, agent)

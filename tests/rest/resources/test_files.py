@@ -60,8 +60,8 @@ class Downloads:
             aiohttp.ClientSession() as session,
             session.request(method, address, headers=sent, allow_redirects=follow) as answer,
         ):
-            told = {name.lower(): value for name, value in answer.headers.items()}
-            return answer.status, await answer.read(), told
+            got = {name.lower(): value for name, value in answer.headers.items()}
+            return answer.status, await answer.read(), got
 
 
 @asynccontextmanager
@@ -167,11 +167,11 @@ async def test_ranges(downloads: Downloads, asked: str, start: int, end: int):
     assert headers["content-range"] == f"bytes {start}-{end - 1}/700000"
     assert headers["content-length"] == str(end - start)
     assert headers["content-type"] == "audio/mpeg"
-    status, body, told = await downloads.ask(address, "HEAD", Range=asked)
-    assert (status, body, told["content-range"]) == (206, b"", headers["content-range"])
+    status, body, got = await downloads.ask(address, "HEAD", Range=asked)
+    assert (status, body, got["content-range"]) == (206, b"", headers["content-range"])
 
 
-async def test_ranges_that_are_none(downloads: Downloads):
+async def test_malformed_ranges(downloads: Downloads):
     address = downloads.address(await downloads.take())
     for asked in ("bytes=700000-", "bytes=-0"):
         status, body, headers = await downloads.ask(address, Range=asked)
@@ -182,7 +182,7 @@ async def test_ranges_that_are_none(downloads: Downloads):
         assert (status, body) == (200, CONTENT)
 
 
-async def test_an_interrupted_download_goes_on_only_with_the_same_file(downloads: Downloads):
+async def test_an_interrupted_download_resumes_only_with_the_same_file(downloads: Downloads):
     address = downloads.address(await downloads.take())
     _, _, headers = await downloads.ask(address)
     for known in (headers["etag"], headers["last-modified"]):
@@ -201,8 +201,8 @@ async def test_what_the_client_has_is_not_sent_again(downloads: Downloads):
         {"If_None_Match": f'"other", {headers["etag"]}'},
         {"If_Modified_Since": headers["last-modified"]},
     ):
-        status, body, told = await downloads.ask(address, **condition)
-        assert (status, body, told["etag"]) == (304, b"", headers["etag"])
+        status, body, got = await downloads.ask(address, **condition)
+        assert (status, body, got["etag"]) == (304, b"", headers["etag"])
     for condition in (
         {"If_None_Match": '"other"', "If_Modified_Since": headers["last-modified"]},
         {"If_None_Match": "nonsense"},
@@ -231,7 +231,7 @@ async def test_only_genuine_addresses_are_answered(downloads: Downloads):
     assert b"has expired" in body
 
 
-async def test_a_foreign_object_is_as_absent_as_a_deleted_one(downloads: Downloads):
+async def test_a_foreign_object_is_absent_like_a_deleted_one(downloads: Downloads):
     theirs = await new_workspace(downloads.database, "stranger@example.org")
     key = await downloads.take()
     foreign = await downloads.ask(downloads.address(key, theirs))
@@ -242,7 +242,7 @@ async def test_a_foreign_object_is_as_absent_as_a_deleted_one(downloads: Downloa
     assert foreign[0] == 404
 
 
-async def test_bytes_that_are_not_those_of_the_record(downloads: Downloads):
+async def test_bytes_that_differ_from_the_record(downloads: Downloads):
     key = await downloads.take()
     address = downloads.address(key)
     await downloads.store.put(key, b"being replaced")
@@ -277,7 +277,7 @@ async def test_a_download_that_breaks_is_cut_and_not_made_whole(database: Databa
             await downloads.ask(address)
 
 
-async def test_a_reader_that_takes_nothing_is_cut(database: Database, store: ObjectStore):
+async def test_a_client_that_reads_nothing_is_cut_off(database: Database, store: ObjectStore):
     size = 24 * 1024 * 1024
     async with serving(database, store, write_seconds=0.3) as downloads:
         address = downloads.address(await downloads.take(b"\0" * size))
@@ -316,8 +316,8 @@ async def test_a_bucket_answers_instead(database: Database, endpoint: str):
         assert "no-store" in headers["cache-control"] or "private" in headers["cache-control"]
         status, body, headers = await downloads.ask(address)
         assert (status, body) == (200, CONTENT)
-        told = (headers["content-type"], headers["content-disposition"])
-        assert told == ("audio/mpeg", 'inline; filename="Take.mp3"')
+        got = (headers["content-type"], headers["content-disposition"])
+        assert got == ("audio/mpeg", 'inline; filename="Take.mp3"')
         status, body, _ = await downloads.ask(address, "HEAD")
         assert (status, body) == (200, b"")
         status, body, _ = await downloads.ask(address, Range="bytes=3-9")

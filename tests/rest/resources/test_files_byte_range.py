@@ -56,6 +56,6 @@ def test_anything_else_is_the_whole_file(header: str | None):
         ("bytes=9999999999999999999-", 100),
     ],
 )
-def test_bytes_that_are_not_there_are_refused(header: str, size: int):
+def test_a_range_beyond_the_file_is_refused(header: str, size: int):
     with pytest.raises(RangeNotSatisfiable):
         read_range(header, size)

@@ -73,7 +73,7 @@ async def test_every_engine_is_listed_and_why_it_is_not_there() -> None:
     assert found["scripted-cloner"]["modality"] == "voice_cloning"
 
 
-async def test_a_voice_that_nobody_speaks_with() -> None:
+async def test_a_voice_that_no_engine_speaks_with() -> None:
     everything = frozenset({"blab-stable", "blab-expressive"})
     found = await models(Engines(absent=everything))
     stable = found["blab-stable"]

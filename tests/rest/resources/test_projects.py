@@ -104,7 +104,7 @@ async def test_no_such_page(client: Client, ours: Tenant, query: str, status: in
         ({"name": "a\0"}, "name"),
     ],
 )
-async def test_what_cannot_be_taken_is_refused(
+async def test_unusable_files_are_refused(
     client: Client, ours: Tenant, body: dict[str, Any], path: str
 ) -> None:
     made = (await create(client, ours, "p")).data
@@ -123,7 +123,7 @@ async def test_a_repeated_request_makes_one(client: Client, ours: Tenant) -> Non
     assert len((await ask(client, "GET", PATH, ours.key)).data) == 1
 
 
-async def test_anothers_project_is_as_absent(
+async def test_another_workspaces_project_is_absent(
     client: Client, database: Database, ours: Tenant
 ) -> None:
     theirs = await new_tenant(database, "theirs@example.org")

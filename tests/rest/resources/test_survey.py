@@ -19,12 +19,12 @@ async def test_a_survey_serves_everybody_for_some_seconds() -> None:
         assert engines.asked == once > 0
         now[0] += 5.0
         engines.absent = frozenset({"de"})
-        told = await get(client, "/api/capabilities")
+        shown = await get(client, "/api/capabilities")
     assert engines.asked == 2 * once
-    assert told["tts"]["languages"]["de"]["quality"] == "none"
+    assert shown["tts"]["languages"]["de"]["quality"] == "none"
 
 
-async def test_the_loop_is_let_go_between_questions_and_twins_ask_once() -> None:
+async def test_the_loop_runs_between_questions_and_concurrent_ones_ask_once() -> None:
     engines = Engines()
     survey = Survey(engines)
     turns = 0

@@ -211,7 +211,7 @@ async def test_a_sample_is_taken_in_with_what_was_found(platform: Platform) -> N
         (audio_file("flac", tone(302.0, rate=8_000, level=0.0), 8_000), "media_too_long"),
     ],
 )
-async def test_a_clip_that_will_not_do(platform: Platform, content: bytes, reason: str) -> None:
+async def test_an_unusable_clip_is_refused(platform: Platform, content: bytes, reason: str) -> None:
     answer = await platform.send(content)
     assert answer.status == 400
     assert answer.body["error"]["code"] == "VALIDATION_ERROR"
@@ -318,7 +318,7 @@ async def test_what_is_wrong_is_named(platform: Platform, change: Any, path: str
     assert answer.details["path"] == path
 
 
-async def test_samples_that_are_absent_or_anothers(platform: Platform) -> None:
+async def test_absent_and_foreign_samples_are_refused(platform: Platform) -> None:
     theirs = await new_tenant(platform.database, "theirs@example.org")
     sample = await platform.sample()
     upload = await platform.artifacts.take_in(

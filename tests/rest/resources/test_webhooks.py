@@ -75,11 +75,11 @@ async def test_what_is_sent_changes_and_the_rest_stays(database: Database) -> No
             {"url": other, "events": []},
         ]
         for step in steps:
-            status, told = await ask(client, "PATCH", path, step)
+            status, seen = await ask(client, "PATCH", path, step)
             del made["updatedAt"]
             made |= step | {"events": step["events"][:1], "updatedAt": ""}
             made.pop("unknown", None)
-            assert (status, told | {"updatedAt": ""}) == (200, made | {"updatedAt": ""})
+            assert (status, seen | {"updatedAt": ""}) == (200, made | {"updatedAt": ""})
         assert await ask(client, "DELETE", path) == (200, {"id": made["id"], "deleted": True})
         for method in ("GET", "PATCH", "DELETE"):
             body = {"url": URL, "events": []} if method == "PATCH" else None
@@ -140,12 +140,12 @@ async def test_deliveries_newest_first_and_bounded(database: Database) -> None:
             )
             assert await deliveries.insert(ours, webhook["id"], made)
             assert not await deliveries.insert(ours, webhook["id"], made)
-        status, told = await ask(client, "GET", f"/api/webhooks/{webhook['id']}/deliveries")
+        status, seen = await ask(client, "GET", f"/api/webhooks/{webhook['id']}/deliveries")
         assert await ask(client, "GET", f"/api/webhooks/{other['id']}/deliveries") == (200, [])
-    assert (status, len(told)) == (200, 100)
-    ids = [one["id"] for one in told]
+    assert (status, len(seen)) == (200, 100)
+    ids = [one["id"] for one in seen]
     assert ids == sorted(ids, reverse=True)
-    newest = max(told, key=lambda one: int(one["attempt"]))
+    newest = max(seen, key=lambda one: int(one["attempt"]))
     assert {name: newest[name] for name in ("attempt", "eventId", "event", "status")} == {
         "attempt": 103,
         "eventId": "evt_1",
@@ -173,7 +173,7 @@ async def test_a_workspace_has_so_many(database: Database) -> None:
         assert (await ask(client, "POST", "/api/webhooks", body, as_workspace=theirs))[0] == 200
 
 
-async def test_anothers_webhook_is_as_absent(database: Database) -> None:
+async def test_another_workspaces_webhook_is_absent(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     async with webhooks_client(database, ours) as client:

@@ -58,7 +58,7 @@ async def test_only_its_holder_renews_keeps_and_releases(
     assert await keys.claim(ours, replace(FIRST, route="POST /y"), 30)
 
 
-async def test_a_lease_that_ran_out_is_the_twins_but_no_others(
+async def test_an_expired_claim_goes_to_the_same_request_only(
     database: Database, workspaces: list[str]
 ) -> None:
     keys, (ours, _) = IdempotencyKeys(database), workspaces

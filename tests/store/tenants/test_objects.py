@@ -35,7 +35,7 @@ async def test_put_again_replaces(database: Database, workspaces: tuple[str, str
     assert await objects.get(ours, first.key) == second
 
 
-async def test_anothers_object_is_as_absent(database: Database, workspaces: tuple[str, str]):
+async def test_another_workspaces_object_is_absent(database: Database, workspaces: tuple[str, str]):
     ours, theirs = workspaces
     objects, jobs = Objects(database), Jobs(database)
     key = (await objects.put(theirs, an_object(theirs))).key

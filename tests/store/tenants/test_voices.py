@@ -92,7 +92,7 @@ async def test_pages_newest_first_by_source(database: Database) -> None:
     assert await voices.list(ours, source="no such source") == []
 
 
-async def test_anothers_voice_is_absent(database: Database) -> None:
+async def test_another_workspaces_voice_is_not_found(database: Database) -> None:
     ours, voices = await workspace(database), Voices(database)
     theirs = await workspace(database, "theirs@example.org")
     voice = await voices.put(theirs, NEW)
@@ -103,7 +103,7 @@ async def test_anothers_voice_is_absent(database: Database) -> None:
     assert await voices.delete(theirs, voice.id) is None
 
 
-async def test_who_needs_a_sample(database: Database) -> None:
+async def test_a_sample_is_needed_by_voices_and_jobs(database: Database) -> None:
     ours, voices, jobs = await workspace(database), Voices(database), Jobs(database)
     key = await sample(database, ours)
     assert not await voices.needs_sample(ours, key)

@@ -1,6 +1,6 @@
 """Whether one OpenAPI 3.0 document contains another: nothing missing, nothing contradicted.
 
-``differences(contract, served)`` tells each difference as a line ``METHOD path: where: what``.
+``differences(contract, served)`` reports each difference as a line ``METHOD path: where: what``.
 Additions are no differences: further operations, optional parameters and fields, answers, bounds
 on lengths and numbers, longer descriptions. What is sent may not be refused more (a field required,
 a value less in an enum) nor accepted more (a null) than the contract says; what is answered may not

@@ -37,5 +37,5 @@ async def ask(
     headers = {"Authorization": as_workspace} if as_workspace else {}
     sent: dict[str, Any] = {} if body is None else {"json": body}
     async with client.request(method, path, headers=headers, **sent) as answer:
-        told = await answer.json()
-        return answer.status, told["data"] if told["ok"] else told["error"]
+        envelope = await answer.json()
+        return answer.status, envelope["data"] if envelope["ok"] else envelope["error"]
