@@ -40,12 +40,8 @@ _QUOTES = str.maketrans({"«": "“", "»": "”", "„": "“"})
 _SWITCH = re.compile(r"\([a-z^-]+\)")
 """How the program marks a word of another language: ``(^e^n)`` before, ``(^d^e)`` after it."""
 
-# fmt: off
-_ALPHABET = {
-    "a^ɪ": "I", "a^ʊ": "W", "d^z": "ʣ", "d^ʒ": "ʤ", "e^ɪ": "A", "o^ʊ": "O", "ə^ʊ": "Q",
-    "s^s": "S", "t^s": "ʦ", "t^ʃ": "ʧ", "ɔ^ɪ": "Y", "ɔ^ø": "Y", "^": "", "-": "",
-}
-# fmt: on
+_TIED = "a^ɪ>I a^ʊ>W d^z>ʣ d^ʒ>ʤ e^ɪ>A o^ʊ>O ə^ʊ>Q s^s>S t^s>ʦ t^ʃ>ʧ ɔ^ɪ>Y ɔ^ø>Y"
+_ALPHABET = dict(pair.split(">") for pair in _TIED.split()) | {"^": "", "-": ""}
 """What misaki writes for espeak's tied letters, and German ``eu`` as English ``oy``; other tied
 letters are written side by side."""
 
