@@ -96,11 +96,17 @@ class CallRequest:
 class Journal(Protocol):
     """Where calls and their turns are noted; CallJournal unless the call brings its own."""
 
-    def opened(self, call: OpenedCall) -> None: ...
+    def opened(self, call: OpenedCall) -> None:
+        """A call has begun."""
+        ...
 
-    def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None: ...
+    def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None:
+        """A turn has ended."""
+        ...
 
-    def closed(self, workspace_id: str, call_id: str, reason: str) -> None: ...
+    def closed(self, workspace_id: str, call_id: str, reason: str) -> None:
+        """A call has ended."""
+        ...
 
 
 class _CallObserver:

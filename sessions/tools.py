@@ -29,15 +29,21 @@ class ToolRunner(Protocol):
 
     async def list_tools(
         self, url: str, headers: Mapping[str, str]
-    ) -> Sequence[tuple[str, str, str]]: ...
+    ) -> Sequence[tuple[str, str, str]]:
+        """Name, description and JSON schema of each tool of an MCP server."""
+        ...
 
     async def call_mcp(
         self, url: str, headers: Mapping[str, str], name: str, arguments: str
-    ) -> str: ...
+    ) -> str:
+        """The result of a tool of an MCP server, as text."""
+        ...
 
     async def call_http(
         self, method: str, url: str, headers: Mapping[str, str], arguments: str
-    ) -> str: ...
+    ) -> str:
+        """The body of the response to an HTTP tool, as text."""
+        ...
 
 
 class Tools:

@@ -19,7 +19,7 @@ from typing import Literal, Protocol
 class EngineError(Exception):
     """Something an engine could not do. ``code`` is a code of the REST contract.
 
-    Tree::
+    Tree:
 
         EngineError
         ├── ModelUnavailable   no engine serves that model id      MODEL_UNAVAILABLE
@@ -104,7 +104,9 @@ class Transcriber(Protocol):
 
     model_id: str
 
-    async def transcribe(self, pcm: bytes, language: str = "en") -> Transcription: ...
+    async def transcribe(self, pcm: bytes, language: str = "en") -> Transcription:
+        """The text of an utterance, PCM16 mono at HEARING_RATE. Raises EngineError."""
+        ...
 
 
 class TurnDetector(Protocol):
@@ -239,4 +241,6 @@ class Speaker(Protocol):
 
     def speak(
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"
-    ) -> AsyncGenerator[bytes, None]: ...
+    ) -> AsyncGenerator[bytes, None]:
+        """Speak ``text``. Raises EngineError."""
+        ...

@@ -36,16 +36,22 @@ _SPOKEN_PERCENT = 95
 class AudioEncoder(Protocol):
     """PCM into a file's bytes (media.files.encode)."""
 
-    def push(self, pcm: bytes) -> bytes: ...
+    def push(self, pcm: bytes) -> bytes:
+        """Encode PCM16 mono; returns what is finished."""
+        ...
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """The rest of the file."""
+        ...
 
 
 class EncoderMaker(Protocol):
     """An encoder for a format and a sample rate in Hz; ``samples``: how many will be pushed in
     all, if known, so that the file's header can say so."""
 
-    def __call__(self, format: str, rate: int, samples: int | None = None, /) -> AudioEncoder: ...
+    def __call__(self, format: str, rate: int, samples: int | None = None, /) -> AudioEncoder:
+        """An encoder of ``format`` at ``rate`` Hz, for ``samples`` if their number is known."""
+        ...
 
 
 Polish = Callable[[Path, Path, int], Awaitable[None]]

@@ -153,4 +153,6 @@ class Operation(AnyOperation, Generic[Body, Query]):
 class Resource(Protocol):
     """One noun of the contract."""
 
-    def operations(self) -> Sequence[AnyOperation]: ...
+    def operations(self) -> Sequence[AnyOperation]:
+        """The operations of the contract that it answers."""
+        ...

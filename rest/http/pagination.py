@@ -24,7 +24,9 @@ class Listed(Protocol):
     """A stored thing of a list; lists are ordered by ids."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Its id, by which the list is ordered."""
+        ...
 
 
 class PageQuery(Protocol):

@@ -70,7 +70,9 @@ async def in_time(seconds: float) -> AsyncGenerator[None, None]:
 class Slots(Protocol):
     """What grants slots: SessionHost and Admission."""
 
-    def admit(self) -> Ticket: ...
+    def admit(self) -> Ticket:
+        """A slot; raises ServerFull."""
+        ...
 
 
 def slot(slots: Slots) -> Ticket:
