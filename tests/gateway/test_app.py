@@ -141,7 +141,7 @@ async def test_a_call_is_carried_and_stored(blab: Running) -> None:
     assert "blab_calls_active 0.0" in metrics
 
 
-async def test_calls_in_progress_are_told_of_the_end(blab: Running) -> None:
+async def test_calls_in_progress_are_notified_of_the_end(blab: Running) -> None:
     blab.engines.loaded.set()
     async with RealtimeClient(f"ws://{blab.address}", await blab.key()) as caller:
         await caller.wait_for("session.created")

@@ -12,7 +12,7 @@ from tests.support.gateway.http_support import TestServer
 from tests.support.gateway.realtime_client import RealtimeClient
 
 
-async def test_the_first_signal_drains_and_calls_are_told() -> None:
+async def test_the_first_signal_drains_and_notifies_calls() -> None:
     made = TestServer()
     listening = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(

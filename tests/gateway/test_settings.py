@@ -128,7 +128,7 @@ def test_every_variable_is_tested() -> None:
     assert set(GOOD) == known - {"BLAB_ICE_SERVERS", "BLAB_TLS_KEY"}
 
 
-def test_all_errors_are_told_at_once() -> None:
+def test_all_errors_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.read({"BLAB_PORT": "x", "BLAB_PROFILE": "y", "BLAB_PROT": "1"})
     assert [p.split(":")[0] for p in caught.value.problems] == [
@@ -148,7 +148,7 @@ def test_defaults_follow_the_machine() -> None:
     assert small.models_dir == small.data_dir / "models"
 
 
-def test_models_lie_in_the_data_directory_unless_told_otherwise() -> None:
+def test_models_lie_in_the_data_directory_unless_set_otherwise() -> None:
     assert Settings.read({"BLAB_DATA_DIR": "/d"}).models_dir == Path("/d/models")
 
 

@@ -309,9 +309,9 @@ HUGE: dict[str, tuple[bytes, bytes, bytes]] = {
 """Request line, what follows the head, and what is answered."""
 
 
-@pytest.mark.parametrize("door", HUGE)
-async def test_huge_messages_at_once_hold_nobody_up(server: ScriptedServer, door: str) -> None:
-    line, content, answer = HUGE[door]
+@pytest.mark.parametrize("request_", HUGE)
+async def test_huge_messages_at_once_hold_nobody_up(server: ScriptedServer, request_: str) -> None:
+    line, content, answer = HUGE[request_]
     head = line + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + server.key.encode()
     if line.startswith(b"GET"):
         head += b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
@@ -371,7 +371,7 @@ async def test_a_peer_that_never_reads_is_closed(
     assert any("reads too slowly" in record.getMessage() for record in caplog.records)
 
 
-# ---------------------------------------------------------------------------- at the door
+# ---------------------------------------------------------------------------- before a call
 
 
 async def test_keys_and_agents_that_open_nothing(

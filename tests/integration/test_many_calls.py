@@ -119,7 +119,7 @@ async def test_nothing_is_left_after_200_calls(
 # ---------------------------------------------------------------------------- slots
 
 
-async def test_one_call_beyond_capacity_is_told_that_the_server_is_full(
+async def test_one_call_beyond_capacity_learns_that_the_server_is_full(
     server: ScriptedServer,
 ) -> None:
     server.set_capacity(2)
@@ -142,7 +142,9 @@ async def test_one_call_beyond_capacity_is_told_that_the_server_is_full(
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_a_web_page_is_told_over_its_websocket(server: ScriptedServer, binary: bool) -> None:
+async def test_a_web_page_learns_the_reason_over_its_websocket(
+    server: ScriptedServer, binary: bool
+) -> None:
     server.set_capacity(1)
     page = await browser(server, binary)
     async with neighbour(server):
@@ -162,7 +164,7 @@ async def test_a_web_page_is_told_over_its_websocket(server: ScriptedServer, bin
         await ask(again)
 
 
-async def test_a_web_page_is_told_that_the_models_are_still_loading(server: ScriptedServer) -> None:
+async def test_a_web_page_learns_that_the_models_are_still_loading(server: ScriptedServer) -> None:
     server.engines.waiting = "The models are being loaded."
     page = await browser(server, binary=False)
     async with page:

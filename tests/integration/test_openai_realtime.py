@@ -348,7 +348,7 @@ async def test_errors_name_the_event_and_the_call_goes_on(server: ScriptedServer
         assert (await client.until("response.done")).response.status == "completed"
 
 
-async def test_the_betas_client_is_told_by_its_own_names(server: ScriptedServer) -> None:
+async def test_the_betas_client_gets_its_own_names(server: ScriptedServer) -> None:
     known: Any = TypeAdapter(BetaServerEvent)
     kinds: list[str] = []
     async with (

@@ -115,7 +115,7 @@ async def test_under_write_load_every_committed_row_stays(directory):
         wait_for(lambda: not living(directory))
     [row] = await start_again(directory, "SELECT count(*), max(i) FROM rows")
     assert row["count"] == row["max"]
-    assert row["count"] in (last, last + 1)  # the last commit may not have been told any more
+    assert row["count"] in (last, last + 1)  # the last commit may not have been reported any more
 
 
 async def test_the_next_start_need_not_wait(directory):

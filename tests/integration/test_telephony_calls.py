@@ -156,7 +156,7 @@ async def test_many_calls_at_once_do_not_mix(server: ScriptedServer) -> None:
     assert all(abs(wanted - got) < 20 for wanted, got in heard), heard
 
 
-async def test_observers_see_keys_and_what_the_carrier_told(server: ScriptedServer) -> None:
+async def test_observers_see_keys_and_what_the_carrier_sent(server: ScriptedServer) -> None:
     parameters = {"order": "A-17", "blab_key": server.key, "bad name": "x"}
     async with call(server, parameters=parameters) as caller:
         await caller.until(lambda: bool(server.app[HOST]._sessions))
@@ -176,9 +176,9 @@ async def test_observers_see_keys_and_what_the_carrier_told(server: ScriptedServ
                 seen.setdefault(event["type"], []).append(event)
     keys = seen["input_audio_buffer.dtmf_event_received"]
     assert [key["event"] for key in keys] == ["5", "#"]
-    (told,) = seen["blab.call"]
-    assert told["parameters"] == {"order": "A-17"}
-    assert (told["carrier"], told["stream_id"]) == ("twilio", caller.stream)
+    (event,) = seen["blab.call"]
+    assert event["parameters"] == {"order": "A-17"}
+    assert (event["carrier"], event["stream_id"]) == ("twilio", caller.stream)
     session = seen["session.created"][0]["session"]
     assert session["audio"]["output"]["format"] == {"type": "audio/pcmu"}
     assert "- order: A-17" in session["instructions"]

@@ -60,9 +60,9 @@ class Matrix:
         async with self.http.request(route.method, url, headers=headers, **options) as answer:
             if answer.content_type != "application/json":
                 return answer.status, {}
-            told: dict[str, Any] = await answer.json()
-            told.pop("meta")
-            return answer.status, told
+            envelope: dict[str, Any] = await answer.json()
+            envelope.pop("meta")
+            return answer.status, envelope
 
     def valid_body(self, route: Route) -> Any:
         """What the operation takes, or nothing."""
@@ -101,9 +101,9 @@ async def test_a_key_may_do_what_its_scope_says_and_no_more(matrix: Matrix) -> N
 
     async def allowed(route: Route, key: str) -> bool:
         async with turns:
-            status, told = await matrix.ask(route, new_id("job"), key=key)
-        assert status not in (401, 429, 500), (str(route), told)
-        details = (told.get("error") or {}).get("details") or {}
+            status, envelope = await matrix.ask(route, new_id("job"), key=key)
+        assert status not in (401, 429, 500), (str(route), envelope)
+        details = (envelope.get("error") or {}).get("details") or {}
         return not (status == 403 and details.get("reason") == "missing_scope")
 
     async def row(scope: str) -> list[str]:
@@ -193,7 +193,7 @@ async def test_lists_show_ones_own_only(matrix: Matrix) -> None:
     foreign = set(matrix.theirs.ids.values()) | {matrix.theirs.workspace_id}
     for route in matrix.routes:
         if route.method == "GET" and "{" not in route.path:
-            status, told = await matrix.ask(route)
-            assert status == 200, (str(route), told)
-            shown = json.dumps(told)
+            status, envelope = await matrix.ask(route)
+            assert status == 200, (str(route), envelope)
+            shown = json.dumps(envelope)
             assert not [one for one in foreign if one in shown], str(route)

@@ -146,7 +146,9 @@ async def test_an_http_tool_is_carried_out_and_the_reply_goes_on(server: Scripte
     assert "get_weather" not in stored or "TOP-SECRET" not in stored
 
 
-async def test_a_tool_that_fails_or_is_late_is_told_to_the_model(server: ScriptedServer) -> None:
+async def test_a_tool_that_fails_or_is_late_is_reported_to_the_model(
+    server: ScriptedServer,
+) -> None:
     script(server, CALL, "I could not find out.", CALL, "It took too long.")
     async with http_tool() as tool:
         tools = [http(tool.url, timeout_ms=200)]
@@ -262,7 +264,7 @@ async def test_a_call_that_is_not_approved_is_not_made(server: ScriptedServer) -
     ]
 
 
-async def test_an_mcp_server_that_is_away_is_told_and_the_call_goes_on(
+async def test_an_mcp_server_that_is_away_is_reported_and_the_call_goes_on(
     server: ScriptedServer,
 ) -> None:
     script(server, "Fine.")

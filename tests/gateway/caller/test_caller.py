@@ -86,13 +86,13 @@ async def test_speech_over_the_reply_stops_it(server: RealtimeServer) -> None:
     assert report.stopped_ms < 150
     assert report.flushed_ms > 2000
     assert report.replies == ["Beep.", "Beep."]
-    told = "\n".join(lines)
-    assert told.count("-- end of speech") == 2
-    assert "caller: hello" in told
-    assert "agent: Beep." in told
+    printed = "\n".join(lines)
+    assert printed.count("-- end of speech") == 2
+    assert "caller: hello" in printed
+    assert "agent: Beep." in printed
 
 
-async def test_no_answer_is_told_in_time(server: RealtimeServer) -> None:
+async def test_a_missing_answer_is_reported_in_time(server: RealtimeServer) -> None:
     server.answers = False
     channel = await CallerWebSocket.open(server.url, None)
     async with Caller(channel) as caller:

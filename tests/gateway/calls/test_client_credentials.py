@@ -10,7 +10,7 @@ from store.database import Database
 from tests.support.gateway.scripted_server import running_node
 
 
-async def test_whoever_may_call_is_told_the_servers(
+async def test_everyone_who_may_call_gets_the_servers(
     database: Database, own_database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     servers = (
@@ -29,9 +29,9 @@ async def test_whoever_may_call_is_told_the_servers(
         async with http.get(url, headers={"Authorization": f"Bearer {node.key}"}) as answer:
             assert answer.status == 200
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
-            told = await answer.json()
-    stun, turn = told["ice_servers"]
+            listed = await answer.json()
+    stun, turn = listed["ice_servers"]
     assert stun == {"urls": ["stun:127.0.0.1:9"]}
-    assert turn["username"].startswith(str(told["expires_at"]))
+    assert turn["username"].startswith(str(listed["expires_at"]))
     assert turn["urls"] == ["turn:127.0.0.1:9"]
-    assert "north" not in str(told)
+    assert "north" not in str(listed)

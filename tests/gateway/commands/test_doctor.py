@@ -1,4 +1,4 @@
-"""``blab doctor`` and ``blab models``: what is found is told, what is missing fails."""
+"""``blab doctor`` and ``blab models``: what is found is reported, what is missing fails."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def test_every_engine_is_timed(
         assert " ms " in detail
 
 
-def test_models_are_listed_and_wrong_ones_told(
+def test_models_are_listed_and_wrong_ones_reported(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["models"]) == 0

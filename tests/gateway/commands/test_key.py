@@ -87,6 +87,6 @@ def test_an_unreachable_database_is_said_plainly(
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:9")
     monkeypatch.setattr("store.database.DatabaseLimits.connect_deadline", 0.1)
     assert main(["migrate"]) == 1
-    told = capsys.readouterr().err
-    assert "no connection to Postgres" in told
-    assert "sekret" not in told
+    printed = capsys.readouterr().err
+    assert "no connection to Postgres" in printed
+    assert "sekret" not in printed

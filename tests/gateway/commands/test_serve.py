@@ -110,10 +110,10 @@ async def test_a_start_to_end_with_a_call(data_dir: Path, models_dir: Path) -> N
         assert report.heard_ms > 500
         assert report.statuses == ["completed"]
         server.child.send_signal(signal.SIGTERM)
-        told = await server.rest()
-        assert await server.child.wait() == 0, told
-        assert "Traceback" not in told
-        assert "capital" not in told.lower()
+        printed = await server.rest()
+        assert await server.child.wait() == 0, printed
+        assert "Traceback" not in printed
+        assert "capital" not in printed.lower()
 
 
 async def test_a_stop_while_models_are_missing_is_obeyed(data_dir: Path, tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ async def test_a_taken_port_and_a_taken_directory_are_said_plainly(
             assert "uses the data directory" in await second.rest()
             assert await second.child.wait() == 1
         async with blab("serve", data_dir.with_name("other"), models_dir, BLAB_PORT=port) as third:
-            told = await third.rest()
-            assert f"cannot listen on 127.0.0.1:{port}" in told
-            assert "stop the program that listens there, or choose another" in told
-            assert "Starting" not in told, "nothing was started in vain"
+            printed = await third.rest()
+            assert f"cannot listen on 127.0.0.1:{port}" in printed
+            assert "stop the program that listens there, or choose another" in printed
+            assert "Starting" not in printed, "nothing was started in vain"
             assert await third.child.wait() == 1
 
 

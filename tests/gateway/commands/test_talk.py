@@ -49,9 +49,9 @@ def test_a_conversation_is_printed_and_the_reply_written(
 ) -> None:
     reply = tmp_path / "reply.wav"
     assert main(["talk", str(speech), "--url", server.url, "--out", str(reply)]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for words in ("sess_1", "caller: hello", "agent: Beep.", "ms after the end of speech"):
-        assert words in told
+        assert words in printed
     heard = Recording.read(reply, RATE)
     assert np.count_nonzero(heard.samples) == pytest.approx(RATE * server.beep_ms / 1000, rel=0.02)
 

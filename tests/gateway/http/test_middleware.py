@@ -143,7 +143,7 @@ async def test_a_connection_that_brought_one_stays(server: TestServer) -> None:
     await writer.wait_closed()
 
 
-async def test_a_method_that_is_not_possible_is_told_with_those_that_are(
+async def test_a_method_that_is_not_allowed_is_refused_with_those_that_are(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
     async with http.delete(f"{server.url}/api/hang") as answer:
@@ -171,9 +171,9 @@ async def test_what_is_no_http_is_refused_in_the_envelope(
     async with asyncio.timeout(5):
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
     writer.close()
-    told = json.loads(body)
+    answer = json.loads(body)
     assert head.split()[1] == b"400"
-    assert (told["ok"], told["error"]["code"]) == (False, "VALIDATION_ERROR")
-    assert told["meta"]["requestId"].encode() in head
+    assert (answer["ok"], answer["error"]["code"]) == (False, "VALIDATION_ERROR")
+    assert answer["meta"]["requestId"].encode() in head
     assert b"SECRET" not in body
     assert "SECRET" not in caplog.text

@@ -175,7 +175,7 @@ async def test_a_refused_caller_leaves_nothing(gateway):
     await settled(gateway)
 
 
-async def test_preflight_tells_what_a_browser_may_send(gateway):
+async def test_preflight_names_what_a_browser_may_send(gateway):
     async with aiohttp.ClientSession() as http, http.options(gateway.url) as response:
         assert response.status == 204
         allowed = response.headers["Access-Control-Allow-Headers"]

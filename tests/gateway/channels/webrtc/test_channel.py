@@ -144,10 +144,10 @@ async def test_incoming_ends_when_the_peer_is_gone(channel):
 
 
 async def test_a_handshake_that_is_never_finished_is_given_up():
-    told: list[str] = []
-    channel = WebRTCChannel(LOOPBACK, handshake_timeout=0.1, on_closed=told.append)
+    reasons: list[str] = []
+    channel = WebRTCChannel(LOOPBACK, handshake_timeout=0.1, on_closed=reasons.append)
     await channel.answer(check_offer(CHROMIUM))
     assert await collect(channel, 1) == []
-    assert told == ["handshake timed out"]
+    assert reasons == ["handshake timed out"]
     await channel.close("again")
-    assert told == ["handshake timed out"]
+    assert reasons == ["handshake timed out"]

@@ -17,7 +17,7 @@ def test_name_and_password_are_the_draft_s() -> None:
     assert base64.b64decode(password) == digest.stdout
 
 
-def test_a_fixed_password_is_used_and_never_told() -> None:
+def test_a_fixed_password_is_used_and_never_given_out() -> None:
     turn = TurnServer("turn:h", "user", "password")
     assert turn_login(turn, NOW) == ("user", "password")
     assert client_servers(IceSettings("stun:h:1", turn), NOW) == [{"urls": ["stun:h:1"]}]
@@ -25,7 +25,7 @@ def test_a_fixed_password_is_used_and_never_told() -> None:
     assert "north" not in repr(TurnServer("turn:h", secret="north"))
 
 
-def test_a_browser_is_told_of_every_server_it_can_use() -> None:
+def test_a_browser_gets_every_server_it_can_use() -> None:
     turn = TurnServer("turn:h:2", secret="north")
     username, credential = turn_login(turn, NOW)
     assert client_servers(IceSettings("stun:h:1", turn), NOW) == [

@@ -172,7 +172,7 @@ def test_any_fragment_is_read_or_refused(lines: list[str]) -> None:
         assert len(read_fragment("\r\n".join(lines), "ufrag")) <= MAX_CANDIDATES
 
 
-async def test_the_door_asks_for_a_key_and_an_agent_of_the_workspace(
+async def test_the_endpoint_asks_for_a_key_and_an_agent_of_the_workspace(
     server: ScriptedServer,
 ) -> None:
     url, key = f"{server.url}/v1/whip", {"Authorization": f"Bearer {server.key}"}
@@ -190,7 +190,7 @@ async def test_the_door_asks_for_a_key_and_an_agent_of_the_workspace(
     assert (await ask("DELETE", session, **key))[0] == 200
 
 
-async def test_what_may_be_sent_is_told(gateway: EchoGateway) -> None:
+async def test_options_name_what_may_be_sent(gateway: EchoGateway) -> None:
     for path in ("", "/call_1"):
         status, headers, _ = await ask("OPTIONS", gateway.whip_url + path)
         assert status == 204
@@ -198,7 +198,7 @@ async def test_what_may_be_sent_is_told(gateway: EchoGateway) -> None:
         assert "If-Match" in headers["Access-Control-Allow-Headers"]
 
 
-async def test_callers_are_told_of_relays_with_credentials_that_expire() -> None:
+async def test_callers_get_relays_with_credentials_that_expire() -> None:
     relay = TurnServer("turn:127.0.0.1:9", secret="s3cret")
     ice = IceSettings(LOOPBACK.stun_server, relay, bind_addresses=LOOPBACK.bind_addresses)
     async with serve(ice=ice) as gateway:

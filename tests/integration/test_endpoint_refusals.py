@@ -1,5 +1,7 @@
-"""Every door with every kind of wrong name, URL and right: refused at once, in the door's own form,
-with the place and what is accepted. One server for each test, as calls of one would meet it."""
+"""Every endpoint with every kind of wrong name, URL and scope: refused at once, in its own form.
+
+The refusal has the place and what is accepted. One server for each test, as its client meets it.
+"""
 
 import asyncio
 import dataclasses
