@@ -128,7 +128,8 @@ class CloneKind:
             "details": dict(match.details),
             "previewKey": voice.preview_key,
         }
-        return JobResult(output, (Unit(f"{run.id}:clone", "voice_clone", STABLE, 0, heard),))
+        unit = Unit(f"{run.id}:clone", "voice_clone", STABLE, audio_ms=heard)
+        return JobResult(output, (unit,))
 
     async def _sample(self, run: JobRun, key: str) -> bytes:
         """The sample at HEARING_RATE: a few minutes at most, so it is held in memory."""

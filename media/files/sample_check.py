@@ -30,7 +30,7 @@ _VOICE = 0.5
 _FULL_SCALE = 32_440
 """99 % of it: what was clipped and then encoded or resampled is still above."""
 _NO_NOISE_DB = 60.0
-"""The most that is told; beyond it a pause is digital silence."""
+"""The largest ratio reported; beyond it a pause is digital silence."""
 
 
 class SampleRefused(Exception):

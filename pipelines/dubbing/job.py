@@ -372,7 +372,7 @@ def _result(
     }
     units = (
         Unit(f"{run.id}:transcription", "stt", heard.model, audio_ms=heard.duration_ms),
-        Unit(f"{run.id}:translation", "translation", translator.model_id, read),
-        Unit(f"{run.id}:speech", "tts", order.model, characters, spoken_ms),
+        Unit(f"{run.id}:translation", "translation", translator.model_id, tokens=read),
+        Unit(f"{run.id}:speech", "tts", order.model, tokens=characters, audio_ms=spoken_ms),
     )
     return JobResult(output, units)

@@ -114,11 +114,11 @@ class SpeechTrack:
             return "the engine produced no sound"
         found = place(
             round(len(sound) * RATE / rate),
-            samples_of(line.start_ms, RATE),
-            samples_of(line.end_ms, RATE),
-            self._end + breath if self._end else 0,
-            None if until_ms is None else samples_of(until_ms, RATE) - breath,
-            samples_of(LATE_MS, RATE) - breath,
+            start=samples_of(line.start_ms, RATE),
+            end=samples_of(line.end_ms, RATE),
+            free=self._end + breath if self._end else 0,
+            until=None if until_ms is None else samples_of(until_ms, RATE) - breath,
+            late=samples_of(LATE_MS, RATE) - breath,
         )
         if found is None:
             return "it takes longer to say than there is time"

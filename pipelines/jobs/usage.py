@@ -124,7 +124,12 @@ class Usage:
         for unit in units:
             cost = self._prices.cost(unit)
             event = NewUsageEvent(
-                unit.name, unit.type, unit.model, unit.tokens, unit.audio_ms, cost
+                unit=unit.name,
+                type=unit.type,
+                model=unit.model,
+                tokens=unit.tokens,
+                audio_ms=unit.audio_ms,
+                cost=cost,
             )
             await events.insert(workspace_id, event)
 

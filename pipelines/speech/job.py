@@ -130,7 +130,13 @@ class TtsKind:
                 duration_ms=duration,
             )
         output = _take(order, speaker, prepared) | {"audioKey": key, "durationMs": duration}
-        unit = Unit(f"{run.id}:tts", "tts", order.model, len(prepared.script), duration)
+        unit = Unit(
+            f"{run.id}:tts",
+            "tts",
+            order.model,
+            tokens=len(prepared.script),
+            audio_ms=duration,
+        )
         return JobResult(output, (unit,))
 
     def _lost(self, choice: SpeechChoice, script: str) -> ApiWarning | None:

@@ -89,7 +89,9 @@ async def choose(
             engines.check_speech(SpeechChoice(order.model, order.language))
             raise UnknownVoice(voice)
         voice, recipe = DEFAULT_VOICE, found.recipe
-    choice = SpeechChoice(order.model, order.language, voice, recipe, order.emotion)
+    choice = SpeechChoice(
+        order.model, order.language, voice=voice, recipe=recipe, emotion=order.emotion
+    )
     engines.check_speech(choice)
     return choice
 

@@ -16,7 +16,7 @@ import re
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import accumulate
 from typing import Any
@@ -151,7 +151,15 @@ def pieces(segments: Sequence[TimedSegment]) -> list[Piece]:
         for (text, glued), (start, end) in zip(texts, times, strict=True):
             start = max(now, start)
             now = max(start, end)
-            made.append(Piece(text, width_of(text), glued, start, now, _ending(text)))
+            piece = Piece(
+                text=text,
+                width=width_of(text),
+                glued=glued,
+                start_ms=start,
+                end_ms=now,
+                ends=_ending(text),
+            )
+            made.append(piece)
         if texts:
             made[-1] = _raised(made[-1], Break.PHRASE)
     for place in range(len(made) - 1):
@@ -175,8 +183,7 @@ def width_of(text: str) -> int:
 
 
 def _raised(piece: Piece, ends: Break) -> Piece:
-    ends = max(ends, piece.ends)
-    return Piece(piece.text, piece.width, piece.glued, piece.start_ms, piece.end_ms, ends)
+    return replace(piece, ends=max(ends, piece.ends))
 
 
 def _ending(text: str) -> Break:

@@ -136,7 +136,7 @@ def test_time_that_was_not_sent_becomes_silence():
     assert shape(network.arrive(1, timestamp_shift=480)) == [("quiet", 480), 1]
 
 
-def test_where_nothing_arrives_the_clock_lets_out_silence():
+def test_without_packets_the_clock_emits_silence():
     network = Network()
     network.arrive(0)
     assert shape(network.wait(DRY_AFTER - 0.01)) == []

@@ -65,7 +65,7 @@ def _wrong(part: Mapping[str, Any]) -> tuple[str, str] | None:
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind not in TYPES and (kind is not None or "type" in part):
             return "type", f"a type is one of {', '.join(TYPES)}"
-    for key, wanted, told in (
+    for key, wanted, described in (
         ("properties", dict, "an object of schemas"),
         ("$defs", dict, "an object of schemas"),
         ("definitions", dict, "an object of schemas"),
@@ -78,7 +78,7 @@ def _wrong(part: Mapping[str, Any]) -> tuple[str, str] | None:
         ("pattern", str, "a text"),
     ):
         if key in part and not isinstance(part[key], wanted):
-            return key, f"{key} is {told}"
+            return key, f"{key} is {described}"
     if not all(isinstance(name, str) for name in part.get("required", ())):
         return "required", "required is a list of names"
     return None

@@ -145,9 +145,9 @@ def request_of(
     offer = offer_behind(messages, offer, steps=steps)
     grammar = answer_grammar(offer, answer_format, prose=prose)
     talking = temperature > 0 and not grammar and not informed
-    told = with_tools(with_outputs(messages, tagged=steps), offer)
+    prompt = with_tools(with_outputs(messages, tagged=steps), offer)
     return {
-        "messages": [message_body(message) for message in told],
+        "messages": [message_body(message) for message in prompt],
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,

@@ -53,7 +53,7 @@ def spoken(text: str, start_ms: float = 0.0) -> Segment:
 class ScriptedFileTranscriber:
     """Hears ``segments`` at their times in any recording.
 
-    A segment is told once the audio has reached its end; the recording's end cuts it short, and
+    A segment is reported once the audio has reached its end; the recording's end cuts it short, and
     what begins after that is never heard."""
 
     segments: Sequence[Segment] = (spoken("hello there"),)
@@ -79,7 +79,7 @@ class ScriptedFileTranscriber:
         self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
     ) -> AsyncGenerator[Hearing, None]:
         """The segments, and a Hearing without one for every other piece of audio."""
-        told, size = 0, 0
+        reported, size = 0, 0
         segments = self.english if english else self.segments
         language = language or self.language
         self.running += 1
@@ -87,16 +87,16 @@ class ScriptedFileTranscriber:
             async for piece in pcm:
                 size += len(piece)
                 done = size // SAMPLE_BYTES
-                before = told
-                while told < len(segments) and segments[told].end <= done:
-                    yield await self._hearing(told, segments[told], done, language)
-                    told += 1
-                if told == before:
+                before = reported
+                while reported < len(segments) and segments[reported].end <= done:
+                    yield await self._hearing(reported, segments[reported], done, language)
+                    reported += 1
+                if reported == before:
                     yield Hearing(done, None, language)
             done = size // SAMPLE_BYTES
-            while told < len(segments) and segments[told].start < done:
-                yield await self._hearing(told, segments[told], done, language)
-                told += 1
+            while reported < len(segments) and segments[reported].start < done:
+                yield await self._hearing(reported, segments[reported], done, language)
+                reported += 1
             self.heard.append(done)
         finally:
             self.running -= 1

@@ -169,7 +169,7 @@ async def test_lines_are_stretched_and_never_overlap(rig: Rig) -> None:
     assert done.warnings == []
 
 
-async def test_a_line_that_there_is_no_time_for_stays_as_it_was(rig: Rig) -> None:
+async def test_a_line_without_room_keeps_the_original(rig: Rig) -> None:
     said = (spoken("One.", 0), spoken("Two.", 1000), spoken("Three.", 1300))
     wordy = {"Two.": "a b c d e f g h i j", "Three.": "c d e"}
     engines = scripted_job_engines(hears=said, translate=wordy)
@@ -242,7 +242,7 @@ def loudness(path: Path, spans: list[tuple[int, int]]) -> float:
     return found[0]
 
 
-async def test_a_draft_is_made_only_where_it_is_accepted(rig: Rig) -> None:
+async def test_a_draft_needs_consent(rig: Rig) -> None:
     engines = scripted_job_engines(hears=SAID, translate=GERMAN)
     engines.words.draft = True
     job = await rig.submit(audio_file("mp3", tone(6)), source_language=None)

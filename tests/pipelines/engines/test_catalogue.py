@@ -276,7 +276,7 @@ async def test_the_real_engines_are_live(models_dir: Path) -> None:
         await engines.close()
 
 
-async def test_a_caller_is_told_what_to_choose_among(make: Make) -> None:
+async def test_an_error_lists_the_choices(make: Make) -> None:
     options = (await make()).call_options()
     assert options.languages == ("en",), "de is spoken, and not understood"
     assert [voice.id for voice in options.voices] == ["heart", "en-GB"]

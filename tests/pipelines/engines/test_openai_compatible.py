@@ -100,7 +100,7 @@ class TestChat:
         assert deltas[:2] == [ChatDelta(thought="Hm"), ChatDelta(thought=".")]
         assert "".join(delta.text for delta in deltas) == "Hello there."
 
-    async def test_calls_are_assembled_by_index(
+    async def test_tool_uses_are_assembled_by_index(
         self, client: UpstreamClient, upstream: Upstream
     ) -> None:
         upstream.calls = [
@@ -122,7 +122,7 @@ class TestChat:
         assert [tool["function"]["name"] for tool in asked["tools"]] == ["find", "buy"]
         assert asked["tool_choice"] == "required"
 
-    async def test_calls_in_the_text_are_calls_and_never_text(
+    async def test_tool_uses_in_the_text_are_never_text(
         self, client: UpstreamClient, upstream: Upstream
     ) -> None:
         upstream.reply = ("Sure. ", '{{"name": "fi', 'nd", "arguments": {}}', "}")
@@ -157,7 +157,7 @@ class TestChat:
         assert second["response_format"] == {"type": "json_object"}
         assert "tools" not in second
 
-    async def test_a_call_without_an_output_is_still_running(
+    async def test_a_tool_use_without_an_output_is_still_running(
         self, client: UpstreamClient, upstream: Upstream
     ) -> None:
         made = ChatMessage(
@@ -184,7 +184,7 @@ class TestChat:
         await answer.aclose()
         await asyncio.wait_for(upstream.disconnected.wait(), 5)
 
-    async def test_an_error_in_the_stream_is_told_without_the_key(
+    async def test_an_error_in_the_stream_hides_the_key(
         self, client: UpstreamClient, upstream: Upstream
     ) -> None:
         upstream.fault = Fault.ERROR_IN_STREAM
@@ -316,7 +316,7 @@ class TestFailures:
             ((500, {"error": {"message": "x" * 9999}}), EngineFailed, "x{300}$"),
         ],
     )
-    async def test_refusals_are_told_apart(
+    async def test_refusals_are_distinguished(
         self,
         client: UpstreamClient,
         upstream: Upstream,
@@ -416,5 +416,5 @@ def test_what_an_upstream_writes_can_be_written_on() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"error": {"message": "\\ud800"}}', b"[" * 100_000, b'"\xff"'])
-def test_an_error_that_is_no_text_is_told_without_it(body: bytes) -> None:
+def test_an_error_message_that_is_not_text_is_dropped(body: bytes) -> None:
     str(refusal(500, body, model="model", key=KEY)).encode()

@@ -124,7 +124,7 @@ async def test_a_fault_is_tried_again_until_the_runs_are_used_up(
     assert len(kind.runs) == 2 * MAX_RUNS
 
 
-async def test_a_kind_may_ask_to_be_begun_again_as_often_as_it_likes(database: Database) -> None:
+async def test_a_kind_may_ask_to_run_again_without_limit(database: Database) -> None:
     ours = await new_workspace(database)
     states: list[tuple[str, int]] = []
 
@@ -169,7 +169,7 @@ async def test_a_run_has_a_deadline(database: Database) -> None:
     assert job.error["details"] == {"reason": "deadline"}
 
 
-async def test_cancelling_stops_the_work_and_retry_begins_anew(database: Database) -> None:
+async def test_cancelling_stops_the_work_and_retry_restarts_it(database: Database) -> None:
     ours = await new_workspace(database)
     begun, unwound, patient = asyncio.Event(), asyncio.Event(), True
 
@@ -218,7 +218,7 @@ async def test_a_kind_runs_so_many_at_once_and_leaves_room_for_others(database: 
     assert most == 2
 
 
-async def test_a_worker_that_is_told_to_hurry_gives_its_jobs_back(database: Database) -> None:
+async def test_an_interrupted_worker_gives_its_jobs_back(database: Database) -> None:
     ours = await new_workspace(database)
     begun = asyncio.Event()
 

@@ -70,7 +70,7 @@ def order(text: str, **more: Any) -> Mapping[str, Any]:
     return {"model": "blab-stable", "input": text, "language": "en", **more}
 
 
-async def test_a_batch_tells_what_became_of_each_item(database: Database) -> None:
+async def test_a_batch_reports_each_item(database: Database) -> None:
     ours = await new_workspace(database)
     artifacts = MemoryArtifacts()
     kind: Any = TtsKind(Engines(), NoVoices(), artifacts, RawEncoder)

@@ -77,7 +77,7 @@ def test_the_schedule_is_the_specifications() -> None:
     assert [seconds / 60 for seconds in SCHEDULE] == minutes
 
 
-async def test_taken_at_once_and_told_once(database: Database) -> None:
+async def test_an_accepted_event_is_sent_once(database: Database) -> None:
     ours = await new_workspace(database)
     async with receiving() as (endpoint, http):
         webhook = await listen(database, ours, endpoint)
@@ -137,7 +137,7 @@ async def test_every_attempt_by_the_schedule_until_given_up(database: Database) 
         assert (await kind.run(a_run(webhook))).output["attempts"] == 12
 
 
-async def test_the_next_attempt_is_told_and_waited_for(database: Database) -> None:
+async def test_the_next_attempt_is_announced_and_awaited(database: Database) -> None:
     ours = await new_workspace(database)
     async with receiving(500) as (endpoint, http):
         webhook = await listen(database, ours, endpoint)

@@ -85,7 +85,7 @@ async def test_a_long_output_is_left_out(database: Database) -> None:
         ([], "completed", 0),
     ],
 )
-async def test_each_webhook_that_listens_is_told_once(
+async def test_each_listening_webhook_gets_an_event_once(
     database: Database, patterns: list[str], status: str, count: int
 ) -> None:
     ours = await new_workspace(database)
@@ -116,7 +116,7 @@ async def test_others_the_disabled_and_the_inner_jobs_are_left_out(database: Dat
     assert len(await told(database, ours)) == 2
 
 
-async def test_a_workers_jobs_are_told_with_their_end(database: Database) -> None:
+async def test_webhooks_are_queued_when_a_workers_job_ends(database: Database) -> None:
     ours = await new_workspace(database)
     await listen(database, ours, WEBHOOK, "tts.failed")
 

@@ -76,7 +76,7 @@ async def test_what_says_nothing_is_not_fast() -> None:
 
 
 @pytest.mark.parametrize(("rate", "hopeful"), [(20.5, False), (21.5, True), (60.0, True)])
-async def test_the_small_models_speed_tells_whether_to_try(rate: float, hopeful: bool) -> None:
+async def test_the_small_models_speed_decides_whether_to_try(rate: float, hopeful: bool) -> None:
     chat = PacedChat(rate=rate)
     assert (await estimated(chat, lambda: chat.now)).hopeful is hopeful
 

@@ -165,7 +165,7 @@ def test_any_schema_is_bounded_once_for_all(schema: Any) -> None:
         ({"additionalProperties": {"enum": "x"}}, ".additionalProperties.enum"),
     ],
 )
-def test_what_is_no_schema_is_named(given: Any, path: str) -> None:
+def test_an_invalid_schema_is_named(given: Any, path: str) -> None:
     found = fault(given)
     assert found is not None
     assert found[0] == path
@@ -186,7 +186,7 @@ def test_a_tool_without_parameters_takes_none() -> None:
     assert fits({}, arguments_schema("{}"))
 
 
-def test_what_can_be_brought_to_fit_is() -> None:
+def test_values_are_coerced_if_possible() -> None:
     schema = bounded(
         {
             "type": "object",

@@ -263,7 +263,7 @@ class TestRealModel:
         assert "{" not in spoken
 
     @pytest.mark.parametrize("choice", ["required", "get_weather"])
-    async def test_a_call_is_compelled_and_fits(self, real: LlamaChat, choice: str) -> None:
+    async def test_a_forced_tool_use_fits(self, real: LlamaChat, choice: str) -> None:
         schema = (
             '{"type": "object", "properties": {"city": {"type": "string", "maxLength": 20},'
             ' "unit": {"enum": ["celsius", "kelvin"]}}, "required": ["city", "unit"]}'

@@ -34,7 +34,7 @@ def test_without_tools_and_format_anything_may_be_written() -> None:
     assert answer_grammar(ToolOffer(()), None) == ""
 
 
-def test_prose_or_calls_may_be_chosen() -> None:
+def test_prose_or_tool_uses_may_be_chosen() -> None:
     grammar = answer_grammar(ToolOffer(TOOLS), None)
     assert start(grammar) == "start: PROSE | calls | bare | PROSE calls | PROSE bare"
     assert f"{{0,{MOST_TOOL_USES - 1}}}" in grammar
@@ -45,7 +45,7 @@ def test_prose_or_calls_may_be_chosen() -> None:
     assert json.loads(schema)["properties"] == {"q": {"type": "string"}}
 
 
-def test_compelled_calls_are_all_there_is() -> None:
+def test_forced_tool_uses_are_the_whole_answer() -> None:
     required = answer_grammar(ToolOffer(TOOLS, "required"), None)
     assert start(required) == "start: calls"
     assert ("find" in required, "hang_up" in required) == (True, True)
@@ -75,7 +75,7 @@ def test_names_are_quoted() -> None:
     assert json.loads(head) == '{"name": "a\\"b\\n%json {}", "arguments": '
 
 
-def test_outputs_are_told_in_words_and_calls_left_out() -> None:
+def test_outputs_are_put_in_words_without_tool_uses() -> None:
     asked = ChatMessage("user", "Is there ink?")
     call = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
     output = ChatMessage("tool", "None left.", call_id="c")
@@ -90,7 +90,7 @@ def test_outputs_are_told_in_words_and_calls_left_out() -> None:
     ]
 
 
-def test_a_history_without_tools_is_left_as_it_is() -> None:
+def test_a_history_without_tools_is_unchanged() -> None:
     history = [
         ChatMessage("system", "Be brief."),
         ChatMessage("user", ""),
@@ -99,7 +99,7 @@ def test_a_history_without_tools_is_left_as_it_is() -> None:
     assert with_outputs(history) == history
 
 
-def test_calls_and_outputs_in_tags() -> None:
+def test_tool_uses_and_outputs_in_tags() -> None:
     asked = ChatMessage("user", "Is there ink?")
     call = ChatMessage("assistant", "Let me see.", (ChatToolCall("c", "find", '{"q": "ink"}'),))
     output = ChatMessage("tool", "None left.", call_id="c")
@@ -113,7 +113,7 @@ def test_calls_and_outputs_in_tags() -> None:
     ]
 
 
-def test_a_call_without_an_output_is_still_running() -> None:
+def test_a_tool_use_without_an_output_is_still_running() -> None:
     asked = ChatMessage("user", "Is there ink?")
     call = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
     again = ChatMessage("user", "Hello?")

@@ -49,7 +49,7 @@ def test_what_must_come_word_for_word_may_be_repeated() -> None:
     assert body["repeat_penalty"] == 1
 
 
-def test_a_fact_stands_behind_the_message_that_asks_for_it() -> None:
+def test_a_fact_follows_its_question() -> None:
     asked = [ChatMessage("system", "Be brief."), ChatMessage("user", "What is 2 plus 3?")]
     plain = request_of(asked, max_tokens=7, temperature=0.4)
     asked[1] = ChatMessage("user", "What is 2 plus 3?", fact="2 + 3 = 5.")
@@ -72,7 +72,7 @@ def test_text_then_finish_then_usage() -> None:
     assert reader.finished
 
 
-def test_errors_are_told_apart() -> None:
+def test_errors_are_distinguished() -> None:
     with pytest.raises(ContextExceeded):
         ChunkReader().read({"error": {"code": 400, "type": "exceed_context_size_error"}})
     with pytest.raises(EngineFailed, match="out of memory"):
@@ -103,7 +103,7 @@ def test_shortening_keeps_instructions_and_the_last_message(roles: list[Any], bl
     assert "user" not in [message.role for message in beyond]
 
 
-def test_an_output_keeps_its_call() -> None:
+def test_an_output_stays_with_its_tool_use() -> None:
     call = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
     history = [ChatMessage("user", str(n)) for n in range(7)]
     messages = [*history, call, ChatMessage("tool", "found", call_id="c")]
@@ -135,7 +135,7 @@ def test_a_format_needs_a_grammar_and_no_words() -> None:
     assert body["messages"] == [{"role": "user", "content": "a colour"}]
 
 
-def test_what_is_offered_behind_an_output_depends_on_the_model() -> None:
+def test_the_offer_after_an_output_depends_on_the_model() -> None:
     offer = ToolOffer((FIND,), "required")
     asked = [ChatMessage("user", "find it")]
     answered = [*asked, CALLED, FOUND]

@@ -97,7 +97,7 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize("text", WRITTEN)
-def test_every_form_of_a_call_is_a_call(text: str) -> None:
+def test_every_form_of_a_tool_use_is_recognised(text: str) -> None:
     assert read(text) == ("", PARIS, "")
     assert read(text, []) == ("", PARIS, "")
     assert read(f"One moment. {text}" if text[0] in "<{" else text)[1:] == (PARIS, "")
@@ -118,7 +118,7 @@ def test_every_form_of_a_call_is_a_call(text: str) -> None:
         'get_weather({"town": "Paris"})',
     ],
 )
-def test_what_looks_like_a_call_is_never_text(text: str) -> None:
+def test_a_possible_tool_use_is_never_text(text: str) -> None:
     for cuts in (None, []):
         said, calls, unusable = read(text, cuts)
         assert (said, calls) == ("", [])
@@ -150,12 +150,12 @@ def test_what_looks_like_a_call_is_never_text(text: str) -> None:
         "<",
     ],
 )
-def test_prose_is_left_as_it_is(text: str) -> None:
+def test_prose_is_unchanged(text: str) -> None:
     assert read(text) == read(text, []) == (text, [], "")
 
 
 @given(text=st.text(alphabet='<b>12/{}" \\nxw:,[`(', max_size=60), cuts=st.lists(st.integers(0)))
-def test_what_is_no_call_is_text_unchanged(text: str, cuts: list[int]) -> None:
+def test_text_without_a_tool_use_is_unchanged(text: str, cuts: list[int]) -> None:
     assert read(text, cuts) == (text, [], "")
 
 
@@ -196,7 +196,7 @@ def test_numbers_written_as_texts_are_numbers() -> None:
     assert read(text)[1] == [("get_weather", {"city": "5", "days": 3})]
 
 
-def test_text_flows_at_once_but_for_what_may_begin_a_call() -> None:
+def test_text_flows_at_once_except_for_a_possible_tool_use() -> None:
     reader = ToolUseReader(TOOLS)
     pieces = ("Good", " morning", ", 3 <", " 4. A", " [1", "] {x", "}", "\nfi", "ne")
     said = [reader.feed(piece)[0] for piece in pieces]
@@ -216,7 +216,7 @@ def test_what_is_held_has_an_end() -> None:
     assert reader.feed('{"name": "' + "x" * (LIMIT + 1))[0] == '{"name": "' + "x" * (LIMIT + 1)
 
 
-def test_a_call_made_before_is_not_made_again() -> None:
+def test_an_earlier_tool_use_is_not_repeated() -> None:
     reader = ToolUseReader(TOOLS)
     reader.made_before([("get_weather", '{"city":"Paris"}'), ("find", "broken")])
     assert reader.feed(CALL) == ("", [])

@@ -54,7 +54,7 @@ async def read(
     return text, [call for delta in deltas for call in delta.calls], deltas[-1]
 
 
-async def test_a_written_call_is_a_call() -> None:
+async def test_a_written_tool_use_counts() -> None:
     text, [call], last = await read(Script(f"Sure. {CALL}"))
     assert (text, call.index, call.name, call.arguments) == (
         *("Sure. ", 0, "find", '{"thing": "pens"}'),
@@ -66,7 +66,7 @@ async def test_without_tools_text_is_text() -> None:
     assert (await read(Script(CALL), None))[:2] == (CALL, [])
 
 
-async def test_what_is_no_call_is_asked_for_once_more() -> None:
+async def test_an_unusable_tool_use_is_asked_again() -> None:
     script = Script(f"Hm. {NO_CALL}", CALL)
     text, [call], last = await read(script)
     assert (text, call.name) == ("Hm. ", "find")
@@ -78,25 +78,25 @@ async def test_what_is_no_call_is_asked_for_once_more() -> None:
     assert "find" in again[2].content
 
 
-async def test_what_is_no_call_twice_is_an_empty_answer() -> None:
+async def test_a_second_unusable_tool_use_is_an_empty_answer() -> None:
     text, calls, last = await read(Script(NO_CALL, NO_CALL))
     assert (text, calls, last.finish_reason) == ("", [], "stop")
 
 
-async def test_an_answer_that_was_cut_off_is_not_asked_for_again() -> None:
+async def test_a_truncated_answer_is_not_asked_again() -> None:
     script = Script(CALL[:20], reason="length")
     text, calls, last = await read(script)
     assert (text, calls, last.finish_reason, len(script.asked)) == ("", [], "length", 1)
 
 
-async def test_a_call_where_none_may_be_made_is_asked_for_in_words() -> None:
+async def test_a_forbidden_tool_use_is_asked_again_in_words() -> None:
     script = Script(CALL, "They are in the drawer.")
     text, calls, last = await read(script, ToolOffer(OFFER.tools, "none"))
     assert (text, calls, last.finish_reason) == ("They are in the drawer.", [], "stop")
     assert "plain words" in script.asked[1][0][-1].content
 
 
-async def test_tools_of_the_history_are_known_where_none_is_offered() -> None:
+async def test_tools_in_the_history_are_known_without_an_offer() -> None:
     made = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
     history = [*ASKED, made, ChatMessage("tool", "three", call_id="c")]
     script = Script(CALL, "Three pens.")
@@ -104,7 +104,7 @@ async def test_tools_of_the_history_are_known_where_none_is_offered() -> None:
     assert [offer for _, offer in script.asked] == [None, None]
 
 
-async def test_a_call_that_was_made_is_not_made_again() -> None:
+async def test_a_tool_use_already_made_is_not_repeated() -> None:
     script = Script(CALL, "Three pens.")
     made = ChatMessage("assistant", "", (ChatToolCall("c", "find", '{"thing":"pens"}'),))
     history = [*ASKED, made, ChatMessage("tool", "three", call_id="c")]
@@ -133,7 +133,7 @@ async def test_ids_of_an_upstream_that_are_unique_stay(given: str) -> None:
     assert call.call_id == given
 
 
-async def test_a_call_made_both_ways_is_one_call() -> None:
+async def test_a_tool_use_made_both_ways_counts_once() -> None:
     class Both(Script):
         async def ask(
             self, messages: Sequence[ChatMessage], offer: ToolOffer | None
@@ -146,7 +146,7 @@ async def test_a_call_made_both_ways_is_one_call() -> None:
     assert (text, [call.call_id for call in calls]) == ("", ["call_Ab3xK9"])
 
 
-async def test_a_call_within_a_thought_is_none_and_one_behind_it_is() -> None:
+async def test_a_tool_use_within_a_thought_does_not_count() -> None:
     text, calls, last = await read(Script(f"<think>Maybe {CALL}</think>No."))
     assert (text, calls, last.finish_reason) == ("No.", [], "stop")
     text, [call], _ = await read(Script(f"<think>Maybe {NO_CALL}</think>\n{CALL}"))

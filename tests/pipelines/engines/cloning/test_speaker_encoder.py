@@ -153,7 +153,7 @@ def encoder(models_dir: Path) -> SpeakerEncoder:
     return SpeakerEncoder.load(models_dir / "speaker-encoder" / "pretrained.pt")
 
 
-def test_one_speaker_is_told_from_another(encoder: SpeakerEncoder, audio: Load) -> None:
+def test_speakers_are_distinguished(encoder: SpeakerEncoder, audio: Load) -> None:
     heard = {name: encoder.embed(audio(name)) for name in (*READER, *JOE)}
     for embedding in heard.values():
         assert embedding.shape == (256,)

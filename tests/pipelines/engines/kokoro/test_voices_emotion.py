@@ -31,6 +31,6 @@ def test_only_the_prosody_is_moved(styles: Styles, voice: str) -> None:
     assert np.abs(other).max() > 0.05
 
 
-def test_a_voice_as_it_is_stays_as_it_is(styles: Styles) -> None:
+def test_neutral_emotion_leaves_a_voice_unchanged(styles: Styles) -> None:
     style = styles.voice("bf_emma")
     assert Emotions(styles).applied(style, NEUTRAL) is style

@@ -81,7 +81,7 @@ async def test_an_engine_hangs_on_demand() -> None:
     assert await work == "A"
 
 
-async def test_voices_are_told_apart_by_their_pitch() -> None:
+async def test_voices_are_distinguished_by_pitch() -> None:
     engines = scripted_job_engines()
     pitches = []
     match = await (await engines.cloner()).match(bytes(64))

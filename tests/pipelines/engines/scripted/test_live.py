@@ -112,7 +112,7 @@ async def test_delays_are_the_tests_to_give() -> None:
 
 
 @given(st.integers(100, 4000), st.integers(1, 6))
-async def test_audio_tells_words_and_session(frequency: int, words: int) -> None:
+async def test_audio_identifies_words_and_session(frequency: int, words: int) -> None:
     voice = ScriptedSpeaker(frequency)
     pcm = b"".join([chunk async for chunk in voice.speak("word " * words)])
     assert len(pcm) == 2 * words * 24_000 * WORD_MS // 1000

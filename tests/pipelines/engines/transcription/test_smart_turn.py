@@ -106,7 +106,7 @@ def test_features_do_not_hear_loudness() -> None:
 
 
 @pytest.mark.engines
-async def test_tells_complete_turns_from_cut_ones(detector: SmartTurn, audio: Audio) -> None:
+async def test_complete_turns_score_higher_than_cut_ones(detector: SmartTurn, audio: Audio) -> None:
     complete = ["joe_q_book", "joe_q_capital", "joe_q_help", "joe_q_hours", "joe_stop", "lv_0920"]
     for name in complete:
         assert await detector.score(audio(name) + SILENCE) > 0.8, name

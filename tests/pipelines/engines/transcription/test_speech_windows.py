@@ -142,7 +142,7 @@ async def test_a_language_that_is_given_is_kept() -> None:
     assert ears.asked == ["pt", "pt"]
 
 
-async def test_silence_is_told_as_progress() -> None:
+async def test_silence_is_reported_as_progress() -> None:
     ears = Ears(says(""))
     hearings = await ears.hear(quiet(35) + loud(1))
     assert ears.asked == [None]

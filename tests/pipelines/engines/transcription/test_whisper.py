@@ -84,7 +84,7 @@ async def test_what_is_heard_may_be_written_in_english() -> None:
     await ears.close()
 
 
-async def test_the_vendors_failures_are_told_without_its_words() -> None:
+async def test_the_vendors_failures_hide_its_words() -> None:
     class Broken(Vendor):
         def transcribe(self, samples: Any, **options: Any) -> tuple[list[Any], Any]:
             raise RuntimeError("secret")

@@ -65,7 +65,7 @@ async def test_the_models_failures_pass_through() -> None:
         await engine.translate("Hello.", "en", "de")
 
 
-async def test_only_known_languages_are_asked_for() -> None:
+async def test_only_known_languages_are_requested() -> None:
     engine, chat = translator("x")
     with pytest.raises(ModelUnavailable, match="'tlh'"):
         await engine.translate("Hello.", "en", "tlh")
