@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from sessions.core.tools.tools import Tool, ToolKind, ToolServer
+from sessions.core.config import Tool, ToolKind, ToolServer
 
 from .tools import seal
 

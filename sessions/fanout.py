@@ -5,7 +5,7 @@ Rules
   *oldest* event, and counts it. An outage of Redis does no more than fill that queue; it is
   logged when it begins and when it ends.
 - Events of a call are numbered from 1 when published, in order; a dropped event keeps its
-  number, so an observer sees the hole and is told (``MISSED``).
+  number, so an observer sees the hole, as an event (``MISSED``).
 - A call's events are published by one Fanout (the node that carries the call).
 - An event ``publish``ed to one follower (``to``) is seen by that one only.
 """

@@ -110,7 +110,7 @@ class Journal(Protocol):
 
 
 class _CallObserver:
-    """Hands what one call tells to the journal, the fan-out and the event log."""
+    """Hands what one call publishes to the journal, the fan-out and the event log."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class SessionHost:
         tools: ToolRunner | None = None,
         on_empty_answer: Callable[[str], None] | None = None,
     ) -> None:
-        """``on_ended``: told the channel and the reason; ``on_empty_answer``: told what became of
+        """``on_ended``: given the channel and the reason; ``on_empty_answer``: given what became of
         a reply whose chat model had nothing to say, "retried" or "failed"."""
         self._engines = engines
         self._admission = admission

@@ -86,7 +86,7 @@ Answer = Callable[[list[ServerEvent]], None]
 
 
 class Observer(Protocol):
-    """Somebody who is told of a session without ever holding it up."""
+    """Somebody who follows a session without ever holding it up."""
 
     def published(self, events: list[dict[str, Any]]) -> None:
         """Server events, as the client gets them."""
@@ -195,7 +195,7 @@ class LiveSession:
         return self._reason
 
     def _finish(self, reason: str) -> None:
-        """Whatever ended the call: what was said is recorded, a fault is told, nothing is armed.
+        """Whatever ended the call: record what was said, publish a fault, disarm the timers.
 
         ``reason`` counts where the core has not ended it."""
         if not self._ended.is_set():
@@ -212,7 +212,7 @@ class LiveSession:
     def inject(self, message: Mapping[str, Any], answer: Answer | None = None) -> None:
         """Carry out a client message, whoever sent it; a faulty one is answered as an error.
 
-        ``answer``: who is told of such an error in the caller's place."""
+        ``answer``: takes such an error in the caller's place."""
         if message.get("type") == PING:
             self._pong(message, answer)
             return
@@ -244,7 +244,7 @@ class LiveSession:
             self._channel.send(event)
 
     def describe(self, answer: Answer) -> None:
-        """Tell somebody who came late the session as it is, as it is told at a call's beginning."""
+        """Send somebody who came late the session as it is, as at the beginning of a call."""
         answer(list(self._wire_format.render(SessionOpened(self._config))))
 
     def hang_up(self, reason: str) -> None:

@@ -65,7 +65,7 @@ class CallJournal:
         book: BookTurn | None = None,
         queue_entries: int = QUEUE_ENTRIES,
     ) -> None:
-        """``node_id`` as in the registry: it tells whose calls are orphans. Without ``book``
+        """``node_id`` as in the registry: it shows whose calls are orphans. Without ``book``
         turns are stored and not booked."""
         self._database = database
         self._calls = Calls(database)

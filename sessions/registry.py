@@ -1,4 +1,4 @@
-"""Which node carries which call, told to all nodes by leases that die with the node.
+"""Which node carries which call: leases that all nodes can read, and that die with the node.
 
 Rules
 - Registering is synchronous and never fails: the call lives on this node whatever Redis says.

@@ -1,7 +1,7 @@
-"""Tools at work for one call: lists and calls, each a task of the session's, under a deadline.
+"""Tools at work for one call: listings and tool uses, each a task of the session under a deadline.
 
-Every order is answered once: a list with ToolsListed or ToolListFailed, a call with ToolReturned,
-unless it is cancelled. What tools say and are asked is in no log.
+Every command is answered once: a listing with ToolsListed or ToolListFailed, a use with
+ToolReturned, unless it is cancelled. Neither arguments nor outputs of tools are logged.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from pipelines.engines.base import EngineError
 from sessions.core.commands import RunTool
+from sessions.core.config import ListedTool, ToolKind, ToolServer
 from sessions.core.events import Event, ToolListFailed, ToolReturned, ToolsListed
-from sessions.core.tools.tools import ListedTool, ToolKind, ToolServer
 
 log = logging.getLogger(__name__)
 
@@ -58,20 +58,20 @@ class Tools:
         self._runner = runner
         self._dispatch = dispatch
         self._spawn = spawn
-        self._calls: dict[str, asyncio.Task[None]] = {}
+        self._uses: dict[str, asyncio.Task[None]] = {}
 
     def list(self, server: ToolServer) -> None:
         """Ask a server for its tools."""
         self._spawn(self._list(server))
 
     def run(self, order: RunTool) -> None:
-        """Carry out a call."""
-        task = self._calls[order.tool_use_id] = self._spawn(self._run(order))
-        task.add_done_callback(lambda _: self._calls.pop(order.tool_use_id, None))
+        """Carry out a tool use."""
+        task = self._uses[order.tool_use_id] = self._spawn(self._run(order))
+        task.add_done_callback(lambda _: self._uses.pop(order.tool_use_id, None))
 
     def cancel(self, tool_use_id: str) -> None:
-        """Stop a call; nothing comes of it any more."""
-        task = self._calls.pop(tool_use_id, None)
+        """Stop a tool use; nothing comes of it any more."""
+        task = self._uses.pop(tool_use_id, None)
         if task is not None:
             task.cancel()
 
@@ -106,7 +106,7 @@ class Tools:
     async def _output(self, order: RunTool) -> str:
         runner, tool, server = self._runner, order.tool, order.server
         if runner is None or (server is None and tool.kind is ToolKind.MCP):
-            raise EngineError("The tool is not to be reached from here.")
+            raise EngineError("The tool cannot be reached from here.")
         if server is not None:
             return await runner.call_mcp(
                 server.url, unseal(server.sealed), tool.name, order.arguments

@@ -6,7 +6,7 @@ what comes of them back as events of the same number.
 
 from dataclasses import dataclass
 
-from sessions.core.tools.tools import Tool, ToolServer
+from sessions.core.config import Tool, ToolServer
 
 from .config import SessionConfig
 from .items import Message, ReplyStatus
@@ -42,7 +42,7 @@ class FinishTranscription:
 
 @dataclass(frozen=True, slots=True)
 class DropTranscription:
-    """The turn is over for the recogniser; give it back."""
+    """The turn needs no recogniser any more; release it."""
 
     turn: int
 
@@ -70,7 +70,7 @@ class StartReply:
     side: bool = False
     """It is written beside the conversation's own replies and never played."""
     tools: tuple[Tool, ...] = ()
-    """What it may call."""
+    """What it may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class ListTools:
 
 @dataclass(frozen=True, slots=True)
 class RunTool:
-    """Carry out a call; answer with ToolReturned. ``server``: an MCP tool's."""
+    """Carry out a tool use; answer with ToolReturned. ``server``: an MCP tool's."""
 
     tool_use_id: str
     arguments: str
@@ -109,14 +109,14 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class CancelTool:
-    """Stop carrying out the call; nothing is awaited of it any more."""
+    """Stop carrying out a tool use; no answer is expected any more."""
 
     tool_use_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseReply:
-    """Let the reply out."""
+    """The reply may be heard and published from now on."""
 
     reply: int
 
@@ -151,7 +151,7 @@ class StopPlayout:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Tell the outside."""
+    """Publish a notice to the client and to whoever observes the call."""
 
     notice: Notice
 

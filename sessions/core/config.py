@@ -1,4 +1,4 @@
-"""What a conversation is told to be: the session configuration, in the core's own words.
+"""What a conversation is configured to be, and the tools it may use, in the core's own words.
 
 Frozen and complete: a change is a new value (``dataclasses.replace``). Wire spellings live in
 the channels; defaults and ranges are those of the OpenAI Realtime session object.
@@ -9,7 +9,11 @@ from enum import StrEnum
 from typing import Literal
 
 from media.formats import AudioFormat
-from sessions.core.tools.tools import AUTO, Tool, ToolServer
+
+AUTO, NONE, REQUIRED = "auto", "none", "required"
+
+HTTP_LABEL = "blab.http"
+"""Stands for the server where the use of an HTTP tool is published as one of MCP's."""
 
 
 class SessionKind(StrEnum):
@@ -62,13 +66,78 @@ class TurnDetection:
     idle_timeout_ms: int | None = None
 
 
+class ToolKind(StrEnum):
+    """Who carries out a use of the tool."""
+
+    FUNCTION = "function"
+    HTTP = "http"
+    MCP = "mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool. ``parameters``: a JSON schema, as JSON."""
+
+    name: str
+    description: str = ""
+    parameters: str = '{"type":"object","properties":{}}'
+    kind: ToolKind = ToolKind.FUNCTION
+    server: str = ""
+    """Label of its MCP server."""
+    ask: bool = False
+    """Each use waits for the client's approval."""
+    url: str = ""
+    method: str = "POST"
+    sealed: str = ""
+    """Request headers, which nobody else may read; ``sessions.tools`` opens them."""
+    timeout_ms: int = 15_000
+    fixed: bool = False
+    """It is the agent's: a client's list of tools leaves it in place."""
+
+    @property
+    def label(self) -> str:
+        """The server that is named for its uses; empty for a client's function."""
+        return HTTP_LABEL if self.kind is ToolKind.HTTP else self.server
+
+
+@dataclass(frozen=True, slots=True)
+class ToolServer:
+    """An MCP server, whose tools are asked for when it is first named."""
+
+    label: str
+    url: str
+    sealed: str = ""
+    allowed: tuple[str, ...] | None = None
+    """Names of the tools that are offered; None: all."""
+    ask: bool = True
+    """Uses wait for the client's approval, but for the tools named in ``trusted``."""
+    asked: tuple[str, ...] = ()
+    """Names of the tools that need approval although ``ask`` is False."""
+    trusted: tuple[str, ...] = ()
+    timeout_ms: int = 15_000
+    fixed: bool = False
+
+    def asks(self, name: str) -> bool:
+        """Whether uses of that tool wait for approval."""
+        return name in self.asked or (self.ask and name not in self.trusted)
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTool:
+    """A tool as its MCP server describes it."""
+
+    name: str
+    description: str
+    parameters: str
+
+
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
     """Everything a client may set about its conversation."""
 
     kind: SessionKind = SessionKind.REALTIME
     model: str = "default"
-    """Chat model id, as the engine registry names it."""
+    """Chat model id, as the catalogue of engines names it."""
     instructions: str = ""
     """The client's own; the chat model is given ``prompt.composed``."""
     agent_name: str = ""
@@ -80,14 +149,15 @@ class SessionConfig:
     """Text-to-speech model id."""
     transcription_model: str = "default"
     publishes_transcripts: bool = True
-    """False: the caller's words are understood and not told (``transcription: null``)."""
+    """False: the caller's words are understood and not published (``transcription: null``)."""
     noise_reduction: Literal["near_field", "far_field"] | None = None
-    """Kept and told back; the audio is heard as it comes."""
+    """Kept and shown to the client; the audio is heard as it comes."""
     output_audio: bool = True
     """False: the reply is text only (``output_modalities: ["text"]``)."""
     max_output_tokens: int = 512
     truncation: Literal["auto", "disabled"] | float = "auto"
-    """As asked for (a number: a retention ratio); told back, for history has its own bounds."""
+    """As asked for (a number: a retention ratio). Only shown to the client: history has bounds of
+    its own."""
     temperature: float = 0.4
     input_format: AudioFormat = AudioFormat()
     output_format: AudioFormat = AudioFormat()

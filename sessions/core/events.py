@@ -7,12 +7,12 @@ the reply's own rate since its first sample. ``now`` (seconds, monotonic) is nev
 event. A turn is one utterance of the caller, numbered from 1; a reply is one attempt to answer,
 numbered from 1 (a turn may see several: speculation that was cancelled).
 
-What the core answers with stands in ``commands`` and ``notices``, the nouns in ``items``.
+The core's answers are in ``commands`` and ``notices``, the nouns in ``items``.
 """
 
 from dataclasses import dataclass
 
-from sessions.core.tools.tools import ListedTool, Tool
+from sessions.core.config import ListedTool, Tool
 
 from .config import SessionConfig
 from .items import PromptLine, Role
@@ -96,7 +96,7 @@ class ReplyClause:
 
 @dataclass(frozen=True, slots=True)
 class ToolUseRequested:
-    """The reply calls a tool; ``arguments`` are whole, as the chat model wrote them."""
+    """The reply uses a tool; ``arguments`` are complete, as the chat model wrote them."""
 
     reply: int
     name: str
@@ -167,7 +167,7 @@ class PlayoutStopped:
 
 @dataclass(frozen=True, slots=True)
 class ToolsListed:
-    """An MCP server told its tools."""
+    """An MCP server listed its tools."""
 
     label: str
     tools: tuple[ListedTool, ...]
@@ -175,7 +175,7 @@ class ToolsListed:
 
 @dataclass(frozen=True, slots=True)
 class ToolListFailed:
-    """An MCP server did not tell its tools; the message is safe to show."""
+    """An MCP server did not list its tools; the message may be shown to the client."""
 
     label: str
     message: str
@@ -183,7 +183,7 @@ class ToolListFailed:
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """A call was carried out; ``failed``: ``output`` says why it was not."""
+    """A tool use was carried out; ``failed``: ``output`` says why it was not."""
 
     tool_use_id: str
     output: str
@@ -240,7 +240,7 @@ class AddItem:
 
 @dataclass(frozen=True, slots=True)
 class AddToolOutput:
-    """The client brings the output of a call. ``after`` as in AddItem."""
+    """The client sends the output of a tool use. ``after`` as in AddItem."""
 
     tool_use_id: str
     output: str
@@ -251,7 +251,7 @@ class AddToolOutput:
 
 @dataclass(frozen=True, slots=True)
 class AddToolUse:
-    """The client brings a call of an earlier conversation."""
+    """The client adds a tool use of an earlier conversation."""
 
     tool_use_id: str
     name: str
@@ -263,7 +263,7 @@ class AddToolUse:
 
 @dataclass(frozen=True, slots=True)
 class AnswerApproval:
-    """The client approves the call that an item asked about, or does not."""
+    """The client approves the tool use that an item asked about, or does not."""
 
     request_id: str
     approve: bool
@@ -306,15 +306,15 @@ class RequestReply:
     event_id: str | None = None
     voice: str | None = None
     prompt: tuple[PromptLine, ...] | None = None
-    """What it answers to, in place of the conversation."""
+    """What it answers, in place of the conversation."""
     metadata: tuple[tuple[str, str], ...] = ()
-    """Told back with the reply."""
+    """Returned with the reply."""
     out_of_band: bool = False
     """It becomes no part of the conversation."""
     tools: tuple[Tool, ...] | None = None
-    """What it may call, in place of the session's tools."""
+    """What it may use, in place of the session's tools."""
     servers: tuple[str, ...] | None = None
-    """Labels of the session's MCP servers that it may call."""
+    """Labels of the session's MCP servers whose tools it may use."""
     tool_choice: str | None = None
 
     @property

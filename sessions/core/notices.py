@@ -1,4 +1,4 @@
-"""Everything the core tells the outside, in the order in which it became true.
+"""Everything the core publishes, in the order in which it became true.
 
 A notice reaches the shell inside the command ``Publish``; the channel's wire format renders it.
 Positions are samples at ``HEARING_RATE`` since the call began.
@@ -7,7 +7,7 @@ Positions are samples at ``HEARING_RATE`` since the call began.
 from dataclasses import dataclass
 from typing import Literal
 
-from sessions.core.tools.tools import ListedTool
+from sessions.core.config import ListedTool
 
 from .config import SessionConfig
 from .items import Item, ReplyStatus
@@ -115,7 +115,7 @@ class ItemTruncated:
 
 @dataclass(frozen=True, slots=True)
 class ReplyCreated:
-    """A reply is let out."""
+    """A reply is released: the client may know of it."""
 
     reply_id: str
     item_id: str
@@ -139,7 +139,7 @@ class ReplyItemAdded:
 
 @dataclass(frozen=True, slots=True)
 class ReplyToolUse:
-    """A call that a reply ended in. ``index``: its place among the reply's items."""
+    """A tool use that a reply ended in. ``index``: its place among the reply's items."""
 
     item: Item
     previous_item_id: str | None
@@ -158,7 +158,7 @@ class ReplyText:
 
 @dataclass(frozen=True, slots=True)
 class ReplyDone:
-    """The reply has ended; ``text`` is what ReplyText told of it, ``heard`` what was heard.
+    """The reply has ended; ``text`` is what ReplyText published of it, ``heard`` what was heard.
 
     What was generated and never left is in ``RecordTurn`` only."""
 
@@ -180,7 +180,7 @@ class ReplyDone:
 
 @dataclass(frozen=True, slots=True)
 class ToolBegun:
-    """A call of ours is being carried out."""
+    """The server is carrying out a tool use."""
 
     item_id: str
     index: int
@@ -188,7 +188,7 @@ class ToolBegun:
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """A call of ours has its output, which stands in ``item``."""
+    """A tool use that the server carried out has its output, which is in ``item``."""
 
     item: Item
     previous_item_id: str | None
@@ -198,7 +198,7 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class ToolListing:
-    """An MCP server is asked for its tools, has told them, or has not."""
+    """An MCP server is asked for its tools, has listed them, or has failed to."""
 
     item_id: str
     label: str

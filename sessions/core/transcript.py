@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import takewhile
 
-from .history import ANSWER_NOW, History, history, joined, words_of_item
 from .items import Item, Message, PromptLine, ToolUseState
+from .prompt import ANSWER_NOW, History, history, joined, words_of_item
 
 MAXIMUM_ITEMS = 1_000
 

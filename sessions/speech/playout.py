@@ -45,9 +45,9 @@ class _Ledger:
     heard_at_clock: int = 0
     chunks: deque[tuple[int, bytes]] = field(default_factory=deque)
     """(first sample, PCM16), from the oldest not wholly heard."""
-    pieces: deque[tuple[int, int]] = field(default_factory=deque)
-    """(first sample, piece number) of pieces not begun."""
-    next_piece: int = 0
+    clauses: deque[tuple[int, int]] = field(default_factory=deque)
+    """(first sample, number) of clauses that have not begun."""
+    next_clause: int = 0
 
 
 class Playout:
@@ -72,14 +72,14 @@ class Playout:
         self._ledger = _Ledger(reply, reply_id, item_id, self._channel.output_rate, base)
 
     def append(self, reply: int, pcm: bytes) -> None:
-        """Take the audio of the reply's next piece (PCM16 at the channel's output rate)."""
+        """Take the audio of the reply's next clause (PCM16 at the channel's output rate)."""
         ledger = self._of(reply)
         if ledger is None:
             return
         if pcm:
-            ledger.pieces.append((ledger.generated, ledger.next_piece))
+            ledger.clauses.append((ledger.generated, ledger.next_clause))
             ledger.chunks.append((ledger.generated, pcm))
-        ledger.next_piece += 1
+        ledger.next_clause += 1
         ledger.generated += len(pcm) // SAMPLE_BYTES
 
     def complete(self, reply: int) -> None:
@@ -95,7 +95,7 @@ class Playout:
             ledger.released = True
 
     def sounding(self, reply: int) -> bool:
-        """Whether the reply has been let out and not been heard to its end."""
+        """Whether the reply has been released and not been heard to its end."""
         ledger = self._of(reply)
         if ledger is None or not ledger.released:
             return False
@@ -212,15 +212,15 @@ class Playout:
         if ledger.clock is None:
             ledger.clock, ledger.heard_at_clock = now, ledger.heard
         begun = []
-        while ledger.pieces and ledger.pieces[0][0] <= ledger.sent:
-            begun.append(ledger.pieces.popleft()[1])
+        while ledger.clauses and ledger.clauses[0][0] <= ledger.sent:
+            begun.append(ledger.clauses.popleft()[1])
         for part in _slices(ledger.chunks, ledger.sent, count):
             self._channel.play(Piece(ledger.reply_id, ledger.item_id, part))
             if self._echo is not None:
                 self._echo.reference(part, ledger.rate)
         ledger.sent += count
-        for piece in begun:
-            self._dispatch(ClauseStarted(ledger.reply, piece))
+        for clause in begun:
+            self._dispatch(ClauseStarted(ledger.reply, clause))
 
 
 def _slices(chunks: deque[tuple[int, bytes]], start: int, count: int) -> list[memoryview]:

@@ -36,6 +36,7 @@ from pipelines.engines.chat.sums import informed
 from pipelines.engines.chat.thoughts import answers
 from pipelines.engines.reading.clauses import ClauseSplitter, speakable
 from sessions.core.commands import StartReply
+from sessions.core.config import AUTO, REQUIRED, Tool
 from sessions.core.events import (
     ClauseReady,
     Event,
@@ -45,7 +46,6 @@ from sessions.core.events import (
     ToolUseRequested,
 )
 from sessions.core.items import Message
-from sessions.core.tools.tools import AUTO, REQUIRED, Tool
 
 from .playout import Playout
 from .spoken_form import SpokenForm
@@ -223,10 +223,10 @@ class ReplyTask:
         if delta.prompt_tokens or delta.completion_tokens:
             prompt, completion = before
             self._usage = (prompt + delta.prompt_tokens, completion + delta.completion_tokens)
-        for piece in delta.calls:
-            call = self._calls.setdefault(piece.index, ["", ""])
-            call[0] = call[0] or piece.name
-            call[1] += piece.arguments
+        for part in delta.calls:
+            call = self._calls.setdefault(part.index, ["", ""])
+            call[0] = call[0] or part.name
+            call[1] += part.arguments
             if len(self._calls) > _CALLS or len(call[1]) > _ARGUMENTS:
                 raise EngineError("The chat model's tool calls have no end.")
         self._truncated = self._truncated or delta.finish_reason == "length"

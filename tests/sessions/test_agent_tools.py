@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sessions.agent_tools import InvalidTools, check_tools, shown_tools, tools_of
-from sessions.core.tools.tools import ToolKind
+from sessions.core.config import ToolKind
 from sessions.tools import unseal
 
 HTTP: dict[str, Any] = {

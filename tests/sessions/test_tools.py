@@ -8,8 +8,8 @@ import pytest
 
 from pipelines.engines.base import EngineFailed
 from sessions.core.commands import RunTool
+from sessions.core.config import ListedTool, Tool, ToolKind, ToolServer
 from sessions.core.events import Event, ToolListFailed, ToolReturned, ToolsListed
-from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
 from sessions.tools import ToolRunner, Tools, seal
 
 SERVER = ToolServer("shop", "https://example.com/mcp", seal({"X-Key": "k"}))

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta
 
 from sessions.channel import ClientFault, Parsed, Partly
-from sessions.core.config import SessionConfig, SessionKind
+from sessions.core.config import SessionConfig, SessionKind, Tool
 from sessions.core.events import (
     AddItem,
     ClearInput,
@@ -35,7 +35,6 @@ from sessions.core.events import (
     TruncateItem,
 )
 from sessions.core.items import PromptLine
-from sessions.core.tools.tools import Tool
 
 from .checks import UNCHECKED, SessionChecks
 from .fields import Fields, read

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sessions.core.config import SessionConfig
-from sessions.core.tools.tools import AUTO, NONE, REQUIRED, Tool, ToolKind, ToolServer
+from sessions.core.config import AUTO, NONE, REQUIRED, SessionConfig, Tool, ToolKind, ToolServer
 from sessions.tools import seal
 
 from .fields import Fields

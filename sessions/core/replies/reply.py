@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from media.formats import milliseconds_of, samples_of
 from sessions.core.call import Call, Moments
 from sessions.core.commands import RecordTurn
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, Tool
 from sessions.core.events import ReplyFailed, ReplyGenerated, RequestReply
 from sessions.core.items import Item, Message, ReplyStatus
 from sessions.core.notices import (
@@ -30,7 +30,6 @@ from sessions.core.notices import (
 from sessions.core.prompt import composed
 from sessions.core.states import REPLY, ReplyState, ReplyTrigger
 from sessions.core.tools.tool_uses import ToolUses
-from sessions.core.tools.tools import Tool
 from sessions.core.transcript import Transcript, UnknownItem
 
 _WORD = re.compile(r"\S+")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from sessions.core.call import Call, Timer
 from sessions.core.commands import CancelTool, ListTools, RunTool
-from sessions.core.config import SessionConfig
+from sessions.core.config import AUTO, NONE, ListedTool, SessionConfig, Tool, ToolKind, ToolServer
 from sessions.core.events import AnswerApproval, ToolListFailed, ToolReturned, ToolsListed
 from sessions.core.items import Item, ToolUse, ToolUseState
 from sessions.core.notices import (
@@ -27,8 +27,6 @@ from sessions.core.notices import (
     ToolListing,
 )
 from sessions.core.transcript import UnknownItem
-
-from .tools import AUTO, NONE, ListedTool, Tool, ToolKind, ToolServer
 
 MAXIMUM_ROUNDS = 6
 """Replies in a row that may use tools; the next one has to speak."""

@@ -16,8 +16,12 @@ from gateway.channels.wire.wire_format import RealtimeWireFormat
 from sessions.core.config import (
     Eagerness,
     Extension,
+    ListedTool,
     SessionConfig,
     SessionKind,
+    Tool,
+    ToolKind,
+    ToolServer,
     TurnDetection,
     TurnMode,
 )
@@ -58,7 +62,6 @@ from sessions.core.events import (
 from sessions.core.items import PromptLine
 from sessions.core.notices import ItemAdded, Notice, ReplyCreated, ReplyDone
 from sessions.core.states import State
-from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
 from tests.support.examples import examples
 from tests.support.gateway.protocol_validator import ProtocolValidator
 from tests.support.sessions.model_shell import ModelReply, ModelShell

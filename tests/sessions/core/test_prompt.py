@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 
 from sessions.core.commands import PrepareReply, StartReply
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, Tool, ToolServer
 from sessions.core.events import AddItem, ConfigureSession, RequestReply
 from sessions.core.items import PromptLine
 from sessions.core.prompt import composed
-from sessions.core.tools.tools import Tool, ToolServer
 from tests.support.sessions.model_shell import ModelShell
 
 from .conftest import ShellFactory

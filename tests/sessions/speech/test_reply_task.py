@@ -11,7 +11,7 @@ from pipelines.engines.base import ChatMessage, EngineFailed, EngineTimeout
 from pipelines.engines.reading.clauses import ClauseSplitter
 from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines, tone_of
 from sessions.core.commands import StartReply
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, Tool
 from sessions.core.events import (
     ClauseReady,
     ClauseStarted,
@@ -23,7 +23,6 @@ from sessions.core.events import (
     ToolUseRequested,
 )
 from sessions.core.items import Message
-from sessions.core.tools.tools import Tool
 from sessions.speech.playout import Playout
 from sessions.speech.reply_task import ReplyTask
 from tests.support.sessions import virtual_clock

@@ -8,7 +8,7 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
 from gateway.channels.wire.wire_format import RealtimeWireFormat
-from sessions.core.config import Extension, SessionConfig, TurnDetection, TurnMode
+from sessions.core.config import Extension, ListedTool, SessionConfig, TurnDetection, TurnMode
 from sessions.core.items import Item, ReplyStatus, ToolUse, ToolUseState
 from sessions.core.notices import (
     Fault,
@@ -44,7 +44,6 @@ from sessions.core.notices import (
     TranscriptFinal,
     TranscriptPartial,
 )
-from sessions.core.tools.tools import ListedTool
 
 ALL = SessionConfig(
     extensions=frozenset({Extension.LATENCY, Extension.TRANSCRIPT_PARTIAL, Extension.PLAYOUT})

@@ -11,8 +11,7 @@ from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import render_session
 from gateway.channels.wire.tools import merge_tools
 from sessions.channel import ClientFault
-from sessions.core.config import SessionConfig
-from sessions.core.tools.tools import Tool, ToolKind, ToolServer
+from sessions.core.config import SessionConfig, Tool, ToolKind, ToolServer
 from sessions.tools import unseal
 
 FUNCTION = {"type": "function", "name": "f", "description": "", "parameters": {"type": "object"}}

@@ -3,7 +3,7 @@
 import pytest
 
 from sessions.core.commands import CancelTool, ListTools, RunTool, StartReply
-from sessions.core.config import SessionConfig
+from sessions.core.config import ListedTool, SessionConfig, Tool, ToolKind, ToolServer
 from sessions.core.events import (
     AddToolOutput,
     AddToolUse,
@@ -20,7 +20,6 @@ from sessions.core.items import Message, ToolUseState
 from sessions.core.notices import Fault, ReplyDone, ToolBegun, ToolEnded, ToolListing
 from sessions.core.states import State
 from sessions.core.tools.tool_uses import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
-from sessions.core.tools.tools import ListedTool, Tool, ToolKind, ToolServer
 from tests.support.sessions.model_shell import ModelShell
 
 FUNCTION = Tool("get_weather")

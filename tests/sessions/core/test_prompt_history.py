@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessions.core.history import (
+from sessions.core.items import Item, Message, PromptLine, ToolUse, ToolUseState
+from sessions.core.prompt import (
     BRIDGE,
     CALL_BEGINS,
     MAXIMUM_CHARACTERS,
@@ -15,7 +16,6 @@ from sessions.core.history import (
     PENDING,
     UNAPPROVED,
 )
-from sessions.core.items import Item, Message, PromptLine, ToolUse, ToolUseState
 from sessions.core.transcript import Transcript
 from tests.support.examples import examples
 from tests.support.sessions.model_shell import check_template
