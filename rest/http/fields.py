@@ -91,9 +91,15 @@ def language_named(tag: str | None) -> str | None:
     ValidationFailed."""
     if not tag:
         return None
-    found = _TAG.fullmatch(tag) if len(tag) <= _MAX_TAG else None
+    return language_of_tag(tag if len(tag) <= _MAX_TAG else "")
+
+
+def language_of_tag(tag: str, param: str = "language") -> str:
+    """The language of a BCP 47 tag that was sent as ``param``, in lower case; raises
+    ValidationFailed."""
+    found = _TAG.fullmatch(tag)
     if found is None:
-        raise ValidationFailed("language is a BCP 47 tag, such as en or pt-BR.", param="language")
+        raise ValidationFailed(f"{param} is a BCP 47 tag, such as en or pt-BR.", param=param)
     return found[1].lower()
 
 

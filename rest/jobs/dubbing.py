@@ -1,6 +1,5 @@
 """Dubbing as a resource: a recording is uploaded, and a job makes it speak another language."""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -20,7 +19,7 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobType
 from pipelines.speech.order import DEFAULT_VOICE, STABLE
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
-from rest.http.fields import AudioFormat, LanguageTag, ModelId, StorageKey, VoiceId
+from rest.http.fields import AudioFormat, LanguageTag, ModelId, StorageKey, VoiceId, language_of_tag
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.http.uploads import TEXTS
 from store.database import Database
@@ -44,7 +43,6 @@ _ABOUT = (
     " Capabilities name the pairs. Each translated line is checked; one that cannot be"
     " right, or has no time to be said, keeps its own voice, and the job warns of it."
 )
-_LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9]{1,8})*")
 
 
 class DubbingCreate(Struct, kw_only=True, rename="camel"):
@@ -207,10 +205,10 @@ class DubbingResource:
 
 
 def _order(asked: DubbingCreate, source: StoredObject) -> DubbingOrder:
-    target = _language(asked.target_language, "targetLanguage")
+    target = language_of_tag(asked.target_language, "targetLanguage")
     spoken = None
     if asked.source_language is not UNSET:
-        spoken = _language(asked.source_language, "sourceLanguage")
+        spoken = language_of_tag(asked.source_language, "sourceLanguage")
         if spoken == target:
             raise ValidationFailed(
                 "The recording is already in the target language.", param="targetLanguage"
@@ -226,11 +224,3 @@ def _order(asked: DubbingCreate, source: StoredObject) -> DubbingOrder:
         format=asked.format,
         allow_draft=asked.allow_draft,
     )
-
-
-def _language(tag: str, name: str) -> str:
-    """The tag's language, as engines know it."""
-    found = _LANGUAGE.fullmatch(tag)
-    if found is None:
-        raise ValidationFailed(f"{name} is a BCP 47 tag, such as en or pt-BR.", param=name)
-    return found[1].lower()

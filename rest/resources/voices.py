@@ -4,7 +4,6 @@ A voice is cloned only with the consent of the person whose voice it is: who con
 is stored with the voice.
 """
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -20,7 +19,7 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobType
 from pipelines.speech.order import EXPRESSIVE, STABLE
 from rest.accounts.auth import Principal
-from rest.http.errors import ConsentMissing, NoSuchModel, NotFound, ValidationFailed
+from rest.http.errors import ConsentMissing, NoSuchModel, NotFound
 from rest.http.fields import (
     DEFAULT_LIMIT,
     Cursor,
@@ -29,6 +28,7 @@ from rest.http.fields import (
     ModelId,
     Name,
     StorageKey,
+    language_of_tag,
     timestamp,
 )
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request, unknown_value
@@ -47,7 +47,6 @@ UPLOAD_SECONDS = 1800.0
 """For the whole request; the upload itself has its deadlines in rest.http.uploads."""
 DEFAULT_LANGUAGE = "en"
 SOURCES = ("cloned", "imported")
-_LANGUAGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9]{1,8})*")
 
 
 class VoiceClone(Struct, kw_only=True, rename="camel"):
@@ -334,19 +333,15 @@ class VoiceResource:
     def _language(self, asked: str | None, sample: StoredObject) -> str:
         """The voice's language; raises ValidationFailed and NoSuchModel."""
         tag = asked or str(sample.details.get("language") or DEFAULT_LANGUAGE)
-        found = _LANGUAGE.fullmatch(tag)
-        if found is None:
-            raise ValidationFailed(
-                "language is a BCP 47 tag, such as en or pt-BR.", param="language"
-            )
+        language = language_of_tag(tag)
         try:
             self._engines.check_cloning()
         except ModelUnavailable as error:
             raise NoSuchModel(str(error), param="model") from error
         statuses = self._engines.statuses()
         cloners = [status for status in statuses if status.role is Role.CLONING and status.live]
-        spoken = {language for cloner in cloners for language in cloner.languages}
-        if spoken and found[1].lower() not in spoken:
+        spoken = {name for cloner in cloners for name in cloner.languages}
+        if spoken and language not in spoken:
             raise NoSuchModel(
                 f"Voices are cloned in these languages now: {', '.join(sorted(spoken))}.",
                 param="language",
