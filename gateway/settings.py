@@ -418,15 +418,6 @@ def declarations() -> list[Declaration]:
     return [declaration for _, declaration in _declared(Settings)]
 
 
-def configuration_table() -> str:
-    """The Markdown table of ``docs/configuration.md``."""
-    rows = ["| variable | default | accepted | meaning |", "|---|---|---|---|"]
-    rows += [
-        f"| `{d.variable}` | {d.default} | {d.accepted} | {d.meaning} |" for d in declarations()
-    ]
-    return "\n".join(rows)
-
-
 def _declared(cls: type[Settings]) -> list[tuple[str, Declaration]]:
     members: tuple[Field[Any], ...] = fields(cls)
     return [(member.name, member.metadata["declaration"]) for member in members]

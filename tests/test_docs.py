@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import COMMANDS
-from gateway.settings import configuration_table
+from tests.support.generated_docs import configuration_table
 from tests.support.paths import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
