@@ -1,19 +1,19 @@
 """Audio jitter buffer for a listener that is a machine: order without delay.
 
-What hears the stream is speech recognition, so nothing is held back to smooth the arrival: a
-packet that continues the stream is let out in the call that brings it. Only a hole makes later
-packets wait, until ``hold`` of them are there (1 to 3: more where the network has been seen to
-reorder, fewer again once it has been in order for a while) or until ``HOLE_PATIENCE`` has passed.
-Then the hole becomes one ``Lost`` per missing packet. Base delay is therefore zero, and zero again
-as soon as a hole is closed.
+The listener is speech recognition, so nothing is held back to smooth the arrival: a packet that
+continues the stream is released by the push that brings it. Only a hole makes later packets wait,
+until ``hold`` of them have arrived (1 to 3: more after the network has reordered packets, fewer
+again after a while in order) or until ``HOLE_PATIENCE`` has passed. Then the hole becomes one
+``Lost`` per missing packet. The base delay is therefore zero, and zero again as soon as a hole is
+closed.
 
-Where nothing arrives at all (DTX, a frozen network, a sender that stopped), ``poll`` lets out
-``Quiet`` by the clock, so that the stream's samples go on counting time.
+If nothing arrives at all (DTX, a frozen network, a sender that stopped), ``poll`` emits ``Quiet``
+by the clock, so that the stream's samples keep counting time.
 
 Invariants
-- Packets come out in sequence order, none twice, none from before a reset.
+- Packets are released in sequence order, none twice, none from before a reset.
 - Every missing sequence number becomes exactly one ``Lost`` (unless ``Quiet`` filled its time).
-- At most ``MAX_HOLD`` packets are held; one call lets out at most ``MAX_GAP_PACKETS`` + 3 frames.
+- At most ``MAX_HOLD`` packets are held; a push releases at most ``MAX_GAP_PACKETS`` + 3 frames.
 - The clock is an argument; times in seconds, durations in RTP timestamp ticks.
 """
 
@@ -22,11 +22,11 @@ from dataclasses import dataclass
 
 MIN_HOLD = 1
 MAX_HOLD = 3
-"""Packets that may wait behind a hole."""
+"""Packets that may wait after a hole."""
 HOLE_PATIENCE = 0.06
 """Seconds that a hole may keep packets waiting."""
 CALM_PACKETS = 250
-"""Packets in order after which ``hold`` goes down by one."""
+"""Packets in order after which ``hold`` decreases by one."""
 MAX_GAP_PACKETS = 100
 """A larger jump of the sequence number, either way, is a new stream."""
 DRY_AFTER = 0.2

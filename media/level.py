@@ -1,9 +1,9 @@
-"""Levelling speech while it is being made: one loudness for every voice, no true peak above the
+"""Levelling speech while it is being produced: one loudness for every voice, no true peak above the
 limit.
 
-Works on a whole phrase at a time, as engines make it, so that nothing is delayed: a phrase of 4 s
-takes some 4 ms. Loudness is that of ITU-R BS.1770-4 (mono), with the K filter applied in the
-frequency domain; the silence around a phrase is gated as there.
+Works on a phrase at a time, as engines produce it, so that nothing is delayed: a phrase of 4 s
+takes some 4 ms. Loudness follows ITU-R BS.1770-4 (mono), with the K filter applied in the frequency
+domain and the standard's gating of the silence around a phrase.
 """
 
 import math
@@ -18,15 +18,15 @@ TARGET_LUFS = -20.0
 """Of all speech of embedded voices."""
 PEAK_DBTP = -1.0
 MOST_CORRECTION_DB = 3.0
-"""A phrase is corrected by no more than this beyond its voice's own gain: what is said softly
-stays a little softer."""
+"""A phrase is corrected by at most this beyond its voice's own gain, so that a soft phrase stays a
+little softer."""
 SHORTEST_SECONDS = 0.4
-"""Shorter phrases say nothing about loudness: the length of one block of the measurement."""
+"""Shorter phrases cannot be measured: the length of one block of the standard."""
 
 _STEP_SECONDS = 0.1
 _ABSOLUTE_GATE, _RELATIVE_GATE = -70.0, -10.0
 _HELD_PEAK = 10 ** ((PEAK_DBTP - 0.7) / 20)
-"""What the limiter holds: the interpolation errs by up to 0.5 dB, in white noise."""
+"""The limiter's ceiling: the interpolation errs by up to 0.5 dB, in white noise."""
 _OVERSAMPLING, _TAPS = 4, 16
 _FRAME_MS = 1
 _HOLD_FRAMES = 5

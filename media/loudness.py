@@ -1,9 +1,8 @@
-"""Loudness by EBU R128: measuring it, and bringing speech to it as broadcasters do.
+"""Loudness by EBU R128: measuring it, and normalising speech as broadcasters do.
 
-The chain: rumble filter, de-esser, gentle 2:1 compression, the gain that makes it
-``TARGET_LUFS``, and a limiter that works at 192 kHz, where peaks between the samples show. The
-limiter and the compressor change the loudness they are given, so the gain is corrected until what
-was written measures right.
+The chain: rumble filter, de-esser, gentle 2:1 compression, the gain that reaches ``TARGET_LUFS``,
+and a limiter at 192 kHz, where peaks between the samples show. The limiter and the compressor
+change the loudness, so the gain is corrected until the output measures right.
 
 Works on files of PCM16 mono a second at a time, whatever their length. The functions are
 generators, so that a job can stop them after any second.
@@ -21,7 +20,7 @@ from .formats import SAMPLE_BYTES
 
 TARGET_LUFS = -16.0
 PEAK_DBTP = -1.0
-"""True peaks are not above it."""
+"""Upper limit of true peaks."""
 TOLERANCE_LU = 0.1
 _LIMIT_DB = -1.5
 """Given to the limiter: resampling back from its rate may add a little."""

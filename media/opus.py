@@ -1,14 +1,14 @@
 """Opus (RFC 6716), mono, by the libopus that the ``av`` package carries.
 
 PyAV's own codec contexts give no access to packet-loss concealment, to the redundancy of the next
-packet (in-band FEC) or to decoding at 16 kHz; the library inside its wheel gives all three, so it
-is called directly (C API: opus-codec.org/docs/opus_api-1.5). Nothing is looked for on the system
-unless the wheel holds no libopus.
+packet (in-band FEC) or to decoding at 16 kHz; the library inside its wheel offers all three, so it
+is used directly (C API: opus-codec.org/docs/opus_api-1.5). The system's libopus is used only if the
+wheel contains none.
 
 Rules
 - One encoder or decoder per direction of a call; not shareable between threads.
-- A frame that was lost is decoded by ``recover`` (from the packet after it) or ``conceal``, once,
-  in its place: the sample count stays exact.
+- A lost frame is replaced once, by ``recover`` (from the packet after it) or by ``conceal``: the
+  sample count stays exact.
 """
 
 import ctypes

@@ -4,9 +4,9 @@ A polyphase FIR (Kaiser-windowed sinc, about 60 dB of stop band) of 16 samples o
 rate on either side: 2 ms of delay where 8 kHz is involved, 1 ms or less elsewhere.
 
 Invariants
-- After ``n`` source samples exactly ``n // M * L`` target samples have come out (``L / M`` the
-  reduced ratio of the rates), whatever the sizes of the pushes: a 20 ms frame in is a 20 ms frame
-  out. The *sound* in them is ``delay`` target samples late.
+- After ``n`` source samples exactly ``n // M * L`` target samples have been returned (``L / M`` is
+  the reduced ratio of the rates), for any sizes of pushes: a 20 ms frame in is a 20 ms frame out.
+  The *sound* in them is ``delay`` target samples late.
 - ``flush`` ends the stream: in all ``ceil(n * L / M) + delay`` samples, and the object is new.
 - The output does not depend on how the input was cut into pushes.
 """

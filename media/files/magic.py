@@ -1,8 +1,8 @@
 """Which container a file is, by its first bytes alone.
 
-The library's own guessing is never asked: it knows playlists, scripts and image sequences that
-open other files. A file whose beginning is not in this table is not read. What a demuxer makes of
-the rest is its own affair; it is forced to the one that is named here.
+The library's own detection is not used: it knows playlists, scripts and image sequences that open
+other files. A file whose beginning is not in this table is not read, and the library is forced to
+use the demuxer that the table names.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from media.errors import UnreadableMedia
 
 HEAD_BYTES = 4096
-"""How much of a file's beginning is looked at (an ID3 tag may push it further back)."""
+"""How much of a file's beginning is examined (after an ID3 tag, if there is one)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""Mixing speech over a recording that is lowered while it is spoken.
+"""Mixing speech over a recording, which is lowered during the speech.
 
-The recording's level moves along straight lines in decibels, so that nobody hears a step. Works
-block by block: memory does not depend on the length.
+The recording's level follows straight lines in decibels, so that no step is audible. Works block by
+block: memory does not depend on the length.
 """
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ from media.formats import SAMPLE_BYTES, samples_of
 UNDER_DB = -18.0
 """Level of the recording under the speech."""
 RAMP_MS = 150
-"""How long it takes to get there, and back."""
+"""Duration of the fade down, and of the fade up."""
 _HOLD_MS = 500
 """Between two passages of speech closer than this the recording stays low."""
 

@@ -1,7 +1,7 @@
 """Muxing: a video's pictures, untouched, with a new sound track.
 
-The packets of the moving picture are copied byte for byte, into the same container where its
-muxer takes them and into Matroska otherwise. Other tracks are left out. The timeline begins at 0.
+The packets of the moving picture are copied byte for byte, into the same container if its muxer
+accepts them, otherwise into Matroska. Other tracks are dropped. The timeline begins at 0.
 """
 
 from collections.abc import Generator, Iterator

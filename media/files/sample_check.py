@@ -1,8 +1,8 @@
-"""SampleCheck: whether a clip will do as the sample of a voice, and if not, why.
+"""SampleCheck: whether a clip is good enough as the sample of a voice, and if not, why.
 
-Fed with the clip's audio piece by piece; keeps one number per window of 32 ms, no audio. What is
-measured is the speech against the rest: a clip in which nobody speaks, or speech that is drowned,
-cut off at full scale or hardly there, would make a voice that resembles nobody.
+Fed with the clip's audio in chunks; keeps one number per window of 32 ms, no audio. It measures the
+speech against the rest: a clip without speech, or with speech that is drowned in noise, clipped or
+too quiet, would make a voice that resembles nobody.
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ SILENCE_DB = -60.0
 
 _VOICE = 0.5
 _FULL_SCALE = 32_440
-"""99 % of it: what was clipped and then encoded or resampled is still above."""
+"""99 % of full scale: clipped samples that were encoded or resampled are still above it."""
 _NO_NOISE_DB = 60.0
 """The largest ratio reported; beyond it a pause is digital silence."""
 
 
 class SampleRefused(Exception):
-    """The clip will not do; the message says why and what to do, ``reason`` is for programs:
+    """The clip is not good enough; the message says why and what to do, ``reason`` is for programs:
     too_short, silent, no_speech, too_little_speech, too_quiet, clipped or noisy."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -44,8 +44,8 @@ class SampleRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SampleReport:
-    """What was found out. ``level_db``: RMS of the speech, dB of full scale; ``contrast_db``: how
-    far the speech is above its pauses; ``clipped``: share of its samples at full scale."""
+    """The measurements. ``level_db``: RMS of the speech, dB of full scale; ``contrast_db``: how far
+    the speech is above its pauses; ``clipped``: share of its samples at full scale."""
 
     duration_ms: int
     speech_ms: int
