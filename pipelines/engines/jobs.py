@@ -77,9 +77,9 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """What has been transcribed so far: one segment, or none where ``done`` samples were
-    silence. ``language`` is what the recording is in, as soon as it is known."""
+class Transcribed:
+    """How far a recording is transcribed: up to ``done`` samples, with the segment that ended
+    there, or none where there was silence. ``language``: the recording's, once it is known."""
 
     done: int
     segment: Segment | None = None
@@ -99,7 +99,7 @@ class FileTranscriber(Protocol):
 
     def transcribe_file(
         self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
-    ) -> AsyncGenerator[Hearing, None]:
+    ) -> AsyncGenerator[Transcribed, None]:
         """Segments as they are understood, in constant memory. ``pcm``: HEARING_RATE mono, in
         pieces of any size; ``language`` None: found out from the recording; ``english``: in
         English, where it ``translates``."""

@@ -22,7 +22,7 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.vad import SileroModel
 from pipelines.engines.base import EngineFailed, Transcription
 from pipelines.engines.executor import EngineExecutor
-from pipelines.engines.jobs import Hearing, Segment
+from pipelines.engines.jobs import Segment, Transcribed
 from pipelines.engines.transcription.speech_windows import (
     Understood,
     Window,
@@ -175,7 +175,7 @@ class UpstreamFileTranscriber:
 
     async def transcribe_file(
         self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
-    ) -> AsyncGenerator[Hearing, None]:
+    ) -> AsyncGenerator[Transcribed, None]:
         """See FileTranscriber. Raises EngineError."""
         if english:
             raise EngineFailed(f"{self.model_id} does not translate")

@@ -16,10 +16,10 @@ from pipelines.engines.base import ModelUnavailable, Word
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import (
-    Hearing,
     Segment,
     SpeechChoice,
     SpeechEngine,
+    Transcribed,
     TranslationEngine,
     VoiceInfo,
     VoiceLanguages,
@@ -77,8 +77,8 @@ class ScriptedFileTranscriber:
 
     async def transcribe_file(
         self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
-    ) -> AsyncGenerator[Hearing, None]:
-        """The segments, and a Hearing without one for every other piece of audio."""
+    ) -> AsyncGenerator[Transcribed, None]:
+        """The segments, and a Transcribed without one for every other piece of audio."""
         reported, size = 0, 0
         segments = self.english if english else self.segments
         language = language or self.language
@@ -89,19 +89,19 @@ class ScriptedFileTranscriber:
                 done = size // SAMPLE_BYTES
                 before = reported
                 while reported < len(segments) and segments[reported].end <= done:
-                    yield await self._hearing(reported, segments[reported], done, language)
+                    yield await self._part(reported, segments[reported], done, language)
                     reported += 1
                 if reported == before:
-                    yield Hearing(done, None, language)
+                    yield Transcribed(done, None, language)
             done = size // SAMPLE_BYTES
             while reported < len(segments) and segments[reported].start < done:
-                yield await self._hearing(reported, segments[reported], done, language)
+                yield await self._part(reported, segments[reported], done, language)
                 reported += 1
             self.heard.append(done)
         finally:
             self.running -= 1
 
-    async def _hearing(self, number: int, segment: Segment, done: int, language: str) -> Hearing:
+    async def _part(self, number: int, segment: Segment, done: int, language: str) -> Transcribed:
         await self.delay(self.segment_delay)
         if self.fault is not None:
             self.fault.strike(number)
@@ -110,7 +110,7 @@ class ScriptedFileTranscriber:
             for word in segment.words
             if word.start < done
         )
-        return Hearing(
+        return Transcribed(
             done, Segment(segment.start, min(segment.end, done), segment.text, words), language
         )
 

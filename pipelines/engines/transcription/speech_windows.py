@@ -25,7 +25,7 @@ import numpy.typing as npt
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.vad import CONTEXT, WINDOW, SileroModel
 from pipelines.engines.base import Word
-from pipelines.engines.jobs import Hearing, Segment
+from pipelines.engines.jobs import Segment, Transcribed
 
 FRAME_BYTES = WINDOW * SAMPLE_BYTES
 ONSET, OFFSET = 0.5, 0.35
@@ -197,26 +197,26 @@ Understand = Callable[[Window, str | None], Awaitable[Understood]]
 
 async def hear_windows(
     pcm: AsyncIterator[bytes], language: str | None, vad: SileroModel, understand: Understand
-) -> AsyncGenerator[Hearing, None]:
+) -> AsyncGenerator[Transcribed, None]:
     """The result of ``understand`` for each window of speech; its errors pass through."""
     windows = SpeechWindows(vad)
     reported = 0
     async for piece in pcm:
         for window in await asyncio.to_thread(_all, windows.push, piece):
             found = await understand(window, language)
-            for hearing in _hearings(window, found):
+            for hearing in _parts(window, found):
                 yield hearing
             reported = window.end
             language = language or (found.language if found.sure else None)
         if windows.done - reported >= SILENCE_REPORTED:
             reported = windows.done
-            yield Hearing(reported, None, language)
+            yield Transcribed(reported, None, language)
     for window in await asyncio.to_thread(_all, windows.finish):
         found = await understand(window, language)
-        for hearing in _hearings(window, found):
+        for hearing in _parts(window, found):
             yield hearing
         language = language or found.language
-    yield Hearing(windows.done, None, language)
+    yield Transcribed(windows.done, None, language)
 
 
 def timed_segment(
@@ -251,11 +251,11 @@ def _out_of_pauses(start: int, end: int, pauses: Iterable[tuple[int, int]]) -> t
     return start, end
 
 
-def _hearings(window: Window, found: Understood) -> Iterable[Hearing]:
+def _parts(window: Window, found: Understood) -> Iterable[Transcribed]:
     spoken = [segment for segment in found.segments if segment.text]
     for segment in spoken[:-1]:
-        yield Hearing(segment.end, segment, found.language)
-    yield Hearing(window.end, spoken[-1] if spoken else None, found.language)
+        yield Transcribed(segment.end, segment, found.language)
+    yield Transcribed(window.end, spoken[-1] if spoken else None, found.language)
 
 
 def _all(step: Callable[..., Iterable[Window]], *args: bytes) -> list[Window]:

@@ -32,7 +32,7 @@ from media.vad import SileroModel
 from pipelines.engines.base import ModelUnavailable, Word
 from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
-from pipelines.engines.jobs import Hearing, Segment
+from pipelines.engines.jobs import Segment, Transcribed
 from pipelines.weights.manifest import MODELS
 
 from .speech_windows import Understood, Window, hear_windows, timed_segment
@@ -117,7 +117,7 @@ class WhisperTranscriber:
 
     async def transcribe_file(
         self, pcm: AsyncIterator[bytes], language: str | None = None, *, english: bool = False
-    ) -> AsyncGenerator[Hearing, None]:
+    ) -> AsyncGenerator[Transcribed, None]:
         """See FileTranscriber. Raises ModelUnavailable (language), EngineBusy, EngineTimeout,
         EngineFailed."""
         if language is not None:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from media.formats import HEARING_RATE
 from pipelines.engines.base import EngineFailed
-from pipelines.engines.jobs import Hearing
+from pipelines.engines.jobs import Transcribed
 from pipelines.engines.openai_compatible import (
     UpstreamClient,
     UpstreamFileTranscriber,
@@ -69,7 +69,7 @@ async def ears(upstream: Recordings) -> AsyncIterator[UpstreamFileTranscriber]:
 
 async def hear(
     ears: UpstreamFileTranscriber, pcm: bytes, language: str | None = None
-) -> list[Hearing]:
+) -> list[Transcribed]:
     return [hearing async for hearing in ears.transcribe_file(pieces(pcm), language)]
 
 

@@ -9,7 +9,7 @@ from media.formats import HEARING_RATE
 from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import Role
-from pipelines.engines.jobs import Hearing, SpeechChoice
+from pipelines.engines.jobs import SpeechChoice, Transcribed
 from pipelines.engines.scripted.jobs import (
     CLONE_PITCH,
     ScriptedFileTranscriber,
@@ -25,7 +25,7 @@ async def silence(seconds: int) -> AsyncIterator[bytes]:
         yield bytes(2 * HEARING_RATE)
 
 
-async def hear(ears: ScriptedFileTranscriber, seconds: int) -> list[Hearing]:
+async def hear(ears: ScriptedFileTranscriber, seconds: int) -> list[Transcribed]:
     return [hearing async for hearing in ears.transcribe_file(silence(seconds))]
 
 
@@ -37,7 +37,7 @@ async def test_recordings_say_what_they_are_told_to() -> None:
     assert second is not None
     assert (second.start, second.end) == (24_000, 36_000)
     assert [word.start for word in second.words] == [24_000, 28_000, 32_000]
-    assert hearings[1] == Hearing(2 * HEARING_RATE, None, "en")
+    assert hearings[1] == Transcribed(2 * HEARING_RATE, None, "en")
     assert ears.heard == [4 * HEARING_RATE]
     assert ears.running == 0
 

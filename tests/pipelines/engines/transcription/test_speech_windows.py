@@ -8,7 +8,7 @@ import pytest
 from media.formats import HEARING_RATE
 from media.vad import WINDOW
 from pipelines.engines.base import EngineFailed
-from pipelines.engines.jobs import Hearing, Segment
+from pipelines.engines.jobs import Segment, Transcribed
 from pipelines.engines.scripted.live import LoudnessModel
 from pipelines.engines.transcription.speech_windows import (
     LEAD,
@@ -117,7 +117,7 @@ class Ears:
         self.asked.append(language)
         return self.found.pop(0)
 
-    async def hear(self, pcm: bytes, language: str | None = None) -> list[Hearing]:
+    async def hear(self, pcm: bytes, language: str | None = None) -> list[Transcribed]:
         hearings = hear_windows(pieces(pcm), language, LoudnessModel(), self.understand)
         return [hearing async for hearing in hearings]
 
@@ -133,7 +133,7 @@ async def test_the_first_sure_window_decides_on_the_language() -> None:
     assert ears.asked == [None, None, "de"]
     assert [h.segment.text for h in hearings if h.segment] == ["a", "b", "c"]
     assert [h.language for h in hearings if h.segment] == ["cy", "de", "de"]
-    assert hearings[-1] == Hearing(len(pcm) // 2, None, "de")
+    assert hearings[-1] == Transcribed(len(pcm) // 2, None, "de")
 
 
 async def test_a_language_that_is_given_is_kept() -> None:

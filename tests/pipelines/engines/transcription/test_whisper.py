@@ -15,7 +15,7 @@ import pytest
 
 from media.formats import HEARING_RATE
 from pipelines.engines.base import EngineFailed, ModelUnavailable
-from pipelines.engines.jobs import Hearing, Segment
+from pipelines.engines.jobs import Segment, Transcribed
 from pipelines.engines.scripted.live import LoudnessModel
 from pipelines.engines.transcription.whisper import WhisperTranscriber, only_what_is_heard
 from tests.pipelines.engines.transcription.test_speech_windows import loud, quiet
@@ -27,7 +27,9 @@ async def pieces(pcm: bytes) -> AsyncIterator[bytes]:
         yield pcm[begin : begin + 32_000]
 
 
-async def hear(ears: WhisperTranscriber, pcm: bytes, language: str | None = None) -> list[Hearing]:
+async def hear(
+    ears: WhisperTranscriber, pcm: bytes, language: str | None = None
+) -> list[Transcribed]:
     return [hearing async for hearing in ears.transcribe_file(pieces(pcm), language)]
 
 
