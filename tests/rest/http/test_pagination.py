@@ -1,5 +1,7 @@
 """Cursors: ours come back, others are refused."""
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,3 +48,30 @@ def test_anothers_cursor_is_refused() -> None:
 def test_any_text_is_refused(text: str) -> None:
     with pytest.raises(ValidationFailed):
         OURS.decode(text)
+
+
+@dataclass
+class Thing:
+    id: str
+
+
+async def test_a_page_says_whether_there_is_more_and_where() -> None:
+    cursors = Cursors(bytes(32))
+    things = [Thing(new_id("thing")) for _ in range(3)]
+
+    async def fetch(after: str | None, limit: int) -> list[Thing]:
+        start = next((place + 1 for place, one in enumerate(things) if one.id == after), 0)
+        return things[start : start + limit]
+
+    first = await cursors.page(Query(None, 2), fetch, lambda thing: thing.id)
+    assert (first.data, first.has_more) == ([one.id for one in things[:2]], True)
+    last = await cursors.page(Query(first.next_cursor, 2), fetch, lambda thing: thing.id)
+    assert (last.data, last.next_cursor, last.has_more) == ([things[2].id], None, False)
+    with pytest.raises(ValidationFailed):
+        await cursors.page(Query("made up", 2), fetch, lambda thing: thing.id)
+
+
+@dataclass
+class Query:
+    cursor: str | None
+    limit: int
