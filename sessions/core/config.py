@@ -150,6 +150,8 @@ class SessionConfig:
     transcription_model: str = "default"
     publishes_transcripts: bool = True
     """False: the caller's words are understood and not published (``transcription: null``)."""
+    suppresses_echo: bool = True
+    """The agent's own voice in the caller's microphone counts as silence."""
     noise_reduction: Literal["near_field", "far_field"] | None = None
     """Kept and shown to the client; the audio is heard as it comes."""
     output_audio: bool = True

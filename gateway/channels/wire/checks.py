@@ -30,6 +30,7 @@ FREE = frozenset(
         "turn_detection",
         "noise_reduction",
         "publishes_transcripts",
+        "suppresses_echo",
         "output_audio",
         "speed",
         "truncation",

@@ -11,7 +11,7 @@ Rules
 - A session of the type ``transcription`` has an input and no agent: fields of a reply are unknown
   to it. ``transcription: null`` keeps the caller's words from being told.
 - ``session.blab`` holds our own: ``events`` (names of ``blab.*`` events wanted), ``language``,
-  ``speech_model``.
+  ``speech_model``, ``echo_suppression``.
 """
 
 import re
@@ -124,11 +124,12 @@ def render_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
         session = _captions_session(config, session_id)
     else:
         session = _realtime_session(config, session_id)
-    if config.extensions:
+    if config.extensions or not config.suppresses_echo:
         session["blab"] = {
             "events": sorted(extension.value for extension in config.extensions),
             "language": config.language,
             "speech_model": config.speech_model,
+            "echo_suppression": config.suppresses_echo,
         }
     return session
 
@@ -328,11 +329,12 @@ def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> Se
 
 
 def _merge_extensions(blab: Fields, config: SessionConfig) -> SessionConfig:
-    blab.only(("events", "language", "speech_model"))
+    blab.only(("events", "language", "speech_model", "echo_suppression"))
     config = replace(
         config,
         language=_language(blab) or config.language,
         speech_model=blab.text("speech_model", max_chars=256) or config.speech_model,
+        suppresses_echo=_kept(blab.flag("echo_suppression"), config.suppresses_echo),
     )
     names = blab.sequence("events", max_items=32)
     if names is None:

@@ -30,13 +30,11 @@ from sessions.core.replies.replies import Replies
 from sessions.core.states import Trigger, UtteranceState
 
 from .endpointing import BARGE_IN_MS, samples, words_of
-from .input_audio import InputAudio
+from .input_audio import ECHO, InputAudio
 
 AGREEMENT_MS = 500
 _SPEECH_MAXIMUM_MS = 2_000
 _DECISION_SECONDS = 4.0
-ECHO = 0.8
-"""Mean of an overlap's windows from which it is an echo; callers stay below it (``media.echo``)."""
 _NO_ECHO = 0.55
 _NO_ECHO_WINDOWS = 12
 """So many windows (0.4 s) below ``_NO_ECHO`` are somebody else's."""

@@ -4,12 +4,14 @@ Rules
 - The speech gate is hysteresis over the VAD's windows, and counts in samples of the input stream.
 - One utterance is open at a time. Input before ``_floor`` belongs to an earlier turn, or was
   cleared, and is never part of another.
+- A window that holds nothing but the agent's own voice counts as silence, unless the caller
+  switched that off or push to talk decides.
 - What has become of an utterance is its ``state`` (``states.UTTERANCE``); it moves by ``move``
   and by the methods that are named for what happened to it.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from media.formats import HEARING_RATE
 from sessions.core.call import Call, Moments, Timer
@@ -32,6 +34,8 @@ _RESUMED = samples(64)
 """Speech after the text was asked for that means: the caller goes on."""
 _LAG = samples(100)
 """What a recogniser may lack of the sound and still have heard its last word."""
+ECHO = 0.8
+"""From here on a window, or an overlap on average, holds nothing but the agent's own voice."""
 _ECHO_WINDOWS = 64
 """Two seconds: the longest overlap."""
 _ECHO_LEAST = 6
@@ -225,15 +229,20 @@ class InputAudio:
         """Advance by one window of audio."""
         call, gate, voice = self._call, self.gate, event.voice
         detection = call.detection
+        echo = event.echo if call.config.suppresses_echo else 0.0
         if detection.mode is not TurnMode.NONE:
-            voice = call.level.voice(event, detection.threshold, call.state)
+            heard = replace(event, voice=0.0) if echo >= ECHO else event
+            voice = call.level.voice(heard, detection.threshold, call.state)
         gate.look(event.position, voice, detection.threshold)
         self.dry = False
         if self._timed:
             call.timers.set(Timer.INPUT, call.now + _STARVED_SECONDS)
         if gate.last_voice == gate.position:
             self.voice_at = call.now
-            self._echoes.append(event.echo)
+        if gate.last_voice == gate.position or (
+            echo >= ECHO and event.voice >= detection.threshold
+        ):
+            self._echoes.append(echo)
         if self.utterance is None and self.silent:
             self.rest()
 

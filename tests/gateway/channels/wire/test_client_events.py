@@ -14,6 +14,7 @@ from gateway.channels.wire.client_events import (
     client_event_table,
     parse_event,
 )
+from gateway.channels.wire.session_object import render_session
 from media.formats import AudioFormat, Encoding
 from sessions.channel import ClientFault, Parsed, Partly, SpokenItem
 from sessions.core.config import Eagerness, Extension, SessionConfig, SessionKind, TurnMode
@@ -205,6 +206,17 @@ def test_extensions_are_asked_for_by_name() -> None:
         Extension.TRANSCRIPT_PARTIAL,
     }
     assert configured({"blab": {"events": []}}, config).extensions == frozenset()
+
+
+def test_echo_suppression_is_on_until_it_is_switched_off() -> None:
+    assert configured({}).suppresses_echo
+    config = configured({"blab": {"echo_suppression": False}})
+    assert not config.suppresses_echo
+    assert render_session(config, "sess_1")["blab"]["echo_suppression"] is False
+    assert not configured({"voice": "alloy"}, config).suppresses_echo
+    session = {"blab": {"echo_suppression": "off"}}
+    fault = fault_of({"type": "session.update", "session": session})
+    assert (fault.code, fault.param) == ("invalid_type", "session.blab.echo_suppression")
 
 
 def test_every_extension_can_be_asked_for_and_a_misspelt_one_is_refused_with_their_names() -> None:

@@ -175,8 +175,17 @@ def test_input_that_ends_in_mid_overlap_is_decided_by_its_text(shell: ModelShell
 # ---------------------------------------------------------------------------- echo by its signal
 
 
-def test_an_echo_by_its_signal_is_refuted_whatever_its_words(shell: ModelShell) -> None:
-    shell.hear(0.9, 8, echo=0.9)
+def test_an_echo_by_its_signal_does_not_even_pause(shell: ModelShell) -> None:
+    shell.hear(0.9, 40, echo=0.9)
+    assert shell.stands(State.SPEAKING)
+    assert not shell.ordered(PausePlayout)
+    assert len(shell.published(SpeechStarted)) == 1, "only the question's"
+
+
+def test_an_echo_that_paused_is_refuted_whatever_its_words(shell: ModelShell) -> None:
+    shell.hear(0.9, 4, echo=0.7)
+    assert shell.stands(State.BARGE_IN)
+    shell.hear(0.9, 12, echo=0.95)
     shell.partial("no wait")
     assert shell.stands(State.BARGE_IN)
     shell.silence(128)
@@ -185,26 +194,40 @@ def test_an_echo_by_its_signal_is_refuted_whatever_its_words(shell: ModelShell) 
     assert not shell.ordered(CancelReply)
 
 
-def test_a_few_windows_are_not_enough_to_call_it_an_echo(shell: ModelShell) -> None:
-    shell.hear(0.9, 5, echo=0.95)
+def test_where_it_is_uncertain_words_decide(shell: ModelShell) -> None:
+    shell.hear(0.9, 5, echo=0.75)
     shell.partial("no wait")
     assert shell.stands(State.USER_SPEAKING)
 
 
 def test_who_speaks_over_the_echo_interrupts(shell: ModelShell) -> None:
-    shell.hear(0.9, 5, echo=0.9)
+    shell.hear(0.9, 3, echo=0.9)
+    shell.hear(0.9, 4, echo=0.4)
+    assert shell.stands(State.BARGE_IN)
     shell.partial("paris")
-    shell.hear(0.9, 8, echo=0.4)
+    shell.hear(0.9, 4, echo=0.4)
     shell.partial("paris no wait")
     assert shell.stands(State.USER_SPEAKING)
 
 
 def test_who_speaks_over_an_echo_without_pause_interrupts_too(shell: ModelShell) -> None:
+    shell.hear(0.9, 4, echo=0.7)
     shell.reply.clauses.append(("", 240_000))
-    shell.hear(0.9, 70, echo=0.9)
-    assert shell.stands(State.SPEAKING)
-    assert len(shell.ordered(PausePlayout)) == 1, "deaf to the rest of the echo"
+    for _ in range(33):
+        shell.hear(0.9, 1, echo=0.99)
+        shell.hear(0.9, 1, echo=0.75)
+    assert shell.stands(State.SPEAKING), "on the whole an echo"
+    assert len(shell.ordered(PausePlayout)) == 1, "deaf to the rest of it"
     shell.hear(0.9, 24, echo=0.3)
+    assert shell.stands(State.BARGE_IN)
+    shell.partial("no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_an_echo_counts_as_speech_where_its_suppression_is_off(call: ShellFactory) -> None:
+    shell = call(suppresses_echo=False)
+    shell.have_spoken()
+    shell.hear(0.9, 4, echo=0.95)
     assert shell.stands(State.BARGE_IN)
     shell.partial("no wait")
     assert shell.stands(State.USER_SPEAKING)
