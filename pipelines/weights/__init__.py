@@ -1,5 +1,5 @@
-"""Model weights: what they are (manifest), where they come from (sources), where they lie (store).
+"""Model weights: which there are (manifest), fetching them (fetch), keeping them (store).
 
-Weights are a manifest, not code: archives are opened as data and never imported, and what
-counts is the sha256 of the final file, wherever it came from.
+Weights are data, not code: archives are read and never imported, and what counts is the sha256 of
+the final file, wherever it came from.
 """
