@@ -16,10 +16,10 @@ from aiohttp import web
 
 from gateway.channels.webrtc.calls import ALLOWED_HEADERS
 from gateway.channels.webrtc.ice import LIFETIME_SECONDS, IceSettings, client_servers
-from gateway.channels.wire.beta import beta_session
 from gateway.channels.wire.client_events import read_message
 from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import render_session
+from gateway.channels.wire.wire_format import beta_session
 from gateway.http.responses import json_response
 from rest.accounts.ephemeral import DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, EphemeralKeys, Grant
 from rest.http.errors import Forbidden, Unavailable, ValidationFailed

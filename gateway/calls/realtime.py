@@ -23,9 +23,8 @@ from gateway.channels.message_socket import Limits, make_websocket
 from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
 from gateway.channels.webrtc.calls import BETA_CALLS
 from gateway.channels.websocket import LIMITS, WebSocketChannel
-from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.render import fault_body
-from gateway.channels.wire.wire_format import RealtimeWireFormat
+from gateway.channels.wire.wire_format import EventIds, RealtimeWireFormat
 from gateway.http.monitoring import Metrics
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error

@@ -22,8 +22,8 @@ import msgspec
 from aiohttp import web
 
 from gateway.channels.wire.client_events import event_id_of, read_message
-from gateway.channels.wire.ids import EventIds
 from gateway.channels.wire.render import fault_body
+from gateway.channels.wire.wire_format import EventIds
 from sessions.channel import ClientFault
 from sessions.core.notices import Fault
 from sessions.fanout import MISSED, Fanout

@@ -20,11 +20,16 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.channels.wire.audio import BASE64_SLICE, append_payload, decode_slice, from_pcm, to_pcm
-from gateway.channels.wire.beta import AUDIO_DELTA
 from gateway.channels.wire.client_events import event_id_of, read_message
-from gateway.channels.wire.ids import EventIds
+from gateway.channels.wire.fields import (
+    BASE64_SLICE,
+    append_payload,
+    decode_slice,
+    from_pcm,
+    to_pcm,
+)
 from gateway.channels.wire.render import fault_body
+from gateway.channels.wire.wire_format import AUDIO_DELTA, EventIds
 from media.formats import AudioFormat, Encoding
 from rest.http.decoding import holds_more_values, one_long_text
 from sessions.channel import ClientFault, Incoming, Piece, ServerEvent

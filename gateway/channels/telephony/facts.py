@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.channels.wire.checks import UNCHECKED, SessionChecks
-from gateway.channels.wire.ids import EventIds
-from gateway.channels.wire.wire_format import RealtimeWireFormat
+from gateway.channels.wire.wire_format import EventIds, RealtimeWireFormat
 from sessions.channel import Parsed, ServerEvent
 from sessions.core.config import Extension, SessionConfig
 from sessions.core.notices import Notice, SessionChanged, SessionOpened

@@ -230,7 +230,7 @@ def _check(fields: Fields, config: SessionConfig, parsed: Parsed, checks: Sessio
 
 
 def event_id_of(message: Mapping[str, Any]) -> str | None:
-    """The client's own event id, where it is one that can be told back."""
+    """The client's own event id, where it can be sent back."""
     event_id = message.get("event_id")
     if isinstance(event_id, str) and len(event_id) <= MAX_ID_CHARS and event_id.isprintable():
         return event_id

@@ -1,16 +1,21 @@
-"""Conversation items: ``message`` objects read from clients and written for them."""
+"""Conversation items, read from clients and written for them: messages, and those of tools.
 
-from typing import Any, cast
+A tool use that the server carries out is written as an ``mcp_call``, an HTTP tool's too (its server
+is then ``blab.http``): clients take a ``function_call`` for their own.
+"""
+
+from typing import Annotated, Any, assert_never, cast, get_args
+
+import msgspec
+from msgspec import Meta
 
 from media.formats import SAMPLE_BYTES
 from sessions.channel import ClientFault, Partly, SpokenItem
 from sessions.core.config import SessionConfig
-from sessions.core.events import AddItem
-from sessions.core.items import Item, Role
+from sessions.core.events import AddItem, AddToolOutput, AddToolUse, AnswerApproval
+from sessions.core.items import Item, Role, ToolUse, ToolUseState
 
-from .audio import decode_slice, to_pcm
-from .fields import Fields
-from .tool_items import TOOL_ITEMS, ToolItemEvent, parse_tool_item, render_tool_item
+from .fields import Fields, decode_slice, read, to_pcm
 
 ROLES = ("user", "assistant", "system")
 _TEXT_PARTS = ("input_text", "output_text", "text")
@@ -19,6 +24,42 @@ _IMAGE = "input_image"
 MAX_PARTS = 64
 MAX_AUDIO_CHARS = 2_000_000
 """Base64 of the speech in an item: half a minute at 24 kHz, decoded below 5 ms."""
+
+ToolItemEvent = AddToolUse | AddToolOutput | AnswerApproval
+
+_Id = Annotated[str, Meta(max_length=64)]
+_ToolUseId = Annotated[str, Meta(max_length=128)]
+_Output = Annotated[str, Meta(max_length=262_144)]
+
+
+class _Item(msgspec.Struct, tag_field="type", kw_only=True):
+    id: _Id | None = None
+    object: Any = None
+    status: Any = None
+
+
+class _FunctionCall(_Item, tag="function_call"):
+    call_id: _ToolUseId
+    name: _Id
+    arguments: _Output
+
+
+class _FunctionCallOutput(_Item, tag="function_call_output"):
+    call_id: _ToolUseId
+    output: _Output
+
+
+class _ApprovalResponse(_Item, tag="mcp_approval_response"):
+    approval_request_id: _Id
+    approve: bool
+    reason: Annotated[str, Meta(max_length=1_024)] = ""
+
+
+_ToolItem = _FunctionCall | _FunctionCallOutput | _ApprovalResponse
+TOOL_ITEMS: dict[str, type[_ToolItem]] = {
+    str(declaration.__struct_config__.tag): declaration for declaration in get_args(_ToolItem)
+}
+"""Declarations of the items that clients may create, by their type."""
 
 
 def parse_item(
@@ -38,8 +79,8 @@ def parse_item(
     if (pcm := item_audio(item, config)) is not None:
         rate = config.input_format.rate
         seconds = len(pcm) / SAMPLE_BYTES / rate
-        told = AddItem("user", "", item_id, after, event_id, seconds=seconds)
-        return SpokenItem(told, pcm, rate)
+        event = AddItem("user", "", item_id, after, event_id, seconds=seconds)
+        return SpokenItem(event, pcm, rate)
     role, text = message_text(item)
     made = AddItem(role, text, item_id, after, event_id)
     fault = image_fault(item)
@@ -47,7 +88,7 @@ def parse_item(
 
 
 def image_fault(item: Fields) -> ClientFault | None:
-    """What is to be said of the first image in a message, if there is one."""
+    """The fault that reports the first image in a message, if there is one."""
     for index, part in enumerate(item.children("content", max_items=MAX_PARTS) or []):
         if part.raw("type") == _IMAGE:
             return item.fault(
@@ -166,3 +207,84 @@ def _content(role: str, text: str, spoken: bool) -> list[dict[str, Any]]:
     if spoken and role == "user":
         return [{"type": "input_audio", "transcript": text}]
     return [{"type": "input_text", "text": text}]
+
+
+def parse_tool_item(item: Fields, after: str | None, event_id: str | None) -> ToolItemEvent:
+    """conversation.item.create of one of TOOL_ITEMS; raises ClientFault."""
+    declared = read(TOOL_ITEMS[item.raw("type")], item)
+    item_id = declared.id or None
+    match declared:
+        case _FunctionCallOutput():
+            return AddToolOutput(declared.call_id, declared.output, item_id, after, event_id)
+        case _FunctionCall(call_id=call_id, name=name, arguments=arguments):
+            return AddToolUse(call_id, name, arguments, item_id, after, event_id)
+        case _ApprovalResponse(approval_request_id=request_id, approve=approve):
+            return AnswerApproval(request_id, approve, declared.reason, event_id)
+        case _:
+            assert_never(declared)
+
+
+def render_tool_item(item: Item) -> dict[str, Any]:
+    """A tool use, its output, or an approval."""
+    if item.tool_use is not None:
+        return _call(item, item.tool_use)
+    if item.approval is not None:
+        request_id, approve = item.approval
+        return {
+            "id": item.item_id,
+            "type": "mcp_approval_response",
+            "approval_request_id": request_id,
+            "approve": approve,
+        }
+    call_id, output = item.output or ("", "")
+    return {
+        "id": item.item_id,
+        "object": "realtime.item",
+        "type": "function_call_output",
+        "status": "completed",
+        "call_id": call_id,
+        "output": output,
+    }
+
+
+def is_open(item: Item) -> bool:
+    """Whether it is a tool use of ours that has no output yet."""
+    ours = item.tool_use is not None and bool(item.tool_use.label)
+    return ours and item.state is ToolUseState.MADE
+
+
+def begun(item: Item) -> dict[str, Any]:
+    """A tool use before its arguments have been sent."""
+    whole = render_tool_item(item)
+    if whole["type"] == "function_call":
+        return whole | {"status": "in_progress", "arguments": ""}
+    return whole | {"arguments": ""} if whole["type"] == "mcp_call" else whole
+
+
+def _call(item: Item, use: ToolUse) -> dict[str, Any]:
+    if not use.label:
+        return {
+            "id": item.item_id,
+            "object": "realtime.item",
+            "type": "function_call",
+            "status": "completed",
+            "call_id": use.tool_use_id,
+            "name": use.name,
+            "arguments": use.arguments,
+        }
+    ours = {
+        "id": item.item_id,
+        "name": use.name,
+        "arguments": use.arguments,
+        "server_label": use.label,
+    }
+    if item.state is ToolUseState.ASKED:
+        return ours | {"type": "mcp_approval_request"}
+    output = item.output[1] if item.output else None
+    failed = item.state is ToolUseState.FAILED
+    return ours | {
+        "type": "mcp_call",
+        "approval_request_id": use.approval,
+        "output": None if failed else output,
+        "error": {"type": "tool_execution_error", "message": output} if failed else None,
+    }

@@ -1,5 +1,8 @@
 """Notices to server events.
 
+A delta of the caller's transcript holds only words that can never be retracted: two consecutive
+partials agree on them and on all words before them.
+
 The renderer keeps what the wire needs to remember: the configuration in force, the growing
 transcripts, and the items that have been announced and not finished. Events come out without
 their event_id; the wire format numbers them.
@@ -45,12 +48,18 @@ from sessions.core.notices import (
     TranscriptPartial,
 )
 
-from .items import heard_message, render_item
-from .replies import Body, reply_created, reply_done, reply_item_added, reply_text
+from .items import heard_message, is_open, render_item
+from .replies import (
+    Body,
+    reply_created,
+    reply_done,
+    reply_item_added,
+    reply_text,
+    tool_begun,
+    tool_ended,
+    tool_listing,
+)
 from .session_object import render_session
-from .tool_events import tool_begun, tool_ended, tool_listing
-from .tool_items import is_open
-from .transcripts import StablePrefix
 
 _MOST_TRANSCRIPTS = 32
 """Transcripts growing at once; the oldest is forgotten beyond that (it never got a final)."""
@@ -59,9 +68,9 @@ _PlayoutNotice = PlayoutBegan | PlayoutHeld | PlayoutResumed | PlayoutEnded | Pl
 
 
 class Renderer:
-    """Server events of one call; ``playout_events``: tell OpenAI's output_audio_buffer.*.
+    """Server events of one call; ``playout_events``: send OpenAI's output_audio_buffer.*.
 
-    ``rate_limits``: those of the call at the moment, as rate_limits.updated tells them."""
+    ``rate_limits``: those of the call at the moment, as rate_limits.updated has them."""
 
     def __init__(
         self, session_id: str, *, playout_events: bool, rate_limits: Callable[[], list[Body]]
@@ -229,8 +238,8 @@ class Renderer:
         item_id = notice.item.item_id
         if item_id == self._announced or item_id in self._replies:
             return []
-        told = _added_and_done(render_item(notice.item), notice.previous_item_id)
-        return told[:1] if is_open(notice.item) else told
+        events = _added_and_done(render_item(notice.item), notice.previous_item_id)
+        return events[:1] if is_open(notice.item) else events
 
     def _item_truncated(self, notice: ItemTruncated) -> list[Body]:
         address = {"item_id": notice.item_id, "audio_end_ms": notice.audio_end_ms}
@@ -339,3 +348,41 @@ def _transcript_delta(item_id: str, delta: str) -> list[Body]:
             "delta": delta,
         }
     ]
+
+
+class StablePrefix:
+    """The deltas of one item's transcription."""
+
+    def __init__(self) -> None:
+        self._sent: list[str] = []
+        self._previous: list[str] = []
+
+    def advance(self, partial: str) -> str:
+        """The delta that this partial makes safe to send; often empty."""
+        words = partial.split()
+        agreed = _common(self._previous, words)
+        self._previous = words
+        sent = len(self._sent)
+        if agreed <= sent or words[:sent] != self._sent:
+            return ""
+        return self._send(words[sent:agreed])
+
+    def finish(self, final: str) -> str:
+        """What is left of the final text to send; empty where it differs from what was sent."""
+        words = final.split()
+        sent = len(self._sent)
+        return self._send(words[sent:]) if words[:sent] == self._sent else ""
+
+    def _send(self, words: list[str]) -> str:
+        delta = " ".join(words)
+        if self._sent and delta:
+            delta = " " + delta
+        self._sent += words
+        return delta
+
+
+def _common(first: list[str], second: list[str]) -> int:
+    for index, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return index
+    return min(len(first), len(second))

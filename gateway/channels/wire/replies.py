@@ -1,21 +1,29 @@
-"""Server events of a reply: from response.created to response.done, in OpenAI's order.
+"""Server events of a reply and of its tools: from response.created on, in OpenAI's order.
 
 A reply is one output item (index 0) with one content part (index 0): speech with its transcript,
 or text; the calls it ends in follow as items of their own, or stand alone. Audio deltas come from
 the channel, between the events written here.
 """
 
+import json
 import math
 from typing import Any
 
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus
-from sessions.core.notices import ReplyCreated, ReplyDone, ReplyItemAdded, ReplyText
+from sessions.core.notices import (
+    ReplyCreated,
+    ReplyDone,
+    ReplyItemAdded,
+    ReplyText,
+    ReplyToolUse,
+    ToolBegun,
+    ToolEnded,
+    ToolListing,
+)
 
-from .items import message, reply_content
+from .items import begun, message, render_tool_item, reply_content
 from .session_object import render_format
-from .tool_events import reply_call
-from .tool_items import render_tool_item
 
 _HEARD_A_SECOND, _SPOKEN_A_SECOND = 10, 20
 """Audio tokens, by OpenAI's documentation of realtime costs."""
@@ -41,12 +49,12 @@ def reply_item_added(notice: ReplyItemAdded) -> list[Body]:
     """response.output_item.added, conversation.item.added, response.content_part.added."""
     item = message(notice.item_id, "assistant", [], "in_progress")
     return [
-        *item_told("added", item, notice, notice.reply_id),
+        *_output_item("added", item, notice, notice.reply_id),
         _part_event("added", notice.reply_id, notice.item_id, "", notice.output_audio),
     ]
 
 
-def item_told(
+def _output_item(
     what: str, item: Body, where: ReplyItemAdded, response_id: str, index: int = 0
 ) -> list[Body]:
     """An output item ``added`` or ``done``, in the response and, where it is one, as an item."""
@@ -82,7 +90,7 @@ def reply_done(
 ) -> list[Body]:
     """The done events from the inside out, then response.done with status and usage.
 
-    ``added``: how its message was told of; None where it says nothing. ``heard_seconds``: of the
+    ``added``: the notice of its message; None where it says nothing. ``heard_seconds``: of the
     caller's speech since the reply before."""
     status = "completed" if notice.status is ReplyStatus.COMPLETED else "incomplete"
     content = reply_content(notice.text, spoken=notice.output_audio)
@@ -96,7 +104,7 @@ def reply_done(
     }
     return [
         *(_message_done(notice, item, added) if added else []),
-        *(event for use in notice.tool_uses for event in reply_call(use, notice.reply_id)),
+        *(event for use in notice.tool_uses for event in reply_tool_use(use, notice.reply_id)),
         {
             "type": "response.done",
             "response": _response(created, config, conversation_id) | ended,
@@ -116,7 +124,7 @@ def _message_done(notice: ReplyDone, item: Body, added: ReplyItemAdded) -> list[
     return [
         *events,
         _part_event("done", notice.reply_id, notice.item_id, notice.text, notice.output_audio),
-        *item_told("done", item, added, notice.reply_id),
+        *_output_item("done", item, added, notice.reply_id),
     ]
 
 
@@ -184,4 +192,87 @@ def _address(response_id: str, item_id: str) -> Body:
         "item_id": item_id,
         "output_index": 0,
         "content_index": 0,
+    }
+
+
+def reply_tool_use(use: ReplyToolUse, response_id: str) -> list[Body]:
+    """A tool use among a reply's items: added, its arguments, done; ours only until it begins."""
+    item = use.item
+    whole, first = render_tool_item(item), begun(item)
+    place = {"response_id": response_id, "output_index": use.index}
+    added: list[Body] = [
+        {"type": "response.output_item.added", "item": first} | place,
+        _item("added", first, use.previous_item_id),
+    ]
+    done: list[Body] = [{"type": "response.output_item.done", "item": whole} | place]
+    kind = whole["type"]
+    if kind == "mcp_approval_request" or item.tool_use is None:
+        return [*added, *done, _item("done", whole, use.previous_item_id)]
+    address = place | {"item_id": item.item_id}
+    if kind == "mcp_call":
+        arguments = "response.mcp_call_arguments"
+        ending: list[Body] = []
+    else:
+        arguments = "response.function_call_arguments"
+        address |= {"call_id": item.tool_use.tool_use_id}
+        ending = [_item("done", whole, use.previous_item_id)]
+    name = {"name": item.tool_use.name} if kind == "function_call" else {}
+    return [
+        *added,
+        {"type": f"{arguments}.delta", "delta": item.tool_use.arguments} | address,
+        {"type": f"{arguments}.done", "arguments": item.tool_use.arguments} | name | address,
+        *done,
+        *ending,
+    ]
+
+
+def tool_begun(notice: ToolBegun) -> list[Body]:
+    """A tool use of ours is being carried out."""
+    return [_progress("in_progress", notice.item_id, notice.index)]
+
+
+def tool_ended(notice: ToolEnded) -> list[Body]:
+    """A tool use of ours is over; its item, with the output, is done."""
+    what = "failed" if notice.failed else "completed"
+    item = render_tool_item(notice.item)
+    return [
+        _progress(what, notice.item.item_id, notice.index),
+        _item("done", item, notice.previous_item_id),
+    ]
+
+
+def tool_listing(notice: ToolListing) -> list[Body]:
+    """``mcp_list_tools.*``, and the item that holds the list."""
+    progress: Body = {"type": f"mcp_list_tools.{notice.state}", "item_id": notice.item_id}
+    item: Body = {
+        "id": notice.item_id,
+        "type": "mcp_list_tools",
+        "server_label": notice.label,
+        "tools": [
+            {
+                "name": tool.name,
+                "description": tool.description,
+                "input_schema": json.loads(tool.parameters),
+                "annotations": None,
+            }
+            for tool in notice.tools
+        ],
+    }
+    match notice.state:
+        case "in_progress":
+            return [_item("added", item, None), progress]
+        case "completed":
+            return [progress, _item("done", item, None)]
+    return [progress]
+
+
+def _progress(what: str, item_id: str, index: int) -> Body:
+    return {"type": f"response.mcp_call.{what}", "item_id": item_id, "output_index": index}
+
+
+def _item(what: str, item: Body, previous: str | None) -> Body:
+    return {
+        "type": f"conversation.item.{what}",
+        "previous_item_id": previous,
+        "item": item,
     }

@@ -5,11 +5,11 @@ Rules
   commit ends a turn.
 - The beta's flat names are read as aliases (``voice``, ``modalities``, ``input_audio_format``,
   ``input_audio_transcription``, ``turn_detection``, ``max_response_output_tokens``, …).
-- What OpenAI knows and Blab does not do is taken and not kept where nothing depends on it
-  (tracing, reasoning), and the session that is told back shows it as unset; what would be missed
+- What OpenAI knows and Blab does not do is accepted and dropped where nothing depends on it
+  (tracing, reasoning), and the session that is sent back shows it as unset; what would be missed
   (``include``, a stored ``prompt``) is refused.
 - A session of the type ``transcription`` has an input and no agent: fields of a reply are unknown
-  to it. ``transcription: null`` keeps the caller's words from being told.
+  to it. ``transcription: null`` keeps the caller's words from being sent.
 - ``session.blab`` holds our own: ``events`` (names of ``blab.*`` events wanted), ``language``,
   ``speech_model``, ``echo_suppression``.
 """
@@ -20,11 +20,17 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar, cast
 
 from media.formats import PCM_RATES, AudioFormat, Encoding
-from sessions.core.config import Extension, SessionConfig, SessionKind
+from sessions.core.config import (
+    Eagerness,
+    Extension,
+    SessionConfig,
+    SessionKind,
+    TurnDetection,
+    TurnMode,
+)
 
 from .fields import Fields
 from .tools import merge_tools, render_choice, render_tools
-from .turn_detection import merge_turn_detection, render_turn_detection
 
 MAX_OUTPUT_TOKENS = 4096
 """The meaning of ``"inf"``, and the most that may be asked for."""
@@ -309,7 +315,7 @@ def _merge_voice(fields: Fields, config: SessionConfig) -> SessionConfig:
 
 
 def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> SessionConfig:
-    """Null: Blab hears in words all the same, and does not tell them."""
+    """Null: the caller's words are recognised all the same, and not sent."""
     if fields.is_null(name):
         return replace(config, publishes_transcripts=config.kind is SessionKind.TRANSCRIPTION)
     wanted = fields.child(name)
@@ -390,3 +396,58 @@ def _encoding_format(encoding: Encoding, rate: int | None) -> AudioFormat:
 
 def _kept(new: _T | None, old: _T) -> _T:
     return old if new is None else new
+
+
+_COMMON = ("type", "create_response", "interrupt_response")
+_SERVER = (*_COMMON, "idle_timeout_ms", "prefix_padding_ms", "silence_duration_ms", "threshold")
+_SEMANTIC = (*_COMMON, "eagerness", "idle_timeout_ms")
+_MODES = (TurnMode.SERVER_VAD.value, TurnMode.SEMANTIC_VAD.value)
+
+
+def merge_turn_detection(fields: Fields, present: TurnDetection) -> TurnDetection:
+    """What ``fields.turn_detection`` makes of the present value; raises ClientFault."""
+    if fields.is_null("turn_detection"):
+        return replace(present, mode=TurnMode.NONE)
+    wanted = fields.child("turn_detection")
+    if wanted is None:
+        return present
+    if present.mode is TurnMode.NONE:
+        wanted.need("type")
+    mode = TurnMode(wanted.choice("type", _MODES) or present.mode)
+    wanted.only(_SERVER if mode is TurnMode.SERVER_VAD else _SEMANTIC)
+    eagerness = wanted.choice("eagerness", [each.value for each in Eagerness])
+    changes = {
+        "threshold": wanted.number("threshold", 0, 1),
+        "prefix_padding_ms": wanted.integer("prefix_padding_ms", 0, 5_000),
+        "silence_duration_ms": wanted.integer("silence_duration_ms", 20, 20_000),
+        "eagerness": Eagerness(eagerness) if eagerness else None,
+        "create_response": wanted.flag("create_response"),
+        "interrupt_response": wanted.flag("interrupt_response"),
+        "idle_timeout_ms": wanted.integer("idle_timeout_ms", 1_000, 600_000),
+    }
+    given: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+    if wanted.is_null("idle_timeout_ms"):
+        given["idle_timeout_ms"] = None
+    return replace(present, mode=mode, **given)
+
+
+def render_turn_detection(detection: TurnDetection) -> dict[str, Any] | None:
+    """The object of session.created and session.updated; None for push to talk."""
+    if detection.mode is TurnMode.NONE:
+        return None
+    common: dict[str, Any] = {
+        "type": detection.mode.value,
+        "create_response": detection.create_response,
+        "interrupt_response": detection.interrupt_response,
+    }
+    if detection.mode is TurnMode.SEMANTIC_VAD:
+        common["eagerness"] = detection.eagerness.value
+        if detection.idle_timeout_ms is not None:
+            common["idle_timeout_ms"] = detection.idle_timeout_ms
+        return common
+    return common | {
+        "threshold": detection.threshold,
+        "prefix_padding_ms": detection.prefix_padding_ms,
+        "silence_duration_ms": detection.silence_duration_ms,
+        "idle_timeout_ms": detection.idle_timeout_ms,
+    }

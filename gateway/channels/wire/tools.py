@@ -1,11 +1,11 @@
-"""``tools`` and ``tool_choice``, of a session and of a single reply: read and told back.
+"""``tools`` and ``tool_choice``, of a session and of a single reply: read and written.
 
 Rules
 - ``{"type": "function"}`` is the client's to carry out. ``{"type": "mcp", server_label,
   server_url, …}`` and our ``{"type": "blab.http", name, url, …}`` are carried out by the server.
 - A list replaces the one before; what the agent itself brings stays.
-- Headers and ``authorization`` are sealed as they are read and never told back. ``blab.http`` is
-  told only where the client asked for ``blab.*`` events.
+- Headers and ``authorization`` are sealed as they are read and never sent back. ``blab.http`` is
+  sent only where the client asked for ``blab.*`` events.
 """
 
 import json
@@ -101,8 +101,8 @@ def read_choice(fields: Fields) -> str | None:
 
 
 def render_tools(config: SessionConfig) -> list[dict[str, Any]]:
-    """The tools as the session tells them: without anything that opens a door."""
-    told: list[dict[str, Any]] = []
+    """The tools of the session object: without headers or authorization."""
+    shown: list[dict[str, Any]] = []
     for tool in config.tools:
         shape: dict[str, Any] = {
             "type": "function" if tool.kind is ToolKind.FUNCTION else "blab.http",
@@ -111,9 +111,9 @@ def render_tools(config: SessionConfig) -> list[dict[str, Any]]:
             "parameters": json.loads(tool.parameters),
         }
         if tool.kind is ToolKind.FUNCTION or config.extensions:
-            told.append(shape)
+            shown.append(shape)
     for server in config.servers:
-        told.append(
+        shown.append(
             {
                 "type": "mcp",
                 "server_label": server.label,
@@ -122,7 +122,7 @@ def render_tools(config: SessionConfig) -> list[dict[str, Any]]:
                 "require_approval": _render_approval(server),
             }
         )
-    return told
+    return shown
 
 
 def render_choice(config: SessionConfig) -> Any:
@@ -276,12 +276,12 @@ def _names(entry: Fields, name: str) -> tuple[str, ...] | None:
 def _render_approval(server: ToolServer) -> Any:
     if not server.asked and not server.trusted:
         return "always" if server.ask else "never"
-    told: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
     if server.asked:
-        told["always"] = {"tool_names": list(server.asked)}
+        shown["always"] = {"tool_names": list(server.asked)}
     if server.trusted:
-        told["never"] = {"tool_names": list(server.trusted)}
-    return told
+        shown["never"] = {"tool_names": list(server.trusted)}
+    return shown
 
 
 def _distinct(fields: Fields, tools: tuple[Tool, ...]) -> tuple[Tool, ...]:

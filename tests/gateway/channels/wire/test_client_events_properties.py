@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from gateway.channels.wire.checks import SessionChecks
 from gateway.channels.wire.client_events import RESPONSE_FIELDS, ClientEvent, parse_event
 from gateway.channels.wire.fields import Fields, names_of
+from gateway.channels.wire.items import TOOL_ITEMS
 from gateway.channels.wire.session_object import SESSION_FIELDS
-from gateway.channels.wire.tool_items import TOOL_ITEMS
 from pipelines.engines.call_names import NameFault
 from pipelines.ssrf import CustomerHttp
 from sessions.channel import ClientFault, Partly, SpokenItem

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.wire.transcripts import StablePrefix
+from gateway.channels.wire.render import StablePrefix
 
 
 def told(partials: list[str], final: str) -> list[str]:

@@ -6,8 +6,7 @@ import pytest
 from openai.types.beta.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
-from gateway.channels.wire.beta import beta_event
-from gateway.channels.wire.wire_format import RealtimeWireFormat
+from gateway.channels.wire.wire_format import RealtimeWireFormat, beta_event
 from sessions.core.config import Extension, SessionConfig, SessionKind, TurnDetection, TurnMode
 from sessions.core.items import Item
 from sessions.core.notices import Fault, ItemAdded, Notice, SessionOpened
