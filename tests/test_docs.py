@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import COMMANDS
-from tests.support.generated_docs import configuration_table
+from tests.support.generated_docs import client_event_table, configuration_table
 from tests.support.paths import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -15,6 +15,10 @@ BOOTSTRAP_COMMANDS = {"test"}
 
 def test_the_configuration_table_lists_exactly_the_settings() -> None:
     assert configuration_table() in (ROOT / "docs" / "configuration.md").read_text()
+
+
+def test_the_table_of_client_events_lists_exactly_the_declared_ones() -> None:
+    assert client_event_table() in (ROOT / "docs" / "realtime.md").read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

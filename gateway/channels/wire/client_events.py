@@ -175,8 +175,8 @@ ClientEvent = (
     | ResponseCancel
 )
 """Those that mean an event of the core."""
-_ANSWERED_EARLIER = (InputAppend, Ping)
-"""Audio is the channel's own business, a ping the session's (``sessions.live``)."""
+DECLARATIONS: tuple[type[_ClientEvent], ...] = (*get_args(ClientEvent), InputAppend, Ping)
+"""All that a client may send: audio is the channel's own business, a ping the session's."""
 
 _BY_TYPE: dict[str, type[ClientEvent]] = {
     str(declaration.__struct_config__.tag): declaration for declaration in get_args(ClientEvent)
@@ -267,21 +267,6 @@ def _core_event(event: ClientEvent, event_id: str | None, config: SessionConfig)
             return RequestCancel(event.response_id or None, event_id)
         case _:
             assert_never(event)
-
-
-def client_event_table() -> str:
-    """The table of client events in docs/realtime.md, made of their declarations."""
-    lines = ["| event | fields | what Blab does |", "|---|---|---|"]
-    for declaration in (*get_args(ClientEvent), *_ANSWERED_EARLIER):
-        tag = declaration.__struct_config__.tag
-        fields = ", ".join(
-            f"`{member.name}`" + ("" if member.required else "?")
-            for member in msgspec.structs.fields(declaration)
-            if member.name != "event_id"
-        )
-        words = " ".join((declaration.__doc__ or "").split())
-        lines.append(f"| `{tag}` | {fields} | {words} |")
-    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------------------- response.create

@@ -11,7 +11,6 @@ from openai.types.realtime import RealtimeClientEvent
 from gateway.channels.wire.client_events import (
     ClientEvent,
     InputAppend,
-    client_event_table,
     parse_event,
 )
 from gateway.channels.wire.session_object import render_session
@@ -31,7 +30,6 @@ from sessions.core.events import (
     RetrieveItem,
     TruncateItem,
 )
-from tests.support.paths import ROOT
 
 CONFIG = SessionConfig()
 
@@ -490,11 +488,9 @@ def test_no_type_is_needed_in_an_update_of_turn_detection_unless_it_was_off() ->
 
 
 def test_every_event_of_openais_package_is_declared() -> None:
-    declared = {event.__struct_config__.tag for event in (*get_args(ClientEvent), InputAppend)}
+    tags = [str(event.__struct_config__.tag) for event in (*get_args(ClientEvent), InputAppend)]
     beta = {"transcription_session.update"}
     models = get_args(get_args(RealtimeClientEvent)[0])
-    assert declared - beta == {get_args(m.model_fields["type"].annotation)[0] for m in models}
-
-
-def test_the_documents_hold_the_table_of_client_events() -> None:
-    assert client_event_table() in (ROOT / "docs" / "realtime.md").read_text()
+    assert {tag for tag in tags if not tag.startswith("blab.")} - beta == {
+        get_args(m.model_fields["type"].annotation)[0] for m in models
+    }
