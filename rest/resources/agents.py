@@ -14,8 +14,8 @@ from rest.http.fields import Cursor, LanguageTag, ModelId, Name, VoiceId, timest
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.http.pagination import Cursors
 from rest.http.uploads import CONVERSATION
-from sessions.agent_tools import MOST, InvalidTools, check_tools, shown_tools
 from sessions.core.config import SessionConfig
+from sessions.tool_schema import MOST, InvalidTools, check_tools, shown_tools
 from store.database import Database
 from store.ids import is_id
 from store.tenants.agents import Agent, Agents, NewAgent

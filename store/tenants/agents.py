@@ -33,7 +33,7 @@ class NewAgent:
     voice: str = "default"
     language: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
-    """What it may use; their format belongs to sessions.agent_tools."""
+    """What it may use; their format belongs to sessions.tool_schema."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ Rules
 - Strings must be encodable as UTF-8 and free of NUL: neither JSON out nor the database takes
   others.
 - ``read`` reads an object by its declaration, a msgspec struct: a member is a string, a number, a
-  boolean, a ``Literal``, an object (``Fields``) or anything (``Any``), optional where it has a
-  default, with its bounds in ``Meta``. Members are read in the order of their declaration.
+  boolean, a ``Literal``, an object (``Fields``, or ``dict``) or anything (``Any``), optional where
+  it has a default, with its bounds in ``Meta``. Members are read in the order of their declaration.
 - Audio is base64 in JSON events or raw, to and from PCM16.
 """
 
@@ -243,6 +243,11 @@ def _reader(hint: Any, bounds: msgspec.Meta) -> _Reader:
         return _reader(only, bounds)
     if origin is Literal:
         return lambda fields, name: fields.choice(name, arguments)
+    if origin is dict and arguments[1] is Any:
+        return _plain_object
+    if origin is dict:
+        value = _reader(arguments[1], msgspec.Meta())
+        return lambda fields, name: _members_of(fields, name, value)
     if hint is Any:
         return Fields.raw
     if hint is Fields:
@@ -257,6 +262,22 @@ def _reader(hint: Any, bounds: msgspec.Meta) -> _Reader:
     if hint is int:
         return lambda fields, name: fields.integer(name, int(low), int(high))
     return lambda fields, name: fields.number(name, low, high)
+
+
+def _plain_object(fields: Fields, name: str) -> Any:
+    fields.child(name)
+    return fields.raw(name)
+
+
+def _members_of(fields: Fields, name: str, reader: _Reader) -> dict[str, Any] | None:
+    """An object of any names whose values are all of one type, none of them null."""
+    if (entries := fields.child(name)) is None:
+        return None
+    members = {}
+    for each in entries.names():
+        entries.need(each)
+        members[each] = reader(entries, each)
+    return members
 
 
 def _matching_text(fields: Fields, name: str, bounds: msgspec.Meta) -> str | None:

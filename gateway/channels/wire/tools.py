@@ -9,27 +9,40 @@ Rules
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from sessions.core.config import AUTO, NONE, REQUIRED, SessionConfig, Tool, ToolKind, ToolServer
-from sessions.tools import seal
+from sessions.tool_schema import (
+    FunctionTool,
+    HttpTool,
+    McpServer,
+    header_fault,
+    http_tool,
+    sealed_headers,
+)
 
-from .fields import Fields
+from .fields import Fields, names_of, read
 
 MAX_TOOLS = 128
 MAX_SERVERS = 8
 MAX_SCHEMA_CHARS = 32_768
-MAX_TIMEOUT_MS = 60_000
-_MAX_HEADERS = 32
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
-_URL = re.compile(r"https?://[^\s/@\\]+(?:[/?#]\S*)?")
-"""Its shape; ``checks`` asks whether it may be called, and so does the request itself."""
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_RESERVED = {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te"}
+
+
+class ClientServer(McpServer, tag="mcp"):
+    """An MCP server as OpenAI's clients write it."""
+
+    server_description: Any = None
+    allowed_tools: Any = None
+    allowed_callers: Any = None
+    require_approval: Any = None
+    defer_loading: Any = None
+    connector_id: Any = None
+    tunnel_id: Any = None
+
+
+_KINDS = ("function", "mcp", "blab.http")
 
 
 def merge_tools(session: Fields, config: SessionConfig) -> SessionConfig:
@@ -50,7 +63,7 @@ def read_tools(fields: Fields) -> tuple[tuple[Tool, ...], tuple[ToolServer, ...]
     servers: list[ToolServer] = []
     for entry in fields.children("tools", max_items=MAX_TOOLS) or []:
         entry.need("type")
-        match entry.choice("type", ("function", "mcp", "blab.http")):
+        match entry.choice("type", _KINDS):
             case "function":
                 tools.append(_function(entry))
             case "blab.http":
@@ -80,7 +93,7 @@ def read_reply_tools(fields: Fields) -> tuple[Tool, ...]:
     tools = []
     for entry in entries:
         entry.need("type")
-        kind = entry.choice("type", ("function", "mcp", "blab.http"))
+        kind = entry.choice("type", _KINDS)
         if kind != "mcp":
             tools.append(_function(entry) if kind == "function" else _http_tool(entry))
     return _distinct(fields, tuple(tools))
@@ -136,71 +149,46 @@ def render_choice(config: SessionConfig) -> Any:
 
 
 def _function(entry: Fields) -> Tool:
-    entry.only(("type", "name", "description", "parameters", "strict"))
-    return Tool(_name(entry), entry.text("description") or "", _schema(entry))
+    declared = read(FunctionTool, entry)
+    return Tool(declared.name, declared.description, _schema(entry))
 
 
 def _http_tool(entry: Fields) -> Tool:
-    entry.only(
-        ("type", "name", "description", "parameters", "url", "method", "headers", "timeout_ms")
-    )
-    return Tool(
-        _name(entry),
-        entry.text("description") or "",
-        _schema(entry),
-        ToolKind.HTTP,
-        url=_url(entry, "url"),
-        method=entry.choice("method", _METHODS) or "POST",
-        sealed=seal(_headers(entry)),
-        timeout_ms=entry.integer("timeout_ms", 100, MAX_TIMEOUT_MS) or Tool("").timeout_ms,
-    )
+    declared = read(HttpTool, entry)
+    _check_headers(entry, declared.headers)
+    return http_tool(declared, _schema(entry))
 
 
 def _server(entry: Fields) -> ToolServer:
-    entry.only(
-        ("type", "server_label", "server_url", "server_description", "authorization", "headers",
-         "allowed_tools", "allowed_callers", "require_approval", "defer_loading", "timeout_ms",
-         "connector_id", "tunnel_id")
-    )  # fmt: skip
+    entry.only(names_of(ClientServer))
     for foreign in ("connector_id", "tunnel_id"):
         if entry.raw(foreign) is not None:
             raise entry.fault(
                 "unsupported_value", "MCP servers are reached by 'server_url' here.", foreign
             )
-    headers = _headers(entry)
-    if authorization := entry.text("authorization", max_chars=8_192):
-        headers["Authorization"] = f"Bearer {authorization}"
-    label = entry.need_text("server_label", max_chars=64)
-    if _NAME.fullmatch(label) is None:
-        raise entry.fault("invalid_value", _rule("server_label"), "server_label")
+    declared = read(ClientServer, entry)
+    _check_headers(entry, declared.headers)
     ask, asked, trusted = _approval(entry)
     return ToolServer(
-        label,
-        _url(entry, "server_url"),
-        seal(headers),
+        declared.server_label,
+        declared.server_url,
+        sealed_headers(declared),
         _allowed(entry),
         ask,
         asked,
         trusted,
-        entry.integer("timeout_ms", 100, MAX_TIMEOUT_MS) or Tool("").timeout_ms,
+        declared.timeout_ms,
     )
 
 
-def _name(entry: Fields) -> str:
-    name = entry.need_text("name", max_chars=64)
-    if _NAME.fullmatch(name) is None:
-        raise entry.fault("invalid_value", _rule("name"), "name")
-    return name
-
-
-def _rule(name: str) -> str:
-    return f"'{name}' must be 1 to 64 letters, digits, underscores or hyphens."
+def _check_headers(entry: Fields, headers: Mapping[str, str]) -> None:
+    if (fault := header_fault(headers)) is not None:
+        raise entry.fault("invalid_value", fault, "headers")
 
 
 def _schema(entry: Fields) -> str:
     if entry.raw("parameters") is None:
         return Tool("").parameters
-    entry.need_child("parameters")
     try:
         schema = json.dumps(entry.raw("parameters"), allow_nan=False)
     except (ValueError, TypeError, RecursionError) as error:
@@ -210,33 +198,6 @@ def _schema(entry: Fields) -> str:
             "invalid_value", f"A schema has at most {MAX_SCHEMA_CHARS} characters.", "parameters"
         )
     return schema
-
-
-def _url(entry: Fields, name: str) -> str:
-    url = entry.need_text(name, max_chars=2_048)
-    if _URL.fullmatch(url) is None:
-        raise entry.fault(
-            "invalid_value", f"'{entry.where(name)}' must begin with https:// or http://.", name
-        )
-    return url
-
-
-def _headers(entry: Fields) -> dict[str, str]:
-    headers = entry.child("headers")
-    if headers is None:
-        return {}
-    names = headers.names()
-    if len(names) > _MAX_HEADERS:
-        raise entry.fault("invalid_value", f"At most {_MAX_HEADERS} headers.", "headers")
-    read = {}
-    for name in names:
-        value = headers.need_text(name, max_chars=8_192)
-        if _HEADER.fullmatch(name) is None or name.lower() in _RESERVED:
-            raise entry.fault("invalid_value", "A header's name cannot be used.", "headers")
-        if not value.isprintable():
-            raise entry.fault("invalid_value", "A header's value is not printable.", "headers")
-        read[name] = value
-    return read
 
 
 def _allowed(entry: Fields) -> tuple[str, ...] | None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from sessions.agent_tools import InvalidTools, check_tools, shown_tools, tools_of
 from sessions.core.config import ToolKind
+from sessions.tool_schema import InvalidTools, check_tools, shown_tools, tools_of
 from sessions.tools import unseal
 
 HTTP: dict[str, Any] = {
@@ -42,6 +42,10 @@ def test_headers_are_not_shown() -> None:
     "tool",
     [
         {**HTTP, "name": "two words"},
+        {**HTTP, "name": "look_up\n"},
+        {**HTTP, "url": "https://example.com\n"},
+        {**HTTP, "headers": {f"X-{number}": "x" for number in range(33)}},
+        {**MCP, "authorization": "a\r\nX: b"},
         {**HTTP, "url": "ftp://example.com"},
         {**HTTP, "url": "https://user:word@example.com"},
         {**HTTP, "method": "CONNECT"},
