@@ -1,10 +1,10 @@
-"""What a session, a reply or an item must keep to beyond its form, checked where it is given.
+"""Checks beyond the form of a session, a response or an item, made where they are given.
 
 Rules
-- Names (models, voice, language) must be served in calls here; URLs of tools must be ones that may
-  be called, as far as can be known without the network.
-- A name is refused where it is given, or where another is given with which it does not go (the
-  voice, at a language that it does not speak). What a message does not touch is not checked.
+- Models, voice and language must be served in calls here; URLs of tools must be allowed, as far as
+  that can be known without the network.
+- A name is refused where it is given, or where another is given that it does not fit (the voice,
+  when a language is set that it does not speak). What a message leaves alone is not checked.
 - The session of a locked ephemeral key keeps its configuration. ``FREE`` may be changed: how the
   client's own audio, events and turns are handled. A new member of SessionConfig is locked until
   it is listed there.
@@ -56,7 +56,7 @@ _PLACES = {
     "kind": ("type",),
     "servers": ("tools",),
 }
-"""Where a member of SessionConfig stands in the session object, the one that counts first."""
+"""Paths of a member of SessionConfig in the session object, the one that wins first."""
 _TOUCHED_BY = {"voice": ("language", "speech_model"), "language": ("transcription_model",)}
 
 
@@ -96,7 +96,7 @@ class SessionChecks:
             self._names(given, replace(config, voice=asked.voice))
 
     def item(self, given: Fields, item: AddItem) -> None:
-        """A message for the conversation: a system message instructs as instructions do."""
+        """A message for the conversation: a system message works like instructions."""
         if self.locked and item.role == "system":
             raise _locked(given, "role")
 
@@ -118,11 +118,11 @@ class SessionChecks:
 
 
 UNCHECKED = SessionChecks()
-"""Only the form counts: for what has no server around it."""
+"""Checks nothing beyond the form: for use without a server."""
 
 
 def place_of(given: Fields, name: str) -> str | None:
-    """Where the object gives a member of SessionConfig, by its path within; None: it does not."""
+    """The path at which the object sets a member of SessionConfig; None where it does not."""
     for place in _PLACES.get(name, (name,)):
         value = given.raw(place.partition(".")[0])
         for step in place.split(".")[1:]:
@@ -133,7 +133,7 @@ def place_of(given: Fields, name: str) -> str | None:
 
 
 def place_at_fault(given: Fields, fault: NameFault) -> str | None:
-    """Where the object gives the name at fault, or another that it does not go with."""
+    """The path at which the object sets the name at fault, or one that it does not fit."""
     for name in (fault.field, *_TOUCHED_BY.get(fault.field, ())):
         if (place := place_of(given, name)) is not None:
             return place

@@ -65,7 +65,7 @@ TOOL_ITEMS: dict[str, type[_ToolItem]] = {
 def parse_item(
     item: Fields, after: str | None, event_id: str | None, config: SessionConfig
 ) -> AddItem | SpokenItem | ToolItemEvent | Partly:
-    """conversation.item.create: a message of text, or of speech with its words or without. Images
+    """The item of conversation.item.create: text, or speech with or without its transcript. Images
     beside text are left out and reported. ``after``: as in AddItem."""
     item.need("type")
     kind = item.text("type", max_chars=64)
@@ -100,7 +100,7 @@ def image_fault(item: Fields) -> ClientFault | None:
 
 
 def message_text(item: Fields) -> tuple[Role, str]:
-    """Role and words of a message, its images left out; raises ClientFault where there are none."""
+    """Role and text of a message, without its images; raises ClientFault where there is no text."""
     item.need("role")
     role = cast(Role, item.choice("role", ROLES))
     item.need("content")
@@ -140,7 +140,7 @@ def _part_text(part: Fields) -> str:
 
 
 def item_audio(item: Fields, config: SessionConfig) -> bytes | None:
-    """The speech of a caller's message that comes without its words, PCM16; None: it has words."""
+    """The speech, PCM16, of a user message without a transcript; None where it has text."""
     if item.raw("role") != "user":
         return None
     parts = item.children("content", max_items=MAX_PARTS) or []
@@ -170,7 +170,7 @@ def _part_audio(part: Fields, config: SessionConfig) -> bytes:
 
 
 def render_item(item: Item) -> dict[str, Any]:
-    """The item as the history holds it: of a cut reply, what the caller heard."""
+    """The item as the history holds it; of an interrupted reply, the heard text."""
     if not item.says:
         return render_tool_item(item)
     text = item.text if item.heard is None else item.heard
@@ -195,7 +195,7 @@ def reply_content(text: str, *, spoken: bool) -> list[dict[str, Any]]:
 
 
 def heard_message(item_id: str) -> dict[str, Any]:
-    """A committed turn of the caller, whose words are not known yet."""
+    """A committed turn of the caller, before its transcript is known."""
     return message(item_id, "user", [{"type": "input_audio", "transcript": None}], "completed")
 
 

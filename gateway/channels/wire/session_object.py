@@ -33,7 +33,7 @@ from .fields import Fields
 from .tools import merge_tools, render_choice, render_tools
 
 MAX_OUTPUT_TOKENS = 4096
-"""The meaning of ``"inf"``, and the most that may be asked for."""
+"""The largest limit that a client may set, and what ``"inf"`` means."""
 
 _UNKEPT = {
     "include",
@@ -78,7 +78,7 @@ SESSION_FIELDS = {
     *_INPUT_ONLY,
     *_UNKEPT,
 }
-"""Fields of a session that talks, the beta's names included."""
+"""Fields of a realtime session, the beta's names included."""
 
 _FORMATS = {
     "audio/pcm": Encoding.PCM,
@@ -96,7 +96,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
 def merge_session(session: Fields, config: SessionConfig) -> SessionConfig:
-    """The configuration that holds after ``session`` was sent; raises ClientFault."""
+    """``config`` with the changes of ``session``; raises ClientFault."""
     kind = SessionKind(session.choice("type", [each.value for each in SessionKind]) or config.kind)
     captions = kind is SessionKind.TRANSCRIPTION
     session.only(_INPUT_ONLY if captions else SESSION_FIELDS)
@@ -223,7 +223,7 @@ def merge_max_tokens(fields: Fields) -> int | None:
 
 
 def _refuse_include(session: Fields) -> None:
-    """What OpenAI adds to transcripts where it is asked for is not known here."""
+    """Refuse ``include``: what OpenAI would add to transcripts is not available here."""
     if session.sequence("include", max_items=16):
         raise session.fault(
             "unsupported_value",
@@ -234,7 +234,7 @@ def _refuse_include(session: Fields) -> None:
 
 
 def refuse_prompt(fields: Fields) -> None:
-    """Prompts that are stored with OpenAI are not here: a reply without one would be another."""
+    """Refuse a prompt stored with OpenAI: without it the reply would be a different one."""
     if fields.raw("prompt") is not None:
         raise fields.fault(
             "unsupported_value",
@@ -405,7 +405,7 @@ _MODES = (TurnMode.SERVER_VAD.value, TurnMode.SEMANTIC_VAD.value)
 
 
 def merge_turn_detection(fields: Fields, present: TurnDetection) -> TurnDetection:
-    """What ``fields.turn_detection`` makes of the present value; raises ClientFault."""
+    """``present`` with the changes of ``fields.turn_detection``; raises ClientFault."""
     if fields.is_null("turn_detection"):
         return replace(present, mode=TurnMode.NONE)
     wanted = fields.child("turn_detection")

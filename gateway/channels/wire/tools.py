@@ -1,9 +1,9 @@
 """``tools`` and ``tool_choice``, of a session and of a single reply: read and written.
 
 Rules
-- ``{"type": "function"}`` is the client's to carry out. ``{"type": "mcp", server_label,
+- The client runs a ``{"type": "function"}``. ``{"type": "mcp", server_label,
   server_url, …}`` and our ``{"type": "blab.http", name, url, …}`` are carried out by the server.
-- A list replaces the one before; what the agent itself brings stays.
+- A list replaces the one before; the agent's own tools stay.
 - Headers and ``authorization`` are sealed as they are read and never sent back. ``blab.http`` is
   sent only where the client asked for ``blab.*`` events.
 """
