@@ -157,6 +157,10 @@ class ResponseCancel(_ClientEvent, tag="response.cancel"):
     response_id: _Id | None = None
 
 
+class CallHangUp(_ClientEvent, tag="blab.call.hang_up"):
+    """ends the call; for a [sideband](#sideband) only"""
+
+
 class Ping(_ClientEvent, tag="blab.ping"):
     """answered at once, to the sender alone, by `blab.pong` with its `event_id` as `ping_id`"""
 
@@ -175,8 +179,14 @@ ClientEvent = (
     | ResponseCancel
 )
 """Those that mean an event of the core."""
-DECLARATIONS: tuple[type[_ClientEvent], ...] = (*get_args(ClientEvent), InputAppend, Ping)
-"""All that a client may send: audio is the channel's own business, a ping the session's."""
+DECLARATIONS: tuple[type[_ClientEvent], ...] = (
+    *get_args(ClientEvent),
+    InputAppend,
+    Ping,
+    CallHangUp,
+)
+"""All that a client may send: audio is the channel's business, a ping the session's, hanging up the
+sideband's."""
 
 _BY_TYPE: dict[str, type[ClientEvent]] = {
     str(declaration.__struct_config__.tag): declaration for declaration in get_args(ClientEvent)
@@ -214,19 +224,7 @@ def parse_event(message: Any, config: SessionConfig, checks: SessionChecks = UNC
         raise fields.fault(
             "unknown_event", f"Unknown event type '{kind[:64]}'. Known: {known}.", "type"
         )
-    parsed = _core_event(read(declaration, fields), event_id, config)
-    _check(fields, config, parsed, checks)
-    return parsed
-
-
-def _check(fields: Fields, config: SessionConfig, parsed: Parsed, checks: SessionChecks) -> None:
-    match parsed.event if isinstance(parsed, Partly) else parsed:
-        case ConfigureSession(config=after):
-            checks.session(fields.need_child("session"), config, after)
-        case RequestReply() as asked if (given := fields.child("response")) is not None:
-            checks.response(given, config, asked)
-        case AddItem() as item:
-            checks.item(fields.need_child("item"), item)
+    return _core_event(read(declaration, fields), event_id, config, checks)
 
 
 def event_id_of(message: Mapping[str, Any]) -> str | None:
@@ -237,13 +235,19 @@ def event_id_of(message: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _core_event(event: ClientEvent, event_id: str | None, config: SessionConfig) -> Parsed:
+def _core_event(
+    event: ClientEvent, event_id: str | None, config: SessionConfig, checks: SessionChecks
+) -> Parsed:
     match event:
         case SessionUpdate():
-            return ConfigureSession(merge_session(event.session, config), event_id)
+            after = merge_session(event.session, config)
+            checks.session(event.session, config, after)
+            return ConfigureSession(after, event_id)
         case TranscriptionSessionUpdate():
             captions = replace(config, kind=SessionKind.TRANSCRIPTION)
-            return ConfigureSession(merge_session(event.session, captions), event_id)
+            after = merge_session(event.session, captions)
+            checks.session(event.session, config, after)
+            return ConfigureSession(after, event_id)
         case InputCommit():
             return CommitInput(event_id)
         case InputClear():
@@ -251,8 +255,11 @@ def _core_event(event: ClientEvent, event_id: str | None, config: SessionConfig)
         case OutputClear():
             return ClearOutput(event_id)
         case ItemCreate():
-            after = event.previous_item_id or None
-            return parse_item(event.item, after, event_id, config)
+            parsed = parse_item(event.item, event.previous_item_id or None, event_id, config)
+            item = parsed.event if isinstance(parsed, Partly) else parsed
+            if isinstance(item, AddItem):
+                checks.item(event.item, item)
+            return parsed
         case ItemDelete():
             return DeleteItem(event.item_id, event_id)
         case ItemRetrieve():
@@ -262,7 +269,7 @@ def _core_event(event: ClientEvent, event_id: str | None, config: SessionConfig)
             end = int(min(max(event.audio_end_ms, 0.0), _LATEST_MS))
             return TruncateItem(event.item_id, end, event_id)
         case ResponseCreate():
-            return _response_request(event.response, event_id, config)
+            return _response_request(event.response, event_id, config, checks)
         case ResponseCancel():
             return RequestCancel(event.response_id or None, event_id)
         case _:
@@ -273,7 +280,7 @@ def _core_event(event: ClientEvent, event_id: str | None, config: SessionConfig)
 
 
 def _response_request(
-    response: Fields | None, event_id: str | None, config: SessionConfig
+    response: Fields | None, event_id: str | None, config: SessionConfig, checks: SessionChecks
 ) -> RequestReply | Partly:
     """The reply that ``response`` asks for; raises ClientFault. Images in its input are left out
     and reported."""
@@ -294,6 +301,7 @@ def _response_request(
         servers=read_labels(response) if response.raw("tools") is not None else None,
         tool_choice=read_choice(response),
     )
+    checks.response(response, config, asked)
     images = map(image_fault, response.children("input", max_items=_MAX_LINES) or [])
     fault = next(filter(None, images), None)
     return asked if fault is None else Partly(asked, fault)

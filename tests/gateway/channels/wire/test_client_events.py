@@ -8,9 +8,12 @@ from typing import Any, get_args
 import pytest
 from openai.types.realtime import RealtimeClientEvent
 
+from gateway.channels.sideband import HANG_UP
 from gateway.channels.wire.client_events import (
+    CallHangUp,
     ClientEvent,
     InputAppend,
+    Ping,
     parse_event,
 )
 from gateway.channels.wire.session_object import render_session
@@ -30,6 +33,7 @@ from sessions.core.events import (
     RetrieveItem,
     TruncateItem,
 )
+from sessions.live import PING
 
 CONFIG = SessionConfig()
 
@@ -494,3 +498,7 @@ def test_every_event_of_openais_package_is_declared() -> None:
     assert {tag for tag in tags if not tag.startswith("blab.")} - beta == {
         get_args(m.model_fields["type"].annotation)[0] for m in models
     }
+
+
+def test_the_session_and_the_sideband_know_their_events_by_the_declared_names() -> None:
+    assert (Ping.__struct_config__.tag, CallHangUp.__struct_config__.tag) == (PING, HANG_UP)
