@@ -4,17 +4,23 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
 
+from bench.structure import cut_for_size
+
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("gateway", "rest", "sessions", "pipelines", "media", "store")
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 LONGEST_FILE = 500
 LONGEST_FUNCTION = 80
+MOST_FILES_OF_A_FOLDER = 20
+MOST_CUT_FOR_SIZE = 15
+"""Small modules that only one neighbour imports: a few are a subject of their own."""
 
 QUIET_STDLIB = {
     "abc",
@@ -102,6 +108,32 @@ def test_files_and_functions_are_small(path: Path) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
+
+
+def test_folders_can_be_held_in_the_head() -> None:
+    loose = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
+    assert {name_of(f): n for f, n in loose.items() if n > MOST_FILES_OF_A_FOLDER} == {}
+
+
+def test_files_are_not_cut_for_size() -> None:
+    """A small module that one neighbour imports is usually a part of it (CONTRIBUTING.md)."""
+    small = cut_for_size(ROOT, {path: path.read_text() for path in SOURCES})
+    assert len(small) <= MOST_CUT_FOR_SIZE, small
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_arguments_have_names_and_lines_break_as_the_formatter_says(path: Path) -> None:
+    text = path.read_text()
+    assert "fmt: skip" not in text
+    assert "fmt: off" not in text
+    packed = [
+        node.lineno
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        for argument in node.args
+        if isinstance(argument, ast.Starred) and isinstance(argument.value, ast.Tuple | ast.List)
+    ]
+    assert packed == [], f"arguments are packed with *(…) in lines {packed}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
