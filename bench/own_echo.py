@@ -35,7 +35,7 @@ from pipelines.engines.base import Transcription
 from pipelines.engines.scripted.live import ScriptedEngines, ScriptedTranscriber, scripted_engines
 from sessions.channel import Piece, ServerEvent
 from sessions.core.commands import Command, RecordTurn
-from sessions.core.config import SessionConfig
+from sessions.core.config import Extension, SessionConfig
 from sessions.core.events import Event
 from sessions.live import LiveSession
 from tests.support.paths import AUDIO
@@ -52,7 +52,7 @@ WORDS = "table river monday copper seven window garden bishop lantern forty velv
 CONFIG = SessionConfig(
     input_format=AudioFormat(rate=RATE),
     output_format=AudioFormat(rate=RATE),
-    extensions=frozenset({"playout"}),
+    extensions=frozenset({Extension.PLAYOUT}),
 )
 
 Floats = npt.NDArray[np.float64]
