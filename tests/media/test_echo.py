@@ -74,7 +74,7 @@ def test_an_echo_is_one_at_every_level_and_delay(db: int, delay_ms: int) -> None
 
 
 @pytest.mark.parametrize(("db", "delay_ms"), PLACES)
-@pytest.mark.parametrize("caller", ["joe_stop", "joe_q_hours", "joe_yes", "lv_0930"])
+@pytest.mark.parametrize("caller", ["joe_stop", "joe_yes", "joe_q_weather", "joe_q_slow"])
 def test_who_speaks_over_the_echo_is_no_echo(db: int, delay_ms: int, caller: str) -> None:
     speech, at = recording(caller, -22), 60_000
     heard = echo_of(AGENT, db, delay_ms, seed=db + delay_ms)
