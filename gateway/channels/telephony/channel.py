@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import assert_never
 
 from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, MessageStream
 from media.formats import SAMPLE_BYTES, AudioFormat, samples_of
@@ -198,6 +199,10 @@ class TelephonyChannel:
                         self._returned(name)
                     case Stopped():
                         return
+                    case Started() | Answer():
+                        pass  # a second start means nothing; an answer has been sent
+                    case _:
+                        assert_never(event)
             for due in self._keys_due():
                 yield due
 
