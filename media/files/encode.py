@@ -143,7 +143,7 @@ class Encoder:
         if made and not self._begun:
             self._begun = True
             if self._flac and self._samples is not None:
-                made = _told_length(made, min(self._samples, _MOST_FLAC_SAMPLES))
+                made = _with_length(made, min(self._samples, _MOST_FLAC_SAMPLES))
         return made
 
 
@@ -184,7 +184,7 @@ def _nearest(rate: int, rates: tuple[int, ...]) -> int:
     return next((known for known in rates if known >= rate), rates[-1])
 
 
-def _told_length(head: bytes, samples: int) -> bytes:
+def _with_length(head: bytes, samples: int) -> bytes:
     field = bytearray(head)
     at = _FLAC_LENGTH_AT
     written = int.from_bytes(field[at : at + 5], "big") & ~_MOST_FLAC_SAMPLES | samples

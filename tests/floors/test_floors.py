@@ -1,6 +1,7 @@
 """The house stands: imports run downward, the quiet room is quiet, files and functions small."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -155,6 +156,28 @@ def test_only_the_settings_read_the_environment(path: Path) -> None:
         and node not in handed_over
     ]
     assert reads == [], f"os.environ is read in lines {reads}; gateway/settings.py does that"
+
+
+NOT_OUR_WORDS = frozenset(
+    ["admittance", "asides", "brought", "flight", "landed", "owed", "shelf", "tell", "told"]
+)
+"""Words that the glossary (docs/architecture.md) has replaced; parts of names, in lower case."""
+
+
+def test_names_are_the_glossarys() -> None:
+    astray = []
+    for path in SOURCES:
+        named = [path.stem]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                named.append(node.name)
+            elif isinstance(node, ast.arg):
+                named.append(node.arg)
+        for name in named:
+            words = set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
+            if words & NOT_OUR_WORDS:
+                astray.append(f"{name_of(path)}: {name}")
+    assert astray == []
 
 
 def test_the_tests_mirror_the_tree() -> None:
