@@ -11,7 +11,7 @@ Rules
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import get_args
 
 import numpy as np
@@ -367,7 +367,13 @@ class ScriptedEngines(Catalogue):
         return self.voice
 
     def name_faults(self, names: CallNames) -> tuple[NameFault, ...]:
-        """Those in ``absent``."""
+        """Those in ``absent``, as they stand for something here."""
+        names = replace(
+            names,
+            model=self.resolve(Role.CHAT, names.model),
+            transcription_model=self.resolve(Role.TRANSCRIPTION, names.transcription_model),
+            speech_model=self.resolve(Role.SPEECH, names.speech_model),
+        )
         known = {status.model_id for status in self.statuses()}
         fields: tuple[NameField, ...] = get_args(NameField)
         given = [(field, getattr(names, field)) for field in fields]
@@ -402,7 +408,7 @@ class ScriptedEngines(Catalogue):
         """Nothing to close."""
 
     def _refuse(self, role: Role, model_id: str) -> None:
-        if model_id in self.absent:
+        if self.resolve(role, model_id) in self.absent:
             raise ModelUnavailable(f"no live {role} engine serves {model_id!r}")
 
 
