@@ -38,7 +38,8 @@ from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.paths import DEMO_PAGE
 
 DEMO = DEMO_PAGE
-DEFAULT_HZ = 440.0
+DEFAULT_HZ = 700.0
+"""The agent sounds unlike its callers (440 Hz), who would be taken for its echo."""
 RATE = 24_000
 HEARD = "SECRET TRANSCRIPT"
 """What the scripted ears hear; must be in no log."""
