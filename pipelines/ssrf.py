@@ -138,7 +138,7 @@ class CustomerHttp:
         try:
             parsed = URL(url)
             host = parsed.raw_host
-        except ValueError as error:
+        except (ValueError, IndexError) as error:  # yarl looks at the first letter of no host: []@
             raise UrlRefused("The URL is not well-formed.") from error
         if parsed.scheme not in ("http", "https"):
             raise UrlRefused("The URL must begin with https:// or http://.")

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines import ssrf
@@ -117,6 +117,7 @@ def test_other_spellings_of_an_address_are_refused(address: IPv4Address) -> None
             GUARD.check(f"https://{host}/")
 
 
+@example("[]@", "https://")
 @given(
     st.text(max_size=40), st.sampled_from(["", "http://", "https://", "https://a@", "https://["])
 )
