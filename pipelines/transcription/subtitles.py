@@ -22,7 +22,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from .timed_text import (
@@ -77,8 +77,14 @@ def cues(segments: Sequence[TimedSegment], *, duration_ms: int | None = None) ->
         after = row[end].start_ms if end < len(row) else None
         free = made[-1].end_ms if made else 0
         first, last = _shown(row[start:end], free, after, duration_ms)
+        if made and GAP_MS < first - free < CLOSED_GAP_MS:
+            made[-1] = _until(made[-1], first - GAP_MS)  # this one appears before its first word
         made.append(Cue(first, last, _lines(row[start:end])))
     return made
+
+
+def _until(cue: Cue, end_ms: int) -> Cue:
+    return replace(cue, end_ms=min(end_ms, cue.start_ms + MOST_MS))
 
 
 # ------------------------------------------------------------------------------ where cues end

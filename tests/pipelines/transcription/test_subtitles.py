@@ -146,6 +146,15 @@ def text_of(made: Sequence[Cue]) -> list[str]:
     return [word for cue in made for line in cue.lines for word in line.split()]
 
 
+def test_a_gap_that_a_lead_leaves_is_closed() -> None:
+    """The second cue is read faster than it is spoken, so it appears before its first word."""
+    first = said("a", 0, 40)
+    second = said("word " * 16, first.end_ms + LEAST_MS + 460, 20)
+    one, two = cues([first, second], duration_ms=second.end_ms + LEAST_MS)
+    assert two.start_ms < second.start_ms
+    assert two.start_ms - one.end_ms == GAP_MS
+
+
 @settings(max_examples=examples(150), deadline=None)
 @given(speech())
 def test_what_broadcasters_ask_for(segments: list[TimedSegment]) -> None:
