@@ -55,7 +55,7 @@ def audio() -> Callable[[str], bytes]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A quick run leaves out what needs real engines, a browser or many seconds."""
+    """A quick run leaves out what needs real engines, Postgres, a browser or many seconds."""
     if not QUICK:
         return
     left_out = [item for item in items if _is_slow(item)]
@@ -64,6 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    if "models_dir" in getattr(item, "fixturenames", ()) or "integration" in item.path.parts:
+    needed = {"models_dir", "database"} & set(getattr(item, "fixturenames", ()))
+    if needed or "integration" in item.path.parts:
         return True
     return any(item.get_closest_marker(name) for name in ("browser", "engines", "slow"))

@@ -2,7 +2,7 @@
 
 ``./blab test``            everything: style, types, floors, then both halves of the tests
 ``./blab test --check``    style, types and floors only
-``./blab test --quick``    the tests that need no real engine, no browser and little time
+``./blab test --quick``    the tests that need no real engine, Postgres or browser, and little time
 ``./blab test --changed``  of the quick tests, those that import what differs from ``main``
 ``./blab test ARGUMENTS``  pytest with these arguments only
 

@@ -24,6 +24,8 @@ from sessions.core.items import ReplyStatus
 from sessions.live import INTERNAL_ERROR
 from tests.support.sessions.scripted_call import CONFIG, ScriptedCall
 
+pytestmark = pytest.mark.slow
+
 LONG = "One two three four five six seven eight nine ten eleven twelve."
 
 # ---------------------------------------------------------------------------- engines that fail

@@ -18,6 +18,8 @@ from gateway.caller import (
 )
 from tests.support.gateway.realtime_server import RATE, RealtimeServer, running
 
+pytestmark = pytest.mark.slow
+
 
 def speech(milliseconds: int = 300) -> Recording:
     samples = np.full(RATE * milliseconds // 1000, 3000, np.int16)

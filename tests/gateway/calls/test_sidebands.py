@@ -31,6 +31,8 @@ from tests.support.gateway.scripted_server import (
     server,
 )
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["second_node", "server"]
 
 UPDATE = {"type": "session.update", "session": {"type": "realtime", "instructions": "talk 800"}}

@@ -29,6 +29,8 @@ from rest.http.ratelimit import ClientAddress
 from tests.support.examples import examples
 from tests.support.gateway.http_support import TestServer
 
+pytestmark = pytest.mark.slow
+
 ANY_BYTES = settings(
     max_examples=examples(40),
     deadline=None,

@@ -19,6 +19,8 @@ from tests.support.gateway.webrtc_client import LOOPBACK, Caller, speech, use_ic
 from tests.support.gateway.webrtc_server import EchoGateway, serve
 from tests.support.paths import CHROMIUM_OFFER
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = CHROMIUM_OFFER.read_bytes().decode()
 SDP = {"Content-Type": "application/sdp"}
 
