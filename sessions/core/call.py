@@ -9,13 +9,14 @@ client requests) read and move it; what they want done they append to ``commands
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sessions.core.turns.caller_level import CallerLevel
+from sessions.core.turns.speech_gate import CallerLevel
 
 from .commands import Command, Publish
 from .config import SessionConfig, SessionKind, TurnDetection
+from .items import Transcript
 from .notices import Fault, Latency, Notice
+from .prompt import Prompts
 from .states import CONVERSATION, State, Trigger
-from .transcript import Transcript
 
 
 class Timer(StrEnum):
@@ -108,6 +109,7 @@ class Call:
         self.config = SessionConfig()
         self.state = State.LISTENING
         self.transcript = Transcript()
+        self.prompts = Prompts(self.transcript)
         self.level = CallerLevel()
         self.timers = Timers()
         self.now = 0.0

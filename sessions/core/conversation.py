@@ -18,9 +18,9 @@ Rules
 
 from typing import assert_never
 
+from sessions.core.replies.continuation import Continuations
 from sessions.core.replies.replies import Replies
-from sessions.core.tools.continuation import Continuations
-from sessions.core.tools.tool_uses import ToolUses
+from sessions.core.tools import ToolUses
 from sessions.core.turns.ended_turns import EndedTurns
 from sessions.core.turns.turntaking import TurnTaking
 

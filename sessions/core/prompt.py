@@ -30,9 +30,10 @@ Rules of the history
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from .config import SessionConfig
-from .items import Item, Message, ToolUseState
+from .items import Item, Message, PromptLine, ToolUseState, Transcript
 
 DEFAULT_NAME = "Blab"
 _MOST_NAME_CHARACTERS = 60
@@ -106,13 +107,13 @@ class _Line:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class _History:
     """The messages after the instructions, oldest first."""
 
     messages: tuple[Message, ...]
     first: str
-    """Item id of the first line kept after a cut, else "": pass it to the next ``history`` as
-    ``since``."""
+    """Item id of the first line kept after a cut, else "": pass it to the next
+    ``_newest`` as ``since``."""
     arrived: tuple[str, ...]
     """Tools whose output arrived after the last thing that was said."""
 
@@ -131,7 +132,54 @@ class History:
         return (*self.messages, Message("user", silence))
 
 
-def history(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "") -> History:
+class Prompts:
+    """The prompts of one conversation's replies."""
+
+    def __init__(self, transcript: Transcript) -> None:
+        self._transcript = transcript
+        self._since = ""
+        """The first item of the last history: the next one begins there too, if it can."""
+
+    def messages(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
+        """The prompt of the next reply: instructions, then the newest of what was said that fits.
+
+        ``extra``: messages that are not in the transcript yet. Bounds as in ``_newest``."""
+        system, said = self._history(instructions, extra)
+        return (*system, *said.closed())
+
+    def beginning(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
+        """How ``messages`` is going to begin, whatever is said next."""
+        system, said = self._history(instructions, extra)
+        return (*system, *said.messages)
+
+    def custom(self, instructions: str, lines: Iterable[PromptLine]) -> tuple[Message, ...]:
+        """A prompt of a reply's own; items that have been deleted since are left out."""
+        said: list[Message] = []
+        for line in lines:
+            if line.item_id is None:
+                item = Item("", line.role, line.text)
+            elif line.item_id in self._transcript:
+                item = self._transcript.get(line.item_id)
+            else:
+                continue
+            if message := _words_of_item(item):
+                said.append(message)
+        lead = list(takewhile(lambda message: message.role == "system", said))
+        system = _system(instructions, [message.content for message in lead])
+        rest = _History(_joined(said[len(lead) :], ANSWER_NOW), "", ())
+        return (*system, *rest.closed(ANSWER_NOW, ANSWER_NOW))
+
+    def _history(
+        self, instructions: str, extra: Iterable[Message]
+    ) -> tuple[tuple[Message, ...], _History]:
+        items = list(self._transcript)
+        lead = list(takewhile(lambda item: item.role == "system" and item.says, items))
+        said = _newest(items[len(lead) :], extra, self._since)
+        self._since = said.first
+        return _system(instructions, [item.text for item in lead]), said
+
+
+def _newest(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "") -> _History:
     """The newest of ``items`` and then ``extra``, at most 24 messages and 6,000 characters.
 
     ``since``: the ``first`` of the history before; where all from there on fits, nothing is cut.
@@ -139,21 +187,27 @@ def history(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "
     lines, arrived = _lines(items)
     lines += [_Line("", (message,)) for message in extra]
     kept = _cut(lines, since)
-    return History(
-        joined(message for line in kept for message in line.messages),
+    return _History(
+        _joined(message for line in kept for message in line.messages),
         kept[0].item_id if len(kept) < len(lines) else "",
         arrived,
     )
 
 
-def words_of_item(item: Item) -> Message | None:
+def _system(instructions: str, added: list[str]) -> tuple[Message, ...]:
+    """One system message: the instructions, and what the client put before all that was said."""
+    parts = [part for part in (instructions, *added) if part.strip()]
+    return (Message("system", "\n\n".join(parts)),) if parts else ()
+
+
+def _words_of_item(item: Item) -> Message | None:
     """The item as the model reads it: of a reply, what was heard behind its filler; None where
     nothing was."""
     content = (item.text if item.heard is None else item.heard)[item.filler :]
     return Message(item.role, content) if content.strip() else None
 
 
-def joined(messages: Iterable[Message], opening: str = CALL_BEGINS) -> tuple[Message, ...]:
+def _joined(messages: Iterable[Message], opening: str = CALL_BEGINS) -> tuple[Message, ...]:
     """``messages`` with neighbours of one role joined, beginning with one of the user's."""
     made: list[Message] = []
     for message in messages:
@@ -203,7 +257,7 @@ def _lines(items: Sequence[Item]) -> tuple[list[_Line], tuple[str, ...]]:
             apart = True
             if name := names.get(item.output[0]):
                 arrived.append(name)
-        elif message := words_of_item(item):
+        elif message := _words_of_item(item):
             lines.append(_Line(item.item_id, (message,)))
             arrived = [] if message.role == "assistant" else arrived
     return lines, tuple(arrived)

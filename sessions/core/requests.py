@@ -6,7 +6,7 @@ client's event id; none raises, none ends the call.
 
 from sessions.core.replies.replies import MOST_SIDE, Replies
 from sessions.core.replies.reply import overridden
-from sessions.core.tools.tool_uses import ToolUses
+from sessions.core.tools import ToolUses
 from sessions.core.turns.ended_turns import MOST_WAITING, EndedTurns
 from sessions.core.turns.input_audio import Utterance
 from sessions.core.turns.turntaking import TurnTaking
@@ -28,7 +28,7 @@ from .events import (
     RetrieveItem,
     TruncateItem,
 )
-from .items import Item, ToolUse, ToolUseState
+from .items import DuplicateItem, Item, ToolUse, ToolUseState, UnknownItem
 from .notices import (
     InputCleared,
     ItemAdded,
@@ -38,7 +38,6 @@ from .notices import (
     SessionChanged,
 )
 from .states import State, Trigger
-from .transcript import DuplicateItem, UnknownItem
 
 CLIENT_CANCELLED = "client_cancelled"
 

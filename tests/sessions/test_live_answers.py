@@ -11,8 +11,8 @@ import pytest
 from pipelines.engines.base import ChatMessage
 from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
 from sessions.core.items import ReplyStatus
+from sessions.core.replies.continuation import ANSWER_PATIENCE
 from sessions.core.replies.replies import APOLOGY
-from sessions.core.tools.continuation import ANSWER_PATIENCE
 from tests.support.sessions import virtual_clock
 from tests.support.sessions.scripted_call import ScriptedCall
 

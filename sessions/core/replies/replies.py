@@ -48,7 +48,7 @@ from sessions.core.notices import (
 )
 from sessions.core.prompt import composed
 from sessions.core.states import ReplyTrigger, State, Trigger
-from sessions.core.tools.tool_uses import ToolUses
+from sessions.core.tools import ToolUses
 
 from .reply import Reply, ReplyRecords, created, history_for, overridden
 
@@ -148,7 +148,7 @@ class Replies:
             and not (request is not None and request.apart)
             and not reply.released
             and reply.config == config
-            and reply.history == self._call.transcript.messages(composed(config))
+            and reply.history == self._call.prompts.messages(composed(config))
             and reply.tools == self._tools.offered(config)
         )
 
@@ -431,7 +431,7 @@ class Replies:
         """Have the shell generate it."""
         reply.move(ReplyTrigger.STARTED)
         reply.progress = self._call.now
-        reply.history = history_for(reply, self._call.transcript)
+        reply.history = history_for(reply, self._call.prompts)
         if reply.in_conversation and reply.script is None:
             reply.tools = self._tools.offered(reply.config)
         self._call.order(

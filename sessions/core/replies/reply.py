@@ -16,7 +16,7 @@ from sessions.core.call import Call, Moments
 from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig, Tool
 from sessions.core.events import ReplyFailed, ReplyGenerated, RequestReply
-from sessions.core.items import Item, Message, ReplyStatus
+from sessions.core.items import Item, Message, ReplyStatus, UnknownItem
 from sessions.core.notices import (
     ItemTruncated,
     Latency,
@@ -27,10 +27,9 @@ from sessions.core.notices import (
     ReplyText,
     ReplyToolUse,
 )
-from sessions.core.prompt import composed
+from sessions.core.prompt import Prompts, composed
 from sessions.core.states import REPLY, ReplyState, ReplyTrigger
-from sessions.core.tools.tool_uses import ToolUses
-from sessions.core.transcript import Transcript, UnknownItem
+from sessions.core.tools import ToolUses
 
 _WORD = re.compile(r"\S+")
 _REMEMBERED = 8
@@ -219,7 +218,7 @@ def created(reply: Reply) -> ReplyCreated:
     )
 
 
-def history_for(reply: Reply, transcript: Transcript) -> tuple[Message, ...]:
+def history_for(reply: Reply, prompts: Prompts) -> tuple[Message, ...]:
     """What the chat model is given: the client's own prompt, or the conversation.
 
     A written reply beside the conversation is a task of the client's (a summary, a label) and no
@@ -227,8 +226,8 @@ def history_for(reply: Reply, transcript: Transcript) -> tuple[Message, ...]:
     beside = not reply.in_conversation and not reply.config.output_audio
     instructions = reply.config.instructions if beside else composed(reply.config)
     if reply.request is not None and reply.request.prompt is not None:
-        return transcript.prompt(instructions, reply.request.prompt)
-    return transcript.messages(instructions, reply.extra)
+        return prompts.custom(instructions, reply.request.prompt)
+    return prompts.messages(instructions, reply.extra)
 
 
 def overridden(config: SessionConfig, request: RequestReply | None) -> SessionConfig:

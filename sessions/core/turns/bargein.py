@@ -29,9 +29,11 @@ from sessions.core.call import Call, Timer
 from sessions.core.replies.replies import Replies
 from sessions.core.states import Trigger, UtteranceState
 
-from .endpointing import BARGE_IN_MS, samples, words_of
-from .input_audio import ECHO, InputAudio
+from .input_audio import ECHO, InputAudio, words_of
+from .speech_gate import samples
 
+BARGE_IN_MS = 128
+"""Speech over the reply after which playout is paused."""
 AGREEMENT_MS = 500
 _SPEECH_MAXIMUM_MS = 2_000
 _DECISION_SECONDS = 4.0

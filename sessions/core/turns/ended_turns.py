@@ -22,16 +22,14 @@ from sessions.core.events import (
     RequestReply,
     TranscriptionFailed,
 )
-from sessions.core.items import Item, ReplyStatus
+from sessions.core.items import Item, ReplyStatus, UnknownItem
 from sessions.core.notices import InputCommitted, ItemAdded, TranscriptFailed, TranscriptFinal
 from sessions.core.replies.replies import Replies
 from sessions.core.replies.reply import Reply, overridden
 from sessions.core.states import State, Trigger, UtteranceState, UtteranceTrigger
-from sessions.core.tools.tool_uses import ToolUses
-from sessions.core.transcript import UnknownItem
+from sessions.core.tools import ToolUses
 
-from .endpointing import words_of
-from .input_audio import Utterance
+from .input_audio import Utterance, words_of
 
 UNHEARD = "Sorry, I did not catch that. Could you say it again?"
 """Spoken where the caller's words could not be transcribed."""

@@ -1,4 +1,5 @@
-"""When a turn ends: how much silence is enough, and whether its words can end there.
+"""When a turn ends: how much silence is enough, whether its words can end there, and what is begun
+before that is certain.
 
 Rules
 - In ``semantic_vad`` the turn detector's probability and the ending of the transcript decide how
@@ -9,27 +10,35 @@ Rules
   as not.
 - The word lists are English; in other languages only punctuation and figures are judged, and the
   melody decides the rest.
-
-Everything here is arithmetic on words and on samples of the input; no clock.
+- While the end is uncertain, the chat model works ahead (``Speculation``). It reads the
+  instructions when a call begins and when they change, and the caller's words as they come, a few
+  at a time and never the last one, which may still change; nothing once the caller falls silent:
+  the real prompt is near then, and must not wait for a hint. A reply is started when the text is a
+  whole and the melody does not speak against an end, else shortly before patience runs out;
+  ``SPECULATIONS`` times for each turn, one at a time.
 """
 
 import re
 from enum import StrEnum
 
-from media.formats import HEARING_RATE, samples_of
-from sessions.core.config import Eagerness, TurnDetection, TurnMode
+from sessions.core.call import Call
+from sessions.core.commands import PrepareReply
+from sessions.core.config import Eagerness, SessionKind, TurnDetection, TurnMode
+from sessions.core.items import Message
+from sessions.core.prompt import composed
+from sessions.core.replies.replies import Replies
+from sessions.core.tools import ToolUses
 
-HINT_MS = 128
-"""Silence after which the end of the turn is suspected: transcribe, score, speculate."""
-
-BARGE_IN_MS = 128
-"""Speech over the reply after which playout is paused."""
-
-RELEASE_DROP = 0.15
-"""Hysteresis: speech ends below ``threshold - RELEASE_DROP``."""
+from .input_audio import InputAudio, Utterance, words_of
+from .speech_gate import samples
 
 COMPLETE = 0.5
 """The turn detector's probability from which it speaks for an end."""
+
+HEAD_START_MS = 450
+"""How long before the end of patience a reply is begun: about what its first audio takes."""
+SPECULATIONS = 3
+"""Replies begun for one turn before its end is certain, at most."""
 
 _DOUBTFUL = 0.2
 _PACE = {
@@ -51,7 +60,9 @@ _DICTATION_MS = 1_600
 _OPEN_MS = 2_600
 _WORDLESS_MS = 600
 
-_WORD = re.compile(r"[\w']+")
+_WORDS_AT_ONCE = 3
+"""New words of the caller's for which the prompt's beginning is read anew."""
+_I = re.compile(r"\bi\b")
 
 _NEVER_LAST = frozenset(
     """a an and as because but dash dot hers his if i'd i'll i've my or our since than their the
@@ -102,11 +113,6 @@ class Ending(StrEnum):
     """Where a sentence can end."""
 
 
-def samples(milliseconds: float) -> int:
-    """Milliseconds as samples of the input stream."""
-    return samples_of(milliseconds, HEARING_RATE)
-
-
 def patience(
     detection: TurnDetection,
     ending: Ending,
@@ -135,11 +141,6 @@ def patience(
     else:
         wanted = _CLOSED_COMPLETE_MS
     return samples(min(maximum, wanted * _PACE[detection.eagerness]))
-
-
-def words_of(text: str) -> list[str]:
-    """The words of ``text``, lower case, without punctuation."""
-    return _WORD.findall(text.lower().replace("’", "'"))
 
 
 def ending_of(text: str, language: str = "en") -> Ending:
@@ -194,3 +195,84 @@ def _is_symbol(tail: list[str]) -> bool:
     """Whether the word before a time is itself dictation."""
     words = words_of(tail[0]) if tail else []
     return bool(words) and (_is_figure(words[-1]) or len(words[-1]) == 1)
+
+
+class Speculation:
+    """Decides what is read and begun ahead, and when."""
+
+    def __init__(self, call: Call, audio: InputAudio, replies: Replies, tools: ToolUses) -> None:
+        self._call = call
+        self._audio = audio
+        self._replies = replies
+        self._tools = tools
+        self._read: tuple[int, int] = (0, 0)
+        """(turn, words) of the last hint."""
+        self._begins: tuple[str, str] | None = None
+        """Instructions and model of which the beginning was read."""
+
+    def read_instructions(self) -> None:
+        """The prompt's beginning is known: the instructions and what has been said so far."""
+        config = self._call.config
+        begins = composed(config), config.model
+        if config.kind is SessionKind.REALTIME and begins != self._begins:
+            self._begins = begins
+            self._read_ahead(())
+
+    def read_words(self, utterance: Utterance) -> None:
+        """The caller's words so far are likely to be the prompt's next part."""
+        if not self._call.config.answers:
+            return
+        words = utterance.partial.split()[:-1]
+        turn, read = self._read
+        known = read if turn == utterance.turn else 0
+        if len(words) < known + _WORDS_AT_ONCE or self._audio.gate.silence:
+            return
+        self._read = utterance.turn, len(words)
+        self._read_ahead((Message("user", _written(words)),))
+
+    def begin_reply(self, utterance: Utterance) -> None:
+        """Start the reply to ``utterance``, which has a text, if its end is likely or near."""
+        if (
+            not (utterance.final or "").strip()
+            or not self._call.config.answers
+            or self._replies.current is not None
+            or not self._replies.settled
+            or utterance.speculations >= SPECULATIONS
+            or not self._likely_over(utterance)
+        ):
+            return
+        utterance.speculations += 1
+        said = Message("user", utterance.text)
+        self._replies.start(utterance.turn, utterance.text, utterance.moments, extra=(said,))
+
+    def patience(self, utterance: Utterance) -> int:
+        """Samples of silence that end the open ``utterance``, as far as is known of it."""
+        detection = self._call.detection
+        wordless = utterance.final is not None and not utterance.final.strip()
+        return patience(detection, _ending(utterance), utterance.probability, wordless=wordless)
+
+    def _likely_over(self, utterance: Utterance) -> bool:
+        by_melody = utterance.probability is None or utterance.probability >= COMPLETE
+        if self._call.detection.mode is TurnMode.SERVER_VAD:
+            by_melody = True
+        if by_melody and _ending(utterance) is Ending.CLOSED:
+            return True
+        missing = self.patience(utterance) - self._audio.gate.silence
+        return missing <= samples(HEAD_START_MS)
+
+    def _read_ahead(self, extra: tuple[Message, ...]) -> None:
+        call = self._call
+        history = call.prompts.beginning(composed(call.config), extra)
+        if history:
+            call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
+
+
+def _ending(utterance: Utterance) -> Ending:
+    """How the best text so far ends."""
+    return ending_of(utterance.text, utterance.language)
+
+
+def _written(words: list[str]) -> str:
+    """Recognised words as the final transcript is likely to write them."""
+    text = _I.sub("I", " ".join(words))
+    return text[:1].upper() + text[1:]

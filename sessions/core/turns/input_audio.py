@@ -1,7 +1,6 @@
-"""The caller's input audio: where speech begins and ends in it, and the open utterance on it.
+"""The caller's input audio, and the open utterance in it.
 
 Rules
-- The speech gate is hysteresis over the VAD's windows, and counts in samples of the input stream.
 - One utterance is open at a time. Input before ``_floor`` belongs to an earlier turn, or was
   cleared, and is never part of another.
 - A window that holds nothing but the agent's own voice counts as silence, unless the caller
@@ -10,6 +9,7 @@ Rules
   and by the methods that are named for what happened to it.
 """
 
+import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -26,9 +26,11 @@ from sessions.core.events import (
 from sessions.core.notices import SpeechStarted, SpeechStopped
 from sessions.core.states import UTTERANCE, UtteranceState, UtteranceTrigger
 
-from .endpointing import HINT_MS, RELEASE_DROP, Ending, ending_of, samples, words_of
+from .speech_gate import SpeechGate, samples
 
-_ONSET = samples(96)
+HINT_MS = 128
+"""Silence after which the end of the turn is suspected: transcribe, score, speculate."""
+
 _HINT = samples(HINT_MS)
 _RESUMED = samples(64)
 """Speech after the text was asked for that means: the caller goes on."""
@@ -49,6 +51,7 @@ _LONG_TURN_SECONDS = 10.0
 """Half of what a turn is longer than this is added to the wait: it takes longer to write down, and
 its partial text may be far behind."""
 _INVENTED = frozenset(("you",))
+_WORD = re.compile(r"[\w']+")
 
 _AWAITING_TEXT = (UtteranceState.TRANSCRIBING, UtteranceState.ENDING, UtteranceState.COMMITTED)
 
@@ -123,11 +126,6 @@ class Utterance:
         return self.asked_at + seconds
 
     @property
-    def ending(self) -> Ending:
-        """How the best text so far ends."""
-        return ending_of(self.text, self.language)
-
-    @property
     def wordless(self) -> bool:
         """Whether its text is there and says nothing: it is empty, or only what recognisers of
         whole utterances make of noise while the incremental one heard no word."""
@@ -161,50 +159,6 @@ class Utterance:
         """Speech was heard after all: what was concluded from the silence is void."""
         self.move(UtteranceTrigger.SPEECH_RESUMED)
         self.final = self.failure = self.probability = self.moments.transcript = None
-
-
-@dataclass(slots=True)
-class SpeechGate:
-    """Hysteresis over VAD windows: where speech began, and how long it is silent.
-
-    ``onset`` is the first sample of the present (or last) speech, ``last_voice`` the sample
-    after its last voiced window, ``position`` the end of what has been looked at."""
-
-    position: int = 0
-    onset: int = 0
-    last_voice: int = 0
-    speaking: bool = False
-    _run_start: int | None = None
-    _voiced: int = 0
-
-    def look(self, position: int, voice: float, threshold: float) -> None:
-        """Take the next window, ending at ``position`` (never before the last one)."""
-        width = max(0, position - self.position)
-        start, self.position = self.position, position
-        level = threshold - RELEASE_DROP if self.speaking else threshold
-        if voice >= max(0.05, level):
-            if self._run_start is None:
-                self._run_start, self._voiced = start, 0
-            self._voiced += width
-            self.last_voice = position
-            if not self.speaking and self._voiced >= _ONSET:
-                self.speaking, self.onset = True, self._run_start
-        elif not self.speaking:
-            self._run_start = None
-
-    @property
-    def silence(self) -> int:
-        """Samples since the last voiced window."""
-        return self.position - self.last_voice
-
-    @property
-    def voiced(self) -> int:
-        """Samples of voiced windows since the onset; 0 while not speaking."""
-        return self._voiced if self.speaking else 0
-
-    def rest(self) -> None:
-        """Forget the present speech: what follows is a new onset."""
-        self.speaking, self._run_start, self._voiced = False, None, 0
 
 
 class InputAudio:
@@ -342,3 +296,8 @@ class InputAudio:
         self._call.timers.set(Timer.OPEN_TEXT, None)
         self._floor = self.gate.position
         self.rest()
+
+
+def words_of(text: str) -> list[str]:
+    """The words of ``text``, lower case, without punctuation."""
+    return _WORD.findall(text.lower().replace("’", "'"))

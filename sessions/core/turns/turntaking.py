@@ -8,19 +8,13 @@ Rules
   what the reply waits for. More speech voids all of it.
 - A turn without a word is dropped: noise is not answered. A turn that lasts a minute, or whose
   audio runs dry, is ended as it stands.
-- While the end is uncertain, the chat model works ahead (``Speculation``). It reads the
-  instructions when a call begins and when they change, and the caller's words as they come, a few
-  at a time and never the last one, which may still change; nothing once the caller falls silent:
-  the real prompt is near then, and must not wait for a hint. A reply is started when the text is a
-  whole and the melody does not speak against an end, else shortly before patience runs out;
-  ``SPECULATIONS`` times for each turn, one at a time.
+- When a turn ends, and what the chat model may do before that is certain, is ``endpointing``'s to
+  say.
 """
 
-import re
-
 from sessions.core.call import Call
-from sessions.core.commands import DropTranscription, PrepareReply, ScoreTurn
-from sessions.core.config import SessionConfig, SessionKind, TurnMode
+from sessions.core.commands import DropTranscription, ScoreTurn
+from sessions.core.config import SessionConfig, TurnMode
 from sessions.core.events import (
     FinalTranscript,
     PartialTranscript,
@@ -30,29 +24,21 @@ from sessions.core.events import (
     TurnScored,
     VoiceWindow,
 )
-from sessions.core.items import Message
 from sessions.core.notices import TranscriptPartial
-from sessions.core.prompt import composed
 from sessions.core.replies.replies import Replies
 from sessions.core.states import State, Trigger, UtteranceState, UtteranceTrigger
-from sessions.core.tools.tool_uses import ToolUses
+from sessions.core.tools import ToolUses
 
 from .bargein import BargeIn, Overlap, classify
 from .ended_turns import EndedTurns, too_late
-from .endpointing import COMPLETE, Ending, patience, samples
+from .endpointing import Speculation
 from .input_audio import InputAudio, Utterance
+from .speech_gate import samples
 
 GRACE_MS = 1_500
 """How long beyond its patience an endpoint waits for the text before it ends the turn anyway."""
 
 UTTERANCE_MAXIMUM_MS = 60_000
-HEAD_START_MS = 450
-"""How long before the end of patience a reply is begun: about what its first audio takes."""
-SPECULATIONS = 3
-"""Replies begun for one turn before its end is certain, at most."""
-
-_WORDS_AT_ONCE = 3
-_I = re.compile(r"\bi\b")
 
 _CALLER_HAS_FLOOR = (State.USER_SPEAKING, State.ENDPOINTING, State.BARGE_IN)
 
@@ -369,79 +355,3 @@ class TurnTaking:
             self._call.order(DropTranscription(utterance.turn))
         else:
             self._ended.record_unanswered(utterance)
-
-
-class Speculation:
-    """Decides what is read and begun ahead, and when."""
-
-    def __init__(self, call: Call, audio: InputAudio, replies: Replies, tools: ToolUses) -> None:
-        self._call = call
-        self._audio = audio
-        self._replies = replies
-        self._tools = tools
-        self._read: tuple[int, int] = (0, 0)
-        """(turn, words) of the last hint."""
-        self._begins: tuple[str, str] | None = None
-        """Instructions and model of which the beginning was read."""
-
-    def read_instructions(self) -> None:
-        """The prompt's beginning is known: the instructions and what has been said so far."""
-        config = self._call.config
-        begins = composed(config), config.model
-        if config.kind is SessionKind.REALTIME and begins != self._begins:
-            self._begins = begins
-            self._read_ahead(())
-
-    def read_words(self, utterance: Utterance) -> None:
-        """The caller's words so far are likely to be the prompt's next part."""
-        if not self._call.config.answers:
-            return
-        words = utterance.partial.split()[:-1]
-        turn, read = self._read
-        known = read if turn == utterance.turn else 0
-        if len(words) < known + _WORDS_AT_ONCE or self._audio.gate.silence:
-            return
-        self._read = utterance.turn, len(words)
-        self._read_ahead((Message("user", _written(words)),))
-
-    def begin_reply(self, utterance: Utterance) -> None:
-        """Start the reply to ``utterance``, which has a text, if its end is likely or near."""
-        if (
-            not (utterance.final or "").strip()
-            or not self._call.config.answers
-            or self._replies.current is not None
-            or not self._replies.settled
-            or utterance.speculations >= SPECULATIONS
-            or not self._likely_over(utterance)
-        ):
-            return
-        utterance.speculations += 1
-        said = Message("user", utterance.text)
-        self._replies.start(utterance.turn, utterance.text, utterance.moments, extra=(said,))
-
-    def patience(self, utterance: Utterance) -> int:
-        """Samples of silence that end the open ``utterance``, as far as is known of it."""
-        detection = self._call.detection
-        wordless = utterance.final is not None and not utterance.final.strip()
-        return patience(detection, utterance.ending, utterance.probability, wordless=wordless)
-
-    def _likely_over(self, utterance: Utterance) -> bool:
-        by_melody = utterance.probability is None or utterance.probability >= COMPLETE
-        if self._call.detection.mode is TurnMode.SERVER_VAD:
-            by_melody = True
-        if by_melody and utterance.ending is Ending.CLOSED:
-            return True
-        missing = self.patience(utterance) - self._audio.gate.silence
-        return missing <= samples(HEAD_START_MS)
-
-    def _read_ahead(self, extra: tuple[Message, ...]) -> None:
-        call = self._call
-        history = call.transcript.beginning(composed(call.config), extra)
-        if history:
-            call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
-
-
-def _written(words: list[str]) -> str:
-    """Recognised words as the final transcript is likely to write them."""
-    text = _I.sub("I", " ".join(words))
-    return text[:1].upper() + text[1:]

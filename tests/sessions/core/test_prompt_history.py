@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sessions.core.items import Item, Message, PromptLine, ToolUse, ToolUseState
+from sessions.core.items import Item, Message, PromptLine, ToolUse, ToolUseState, Transcript
 from sessions.core.prompt import (
     BRIDGE,
     CALL_BEGINS,
@@ -15,17 +15,17 @@ from sessions.core.prompt import (
     NOTHING_SAID,
     PENDING,
     UNAPPROVED,
+    Prompts,
 )
-from sessions.core.transcript import Transcript
 from tests.support.examples import examples
 from tests.support.sessions.model_shell import check_template
 
 
-def transcript_of(*items: Item) -> Transcript:
+def prompts_of(*items: Item) -> Prompts:
     transcript = Transcript()
     for item in items:
         transcript.add(item)
-    return transcript
+    return Prompts(transcript)
 
 
 def user(number: int, text: str = "And then?") -> Item:
@@ -54,13 +54,13 @@ def roles(messages: tuple[Message, ...]) -> list[str]:
 
 def test_neighbours_of_one_role_are_joined() -> None:
     unheard = agent(1, heard="")
-    transcript = transcript_of(user(1, "Are you open"), unheard, user(2, "on Sunday?"))
-    assert transcript.messages("") == (Message("user", "Are you open\non Sunday?"),)
+    prompts = prompts_of(user(1, "Are you open"), unheard, user(2, "on Sunday?"))
+    assert prompts.messages("") == (Message("user", "Are you open\non Sunday?"),)
 
 
 def test_the_agents_greeting_is_kept_behind_a_line_for_the_caller() -> None:
-    transcript = transcript_of(agent(1, "Good morning."), user(1, "Hello."))
-    assert transcript.messages("Be kind.") == (
+    prompts = prompts_of(agent(1, "Good morning."), user(1, "Hello."))
+    assert prompts.messages("Be kind.") == (
         Message("system", "Be kind."),
         Message("user", CALL_BEGINS),
         Message("assistant", "Good morning."),
@@ -69,20 +69,20 @@ def test_the_agents_greeting_is_kept_behind_a_line_for_the_caller() -> None:
 
 
 def test_a_prompt_ends_with_the_caller_even_when_the_caller_is_silent() -> None:
-    assert Transcript().messages("Greet.") == (
+    assert prompts_of().messages("Greet.") == (
         Message("system", "Greet."),
         Message("user", CALL_BEGINS),
     )
-    transcript = transcript_of(user(1), agent(1))
-    assert transcript.messages("")[-1] == Message("user", NOTHING_SAID)
-    assert transcript.beginning("")[-1] == Message("assistant", "Then that.")
+    prompts = prompts_of(user(1), agent(1))
+    assert prompts.messages("")[-1] == Message("user", NOTHING_SAID)
+    assert prompts.beginning("")[-1] == Message("assistant", "Then that.")
 
 
 def test_instructions_put_in_front_are_the_systems_and_later_ones_are_lines() -> None:
-    transcript = transcript_of(
+    prompts = prompts_of(
         Item("s", "system", "The caller is Ann."), user(1), Item("t", "system", "It rains.")
     )
-    assert transcript.messages("Be kind.") == (
+    assert prompts.messages("Be kind.") == (
         Message("system", "Be kind.\n\nThe caller is Ann."),
         Message("user", "And then?\n(Instruction: It rains.)"),
     )
@@ -90,8 +90,18 @@ def test_instructions_put_in_front_are_the_systems_and_later_ones_are_lines() ->
 
 def test_a_prompt_of_the_clients_own_fits_a_strict_template_too() -> None:
     lines = (PromptLine("assistant", "Hi."), PromptLine("assistant", "Yes?"), PromptLine("user"))
-    check_template(Transcript().prompt("Sum up.", lines))
-    check_template(Transcript().prompt("", ()))
+    check_template(prompts_of().custom("Sum up.", lines))
+    check_template(prompts_of().custom("", ()))
+
+
+def test_history_holds_what_was_heard() -> None:
+    prompts = prompts_of(user(1), agent(1, "Hello there.", heard="Hello"))
+    assert prompts.messages("Be kind.", [Message("user", "more")]) == (
+        Message("system", "Be kind."),
+        Message("user", "And then?"),
+        Message("assistant", "Hello"),
+        Message("user", "more"),
+    )
 
 
 # ---------------------------------------------------------------------------- calls
@@ -99,17 +109,17 @@ def test_a_prompt_of_the_clients_own_fits_a_strict_template_too() -> None:
 
 def test_three_pending_calls_and_one_output() -> None:
     names = ("hours", "weather", "prices")
-    transcript = transcript_of(user(1), *map(tool_call, names), output("weather"))
-    _, called, *outputs = transcript.messages("")
+    prompts = prompts_of(user(1), *map(tool_call, names), output("weather"))
+    _, called, *outputs = prompts.messages("")
     assert [call.name for call in called.tool_uses] == list(names)
     assert [message.content for message in outputs] == [PENDING, "sunny", PENDING]
 
 
 def test_a_late_output_stands_where_the_call_was_and_is_announced() -> None:
-    transcript = transcript_of(
+    prompts = prompts_of(
         user(1), tool_call("weather"), user(2), agent(2, "It takes a while."), output("weather")
     )
-    question, called, answer, bridge, more, told, news = transcript.messages("")
+    question, called, answer, bridge, more, told, news = prompts.messages("")
     assert (question.role, more.role, told.role) == ("user", "user", "assistant")
     assert called.tool_uses[0].name == "weather"
     assert answer == Message("tool", "sunny", tool_use_id="call_weather")
@@ -119,20 +129,20 @@ def test_a_late_output_stands_where_the_call_was_and_is_announced() -> None:
 
 def test_a_call_that_waits_for_approval_is_shown_once() -> None:
     asked, made = tool_call("buy", state=ToolUseState.ASKED), tool_call("buy")
-    assert transcript_of(user(1), asked).messages("")[-1].content == UNAPPROVED
-    messages = transcript_of(user(1), asked, made).messages("")
+    assert prompts_of(user(1), asked).messages("")[-1].content == UNAPPROVED
+    messages = prompts_of(user(1), asked, made).messages("")
     assert roles(messages) == ["user", "assistant", "tool"]
 
 
 def test_calls_of_two_replies_stand_apart() -> None:
     first, second = tool_call("weather", 1), tool_call("hours", 2)
-    ours = transcript_of(user(1), first, output("weather"), second, output("hours"))
+    ours = prompts_of(user(1), first, output("weather"), second, output("hours"))
     messages = ours.messages("")
     assert roles(messages) == ["user", "assistant", "tool", "assistant", "tool"]
     old = tool_call("weather", 0), output("weather"), tool_call("hours", 0), output("hours")
-    assert roles(transcript_of(user(1), *old).messages("")) == roles(messages)
+    assert roles(prompts_of(user(1), *old).messages("")) == roles(messages)
     old = tool_call("weather", 0), tool_call("hours", 0), output("weather"), output("hours")
-    assert roles(transcript_of(user(1), *old).messages("")) == ["user", "assistant", "tool", "tool"]
+    assert roles(prompts_of(user(1), *old).messages("")) == ["user", "assistant", "tool", "tool"]
 
 
 # ---------------------------------------------------------------------------- the cut
@@ -140,10 +150,11 @@ def test_calls_of_two_replies_stand_apart() -> None:
 
 def test_a_long_call_is_cut_before_the_caller_and_the_beginning_stays_for_several_turns() -> None:
     transcript = Transcript()
+    prompts = Prompts(transcript)
     beginnings: list[Message] = []
     for turn in range(60):
         transcript.add(user(turn, f"question {turn}"))
-        messages = transcript.messages("Be brief.")
+        messages = prompts.messages("Be brief.")
         check_template(messages)
         assert len(messages) <= 1 + MAXIMUM_MESSAGES
         beginnings.append(messages[1])
@@ -154,26 +165,26 @@ def test_a_long_call_is_cut_before_the_caller_and_the_beginning_stays_for_severa
 
 def test_a_turn_longer_than_the_bounds_keeps_its_question_and_its_newest_answers() -> None:
     calls = [item for n in range(40) for item in (tool_call(f"t{n}", n + 1), output(f"t{n}"))]
-    messages = transcript_of(user(1), agent(1), user(2, "Find it."), *calls).messages("")
+    messages = prompts_of(user(1), agent(1), user(2, "Find it."), *calls).messages("")
     assert messages[0] == Message("user", "Find it.")
     assert messages[-1].tool_use_id == "call_t39"
     assert len(messages) <= MAXIMUM_MESSAGES
 
 
 def test_a_single_long_message_stays_whole() -> None:
-    transcript = transcript_of(*map(user, range(30)))
-    transcript.add(user(30, "z" * 9_000))
-    assert [len(message.content) for message in transcript.messages("")] == [9_000]
+    prompts = prompts_of(*map(user, range(30)), user(30, "z" * 9_000))
+    assert [len(message.content) for message in prompts.messages("")] == [9_000]
 
 
 def test_a_deleted_beginning_is_none() -> None:
     transcript = Transcript()
+    prompts = Prompts(transcript)
     for turn in range(20):
         transcript.add(user(turn))
         transcript.add(agent(turn))
-        transcript.messages("")
-    transcript.delete(transcript._since)
-    check_template(transcript.messages(""))
+        prompts.messages("")
+    transcript.delete(prompts._since)
+    check_template(prompts.messages(""))
 
 
 TEXTS = st.sampled_from(["", " ", "Hello.", "x" * 700])
@@ -193,15 +204,16 @@ def test_every_conversation_fits_a_strict_template(
     items: list[tuple[Item, bool]], instructions: str
 ) -> None:
     transcript, said = Transcript(), set[Any]()
+    prompts = Prompts(transcript)
     for number, (item, looked_at) in enumerate(items):
         if item.tool_use is not None and item.tool_use.tool_use_id in said:
             continue
         said.add(item.tool_use and item.tool_use.tool_use_id)
         transcript.add(item.named(str(number)))
         if looked_at:
-            messages = transcript.messages(instructions, [Message("user", "More.")])
+            messages = prompts.messages(instructions, [Message("user", "More.")])
             check_template(messages)
             size = sum(len(m.content) for m in messages if m.role != "system")
             assert size <= MAXIMUM_CHARACTERS + 2_000
             assert len(messages) <= MAXIMUM_MESSAGES + 12
-    check_template(transcript.messages(instructions))
+    check_template(prompts.messages(instructions))

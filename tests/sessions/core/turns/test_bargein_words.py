@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from sessions.core.turns.bargein import Overlap, classify
-from sessions.core.turns.endpointing import words_of
+from sessions.core.turns.input_audio import words_of
 
 PLAYING = "The weather in Paris is mild today, with a little rain in the evening."
 HOURS = "Our opening hours are from nine in the morning"

@@ -14,7 +14,7 @@ from sessions.core.commands import CancelReply, PausePlayout, StartTranscription
 from sessions.core.config import TurnMode
 from sessions.core.events import VoiceWindow
 from sessions.core.states import State
-from sessions.core.turns.caller_level import GATE_DB, CallerLevel
+from sessions.core.turns.speech_gate import GATE_DB, CallerLevel
 from tests.sessions.core.conftest import ShellFactory
 from tests.support.paths import AUDIO
 from tests.support.sessions.model_shell import WINDOW, ModelShell

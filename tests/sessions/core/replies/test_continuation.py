@@ -14,12 +14,11 @@ from sessions.core.events import (
     RequestReply,
 )
 from sessions.core.notices import ReplyDone
+from sessions.core.replies.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE, filler_in
 from sessions.core.states import State
-from sessions.core.tools.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE, filler_in
 from tests.sessions.core.conftest import ShellFactory
+from tests.sessions.core.test_tools import CONFIG, calling
 from tests.support.sessions.model_shell import ModelShell
-
-from .test_tool_uses import CONFIG, calling
 
 
 def scripts(shell: ModelShell) -> list[str]:

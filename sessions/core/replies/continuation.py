@@ -10,11 +10,11 @@ Rules
 """
 
 from sessions.core.call import Call, Moments, Timer
-from sessions.core.replies.replies import Replies
-from sessions.core.replies.reply import Reply
 from sessions.core.states import ReplyState, State, Trigger
+from sessions.core.tools import ToolUses
 
-from .tool_uses import ToolUses
+from .replies import Replies
+from .reply import Reply
 
 PATIENCE = 1.2
 ANSWER_PATIENCE = 2.5

@@ -17,7 +17,7 @@ from sessions.core.call import Call, Timer
 from sessions.core.commands import CancelTool, ListTools, RunTool
 from sessions.core.config import AUTO, NONE, ListedTool, SessionConfig, Tool, ToolKind, ToolServer
 from sessions.core.events import AnswerApproval, ToolListFailed, ToolReturned, ToolsListed
-from sessions.core.items import Item, ToolUse, ToolUseState
+from sessions.core.items import Item, ToolUse, ToolUseState, UnknownItem
 from sessions.core.notices import (
     Fault,
     ItemAdded,
@@ -26,7 +26,6 @@ from sessions.core.notices import (
     ToolEnded,
     ToolListing,
 )
-from sessions.core.transcript import UnknownItem
 
 MAXIMUM_ROUNDS = 6
 """Replies in a row that may use tools; the next one has to speak."""

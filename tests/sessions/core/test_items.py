@@ -1,9 +1,8 @@
-"""Items in order, and the history made of them."""
+"""Items in order."""
 
 import pytest
 
-from sessions.core.items import Item, Message
-from sessions.core.transcript import MAXIMUM_ITEMS, DuplicateItem, Transcript, UnknownItem
+from sessions.core.items import MAXIMUM_ITEMS, DuplicateItem, Item, Transcript, UnknownItem
 
 
 def item(item_id: str, text: str = "x") -> Item:
@@ -51,16 +50,8 @@ def test_the_oldest_makes_room_and_never_the_newest(after: str | None) -> None:
         transcript.get("0")
 
 
-def test_history_holds_what_was_heard() -> None:
+def test_an_item_is_whole_where_all_of_it_was_heard() -> None:
     transcript = filled("u")
     transcript.add(Item("a", "assistant", "", "in_progress", spoken=True))
-    assert transcript.messages("") == (Message("user", "x"),)
-    changed = transcript.update("a", text="Hello there.", heard="Hello")
-    assert changed.status == "incomplete"
-    assert transcript.messages("Be kind.", [Message("user", "more")]) == (
-        Message("system", "Be kind."),
-        Message("user", "x"),
-        Message("assistant", "Hello"),
-        Message("user", "more"),
-    )
+    assert transcript.update("a", text="Hello there.", heard="Hello").status == "incomplete"
     assert transcript.update("a", text="Hello", heard="Hello").status == "completed"

@@ -19,7 +19,7 @@ from sessions.core.events import (
 from sessions.core.items import Message, ToolUseState
 from sessions.core.notices import Fault, ReplyDone, ToolBegun, ToolEnded, ToolListing
 from sessions.core.states import State
-from sessions.core.tools.tool_uses import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
+from sessions.core.tools import GIVEN_UP, MAXIMUM_ROUNDS, REFUSED, TIMED_OUT
 from tests.support.sessions.model_shell import ModelShell
 
 FUNCTION = Tool("get_weather")

@@ -1,6 +1,8 @@
-"""How loud the caller is, and what is too soft to be the caller: a television, people near by.
+"""Which windows of the input hold the caller's speech: voiced ones, and not too soft.
 
 Rules
+- The speech gate is hysteresis over the VAD's windows, and counts in samples of the input stream.
+- What is too soft to be the caller is a television, or people near by.
 - The level of a turn is what its loud parts reach (the 80th percentile of its voiced windows,
   smoothed); the caller's level is the median of the last turns that had words. Before the first of
   them there is no gate, except against what follows louder speech within the same turn.
@@ -19,12 +21,24 @@ import math
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from media.formats import HEARING_RATE
+from media.formats import HEARING_RATE, samples_of
 from sessions.core.events import VoiceWindow
 from sessions.core.states import State
 
-from .endpointing import RELEASE_DROP, samples
+
+def samples(milliseconds: float) -> int:
+    """Milliseconds as samples of the input stream."""
+    return samples_of(milliseconds, HEARING_RATE)
+
+
+RELEASE_DROP = 0.15
+"""Hysteresis: speech ends below ``threshold - RELEASE_DROP``."""
+
+_ONSET = samples(96)
+_LEAST_THRESHOLD = 0.05
+"""Of a voiced window, whatever the turn detection's threshold."""
 
 GATE_DB = 14.0
 """Of 22 recordings it rejects 0.5 % of the voiced windows of the speaker who was learnt from them,
@@ -54,6 +68,50 @@ _BACKGROUND_GONE = samples(5_000)
 _SILENT_POWER = 1e-10
 
 _IDLE = (State.LISTENING, State.THINKING, State.USING_TOOLS)
+
+
+@dataclass(slots=True)
+class SpeechGate:
+    """Hysteresis over VAD windows: where speech began, and how long it is silent.
+
+    ``onset`` is the first sample of the present (or last) speech, ``last_voice`` the sample
+    after its last voiced window, ``position`` the end of what has been looked at."""
+
+    position: int = 0
+    onset: int = 0
+    last_voice: int = 0
+    speaking: bool = False
+    _run_start: int | None = None
+    _voiced: int = 0
+
+    def look(self, position: int, voice: float, threshold: float) -> None:
+        """Take the next window, ending at ``position`` (never before the last one)."""
+        width = max(0, position - self.position)
+        start, self.position = self.position, position
+        level = threshold - RELEASE_DROP if self.speaking else threshold
+        if voice >= max(_LEAST_THRESHOLD, level):
+            if self._run_start is None:
+                self._run_start, self._voiced = start, 0
+            self._voiced += width
+            self.last_voice = position
+            if not self.speaking and self._voiced >= _ONSET:
+                self.speaking, self.onset = True, self._run_start
+        elif not self.speaking:
+            self._run_start = None
+
+    @property
+    def silence(self) -> int:
+        """Samples since the last voiced window."""
+        return self.position - self.last_voice
+
+    @property
+    def voiced(self) -> int:
+        """Samples of voiced windows since the onset; 0 while not speaking."""
+        return self._voiced if self.speaking else 0
+
+    def rest(self) -> None:
+        """Forget the present speech: what follows is a new onset."""
+        self.speaking, self._run_start, self._voiced = False, None, 0
 
 
 class CallerLevel:
