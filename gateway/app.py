@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gateway.calls.audiosocket import AudioSocketListener
 from gateway.calls.authorization import Authorization
 from gateway.calls.client_credentials import IceServers
 from gateway.calls.demo import Demo
 from gateway.calls.realtime import RealtimeCalls
 from gateway.calls.sidebands import SIDEBANDS, Sidebands
-from gateway.calls.telephony import TelephonyCalls
+from gateway.calls.telephony import AudioSocketListener, TelephonyCalls
 from gateway.channels.webrtc import calls as webrtc
 from gateway.channels.webrtc.ice import IceSettings, TurnServer
 from gateway.channels.webrtc.whip import setup_whip

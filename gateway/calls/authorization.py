@@ -1,9 +1,14 @@
-"""What precedes a call: who asks, from which page, for which agent, with which session.
+"""What precedes a call: who wants it, from which page, with which agent and which session.
 
 Rules
 - A key is required. A live call costs money, so an API key needs a scope of ``CALL_SCOPES``;
-  ``agents:read`` may observe at most. A long-lived key from a foreign web page is refused (it
-  should never have been there).
+  ``agents:read`` may only observe. A long-lived key from a foreign web page is refused (it should
+  never have been there).
+- A WebSocket client offers its wire format in ``Sec-WebSocket-Protocol``: ``realtime`` is JSON with
+  base64 audio, ``blab.binary.v1`` the same with raw binary audio frames.
+  ``openai-insecure-api-key.<key>`` carries the key of a client that cannot set headers, as in
+  browsers, and is never echoed. ``openai-beta.realtime-v1`` selects the beta's names of events;
+  other ``openai-*`` names (``openai-agents-sdk.<version>``, organisation, project) are ignored.
 - An agent of another workspace does not exist for the caller.
 - Models, voice and language must be served here; otherwise the call is refused before it begins,
   with the place where the wrong name was given. The agent's own are checked too: the engine that
@@ -13,24 +18,70 @@ Rules
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import hdrs, web
 
-from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
 from gateway.channels.wire.checks import UNCHECKED, SessionChecks, place_at_fault
 from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import merge_session
 from gateway.http.requests import is_allowed_origin
+from pipelines.engines import stock_names
 from pipelines.engines.call_names import NameFault
-from pipelines.engines.stock_names import REALTIME
 from rest.accounts.auth import Authenticator, Principal, bearer_token
 from rest.http.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
 from sessions.agent_config import names_of, session_config
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig, SessionKind
 from store.tenants.agents import Agent, Agents
+
+# ---------------------------------------------------------------------- subprotocols
+
+
+REALTIME = "realtime"
+BINARY = "blab.binary.v1"
+_KEY = "openai-insecure-api-key."
+_BETA = "openai-beta.realtime-v1"
+
+
+class UnknownSubprotocol(ValueError):
+    """Subprotocols were offered and none of them is spoken here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What was offered. ``chosen``: to be echoed, None where nothing was offered."""
+
+    chosen: str | None = None
+    key: str | None = field(default=None, repr=False)
+    beta: bool = False
+    """It knows events by the beta's names (``openai-beta.realtime-v1``, or the header
+    ``OpenAI-Beta: realtime=v1``)."""
+
+    @property
+    def binary(self) -> bool:
+        """Whether audio goes as binary frames."""
+        return self.chosen == BINARY
+
+
+def read_offer(header: str | None, beta: str | None = None) -> Offer:
+    """The offer in the header's value, and in that of OpenAI-Beta; raises UnknownSubprotocol."""
+    names = [name.strip() for name in (header or "").split(",") if name.strip()]
+    old = _BETA in names or "realtime=v1" in [name.strip() for name in (beta or "").split(",")]
+    if not names:
+        return Offer(beta=old)
+    key = next((name.removeprefix(_KEY) for name in names if name.startswith(_KEY)), None)
+    for protocol in (BINARY, REALTIME):
+        if protocol in names:
+            return Offer(protocol, key, old)
+    raise UnknownSubprotocol(
+        f"None of the subprotocols offered is spoken here: offer '{REALTIME}' or '{BINARY}'."
+    )
+
+
+# ---------------------------------------------------------------------- the call
+
 
 CALL_SCOPES = frozenset({"agents:write", "*"})
 """An API key needs one of these to make calls."""
@@ -179,7 +230,9 @@ def _as_asked(config: SessionConfig, model: str | None, intent: str | None) -> S
 
 def _refuse_other(config: SessionConfig, model: str | None, intent: str | None) -> None:
     """Refuse an address that asks a locked key for anything but its own session."""
-    asked = _as_asked(config, model if model and not REALTIME.fullmatch(model) else None, intent)
+    asked = _as_asked(
+        config, model if model and not stock_names.REALTIME.fullmatch(model) else None, intent
+    )
     for param in ("model", "kind"):
         if getattr(asked, param) != getattr(config, param):
             raise ClientFault(

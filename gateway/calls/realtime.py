@@ -19,8 +19,8 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from gateway.calls.authorization import Offer, UnknownSubprotocol, read_offer
 from gateway.channels.message_socket import Limits, make_websocket
-from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
 from gateway.channels.webrtc.calls import BETA_CALLS
 from gateway.channels.websocket import LIMITS, WebSocketChannel
 from gateway.channels.wire.render import fault_body

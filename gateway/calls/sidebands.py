@@ -1,30 +1,246 @@
-"""The door of sidebands: ``/v1/realtime?call_id=…``, and the hang-up of a call on another node.
+"""Sidebands: WebSockets that observe a running call on any node, and control it.
 
-Rules: an API key or a signed-in user, never an ephemeral key (it was made for a browser, which has
-its own call); a key whose scope is ``agents:read`` observes only; a call of another workspace is as
-absent as one that never was. At most ``MOST`` at once on a node, ``MOST_OF_ONE`` of them of one
-workspace.
+``/v1/realtime?call_id=…`` opens one; a call on another node is hung up from here too.
+
+Rules
+- Who: an API key or a signed-in user, never an ephemeral key (it was made for a browser, which has
+  its own call); a key whose scope is ``agents:read`` only observes. A call of another workspace
+  does not exist. At most ``MOST`` at once on a node, ``MOST_OF_ONE`` of them of one workspace.
+- Out: the call's events as its caller gets them, the session first; where the beginning is gone,
+  the session as it is now and what comes from there on. A client that names the last event it has
+  (``after``) gets what follows, each event with its ``sequence_number``, and
+  ``blab.events.missed`` for what is gone. An observer who takes nothing for ``Timing.send`` s is
+  closed with 1013; the call never waits for one.
+- In: client events, paced, posted to the call's node. Audio comes from the caller alone. What
+  cannot be posted is answered by an ``error`` event and the sideband goes on.
+- It ends with the call, or when the call's node is gone; its own end changes nothing in the call.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from gateway.channels.message_socket import make_websocket
-from gateway.channels.sideband import LIMITS, JoinedCall, Sideband, Timing
+from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, make_websocket
+from gateway.channels.wire.client_events import event_id_of, read_message
+from gateway.channels.wire.render import fault_body
+from gateway.channels.wire.wire_format import EventIds
 from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden, NotFound, Unavailable, ValidationFailed
-from sessions.fanout import Fanout
+from sessions.channel import ClientFault
+from sessions.core.notices import Fault
+from sessions.fanout import MISSED, Fanout
 from sessions.registry import CallRegistry
 from sessions.remote_requests import RemoteRequest, RemoteRequests
+from store.errors import BusUnavailable
+from store.ids import new_id
 
 from .authorization import CALL_SCOPES, OBSERVER_SCOPES, Authorization
 
 log = logging.getLogger(__name__)
+
+
+# ---------------------------------------------------------------------- one sideband
+
+
+HANG_UP = "blab.call.hang_up"
+"""Our own client event: ends the call."""
+LIMITS = Limits(
+    max_message_bytes=256 * 1024,
+    messages_a_second=50.0,
+    messages_at_once=100,
+)
+_AUDIO = "input_audio_buffer."
+_NO_AUDIO = "Audio comes from the caller: a sideband sends other events."
+
+_CLOSE_CODES = {**CLOSE_CODES, "call_lost": 1012}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Of one sideband, in seconds."""
+
+    send: float = 10.0
+    """How long an event may take to leave."""
+    look: float = 5.0
+    """How often to check that the call still has a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedCall:
+    """A running call. ``look``: the node that carries it, None where it is gone."""
+
+    call_id: str
+    node_id: str
+    look: Callable[[], Awaitable[str | None]]
+
+
+class Sideband:
+    """One prepared WebSocket beside one call."""
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse[Any],
+        transport: asyncio.Transport | None,
+        call: JoinedCall,
+        events: Fanout,
+        requests: RemoteRequests,
+        *,
+        controls: bool = True,
+        limits: Limits = LIMITS,
+        timing: Timing = Timing(),
+    ) -> None:
+        """``controls``: whether it may send events, not only observe."""
+        self._controls = controls
+        self._socket = MessageSocket(
+            ws, transport, limits, name="sideband", close_codes=_CLOSE_CODES
+        )
+        self._timing = timing
+        self._call = call
+        self._node_id = call.node_id
+        self._events = events
+        self._requests = requests
+        self._name = new_id("side")
+        self._ids = EventIds()
+
+    async def attend(self, after: int | None = None) -> str:
+        """Observe and control until either side ends; closes the WebSocket, returns the reason.
+
+        ``after``: number of the last event that is known already; events are numbered then."""
+        await self._socket.__aenter__()
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.create_task(work, name="sideband")
+            for work in (self._observe(after), self._control(), self._watch())
+        ]
+        reason = "internal_error"
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            reason = next(iter(done)).result()
+        except asyncio.CancelledError:
+            reason = "server_shutdown"
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._socket.close(reason)
+        return reason
+
+    # ------------------------------------------------------------------ out
+
+    async def _observe(self, after: int | None) -> str:
+        events = self._events.follow(self._call.call_id, after or 0, name=self._name)
+        opened = False
+        try:
+            async for number, event in events:
+                if after is not None:
+                    event_id = event.get("event_id") or self._ids.next()
+                    event = {**event, "event_id": event_id, "sequence_number": number}
+                elif event["type"] == MISSED:
+                    if not opened and not await self._ask_for_session():
+                        return "call_lost"
+                    continue
+                elif not opened:
+                    opened = event["type"] == "session.created"
+                    if not opened:
+                        continue
+                if not await self._send(event):
+                    return "slow_reader"
+        finally:
+            if isinstance(events, AsyncGenerator):
+                await events.aclose()
+        return "call_ended"
+
+    async def _ask_for_session(self) -> bool:
+        """Ask the call to describe its session, where the call's beginning is gone."""
+        request = RemoteRequest(self._name, describe=True)
+        with contextlib.suppress(BusUnavailable):
+            return await self._requests.send(self._node_id, self._call.call_id, request)
+        return False
+
+    async def _send(self, event: Mapping[str, Any]) -> bool:
+        """False where the peer does not take it in time."""
+        try:
+            async with asyncio.timeout(self._timing.send):
+                self._socket.send(msgspec.json.encode(event))
+                await self._socket.wait_sent()
+        except TimeoutError:
+            log.info("a sideband reads too slowly: closed")
+            self._socket.give_up("slow_reader")
+            return False
+        return True
+
+    async def _watch(self) -> str:
+        """Ends when the call has had no node twice in a row."""
+        missing = 0
+        while missing < 2:
+            await asyncio.sleep(self._timing.look)
+            with contextlib.suppress(BusUnavailable):
+                node_id = await self._call.look()
+                missing = missing + 1 if node_id is None else 0
+                self._node_id = node_id or self._node_id
+        return "call_lost"
+
+    # ------------------------------------------------------------------ in
+
+    async def _control(self) -> str:
+        while (received := await self._socket.receive()) is not None:
+            fault = await self._take(*received)
+            if fault is not None and not await self._refuse(fault):
+                return "slow_reader"
+            await self._socket.hold_back()
+        return "peer_gone"
+
+    async def _take(self, binary: bool, data: bytes) -> Fault | None:
+        """Post one client event; what is wrong with it, if anything is."""
+        if binary:
+            return Fault("unexpected_binary", f"Binary frames have no place here. {_NO_AUDIO}")
+        try:
+            message = read_message(data)
+        except ClientFault as fault:
+            return Fault(fault.code, fault.message)
+        event_id, kind = event_id_of(message), message.get("type")
+        if not self._controls:
+            return Fault(
+                "insufficient_permissions",
+                "The API key may only observe calls: commands need the scope 'agents:write'.",
+                event_id=event_id,
+            )
+        if isinstance(kind, str) and kind.startswith(_AUDIO):
+            return Fault("unsupported_value", _NO_AUDIO, "type", event_id)
+        return await self._post(event_id, None if kind == HANG_UP else message)
+
+    async def _post(self, event_id: str | None, message: dict[str, Any] | None) -> Fault | None:
+        request = RemoteRequest(self._name, message)
+        try:
+            if await self._requests.send(self._node_id, self._call.call_id, request):
+                return None
+        except BusUnavailable:
+            return Fault(
+                "storage_unavailable",
+                "The call cannot be reached just now: the event may be lost.",
+                event_id=event_id,
+                server=True,
+            )
+        return Fault(
+            "too_many_events",
+            "The call has too many events waiting: send the event again in a moment.",
+            event_id=event_id,
+        )
+
+    async def _refuse(self, fault: Fault) -> bool:
+        return await self._send({"event_id": self._ids.next(), **fault_body(fault)})
+
+
+# ---------------------------------------------------------------------- all of this node
+
 
 MOST = 96
 """Each holds a connection to Redis."""
@@ -42,7 +258,7 @@ class Sidebands:
         registry: CallRegistry,
         fanout: Fanout,
         requests: RemoteRequests,
-        timing: Timing = Timing(),  # noqa: B008 - frozen
+        timing: Timing = Timing(),
     ) -> None:
         self._timing = timing
         self._authorization = authorization

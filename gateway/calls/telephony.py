@@ -1,21 +1,27 @@
-"""The door of telephone calls: ``/api/agents/{id}/twilio`` and its like for the other carriers.
+"""Telephone calls: ``/api/agents/{id}/CARRIER`` over WebSockets, and AudioSocket over TCP.
 
 Who may call is proven by one of
 - the carrier's signature of the opening request, where the operator's secret for it is set; the
-  agent then decides the workspace. One that does not match proves nothing (it may be another
-  account's), and is named as the reason where no key follows;
+  agent then decides the workspace. A wrong signature proves nothing (it may be another account's),
+  and is named as the reason where no key follows;
 - a key in ``Authorization``, as the path's last segment, or as ``?key=`` (401, 403, 404 before
   the upgrade);
-- a key in the parameters of ``start``; until then the stream has no slot, ``MOST_UNPROVEN`` may
-  stand like that, and one that proves nothing is closed with 1008 and the reason.
+- a key in the parameters of ``start``; until then the stream has no slot, at most
+  ``MOST_UNPROVEN`` may wait like that, and one that proves nothing is closed with 1008 and the
+  reason.
 
-Rules: an agent of another workspace is as absent as one that never was. A carrier's formats hold,
-whatever a session says.
+Rules
+- An agent of another workspace does not exist for the caller. A carrier's formats hold, whatever
+  a session says.
+- Over TCP: one task per connection; beyond ``MOST_CONNECTIONS`` a connection is closed at once.
+  One that has not named its agent counts as unproven.
+- Closing the listener waits ``GRACE_SECONDS`` for its calls, which end because their host drains,
+  and cancels what is left.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -26,12 +32,7 @@ from gateway.channels.message_socket import make_websocket
 from gateway.channels.telephony.asterisk import Asterisk
 from gateway.channels.telephony.audiosocket import AudioSocket, TcpMessages
 from gateway.channels.telephony.carrier import Carrier, OpeningRequest, Proof, Started
-from gateway.channels.telephony.channel import (
-    LIMITS,
-    NeverStarted,
-    Patience,
-    TelephonyChannel,
-)
+from gateway.channels.telephony.channel import LIMITS, NeverStarted, Patience, TelephonyChannel
 from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.facts import (
     TelephonyWireFormat,
@@ -58,6 +59,7 @@ from .authorization import Authorization, AuthorizedCall, no_such_agent
 from .realtime import RealtimeCalls, UpgradeRequired
 
 log = logging.getLogger(__name__)
+
 
 CARRIERS: tuple[type[Carrier], ...] = (
     Twilio,
@@ -291,3 +293,58 @@ def _bearer(request: web.Request, carrier: type[Carrier]) -> str | None:
     token = bearer_token(request.headers.get(hdrs.AUTHORIZATION))
     signed = carrier.signs_in_authorization and token is not None and token.count(".") == 2
     return None if signed else token
+
+
+# ---------------------------------------------------------------------- over TCP
+
+
+MOST_CONNECTIONS = 512
+GRACE_SECONDS = 5.0
+
+
+class AudioSocketListener:
+    """Listens on one address while the application runs."""
+
+    def __init__(self, address: tuple[str, int], calls: TelephonyCalls) -> None:
+        """``address``: host and port; port 0 is any free one."""
+        self._address = address
+        self._calls = calls
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.port = 0
+        """Listened on; 0 before."""
+
+    async def context(self, app: web.Application) -> AsyncIterator[None]:
+        """For ``cleanup_ctx``. Raises OSError where the address cannot be listened on."""
+        host, port = self._address
+        server = await asyncio.start_server(self._connected, host, port)
+        self.port = server.sockets[0].getsockname()[1]
+        app[AUDIOSOCKET_PORT] = self.port
+        log.info("AudioSocket is taken on %s:%d", host, self.port)
+        try:
+            yield
+        finally:
+            server.close()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= MOST_CONNECTIONS:
+            writer.close()
+            return
+        task = asyncio.ensure_future(self._answer(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._calls.answer_audiosocket(reader, writer)
+        except Exception:  # the task has no other reader
+            log.exception("an AudioSocket call failed")
+        finally:
+            writer.close()
+
+
+AUDIOSOCKET_PORT: web.AppKey[int] = web.AppKey("audiosocket_port", int)

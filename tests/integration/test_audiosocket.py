@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.calls.audiosocket import AUDIOSOCKET_PORT
+from gateway.calls.telephony import AUDIOSOCKET_PORT
 from gateway.channels.telephony.audiosocket import uuid_of
 from gateway.services import ServiceUrls
 from pipelines.engines.scripted.live import tone, tone_of

@@ -14,7 +14,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from gateway.calls import sidebands as door
-from gateway.channels.sideband import LIMITS, Timing
+from gateway.calls.sidebands import LIMITS, Timing
 from gateway.services import EmbeddedServices, ServiceUrls
 from pipelines.engines.scripted.live import tone_of
 from rest.accounts.ephemeral import EphemeralKeys, Grant

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 from openai.types.realtime import RealtimeClientEvent
 
-from gateway.channels.sideband import HANG_UP
+from gateway.calls.sidebands import HANG_UP
 from gateway.channels.wire.client_events import (
     CallHangUp,
     ClientEvent,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.channels.subprotocols import Offer, UnknownSubprotocol, read_offer
+from gateway.calls.authorization import Offer, UnknownSubprotocol, read_offer
 
 
 @pytest.mark.parametrize(
