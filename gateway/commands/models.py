@@ -1,13 +1,26 @@
-"""``blab models [list|fetch|verify] [NAME …]``: the model weights of this machine."""
+"""``blab models [list|fetch|verify] [NAME …]``: the model weights of this machine.
+
+Progress goes to standard error, as bars on a terminal and as occasional lines elsewhere; standard
+output is for the command's result.
+"""
 
 import argparse
 import sys
+from types import TracebackType
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from gateway.engines import model_profiles, model_store, model_uses, wanted_models
-from gateway.progress import FetchProgress
 from gateway.settings import Settings
 from pipelines.weights.errors import WeightsError
 from pipelines.weights.store import ModelStore
@@ -27,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """0 if everything asked for is present and intact."""
+    """0 if every model named is present and intact."""
     store = model_store(settings)
     names = options.names or [model.name for model in wanted_models(settings)]
     unknown = [name for name in options.names if name not in store.models]
@@ -89,3 +102,62 @@ def _list(store: ModelStore, names: list[str], settings: Settings) -> None:
         table.add_row(name, *row, profiles.get(name, ""), model.upstream)
     print(f"{store.directory}, profile {settings.profile}\n")
     Console().print(table)
+
+
+STEP = 0.1
+"""Without a terminal, a line is written for each tenth of a file."""
+SMALL = 5_000_000
+"""Without a terminal, files of fewer bytes are not mentioned."""
+
+
+class FetchProgress:
+    """Shows files being fetched; ``update`` may be called from any thread."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._said: dict[str, float] = {}
+
+    def __enter__(self) -> "FetchProgress":
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._bars.stop()
+
+    def update(self, model: str, file: str, done: int, total: int) -> None:
+        """``done`` of ``total`` bytes of a model's file have arrived."""
+        name = f"{model}/{file}"
+        if not self._console.is_terminal:
+            self._say(name, done, total)
+            return
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total)
+        self._bars.update(self._tasks[name], completed=done, total=total, visible=done < total)
+
+    def _say(self, name: str, done: int, total: int) -> None:
+        share = done / total if total else 1.0
+        if total < SMALL or (share - self._said.get(name, -STEP) < STEP and share < 1.0):
+            return
+        if self._said.get(name) == share:
+            return
+        self._said[name] = share
+        self._console.print(
+            f"fetching {name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", highlight=False
+        )

@@ -15,15 +15,18 @@ import errno
 import socket
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import uvloop
+from rich.console import Console
+from rich.status import Status
 
 from gateway.app import HOST, build_app
+from gateway.commands.models import FetchProgress
 from gateway.engines import engine_settings, model_store
 from gateway.housekeeping import Housekeeping
 from gateway.lifecycle import StopSignals, bound_sockets, serve, tls_context
-from gateway.progress import FetchProgress, Steps
 from gateway.services import EmbeddedServices, ServiceError, ServiceUrls, present_services
 from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT, Settings, SettingsError
@@ -68,6 +71,46 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         )
         return 1
     return 0
+
+
+class Steps:
+    """Prints the steps of a start one after the other, each with the time it took."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._status: Status | None = None
+        self._began = 0.0
+        self._doing = ""
+
+    def begin(self, doing: str) -> None:
+        """End the previous step and begin this one."""
+        self.end()
+        self._doing, self._began = doing, time.monotonic()
+        if self.console.is_terminal:
+            self._status = self.console.status(doing)
+            self._status.start()
+
+    def pause(self) -> None:
+        """Clear the line for something else that shows progress."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def end(self) -> None:
+        """The last step is done."""
+        self.pause()
+        if self._doing:
+            self.say(f"{self._doing}: {time.monotonic() - self._began:.1f} s")
+        self._doing = ""
+
+    def fail(self) -> None:
+        """The last step failed; the caller prints why."""
+        self.pause()
+        self._doing = ""
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, highlight=False, soft_wrap=True)
 
 
 class Server:
