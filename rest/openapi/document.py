@@ -26,8 +26,16 @@ from rest.http.operation import EVENT_STREAM, AnyOperation
 from rest.http.uploads import FILE, MAX_TEXT, TEXTS
 from rest.jobs.views import JOBS, OUTPUTS, JobView
 
-from . import examples as openapi_examples
-from .schemas import Schema, bounded, discriminated, fields_of, schemas_of
+from .schemas import (
+    COMPONENT_EXAMPLES,
+    ERROR_EXAMPLE,
+    REQUEST_EXAMPLES,
+    Schema,
+    bounded,
+    discriminated,
+    fields_of,
+    schemas_of,
+)
 
 PATH = "/openapi.json"
 VERSION = "1.0.0"
@@ -127,7 +135,7 @@ def document(operations: Sequence[AnyOperation]) -> Schema:
     bodies = [operation.body for operation in operations if operation.body is not None]
     data = [operation.data for operation in operations]
     schemas, components = schemas_of([*data, *bodies, ApiWarning, Fault, JobView, *JOBS.values()])
-    for name, example in openapi_examples.COMPONENTS.items():
+    for name, example in COMPONENT_EXAMPLES.items():
         if name in components:
             components[name]["example"] = example
     kinds = {str(type): job.__name__ for type, job in JOBS.items()}
@@ -192,7 +200,7 @@ def _operation(operation: AnyOperation, answer: Schema, body: Schema | None) -> 
         made["requestBody"] = _body("multipart/form-data", _form(operation))
     elif body is not None:
         made["requestBody"] = _body("application/json", body)
-        example = openapi_examples.REQUESTS.get(f"{operation.method} {operation.path}")
+        example = REQUEST_EXAMPLES.get(f"{operation.method} {operation.path}")
         if example is not None:
             made["requestBody"]["content"]["application/json"]["example"] = example
     made["responses"] = {str(operation.status): _answer(operation, answer)} | {
@@ -265,7 +273,7 @@ def _refusals(operation: AnyOperation) -> list[int]:
 
 def _error(about: str) -> Schema:
     schema = {"$ref": "#/components/schemas/ErrorResponse"}
-    content = {"schema": schema, "example": openapi_examples.ERROR}
+    content = {"schema": schema, "example": ERROR_EXAMPLE}
     return {"description": about, "content": {"application/json": content}}
 
 

@@ -14,8 +14,7 @@ from openapi_spec_validator import validate
 from rest.http.body_checks import faults_in, unknown_in
 from rest.http.fields import MAX_TEXT
 from rest.openapi.document import OpenApi, document
-from rest.openapi.examples import COMPONENTS, ERROR, REQUESTS
-from rest.openapi.schemas import STORABLE
+from rest.openapi.schemas import COMPONENT_EXAMPLES, ERROR_EXAMPLE, REQUEST_EXAMPLES, STORABLE
 from tests.support.paths import CONTRACT as CONTRACT_FILE
 from tests.support.rest.all_resources import all_operations
 from tests.support.rest.contract_comparison import differences, operation_differences
@@ -152,20 +151,20 @@ def test_every_body_has_an_example_that_is_understood_whole() -> None:
     bodies = {
         f"{one.method} {one.path}": one.body for one in all_operations() if one.body is not None
     }
-    assert bodies.keys() == REQUESTS.keys()
+    assert bodies.keys() == REQUEST_EXAMPLES.keys()
     for name, body in bodies.items():
-        assert faults_in(REQUESTS[name], body) == []
-        assert unknown_in(REQUESTS[name], body) == []
+        assert faults_in(REQUEST_EXAMPLES[name], body) == []
+        assert unknown_in(REQUEST_EXAMPLES[name], body) == []
 
 
 def test_examples_fit_their_schemas(served: Schema) -> None:
     components = served["components"]["schemas"]
-    for name, example in COMPONENTS.items():
+    for name, example in COMPONENT_EXAMPLES.items():
         schema = components[name]
         assert schema["example"] == example
         assert set(schema.get("required", ())) <= example.keys() <= schema["properties"].keys()
     error = served["components"]["responses"]["Error400"]["content"]["application/json"]
-    assert error["example"] == ERROR
+    assert error["example"] == ERROR_EXAMPLE
 
 
 def test_a_jobs_output_is_that_of_its_type(served: Schema) -> None:
