@@ -32,7 +32,7 @@ from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
 from pipelines.tool_runner import MOST_SECONDS, ToolRunner
 from rest.accounts.auth import Authenticator, SignedIn
-from rest.accounts.ephemeral import EphemeralKeys
+from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
 from sessions.fanout import Fanout

@@ -17,10 +17,9 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.usage import Usage
 from pipelines.speech.language import language_of
 from pipelines.ssrf import CustomerHttp
-from rest.accounts.accounts import AccountResource
+from rest.accounts.accounts import AccountResource, Passwords, SignInThrottle
 from rest.accounts.api_keys import ApiKeyResource
 from rest.accounts.auth import Authenticator
-from rest.accounts.sign_in import Passwords, SignInThrottle
 from rest.accounts.signing import Tokens, UrlSigner
 from rest.compat.chat import CompatChat
 from rest.compat.models import CompatModels, CrossOrigin

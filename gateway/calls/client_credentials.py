@@ -21,7 +21,7 @@ from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import render_session
 from gateway.channels.wire.wire_format import beta_session
 from gateway.http.responses import json_response
-from rest.accounts.ephemeral import DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, EphemeralKeys, Grant
+from rest.accounts.keys import DEFAULT_SECONDS, MAX_SECONDS, MIN_SECONDS, EphemeralKeys, Grant
 from rest.http.errors import Forbidden, Unavailable, ValidationFailed
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig

@@ -20,7 +20,7 @@ from aiohttp import hdrs, web
 from gateway.http.requests import is_loopback_request, is_same_origin
 from gateway.http.responses import json_response
 from pipelines.engines.jobs import CallOptions
-from rest.accounts.ephemeral import EphemeralKeys, Grant
+from rest.accounts.keys import EphemeralKeys, Grant
 from rest.http.errors import Forbidden, NotFound
 
 _POLICY = "; ".join(

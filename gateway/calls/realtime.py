@@ -29,7 +29,7 @@ from gateway.http.monitoring import Metrics
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal
-from rest.accounts.ephemeral import EphemeralKeys
+from rest.accounts.keys import EphemeralKeys
 from rest.http.errors import ApiError, Unavailable, ValidationFailed
 from sessions.channel import Channel, ClientFault, WireFormat
 from sessions.core.notices import Fault

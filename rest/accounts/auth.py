@@ -28,8 +28,7 @@ from store.tenants.api_keys import ApiKey, ApiKeys
 from store.tenants.workspaces import Membership, Workspaces
 
 from . import keys
-from .ephemeral import PREFIX as EPHEMERAL_PREFIX
-from .ephemeral import EphemeralKeys, key_id
+from .keys import EPHEMERAL_PREFIX, EphemeralKeys, key_id
 from .signing import InvalidToken, Tokens, is_token
 
 log = logging.getLogger(__name__)

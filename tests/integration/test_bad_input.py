@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from gateway.channels.websocket import MAX_MESSAGE_BYTES
 from pipelines.engines.scripted.live import tone
-from rest.accounts.ephemeral import EphemeralKeys, Grant
+from rest.accounts.keys import EphemeralKeys, Grant
 from store.tenants.agents import Agents
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient

@@ -15,7 +15,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 
 from gateway.app import serves_this_machine_only
 from gateway.settings import Settings
-from rest.accounts.ephemeral import EphemeralKeys, Grant
+from rest.accounts.keys import EphemeralKeys, Grant
 from store.tenants.agents import Agents, NewAgent
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipelines.engines.scripted.live import tone_of
-from rest.accounts.ephemeral import EphemeralKeys, Grant
+from rest.accounts.keys import EphemeralKeys, Grant
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import (

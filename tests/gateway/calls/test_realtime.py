@@ -13,7 +13,7 @@ import pytest
 from openai import AsyncOpenAI, AuthenticationError
 from websockets.exceptions import InvalidStatus
 
-from rest.accounts.ephemeral import Grant
+from rest.accounts.keys import Grant
 from tests.support.gateway.http_support import TestServer
 from tests.support.gateway.realtime_client import RealtimeClient
 

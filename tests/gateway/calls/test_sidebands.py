@@ -17,7 +17,7 @@ from gateway.calls import sidebands as door
 from gateway.calls.sidebands import LIMITS, Timing
 from gateway.services import EmbeddedServices, ServiceUrls
 from pipelines.engines.scripted.live import tone_of
-from rest.accounts.ephemeral import EphemeralKeys, Grant
+from rest.accounts.keys import EphemeralKeys, Grant
 from sessions.remote_requests import WAITING
 from store.database import Database
 from store.tenants.workspaces import LOCAL_WORKSPACE

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from gateway.calls.telephony import MOST_UNPROVEN, TelephonyCalls
 from gateway.channels.telephony.channel import Patience
 from gateway.channels.telephony.twilio import sign
-from rest.accounts.ephemeral import Grant
+from rest.accounts.keys import Grant
 from store.ids import new_id
 from store.tenants.agents import Agent
 from tests.support.gateway.http_support import WORKSPACE, MemoryAgents, TestServer

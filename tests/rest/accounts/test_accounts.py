@@ -9,8 +9,7 @@ import jwt
 import pytest
 
 from rest.accounts import keys
-from rest.accounts.accounts import AccountResource
-from rest.accounts.sign_in import Passwords, SignInRates, SignInThrottle
+from rest.accounts.accounts import AccountResource, Passwords, SignInRates, SignInThrottle
 from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.bus import Bus
 from store.database import Database

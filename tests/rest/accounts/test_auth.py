@@ -7,8 +7,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from rest.accounts.auth import CACHE_KEYS, CACHE_SECONDS, Authenticator, Principal, bearer_token
-from rest.accounts.ephemeral import EphemeralKeys, Grant
-from rest.accounts.keys import new_key
+from rest.accounts.keys import EphemeralKeys, Grant, new_key
 from rest.http.errors import Forbidden, Unauthenticated
 from store.errors import DatabaseUnavailable
 from store.tenants.api_keys import ApiKey

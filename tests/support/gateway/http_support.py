@@ -18,7 +18,7 @@ from gateway.http.monitoring import Metrics
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard, RunningServer
 from rest.accounts import keys
 from rest.accounts.auth import Authenticator
-from rest.accounts.ephemeral import EphemeralKeys
+from rest.accounts.keys import EphemeralKeys
 from rest.http.errors import NotFound
 from sessions.channel import Channel, ClientFault, Piece, WireFormat
 from sessions.core.events import AddItem, CommitInput, ConfigureSession, Event, RequestReply

@@ -13,8 +13,7 @@ from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Metrics
 from rest.accounts import keys
 from rest.accounts.auth import Authenticator, SignedIn
-from rest.accounts.ephemeral import EphemeralKeys
-from rest.accounts.keys import SCOPES
+from rest.accounts.keys import SCOPES, EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.decoding import show_warnings
 from rest.http.endpoint import Authenticate, EndpointOptions, routes

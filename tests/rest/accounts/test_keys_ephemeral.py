@@ -2,7 +2,7 @@
 
 import pytest
 
-from rest.accounts.ephemeral import DEFAULT_SECONDS, EphemeralKeys, Grant
+from rest.accounts.keys import DEFAULT_SECONDS, EphemeralKeys, Grant
 from tests.support.gateway.http_support import MemoryBus
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from argon2 import extract_parameters
 
-from rest.accounts.sign_in import AT_ONCE, WAITING, Passwords
+from rest.accounts.accounts import AT_ONCE, WAITING, Passwords
 from rest.http.errors import Unavailable
 
 

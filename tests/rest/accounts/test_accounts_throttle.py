@@ -2,7 +2,7 @@
 
 from aiohttp.test_utils import make_mocked_request
 
-from rest.accounts.sign_in import SignInRates, SignInThrottle
+from rest.accounts.accounts import SignInRates, SignInThrottle
 from rest.http.errors import RateLimited
 from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.bus import Bus
