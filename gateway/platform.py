@@ -24,9 +24,8 @@ from rest.accounts.signing import Tokens, UrlSigner
 from rest.compat.chat import CompatChat
 from rest.compat.models import CompatModels, CrossOrigin
 from rest.compat.speech import CompatSpeech, SpokenAnswer, encoder
-from rest.compat.transcriptions import CompatTranscriptions, Listener
+from rest.compat.transcriptions import CompatTranscriptions, CompatTranslations, Listener
 from rest.compat.transcripts import FIELDS
-from rest.compat.translations import CompatTranslations
 from rest.http.decoding import show_warnings
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.idempotency import Idempotency

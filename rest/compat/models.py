@@ -1,8 +1,9 @@
-"""OpenAI's list of models, and what all of OpenAI's operations here have in common.
+"""OpenAI's list of models, what a client's model id means here, and CORS for OpenAI's operations.
 
 A name is in the list when something answers to it now: what is live, the contract's names, and the
-stock names that are served. The list shows the usual stock names; one that is asked for by itself
-is there too where its kind is served (a dated variant, say).
+stock names that are served. The list shows the usual stock names; another one (a dated variant,
+say) can be looked up where its kind is served. An id that nothing can serve is left for the engines
+to refuse, in their own words.
 """
 
 import re
@@ -14,9 +15,11 @@ import msgspec
 from aiohttp import hdrs, web
 
 from pipelines.engines import stock_names
-from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.base import ChatModel, ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import Role
+from pipelines.engines.jobs import SpeechChoice
+from pipelines.engines.stock_names import is_stock
 from pipelines.speech.order import EXPRESSIVE, STABLE
 from rest.http.errors import NoSuchModel
 from rest.http.operation import AnyOperation, Operation, Request
@@ -164,3 +167,41 @@ class CrossOrigin:
 
     async def _preflight(self, _http: web.Request) -> web.Response:
         return web.Response(status=204, headers=_PREFLIGHT)
+
+
+class ModelNames:
+    """Asks the engines; only ``chat`` may load one."""
+
+    def __init__(self, engines: Catalogue) -> None:
+        self._engines = engines
+
+    def speech(self, model_id: str) -> str:
+        """The model that speaks."""
+        if not is_stock(Role.SPEECH, model_id):
+            return model_id
+        try:
+            self._engines.check_speech(SpeechChoice(model_id))
+        except ModelUnavailable:
+            return STABLE
+        return model_id
+
+    def transcription(self, model_id: str, language: str | None) -> str:
+        """The model that hears recordings; raises ModelUnavailable."""
+        try:
+            self._engines.check_transcription(model_id, language)
+        except ModelUnavailable:
+            if "diarize" in model_id:
+                raise ModelUnavailable(
+                    f"{model_id!r} is not served: speakers are not told apart here"
+                ) from None
+            if not is_stock(Role.TRANSCRIPTION, model_id):
+                raise
+            self._engines.check_transcription(HEARING, language)
+            return HEARING
+        return model_id
+
+    async def chat(self, model_id: str) -> tuple[str, ChatModel]:
+        """The chat model and the name by which it is billed; raises ModelUnavailable."""
+        if is_stock(Role.CHAT, model_id) and not self._engines.serves(Role.CHAT, model_id):
+            model_id = CHAT
+        return model_id, await self._engines.chat(model_id)

@@ -34,8 +34,7 @@ from rest.http.waiting import ClientGone, ClientStream, Slots, slot, unless_gone
 from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED, Language, SpeechChecks
 from rest.jobs.tts import WRITE, Speech, SpeechStream
 
-from .model_names import ModelNames
-from .models import TAG
+from .models import TAG, ModelNames
 
 PCM = "pcm"
 PCM_RATE = 24_000

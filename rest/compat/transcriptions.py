@@ -1,9 +1,12 @@
-"""OpenAI's ``POST /v1/audio/transcriptions``: what a recording says, at once or as it is heard.
+"""OpenAI's ``POST /v1/audio/transcriptions`` and ``/v1/audio/translations``: what a recording says.
 
 Rules
 - Memory does not depend on the recording's length, and no more than ``LIMITS`` of it is heard.
-- A file in which nothing can be heard is refused before anything is begun.
+- A file in which nothing can be heard is refused before any work begins.
 - What was heard is billed once, by its length, whoever ended it.
+- A translation is a transcript in the recording's language, translated sentence by sentence; each
+  keeps its time. Where there is no translator for that language, the recording is transcribed again
+  by an engine that writes English. One that is in English already is only transcribed.
 """
 
 import asyncio
@@ -18,20 +21,21 @@ from media.errors import MediaError
 from media.files.limits import MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from pipelines.decoding import decoded
-from pipelines.engines.base import EngineError
+from pipelines.dubbing.job import no_translator
+from pipelines.dubbing.translation import lines_of
+from pipelines.engines.base import EngineError, ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import FileTranscriber
 from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment, of_segment
-from rest.http.errors import ApiError, ValidationFailed, engine_refusal
-from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
+from rest.http.errors import ApiError, NoSuchModel, ValidationFailed, engine_refusal
+from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Handler, Operation, Request
 from rest.http.waiting import ClientGone, ClientStream, in_time, unless_gone
 from rest.jobs.recordings import checked_media
 from rest.jobs.stt import WRITE
 from rest.jobs.tts import Book
 
-from .model_names import ModelNames
-from .models import TAG
+from .models import TAG, ModelNames
 from .transcripts import Transcript, TranscriptionForm, logprobs_of, read_form, shown, usage_of
 
 LIMITS = MediaLimits(max_seconds=30 * 60.0)
@@ -141,8 +145,25 @@ async def _counted(
             yield piece
 
 
+# ---------------------------------------------------------------------- transcriptions
+
+
 HEARING_SECONDS = 15 * 60.0
 """From the upload to the transcript."""
+
+
+def _operation(path: str, summary: str, handler: Handler[None, None]) -> AnyOperation:
+    return Operation(
+        method="POST",
+        path=path,
+        tag=TAG,
+        summary=summary,
+        handler=handler,
+        upload=True,
+        scope=WRITE,
+        deadline=None,
+        unused_form=("label",),
+    )
 
 
 class CompatTranscriptions:
@@ -154,19 +175,7 @@ class CompatTranscriptions:
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
-        return [
-            Operation(
-                method="POST",
-                path="/v1/audio/transcriptions",
-                tag=TAG,
-                summary="Create transcription",
-                handler=self._create,
-                upload=True,
-                scope=WRITE,
-                deadline=None,
-                unused_form=("label",),
-            )
-        ]
+        return [_operation("/v1/audio/transcriptions", "Create transcription", self._create)]
 
     async def _create(self, request: Request[None, None]) -> web.StreamResponse:
         return await unless_gone(request.http, self._answer(request))
@@ -220,3 +229,105 @@ def _done(heard: Heard, form: TranscriptionForm) -> dict[str, Any]:
     if form.logprobs:
         event["logprobs"] = logprobs_of(heard.segments)
     return event
+
+
+# ---------------------------------------------------------------------- translations
+
+
+ENGLISH = "en"
+TRANSLATOR = "default"
+
+
+class CompatTranslations:
+    """One operation."""
+
+    def __init__(
+        self,
+        engines: Catalogue,
+        listener: Listener,
+        book: Book,
+        *,
+        seconds: float = HEARING_SECONDS,
+    ) -> None:
+        self._engines = engines
+        self._listener = listener
+        self._book = book
+        self._seconds = seconds
+
+    def operations(self) -> Sequence[AnyOperation]:
+        """See Resource."""
+        return [_operation("/v1/audio/translations", "Create translation", self._create)]
+
+    async def _create(self, request: Request[None, None]) -> web.StreamResponse:
+        return await unless_gone(request.http, self._answer(request))
+
+    async def _answer(self, request: AnyRequest) -> web.Response:
+        form = read_form(request.file, translates=True)
+        heard = await self._listener.open(request, form)
+        async with in_time(self._seconds):
+            await self._listener.hear(request, heard)
+            segments = await self._in_english(request, heard, allow_draft=form.allow_draft)
+            transcript = Transcript(
+                segments=segments,
+                language=ENGLISH,
+                duration_ms=heard.duration_ms,
+                task="translate",
+            )
+            return await shown(transcript, form)
+
+    async def _in_english(
+        self, request: AnyRequest, heard: Heard, *, allow_draft: bool
+    ) -> Sequence[TimedSegment]:
+        """The lines of the transcript in English; raises ApiError."""
+        if not heard.segments:
+            return ()
+        if heard.language is None:
+            raise ValidationFailed("The recording's language was not recognised.", param="file")
+        source = heard.language.partition("-")[0].lower()
+        if source == ENGLISH:
+            return heard.segments
+        draft = True
+        with contextlib.suppress(ModelUnavailable):
+            draft = self._engines.translation_engine(TRANSLATOR, source, ENGLISH).draft
+        if draft and heard.transcriber.translates:
+            return await self._heard_in_english(request, heard)
+        if draft and not allow_draft:
+            pairs = self._engines.translated_pairs()
+            reason = no_translator(f"from {source!r} to {ENGLISH!r}", pairs, "allow_draft")
+            raise NoSuchModel(f"{reason[0].upper()}{reason[1:]}.", param="file")
+        return await self._translated(request, heard, source)
+
+    async def _heard_in_english(self, request: AnyRequest, heard: Heard) -> Sequence[TimedSegment]:
+        segments = await self._listener.in_english(request, heard)
+        read = sum(len(segment.text) for segment in heard.segments)
+        await self._booked(request, heard.transcriber.model_id, read)
+        return segments
+
+    async def _translated(
+        self, request: AnyRequest, heard: Heard, source: str
+    ) -> Sequence[TimedSegment]:
+        lines = await asyncio.to_thread(lambda: list(lines_of(heard.segments)))
+        read = 0
+        try:
+            translator = await self._engines.translator(TRANSLATOR, source, ENGLISH)
+            try:
+                made = []
+                for line in lines:
+                    text = await translator.translate(line.text, source, ENGLISH)
+                    read += len(line.text)
+                    made.append(TimedSegment(line.start_ms, line.end_ms, text.strip()))
+            finally:
+                await self._booked(request, translator.model_id, read)
+        except EngineError as error:
+            raise engine_refusal(error) from error
+        return made
+
+    async def _booked(self, request: AnyRequest, model_id: str, characters: int) -> None:
+        if characters:
+            unit = Unit(
+                name=f"{request.id}:translation",
+                type="translation",
+                model=model_id,
+                tokens=characters,
+            )
+            await asyncio.shield(self._book(request.workspace_id, [unit]))

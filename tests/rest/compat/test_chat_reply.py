@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rest.compat.chat_reply import StopSequences
+from rest.compat.chat import StopSequences
 
 LETTERS = st.text("ab", max_size=12)
 STOPS = st.lists(st.text("ab", min_size=1, max_size=3), max_size=4)

@@ -22,9 +22,14 @@ from rest.accounts.keys import SCOPES
 from rest.compat.chat import CompatChat
 from rest.compat.models import CompatModels, CrossOrigin
 from rest.compat.speech import CompatSpeech, SpokenAnswer, encoder
-from rest.compat.transcriptions import HEARING_SECONDS, LIMITS, CompatTranscriptions, Listener
+from rest.compat.transcriptions import (
+    HEARING_SECONDS,
+    LIMITS,
+    CompatTranscriptions,
+    CompatTranslations,
+    Listener,
+)
 from rest.compat.transcripts import FIELDS
-from rest.compat.translations import CompatTranslations
 from rest.http.decoding import show_warnings
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.errors import RateLimited, Unauthenticated
