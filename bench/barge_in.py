@@ -2,11 +2,11 @@
 
     python -m bench.barge_in [--url …] [--turns 20] [--over both] [--stock]
 
-The caller asks for something long and speaks over the answer. ``stopped`` is the moment its ear
-falls silent: it mutes itself at ``blab.playout.held``, as the demo page does, or, with
-``--stock``, knows only OpenAI's events and plays on what its jitter buffer (aiortc's, 80 ms)
-holds. ``stale`` counts audible reply audio after that and before the next response began: it
-must be 0.
+The caller asks for something long and speaks over the answer. ``stopped`` is the moment the caller
+stops hearing the reply. By default the caller mutes itself at ``blab.playout.held``, as the demo
+page does; with ``--stock`` it knows only OpenAI's events and plays on until its jitter buffer
+(aiortc's, 80 ms) is empty. ``stale`` counts audible reply audio after that and before the next
+response: it must be 0.
 """
 
 import argparse

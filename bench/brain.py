@@ -1,11 +1,11 @@
-"""Everyday questions put to both embedded chat models, each judged by a written key.
+"""Ask both embedded chat models everyday questions, and judge each answer by a written key.
 
     python -m bench.brain [--models qwen2.5-0.5b qwen2.5-1.5b] [--show]
 
-They are asked as a call asks them: behind a call's own instructions, and with the fact that is
-given where one asks for a sum. An answer passes where every one of its key's patterns is found in
-it, none of the forbidden ones, and it is speech: no list, no markup, at most ``MOST_WORDS`` words.
-Temperature 0, so that a run can be repeated.
+Questions have the prompt of a call: a call's own instructions first and, for a sum, the fact that
+Blab adds. An answer passes if it matches every pattern of its key and no forbidden one, and if it
+is fit to be spoken: no list, no markup, at most ``MOST_WORDS`` words. Temperature 0, so that a run
+can be repeated.
 """
 
 import argparse
@@ -33,7 +33,7 @@ _WRITTEN = re.compile(r"[*#`|]|^\s*(?:[-•]|\d+[.)])\s", re.M)
 
 @dataclass(frozen=True)
 class Question:
-    """``key``: patterns that the answer must hold; ``never``: one that it must not hold."""
+    """``key``: patterns that the answer must match; ``never``: one that it must not match."""
 
     text: str
     key: tuple[str, ...]
@@ -92,7 +92,7 @@ QUESTIONS = (
 
 
 def passes(question: Question, answer: str) -> bool:
-    """Whether the answer holds what the key asks for, and is speech."""
+    """Whether the answer matches the key and is fit to be spoken."""
     said = answer.lower()
     return (
         all(re.search(pattern, said) for pattern in question.key)
@@ -103,7 +103,7 @@ def passes(question: Question, answer: str) -> bool:
 
 
 async def ask(chat: LlamaChat, question: Question) -> tuple[str, float]:
-    """The answer, and the seconds to its end."""
+    """The answer, and how many seconds it took."""
     asked = (ChatMessage("system", INSTRUCTIONS), ChatMessage("user", question.text))
     messages = informed(asked, NOW)
     began, answer = time.perf_counter(), ""
@@ -114,7 +114,7 @@ async def ask(chat: LlamaChat, question: Question) -> tuple[str, float]:
 
 
 async def examine(model_id: str, *, show: bool) -> tuple[int, float]:
-    """Questions passed, and seconds an answer took on average."""
+    """Questions passed, and the average seconds per answer."""
     settings = engine_settings(Settings.read({"BLAB_CHAT_MODEL": model_id}))
     chat = await LlamaChat.load(model_id, llama(settings, model_id))
     passed, seconds = 0, 0.0
@@ -133,13 +133,13 @@ async def examine(model_id: str, *, show: bool) -> tuple[int, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", choices=CHAT_MODELS, default=list(CHAT_MODELS))
-    parser.add_argument("--show", action="store_true", help="show the answers that pass, too")
+    parser.add_argument("--show", action="store_true", help="also show the answers that pass")
     options = parser.parse_args()
     rows = []
     for model_id in options.models:
         print(f"{model_id}:")
         rows.append((model_id, *asyncio.run(examine(model_id, show=options.show))))
-    print(f"\n| model | passed of {len(QUESTIONS)} | seconds an answer |\n|---|---|---|")
+    print(f"\n| model | passed of {len(QUESTIONS)} | seconds per answer |\n|---|---|---|")
     for model_id, passed, seconds in rows:
         print(f"| {model_id} | {passed} | {seconds:.1f} |")
 

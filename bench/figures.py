@@ -1,4 +1,4 @@
-"""Percentiles and a table: how every bench prints what it measured."""
+"""Percentiles and a table: how every bench prints its measurements."""
 
 import platform
 from collections.abc import Mapping, Sequence

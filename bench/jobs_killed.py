@@ -1,7 +1,7 @@
 """Jobs while workers are killed: ``python -m bench.jobs_killed [--jobs 1000] [--workers 3]``.
 
-Worker processes are killed -9 every ``--every`` seconds and started again. At the end each job
-must have completed, with one result and one booking: 0 lost, 0 doubled, 0 stuck.
+Worker processes are killed -9 every ``--every`` seconds and started again. At the end each job must
+have completed, with one result and one charge: 0 lost, 0 duplicated, 0 stuck.
 """
 
 import argparse
@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 600.0
 
 
 class Work:
-    """A job that takes a moment and tells how far it is."""
+    """A short job that reports its progress."""
 
     type = JobType.TTS
     concurrency = 8
@@ -42,7 +42,7 @@ class Work:
 
 
 async def book(connection: Any, job: Job, units: tuple[Unit, ...]) -> None:
-    """One row per end of a job: a second one would be seen."""
+    """One row per completion of a job, so that a second one shows."""
     await connection.execute("INSERT INTO bench_ends VALUES ($1, $2)", job.id, len(units))
 
 
@@ -54,7 +54,7 @@ async def work(url: str) -> None:
 
 
 async def measure(directory: Path, jobs: int, workers: int, every: float) -> dict[str, Any]:
-    """Run it all; the figures."""
+    """Run everything and return the figures."""
     services = EmbeddedServices(directory / "data", redis_url="redis://unused")
     try:
         url = (await services.start()).database_url
@@ -118,8 +118,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=3)
-    parser.add_argument("--every", type=float, default=3.0, help="seconds between two kills")
-    parser.add_argument("--work", metavar="URL", help="be a worker process")
+    parser.add_argument("--every", type=float, default=3.0, help="seconds between kills")
+    parser.add_argument("--work", metavar="URL", help="run as a worker process")
     options = parser.parse_args()
     if options.work:
         asyncio.run(work(options.work))

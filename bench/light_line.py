@@ -1,8 +1,8 @@
-"""A WebRTC caller without a jitter buffer, and cheap: what it hears is what the server sent, when.
+"""A cheap WebRTC caller without a jitter buffer: it hears audio the moment the server sends it.
 
-``gateway.caller.CallerWebRtc`` is aiortc as it comes: its fixed jitter buffer adds 80 ms, and its
-work on the same two cores slows the server that is being measured. This line sends and decodes
-Opus packets itself.
+``gateway.caller.CallerWebRtc`` uses aiortc unchanged: its fixed jitter buffer adds 80 ms, and its
+work on the same two cores slows the server under test. This line sends and decodes Opus packets
+itself.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class LightLine:
         self._arrivals: asyncio.Queue[bytes | dict[str, Any] | None] = asyncio.Queue(MAX_WAITING)
         self._up = Resampler(CLIENT_RATE, EAR_RATE)
         self._down = Resampler(EAR_RATE, CLIENT_RATE)
-        self._told = 0
+        self._reported = 0
 
     @classmethod
     async def open(cls, url: str, key: str | None) -> "LightLine":
@@ -47,7 +47,7 @@ class LightLine:
         self._caller.send(event)
 
     async def receive(self) -> AsyncIterator[bytes | dict[str, Any]]:
-        """Audio and events as they come."""
+        """Audio and events as they arrive."""
         while (arrival := await self._arrivals.get()) is not None:
             yield arrival
         raise CallEnded("hung up")
@@ -58,7 +58,7 @@ class LightLine:
         await self._caller.hang_up()
 
     def _listen(self, ear: Ear) -> None:
-        """Put what the ear and the data channel get into one queue, in order."""
+        """Queue what the ear and the data channel receive, in order."""
         take = ear._handle_rtp_packet
 
         async def on_packet(packet: Any, arrival_time_ms: int) -> None:
@@ -69,6 +69,6 @@ class LightLine:
         self._caller.channel.on("message", self._on_message)
 
     def _on_message(self, _message: str) -> None:
-        for event in self._caller.events[self._told :]:
+        for event in self._caller.events[self._reported :]:
             self._arrivals.put_nowait(event)
-        self._told = len(self._caller.events)
+        self._reported = len(self._caller.events)

@@ -1,17 +1,17 @@
-"""The agent hears its own voice: how many of its replies does that cut short?
+"""The agent hears its own voice: how many of its replies does that cut?
 
     python -m bench.own_echo [--replies 16] [--seconds 12] [--levels=-12,-18,-24,-30] [--one-call]
 
-Whole sessions (``LiveSession``, the real voice detector) on a clock that does not wait. The
-caller's loudspeaker stands in a room with the microphone: what is played comes back so many dB
-softer, 20 to 400 ms later, clipped a little, coloured, with a tail of 0.2 to 0.5 s, through µ-law
-in every third call, in a little noise. The recogniser is the worst there is: it makes new words of
-all that it is given. ``cancelled`` are replies cut short, ``pauses`` are playouts that stood still,
-``starts`` are turns of a caller who says nothing. Then the caller speaks over the echo: ``held``
-and ``cut`` are the milliseconds from the first voiced window of the caller (heard alone) to the
+Whole sessions (``LiveSession``, the real voice detector) on a virtual clock. The caller's
+loudspeaker is in a room with the microphone: the reply comes back a given number of dB quieter, 20
+to 400 ms later, slightly clipped, coloured, with a tail of 0.2 to 0.5 s, through µ-law in every
+third call, in a little noise. The recogniser is the worst possible: it makes new words of
+everything it hears. ``cancelled`` counts replies that were cut, ``pauses`` playouts that were
+paused, ``starts`` turns of a caller who says nothing. Then the caller speaks over the echo:
+``held`` and ``cut`` are the milliseconds from the caller's first voiced window (heard alone) to the
 pause and to the cancelled reply.
 
-The detector was tuned on the recordings of the tests; ``--audio DIRECTORY`` takes others.
+The detector was tuned on the tests' recordings; ``--audio DIRECTORY`` uses others.
 """
 
 import argparse
@@ -59,7 +59,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def at_level(samples: Floats, db: float) -> Floats:
-    """Scaled so that its loud 20 ms have that power (dBFS)."""
+    """The signal, scaled so that its loud 20 ms frames have that power (dBFS)."""
     parts = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME)
     power = np.square(parts).mean(axis=1)
     scaled: Floats = samples * 10 ** (db / 20) / np.sqrt(power[power > power.max() / 1000].mean())
@@ -73,7 +73,7 @@ def recording(path: Path, db: float) -> Floats:
 
 
 def reply_of(seed: int, seconds: float, audio: Path = AUDIO, glob: str = "*.wav") -> Floats:
-    """Recordings in a row, other ones for every seed."""
+    """Recordings in a row, different ones for every seed."""
     rng, parts, length = np.random.default_rng(seed), list[Floats](), 0
     paths = sorted(audio.glob(glob))
     while length < seconds * RATE:
@@ -116,7 +116,7 @@ class Room:
         return heard
 
     def frame(self, played: Floats, said: Floats) -> bytes:
-        """What the microphone sends: ``played`` are the last samples up to the delay."""
+        """The microphone's output: ``played`` are the last samples up to the delay."""
         echo = self._played(self.answer, played)[-FRAME:]
         heard = echo + said + self._rng.normal(size=FRAME) * 10 ** (NOISE_DB / 20)
         if self.mu_law:
@@ -132,7 +132,7 @@ class RoomChannel:
     lead_ms = 200
     input_rate = output_rate = RATE
     downlink = 0.03
-    """Seconds that audio and orders take to the caller."""
+    """Seconds that audio and commands take to reach the caller."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
@@ -143,7 +143,7 @@ class RoomChannel:
         self._played = np.zeros(RATE)
         self._said = np.zeros(0)
         self.said_at = 0.0
-        """When the caller began to speak last."""
+        """When the caller last began to speak."""
         self.events: list[tuple[float, ServerEvent]] = []
         self.inbox: deque[Mapping[str, Any]] = deque()
         self.open = True
@@ -191,7 +191,7 @@ class RoomChannel:
 
 
 class Inventor(ScriptedTranscriber):
-    """Makes new words of whatever it is given."""
+    """Makes new words of everything it hears."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -206,7 +206,7 @@ class Inventor(ScriptedTranscriber):
 
 @dataclass
 class RecordedSpeaker:
-    """Says a reply of ``seconds``, whatever the text."""
+    """Speaks a reply of ``seconds``, whatever the text."""
 
     replies: list[Floats]
     model_id: str = "recorded"
@@ -242,21 +242,21 @@ class Nobody:
 
 @dataclass
 class Outcome:
-    """Of one call."""
+    """The figures of one call."""
 
     replies: int = 0
     cancelled: int = 0
     pauses: int = 0
     starts: int = 0
     held: list[float] = field(default_factory=list)
-    """Milliseconds; infinite where the caller was not heard."""
+    """Milliseconds; infinite if the caller was not heard."""
     cut: list[float] = field(default_factory=list)
 
 
 async def call(
     room: Room, replies: list[Floats], vad: SileroModel, caller: Floats | None = None
 ) -> Outcome:
-    """One call in which the agent says ``replies``, and over each the caller says ``caller``."""
+    """One call in which the agent speaks ``replies`` and the caller ``caller`` over each."""
     engines: ScriptedEngines = scripted_engines(answers=("one two three four five six seven",))
     engines.vad, engines.ears = vad, Inventor(room.seed)
     engines.voice = RecordedSpeaker(replies)  # type: ignore[assignment]
@@ -297,7 +297,7 @@ async def call(
 
 
 async def _until(channel: RoomChannel, begun: int, kind: str, within: float) -> float | None:
-    """When the first such event after number ``begun`` came."""
+    """When the first such event after number ``begun`` arrived."""
     loop = asyncio.get_running_loop()
     end = loop.time() + within
     while loop.time() < end:
@@ -309,7 +309,7 @@ async def _until(channel: RoomChannel, begun: int, kind: str, within: float) -> 
 
 
 def _onset(caller: Floats, vad: SileroModel) -> float:
-    """Seconds until the first voiced window of what is said."""
+    """Seconds until the first voiced window of the speech."""
     pcm = (at_level(caller, -22) * 32768).astype("<i2").tobytes()
     heard = VoiceDetector(vad).windows(resample(pcm, RATE, HEARING_RATE))
     return next((n for n, voice in enumerate(heard) if voice > 0.5), 0) * WINDOW_MS / 1000
@@ -324,8 +324,8 @@ def main() -> None:
     parser.add_argument("--one-call", action="store_true")
     parser.add_argument("--callers", default="echo,0,6,alone")
     parser.add_argument("--audio", type=Path, default=AUDIO)
-    parser.add_argument("--agent", default="*.wav", help="the agent's recordings in it")
-    parser.add_argument("--voices", default=CALLERS, help="the callers', one a call in turn")
+    parser.add_argument("--agent", default="*.wav", help="glob of the agent's recordings in it")
+    parser.add_argument("--voices", default=CALLERS, help="the callers' recordings, one per call in turn")
     parser.add_argument("--first", type=int, default=0, help="number of the first room")
     args = parser.parse_args()
     print(machine())

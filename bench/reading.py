@@ -1,9 +1,9 @@
-"""Forty texts that are hard to read aloud, spoken and heard back: ``python -m bench.reading``.
+"""Forty texts that are hard to read aloud, spoken and transcribed: ``python -m bench.reading``.
 
-Prints a table per engine: texts of which every key word was heard, key words heard of all, what was
-missed; then how many words of a sentence are heard at each speed, and how loud each voice is. The
-listener is Whisper (base), which errs itself; keys are regular expressions over its text in lower
-case. ``--engine`` measures one only.
+Prints a table row per engine: texts in which every key word was heard, key words heard of all, and
+what was missed; then how many words of a sentence are heard at each speed, and how loud each voice
+is. The transcriber is Whisper (base), which makes errors of its own; keys are regular expressions
+over its text in lower case. ``--engine`` measures only one engine.
 """
 
 import argparse
@@ -84,13 +84,13 @@ OTHERS: dict[str, list[tuple[str, list[str]]]] = {
 }
 SPEEDS = (0.5, 1.0, 1.5, 2.0, 4.0)
 FOLLOWED = 2.0
-"""What is faster is slowed down for the listener: whether words were lost is what counts."""
+"""Faster speech is slowed down for the transcriber: only lost words count."""
 SPEED_TEXT = "The quick brown fox jumps over the lazy dog near the river bank today."
 
 
 @dataclass
 class Score:
-    """What was heard of one engine's texts."""
+    """How much of one engine's texts was heard."""
 
     texts: int = 0
     whole: int = 0
@@ -102,7 +102,7 @@ class Score:
 
 
 async def spoken(speaker: Speaker, text: str, language: str, speed: float = 1.0) -> bytes:
-    """PCM16 at the speaker's rate, as a job makes it."""
+    """PCM16 at the speaker's rate, generated as in a job."""
     sounds = recite(speaker, text, speed=speed, language=language)
     async with contextlib.aclosing(sounds):
         return b"".join([sound.pcm async for sound in sounds])
@@ -122,15 +122,15 @@ async def measure(
     name: str, speaker: Speaker, texts: Sequence[tuple[str, list[str]]], language: str,
     ears: WhisperTranscriber,
 ) -> None:  # fmt: skip
-    """One row of the table, and below it what was missed."""
+    """Print one row of the table, and below it what was missed."""
     score = Score()
     for text, keys in texts:
         pcm = await spoken(speaker, text, language)
         meter = LoudnessMeter(speaker.sample_rate)
         meter.push(pcm)
-        told = meter.result()
-        score.meters += [told.lufs] if told.lufs is not None else []
-        score.peak = max(score.peak, told.peak_dbtp)
+        measured = meter.result()
+        score.meters += [measured.lufs] if measured.lufs is not None else []
+        score.peak = max(score.peak, measured.peak_dbtp)
         answer = await heard(ears, pcm, speaker.sample_rate, language)
         missing = [key for key in keys if not re.search(key, answer)]
         score.texts += 1
@@ -148,7 +148,7 @@ async def measure(
 
 
 async def speeds(name: str, speaker: Speaker, ears: WhisperTranscriber) -> None:
-    """One row: words heard of the sentence at each speed."""
+    """Print one row: words of the sentence heard at each speed."""
     words = set(re.findall(r"\w+", SPEED_TEXT.lower()))
     cells = []
     for speed in SPEEDS:
@@ -192,7 +192,7 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", action="append", choices=["hibari", "pico", "kokoro"])
-    parser.add_argument("--limit", type=int, help="texts of each language")
+    parser.add_argument("--limit", type=int, help="number of texts per language")
     options = parser.parse_args()
     models = Settings.read(os.environ).models_dir
     asyncio.run(run(models, options.engine or ["hibari", "pico", "kokoro"], options.limit))

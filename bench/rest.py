@@ -1,12 +1,12 @@
-"""The REST platform beside a bare handler that asks the database the same:
+"""The REST platform compared with a bare handler that makes the same database queries:
 
     python -m bench.rest [--seconds 5] [--rounds 3] [--connections 16]
 
-Four requests: the list of jobs, the making of a job, speech as a stream (until its first audio),
-and the transcript of a clip of three seconds. The bare server is aiohttp, asyncpg and the same
-engines in a process of its own, with neither keys, scopes, limits, validation, envelope nor
-accounts of what was used; both are asked in turn, by one client, on the same machine, so the ratio
-is what counts. Jobs that are made are not run meanwhile (BLAB_WORKERS=0).
+Four requests: list the jobs, create a job, stream speech (until its first audio), and transcribe a
+clip of three seconds. The bare server is aiohttp, asyncpg and the same engines in a separate
+process, without keys, scopes, limits, validation, envelope or usage records. One client sends
+requests to both in turn, on the same machine, so the ratio is what counts. The jobs are not run
+meanwhile (BLAB_WORKERS=0).
 """
 
 import argparse
@@ -51,7 +51,7 @@ CLIP = AUDIO / "joe_q_book.wav"
 
 
 async def bare(port: int) -> None:
-    """Serve the four requests with nothing around them."""
+    """Serve the four requests and nothing else."""
     urls = present_services(Settings.read(os.environ))
     pool = await asyncpg.create_pool(urls.database_url, min_size=1, max_size=10)
     voice = await HibariSpeaker.load()
@@ -125,7 +125,7 @@ async def _text(ears: WhisperTranscriber, file: bytes) -> str:
 
 @asynccontextmanager
 async def bare_server(port: int = BARE_PORT) -> AsyncIterator[str]:
-    """The address of the bare server, in a process of its own."""
+    """The URL of the bare server, in a separate process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.rest", "--bare", str(port)), stdout=subprocess.PIPE
     )
@@ -145,7 +145,7 @@ async def bare_server(port: int = BARE_PORT) -> AsyncIterator[str]:
 
 @dataclass
 class Load:
-    """What one kind of request took: ms of each, and requests a second of each round."""
+    """Figures of one kind of request: ms of each, and requests per second of each round."""
 
     milliseconds: list[float] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
@@ -155,7 +155,7 @@ Ask = Callable[[aiohttp.ClientSession], Awaitable[None]]
 
 
 async def press(load: Load, ask: Ask, seconds: float, connections: int) -> None:
-    """Ask again and again over so many connections, for so long."""
+    """Repeat the request over that many connections, for that long."""
     end = time.monotonic() + seconds
     done = 0
 
@@ -197,7 +197,7 @@ def making(url: str, headers: dict[str, str]) -> Ask:
 
 
 def transcribing(url: str, headers: dict[str, str]) -> Ask:
-    """POST the clip and read what it says."""
+    """POST the clip and read the transcript."""
     clip = CLIP.read_bytes()
 
     async def ask(http: aiohttp.ClientSession) -> None:
@@ -211,7 +211,7 @@ def transcribing(url: str, headers: dict[str, str]) -> Ask:
 
 
 def hearing(url: str, headers: dict[str, str]) -> Ask:
-    """POST a text and leave when its first audio is there."""
+    """POST a text and disconnect at its first audio."""
 
     async def ask(http: aiohttp.ClientSession) -> None:
         async with http.post(url, json=SPEECH, headers=headers) as answer:
@@ -266,18 +266,18 @@ def _ratio(ours: Load, theirs: Load) -> str:
 
 
 def new_key() -> str:
-    """A key of the server that runs on the data directory."""
+    """A key for the server that runs on the data directory."""
     command = [str(Path(sys.executable).with_name("blab")), "key", "--name", "bench"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def main() -> None:
-    """Measure, in a data directory of the bench's own."""
+    """Measure, in a separate data directory."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each round")
+    parser.add_argument("--seconds", type=float, default=5.0, help="per round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--bare", type=int, metavar="PORT", help="be the bare server")
+    parser.add_argument("--bare", type=int, metavar="PORT", help="run as the bare server")
     options = parser.parse_args()
     if options.bare:
         asyncio.run(bare(options.bare))

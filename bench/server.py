@@ -1,4 +1,4 @@
-"""The server a bench talks to: one that runs already, or one started for the bench."""
+"""The server under test: one that is already running, or one started for the bench."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ READY_SECONDS = 300.0
 
 
 async def wait_ready(url: str, within: float = READY_SECONDS) -> float:
-    """Seconds until ``/readyz`` answered 200; raises TimeoutError."""
+    """Seconds until ``/readyz`` answers 200; raises TimeoutError."""
     loop = asyncio.get_running_loop()
     start = loop.time()
     async with asyncio.timeout(within), aiohttp.ClientSession() as session:
@@ -30,7 +30,7 @@ async def wait_ready(url: str, within: float = READY_SECONDS) -> float:
 
 @asynccontextmanager
 async def server(url: str | None, port: int = 8499) -> AsyncIterator[tuple[str, int | None]]:
-    """(address, pid) of a ready server: ``url`` as given (pid None), or a child of the bench."""
+    """(URL, pid) of a ready server: ``url`` as given (pid None), or a child of the bench."""
     if url is not None:
         await wait_ready(url)
         yield url, None

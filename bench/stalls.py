@@ -1,9 +1,9 @@
-"""How long strangers and callers can hold everybody up: each door is given its worst.
+"""How long a stranger or a caller can stall the server: each entry point gets its worst input.
 
     python -m bench.stalls --url http://127.0.0.1:8484 --key KEY [--seconds 3]
 
-Meanwhile a process of its own asks ``/healthz`` every 20 ms; the slowest answer is the figure
-(wanted: at most 50 ms). The bombs are made before, so that the machine has little else to do.
+Meanwhile a separate process requests ``/healthz`` every 20 ms; the slowest answer is the figure
+(target: at most 50 ms). The bombs are built beforehand, so that the machine has little else to do.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from bench.figures import machine
 
 POLL_SECONDS = 0.02
 BOMB = gzip.compress(bytes(20_000_000)) * 10
-"""Members one behind the other: 200 MB."""
+"""Gzip members one after another: 200 MB."""
 OBJECTS = b"[" + b"{}," * 4_600_000 + b"1]"
 NUMBERS = b"[" + b"1," * 4_000_000 + b"1]"
 APPEND = b'{"type": "input_audio_buffer.append", "audio": "%b"}' % (b"A" * 14_000_000)
@@ -30,7 +30,7 @@ Door = Callable[[aiohttp.ClientSession, str, str], Awaitable[str]]
 
 
 def post(path: str, body: bytes, times: int = 1, **headers: str) -> Door:
-    """POST ``body`` so many times at once; the status."""
+    """POST ``body`` that many times at once; returns the status."""
 
     async def one(http: aiohttp.ClientSession, url: str, key: str) -> str:
         sent = {**JSON, **headers, "Authorization": f"Bearer {key}"}
@@ -45,7 +45,7 @@ def post(path: str, body: bytes, times: int = 1, **headers: str) -> Door:
 
 
 def live(message: bytes, times: int = 1) -> Door:
-    """Send ``message`` in a call so many times; the first error's code."""
+    """Send ``message`` in a call that many times; returns the first error's code."""
 
     async def door(http: aiohttp.ClientSession, url: str, key: str) -> str:
         headers = {"Authorization": f"Bearer {key}"}
@@ -86,7 +86,7 @@ async def poll(url: str, seconds: float) -> list[float]:
 
 
 async def give(name: str, url: str, key: str, seconds: float) -> None:
-    """One door's worst, while the poller asks."""
+    """The worst input of one entry point, while the poller runs."""
     command = [sys.executable, "-m", "bench.stalls", "--poll", "--url", url, "--key", "none"]
     command += ["--seconds", str(seconds + 1)]
     poller = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
@@ -101,7 +101,7 @@ async def give(name: str, url: str, key: str, seconds: float) -> None:
 
 
 async def measure(url: str, key: str, seconds: float) -> None:
-    """All doors, one after the other."""
+    """All entry points, one after the other."""
     print(f"{machine()}\n\n| door | answer | slowest /healthz, median |\n|---|---|---|")
     for name in DOORS:
         await give(name, url, key, seconds)

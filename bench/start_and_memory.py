@@ -3,7 +3,7 @@
     python -m bench.start_and_memory [--calls 4]
 
 Memory is the proportional set size (PSS) of the server and all its children: shared pages count
-once. A call is one that has had an answered turn and stays open.
+once. A call in these figures has had one answered turn and stays open.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def memory_mib(pid: int) -> float:
 
 
 async def answered(caller: Caller) -> None:
-    """One question, its answer heard to the end."""
+    """Ask one question and hear its answer to the end."""
     recording = Recording.read(AUDIO / "joe_q_capital.wav", 24_000)
     said = caller.say(recording)
     await asyncio.wait_for(said.done.wait(), recording.seconds + 5)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 FLOORS = ("gateway", "rest", "sessions", "pipelines", "media", "store")
 SMALL = 130
-"""Lines below which a module with one importer next door is counted as cut for size."""
+"""A module below this, with a single importer in its folder, counts as cut for size."""
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         "lines": sum(lengths),
         "lines per file, median": statistics.median(lengths),
         "lines per file, most": max(lengths),
-        "files with one importer, next door, under 130 lines": len(cut_for_size(root, texts)),
+        "files under 130 lines with one importer, in their folder": len(cut_for_size(root, texts)),
         "files in one folder, most": max(folders.values()),
         "protocols": sum(
             text.count("(Protocol)") + text.count("(Protocol[") for text in texts.values()
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def cut_for_size(root: Path, texts: dict[Path, str]) -> list[str]:
-    """Modules that only one other module imports, of the same folder, and that are small."""
+    """Small modules that only one other module of the same folder imports."""
     modules = {module_of(path.relative_to(root)): path for path in texts}
     importers = collections.defaultdict(set)
     for module, path in modules.items():
@@ -67,7 +67,7 @@ def module_of(path: Path) -> str:
 
 
 def imports(tree: ast.Module, package: tuple[str, ...]) -> Iterator[str]:
-    """Absolute dotted names, each with the imported name at its end."""
+    """Absolute dotted names, each ending with the imported name."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

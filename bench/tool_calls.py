@@ -1,11 +1,10 @@
-"""What an embedded chat model does with tools: calls that leak into speech, calls that obey.
+"""How an embedded chat model uses tools: calls that leak into speech, forced calls that it makes.
 
     python -m bench.tool_calls [--model qwen2.5-0.5b] [--rounds 5] [--forced 20]
 
-Ten prompts, each with four sets of tools and several times: a leak is any text with markup of a
-call in it, or that names a tool with brackets. A call is valid where a tool has its name and the
-arguments fit its schema. Then calls that are compelled, by ``required`` and by name, also for
-prompts that want none.
+Ten prompts, each with four sets of tools, several times. A leak is any text with tool-call markup,
+or one that names a tool with brackets. A call is valid if a tool has its name and the arguments fit
+the tool's schema. Then calls forced by ``required`` and by name, also for prompts that need none.
 """
 
 import argparse
@@ -82,7 +81,7 @@ SETS = {
 
 @dataclass
 class Figures:
-    """What came of all answers of one kind."""
+    """The results of all answers of one kind."""
 
     turns: int = 0
     leaks: list[str] = field(default_factory=list)
@@ -104,7 +103,7 @@ class Figures:
 
 
 async def answer(chat: LlamaChat, prompt: str, offer: ToolOffer, figures: Figures) -> None:
-    """Ask once and take note."""
+    """Ask once and record the result."""
     messages = (ChatMessage("system", SYSTEM), ChatMessage("user", prompt))
     text, calls, tokens = "", [], 0
     first: float | None = None

@@ -1,11 +1,11 @@
-"""Large and hostile uploads to ``POST /api/stt``, and the server's memory meanwhile:
+"""Large and hostile uploads to ``POST /api/stt``, and the server's memory during them:
 
     python -m bench.uploads [--mebibytes 2047]
 
-A recording of the size given (hours more than what is taken), one byte more than the limit, a
-FLAC whose silence unpacks to hours, a playlist and a concatenation script named .wav, a truncated
-file and a video without sound. Printed: status and reason of each, MiB/s, and by how much the
-memory of the server and its children grew at the most (PSS).
+A recording of the given size (hours over the limit), one byte over the size limit, a FLAC whose
+silence decodes to hours, a playlist and a concatenation script named .wav, a truncated file and a
+video without sound. Prints the status and reason of each, MiB/s, and the peak growth of the memory
+of the server and its children (PSS).
 """
 
 import argparse
@@ -34,7 +34,7 @@ RATE = 16_000
 
 
 async def recording(size: int) -> AsyncIterator[bytes]:
-    """A WAV of ``size`` bytes: noise, made as it is sent."""
+    """A WAV of ``size`` bytes: noise, generated while it is sent."""
     head = wave_header(RATE, (size - 44) // 2)
     yield head
     block = np.random.default_rng(1).integers(-3000, 3000, MIB // 2, np.int16).tobytes()
@@ -45,7 +45,7 @@ async def recording(size: int) -> AsyncIterator[bytes]:
 
 
 def bomb(hours: float = 12) -> bytes:
-    """A FLAC of silence: a few MiB that unpack to hours."""
+    """A FLAC of silence: a few MiB that decode to hours."""
     target = io.BytesIO()
     with av.open(target, "w", format="flac") as container:
         stream = container.add_stream("flac", rate=48_000, layout="mono")
@@ -87,11 +87,11 @@ class Uploads:
         while not answered.done():
             await asyncio.wait({answered}, timeout=0.1)
             most = max(most, await asyncio.to_thread(memory_mib, self._pid))
-        status, told = await answered
+        status, reason = await answered
         seconds = time.monotonic() - began
         mib, grown = size / MIB, most - before
         rate = mib / seconds
-        print(f"| {name} | {mib:.1f} | {status} | {told} | {rate:.0f} | {grown:.0f} |", flush=True)
+        print(f"| {name} | {mib:.1f} | {status} | {reason} | {rate:.0f} | {grown:.0f} |", flush=True)
 
     async def _post(self, name: str, data: bytes | AsyncIterator[bytes]) -> tuple[int, str]:
         form = aiohttp.FormData()
@@ -137,7 +137,7 @@ async def measure(mebibytes: int) -> None:
 
 
 def main() -> None:
-    """Measure, in a data directory of the bench's own, without workers."""
+    """Measure, in a separate data directory, without workers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=2047)
     options = parser.parse_args()

@@ -2,10 +2,10 @@
 
     python -m bench.voice_to_voice [--url http://127.0.0.1:8484] [--turns 30] [--over both]
 
-Every turn is a recording that none of the engines made, said in real time with silence after it;
-the next one begins a natural pause after the reply was heard to its end. The stages are those
-the server reports per turn (``blab.latency``): end to end on the critical path, so their sum is
-the server's total. ``network`` is what remains: carrier, client jitter buffer, VAD tail.
+Every turn plays a recorded human voice in real time with silence after it; the next one begins a
+natural pause after the reply has been heard to its end. The stages are the server's own figures per
+turn (``blab.latency``): end to end on the critical path, so their sum is the server's total.
+``network`` is the rest: carrier, client jitter buffer, VAD tail.
 """
 
 import argparse
@@ -34,7 +34,7 @@ OVER = ("binary", "json", "webrtc", "aiortc", "both")
 
 
 def asking_for(*events: str) -> dict[str, object]:
-    """The ``session.update`` that asks for Blab's own events."""
+    """The ``session.update`` that requests Blab's own events."""
     return {"type": "session.update", "session": {"type": "realtime", "blab": {"events": events}}}
 
 
@@ -70,7 +70,7 @@ async def measure(over: str, url: str, turns: int) -> dict[str, list[float]]:
 
 
 async def one_turn(caller: Caller, recording: Recording, rows: dict[str, list[float]]) -> None:
-    """Say one thing, hear the answer to its end, note the figures."""
+    """Play one recording, hear the answer to its end, record the figures."""
     begun = caller.now()
     said = caller.say(recording)
     await asyncio.wait_for(said.done.wait(), recording.seconds + 5)

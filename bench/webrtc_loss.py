@@ -1,11 +1,11 @@
-"""The receive path under random packet loss: stalls, and the delay's way back to its base.
+"""The receive path under random packet loss: stalls, and how the delay returns to its base.
 
     python -m bench.webrtc_loss [--loss 0.02] [--seconds 60]
 
-A WebRTC caller speaks over loopback and loses packets at random; the server notes when each piece
+A WebRTC caller speaks over loopback and loses packets at random; the server notes when each frame
 of audio reaches the session. ``stall`` is the longest time without audio beyond the usual 20 ms;
-``lag`` is how late audio is against its place in the stream, above the base of the call; ``back``
-is how long the lag stayed more than 10 ms above base after a loss. The stock row runs the same
+``lag`` is how late audio is relative to its place in the stream, above the call's base; ``back`` is
+how long the lag stayed more than 10 ms above base after a loss. The stock row sends the same
 packets, at the same times, through aiortc's own audio jitter buffer.
 """
 
@@ -29,7 +29,7 @@ ABOVE_BASE_MS = 10.0
 
 
 def lags(arrivals: list[tuple[float, int]]) -> tuple[list[float], list[float]]:
-    """(seconds of arrival, ms of lag above base) of audio that came as (moment, samples)."""
+    """(arrival in seconds, ms of lag above base) of audio given as (moment, samples)."""
     moments = [moment for moment, _ in arrivals]
     positions = np.cumsum([samples for _, samples in arrivals]) / RATE
     raw = (np.array(moments) - positions) * 1000
@@ -37,7 +37,7 @@ def lags(arrivals: list[tuple[float, int]]) -> tuple[list[float], list[float]]:
 
 
 def times_above_base(moments: list[float], lag: list[float]) -> list[float]:
-    """Lengths (ms) of the stretches in which the lag stood above base."""
+    """Lengths (ms) of the periods in which the lag was above base."""
     stretches: list[float] = []
     for above, group in itertools.groupby(
         zip(moments, lag, strict=True), key=lambda pair: pair[1] > ABOVE_BASE_MS
@@ -49,7 +49,7 @@ def times_above_base(moments: list[float], lag: list[float]) -> list[float]:
 
 
 def stock(packets: list[tuple[float, int]]) -> tuple[list[float], list[float]]:
-    """Stalls and lags that aiortc's own jitter buffer makes of (moment, sequence number)."""
+    """Stalls and lags of aiortc's own jitter buffer, given (moment, sequence number)."""
     buffer = JitterBuffer(capacity=16, prefetch=4)
     out: list[tuple[float, int]] = []
     first = packets[0][1]
