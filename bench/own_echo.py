@@ -325,7 +325,9 @@ def main() -> None:
     parser.add_argument("--callers", default="echo,0,6,alone")
     parser.add_argument("--audio", type=Path, default=AUDIO)
     parser.add_argument("--agent", default="*.wav", help="glob of the agent's recordings in it")
-    parser.add_argument("--voices", default=CALLERS, help="the callers' recordings, one per call in turn")
+    parser.add_argument(
+        "--voices", default=CALLERS, help="the callers' recordings, one per call in turn"
+    )
     parser.add_argument("--first", type=int, default=0, help="number of the first room")
     args = parser.parse_args()
     print(machine())

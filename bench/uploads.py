@@ -91,7 +91,9 @@ class Uploads:
         seconds = time.monotonic() - began
         mib, grown = size / MIB, most - before
         rate = mib / seconds
-        print(f"| {name} | {mib:.1f} | {status} | {reason} | {rate:.0f} | {grown:.0f} |", flush=True)
+        print(
+            f"| {name} | {mib:.1f} | {status} | {reason} | {rate:.0f} | {grown:.0f} |", flush=True
+        )
 
     async def _post(self, name: str, data: bytes | AsyncIterator[bytes]) -> tuple[int, str]:
         form = aiohttp.FormData()
