@@ -28,7 +28,7 @@ const STATES = {
   hearing: ["Hearing you", "Take your time, pauses are fine."],
   thinking: ["Thinking…", ""],
   speaking: ["Speaking", "Cut in whenever you like."],
-  held: ["Go on", "Blab stopped to listen."],
+  held: ["Go on", "Blab paused to listen."],
 };
 const LABELS = { loading: "Start talking", idle: "Start talking", starting: "Cancel", live: "Hang up", retrying: "Stop waiting" };
 
@@ -223,7 +223,7 @@ class App {
   #live(call) {
     this.#call = call;
     this.#shaky = this.#busy = false;
-    this.transcript.note(this.#retries ? "Reconnected: Blab starts afresh" : `Call over ${call.name}`);
+    this.transcript.note(this.#retries ? "Reconnected: this is a new conversation" : `Call over ${call.name}`);
     this.#setPhase("live");
     this.#announce("Call started");
     this.#showState(call.state);
@@ -363,7 +363,7 @@ class App {
     this.#setConnection(problem.title, "warming");
     const show = (state, detail) => {
       if (state === "ready") return;
-      const again = state === "full" ? "You are connected as soon as one is free. You can type meanwhile." : detail;
+      const again = state === "full" ? "You will be connected as soon as one is free. You can type meanwhile." : detail;
       this.#say(this.#retries ? `Reconnecting… ${titles[state].toLowerCase()}` : titles[state], again);
       this.#setConnection(titles[state], "warming");
     };
@@ -383,7 +383,7 @@ class App {
 
   #microphoneGone() {
     this.#hangUp();
-    this.#show(new Problem("mic-missing", "The microphone went away", "It was unplugged or its permission was taken back. Connect it and try again."));
+    this.#show(new Problem("mic-missing", "The microphone was disconnected", "It was unplugged or its permission was revoked. Connect it and try again."));
   }
 
   #teardown({ keepMicrophone = false } = {}) {
@@ -414,12 +414,12 @@ class App {
     document.body.classList.toggle("typing-only", typing);
     $("talk-label").textContent = typing ? "Switch the microphone on" : LABELS[phase];
     $("talk").disabled = phase === "loading";
-    document.title = phase === "live" ? "● In a call with Blab" : phase === "retrying" ? "Reconnecting… Blab" : "Blab: talk to it";
+    document.title = phase === "live" ? "● In a call with Blab" : phase === "retrying" ? "Reconnecting… Blab" : "Talk to Blab";
     $("mute").disabled = !(phase === "live" && this.#microphone);
     $("transport").disabled = phase !== "idle" || !isSecureContext;
     document.body.dataset.state = "idle";
     if (phase === "idle" && this.#busy) {
-      this.#say("All lines are busy", "Press to be connected as soon as one is free.");
+      this.#say("All lines are busy", "Press to connect as soon as one is free.");
       this.#setConnection("All lines are busy", "warming");
     } else if (phase === "idle") {
       this.#say("Press to talk", matchMedia("(hover: hover)").matches ? "Or hit the space bar." : "");

@@ -10,25 +10,25 @@ export class Problem extends Error {
   }
 }
 
-const READY_ADVICE = "It loads its speech and language models when it starts. This page waits and tells you.";
+const READY_ADVICE = "Its speech and language models are loading. This page connects when they are ready.";
 
 export const problems = {
   insecure: () =>
     new Problem(
       "insecure",
       "The microphone needs a secure page",
-      "Browsers only lend the microphone to pages on https:// or on localhost. Open Blab at one of those addresses. You can still type.",
+      "Browsers allow the microphone only on https:// pages and on localhost. Open Blab at one of those addresses. You can still type.",
       { action: "none" },
     ),
   unsupported: () =>
     new Problem("unsupported", "This browser cannot make calls", "Use a current Chrome, Edge, Firefox or Safari.", { action: "none" }),
-  full: () => new Problem("full", "All lines are busy", "You are connected as soon as one is free.", { again: true }),
+  full: () => new Problem("full", "All lines are busy", "You will be connected as soon as one is free.", { again: true }),
   warming: () => new Problem("warming", "The server is loading", READY_ADVICE, { again: true }),
   // A browser does not say why a WebSocket was refused, and this server says it by other means.
   closedDoor: () =>
-    new Problem("closed", "The call did not get through", "Something between this page and the server may not let WebSocket through: switch to WebRTC."),
+    new Problem("closed", "The call did not get through", "A proxy or firewall may be blocking WebSocket. Switch to WebRTC below and try again."),
   key: (message) =>
-    new Problem("key", "This server asks for a key", `${message ? sentence(message) : "Paste an API key."} It stays in this tab and is forgotten with it.`, { action: "key" }),
+    new Problem("key", "This server needs a key", `${message ? sentence(message) : "Paste an API key."} This page forgets it when you reload or close the tab.`, { action: "key" }),
   refused: (message) => new Problem("refused", "The server refused the call", message ? sentence(message) : "It gave no reason."),
   unreachable: () =>
     new Problem("unreachable", "Blab cannot be reached", "Check that the server is running and that you are online."),
@@ -39,7 +39,7 @@ export const problems = {
       "A firewall may be blocking WebRTC (UDP). Switch to WebSocket below and try again.",
     ),
   lost: () => new Problem("lost", "The connection was lost", "The conversation so far stays on this page.", { again: true }),
-  restarting: () => new Problem("lost", "The server is going away", "It may be restarting. The conversation so far stays on this page.", { again: true }),
+  restarting: () => new Problem("lost", "The server is shutting down", "It may be restarting. The conversation so far stays on this page.", { again: true }),
 };
 
 /** The sentence with a full stop, so that more can follow. */
@@ -50,10 +50,10 @@ function sentence(text) {
 
 const MICROPHONE = {
   NotAllowedError: ["mic-refused", "The microphone is blocked", "Allow it for this page (the icon beside the address), then try again. You can also type."],
-  SecurityError: ["mic-refused", "The microphone is blocked", "This browser or its policy forbids it here. You can still type."],
+  SecurityError: ["mic-refused", "The microphone is blocked", "This browser, or a policy on it, does not allow it here. You can still type."],
   NotFoundError: ["mic-missing", "No microphone found", "Plug one in or switch it on, then try again. You can also type."],
   OverconstrainedError: ["mic-missing", "No suitable microphone found", "Choose another one in the system's sound settings. You can also type."],
-  NotReadableError: ["mic-busy", "The microphone is in use", "Another program holds it. Close that, then try again. You can also type."],
+  NotReadableError: ["mic-busy", "The microphone is in use", "Another program is using it. Close that program, then try again. You can also type."],
   AbortError: ["mic-busy", "The microphone did not start", "Unplug it and plug it in again, or choose another one. You can also type."],
 };
 
@@ -74,7 +74,7 @@ export function asProblem(error) {
 export async function responseProblem(response) {
   const message = await errorMessage(response);
   if (response.status === 503) return waitingProblem();
-  if (response.status === 429) return problems.refused(message || "Too many requests were made from here.");
+  if (response.status === 429) return problems.refused(message || "Too many requests came from this address.");
   if (response.status === 401 || response.status === 403) return problems.key(message);
   return problems.refused(message || `HTTP ${response.status}`);
 }

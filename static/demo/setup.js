@@ -100,7 +100,7 @@ export class Setup {
 /** The first option stays: it is the server's, or the system's, own choice. */
 function fill(select, options, chosen) {
   select.replaceChildren(select.options[0], ...options.map(([value, text]) => new Option(text, value)));
-  if (chosen && !options.some(([value]) => value === chosen)) select.append(new Option(`${chosen} (not here now)`, chosen));
+  if (chosen && !options.some(([value]) => value === chosen)) select.append(new Option(`${chosen} (not available)`, chosen));
   select.value = chosen;
 }
 
