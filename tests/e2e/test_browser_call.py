@@ -16,7 +16,7 @@ WAIT = 30_000.0
 
 
 @pytest.mark.parametrize("transport", ["webrtc", "websocket"])
-async def test_a_newcomer_speaks_is_answered_and_interrupts(
+async def test_a_first_time_caller_speaks_gets_an_answer_and_interrupts(
     transport: str, browser_page: BrowserPage, live_server: LiveServer, tmp_path: Path
 ) -> None:
     visit = await browser_page(spoken(tmp_path / "voice.wav", 2.0, "joe_q_capital", 120.0))

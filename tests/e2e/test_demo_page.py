@@ -142,7 +142,7 @@ async def test_an_interruption_strikes_out_what_was_not_heard(
     assert visit.console_errors == []
 
 
-async def test_a_short_sound_only_holds_the_answer(
+async def test_a_short_sound_only_pauses_the_answer(
     browser_page: BrowserPage, gateway: MockGateway, address: str, tmp_path: Path
 ) -> None:
     gateway.script = Script(voice="lv_0920", proven=500)
@@ -198,7 +198,7 @@ async def test_the_microphone_can_join_a_typed_call(
     ("microphone", "title"),
     [("refused", "The microphone is blocked"), ("missing", "No microphone found")],
 )
-async def test_no_microphone_is_said_in_words(
+async def test_a_missing_microphone_is_explained(
     microphone: Any, title: str, browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page(microphone=microphone)
@@ -211,7 +211,7 @@ async def test_no_microphone_is_said_in_words(
 
 
 @TRANSPORTS
-async def test_a_call_waits_for_a_line(
+async def test_a_call_waits_for_a_free_slot(
     transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     gateway.full = True
@@ -229,7 +229,7 @@ async def test_a_call_waits_for_a_line(
     await expect(page.get_by_role("alert")).to_be_hidden()
 
 
-async def test_a_wait_for_a_line_can_be_given_up(
+async def test_the_caller_can_stop_waiting_for_a_free_slot(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page()
@@ -242,7 +242,7 @@ async def test_a_wait_for_a_line_can_be_given_up(
     assert set(visit.console_errors) == {REFUSED}
 
 
-async def test_it_waits_while_models_load(
+async def test_the_page_waits_while_models_load(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     gateway.ready = False
@@ -269,7 +269,7 @@ async def test_what_is_typed_while_models_load_is_sent(
 
 
 @TRANSPORTS
-async def test_an_expired_key_is_renewed_without_a_word(
+async def test_an_expired_key_is_renewed_silently(
     transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     gateway.expired = 1
@@ -280,7 +280,7 @@ async def test_an_expired_key_is_renewed_without_a_word(
     await expect(page.get_by_role("alert")).to_be_hidden()
 
 
-async def test_a_refusal_over_websocket_can_be_read(
+async def test_the_page_shows_why_a_websocket_was_refused(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     gateway.expired = 2
@@ -290,7 +290,7 @@ async def test_a_refusal_over_websocket_can_be_read(
     await expect(page.get_by_role("alert")).to_contain_text("has expired", timeout=WAIT)
 
 
-async def test_a_key_is_asked_for_where_none_is_given(
+async def test_the_page_asks_for_a_key_when_the_server_gives_none(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     gateway.session_status = 403
@@ -313,7 +313,7 @@ async def test_a_key_is_asked_for_where_none_is_given(
     await expect(page.locator(".turn.you")).to_have_count(1)
 
 
-async def test_a_lost_call_comes_back(
+async def test_a_lost_call_reconnects(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page()
@@ -327,7 +327,7 @@ async def test_a_lost_call_comes_back(
 
 
 @TRANSPORTS
-async def test_a_dead_network_is_noticed_and_the_call_comes_back(
+async def test_a_dead_network_is_noticed_and_the_call_reconnects(
     transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page()
@@ -340,7 +340,7 @@ async def test_a_dead_network_is_noticed_and_the_call_comes_back(
     assert len(gateway.calls) == 2
 
 
-async def test_a_restart_in_the_middle_of_a_call_is_survived(
+async def test_a_call_survives_a_server_restart(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page()
@@ -356,7 +356,7 @@ async def test_a_restart_in_the_middle_of_a_call_is_survived(
 
 
 @TRANSPORTS
-async def test_hanging_up_while_it_speaks_leaves_no_ghost(
+async def test_nothing_plays_after_hanging_up_during_a_reply(
     transport: str, browser_page: BrowserPage, gateway: MockGateway, address: str, question: Path
 ) -> None:
     gateway.script = Script(voice="lv_0920")
@@ -374,7 +374,7 @@ async def test_hanging_up_while_it_speaks_leaves_no_ghost(
     await expect(page.locator(".turns > li").last).to_contain_text("Call ended after")
 
 
-async def test_the_newest_turn_stays_in_view_until_one_scrolls(
+async def test_the_newest_turn_stays_in_view_until_the_user_scrolls(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page(viewport=(360, 640))
@@ -394,7 +394,7 @@ async def test_the_newest_turn_stays_in_view_until_one_scrolls(
     await expect(page.locator(".turns > li").last).to_be_in_viewport(ratio=0.5)
 
 
-async def test_what_is_set_up_is_sent_and_kept(
+async def test_the_setup_is_sent_and_stored(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page()
@@ -478,7 +478,7 @@ async def test_a_typed_turn_is_not_measured_from_the_last_word_spoken(
     await expect(known).to_have_count(1, timeout=WAIT)
 
 
-async def test_a_call_that_the_server_ends(
+async def test_the_page_shows_that_the_server_ended_the_call(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     visit = await browser_page()
@@ -489,7 +489,7 @@ async def test_a_call_that_the_server_ends(
     await expect(page.locator(".line").last).to_contain_text("Blab ended the call")
 
 
-async def test_the_keyboard_is_enough(
+async def test_the_page_works_by_keyboard_alone(
     browser_page: BrowserPage, gateway: MockGateway, address: str, question: Path
 ) -> None:
     visit = await browser_page(question)
@@ -538,7 +538,7 @@ async def test_the_theme_follows_the_system_and_the_button(
     await expect(page.get_by_role("button", name="Switch to dark theme")).to_be_visible()
 
 
-async def test_nothing_overflows(browser_page: BrowserPage, address: str) -> None:
+async def test_the_layout_never_overflows(browser_page: BrowserPage, address: str) -> None:
     visit = await browser_page()
     page = await arrive(visit, address)
     for width, height in [(320, 568), (390, 844), (844, 390), (1280, 800)]:
@@ -550,7 +550,7 @@ async def test_nothing_overflows(browser_page: BrowserPage, address: str) -> Non
         await expect(button).to_be_in_viewport(ratio=1)
 
 
-async def test_a_problem_leaves_everything_in_reach(
+async def test_every_control_stays_reachable_beside_a_problem(
     browser_page: BrowserPage, gateway: MockGateway, address: str
 ) -> None:
     gateway.session_status = 403
@@ -574,7 +574,7 @@ async def test_every_control_has_a_name(browser_page: BrowserPage, address: str)
     assert nameless == []
 
 
-async def test_the_policy_forbids_everything_foreign(address: str) -> None:
+async def test_the_content_security_policy_forbids_foreign_sources(address: str) -> None:
     async with ClientSession() as client, client.get(address) as response:
         assert response.headers["Content-Security-Policy"] == POLICY
         text = await response.text()

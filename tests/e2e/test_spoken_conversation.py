@@ -87,7 +87,7 @@ async def read_aloud(models_dir: Path, caller: Caller, since: float) -> str:
 
 
 @pytest.mark.parametrize("over", ["binary", "json", "webrtc"])
-async def test_is_understood_and_answered_in_speech(
+async def test_a_spoken_question_is_understood_and_answered_in_speech(
     over: str, live_server: LiveServer, manifest: list[dict[str, Any]], models_dir: Path
 ) -> None:
     async with call(live_server, over) as caller:
@@ -100,7 +100,7 @@ async def test_is_understood_and_answered_in_speech(
 
 
 @pytest.mark.parametrize("name", ["joe_pause_flight", "joe_pause_order", "joe_pause_spell"])
-async def test_does_not_answer_into_a_pause(
+async def test_the_agent_does_not_answer_into_a_pause(
     name: str, live_server: LiveServer, manifest: list[dict[str, Any]]
 ) -> None:
     async with call(live_server, "binary") as caller:
@@ -112,7 +112,7 @@ async def test_does_not_answer_into_a_pause(
 
 
 @pytest.mark.parametrize("over", ["binary", "webrtc"])
-async def test_can_be_interrupted_and_history_holds_what_was_heard(
+async def test_an_interruption_leaves_only_the_heard_text_in_history(
     over: str, live_server: LiveServer
 ) -> None:
     async with call(live_server, over) as caller:

@@ -94,7 +94,7 @@ def onset_of(pcm: bytes) -> float:
     return float(np.argmax(loudness > 0.1 * loudness.max())) / 100
 
 
-async def test_is_understood_and_answered_in_speech(
+async def test_a_caller_is_understood_and_answered_in_speech(
     live_server: LiveServer,
     agent: tuple[str, aiohttp.ClientSession],
     audio: Callable[[str], bytes],
