@@ -94,7 +94,7 @@ async def test_a_call_is_answered_at_the_callers_rate(server: ScriptedServer) ->
     await server.empty()
 
 
-async def test_little_is_heard_after_an_interruption(server: ScriptedServer) -> None:
+async def test_little_audio_follows_an_interruption(server: ScriptedServer) -> None:
     server.engines.chat_model.answer = lambda _: LONG_ANSWER
     async with call(server, await new_agent(server)) as telephone, asyncio.timeout(15):
         listening = asyncio.create_task(telephone.listen())
@@ -110,7 +110,7 @@ async def test_little_is_heard_after_an_interruption(server: ScriptedServer) -> 
     assert 1 <= words < len(LONG_ANSWER.split()) - 8
 
 
-async def test_a_stranger_is_hung_up_on(server: ScriptedServer) -> None:
+async def test_a_caller_of_an_unknown_agent_is_disconnected(server: ScriptedServer) -> None:
     async with call(server, new_id("agt")) as telephone, asyncio.timeout(5):
         await telephone.listen()
     await server.empty()
@@ -119,7 +119,7 @@ async def test_a_stranger_is_hung_up_on(server: ScriptedServer) -> None:
 @pytest.mark.parametrize(
     "raw", [b"GET / HTTP/1.1\r\n\r\n" * 400, b"\x01\0\x03abc" * 200, b"\xff" * 70_000, b"\0" * 3]
 )
-async def test_whatever_comes_instead_ends_and_leaves_nothing(
+async def test_garbage_ends_the_connection_and_leaves_nothing(
     server: ScriptedServer, raw: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -194,7 +194,7 @@ async def test_faulty_messages_over_webrtc_are_answered_one_by_one(
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_a_flood_at_100_times_real_time_delays_nobody(
+async def test_a_flood_at_100_times_real_time_delays_no_other_call(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture, binary: bool
 ) -> None:
     async with neighbour(server) as beside, server.client(binary=binary) as flood:
@@ -236,7 +236,7 @@ async def server_lets_go(server: ScriptedServer, *, but: int, within: float = 4.
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_a_frame_of_10_mb_is_heard_and_its_sender_may_go(
+async def test_a_10_mb_frame_is_heard_and_its_sender_may_hang_up(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture, binary: bool
 ) -> None:
     async with neighbour(server) as beside, server.client(binary=binary) as caller:
@@ -310,7 +310,9 @@ HUGE: dict[str, tuple[bytes, bytes, bytes]] = {
 
 
 @pytest.mark.parametrize("request_", HUGE)
-async def test_huge_messages_at_once_hold_nobody_up(server: ScriptedServer, request_: str) -> None:
+async def test_huge_messages_at_once_delay_no_other_call(
+    server: ScriptedServer, request_: str
+) -> None:
     line, content, answer = HUGE[request_]
     head = line + b" HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + server.key.encode()
     if line.startswith(b"GET"):
@@ -344,7 +346,7 @@ async def test_a_flood_of_faults_is_held_back(
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_a_peer_that_vanishes_in_mid_reply_frees_its_slot(
+async def test_a_peer_that_vanishes_during_a_reply_frees_its_slot(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture, binary: bool
 ) -> None:
     server.engines.chat_model.answer = lambda _: "word " * 40
@@ -374,7 +376,7 @@ async def test_a_peer_that_never_reads_is_closed(
 # ---------------------------------------------------------------------------- before a call
 
 
-async def test_keys_and_agents_that_open_nothing(
+async def test_bad_keys_and_agents_open_no_call(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     local_agent = (await Agents(server.database).ensure_default_agent(LOCAL_WORKSPACE)).id
@@ -495,7 +497,7 @@ async def test_slow_headers_are_cut_off(
         b"GET /v1/realtime HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_ended(
+async def test_bytes_that_are_not_http_end_the_connection(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture, head: bytes
 ) -> None:
     async with neighbour(server):

@@ -42,7 +42,7 @@ async def talking(caller: BinaryTelephone) -> None:
 
 
 @pytest.mark.parametrize("carrier", TELEPHONES)
-async def test_a_call_is_answered_and_written_down(server: ScriptedServer, carrier: str) -> None:
+async def test_a_call_is_answered_and_stored(server: ScriptedServer, carrier: str) -> None:
     async with await telephone(server, carrier) as caller:
         await talking(caller)
         await caller.until(lambda: caller.silent, "end of the answer")
@@ -57,9 +57,7 @@ async def test_a_call_is_answered_and_written_down(server: ScriptedServer, carri
 
 
 @pytest.mark.parametrize("carrier", TELEPHONES)
-async def test_an_interruption_clears_what_was_not_played(
-    server: ScriptedServer, carrier: str
-) -> None:
+async def test_an_interruption_clears_unplayed_audio(server: ScriptedServer, carrier: str) -> None:
     server.engines.chat_model.answer = lambda _: LONG_ANSWER
     async with await telephone(server, carrier) as caller:
         await talking(caller)
@@ -75,7 +73,7 @@ async def test_an_interruption_clears_what_was_not_played(
 
 
 @pytest.mark.parametrize("carrier", TELEPHONES)
-async def test_the_agents_side_hangs_up(server: ScriptedServer, carrier: str) -> None:
+async def test_the_agent_hangs_up(server: ScriptedServer, carrier: str) -> None:
     async with await telephone(server, carrier) as caller:
         await talking(caller)
         (call_id,) = server.app[HOST]._sessions
@@ -94,7 +92,7 @@ async def test_the_agents_side_hangs_up(server: ScriptedServer, carrier: str) ->
         assert disconnect["parameters"] == {"reason": "completed", "info": "client_hangup"}
 
 
-async def test_what_the_carrier_says_of_the_call_reaches_the_agent(server: ScriptedServer) -> None:
+async def test_the_carriers_facts_reach_the_agent(server: ScriptedServer) -> None:
     prompts: list[str] = []
 
     def answer(messages: Sequence[ChatMessage]) -> str:

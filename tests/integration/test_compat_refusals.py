@@ -38,7 +38,7 @@ ALL = [models, *SCOPES]
 
 
 @pytest.mark.parametrize("ask", ALL)
-async def test_without_a_valid_key(tmp_path: Path, ask: Ask) -> None:
+async def test_a_request_without_a_valid_key_is_refused(tmp_path: Path, ask: Ask) -> None:
     async with CompatNode(tmp_path).running() as node, node.client("sk-openai") as client:
         with pytest.raises(openai.AuthenticationError) as refused:
             await ask(client)
@@ -48,7 +48,7 @@ async def test_without_a_valid_key(tmp_path: Path, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("ask", SCOPES)
-async def test_a_key_does_what_its_scopes_say(tmp_path: Path, ask: Ask) -> None:
+async def test_a_key_can_do_only_what_its_scopes_allow(tmp_path: Path, ask: Ask) -> None:
     others = [scope for scope in SCOPES.values() if scope != SCOPES[ask]]
     async with CompatNode(tmp_path, scopes=others).running() as node, node.client() as client:
         with pytest.raises(openai.PermissionDeniedError) as refused:
@@ -73,7 +73,7 @@ async def test_too_many_requests(tmp_path: Path, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("ask", [speech, chat])
-async def test_what_calls_need_is_not_taken_from_them(tmp_path: Path, ask: Ask) -> None:
+async def test_a_request_without_a_free_slot_is_refused(tmp_path: Path, ask: Ask) -> None:
     async with CompatNode(tmp_path, slots=Admission(1)).running() as node, node.client() as client:
         with node.slots.admit():
             with pytest.raises(openai.InternalServerError) as refused:
@@ -84,7 +84,7 @@ async def test_what_calls_need_is_not_taken_from_them(tmp_path: Path, ask: Ask) 
         await ask(client)
 
 
-async def test_a_place_where_there_is_nothing(tmp_path: Path) -> None:
+async def test_an_unknown_path_is_not_found(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         with pytest.raises(openai.NotFoundError) as refused:
             await client.embeddings.create(model="text-embedding-3-small", input="x")
@@ -102,7 +102,7 @@ async def test_a_place_where_there_is_nothing(tmp_path: Path) -> None:
         ("POST", "chat/completions"),
     ],
 )
-async def test_web_pages_may_ask(tmp_path: Path, method: str, path: str) -> None:
+async def test_web_pages_can_send_requests(tmp_path: Path, method: str, path: str) -> None:
     async with CompatNode(tmp_path).running() as node, aiohttp.ClientSession() as http:
         url = f"{node.url}/v1/{path}"
         headers = {
@@ -120,7 +120,7 @@ async def test_web_pages_may_ask(tmp_path: Path, method: str, path: str) -> None
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_web_pages_may_read_a_stream(tmp_path: Path) -> None:
+async def test_web_pages_can_read_a_stream(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, aiohttp.ClientSession() as http:
         headers = {"Authorization": f"Bearer {KEY}"}
         body = {"model": "tts-1", "voice": "alloy", "input": "Hello."}

@@ -88,7 +88,7 @@ async def post(http: aiohttp.ClientSession, path: str, body: Any) -> tuple[int, 
         return await error_of(answer)
 
 
-async def test_a_session_is_refused_where_it_is_given(
+async def test_a_bad_session_is_refused_wherever_it_is_given(
     server: ScriptedServer, http: aiohttp.ClientSession
 ) -> None:
     async with server.client() as caller:
@@ -130,7 +130,7 @@ async def test_a_session_is_refused_where_it_is_given(
         assert told_by_http[:3] == (400, "invalid_value", place)
 
 
-async def test_an_address_is_refused_before_the_call(
+async def test_a_bad_address_is_refused_before_the_call(
     server: ScriptedServer, http: aiohttp.ClientSession
 ) -> None:
     upgrade = {
@@ -169,7 +169,7 @@ async def _offer() -> str:
     return sdp
 
 
-async def test_an_agent_is_refused_when_it_is_made_and_when_it_has_aged(
+async def test_an_agent_is_refused_at_creation_and_once_its_names_are_gone(
     server: ScriptedServer, http: aiohttp.ClientSession
 ) -> None:
     made = {}
@@ -214,7 +214,7 @@ async def test_an_agent_is_refused_when_it_is_made_and_when_it_has_aged(
 # ---------------------------------------------------------------- URLs
 
 
-async def test_urls_are_refused_where_they_are_given_and_harmless_where_they_are_stored(
+async def test_bad_urls_are_refused_when_given_and_harmless_when_stored(
     server: ScriptedServer, http: aiohttp.ClientSession
 ) -> None:
     async with server.client() as caller:
@@ -252,7 +252,7 @@ async def test_urls_are_refused_where_they_are_given_and_harmless_where_they_are
 # ---------------------------------------------------------------- who may do what
 
 
-async def test_a_key_that_may_not_spend_opens_no_call_and_only_observes(
+async def test_a_key_without_the_calls_scope_can_only_observe(
     server: ScriptedServer, http: aiohttp.ClientSession
 ) -> None:
     reader = await server.new_key(scopes=("agents:read",))
@@ -430,7 +430,7 @@ async def test_metrics_are_for_this_machine_and_the_operators_keys(
         ("127.0.0.1", "http://localhost:8080", True),
     ],
 )
-def test_the_demo_has_no_key_of_its_own_beyond_this_machine(
+def test_the_demo_gets_no_key_from_another_machine(
     host: str, public_url: str | None, alone: bool
 ) -> None:
     settings = dataclasses.replace(Settings(), host=host, public_url=public_url)
@@ -440,7 +440,7 @@ def test_the_demo_has_no_key_of_its_own_beyond_this_machine(
 # ---------------------------------------------------------------- the beta's addresses
 
 
-async def test_the_betas_sessions_hold_their_key(
+async def test_the_betas_session_carries_its_key(
     server: ScriptedServer, http: aiohttp.ClientSession
 ) -> None:
     body = {"model": "gpt-4o-realtime-preview", "voice": "verse", "instructions": "talk 500"}
@@ -523,7 +523,7 @@ NO_TEXT: list[tuple[bytes, bytes, bytes]] = [
 
 
 @pytest.mark.parametrize("origin", [b"", b"Origin: http://127.0.0.1\r\n"])
-async def test_bytes_that_are_no_text_are_refused_like_any_fault(
+async def test_invalid_utf8_is_refused_like_any_other_fault(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture, origin: bytes
 ) -> None:
     for request, headers, body in NO_TEXT:

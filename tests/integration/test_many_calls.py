@@ -96,7 +96,7 @@ async def quiet(server: ScriptedServer) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_nothing_is_left_after_200_calls(
+async def test_nothing_leaks_over_200_calls(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -119,7 +119,7 @@ async def test_nothing_is_left_after_200_calls(
 # ---------------------------------------------------------------------------- slots
 
 
-async def test_one_call_beyond_capacity_learns_that_the_server_is_full(
+async def test_a_call_beyond_capacity_is_refused_because_the_server_is_full(
     server: ScriptedServer,
 ) -> None:
     server.set_capacity(2)
@@ -142,7 +142,7 @@ async def test_one_call_beyond_capacity_learns_that_the_server_is_full(
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_a_web_page_learns_the_reason_over_its_websocket(
+async def test_a_web_page_gets_the_refusals_reason_over_its_websocket(
     server: ScriptedServer, binary: bool
 ) -> None:
     server.set_capacity(1)
@@ -164,7 +164,7 @@ async def test_a_web_page_learns_the_reason_over_its_websocket(
         await ask(again)
 
 
-async def test_a_web_page_learns_that_the_models_are_still_loading(server: ScriptedServer) -> None:
+async def test_a_web_page_is_refused_while_models_load(server: ScriptedServer) -> None:
     server.engines.waiting = "The models are being loaded."
     page = await browser(server, binary=False)
     async with page:
@@ -218,7 +218,7 @@ async def talk(caller: RealtimeClient, hz: int) -> None:
     await ask(caller)
 
 
-async def test_calls_at_once_do_not_mix(server: ScriptedServer) -> None:
+async def test_simultaneous_calls_do_not_mix(server: ScriptedServer) -> None:
     frequencies = (300, 500, 700, 900)
     callers = [server.client(binary=bool(n % 2)) for n in range(len(frequencies))]
     async with callers[0], callers[1], callers[2], callers[3]:

@@ -184,7 +184,7 @@ async def test_an_interruption_and_a_truncation(server: ScriptedServer) -> None:
         assert (await client.until("conversation.item.deleted")).item_id == item.id
 
 
-async def test_replies_beside_the_conversation(server: ScriptedServer) -> None:
+async def test_side_replies_leave_the_conversation_alone(server: ScriptedServer) -> None:
     asked: list[Any] = server.engines.chat_model.asked
     async with connected(server, type="realtime", instructions="talk 300") as client:
         await client.write("The first.", id="one")
@@ -219,7 +219,7 @@ async def test_replies_beside_the_conversation(server: ScriptedServer) -> None:
         assert [line.content for line in said] == ["The first."]
 
 
-async def test_speech_in_an_item_is_written_down_and_answered(server: ScriptedServer) -> None:
+async def test_speech_in_an_item_is_transcribed_and_answered(server: ScriptedServer) -> None:
     async with connected(server, **TEXT) as client:
         content = [{"type": "input_audio", "audio": SPEECH}]
         await client.connection.conversation.item.create(
@@ -254,7 +254,7 @@ async def test_live_captions_have_no_agent(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("name", ["intent=transcription", "session"])
-async def test_captions_from_the_first_event(server: ScriptedServer, name: str) -> None:
+async def test_a_session_can_begin_as_captions(server: ScriptedServer, name: str) -> None:
     async with AsyncOpenAI(api_key=server.key, base_url=f"{server.url}/v1") as openai:
         key, query = server.key, {"intent": "transcription"}
         if name == "session":

@@ -67,7 +67,7 @@ async def test_everything_with_one_key(
     assert_discreet(caplog, key, at_most=0)
 
 
-async def test_whoever_may_call_may_chat_and_no_more(server: ScriptedServer) -> None:
+async def test_a_key_for_calls_can_chat_and_nothing_else(server: ScriptedServer) -> None:
     async with openai.AsyncOpenAI(api_key=server.key, base_url=f"{server.url}/v1") as client:
         messages: Any = [{"role": "user", "content": "Hello."}]
         assert (await client.chat.completions.create(model="default", messages=messages)).choices
@@ -93,7 +93,7 @@ async def test_the_served_document_is_the_contracts(server: ScriptedServer) -> N
     assert all(path.startswith("/api/") for path in paths)
 
 
-async def test_web_pages_may_ask(server: ScriptedServer) -> None:
+async def test_web_pages_can_send_requests(server: ScriptedServer) -> None:
     async with aiohttp.ClientSession(server.url) as http:
         async with http.options("/v1/chat/completions") as preflight:
             assert preflight.status == 204
@@ -102,7 +102,7 @@ async def test_web_pages_may_ask(server: ScriptedServer) -> None:
             assert "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_many_at_once_share_the_engines(server: ScriptedServer) -> None:
+async def test_simultaneous_requests_share_the_engines(server: ScriptedServer) -> None:
     key = await server.new_key(LOCAL_WORKSPACE, scopes=SCOPES)
     async with openai.AsyncOpenAI(api_key=key, base_url=f"{server.url}/v1") as client:
 

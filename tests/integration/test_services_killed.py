@@ -91,14 +91,14 @@ async def start_again(directory, query="SELECT 1"):
         "services/postgres/postmaster.pid",
     ],
 )
-async def test_during_the_first_start(directory, moment):
+async def test_a_kill_during_the_first_start_is_survived(directory, moment):
     with host(directory) as process:
         wait_for((directory / "data" / moment).exists)
         kill_and_see_all_end(process, directory)
     await start_again(directory)
 
 
-async def test_after_the_start(directory):
+async def test_a_kill_after_the_start_is_survived(directory):
     with host(directory) as process:
         assert process.stdout.readline() == "ready\n"
         assert len(living(directory)) >= 3
@@ -106,7 +106,7 @@ async def test_after_the_start(directory):
     await start_again(directory)
 
 
-async def test_under_write_load_every_committed_row_stays(directory):
+async def test_committed_rows_survive_a_kill_under_write_load(directory):
     with host(directory, "load") as process:
         while process.stdout.readline() != "300\n":
             assert process.poll() is None
@@ -118,7 +118,7 @@ async def test_under_write_load_every_committed_row_stays(directory):
     assert row["count"] in (last, last + 1)  # the last commit may not have been reported any more
 
 
-async def test_the_next_start_need_not_wait(directory):
+async def test_the_next_start_does_not_wait_for_the_killed_one(directory):
     """It waits for the dying servers itself, however soon it comes."""
     with host(directory, "load") as process:
         while process.stdout.readline() != "50\n":
@@ -128,7 +128,7 @@ async def test_the_next_start_need_not_wait(directory):
         assert row["count"] >= 50
 
 
-async def test_servers_killed_too_and_a_stranger_with_the_old_pid(directory):
+async def test_killed_services_and_a_reused_pid_are_survived(directory):
     with host(directory) as process:
         assert process.stdout.readline() == "ready\n"
         for pid in [process.pid, *map(int, living(directory))]:
@@ -142,7 +142,7 @@ async def test_servers_killed_too_and_a_stranger_with_the_old_pid(directory):
     await start_again(directory)
 
 
-async def test_an_orderly_end_leaves_nothing(directory):
+async def test_an_orderly_stop_leaves_nothing(directory):
     with host(directory) as process:
         assert process.stdout.readline() == "ready\n"
         process.communicate("\n", timeout=20)
@@ -160,7 +160,7 @@ def everybodys_python():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="as an ordinary user every test here shows it")
-async def test_an_ordinary_user_can_do_it_all(directory):
+async def test_an_unprivileged_user_can_run_everything(directory):
     os.chown(directory, NOBODY.uid, NOBODY.gid)
     options = {"python": everybodys_python(), "user": NOBODY.uid, "group": NOBODY.gid}
     with host(directory, **options, extra_groups=[]) as process:

@@ -174,7 +174,7 @@ def assert_nothing_unhandled(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @pytest.mark.parametrize("carrier", STREAMS, ids=lambda carrier: carrier.name)
-async def test_whatever_a_stream_sends_ends_in_a_call_or_with_a_reason(
+async def test_any_stream_becomes_a_call_or_ends_with_a_reason(
     server: ScriptedServer, carrier: type[MediaStream], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -196,7 +196,7 @@ async def test_whatever_a_stream_sends_ends_in_a_call_or_with_a_reason(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.sampled_from(STREAMS), st.lists(MESSAGES, max_size=8))
-async def test_any_messages_end_in_a_call_or_with_a_reason(
+async def test_any_messages_become_a_call_or_end_with_a_reason(
     server: ScriptedServer,
     caplog: pytest.LogCaptureFixture,
     carrier: type[MediaStream],

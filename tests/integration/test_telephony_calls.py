@@ -71,7 +71,7 @@ async def turn_of(server: ScriptedServer) -> Any:
             await asyncio.sleep(0.02)
 
 
-async def test_a_call_is_answered_in_frames_with_marks_behind_them(
+async def test_a_call_is_answered_in_frames_followed_by_marks(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -131,7 +131,7 @@ async def test_interrupting_clears_first_and_within_250_ms(server: ScriptedServe
     assert 1 <= words < len(LONG_ANSWER.split()) - 8, turn["heard_text"]
 
 
-async def test_cleared_marks_are_not_heard(server: ScriptedServer) -> None:
+async def test_audio_before_a_cleared_mark_does_not_count_as_heard(server: ScriptedServer) -> None:
     """A telephone that plays nothing returns its marks on the clear only."""
     server.engines.chat_model.answer = lambda _: LONG_ANSWER
     async with call(server, deaf=True) as caller:
@@ -200,7 +200,7 @@ async def test_keys_interrupt_and_are_answered(server: ScriptedServer) -> None:
         assert abs(tone_of(caller.pcm, RATE) - 700) < 20
 
 
-async def test_the_agents_side_hangs_up(server: ScriptedServer) -> None:
+async def test_the_agent_hangs_up(server: ScriptedServer) -> None:
     async with call(server) as caller:
         await answered(caller)
         (call_id,) = server.app[HOST]._sessions
@@ -211,7 +211,7 @@ async def test_the_agents_side_hangs_up(server: ScriptedServer) -> None:
         assert await caller.wait_closed() == (1000, "client_hangup")
 
 
-async def test_a_carrier_that_vanishes_in_mid_reply_leaves_nothing(
+async def test_a_carrier_that_vanishes_during_a_reply_leaves_nothing(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -225,7 +225,7 @@ async def test_a_carrier_that_vanishes_in_mid_reply_leaves_nothing(
     assert_discreet(caplog, at_most=1)
 
 
-async def test_malformed_messages_end_nothing(
+async def test_malformed_messages_do_not_end_the_call(
     server: ScriptedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -96,7 +96,7 @@ async def test_the_route_table_is_the_contract(matrix: Matrix) -> None:
     assert served == sorted(f"{m.upper()} {path}" for path, methods in paths for m in methods)
 
 
-async def test_a_key_may_do_what_its_scope_says_and_no_more(matrix: Matrix) -> None:
+async def test_a_key_can_do_only_what_its_scope_allows(matrix: Matrix) -> None:
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def allowed(route: Route, key: str) -> bool:
@@ -119,7 +119,7 @@ async def test_a_key_may_do_what_its_scope_says_and_no_more(matrix: Matrix) -> N
     assert wrong == []
 
 
-async def test_anothers_id_is_as_absent_on_every_path(matrix: Matrix) -> None:
+async def test_another_workspaces_id_is_not_found_on_any_path(matrix: Matrix) -> None:
     checked = 0
     for route in matrix.routes:
         if "{id}" not in route.path:
@@ -152,7 +152,7 @@ async def assert_untouched(matrix: Matrix) -> None:
         assert await matrix.server.database.fetchval(query, theirs.ids[kind]), table
 
 
-async def test_anothers_id_is_as_absent_in_every_body(matrix: Matrix) -> None:
+async def test_another_workspaces_id_is_not_found_in_any_body(matrix: Matrix) -> None:
     """Stored objects and voices that a body names; an agent's voice is looked up by nobody."""
     checked = []
     for route in matrix.routes:
@@ -178,7 +178,7 @@ async def test_anothers_id_is_as_absent_in_every_body(matrix: Matrix) -> None:
     assert len(checked) >= 7, checked
 
 
-async def test_anothers_conversation_is_as_absent(matrix: Matrix) -> None:
+async def test_another_workspaces_conversation_is_not_found(matrix: Matrix) -> None:
     [route] = [one for one in matrix.routes if one.path == "/api/agents/{id}/turn"]
     answers = []
     for conversation in (matrix.theirs.ids["conversation"], new_id("call")):
@@ -189,7 +189,7 @@ async def test_anothers_conversation_is_as_absent(matrix: Matrix) -> None:
     assert answers[0][0] == 404
 
 
-async def test_lists_show_ones_own_only(matrix: Matrix) -> None:
+async def test_lists_show_only_the_workspaces_own(matrix: Matrix) -> None:
     foreign = set(matrix.theirs.ids.values()) | {matrix.theirs.workspace_id}
     for route in matrix.routes:
         if route.method == "GET" and "{" not in route.path:

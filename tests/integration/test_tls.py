@@ -59,7 +59,7 @@ async def test_pages_and_calls_over_tls(tmp_path: Path) -> None:
         await server.close()
 
 
-def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:
+def test_an_unusable_certificate_is_named(tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     both = tmp_path / "both.pem"
     both.write_bytes(cert.read_bytes() + key.read_bytes())

@@ -111,7 +111,7 @@ async def test_a_function_call_goes_to_the_client_and_back(
     assert json.loads(offer.tools[0].parameters) == WEATHER["parameters"]
 
 
-async def test_a_call_behind_words_is_told_when_they_have_been_heard(
+async def test_a_tool_use_is_sent_once_the_words_before_it_were_heard(
     server: ScriptedServer,
 ) -> None:
     script(server, f"Let me look.\n{CALL}")
@@ -125,7 +125,7 @@ async def test_a_call_behind_words_is_told_when_they_have_been_heard(
         )
 
 
-async def test_an_http_tool_is_carried_out_and_the_reply_goes_on(server: ScriptedServer) -> None:
+async def test_an_http_tool_runs_and_the_reply_continues(server: ScriptedServer) -> None:
     script(server, CALL, "It rains.")
     async with http_tool() as tool:
         tools = [http(tool.url, headers={"Authorization": "Bearer TOP-SECRET"})]
@@ -185,7 +185,7 @@ async def test_a_filler_is_spoken_while_a_tool_takes_long(server: ScriptedServer
     assert prompt[-1].role == "tool", "the filler stands before the call and its output"
 
 
-async def test_words_during_a_call_end_it_and_history_says_so(server: ScriptedServer) -> None:
+async def test_words_during_a_tool_use_end_it_and_history_says_so(server: ScriptedServer) -> None:
     script(server, CALL, "Never mind then.")
     async with http_tool() as tool:
         tool.gate.clear()
@@ -203,7 +203,7 @@ async def test_words_during_a_call_end_it_and_history_says_so(server: ScriptedSe
     assert (prompt[-1].role, prompt[-1].content) == ("user", HEARD) or prompt[-1].role == "tool"
 
 
-async def test_an_mcp_server_is_asked_and_its_tools_are_called(server: ScriptedServer) -> None:
+async def test_an_mcp_servers_tools_are_listed_and_called(server: ScriptedServer) -> None:
     script(server, 'CALL find {"thing": "pens"}', "Three.", 'CALL buy {"thing": "pens"}', "Sorry.")
     async with mcp_server() as url:
         tools = [
@@ -243,7 +243,7 @@ async def test_an_mcp_server_is_asked_and_its_tools_are_called(server: ScriptedS
     assert [name for name, _ in called(server.engines.chat_model.asked[3])] == ["find", "buy"]
 
 
-async def test_a_call_that_is_not_approved_is_not_made(server: ScriptedServer) -> None:
+async def test_a_tool_use_without_approval_does_not_run(server: ScriptedServer) -> None:
     script(server, 'CALL buy {"thing": "pens"}', "As you wish.")
     async with mcp_server() as url:
         tools = [{"type": "mcp", "server_label": "shop", "server_url": url}]
@@ -264,7 +264,7 @@ async def test_a_call_that_is_not_approved_is_not_made(server: ScriptedServer) -
     ]
 
 
-async def test_an_mcp_server_that_is_away_is_reported_and_the_call_goes_on(
+async def test_an_unreachable_mcp_server_is_reported_and_the_call_continues(
     server: ScriptedServer,
 ) -> None:
     script(server, "Fine.")
@@ -352,7 +352,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-async def test_what_cannot_be_is_refused_by_name(server: ScriptedServer) -> None:
+async def test_impossible_tools_are_refused_by_name(server: ScriptedServer) -> None:
     async with server.client() as caller:
         for number, (event, code, param) in enumerate(BAD, start=1):
             await caller.send({"event_id": f"mine_{number}", **event})

@@ -103,7 +103,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_the_packages_are_typed_and_whole(wheel: Path) -> None:
+def test_the_packages_are_typed_and_complete(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     tops = {name.split("/")[0] for name in names}
