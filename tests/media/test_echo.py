@@ -64,7 +64,7 @@ PLACES = list(product((-12, -20, -30), (60, 150, 300)))
 
 
 @pytest.mark.parametrize(("db", "delay_ms"), PLACES)
-def test_an_echo_is_one_at_every_level_and_delay(db: int, delay_ms: int) -> None:
+def test_an_echo_is_detected_at_every_level_and_delay(db: int, delay_ms: int) -> None:
     heard = echo_of(AGENT, db, delay_ms, seed=delay_ms)
     found = echoes(AGENT, heard)[40:]
     windows = heard[: len(heard) // WINDOW * WINDOW].reshape(-1, WINDOW)[40:]
@@ -75,7 +75,7 @@ def test_an_echo_is_one_at_every_level_and_delay(db: int, delay_ms: int) -> None
 
 @pytest.mark.parametrize(("db", "delay_ms"), PLACES)
 @pytest.mark.parametrize("caller", ["joe_stop", "joe_yes", "joe_q_weather", "joe_q_slow"])
-def test_who_speaks_over_the_echo_is_no_echo(db: int, delay_ms: int, caller: str) -> None:
+def test_a_caller_over_the_echo_is_not_an_echo(db: int, delay_ms: int, caller: str) -> None:
     speech, at = recording(caller, -22), 60_000
     heard = echo_of(AGENT, db, delay_ms, seed=db + delay_ms)
     heard[at : at + len(speech)] += speech
@@ -86,7 +86,7 @@ def test_who_speaks_over_the_echo_is_no_echo(db: int, delay_ms: int, caller: str
         assert np.mean(found[onset : onset + count]) < ECHO
 
 
-def test_a_caller_without_an_echo_is_none() -> None:
+def test_a_caller_without_an_echo_is_not_an_echo() -> None:
     heard = np.concatenate([np.zeros(50_000), recording("lv_0920", -20)])[: len(AGENT)]
     assert np.convolve(echoes(AGENT, heard), np.ones(6) / 6).max() < ECHO
 
@@ -95,12 +95,12 @@ def test_without_a_reference_nothing_is_an_echo() -> None:
     assert not echoes(AGENT[:0], AGENT).any()
 
 
-def test_a_tone_over_the_agents_speech_is_no_echo() -> None:
+def test_a_tone_over_the_agents_speech_is_not_an_echo() -> None:
     tone = 8192 * np.sin(np.arange(60_000) * 2 * np.pi * 440 / RATE)
     assert echoes(AGENT[: len(tone)], tone)[40:].max() < ECHO
 
 
-def test_what_is_as_loud_as_the_agent_in_bands_the_agent_left_empty_is_no_echo() -> None:
+def test_sound_in_bands_that_the_agent_left_empty_is_not_an_echo() -> None:
     detector, found = EchoDetector(), []
     heard = echo_of(AGENT, -20, 100, seed=3)
     times = np.arange(len(AGENT)) / RATE
@@ -120,7 +120,7 @@ def test_a_loudspeaker_that_distorts_is_still_an_echo() -> None:
     assert np.mean(found[40:] >= ECHO) >= 0.97
 
 
-def test_the_start_of_a_reply_does_not_spoil_what_was_learnt() -> None:
+def test_the_start_of_a_reply_keeps_the_learnt_path() -> None:
     reply = np.concatenate([AGENT[:80_000], np.zeros(32_000)])
     played = np.tile(reply, 4)
     heard = echo_of(played, -18, 330, seed=7)
@@ -142,7 +142,7 @@ def test_the_reference_may_have_any_rate(rate: int) -> None:
     assert np.mean(found[40:]) >= 0.85
 
 
-def test_what_was_flushed_is_not_heard_and_what_is_sent_again_is() -> None:
+def test_flushed_audio_is_no_reference_and_resent_audio_is() -> None:
     detector, silence = EchoDetector(), bytes(2 * WINDOW)
     detector.reference(pcm(AGENT[:RATE]), RATE)
     detector.flush()

@@ -24,7 +24,7 @@ def test_every_byte_decodes_as_ffmpeg_decodes_it(name):
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_a_byte_survives_the_way_there_and_back(name):
+def test_a_byte_survives_a_round_trip(name):
     encode, decode = CODECS[name]
     back = encode(decode(EVERY_BYTE))
     differing = [code for code in range(256) if back[code] != code]
@@ -32,7 +32,7 @@ def test_a_byte_survives_the_way_there_and_back(name):
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_every_sample_encodes_to_a_near_one(name):
+def test_every_sample_encodes_to_a_near_value(name):
     encode, decode = CODECS[name]
     samples = np.arange(-32768, 32768, dtype="<i2")
     back = np.frombuffer(decode(encode(samples.tobytes())), "<i2").astype(int)

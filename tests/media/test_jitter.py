@@ -58,7 +58,7 @@ def shape(frames) -> list[object]:
     return names
 
 
-def test_what_comes_in_order_goes_out_at_once_over_both_wraps():
+def test_packets_in_order_leave_at_once_across_both_wraps():
     network = Network()
     for number in range(100):
         assert shape(network.arrive(number)) == [number]
@@ -83,7 +83,7 @@ def test_only_the_last_of_a_burst_can_be_recovered():
     assert sum(frame.ticks for frame in frames) == 4 * FRAME
 
 
-def test_reordering_teaches_it_to_wait_and_calm_to_wait_less():
+def test_the_delay_grows_with_reordering_and_shrinks_in_calm():
     network = Network()
     network.arrive(0)
     assert shape(network.arrive(2)) == ["lost", 2]
@@ -97,7 +97,7 @@ def test_reordering_teaches_it_to_wait_and_calm_to_wait_less():
     assert network.buffer.hold == 1
 
 
-def test_a_hole_is_not_waited_for_longer_than_its_patience():
+def test_a_hole_is_given_up_after_the_maximum_wait():
     network = Network()
     network.buffer.hold = MAX_HOLD
     network.arrive(0)
@@ -130,7 +130,7 @@ def test_a_big_jump_is_a_new_stream():
     assert network.buffer.lost == 0
 
 
-def test_time_that_was_not_sent_becomes_silence():
+def test_gaps_in_sending_become_silence():
     network = Network()
     network.arrive(0)
     assert shape(network.arrive(1, timestamp_shift=480)) == [("quiet", 480), 1]

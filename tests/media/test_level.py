@@ -20,7 +20,7 @@ def bursts(rate: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate", [16_000, 24_000, 48_000])
-def test_it_measures_as_others_do(rate: int) -> None:
+def test_the_measurement_matches_a_reference(rate: int) -> None:
     samples = bursts(rate)
     assert loudness(samples, rate) == pytest.approx(
         pyloudnorm.Meter(rate).integrated_loudness(samples), abs=0.2
@@ -29,7 +29,7 @@ def test_it_measures_as_others_do(rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [16_000, 24_000])
 @pytest.mark.parametrize("level", [0.25, 1.0, 3.0])
-def test_phrases_come_to_one_loudness_without_peaks(rate: int, level: float) -> None:
+def test_phrases_reach_one_loudness_without_peaks(rate: int, level: float) -> None:
     samples = np.clip(bursts(rate) * level, -1, 1)
     samples[rate :: rate // 7] = min(0.9, 0.4 * level)  # clicks
     own = loudness(samples, rate)
@@ -44,14 +44,14 @@ def test_phrases_come_to_one_loudness_without_peaks(rate: int, level: float) -> 
     assert told.peak_dbtp <= PEAK_DBTP
 
 
-def test_a_phrase_is_corrected_within_bounds_only() -> None:
+def test_a_phrases_correction_is_bounded() -> None:
     whispered = (bursts(24_000) * 0.05 * 32767).astype("<i2")
     made = np.frombuffer(levelled(whispered.tobytes(), 24_000, 0.0), "<i2")
     ratio = np.std(made) / np.std(whispered)
     assert 20 * np.log10(ratio) == pytest.approx(3.0, abs=0.1)
 
 
-def test_short_phrases_have_their_voices_gain() -> None:
+def test_short_phrases_get_their_voices_gain() -> None:
     short = (bursts(24_000)[:4000] * 32767).astype("<i2")
     made = np.frombuffer(levelled(short.tobytes(), 24_000, 6.0206), "<i2")
     assert np.abs(made - 2.0 * short).max() <= 1

@@ -47,7 +47,7 @@ def polished(folder: Path, samples: np.ndarray, rate: int) -> tuple[np.ndarray, 
 
 @pytest.mark.parametrize("name", ["lv_0870", "lv_0930", "joe_pause_flight", "joe_q_weather"])
 @pytest.mark.parametrize("gain", [0.2, 2.5])
-def test_speech_comes_to_minus_16_lufs(
+def test_speech_is_normalised_to_minus_16_lufs(
     name: str, gain: float, tmp_path: Path, audio: Callable[[str], bytes]
 ) -> None:
     speech = np.frombuffer(audio(name), "<i2")
@@ -72,7 +72,7 @@ def test_clicks_do_not_pass_the_limiter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("samples", [0, 1, 100, 3000])
-def test_what_is_too_short_to_measure(samples: int, tmp_path: Path) -> None:
+def test_audio_too_short_to_measure_has_no_loudness(samples: int, tmp_path: Path) -> None:
     made, told = polished(tmp_path, tone(1, rate=RATE)[:samples], RATE)
     assert told.lufs is None
     assert len(made) == samples
@@ -114,7 +114,7 @@ def test_only_what_lies_within_the_spans_is_measured() -> None:
     assert run(measure(pieces, [], RATE))[0].lufs is None
 
 
-def test_speech_comes_to_a_given_loudness_as_it_is(tmp_path: Path) -> None:
+def test_speech_reaches_a_given_loudness(tmp_path: Path) -> None:
     source, target = tmp_path / "raw.pcm", tmp_path / "made.pcm"
     raw = tone(2, rate=RATE, level=0.5).astype("<i2")
     source.write_bytes(raw.tobytes())

@@ -29,7 +29,7 @@ def test_a_lively_voice_has_more_melody() -> None:
     assert lively == pytest.approx(4 / np.sqrt(2), abs=0.5)
 
 
-def test_what_is_no_voice_has_no_pitch() -> None:
+def test_sound_without_a_voice_has_no_pitch() -> None:
     noise = np.random.default_rng(1).normal(0, 3000, RATE).astype(np.int16)
     assert len(pitch(noise, RATE)) < 10
     assert len(pitch(np.zeros(RATE, np.int16), RATE)) == 0

@@ -33,7 +33,7 @@ def test_a_long_hole_fades_to_silence():
     assert not np.frombuffer(concealer.conceal(160), "<i2").any()
 
 
-def test_the_return_of_good_audio_makes_no_click():
+def test_good_audio_returns_without_a_click():
     concealer = Concealer(16_000)
     concealer.take(tone(150, 16_000, 1600))
     lost = np.frombuffer(concealer.conceal(320), "<i2").astype(int)

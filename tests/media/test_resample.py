@@ -33,7 +33,7 @@ def test_a_tone_keeps_its_place_and_level(source, target):
 
 
 @pytest.mark.parametrize(("source", "target"), [p for p in PAIRS if p[0] > p[1]])
-def test_what_the_lower_rate_cannot_hold_is_gone(source, target):
+def test_frequencies_above_the_lower_rate_are_removed(source, target):
     above = tone(0.53 * target, source)
     assert level(resample(above, source, target)) < level(above) / 500
 
@@ -48,7 +48,7 @@ def test_a_frame_in_is_a_frame_out_and_the_delay_is_short(source, target):
 
 @settings(max_examples=examples(60), deadline=None)
 @given(st.sampled_from(PAIRS), st.lists(st.integers(0, 400), min_size=1, max_size=8), st.data())
-def test_cuts_leave_no_trace_and_counts_are_exact(pair, sizes, data):
+def test_frame_sizes_do_not_change_the_output_and_counts_are_exact(pair, sizes, data):
     source, target = pair
     noise = np.random.default_rng(1).integers(-20_000, 20_000, sum(sizes), "<i2").tobytes()
     cut = Resampler(source, target)

@@ -10,7 +10,7 @@ def timeline(*stretches: tuple[bool, int]) -> list[bool]:
     return [voice for voice, windows in stretches for _ in range(windows)]
 
 
-def test_nobody_speaks() -> None:
+def test_a_recording_without_speech_has_no_parts() -> None:
     assert speech_parts([]) == []
     assert speech_parts(timeline((False, 500))) == []
     assert speech_parts(timeline((False, 50), (True, LEAST - 1), (False, 500))) == []
@@ -23,12 +23,12 @@ def test_silence_around_speech_is_left_out_but_for_a_margin() -> None:
     assert speech_parts(timeline((True, 30))) == [(0, 30)]
 
 
-def test_what_lies_close_together_is_one_part() -> None:
+def test_speech_close_together_is_one_part() -> None:
     spoken = timeline((True, 30), (False, 40), (True, 30), (False, 2), (True, 30))
     assert speech_parts(spoken) == [(0, len(spoken))]
 
 
-def test_a_long_silence_parts_and_a_click_in_it_is_dropped() -> None:
+def test_a_long_silence_separates_parts_and_a_click_in_it_is_dropped() -> None:
     spoken = timeline((True, 30), (False, 200), (True, 1), (False, 200), (True, 30))
     assert speech_parts(spoken) == [(0, 30 + MARGIN), (431 - MARGIN, 461)]
 

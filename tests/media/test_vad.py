@@ -78,7 +78,9 @@ def noise(kind: str, seconds: int) -> bytes:
 
 
 @pytest.mark.parametrize("name", SPEECH)
-def test_hears_what_the_network_alone_hears(silero: SileroModel, audio: Audio, name: str) -> None:
+def test_the_detector_agrees_with_the_bare_network(
+    silero: SileroModel, audio: Audio, name: str
+) -> None:
     pcm = bytes(16_000) + audio(name) + bytes(16_000)
     heard = np.array(VoiceDetector(silero).windows(pcm)) > 0.5
     alone = by_silero_alone(silero, pcm) > 0.5
@@ -102,7 +104,7 @@ def test_silence_never_reaches_the_network(silero: SileroModel) -> None:
     assert heard == [0.0] * (160_000 // WINDOW)
 
 
-def test_network_is_left_after_the_hangover(silero: SileroModel, audio: Audio) -> None:
+def test_the_network_is_skipped_after_the_hangover(silero: SileroModel, audio: Audio) -> None:
     model = CountingModel(silero)
     detector = VoiceDetector(model)
     speech = len(detector.windows(audio("joe_yes")))
@@ -113,7 +115,7 @@ def test_network_is_left_after_the_hangover(silero: SileroModel, audio: Audio) -
     assert model.runs == after
 
 
-def test_pieces_of_any_size_give_the_same(silero: SileroModel, audio: Audio) -> None:
+def test_block_sizes_do_not_change_the_result(silero: SileroModel, audio: Audio) -> None:
     pcm = audio("joe_stop")
     whole = VoiceDetector(silero).windows(pcm)
 

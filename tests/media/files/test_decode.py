@@ -50,7 +50,7 @@ def test_every_format(extension: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", ["mp3", "flac", "aac"])
-def test_behind_the_cover_of_an_album(extension: str, tmp_path: Path) -> None:
+def test_audio_behind_album_art_is_decoded(extension: str, tmp_path: Path) -> None:
     size = 20_000
     length = bytes((size >> shift) & 0x7F for shift in (21, 14, 7, 0))
     tag = b"ID3\x04\0\0" + length + bytes(size)
@@ -97,7 +97,7 @@ def test_a_bomb_goes_off_in_constant_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", ["wav", "mp3", "flac", "ogg", "aac", "ts", "mka"])
-def test_of_a_truncated_file_what_is_there(extension: str, tmp_path: Path) -> None:
+def test_a_truncated_file_is_decoded_up_to_its_cut(extension: str, tmp_path: Path) -> None:
     whole = audio_file(extension, tone(3))
     heard = samples_of_file(placed(tmp_path, whole[: len(whole) // 2]))
     assert 0.7 < len(heard) / 16_000 < 2.3
@@ -109,7 +109,7 @@ def test_a_truncated_mp4_has_lost_its_index(tmp_path: Path) -> None:
         samples_of_file(placed(tmp_path, example("mp4")[:-2000]))
 
 
-def test_a_header_alone_is_nothing(tmp_path: Path) -> None:
+def test_a_header_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableMedia, match="Nothing in the file's sound track"):
         samples_of_file(placed(tmp_path, example("wav")[:100]))
 
@@ -121,7 +121,7 @@ def test_a_video_without_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["list.wav", "list.mp3", "list.m3u8", "list.ffconcat"])
-def test_files_that_name_others_open_none(name: str, tmp_path: Path) -> None:
+def test_files_that_name_other_files_open_none(name: str, tmp_path: Path) -> None:
     secret = placed(tmp_path, example("wav"))
     for text in (
         f"#EXTM3U\n#EXTINF:1,\n{secret}\n", f"ffconcat version 1.0\nfile {secret}\n",
@@ -151,7 +151,9 @@ def test_lengths_that_lie_take_no_memory(tmp_path: Path) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.sampled_from(sorted(FORMATS)), st.integers(0, 2**32), st.sampled_from([1, 4, 16, 200]))
-def test_damage_raises_nothing_else(tmp_path: Path, extension: str, seed: int, hits: int) -> None:
+def test_damage_raises_only_the_documented_error(
+    tmp_path: Path, extension: str, seed: int, hits: int
+) -> None:
     chance = random.Random(seed)
     content = bytearray(example(extension))
     for _ in range(hits):

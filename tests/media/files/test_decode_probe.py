@@ -23,12 +23,12 @@ def placed(folder: Path, content: bytes) -> Path:
     return path
 
 
-def test_audio(folder: Path) -> None:
+def test_audio_is_probed(folder: Path) -> None:
     info = probe(placed(folder, audio_file("flac", tone(2.5))))
     assert info == MediaInfo("flac", "audio/flac", 2500, False, RATE, 1, "flac")
 
 
-def test_video(folder: Path) -> None:
+def test_video_is_probed(folder: Path) -> None:
     info = probe(video_file(folder / "film", tone(2), seconds=2))
     assert (info.container, info.content_type, info.has_video) == ("mp4", "video/mp4", True)
     assert (info.duration_ms, info.audio_codec) == (2000, "aac")
@@ -43,7 +43,7 @@ def test_sound_in_containers_for_both(folder: Path, extension: str, content_type
     assert (info.content_type, info.has_video) == (content_type, False)
 
 
-def test_the_cover_of_an_album_is_no_video(folder: Path) -> None:
+def test_album_art_is_not_video(folder: Path) -> None:
     path = folder / "album.m4a"
     with av.open(str(path), "w", format="mp4") as output:
         sound = output.add_stream("aac", rate=RATE)
@@ -62,7 +62,7 @@ def test_the_cover_of_an_album_is_no_video(folder: Path) -> None:
     assert (info.has_video, info.content_type) == (False, "audio/mp4")
 
 
-def test_what_declares_itself_too_long_is_not_decoded(folder: Path) -> None:
+def test_a_file_that_declares_too_long_is_not_decoded(folder: Path) -> None:
     path = placed(folder, audio_file("flac", tone(3)))
     with pytest.raises(MediaTooLong, match="more than 2 seconds"):
         probe(path, MediaLimits(max_seconds=2))
@@ -79,7 +79,7 @@ def test_no_sound(folder: Path) -> None:
         probe(video_file(folder / "silent.mkv", None, muxer="matroska"))
 
 
-def test_claims_beyond_reason(folder: Path) -> None:
+def test_absurd_claims_are_refused(folder: Path) -> None:
     absurd = bytearray(audio_file("wav", tone(1)))
     absurd[24:28] = (4_000_000).to_bytes(4, "little")
     with pytest.raises(UnreadableMedia, match="claims 4000000 Hz"):

@@ -22,7 +22,7 @@ def test_sizes() -> None:
     assert struct.unpack("<I", head[28:32])[0] == 48_000
 
 
-def test_what_is_not_known_or_cannot_be_said() -> None:
+def test_an_unknown_or_too_large_length_is_written_as_the_maximum() -> None:
     for samples in (None, 2**31, 2**40):
         head = wave_header(8_000, samples)
         assert (head[4:8], head[40:44]) == (b"\xff" * 4, b"\xff" * 4)
@@ -63,7 +63,7 @@ def test_formats_and_rates(format: str, rate: int) -> None:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_sound_comes_out_while_it_goes_in(format: str) -> None:
+def test_audio_is_encoded_while_it_arrives(format: str) -> None:
     """After half a second of sound there is a file that plays most of it."""
     encoder = Encoder(format, 24_000)
     pieces = pushed(encoder, tone(0.5, rate=24_000).tobytes(), 2 * 480)
@@ -72,7 +72,7 @@ def test_sound_comes_out_while_it_goes_in(format: str) -> None:
     assert len(heard) / 24_000 > 0.3
 
 
-def test_headers_say_how_long_it_is_where_that_is_known() -> None:
+def test_headers_have_the_length_when_it_is_known() -> None:
     pcm = tone(1, rate=24_000).tobytes()
     for format, length in (("wav", 24_000), ("flac", 24_000)):
         encoder = Encoder(format, 24_000, length)
@@ -84,7 +84,7 @@ def test_headers_say_how_long_it_is_where_that_is_known() -> None:
         assert file.readframes(4) == b"12345678"
 
 
-def test_streams_do_not_know() -> None:
+def test_stream_headers_have_no_length() -> None:
     head = Encoder("wav", 24_000).push(b"12")
     assert (head[4:8], head[40:44], head[44:]) == (b"\xff" * 4, b"\xff" * 4, b"12")
     flac = Encoder("flac", 24_000)

@@ -47,7 +47,7 @@ def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-def test_the_results_are_those_of_the_functions_themselves(speech: Path) -> None:
+def test_results_match_the_direct_functions(speech: Path) -> None:
     assert b"".join(isolated.decode(speech, 8_000)) == b"".join(decode.decode(speech, 8_000))
     assert isolated.probe(speech) == probe.probe(speech)
 
@@ -63,7 +63,7 @@ def test_a_video_gets_its_sound(tmp_path: Path) -> None:
     assert video_packets(tmp_path / "there") == video_packets(source)
 
 
-def test_refusals_are_those_of_the_functions_themselves(tmp_path: Path, speech: Path) -> None:
+def test_refusals_match_the_direct_functions(tmp_path: Path, speech: Path) -> None:
     text = tmp_path / "text"
     text.write_bytes(b"no media at all")
     with pytest.raises(UnreadableMedia) as here:
@@ -79,7 +79,7 @@ def test_refusals_are_those_of_the_functions_themselves(tmp_path: Path, speech: 
         isolated.probe(tmp_path / "absent")
 
 
-def test_the_process_knows_no_secret(speech: Path) -> None:
+def test_the_process_has_no_secret_in_its_environment(speech: Path) -> None:
     isolated.probe(speech)
     environment = Path(f"/proc/{decoder()}/environ").read_bytes().split(b"\0")
     assert [name.partition(b"=")[0] for name in environment if name] == [b"OPENBLAS_NUM_THREADS"]
@@ -138,7 +138,7 @@ while True:
 """
 
 
-def test_what_a_child_may_use_is_bounded(tmp_path: Path) -> None:
+def test_a_childs_resources_are_bounded(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.touch(0o666)
     target.chmod(0o666)

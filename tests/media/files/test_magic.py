@@ -70,7 +70,7 @@ def test_known_beginnings(head: bytes, name: str) -> None:
         (b"\xff\xff\xff\xff", "in no format that is read here"),
     ],
 )
-def test_what_is_not_read_is_named(head: bytes, what: str) -> None:
+def test_unreadable_formats_are_named(head: bytes, what: str) -> None:
     with pytest.raises(UnreadableMedia, match=f"^The file is {what}") as refused:
         container_of(head)
     assert "Send sound or video as WAV" in str(refused.value)

@@ -13,7 +13,7 @@ RATE = 1_000
 RAMP = RAMP_MS * RATE // 1000
 
 
-def test_low_under_the_speech_and_nowhere_else() -> None:
+def test_the_background_is_lowered_only_under_the_speech() -> None:
     gains = Ducking([(2_000, 3_000)], RATE).gains(0, 5_000)
     low = 10 ** (UNDER_DB / 20)
     assert gains[: 2_000 - RAMP].min() == 1.0
@@ -28,7 +28,7 @@ def test_no_pumping_between_close_passages() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 900), st.integers(1, 300)), max_size=6), st.data())
-def test_blocks_leave_no_trace(spans: list[tuple[int, int]], data: st.DataObject) -> None:
+def test_block_borders_are_inaudible(spans: list[tuple[int, int]], data: st.DataObject) -> None:
     ducking = Ducking([(begin, begin + length) for begin, length in spans], RATE)
     cut = data.draw(st.integers(0, 1_500))
     parts = [ducking.gains(0, cut), ducking.gains(cut, 1_500 - cut)]

@@ -68,7 +68,7 @@ def test_sound_shorter_and_longer_than_the_pictures(seconds: float, tmp_path: Pa
     assert len(audio_of(target, 16_000)) / 16_000 == pytest.approx(seconds, abs=0.1)
 
 
-def test_what_a_container_does_not_take_goes_into_matroska(tmp_path: Path) -> None:
+def test_codecs_that_a_container_rejects_go_into_matroska(tmp_path: Path) -> None:
     source = video_file(tmp_path / "source", tone(1), picture="libvpx-vp9", seconds=1)
     content = source.read_bytes()
     source.write_bytes(content[:8] + b"3gp4" + content[12:])

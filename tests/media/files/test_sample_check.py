@@ -26,7 +26,7 @@ def checked(model: SileroModel, pcm: bytes, piece: int = 32_000) -> SampleReport
 
 
 @pytest.mark.parametrize("name", ["lv_0870", "lv_0890", "lv_0920", "lv_0930", "joe_q_book"])
-def test_recordings_of_speech_will_do(model: SileroModel, audio: Load, name: str) -> None:
+def test_recordings_of_speech_are_accepted(model: SileroModel, audio: Load, name: str) -> None:
     pcm = audio(name)
     report = checked(model, pcm)
     assert report.duration_ms == len(pcm) // 32
@@ -36,7 +36,7 @@ def test_recordings_of_speech_will_do(model: SileroModel, audio: Load, name: str
     assert report.clipped == 0
 
 
-def test_how_it_is_cut_does_not_matter(model: SileroModel, audio: Load) -> None:
+def test_block_sizes_do_not_matter(model: SileroModel, audio: Load) -> None:
     pcm = audio("lv_0930")
     assert checked(model, pcm, 100) == checked(model, pcm, len(pcm))
 
@@ -82,7 +82,7 @@ def a_tone(speech: Samples) -> Samples:
         (a_tone, "no_speech", "Nobody speaks"),
     ],
 )
-def test_what_will_not_do_is_refused_with_the_reason(
+def test_unusable_samples_are_refused_with_the_reason(
     model: SileroModel, audio: Load, spoil: Callable[[Samples], Samples], reason: str, told: str
 ) -> None:
     speech = np.frombuffer(audio("lv_0870"), "<i2").astype(np.float64)
