@@ -24,7 +24,7 @@ def fetched(method: str, url: str) -> tuple[bytes, str, str]:
         return answer.read(), headers["Content-Type"], headers["Content-Disposition"]
 
 
-async def test_a_bucket_answers_clients_itself(endpoint: str):
+async def test_a_bucket_serves_clients_directly(endpoint: str):
     store = ObjectStore.open(new_bucket(endpoint))
     await store.put(KEY, b"audio", content_type="audio/mpeg", disposition='inline; filename="x"')
     expected = ("audio/mpeg", 'inline; filename="x"')

@@ -35,7 +35,7 @@ async def test_a_lease_has_one_holder(redis):
             pass
 
 
-async def test_a_rate_is_taken_from_and_comes_back(redis):
+async def test_a_rate_is_consumed_and_refills(redis):
     taken = [await redis.take("r", 2, 0.4) for _ in range(3)]
     assert [one.allowed for one in taken] == [True, True, False]
     assert [one.remaining for one in taken] == [1, 0, 0]
@@ -56,7 +56,7 @@ async def test_a_rate_is_exact_and_expires(redis):
     assert 0 < await redis._redis.pttl(redis._prefix + "s") <= 3_600_000
 
 
-async def test_a_stream_is_read_from_any_number_on(redis):
+async def test_a_stream_can_be_read_from_any_number(redis):
     entries = [StreamEntry("s", number, b"%d" % number) for number in (1, 2, 4)]
     await redis.append(entries, keep=100, ttl=10)
     assert await redis.read("s", 0) == [(1, b"1"), (2, b"2"), (4, b"4")]
@@ -83,7 +83,7 @@ async def test_a_stream_is_capped_and_expires(redis):
             pass
 
 
-async def test_a_reader_wakes_when_something_comes(redis):
+async def test_a_reader_wakes_when_an_entry_arrives(redis):
     reading = asyncio.create_task(redis.read("s", 0, wait=5))
     while not reading.done():
         await redis.append([StreamEntry("s", 1, b"!")], keep=10, ttl=10)
@@ -100,7 +100,7 @@ async def test_readers_are_bounded(redis_url):
 
 
 @pytest.mark.parametrize("url", ["unix:///nowhere/at/all.sock", "redis://127.0.0.1:1"])
-async def test_no_server_is_one_clear_error_soon(url):
+async def test_an_absent_server_fails_soon_with_one_error(url):
     bus = Bus(url)
     began = time.monotonic()
     with pytest.raises(BusUnavailable):
@@ -156,7 +156,7 @@ async def test_a_mailbox_is_bounded_and_rings_once(redis):
     assert await redis.rung("bell") == "box"
 
 
-async def test_messages_that_nobody_takes_expire(redis):
+async def test_unread_messages_expire(redis):
     assert await redis.post("box", b"1", bell="bell", name="box", keep=1, ttl=0.03)
     async with asyncio.timeout(2):
         while not await redis.post("box", b"2", bell="bell", name="box", keep=1, ttl=10):

@@ -23,7 +23,7 @@ async def test_a_transaction_is_all_or_nothing(empty_database):
     assert [row["i"] for row in await empty_database.fetch("SELECT i FROM t")] == [1]
 
 
-async def test_what_is_refused_says_so_without_values(empty_database):
+async def test_errors_name_the_constraint_without_values(empty_database):
     await empty_database.execute("CREATE TABLE t (secret text CONSTRAINT only_one UNIQUE)")
     await empty_database.execute("INSERT INTO t VALUES ($1)", "hush-hush")
     with pytest.raises(StoreRefused, match="only_one") as refused:
@@ -33,7 +33,7 @@ async def test_what_is_refused_says_so_without_values(empty_database):
         await empty_database.execute("INSERT INTO t VALUES ($1)", 5)
 
 
-async def test_json_goes_in_and_out(empty_database):
+async def test_json_survives_a_round_trip(empty_database):
     value = {"a": [1, None, "ü"]}
     assert await empty_database.fetchval("SELECT $1::jsonb", value) == value
 
@@ -70,7 +70,7 @@ async def test_close_aborts_busy_connections(database_url):
         await busy
 
 
-async def test_no_server_gives_up_at_the_deadline(tmp_path):
+async def test_connecting_to_no_server_ends_at_the_deadline(tmp_path):
     database = Database(f"postgresql://x@/x?host={tmp_path}", DatabaseLimits(connect_deadline=0.3))
     began = time.monotonic()
     with pytest.raises(DatabaseUnavailable, match="no connection"):
@@ -88,5 +88,5 @@ async def test_a_wrong_database_is_refused_at_once(database_url):
     assert time.monotonic() - began < 5
 
 
-def test_storable_text():
+def test_text_is_made_storable():
     assert storable("a\0b\ud800ü") == "ab?ü"

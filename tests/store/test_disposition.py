@@ -16,7 +16,7 @@ from store.disposition import MAX_FILENAME, disposition, plain_filename
         ("日.mp3", "inline; filename=\"_.mp3\"; filename*=UTF-8''%E6%97%A5.mp3"),
     ],
 )
-def test_a_name_is_given_so_that_everybody_reads_it(filename: str, value: str):
+def test_any_name_is_encoded_for_every_client(filename: str, value: str):
     assert disposition(filename) == value
     assert disposition(filename, attachment=True) == value.replace("inline", "attachment", 1)
     _, parameters = parse_content_disposition(value)
@@ -24,7 +24,7 @@ def test_a_name_is_given_so_that_everybody_reads_it(filename: str, value: str):
 
 
 @pytest.mark.parametrize("filename", ["a\r\nSet-Cookie: x", "a;b", "a\0", "\ud800.wav", '"; x="'])
-def test_no_name_ends_the_header(filename: str):
+def test_no_name_can_break_out_of_the_header(filename: str):
     value = disposition(filename)
     assert value.isascii()
     assert value.isprintable()

@@ -19,7 +19,7 @@ def modes(root: Path) -> set[int]:
     }
 
 
-async def test_files_are_their_owners_and_folders_go_with_them(tmp_path: Path):
+async def test_files_are_private_and_empty_folders_are_removed(tmp_path: Path):
     root = tmp_path / "made" / "here"
     store = ObjectStore.open(f"file://{root}")
     before = os.umask(0)

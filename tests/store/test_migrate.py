@@ -10,7 +10,7 @@ ONE = Migration(1, "one", "CREATE TABLE one (i int); CREATE TABLE uno (i int)")
 TWO = Migration(2, "two", "CREATE TABLE two (i int)")
 
 
-async def test_each_is_applied_once(empty_database):
+async def test_each_migration_is_applied_once(empty_database):
     assert await migrate(empty_database, [ONE]) == 1
     assert await migrate(empty_database, [ONE, TWO]) == 1
     assert await migrate(empty_database, [ONE, TWO]) == 0
@@ -47,13 +47,13 @@ async def test_a_failing_migration_leaves_nothing(empty_database):
     assert await migrate(empty_database, [ONE, TWO]) == 1
 
 
-async def test_the_lock_is_given_back(empty_database):
+async def test_the_lock_is_released(empty_database):
     await migrate(empty_database)
     count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1"
     assert await empty_database.fetchval(count, 0x626C6162) == 0
 
 
-def test_line_ends_do_not_count():
+def test_line_endings_do_not_change_a_migration():
     assert Migration(1, "a", "x\r\ny").checksum == Migration(1, "a", "x\ny").checksum
 
 

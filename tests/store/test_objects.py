@@ -46,7 +46,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     return ObjectStore.open(new_bucket(request.getfixturevalue("endpoint")))
 
 
-async def test_what_was_put_is_read_in_pieces_and_ranges(store: ObjectStore, tmp_path: Path):
+async def test_an_object_is_read_in_pieces_and_ranges(store: ObjectStore, tmp_path: Path):
     data = os.urandom(PART_BYTES * 2 + 12345)
     source = tmp_path / "source"
     source.write_bytes(data)
@@ -73,7 +73,7 @@ async def test_writing_again_replaces(store: ObjectStore):
     assert await content(store, "ws_1/empty") == b""
 
 
-async def test_deleting_what_is_not_there_is_no_error(store: ObjectStore):
+async def test_deleting_an_absent_object_succeeds(store: ObjectStore):
     for name in ("a/x", "a/y", "b"):
         await store.put(name, b"1")
     await store.delete(["a/x", "nothing", "a/x/y", "b"])
@@ -83,7 +83,7 @@ async def test_deleting_what_is_not_there_is_no_error(store: ObjectStore):
     assert await keys(store) == set()
 
 
-async def test_what_is_not_there_is_missing(store: ObjectStore):
+async def test_reading_an_absent_object_raises(store: ObjectStore):
     for ask in (store.head, store.read):
         with pytest.raises(ObjectMissing):
             await ask("ws_1/none")

@@ -6,7 +6,7 @@ from store.database import Database
 from store.server_secrets import ServerSecrets
 
 
-async def test_everybody_gets_the_same(own_database_url: str, database: Database):
+async def test_every_node_gets_the_same_secret(own_database_url: str, database: Database):
     other = Database(own_database_url)
     await other.connect()
     try:

@@ -61,7 +61,7 @@ def a_turn(number=1, **changes):
     return replace(turn, **changes)
 
 
-async def test_the_local_workspace_is_one(database):
+async def test_there_is_one_local_workspace(database):
     made = await asyncio.gather(*(Workspaces(database).ensure_local_workspace() for _ in range(5)))
     assert len({workspace.id for workspace in made}) == 1
     assert await database.fetchval("SELECT count(*) FROM workspaces") == 1
@@ -115,7 +115,7 @@ async def test_an_address_is_registered_once(database):
     assert found.password_hash == "better"
 
 
-async def test_keys_are_counted_and_found_within_their_workspace(database):
+async def test_keys_are_counted_and_found_only_in_their_workspace(database):
     user = await Users(database).create("a@b.org", "A", None)
     ours = (await Workspaces(database).create("Ours", user.id)).id
     theirs = (await Workspaces(database).create("Theirs", user.id)).id
@@ -217,7 +217,7 @@ async def test_the_default_agent_is_one_per_workspace(database, workspaces):
     assert other.id != made[0].id
 
 
-async def test_the_default_agent_may_vanish_while_it_is_asked_for(database, workspaces):
+async def test_the_default_agent_can_be_deleted_during_its_creation(database, workspaces):
     agents = Agents(database)
 
     async def delete_and_ask():

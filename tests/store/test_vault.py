@@ -38,7 +38,7 @@ def test_tools_are_sealed_and_opened() -> None:
     assert vault.open_tools([HTTP]) == [HTTP]  # as it was stored before there was a vault
 
 
-def test_another_key_opens_nothing_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_key_opens_nothing_and_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     (tool,) = Vault(b"b" * 32).open_tools(Vault(b"a" * 32).close_tools([HTTP]))
     assert tool == {name: value for name, value in HTTP.items() if name != "headers"}
@@ -47,7 +47,7 @@ def test_another_key_opens_nothing_and_says_so(caplog: pytest.LogCaptureFixture)
     assert "SECRET\n" not in caplog.text
 
 
-def test_the_key_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
+def test_the_key_is_created_once_and_private(tmp_path: Path) -> None:
     file = tmp_path / "data" / "secret.key"
     sealed = Vault.kept_in(file).close_tools([HTTP])
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

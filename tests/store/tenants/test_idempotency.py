@@ -30,7 +30,7 @@ async def workspaces(database: Database) -> list[str]:
     return made
 
 
-async def test_one_of_many_holds_it(database: Database, workspaces: list[str]) -> None:
+async def test_one_of_many_claimants_wins(database: Database, workspaces: list[str]) -> None:
     keys, (ours, _) = IdempotencyKeys(database), workspaces
     claims = [replace(FIRST, claimed_by=f"req_{number}") for number in range(8)]
     held = await asyncio.gather(*(keys.claim(ours, claim, 30) for claim in claims))

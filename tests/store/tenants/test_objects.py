@@ -24,7 +24,7 @@ def an_object(workspace_id: str, name: str = "one", **more: object) -> NewObject
     return NewObject(f"{workspace_id}/{name}", **{**given, **more})
 
 
-async def test_put_again_replaces(database: Database, workspaces: tuple[str, str]):
+async def test_storing_again_replaces_the_record(database: Database, workspaces: tuple[str, str]):
     ours, _ = workspaces
     objects = Objects(database)
     first = await objects.put(ours, an_object(ours, details={"rate": 8000}))
@@ -35,7 +35,9 @@ async def test_put_again_replaces(database: Database, workspaces: tuple[str, str
     assert await objects.get(ours, first.key) == second
 
 
-async def test_another_workspaces_object_is_absent(database: Database, workspaces: tuple[str, str]):
+async def test_another_workspaces_object_is_not_found(
+    database: Database, workspaces: tuple[str, str]
+):
     ours, theirs = workspaces
     objects, jobs = Objects(database), Jobs(database)
     key = (await objects.put(theirs, an_object(theirs))).key
@@ -66,7 +68,7 @@ async def test_an_object_is_claimed_by_one_job(database: Database, workspaces: t
     assert await objects.delete_of_job(ours, job.id) == [key]
 
 
-async def test_loose_ones_go_unless_somebody_needs_them(
+async def test_unclaimed_objects_are_deleted_unless_in_use(
     database: Database, workspaces: tuple[str, str]
 ):
     ours, _ = workspaces

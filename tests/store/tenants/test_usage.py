@@ -17,7 +17,7 @@ EVENT = NewUsageEvent(
 )
 
 
-async def test_each_sees_its_own(database: Database) -> None:
+async def test_each_workspace_sees_its_own_usage(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     events = UsageEvents(database)

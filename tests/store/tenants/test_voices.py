@@ -48,7 +48,7 @@ async def sample(database: Database, workspace_id: str, name: str = "sample") ->
     return key
 
 
-async def test_what_is_given_is_kept(database: Database) -> None:
+async def test_a_voice_keeps_its_fields(database: Database) -> None:
     ours, voices = await workspace(database), Voices(database)
     voice = await voices.put(ours, NEW)
     assert await voices.get(ours, voice.id) == voice

@@ -29,7 +29,7 @@ TAKEN = NewDelivery(
 )
 
 
-async def test_each_sees_its_own(database: Database) -> None:
+async def test_each_workspace_sees_its_own_webhooks(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     webhooks, deliveries = Webhooks(database), Deliveries(database)
