@@ -63,7 +63,7 @@ def test_floats_come_back_exactly(now: float, probability: float) -> None:
     assert (entry.now, entry.event) == (now, TurnScored(1, 2, probability))
 
 
-def test_a_log_is_its_owners_alone_and_replaces_none(tmp_path: Path) -> None:
+def test_a_log_is_private_and_never_overwrites_another(tmp_path: Path) -> None:
     path = written(tmp_path / "log", (HangUp("x"), 1.0))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     before = path.read_bytes()
@@ -73,7 +73,7 @@ def test_a_log_is_its_owners_alone_and_replaces_none(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_digests_tell_commands_apart() -> None:
+def test_digests_distinguish_commands() -> None:
     digests = {
         digest([]),
         digest([PausePlayout(1)]),
@@ -113,7 +113,7 @@ def test_a_writer_that_falls_behind_stops_and_says_so(
     assert not any(thread.name == "event-log-c1" for thread in threading.enumerate())
 
 
-def test_a_log_from_before_levels_were_measured_is_read(tmp_path: Path) -> None:
+def test_a_log_without_levels_is_readable(tmp_path: Path) -> None:
     path = written(tmp_path / "log", (VoiceWindow(512, 0.5, -20.0), 1.0))
     path.write_text(path.read_text().replace(',"level":-20.0', ""))
     assert read_event_log(path).entries[0].event == VoiceWindow(512, 0.5, None)
@@ -126,7 +126,7 @@ def test_a_disk_that_fails_costs_the_log_only(tmp_path: Path) -> None:
     assert writer.incomplete
 
 
-def test_a_log_that_was_cut_off_is_read_to_there(tmp_path: Path) -> None:
+def test_a_truncated_log_is_read_up_to_its_cut(tmp_path: Path) -> None:
     path = written(tmp_path / "log", (HangUp("a"), 1.0), (HangUp("b"), 2.0))
     whole = path.read_bytes()
     second = whole.index(b'{"t":2.0')
@@ -171,7 +171,7 @@ def test_damage_is_named_with_its_line(
     assert str(path) in str(caught.value)
 
 
-def test_an_empty_file_is_no_log(tmp_path: Path) -> None:
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "log"
     path.touch()
     with pytest.raises(EventLogError, match="no complete line"):

@@ -45,7 +45,7 @@ def test_a_call_replays(tmp_path: Path) -> None:
     assert result.commands == tuple(tuple(commands) for _, _, commands in shell.log)
 
 
-def test_another_course_of_the_call_is_noticed(tmp_path: Path) -> None:
+def test_a_diverging_replay_is_reported(tmp_path: Path) -> None:
     shell = spoken_call()
     path = tmp_path / "log"
     record(shell, path)

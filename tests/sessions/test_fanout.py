@@ -50,7 +50,7 @@ async def test_an_event_for_one_follower_is_for_that_one(fanout):
     assert mine == [(number, {"n": number}) for number in (1, 2, 3)]
 
 
-async def test_a_trimmed_beginning_is_said(fanout, redis):
+async def test_a_trimmed_beginning_is_reported(fanout, redis):
     entries = [StreamEntry("call:a:events", n, b'{"n":1}') for n in range(50, 53)]
     await redis.append(entries, keep=10, ttl=10)
     await redis.append([StreamEntry("call:a:events", 60, b"end")], keep=10, ttl=10)
@@ -59,7 +59,7 @@ async def test_a_trimmed_beginning_is_said(fanout, redis):
     assert [number for number, _ in seen] == [49, 50, 51, 52, 59]
 
 
-async def test_overflow_drops_the_oldest_and_tells(redis):
+async def test_overflow_drops_the_oldest_and_reports_it(redis):
     fanout = Fanout(redis, queue_events=10)
     for number in range(1, 31):
         fanout.publish("a", {"n": number})
@@ -115,7 +115,7 @@ async def test_an_outage_drops_events_and_nothing_else(own_valkey, caplog):
     await bus.close()
 
 
-async def test_stop_writes_what_waits(redis):
+async def test_stop_writes_pending_events(redis):
     fanout = Fanout(redis)
     fanout.start()
     fanout.publish("a", {"n": 1})

@@ -99,7 +99,7 @@ async def node() -> AsyncIterator[Node]:
     ("answers", "outcomes"),
     [(("...", "Fine."), ["retried"]), (("...",), ["failed"]), (("Fine.",), [])],
 )
-async def test_answers_that_say_nothing_are_counted(
+async def test_empty_answers_are_counted(
     node: Node, answers: tuple[str, ...], outcomes: list[str]
 ) -> None:
     node.host._engines = scripted_engines(answers=answers)
@@ -113,7 +113,7 @@ async def test_answers_that_say_nothing_are_counted(
     assert node.empty == outcomes
 
 
-async def test_a_call_is_told_to_everybody_from_first_to_last(node: Node) -> None:
+async def test_every_observer_sees_the_whole_call(node: Node) -> None:
     channel, task = await node.call()
     assert node.host.active == 1
     assert node.host.find("call_1") is not None
@@ -164,7 +164,7 @@ async def test_a_call_that_cannot_even_begin_is_closed(node: Node) -> None:
     assert node.host.active == 0
 
 
-async def test_a_channel_that_does_not_close_holds_nobody_up(
+async def test_a_channel_that_does_not_close_delays_nobody(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_module, "_GOODBYE_SECONDS", 0.05)
@@ -202,7 +202,7 @@ async def test_a_cancelled_call_is_closed_all_the_same(node: Node) -> None:
     assert channel.closed == "server_shutdown"
 
 
-async def test_a_recorded_call_replays_alike(tmp_path: Path) -> None:
+async def test_a_recorded_call_replays_identically(tmp_path: Path) -> None:
     node = Node(to=tmp_path)
     channel, task = await node.call()
     await channel.inbox.put(scripted_speech(0.6))

@@ -17,7 +17,7 @@ def test_refuses_beyond_capacity_and_frees_on_exit() -> None:
     assert admission.active == 1
 
 
-def test_a_slot_is_given_back_once() -> None:
+def test_a_slot_is_released_once() -> None:
     admission = Admission(2)
     ticket = admission.admit()
     ticket.release()

@@ -260,7 +260,7 @@ async def test_cancelling_nothing_is_refused_by_event_id() -> None:
 # ---------------------------------------------------------------------------- session.update
 
 
-async def test_voice_and_formats_change_in_mid_call() -> None:
+async def test_voice_and_formats_change_during_a_call() -> None:
     engines = scripted_engines(answers=("One two.",))
     voices = note_voices(engines)
     async with ScriptedCall(engines) as call:
@@ -305,7 +305,7 @@ async def test_a_reply_made_for_the_old_rate_is_not_played_at_the_new_one() -> N
         assert not call.of("error")
 
 
-async def test_another_input_rate_is_heard_alike() -> None:
+async def test_a_turn_is_answered_at_another_input_rate() -> None:
     engines = scripted_engines(answers=("Fine.",))
     async with ScriptedCall(engines, input_format=AudioFormat(rate=48_000)) as call:
         await call.say(2)
@@ -354,7 +354,7 @@ async def test_a_flood_of_small_frames_is_paced_too() -> None:
 
 
 @pytest.mark.parametrize("moment", ["at once", "speaking", "thinking", "replying"])
-async def test_nothing_is_left_whenever_the_peer_goes(moment: str) -> None:
+async def test_nothing_is_left_whenever_the_peer_leaves(moment: str) -> None:
     engines = scripted_engines(answers=(LONG,))
     asked, go = hold_back(engines)
     async with ScriptedCall(engines) as call:
@@ -385,7 +385,7 @@ async def test_a_call_ends_at_its_maximum_length() -> None:
         assert await call.ended() == "max_duration"
 
 
-async def test_the_peer_going_while_a_flood_is_heard_is_no_hindrance_to_hanging_up() -> None:
+async def test_hanging_up_works_when_the_peer_leaves_during_a_flood() -> None:
     async with ScriptedCall() as call:
         call.hush()
         await call.channel.inbox.put(bytes(30 * 2 * RATE))
@@ -394,7 +394,7 @@ async def test_the_peer_going_while_a_flood_is_heard_is_no_hindrance_to_hanging_
         assert await call.ended(1) == "server_shutdown"
 
 
-async def test_no_work_is_begun_before_the_call() -> None:
+async def test_nothing_starts_before_the_call() -> None:
     call = ScriptedCall()
     with pytest.raises(RuntimeError, match="does not run"):
         call.session._spawn(asyncio.sleep(0))
@@ -403,7 +403,7 @@ async def test_no_work_is_begun_before_the_call() -> None:
 # ---------------------------------------------------------------------------- beside it
 
 
-async def test_a_reply_is_written_beside_the_spoken_one_and_ends_with_the_call() -> None:
+async def test_a_side_reply_runs_beside_the_spoken_one_and_ends_with_the_call() -> None:
     engines = scripted_engines(hears=("hello there",), answers=(LONG, "In short.", LONG))
     wanted = {"conversation": "none", "output_modalities": ["text"]}
     async with ScriptedCall(engines) as call:

@@ -46,7 +46,7 @@ def transcripts(call: ScriptedCall) -> list[str]:
 
 
 @pytest.mark.parametrize("spoken", [True, False])
-def test_a_thought_is_neither_told_nor_stored_nor_history(spoken: bool) -> None:
+def test_a_thought_is_not_sent_stored_or_kept_in_history(spoken: bool) -> None:
     engines = scripted_engines(answers=(THOUGHT,))
 
     async def twice(call: ScriptedCall) -> None:
@@ -61,7 +61,7 @@ def test_a_thought_is_neither_told_nor_stored_nor_history(spoken: bool) -> None:
     assert set(engines.voice.spoken) == ({"Good morning to you."} if spoken else set())
 
 
-def test_a_list_is_told_and_stored_as_it_is_spoken() -> None:
+def test_a_list_is_sent_and_stored_in_its_spoken_form() -> None:
     async def once(call: ScriptedCall) -> None:
         await call.type("Where to?")
         await call.answered()
@@ -73,7 +73,7 @@ def test_a_list_is_told_and_stored_as_it_is_spoken() -> None:
     assert call.engines.voice.spoken == ["Here you are:", "Rome is old.", "Oslo is cold."]
 
 
-def test_a_reply_beside_the_conversation_has_no_thoughts_either() -> None:
+def test_a_side_reply_has_no_thoughts_either() -> None:
     async def beside(call: ScriptedCall) -> None:
         await call.send(
             {
@@ -88,7 +88,7 @@ def test_a_reply_beside_the_conversation_has_no_thoughts_either() -> None:
     ]
 
 
-def test_nothing_to_say_is_an_apology_and_no_completed_silence() -> None:
+def test_an_empty_answer_becomes_an_apology() -> None:
     async def twice(call: ScriptedCall) -> None:
         await call.type("Hello")
         await call.answered(2)

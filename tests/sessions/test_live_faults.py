@@ -35,7 +35,7 @@ LONG = "One two three four five six seven eight nine ten eleven twelve."
     ("error", "at"),
     [(EngineFailed("broken"), 0), (EngineFailed("broken"), 4), (EngineBusy("crowded"), 0)],
 )
-async def test_a_chat_model_that_fails_is_told_and_the_call_goes_on(
+async def test_a_failing_chat_model_is_reported_and_the_call_continues(
     error: EngineError, at: int
 ) -> None:
     engines = scripted_engines(answers=("One two. Three four five six.",))
@@ -66,7 +66,7 @@ async def test_a_speculation_that_fails_is_tried_again_in_silence() -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1])
-async def test_a_voice_that_fails_is_told_and_the_call_goes_on(at: int) -> None:
+async def test_a_failing_voice_is_reported_and_the_call_continues(at: int) -> None:
     engines = scripted_engines(answers=("One two three.",))
     engines.voice.fault = Fault(EngineFailed("hoarse"), at=at)
     async with ScriptedCall(engines) as call:
@@ -78,7 +78,7 @@ async def test_a_voice_that_fails_is_told_and_the_call_goes_on(at: int) -> None:
         await call.next_turn_is_answered()
 
 
-async def test_a_voice_that_stays_away_does_not_apologise_for_ever() -> None:
+async def test_a_voice_that_keeps_failing_is_not_apologised_for_again() -> None:
     engines = scripted_engines(answers=("Fine.",))
     engines.voice.fault = Fault(EngineFailed("mute"), times=1000)
     async with ScriptedCall(engines) as call:
@@ -89,7 +89,7 @@ async def test_a_voice_that_stays_away_does_not_apologise_for_ever() -> None:
         assert len(call.of("response.created")) == 3
 
 
-async def test_ears_that_fail_are_told_and_the_call_goes_on() -> None:
+async def test_a_failing_recogniser_is_reported_and_the_call_continues() -> None:
     engines = scripted_engines(hears=("", "hello there"))
     engines.ears.fault = Fault(EngineFailed("deaf"))
     async with ScriptedCall(engines, turn_detection=SHORT) as call:
@@ -104,7 +104,7 @@ async def test_ears_that_fail_are_told_and_the_call_goes_on() -> None:
 SHORT = TurnDetection(mode=TurnMode.SERVER_VAD, silence_duration_ms=300)
 
 
-async def test_ears_without_a_free_place_cost_the_partials_only() -> None:
+async def test_a_busy_recogniser_costs_only_the_partials() -> None:
     engines = scripted_engines(answers=("Fine.",))
     engines.ears.places = 0
     async with ScriptedCall(engines) as call:
@@ -112,7 +112,7 @@ async def test_ears_without_a_free_place_cost_the_partials_only() -> None:
         assert (await call.answered())["status"] == "completed"
 
 
-async def test_a_turn_detector_that_fails_costs_its_opinion_only() -> None:
+async def test_a_failing_turn_detector_costs_only_its_probability() -> None:
     engines = scripted_engines(answers=("Fine.",))
     engines.turn_detector.fault = Fault(EngineFailed("undecided"), times=1000)
     async with ScriptedCall(engines) as call:

@@ -19,14 +19,14 @@ def test_a_fault_goes_to_its_sender_under_the_senders_id() -> None:
 
 
 @pytest.mark.parametrize("event_id", [None, "mine", "aside_1"])
-def test_a_callers_own_fault_is_nobody_elses(event_id: str | None) -> None:
+def test_a_callers_own_fault_goes_only_to_the_caller(event_id: str | None) -> None:
     injected = InjectedMessages()
     injected.mark({"event_id": "mine"}, lambda _: None)
     assert injected.claim(Fault("code", "words", event_id=event_id)) is None
 
 
 @pytest.mark.parametrize("event_id", [None, 7, "x" * 513, "\n"])
-def test_an_unusable_id_is_not_told_back(event_id: object) -> None:
+def test_an_unusable_id_is_not_echoed(event_id: object) -> None:
     injected = InjectedMessages()
     marked = injected.mark({"event_id": event_id}, lambda _: None)
     claimed = injected.claim(Fault("code", "words", event_id=marked["event_id"]))
@@ -34,7 +34,7 @@ def test_an_unusable_id_is_not_told_back(event_id: object) -> None:
     assert claimed[0].event_id is None
 
 
-def test_the_oldest_are_forgotten_and_told_to_nobody() -> None:
+def test_the_oldest_senders_are_forgotten_and_get_no_answer() -> None:
     injected, told = InjectedMessages(), []
     first = injected.mark({"event_id": "first"}, told.append)
     for _ in range(MOST_INJECTED):

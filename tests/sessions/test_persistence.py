@@ -52,7 +52,7 @@ def a_turn(number=1, **changes):
     return RecordTurn(**(values | changes))
 
 
-async def test_a_call_is_stored_as_it_was(journal, database, workspace_id):
+async def test_a_call_is_stored_as_it_happened(journal, database, workspace_id):
     agent = await Agents(database).ensure_default_agent(workspace_id)
     call = a_call(agent.id)
     journal.opened(call)
@@ -76,7 +76,7 @@ async def test_a_call_is_stored_as_it_was(journal, database, workspace_id):
     assert journal.dropped == 0
 
 
-async def test_a_turn_is_booked_once_and_only_where_it_is_stored(database, workspace_id):
+async def test_a_turn_is_billed_once_and_only_if_stored(database, workspace_id):
     booked = []
 
     async def book(connection, workspace_id, call_id, turn):
@@ -96,7 +96,7 @@ async def test_a_turn_is_booked_once_and_only_where_it_is_stored(database, works
     assert len(await Turns(database).list_of_call(*call)) == 1
 
 
-async def test_what_is_refused_does_not_stop_the_rest(journal, database, workspace_id, caplog):
+async def test_a_refused_record_does_not_stop_the_rest(journal, database, workspace_id, caplog):
     call = a_call()
     journal.opened(OpenedCall(new_id("call"), "ws_absent", None, "webrtc", SessionConfig()))
     journal.opened(call)
@@ -154,7 +154,7 @@ async def test_an_outage_delays_and_loses_nothing(own_postgres, caplog):
     await database.close()
 
 
-async def test_stop_ends_at_its_deadline_and_says_what_is_lost(caplog):
+async def test_stop_ends_at_its_deadline_and_logs_the_loss(caplog):
     journal = CallJournal(Database("postgresql://x@/x?host=/nowhere"), "node_a")
     journal.start()
     journal.opened(a_call())

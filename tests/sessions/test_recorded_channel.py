@@ -92,7 +92,7 @@ async def test_earlier_turns_are_the_history() -> None:
 
 
 @pytest.mark.parametrize("heard", ["", " ... "])
-async def test_no_words_are_no_turn(heard: str) -> None:
+async def test_a_recording_without_words_is_no_turn(heard: str) -> None:
     engines = scripted_engines(hears=(heard,))
     spoken = await Spoken(engines).run()
     assert (spoken.turn.user_text.strip(" ."), spoken.turn.fault) == ("", None)
@@ -111,7 +111,7 @@ async def test_a_chat_model_that_fails_is_the_turns_fault(at: int) -> None:
     assert busy(engines) == (0, 0, 0)
 
 
-async def test_a_voice_that_fails_is_the_turns_fault_and_no_apology_is_kept() -> None:
+async def test_a_failing_voice_is_the_turns_fault_and_no_apology_is_stored() -> None:
     engines = scripted_engines(answers=("One two three.",))
     engines.voice.fault = Fault(EngineFailed("hoarse"))
     spoken = await Spoken(engines).run()
@@ -120,7 +120,7 @@ async def test_a_voice_that_fails_is_the_turns_fault_and_no_apology_is_kept() ->
     assert spoken.channel.reply == b""
 
 
-async def test_ears_that_fail_are_the_turns_fault() -> None:
+async def test_a_failing_recogniser_is_the_turns_fault() -> None:
     engines = scripted_engines(hears=("",))
     engines.ears.fault = Fault(EngineFailed("deaf"))
     spoken = await Spoken(engines).run()

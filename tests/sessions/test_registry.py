@@ -28,7 +28,7 @@ async def until(condition, within=5.0):
             await asyncio.sleep(0.01)
 
 
-async def test_a_call_is_found_from_every_node_but_by_its_workspace_only(nodes):
+async def test_any_node_finds_a_call_of_the_same_workspace(nodes):
     here, there = nodes
     here.register("call_1", "ws_a")
     assert await here.find("ws_a", "call_1") == here.node_id
@@ -71,7 +71,7 @@ async def test_leases_are_renewed_and_die_with_the_node(nodes, redis):
     await until(is_lost)
 
 
-async def test_stop_gives_the_leases_back(nodes):
+async def test_stop_releases_the_leases(nodes):
     here, there = nodes
     here.register("call_1", "ws_a")
     await until(lambda: there.find("ws_a", "call_1"))
@@ -101,7 +101,7 @@ async def test_an_outage_hides_no_local_call_and_heals(own_valkey, caplog):
     await bus.close()
 
 
-async def test_two_nodes_with_one_call_is_said(nodes, caplog):
+async def test_two_nodes_with_one_call_are_reported(nodes, caplog):
     here, there = nodes
     here.register("call_1", "ws_a")
     await until(lambda: there.find("ws_a", "call_1"))

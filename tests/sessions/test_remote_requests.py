@@ -87,14 +87,14 @@ async def test_a_flood_is_refused_and_the_neighbours_requests_are_not(node: Node
     await node.calls["call_2"].until(1)
 
 
-async def test_a_request_for_a_call_that_is_over_goes_nowhere(node: Node) -> None:
+async def test_a_request_for_an_ended_call_is_dropped(node: Node) -> None:
     node.requests.start()
     assert await node.requests.send(NODE, "call_gone", numbered(1))
     assert await node.requests.send(NODE, "call_1", numbered(2))
     await node.calls["call_1"].until(1)
 
 
-async def test_a_broken_request_costs_itself_only(
+async def test_a_broken_request_affects_only_itself(
     node: Node, redis: Bus, caplog: pytest.LogCaptureFixture
 ) -> None:
     box, bell = "call:call_1:commands", f"node:{NODE}:bell"
@@ -118,7 +118,7 @@ async def test_a_refusal_is_published_to_its_sender_alone(node: Node) -> None:
     assert others == []
 
 
-async def test_a_latecomer_is_told_the_session(node: Node) -> None:
+async def test_a_late_observer_gets_the_session(node: Node) -> None:
     node.requests.start()
     await node.requests.send(NODE, "call_1", RemoteRequest("side_1", describe=True))
     async for number, event in node.fanout.follow("call_1", name="side_1"):
@@ -127,7 +127,7 @@ async def test_a_latecomer_is_told_the_session(node: Node) -> None:
     assert not node.calls["call_1"].ended
 
 
-async def test_what_waited_through_an_outage_is_carried_out(
+async def test_requests_queued_during_an_outage_are_executed(
     node: Node, redis: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bell may have rung unheard: after an outage every box is looked into."""

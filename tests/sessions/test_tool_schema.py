@@ -57,7 +57,7 @@ def test_headers_are_not_shown() -> None:
         "text",
     ],
 )
-def test_what_cannot_be_a_tool_is_refused(tool: Any) -> None:
+def test_invalid_tools_are_refused(tool: Any) -> None:
     with pytest.raises(InvalidTools):
         check_tools([tool])
 

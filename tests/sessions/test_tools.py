@@ -104,7 +104,7 @@ async def test_a_failure_is_an_output(shell: Shell, runner: Runner) -> None:
     assert await shell.next() == ToolListFailed("shop", "shop: It rains.")
 
 
-async def test_a_tool_has_its_time_and_no_more(shell: Shell, runner: Runner) -> None:
+async def test_a_tool_is_stopped_at_its_timeout(shell: Shell, runner: Runner) -> None:
     runner.hangs = True
     shell.tools.run(RunTool("c", "{}", HTTP, None))
     returned = await shell.next()
@@ -112,7 +112,7 @@ async def test_a_tool_has_its_time_and_no_more(shell: Shell, runner: Runner) -> 
     assert returned.failed
 
 
-async def test_a_cancelled_call_says_nothing(shell: Shell, runner: Runner) -> None:
+async def test_a_cancelled_tool_use_reports_nothing(shell: Shell, runner: Runner) -> None:
     runner.hangs = True
     shell.tools.run(RunTool("c", "{}", FIND, SERVER))
     await asyncio.sleep(0)
@@ -122,7 +122,7 @@ async def test_a_cancelled_call_says_nothing(shell: Shell, runner: Runner) -> No
     assert shell.events.empty()
 
 
-async def test_where_there_is_no_runner_calls_fail() -> None:
+async def test_tool_uses_fail_without_a_runner() -> None:
     shell = Shell(None)
     shell.tools.run(RunTool("c", "{}", HTTP, None))
     assert isinstance(returned := await shell.next(), ToolReturned)

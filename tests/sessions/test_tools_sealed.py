@@ -9,7 +9,7 @@ def test_what_is_sealed_can_be_opened_here_and_read_nowhere() -> None:
     assert unseal(sealed) == {"Authorization": "Bearer TOP-SECRET"}
 
 
-def test_nothing_is_sealed_as_nothing() -> None:
+def test_no_headers_seal_to_an_empty_text() -> None:
     assert seal({}) == ""
     assert unseal("") == {}
 

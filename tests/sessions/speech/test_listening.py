@@ -78,7 +78,7 @@ async def ear() -> AsyncIterator[Ear]:
     assert made.engines.ears.opened == 0
 
 
-async def test_every_window_is_judged_once_whatever_the_frames(ear: Ear) -> None:
+async def test_every_window_is_judged_once_for_any_frame_size(ear: Ear) -> None:
     for _ in range(50):
         ear.hear(0.02)
     windows = [event for event in ear.events if isinstance(event, VoiceWindow)]
@@ -124,7 +124,7 @@ async def test_partials_grow_with_the_audio(ear: Ear) -> None:
     ear.listening.drop(1)
 
 
-async def test_asking_again_replaces_what_was_asked(ear: Ear) -> None:
+async def test_a_new_request_replaces_the_previous_one(ear: Ear) -> None:
     ear.engines.ears.final_delay = 0.01
     ear.listening.start(1, 0)
     ear.hear(1)
@@ -136,7 +136,7 @@ async def test_asking_again_replaces_what_was_asked(ear: Ear) -> None:
     ear.listening.drop(1)
 
 
-async def test_a_dropped_turn_is_not_asked_about(ear: Ear) -> None:
+async def test_a_dropped_turn_is_not_transcribed(ear: Ear) -> None:
     ear.listening.start(1, 0)
     ear.listening.drop(1)
     ear.listening.drop(1)
@@ -158,7 +158,7 @@ async def test_a_failed_transcription_is_an_event(ear: Ear, error: EngineFailed)
     ear.listening.drop(1)
 
 
-async def test_an_absent_model_is_an_event_too(ear: Ear) -> None:
+async def test_a_missing_model_is_an_event_too(ear: Ear) -> None:
     ear.engines.absent = frozenset({"default"})
     ear.listening.start(1, 0)
     ear.hear(1)
@@ -237,7 +237,7 @@ async def test_audio_of_an_item_is_transcribed_at_its_own_rate(ear: Ear) -> None
     assert len(ear.of(FinalTranscript)) == 1
 
 
-async def test_the_ear_knows_what_was_played_also_after_a_pause(ear: Ear) -> None:
+async def test_the_echo_reference_survives_a_pause(ear: Ear) -> None:
     channel = FakeChannel(HEARING_RATE)
     playout = Playout(channel, ear.events.append, ear.listening.echo)
     playout.start(1, "resp", "item")

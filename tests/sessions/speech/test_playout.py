@@ -59,7 +59,7 @@ async def test_finishes_when_the_last_sample_was_heard() -> None:
     assert bench.events[-1] == PlayoutFinished(1, 1600)
 
 
-async def test_pieces_are_told_when_their_first_sample_leaves() -> None:
+async def test_clauses_are_reported_when_their_first_sample_leaves() -> None:
     bench = Bench()
     await bench.speak(3200, pieces=3)
     bench.playout.release(1)
@@ -84,7 +84,7 @@ async def test_pause_flushes_and_resume_sends_the_unheard_part_again() -> None:
     assert bench.channel.audio == ramp(1600, 3200)
 
 
-async def test_stop_tells_what_was_heard_and_ends_the_reply() -> None:
+async def test_stop_reports_what_was_heard_and_ends_the_reply() -> None:
     bench = Bench()
     await bench.speak(16_000)
     bench.playout.release(1)
@@ -94,7 +94,7 @@ async def test_stop_tells_what_was_heard_and_ends_the_reply() -> None:
     assert bench.playout.stop(1, 0.2) == (0, 0)
 
 
-async def test_the_channels_own_clock_is_believed() -> None:
+async def test_the_channels_own_clock_counts() -> None:
     bench = Bench(own_clock=True)
     bench.channel.clock = 500
     await bench.speak(16_000)
@@ -104,7 +104,7 @@ async def test_the_channels_own_clock_is_believed() -> None:
     assert bench.playout.pause(1, 99.0) == (320, 3200)
 
 
-async def test_time_stands_still_while_the_engine_is_behind() -> None:
+async def test_playout_waits_while_the_engine_is_behind() -> None:
     bench = Bench()
     await bench.speak(800)
     bench.playout.release(1)

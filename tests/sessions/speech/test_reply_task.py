@@ -66,7 +66,7 @@ def samples_in(events: list[Event]) -> int:
     return sum(event.samples for event in events if isinstance(event, ReplyClause))
 
 
-async def test_pieces_are_the_text_and_the_audio_in_order() -> None:
+async def test_clauses_carry_text_and_audio_in_order() -> None:
     maker = Maker(scripted_engines(answers=("Hello there. How are you?",)))
     events = await maker.made()
     assert isinstance(events[0], ClauseReady)
@@ -91,9 +91,7 @@ async def test_pieces_are_the_text_and_the_audio_in_order() -> None:
     ],
     ids=["spoken", "with tools", "a written task beside"],
 )
-async def test_a_sum_comes_with_its_fact_where_the_agent_has_no_tools(
-    order: StartReply, fact: str
-) -> None:
+async def test_a_sum_gets_its_fact_if_the_agent_has_no_tools(order: StartReply, fact: str) -> None:
     question = "What is 2 plus 3?"
     asked = replace(order, history=(Message("user", question),))
     maker = Maker(scripted_engines(answers=("Five.",)), asked)
@@ -125,14 +123,14 @@ async def test_markup_is_neither_text_nor_speech() -> None:
     assert maker.engines.voice.spoken == ["Look here:", "Done it is."]
 
 
-async def test_what_cannot_be_spoken_is_text_without_samples() -> None:
+async def test_unspeakable_text_has_no_samples() -> None:
     maker = Maker(scripted_engines(answers=("Done it is. 👍",)))
     events = await maker.made()
     assert text_of(events) == "Done it is. 👍"
     assert maker.engines.voice.spoken == ["Done it is."]
 
 
-async def test_the_token_limit_is_told() -> None:
+async def test_reaching_the_token_limit_is_reported() -> None:
     order = replace(ORDER, config=SessionConfig(max_output_tokens=2))
     events = await Maker(scripted_engines(answers=("one two three four",)), order).made()
     assert events[-1] == ReplyGenerated(1, 1, 2, truncated=True)
@@ -196,7 +194,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_speculation_goes_only_a_few_seconds_ahead(endless: Maker) -> None:
+async def test_a_speculative_reply_runs_only_a_few_seconds_ahead(endless: Maker) -> None:
     await settle()
     generated = samples_in(endless.events) / RATE
     assert 4 <= generated < 5
@@ -206,14 +204,14 @@ async def test_a_speculation_goes_only_a_few_seconds_ahead(endless: Maker) -> No
     assert endless.engines.chat_model.running == 1
 
 
-async def test_a_released_reply_goes_as_far_as_the_buffer(endless: Maker) -> None:
+async def test_a_released_reply_runs_as_far_ahead_as_the_buffer(endless: Maker) -> None:
     endless.playout.release(1)
     endless.playout.advance(0.0)
     await settle()
     assert 20 <= samples_in(endless.events) / RATE < 22
 
 
-async def test_each_piece_is_sent_as_it_comes(endless: Maker) -> None:
+async def test_each_piece_is_sent_as_it_arrives(endless: Maker) -> None:
     endless.playout.release(1)
     await settle()
     assert endless.channel.pieces
@@ -226,7 +224,7 @@ THOUGHT = "<think>The user wants a greeting.</think>Good morning to you."
 
 
 @pytest.mark.parametrize("spoken", [True, False])
-async def test_thoughts_are_no_part_of_a_reply(spoken: bool) -> None:
+async def test_thoughts_are_left_out_of_a_reply(spoken: bool) -> None:
     order = replace(ORDER, config=SessionConfig(output_audio=spoken))
     maker = Maker(scripted_engines(answers=(THOUGHT,)), order)
     events = await maker.made()
@@ -234,7 +232,7 @@ async def test_thoughts_are_no_part_of_a_reply(spoken: bool) -> None:
     assert maker.engines.voice.spoken == (["Good morning to you."] if spoken else [])
 
 
-async def test_a_model_that_begins_within_a_thought_is_known_from_then_on() -> None:
+async def test_a_model_that_begins_inside_a_thought_is_remembered() -> None:
     engines = scripted_engines(answers=("A greeting, I think. So: </think> Good morning.",))
     thinkers: set[str] = set()
     texts = []
@@ -262,7 +260,7 @@ EMPTY = [
 
 
 @pytest.mark.parametrize("empty", EMPTY)
-async def test_an_answer_that_says_nothing_is_asked_for_once_more(empty: str) -> None:
+async def test_an_empty_answer_is_requested_once_more(empty: str) -> None:
     maker = Maker(scripted_engines(answers=(empty, "Good morning.")))
     events = await maker.made()
     assert text_of(events) == "Good morning."
@@ -274,7 +272,7 @@ async def test_an_answer_that_says_nothing_is_asked_for_once_more(empty: str) ->
 
 
 @pytest.mark.parametrize("empty", EMPTY)
-async def test_one_that_says_nothing_twice_fails(empty: str) -> None:
+async def test_two_empty_answers_fail(empty: str) -> None:
     maker = Maker(scripted_engines(answers=(empty,)))
     events = await maker.made()
     message = "The chat model had nothing to say."
@@ -282,7 +280,7 @@ async def test_one_that_says_nothing_twice_fails(empty: str) -> None:
     assert len(maker.engines.chat_model.asked) == 2
 
 
-async def test_in_writing_a_sign_is_an_answer_and_blanks_are_none() -> None:
+async def test_a_written_answer_may_be_a_sign_but_not_blank() -> None:
     order = replace(ORDER, config=SessionConfig(output_audio=False))
     assert text_of(await Maker(scripted_engines(answers=("\n 👍",)), order).made()) == "👍"
     events = await Maker(scripted_engines(answers=(" \n ",)), order).made()
@@ -349,7 +347,7 @@ def heard(answer: str, *waits: float, filler_after: float | None = None) -> list
     return virtual_clock.run(listened())
 
 
-def test_a_word_a_second_is_heard_from_the_first_second_on_in_groups() -> None:
+def test_a_slow_models_words_are_spoken_in_groups_after_a_second() -> None:
     text = "We are open from nine in the morning until five in the evening"
     pieces = heard(text, 0.0, 1.0)
     assert pieces[0][0] <= 1.0
@@ -359,11 +357,11 @@ def test_a_word_a_second_is_heard_from_the_first_second_on_in_groups() -> None:
     assert all(len(words.split()) >= 2 for _, words in pieces[1:-1])
 
 
-def test_words_are_heard_though_the_model_stalls_behind_them() -> None:
+def test_words_are_spoken_when_the_model_stalls_after_them() -> None:
     assert heard("We are open today", 0.3, 0.05, 0.05, NEVER) == [(1.3, "We are open")]
 
 
-def test_a_word_is_not_cut_in_two_where_its_half_is_late() -> None:
+def test_a_word_with_a_late_half_is_not_split() -> None:
     splitter = ClauseSplitter()
     for moment, token in enumerate(("We", " will", " re", "sched", "ule", " it")):
         splitter.feed(token, float(moment))
@@ -377,7 +375,7 @@ def test_words_wait_for_their_clause_while_there_is_audio_to_hear() -> None:
     assert [text for _, text in pieces] == [first, " And one more that comes slowly."]
 
 
-def test_a_filler_is_heard_before_an_answer_that_is_slow() -> None:
+def test_a_filler_covers_a_slow_answer() -> None:
     pieces = heard("Good morning.", 5.0, 0.0, filler_after=2.5)
     assert pieces == [(2.5, "One moment. "), (5.0, "Good morning.")]
 

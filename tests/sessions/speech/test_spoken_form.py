@@ -105,7 +105,7 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.lists(st.integers(1, 6), min_size=1, max_size=8))
-def test_the_cut_into_deltas_does_not_matter(text: str, widths: list[int]) -> None:
+def test_the_split_into_deltas_does_not_matter(text: str, widths: list[int]) -> None:
     pieces, start = [], 0
     while start < len(text):
         width = widths[len(pieces) % len(widths)]
@@ -115,7 +115,7 @@ def test_the_cut_into_deltas_does_not_matter(text: str, widths: list[int]) -> No
 
 
 @given(st.sampled_from("<[(*_`|1-#>"), st.sampled_from(("a", " ", "a ", "(", "- ", "=")))
-def test_little_is_held_back_however_odd_the_text(sign: str, more: str) -> None:
+def test_little_text_is_held_back(sign: str, more: str) -> None:
     form = SpokenForm()
     came = len(form.feed("Well, " + sign + more * 2 * LONGEST))
     assert came > LONGEST - 20
