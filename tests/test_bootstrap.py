@@ -206,9 +206,7 @@ def test_a_changed_lock_is_installed_and_a_wrong_hash_refused(shared: Checkout) 
     assert shared.start().stderr == ""
 
 
-def test_kill_9_in_mid_installation_then_a_move_are_survived(
-    checkout: Checkout, tmp_path: Path
-) -> None:
+def test_an_installation_survives_kill_9_and_a_move(checkout: Checkout, tmp_path: Path) -> None:
     child = subprocess.Popen(
         checkout.command(), env=checkout.environment(), stderr=subprocess.PIPE, text=True
     )
@@ -265,7 +263,7 @@ def test_requirements_are_complete_and_hashed(script: ModuleType, version: str) 
     assert "faster-whisper" in without_tools, "the command installs every extra"
 
 
-def test_requirements_hold_whatever_the_installed_packages_require(script: ModuleType) -> None:
+def test_requirements_cover_the_dependencies_of_installed_packages(script: ModuleType) -> None:
     """The packages' own metadata are a source that the lock reader does not know."""
     lock = tomllib.loads((ROOT / "uv.lock").read_text())
     environment = script.marker_environment(platform.python_version())
@@ -278,7 +276,7 @@ def test_requirements_hold_whatever_the_installed_packages_require(script: Modul
                 assert canonicalize_name(requirement.name) in names, f"{name} needs {required}"
 
 
-def test_a_python_without_pip_is_told_what_to_install(
+def test_without_pip_the_error_says_what_to_install(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script, "_runs", lambda command: False)
@@ -296,7 +294,7 @@ def test_a_python_without_pip_is_told_what_to_install(
         ({"UV_DEFAULT_INDEX": "x"}, "global.index-url='x'", True),
     ],
 )
-def test_who_was_told_the_registry_installs(
+def test_the_installer_with_a_configured_registry_is_used(
     script: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     variables: dict[str, str],
@@ -316,7 +314,7 @@ def test_python_range_is_that_of_the_project(script: ModuleType) -> None:
     assert project["requires-python"] == f">={oldest},<{below}"
 
 
-def test_an_old_python_can_read_as_far_as_its_own_refusal() -> None:
+def test_an_old_python_can_parse_up_to_its_refusal() -> None:
     ast.parse(SCRIPT.read_text(), feature_version=(3, 7))
 
 
@@ -325,7 +323,7 @@ def test_the_script_names_no_host(script: ModuleType) -> None:
     assert "index-url" not in SCRIPT.read_text()
 
 
-def test_an_unreadable_stamp_is_no_stamp(
+def test_an_unreadable_stamp_counts_as_none(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stamp = tmp_path / "stamp.json"

@@ -22,13 +22,13 @@ def test_the_table_of_client_events_lists_exactly_the_declared_ones() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_named_commands_exist(document: Path) -> None:
+def test_commands_in_the_documents_exist(document: Path) -> None:
     named = set(re.findall(r"(?:\./blab|`blab|uv run blab) ([a-z]+)", document.read_text()))
     assert named <= set(COMMANDS) | BOOTSTRAP_COMMANDS
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_links_inside_the_checkout_lead_somewhere(document: Path) -> None:
+def test_links_inside_the_checkout_resolve(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
         if not re.match(r"[a-z]+:", target):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"

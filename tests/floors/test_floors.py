@@ -74,7 +74,7 @@ def test_imports_run_downward() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_sessions_know_of_pipelines_only_the_engines() -> None:
+def test_sessions_import_only_the_engines_of_pipelines() -> None:
     wrong = [
         f"{name_of(path)} imports {module}"
         for path in (ROOT / "sessions").rglob("*.py")
@@ -84,7 +84,7 @@ def test_sessions_know_of_pipelines_only_the_engines() -> None:
     assert wrong == []
 
 
-def test_the_quiet_room_is_quiet() -> None:
+def test_the_core_imports_no_clock_task_or_socket() -> None:
     room = sorted((ROOT / "sessions" / "core").rglob("*.py"))
     assert room, "the quiet room has moved"
     wrong = [
@@ -111,7 +111,7 @@ def test_files_and_functions_are_small(path: Path) -> None:
             assert lines <= LONGEST_FUNCTION, f"{node.name} has {lines} lines"
 
 
-def test_folders_can_be_held_in_the_head() -> None:
+def test_folders_have_few_files() -> None:
     loose = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
     assert {name_of(f): n for f, n in loose.items() if n > MOST_FILES_OF_A_FOLDER} == {}
 
@@ -123,7 +123,7 @@ def test_files_are_not_cut_for_size() -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_arguments_have_names_and_lines_break_as_the_formatter_says(path: Path) -> None:
+def test_arguments_are_not_packed_and_the_formatter_is_not_skipped(path: Path) -> None:
     text = path.read_text()
     assert "fmt: skip" not in text
     assert "fmt: off" not in text
@@ -164,7 +164,7 @@ NOT_OUR_WORDS = frozenset(
 """Words that the glossary (docs/architecture.md) has replaced; parts of names, in lower case."""
 
 
-def test_names_are_the_glossarys() -> None:
+def test_names_use_the_glossarys_words() -> None:
     astray = []
     for path in SOURCES:
         named = [path.stem]

@@ -69,7 +69,7 @@ ONCE = [place for place in PLACES if stream()[place]["type"] != TRANSCRIPT_DELTA
 
 
 @pytest.mark.parametrize("place", ONCE)
-def test_an_event_told_twice_is_out_of_order(place: int) -> None:
+def test_an_event_sent_twice_is_out_of_order(place: int) -> None:
     events = stream()
     again = events[place] | {"event_id": "event_again"}
     with pytest.raises(OutOfOrder):
@@ -77,7 +77,7 @@ def test_an_event_told_twice_is_out_of_order(place: int) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES[:-1], ids=[event["type"] for event in stream()[:-1]])
-def test_neighbours_do_not_change_places(place: int) -> None:
+def test_only_independent_events_may_change_places(place: int) -> None:
     events = stream()
     first, second = events[place : place + 2]
     events[place : place + 2] = [second, first]
@@ -115,7 +115,7 @@ PLAYOUT: list[Notice] = [
 
 
 @pytest.mark.parametrize("left_out", range(len(PLAYOUT) - 1))
-def test_playout_that_leaps_is_out_of_order(left_out: int) -> None:
+def test_playout_that_skips_is_out_of_order(left_out: int) -> None:
     wire_format = RealtimeWireFormat("call_1")
     asked = SessionOpened(SessionConfig(extensions=frozenset({Extension.PLAYOUT})))
     told = [event for notice in (asked, *NOTICES[1:-1]) for event in wire_format.render(notice)]
