@@ -99,7 +99,7 @@ async def blab(
         assert app[HOST].active == 0
 
 
-async def test_it_is_ready_when_a_call_would_be_answered(blab: Running) -> None:
+async def test_the_server_is_ready_once_it_can_answer_a_call(blab: Running) -> None:
     assert (await blab.get("/healthz"))[0] == 200
     status, text = await blab.get("/readyz")
     assert status == 503
@@ -141,7 +141,7 @@ async def test_a_call_is_carried_and_stored(blab: Running) -> None:
     assert "blab_calls_active 0.0" in metrics
 
 
-async def test_calls_in_progress_are_notified_of_the_end(blab: Running) -> None:
+async def test_calls_in_progress_are_notified_of_the_shutdown(blab: Running) -> None:
     blab.engines.loaded.set()
     async with RealtimeClient(f"ws://{blab.address}", await blab.key()) as caller:
         await caller.wait_for("session.created")

@@ -152,7 +152,7 @@ def test_models_lie_in_the_data_directory_unless_set_otherwise() -> None:
     assert Settings.read({"BLAB_DATA_DIR": "/d"}).models_dir == Path("/d/models")
 
 
-def test_an_empty_value_is_none() -> None:
+def test_an_empty_value_counts_as_not_set() -> None:
     assert Settings.read({"DATABASE_URL": "", "BLAB_PORT": " "}, cores=2) == Settings.read(
         {}, cores=2
     )
@@ -216,6 +216,6 @@ def test_no_secret_is_in_the_repr() -> None:
 
 
 @given(st.sampled_from(sorted(BAD)), st.text(max_size=40))
-def test_any_text_is_taken_or_refused(variable: str, raw: str) -> None:
+def test_any_text_is_accepted_or_refused(variable: str, raw: str) -> None:
     with contextlib.suppress(SettingsError):
         Settings.read({variable: raw}, cores=2)

@@ -17,7 +17,7 @@ def pcm(*samples: int) -> bytes:
     return np.array(samples, "<i2").tobytes()
 
 
-def test_audio_is_heard_in_time_and_silence_between() -> None:
+def test_audio_is_heard_on_time_with_silence_between() -> None:
     player = Player(RATE, start=10.0)
     player.feed(pcm(*[500] * 100), 10.2)
     player.advance(10.5)
@@ -30,7 +30,7 @@ def test_audio_is_heard_in_time_and_silence_between() -> None:
     assert player.audible_until(10.2) is None
 
 
-def test_pieces_wait_behind_each_other() -> None:
+def test_pieces_queue_in_order() -> None:
     player = Player(RATE, start=0.0)
     player.feed(pcm(*[1] * 100), 0.0)
     player.feed(pcm(*[2] * 100), 0.05)
@@ -119,7 +119,7 @@ def test_a_recording_is_resampled_and_its_loud_part_found(tmp_path: Path) -> Non
     assert np.abs(recording.samples).max() == pytest.approx(8000, rel=0.05)
 
 
-def test_real_speech_is_loud_somewhere() -> None:
+def test_real_speech_has_a_loud_part() -> None:
     recording = Recording.read(AUDIO / "joe_q_capital.wav", 24_000)
     assert 0 <= recording.first < recording.last <= len(recording.samples)
     assert recording.last - recording.first > 24_000
@@ -130,7 +130,7 @@ def test_silence_counts_whole() -> None:
     assert (recording.first, recording.last) == (0, 2400)
 
 
-def test_what_is_no_audio_is_refused_by_name(tmp_path: Path) -> None:
+def test_files_that_are_not_audio_are_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(b"no audio at all")
     with pytest.raises(ValueError, match=r"x\.wav holds no readable audio"):
         Recording.read(tmp_path / "x.wav", 24_000)

@@ -129,7 +129,7 @@ async def test_nothing_is_left_running_after_hanging_up(server: RealtimeServer) 
     assert not {name for name in names if name.startswith("caller-")}
 
 
-async def test_nobody_there_is_said_plainly() -> None:
+async def test_an_unreachable_server_is_reported_plainly() -> None:
     async with running(RealtimeServer()) as gone:
         url = gone.url
     with pytest.raises(CallEnded, match="no server answers"):

@@ -22,7 +22,7 @@ def test_offers(header: str | None, beta: str | None, offer: Offer) -> None:
     assert read_offer(header, beta) == offer
 
 
-def test_nothing_that_is_spoken_here_is_refused_and_no_key_shown() -> None:
+def test_unknown_subprotocols_are_refused_without_showing_the_key() -> None:
     with pytest.raises(UnknownSubprotocol):
         read_offer("chat")
     assert "ek_1" not in repr(read_offer("realtime, openai-insecure-api-key.ek_1"))

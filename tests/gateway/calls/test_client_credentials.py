@@ -10,7 +10,7 @@ from store.database import Database
 from tests.support.gateway.scripted_server import running_node
 
 
-async def test_everyone_who_may_call_gets_the_servers(
+async def test_every_caller_gets_the_turn_servers(
     database: Database, own_database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     servers = (

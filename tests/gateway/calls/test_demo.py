@@ -27,7 +27,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8484", "127.0.0.1", "[::1]:80"])
-async def test_a_key_for_this_machine(
+async def test_this_machine_gets_a_key(
     server: TestServer, http: aiohttp.ClientSession, host: str
 ) -> None:
     headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
@@ -52,7 +52,7 @@ async def test_a_key_for_this_machine(
         {"X-Forwarded-For": "203.0.113.9"},
     ],
 )
-async def test_no_key_for_others(
+async def test_other_machines_get_no_key(
     server: TestServer, http: aiohttp.ClientSession, headers: dict[str, str]
 ) -> None:
     async with http.post(f"{server.url}/demo/session", headers=headers) as answer:
@@ -61,12 +61,12 @@ async def test_no_key_for_others(
     assert not server.bus.values
 
 
-async def test_no_key_by_get(server: TestServer, http: aiohttp.ClientSession) -> None:
+async def test_a_get_request_gets_no_key(server: TestServer, http: aiohttp.ClientSession) -> None:
     async with http.get(f"{server.url}/demo/session") as answer:
         assert answer.status == 404
 
 
-async def test_no_key_where_accounts_are_needed(
+async def test_no_key_is_given_when_accounts_are_required(
     http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     made = TestServer()
@@ -91,7 +91,7 @@ async def test_the_page_comes_with_a_strict_policy(
             assert answer.status == 404
 
 
-async def test_a_file_is_sent_once_and_packed(
+async def test_a_file_is_compressed_and_cached(
     server: TestServer, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     (tmp_path / "long.js").write_text("let a = 1;\n" * 200)

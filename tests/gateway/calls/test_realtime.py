@@ -107,7 +107,7 @@ async def test_the_agent_chooses_the_session(server: TestServer) -> None:
         assert (session["model"], session["instructions"]) == ("other", "Be kind.")
 
 
-async def test_a_foreign_agent_is_as_absent_as_none(server: TestServer) -> None:
+async def test_another_workspaces_agent_is_not_found(server: TestServer) -> None:
     server.agents.add("ws_2", "agt_foreign")
     key = server.keys.add()
     answers = [
@@ -148,7 +148,7 @@ async def test_a_full_server_says_so_before_the_upgrade(server: TestServer) -> N
         await caller.wait_for("session.created")
 
 
-async def test_absent_calls_and_plain_http_are_refused_with_words(
+async def test_absent_calls_and_plain_http_are_refused_with_a_reason(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
     status, error = await refused(server, key=server.keys.add(), query="call_id=call_1")
@@ -234,7 +234,7 @@ async def test_the_stock_client_mints(server: TestServer) -> None:
         ({"surprise": 1}, "surprise"),
     ],
 )
-async def test_a_wrong_wish_for_a_key_is_refused_by_field(
+async def test_a_bad_key_request_is_refused_by_field(
     server: TestServer, http: aiohttp.ClientSession, body: Any, param: str | None
 ) -> None:
     status, answer = await mint(http, server, server.keys.add(), body)
@@ -253,7 +253,7 @@ async def test_keys_are_not_minted_by_ephemeral_keys_nor_for_foreign_agents(
     assert (await mint(http, server, key, b" " * 300_000))[0] == 413
 
 
-async def test_hang_up_is_for_the_workspace_only(
+async def test_only_the_workspace_can_hang_up(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
     async with RealtimeClient(server.ws_url, server.keys.add()) as caller:
@@ -267,7 +267,7 @@ async def test_hang_up_is_for_the_workspace_only(
 
 
 @pytest.mark.parametrize("verb", ["accept", "reject", "refer"])
-async def test_what_only_sip_calls_can_do_is_refused_with_words(
+async def test_sip_only_operations_are_refused_with_a_reason(
     server: TestServer, http: aiohttp.ClientSession, verb: str
 ) -> None:
     url = f"{server.url}/v1/realtime/calls/call_1/{verb}"
@@ -281,7 +281,7 @@ async def test_what_only_sip_calls_can_do_is_refused_with_words(
     assert "hangup" in error["message"]
 
 
-async def test_a_page_may_ask_what_it_may_send(
+async def test_a_preflight_lists_what_a_page_may_send(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
     async with http.options(f"{server.url}/v1/realtime/client_secrets") as answer:
@@ -295,7 +295,7 @@ class _Request:
         self.headers = {"Authorization": f"Bearer {key}"}
 
 
-async def test_nothing_is_left_after_200_calls(server: TestServer) -> None:
+async def test_nothing_leaks_over_200_calls(server: TestServer) -> None:
     key = server.keys.add()
 
     def left() -> tuple[int, int, int]:

@@ -64,7 +64,7 @@ def numbers(client: RealtimeClient) -> list[int]:
     return [event["sequence_number"] for _, event in client.events]
 
 
-async def test_what_was_is_replayed_and_what_comes_is_seen(
+async def test_past_events_are_replayed_and_new_ones_follow(
     caller: RealtimeClient, server: ScriptedServer, second_node: ScriptedServer
 ) -> None:
     await ask(caller)
@@ -77,7 +77,7 @@ async def test_what_was_is_replayed_and_what_comes_is_seen(
             assert not observer.audio
 
 
-async def test_an_observer_who_comes_back_misses_nothing(
+async def test_a_reconnecting_observer_misses_nothing(
     caller: RealtimeClient, second_node: ScriptedServer
 ) -> None:
     await ask(caller)
@@ -91,7 +91,7 @@ async def test_an_observer_who_comes_back_misses_nothing(
         assert numbers(side) == [seen[-1] + n + 1 for n in range(len(side.events))]
 
 
-async def test_what_is_gone_is_told_to_whoever_counts(
+async def test_missed_events_are_reported_to_observers_with_a_number(
     caller: RealtimeClient, second_node: ScriptedServer
 ) -> None:
     await ask(caller)
@@ -104,7 +104,7 @@ async def test_what_is_gone_is_told_to_whoever_counts(
         assert (missed["first"], missed["last"], missed["sequence_number"]) == (1, 2, 2)
 
 
-async def test_a_latecomer_is_told_the_session_first(
+async def test_a_late_observer_gets_the_session_first(
     caller: RealtimeClient, second_node: ScriptedServer
 ) -> None:
     async with joined(second_node, caller) as side:
@@ -151,7 +151,7 @@ async def test_a_sideband_controls_the_call_and_leaves_it_running(
     assert not caller.of("error")
 
 
-async def test_refusals_are_told_to_their_sideband_only(
+async def test_refusals_go_only_to_their_sideband(
     caller: RealtimeClient, second_node: ScriptedServer
 ) -> None:
     async with joined(second_node, caller) as side, joined(second_node, caller) as other:
@@ -196,7 +196,7 @@ async def test_bad_events_are_answered_and_the_sideband_goes_on(
     assert not caller.of("error")
 
 
-async def test_a_message_that_is_too_long_ends_the_sideband_only(
+async def test_a_message_that_is_too_long_ends_only_the_sideband(
     caller: RealtimeClient, second_node: ScriptedServer
 ) -> None:
     async with joined(second_node, caller) as side:
@@ -228,7 +228,7 @@ async def test_a_call_is_hung_up_over_http_from_another_node(
     assert await caller.wait_closed() == (1000, "client_hangup")
 
 
-async def test_a_foreign_call_is_as_absent_as_none(
+async def test_another_workspaces_call_is_not_found(
     caller: RealtimeClient, second_node: ScriptedServer
 ) -> None:
     foreign = await second_node.new_key(await second_node.foreign_workspace())
@@ -263,7 +263,7 @@ async def test_sidebands_are_bounded(
         await side.wait_for("session.created")
 
 
-async def test_a_flood_of_events_is_refused_not_carried(
+async def test_a_flood_of_events_is_refused(
     caller: RealtimeClient, server: ScriptedServer, second_node: ScriptedServer
 ) -> None:
     async with joined(second_node, caller) as side:

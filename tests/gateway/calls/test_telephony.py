@@ -155,7 +155,7 @@ async def test_a_wrong_signature_proves_nothing(server: TelephonyServer) -> None
     assert await authorized(server, headers=wrong, parameters={"blab_key": key})
 
 
-async def test_a_signature_proves_twilio_only(server: TelephonyServer) -> None:
+async def test_a_signature_proves_only_twilio(server: TelephonyServer) -> None:
     path = server.path().replace("twilio", "telnyx")
     headers = server.signature(path)
     async with server.client(path, headers=headers) as caller:
@@ -163,7 +163,7 @@ async def test_a_signature_proves_twilio_only(server: TelephonyServer) -> None:
         assert await caller.wait_closed() == (1008, "missing_api_key")
 
 
-async def test_vonages_jwt_opens_the_call_and_a_foreign_one_leaves_it_to_a_key(
+async def test_vonages_jwt_opens_the_call_and_another_jwt_needs_a_key(
     server: TelephonyServer,
 ) -> None:
     path, key = server.path().replace("twilio", "vonage"), server.keys.add()
@@ -215,7 +215,7 @@ async def test_a_key_without_the_scope_is_refused(server: TelephonyServer) -> No
     assert reason == (1008, "insufficient_permissions")
 
 
-async def test_a_foreign_agent_is_as_absent_as_none(server: TelephonyServer) -> None:
+async def test_another_workspaces_agent_is_not_found(server: TelephonyServer) -> None:
     key = server.keys.add()
     bound = (await server.ephemeral.mint(Grant(WORKSPACE, server.new_agent()))).value
     foreign, absent = server.new_agent("ws_2"), new_id("agt")
@@ -246,7 +246,7 @@ async def test_a_full_server_says_so(server: TelephonyServer) -> None:
     assert await turned_away(server, parameters={"blab_key": key}) == (1013, "server_full")
 
 
-async def test_the_unproven_are_few_and_have_no_slot() -> None:
+async def test_unproven_streams_are_bounded_and_take_no_slot() -> None:
     async with TelephonyServer(most_unproven=1).running() as server:
         assert isinstance(server, TelephonyServer)
         waiting = server.client()
@@ -265,7 +265,7 @@ async def test_a_stream_that_never_starts_is_closed() -> None:
         await caller.hang_up()
 
 
-async def test_a_foreign_format_is_closed(server: TelephonyServer) -> None:
+async def test_an_unsupported_format_closes_the_stream(server: TelephonyServer) -> None:
     caller = server.client(headers=server.signature())
     await caller.open()
     form = {"encoding": "audio/opus"}

@@ -27,7 +27,7 @@ async def opened(
         yield made
 
 
-async def test_what_is_queued_leaves_in_order_and_then_the_close() -> None:
+async def test_queued_messages_leave_in_order_before_the_close() -> None:
     socket, left = Socket(), []
     async with opened(socket, sent_all=lambda: left.append(len(socket.sent))) as messages:
         messages.send(b'{"event": "one"}')
@@ -75,7 +75,7 @@ async def test_a_quiet_peer_that_answers_nothing_is_cut_off() -> None:
     assert socket.pings == 1
 
 
-async def test_whoever_has_clocks_of_its_own_may_look_at_them() -> None:
+async def test_receive_times_out_so_that_a_channel_can_check_its_clocks() -> None:
     socket = Socket()
     async with opened(socket, replace(LIMITS, look_seconds=0.005)) as messages:
         with pytest.raises(TimeoutError):
@@ -98,7 +98,7 @@ async def test_a_peer_that_reads_too_slowly_is_closed_and_cut_off() -> None:
         assert await messages.receive() is None
 
 
-async def test_one_that_is_given_up_hears_why() -> None:
+async def test_a_peer_that_is_closed_gets_the_reason() -> None:
     socket = Socket()
     async with opened(socket, close_codes={"malformed": 1008}) as messages:
         messages.send(b'{"event": "1"}')
@@ -131,7 +131,7 @@ def test_what_is_left_of_a_burst() -> None:
 
 
 @given(pauses=st.lists(st.floats(0, 2), max_size=60))
-def test_who_waits_as_told_never_exceeds_the_rate(pauses: list[float]) -> None:
+def test_a_sender_that_waits_the_given_time_never_exceeds_the_rate(pauses: list[float]) -> None:
     pace, now = Pace(10, 5), 0.0
     for taken, pause in enumerate(pauses, start=1):
         now += pause

@@ -40,7 +40,7 @@ async def only_call(server: TestServer) -> EchoCall:
 
 
 @pytest.mark.parametrize("binary", [False, True])
-async def test_audio_there_and_back(server: TestServer, binary: bool) -> None:
+async def test_audio_goes_both_ways(server: TestServer, binary: bool) -> None:
     async with client(server, binary=binary) as caller:
         await caller.wait_for("session.created")
         await caller.send_audio(TONE)
@@ -119,7 +119,7 @@ async def test_an_odd_binary_frame_is_an_error(server: TestServer) -> None:
         assert (await caller.wait_for("error"))["error"]["code"] == "invalid_audio"
 
 
-async def test_a_file_pushed_at_once_is_heard_whole(server: TestServer) -> None:
+async def test_a_file_sent_at_once_is_heard_completely(server: TestServer) -> None:
     pcm = bytes(range(256)) * 40_000  # 10 MB, 213 s
     async with client(server) as caller, client(server) as neighbour:
         await caller.send_audio(pcm)
@@ -131,7 +131,7 @@ async def test_a_file_pushed_at_once_is_heard_whole(server: TestServer) -> None:
         assert call.heard == pcm
 
 
-async def test_a_flood_of_faults_is_held_back_and_the_neighbour_notices_nothing(
+async def test_a_flood_of_faults_is_slowed_and_delays_no_other_call(
     server: TestServer,
 ) -> None:
     async with client(server) as flood, client(server) as neighbour:
@@ -165,7 +165,7 @@ async def test_a_reader_too_slow_is_closed() -> None:
         caller.connection.transport.resume_reading()
 
 
-async def test_a_peer_that_vanishes_is_given_up() -> None:
+async def test_a_peer_that_vanishes_is_disconnected() -> None:
     limits = replace(LIMITS, quiet_seconds=0.1, pong_seconds=0.1)
     async with TestServer(limits=limits).running() as server, client(server) as caller:
         await caller.wait_for("session.created")
@@ -195,7 +195,7 @@ async def test_a_reset_connection_ends_the_call(server: TestServer) -> None:
         await server.host.until_empty()
 
 
-async def test_flush_takes_back_what_has_not_left(server: TestServer) -> None:
+async def test_flush_drops_unsent_audio(server: TestServer) -> None:
     async with client(server) as caller:
         await caller.wait_for("session.created")
         call = await only_call(server)

@@ -79,7 +79,7 @@ def test_models_are_listed_and_wrong_ones_reported(
 
 
 @pytest.mark.engines
-def test_models_that_are_there_are_not_fetched(
+def test_present_models_are_not_fetched(
     data_dir: Path,
     models_dir: Path,
     monkeypatch: pytest.MonkeyPatch,

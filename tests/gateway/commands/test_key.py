@@ -73,14 +73,14 @@ def test_an_unusable_name_is_refused(name: str, capsys: pytest.CaptureFixture[st
     assert "printable characters" in capsys.readouterr().err
 
 
-def test_no_services_for_the_worker_is_said_plainly(
+def test_missing_services_for_the_worker_are_reported_plainly(
     data_dir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["worker"]) == 1
     assert "start `blab serve`" in capsys.readouterr().err
 
 
-def test_an_unreachable_database_is_said_plainly(
+def test_an_unreachable_database_is_reported_plainly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:sekret@127.0.0.1:9/x")

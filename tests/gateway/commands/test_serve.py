@@ -87,7 +87,7 @@ async def blab(
         await asyncio.wait_for(child.wait(), 30)
 
 
-async def test_a_start_to_end_with_a_call(data_dir: Path, models_dir: Path) -> None:
+async def test_a_server_starts_answers_a_call_and_stops(data_dir: Path, models_dir: Path) -> None:
     async with blab("serve", data_dir, models_dir) as server, aiohttp.ClientSession() as web:
         url = (await server.until(r"Listening on (http://\S+)/"))[1]
         async with web.get(f"{url}/healthz") as healthy, web.get(f"{url}/readyz") as ready:
@@ -116,7 +116,7 @@ async def test_a_start_to_end_with_a_call(data_dir: Path, models_dir: Path) -> N
         assert "capital" not in printed.lower()
 
 
-async def test_a_stop_while_models_are_missing_is_obeyed(data_dir: Path, tmp_path: Path) -> None:
+async def test_the_server_stops_while_models_are_missing(data_dir: Path, tmp_path: Path) -> None:
     """Nothing can be fetched here: the proxy refuses, and pip may ask no index."""
     nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "PIP_NO_INDEX": "1"}
     async with blab("serve", data_dir, tmp_path / "models", **nowhere) as server:
@@ -128,7 +128,7 @@ async def test_a_stop_while_models_are_missing_is_obeyed(data_dir: Path, tmp_pat
         assert await asyncio.wait_for(server.child.wait(), 30) == 0, await server.rest()
 
 
-async def test_a_taken_port_and_a_taken_directory_are_said_plainly(
+async def test_a_taken_port_and_a_taken_directory_are_reported_plainly(
     data_dir: Path, models_dir: Path
 ) -> None:
     async with blab("serve", data_dir, models_dir) as first:
@@ -144,7 +144,7 @@ async def test_a_taken_port_and_a_taken_directory_are_said_plainly(
             assert await third.child.wait() == 1
 
 
-async def test_web_needs_services_that_run(data_dir: Path, models_dir: Path) -> None:
+async def test_web_needs_running_services(data_dir: Path, models_dir: Path) -> None:
     async with blab("web", data_dir, models_dir) as web:
         assert "start `blab serve`" in await web.rest()
         assert await web.child.wait() == 1

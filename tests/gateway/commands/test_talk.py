@@ -86,7 +86,7 @@ def test_silence_from_the_server_is_a_failure(
     assert "no reply was heard" in capsys.readouterr().out
 
 
-def test_no_server_and_no_file_are_said_plainly(
+def test_a_missing_server_and_a_missing_file_are_reported_plainly(
     speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["talk", str(speech), "--url", "http://127.0.0.1:9"]) == 1

@@ -87,7 +87,7 @@ async def test_an_error_has_the_shape_its_client_reads(
             assert answer.headers["Retry-After"] == "7"
 
 
-async def test_what_the_framework_refuses_is_json_too(
+async def test_the_frameworks_refusals_are_json_too(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
     async with http.get(f"{server.url}/nowhere") as answer:
@@ -119,7 +119,7 @@ async def test_the_log_holds_no_query(
     assert "ek_secret" not in caplog.text
 
 
-async def test_a_connection_that_brings_no_request_is_cut(server: TestServer) -> None:
+async def test_a_connection_without_a_request_is_cut(server: TestServer) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
     try:
@@ -130,7 +130,7 @@ async def test_a_connection_that_brings_no_request_is_cut(server: TestServer) ->
         writer.close()
 
 
-async def test_a_connection_that_brought_one_stays(server: TestServer) -> None:
+async def test_a_connection_with_a_request_stays(server: TestServer) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     for pause in (0.0, 0.5):
         await asyncio.sleep(pause)
@@ -143,7 +143,7 @@ async def test_a_connection_that_brought_one_stays(server: TestServer) -> None:
     await writer.wait_closed()
 
 
-async def test_a_method_that_is_not_allowed_is_refused_with_those_that_are(
+async def test_a_refused_method_lists_the_allowed_ones(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
     async with http.delete(f"{server.url}/api/hang") as answer:
@@ -162,7 +162,7 @@ async def test_a_method_that_is_not_allowed_is_refused_with_those_that_are(
         b"SECRET\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_refused_in_the_envelope(
+async def test_bytes_that_are_not_http_are_refused_in_the_envelope(
     server: TestServer, sent: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -55,7 +55,7 @@ async def test_checks_are_not_run_more_often_than_needed() -> None:
     assert asked == [0.0, 1.0]
 
 
-async def test_empty_answers_are_counted_by_what_became_of_them() -> None:
+async def test_empty_answers_are_counted_by_outcome() -> None:
     async def nobody(_request: object) -> Principal:
         raise AssertionError("loopback needs no key")
 

@@ -146,7 +146,7 @@ async def test_an_unknown_expectation_is_refused_in_the_contracts_form(
     await still_answers(server)
 
 
-async def test_a_client_that_leaves_in_mid_body_is_no_fault_of_ours(
+async def test_a_client_that_leaves_during_its_body_is_not_a_server_error(
     server: TestServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -193,7 +193,7 @@ async def test_a_peer_that_reads_slowly_is_not_cut(server: TestServer) -> None:
     writer.close()
 
 
-async def test_an_address_has_so_many_connections_and_no_more(server: TestServer) -> None:
+async def test_the_connections_of_one_address_are_bounded(server: TestServer) -> None:
     server.guard._per_address, server.guard._addresses = 2, EveryPeer()
     held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
     async with asyncio.timeout(5):
@@ -281,7 +281,7 @@ def test_masked_frames_pass_in_any_pieces(
     assert code == (None if unmasked is None else 1002)
 
 
-def test_a_long_frame_is_never_unmasked_in_one_go() -> None:
+def test_a_long_frame_is_unmasked_in_slices() -> None:
     """The framework does that at a frame's last byte: it gets fragments, each small."""
     passed = bytearray()
     reader = FrameFilter(Mock(feed_data=passed.extend))
@@ -298,14 +298,14 @@ def test_a_long_frame_is_never_unmasked_in_one_go() -> None:
 
 
 @pytest.mark.parametrize("size", [2**20, 2**24 + 1, 2**30, 2**63 + 5])
-def test_a_frame_beyond_every_limit_is_refused_by_its_head(size: int) -> None:
+def test_an_oversized_frame_is_refused_by_its_header(size: int) -> None:
     _, code = read_frames([bytes([0x81, 0xFF]) + struct.pack(">Q", size) + bytes(2**20)])
     assert code == 1009
 
 
 @example(1006, b"\x80\0\xffx", 7)
 @given(st.integers(0, 5000), st.binary(min_size=4, max_size=4), st.integers(1, 9))
-def test_a_close_frame_holds_a_code_that_may_be_sent(code: int, mask: bytes, cut: int) -> None:
+def test_a_close_frame_must_have_a_code_that_may_be_sent(code: int, mask: bytes, cut: int) -> None:
     """RFC 6455, 7.4: 1004 to 1006 and 1015 are never sent, below 3000 only what is registered."""
     closing = frame(8, struct.pack(">H", code) + b"bye", mask=mask)
     messages, refused = read_frames(cut_up(closing, [cut]))

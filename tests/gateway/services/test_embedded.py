@@ -42,7 +42,7 @@ async def ask(urls):
     return data_directory
 
 
-async def test_a_life(directory):
+async def test_services_start_serve_and_stop(directory):
     services = EmbeddedServices(directory / "data")
     with pytest.raises(ServiceFailed, match="not running"):
         _ = services.urls
@@ -121,7 +121,7 @@ async def test_everything_is_private(directory):
 
 
 @pytest.mark.parametrize("name", ["a" * 120, "with space, comma", "ünïcode"])
-async def test_awkward_directories(directory, name):
+async def test_services_run_in_awkward_directories(directory, name):
     services = EmbeddedServices(directory / name / "data")
     urls = await services.start()
     await ask(urls)
@@ -168,7 +168,7 @@ async def test_an_environment_closed_to_the_account(directory, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("name", ["postgres", "valkey"])
-async def test_a_server_that_dies_comes_back(directory, name):
+async def test_a_server_that_dies_is_restarted(directory, name):
     services = EmbeddedServices(directory / "data")
     urls = await services.start()
 
@@ -184,7 +184,7 @@ async def test_a_server_that_dies_comes_back(directory, name):
     await services.stop()
 
 
-async def test_a_server_that_cannot_live_is_given_up(directory, monkeypatch, caplog):
+async def test_a_server_that_keeps_dying_is_given_up(directory, monkeypatch, caplog):
     monkeypatch.setattr("gateway.services.child.BACKOFF_SECONDS", (0.001,) * MAX_RESTARTS)
     services = EmbeddedServices(directory / "data", database_url="postgresql://elsewhere/x")
     await services.start()
@@ -217,7 +217,7 @@ async def test_a_file_in_the_way_is_named(directory):
         await EmbeddedServices(directory / "data").start()
 
 
-async def test_a_start_may_be_cancelled(directory):
+async def test_a_start_can_be_cancelled(directory):
     services = EmbeddedServices(directory / "data")
     starting = asyncio.create_task(services.start())
     await eventually((directory / "data/services/postgres.new/base").exists)

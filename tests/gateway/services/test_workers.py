@@ -37,7 +37,7 @@ async def test_a_worker_that_dies_is_started_again_and_all_end_with_the_server(
     assert not any(psutil.pid_exists(pid) for pid in ended)
 
 
-async def test_blab_worker_starts_and_ends_orderly(
+async def test_blab_worker_starts_and_stops_cleanly(
     own_database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     environment = {

@@ -47,7 +47,7 @@ def test_a_start_in_json_names_the_call_and_brings_the_variables() -> None:
     assert started.parameters == {"order": "A-1734"}
 
 
-def test_a_start_in_words_makes_the_commands_words() -> None:
+def test_a_plain_text_start_gets_plain_text_commands() -> None:
     carrier = Asterisk()
     (started,) = carrier.parse(PLAIN)
     assert isinstance(started, Started)
@@ -96,7 +96,7 @@ def test_audio_is_heard_as_it_was_spoken() -> None:
 
 
 @pytest.mark.parametrize("members", [{"format": "opus"}, {"format": 7}, {"ptime": 33}])
-def test_what_cannot_be_framed_ends_the_call(members: dict[str, Any]) -> None:
+def test_a_start_with_an_unframeable_format_ends_the_call(members: dict[str, Any]) -> None:
     with pytest.raises(UnsupportedFormat):
         begun(**members)
 

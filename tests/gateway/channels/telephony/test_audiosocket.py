@@ -37,14 +37,14 @@ def named() -> AudioSocket:
 
 
 @given(st.uuids())
-def test_every_uuid_is_one_agents_id_and_back(call: uuid.UUID) -> None:
+def test_agent_ids_survive_a_round_trip_through_uuids(call: uuid.UUID) -> None:
     assert uuid_of(agent_id_of(call)) == call
 
 
 @pytest.mark.parametrize(
     "text", ["", "agt_1", "call_01jd0000000000000000000000", "agt_" + "z" * 26]
 )
-def test_what_is_no_agents_id_has_no_uuid(text: str) -> None:
+def test_only_agent_ids_have_a_uuid(text: str) -> None:
     with pytest.raises(ValueError, match=r"agent's id|out of range"):
         uuid_of(text)
 
@@ -72,7 +72,7 @@ def test_keys_and_the_end() -> None:
     assert named().hang_up("ended") == b"\0\0\0"
 
 
-def test_a_rate_that_is_not_spoken_ends_the_call() -> None:
+def test_an_unsupported_rate_ends_the_call() -> None:
     with pytest.raises(UnsupportedFormat):
         named().parse(message(0x11, b"\1\2"))
 
@@ -102,7 +102,7 @@ def test_a_name_has_16_bytes_and_comes_first() -> None:
         AudioSocket().parse(message(0x10, b"\1\2"))
 
 
-async def test_messages_are_whole_whatever_the_packets() -> None:
+async def test_messages_are_reassembled_from_any_packets() -> None:
     """A wait that ends in mid-message loses nothing."""
     server_side: asyncio.Queue[TcpMessages] = asyncio.Queue()
     server = await asyncio.start_server(

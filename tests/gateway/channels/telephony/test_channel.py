@@ -150,7 +150,7 @@ async def test_less_than_a_frame_waits_for_more() -> None:
         assert {len(audio) for audio in socket.audio()} == {160}
 
 
-async def test_the_last_of_it_is_filled_up_when_all_else_was_played() -> None:
+async def test_the_last_frame_is_padded_once_the_rest_was_played() -> None:
     socket = Socket()
     async with channel_on(socket) as channel, read(channel, socket) as returned:
         channel.play(piece(25))
@@ -162,7 +162,7 @@ async def test_the_last_of_it_is_filled_up_when_all_else_was_played() -> None:
         assert channel.played() == 200, "silence is nothing that was said"
 
 
-async def test_a_reply_shorter_than_a_frame_is_said() -> None:
+async def test_a_reply_shorter_than_a_frame_is_played() -> None:
     socket = Socket()
     async with channel_on(socket) as channel:
         channel.play(piece(5))
@@ -178,7 +178,7 @@ async def test_a_carrier_has_its_own_frames() -> None:
         assert socket.audio()[0] == piece(100).pcm
 
 
-async def test_flush_takes_back_what_waits_and_clears_before_anything_else() -> None:
+async def test_flush_drops_queued_audio_and_sends_clear_first() -> None:
     socket = Socket()
     async with channel_on(socket) as channel, read(channel, socket) as returned:
         channel.play(piece(100))
@@ -196,7 +196,7 @@ async def test_flush_takes_back_what_waits_and_clears_before_anything_else() -> 
         assert channel.played() == 960
 
 
-async def test_nothing_is_cleared_where_all_was_heard() -> None:
+async def test_nothing_is_cleared_if_everything_was_heard() -> None:
     socket = Socket()
     async with channel_on(socket) as channel, read(channel, socket) as returned:
         channel.flush()
@@ -223,7 +223,7 @@ async def test_keys_come_with_their_time_and_in_order_with_the_voice() -> None:
     ]
 
 
-async def test_keys_may_be_something_that_the_caller_says() -> None:
+async def test_keys_can_count_as_the_callers_words() -> None:
     socket, patience = Socket(), Patience(key=0.0)
     options = {"parameters": {"blab_keys": "answer"}, "patience": patience}
     async with channel_on(socket, **options) as channel:
@@ -273,7 +273,7 @@ async def test_pings_are_answered_and_binary_is_a_fault() -> None:
         await until(lambda: socket.kinds() == ["pong"])
 
 
-async def test_a_silent_peer_is_pinged_and_given_up() -> None:
+async def test_a_silent_peer_is_pinged_and_then_closed() -> None:
     socket = Socket()
     async with channel_on(socket, limits=FAST) as channel:
         assert [item async for item in channel.incoming()] == []
@@ -303,7 +303,7 @@ async def test_a_peer_that_reads_nothing_is_cut_off() -> None:
     assert socket.aborted.is_set()
 
 
-async def test_one_that_is_full_of_faults_is_closed() -> None:
+async def test_a_stream_of_faults_is_closed() -> None:
     few = Patience(faults=3)
     socket = Socket()
     async with channel_on(socket, patience=few) as channel:
@@ -354,7 +354,7 @@ def test_a_pause_ends_gathered_keys() -> None:
     assert keys.due(100.0) is None
 
 
-def test_so_many_keys_are_gathered_at_most() -> None:
+def test_the_number_of_gathered_keys_is_bounded() -> None:
     keys = KeyGather()
     answers = [keys.press("1", 0.0) for _ in range(MOST_KEYS + 1)]
     assert answers == [None] * (MOST_KEYS - 1) + ["1" * MOST_KEYS, None]

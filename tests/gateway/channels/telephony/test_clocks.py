@@ -12,7 +12,7 @@ def sent(clock: MarkClock, samples: int) -> str:
     return clock.mark()
 
 
-def test_what_is_marked_and_returned_was_heard() -> None:
+def test_audio_whose_mark_returned_was_heard() -> None:
     clock = MarkClock()
     first, second = sent(clock, 800), sent(clock, 800)
     clock.send(160)
@@ -23,7 +23,7 @@ def test_what_is_marked_and_returned_was_heard() -> None:
     assert (clock.heard, clock.outstanding) == (1600, 160)
 
 
-def test_a_mark_vouches_for_those_before_it() -> None:
+def test_a_mark_confirms_the_marks_before_it() -> None:
     clock = MarkClock()
     first, second = sent(clock, 800), sent(clock, 800)
     assert clock.returned(second) is Returned.PLAYED
@@ -46,14 +46,14 @@ def test_marks_that_return_after_a_clear_were_cleared() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "x", "1", "blab-", "blab-0", "blab-9", "blab-²", "blab-1e3"])
-def test_a_mark_that_was_never_given_out_means_nothing(name: str) -> None:
+def test_an_unknown_mark_is_ignored(name: str) -> None:
     clock = MarkClock()
     sent(clock, 800)
     assert clock.returned(name) is Returned.UNKNOWN
     assert clock.heard == 0
 
 
-def test_without_marks_time_plays() -> None:
+def test_without_marks_audio_is_heard_in_real_time() -> None:
     clock = TimeClock()
     assert clock.left(5.0) == 0
     clock.send(0.5, 5.0)

@@ -52,7 +52,7 @@ def test_a_carrier_opens_every_format_it_names(carrier: type[MediaStream]) -> No
         (SignalWire, "audio/x-L16", 24_000, ("l16", 24_000), ("l16", 24_000)),
     ],
 )
-def test_a_stream_is_answered_in_kind(
+def test_a_stream_is_answered_in_its_own_format(
     carrier: type[MediaStream],
     encoding: str,
     rate: int,
@@ -97,7 +97,7 @@ def test_half_a_sample_is_no_audio() -> None:
 
 @pytest.mark.parametrize("name", ["g722", "opus"])
 @given(payload=st.binary(max_size=400))
-def test_whatever_is_sent_is_audio_or_none(name: str, payload: bytes) -> None:
+def test_any_bytes_decode_to_audio_or_nothing(name: str, payload: bytes) -> None:
     codec = StreamFormat(name, 16_000).open()
     try:
         heard = codec.decode(payload)

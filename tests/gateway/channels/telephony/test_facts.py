@@ -32,7 +32,7 @@ STARTED = Started(
 )
 
 
-def test_the_key_is_no_fact() -> None:
+def test_the_key_is_not_a_fact() -> None:
     sent = {"blab_key": "ek_secret", "BLAB_other": "x", "order": "A-17", "from": "+15551234567"}
     assert key_of(sent) == "ek_secret"
     assert facts_of(sent) == {"order": "A-17", "from": "+15551234567"}
@@ -42,7 +42,7 @@ def test_the_key_is_no_fact() -> None:
     assert key_of({"blab_key": ""}) is None
 
 
-def test_what_could_pass_for_more_than_a_fact_is_dropped() -> None:
+def test_malformed_parameters_are_not_facts() -> None:
     sent = {"a b": "x", "1st": "x", "": "x", "line": "one\ntwo", "empty": "", "long": "x" * 501}
     assert facts_of(sent) == {}
 
@@ -83,7 +83,7 @@ def test_a_key_is_reported_as_openai_does() -> None:
     assert (typed.event, typed.received_at) == ("#", 1_700_000_000)
 
 
-def test_what_the_carrier_sent_goes_once_to_those_who_ask() -> None:
+def test_the_carriers_facts_go_once_to_observers_who_request_them() -> None:
     spoken = wire_format()
     asking = replace(SessionConfig(), extensions=frozenset({Extension.CALL}))
     opened = spoken.render(SessionOpened(SessionConfig()))

@@ -69,7 +69,7 @@ def test_of_two_channels_the_first_is_heard() -> None:
         carrier.parse(b"\x10\xff\x20")
 
 
-def test_numbers_run_and_repeat_the_others() -> None:
+def test_sequence_numbers_count_up_and_acknowledge_the_peers() -> None:
     carrier = opened()
     (pong,) = carrier.parse(message("ping", 5))
     assert isinstance(pong, Answer)
@@ -106,7 +106,7 @@ def test_a_disconnect_says_why(reason: str, said: str) -> None:
     assert json.loads(last)["parameters"] == {"reason": said, "info": reason}
 
 
-def test_a_probe_is_opened_and_is_no_call() -> None:
+def test_a_probe_is_answered_without_a_call() -> None:
     events = Genesys().parse(message("open", 1, PARAMETERS | {"conversationId": PROBE}))
     assert [type(event) for event in events] == [Answer]
 
@@ -179,7 +179,7 @@ def changed(**headers: str) -> OpeningRequest:
         (changed(signature_input="nonsense"), SECRET, NOW),
     ],
 )
-def test_whatever_else_is_invalid(request_: OpeningRequest, secret: str, now: float) -> None:
+def test_any_other_signature_is_invalid(request_: OpeningRequest, secret: str, now: float) -> None:
     assert proof_of(request_, secret, now) is Proof.INVALID
 
 

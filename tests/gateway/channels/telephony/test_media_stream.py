@@ -95,7 +95,7 @@ def fault_of(parser: MediaStream, message: Any) -> str:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
-def test_start(carrier: type[MediaStream], start: Message, call_id: str) -> None:
+def test_a_start_is_read(carrier: type[MediaStream], start: Message, call_id: str) -> None:
     parser = carrier()
     connected = {"event": "connected", "protocol": "Call", "version": "1.0.0"}
     assert parser.parse(json.dumps(connected)) == []
@@ -107,18 +107,18 @@ def test_start(carrier: type[MediaStream], start: Message, call_id: str) -> None
 
 
 @pytest.mark.parametrize(("chunk", "stamp"), [("2", "5"), (2, 5), (None, None)])
-def test_media_with_numbers_as_strings_numbers_or_none(chunk: Any, stamp: Any) -> None:
+def test_media_is_read_with_numbers_as_strings_numbers_or_missing(chunk: Any, stamp: Any) -> None:
     assert started().parse(media(chunk, stamp)) == [Heard(g711.decode_ulaw(FRAME))]
 
 
-def test_a_hole_is_filled_with_silence() -> None:
+def test_a_gap_is_filled_with_silence() -> None:
     parser = started()
     parser.parse(media("1", "0"))
     (heard,) = parser.parse(media("2", "60"))
     assert heard == Heard(bytes(640) + g711.decode_ulaw(FRAME))
 
 
-def test_the_outgoing_track_and_empty_frames_are_nothing() -> None:
+def test_the_outgoing_track_and_empty_frames_are_ignored() -> None:
     assert started().parse(media(track="outbound")) == []
     assert started().parse(media(payload="")) == []
 
@@ -227,7 +227,7 @@ BAD: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("message", "code"), BAD)
-def test_what_is_malformed_is_a_fault_and_changes_nothing(message: Any, code: str) -> None:
+def test_a_malformed_message_is_a_fault_and_changes_nothing(message: Any, code: str) -> None:
     parser = started()
     assert fault_of(parser, message) == code
     assert parser.parse(media("1", "0")) == [Heard(g711.decode_ulaw(FRAME))]
@@ -264,7 +264,7 @@ def test_a_start_may_be_short() -> None:
 
 
 @pytest.mark.parametrize("form", [{"sampleRate": 16000}, {"encoding": "opus"}, {"encoding": 1}])
-def test_a_foreign_format_cannot_go_on(form: Message) -> None:
+def test_an_unsupported_format_ends_the_call(form: Message) -> None:
     message = {"event": "start", "start": {"streamSid": "M", "mediaFormat": form}}
     with pytest.raises(UnsupportedFormat):
         Twilio().parse(json.dumps(message))
@@ -299,7 +299,7 @@ MESSAGES = st.one_of(
 
 
 @given(st.sampled_from([Twilio, Telnyx, Exotel]), st.booleans(), st.lists(MESSAGES, max_size=12))
-def test_whatever_comes_is_events_or_a_fault(
+def test_any_message_is_events_or_a_fault(
     carrier: type[MediaStream], begun: bool, messages: list[str | bytes]
 ) -> None:
     starts = {"twilio": TWILIO_START, "telnyx": TELNYX_START, "exotel": EXOTEL_START}

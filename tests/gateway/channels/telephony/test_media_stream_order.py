@@ -17,18 +17,18 @@ def test_order_is_kept_and_restored() -> None:
     assert pushed(Reorder(), 1, 3, 4, 2, 5) == [1, 2, 3, 4, 5]
 
 
-def test_a_lost_one_is_given_up_and_dropped_when_it_comes_late() -> None:
+def test_a_lost_frame_is_skipped_and_dropped_if_late() -> None:
     reorder: Reorder[int] = Reorder(limit=3)
     assert pushed(reorder, 1, 3, 4, 5) == [1]
     assert pushed(reorder, 6) == [3, 4, 5, 6]
     assert pushed(reorder, 2, 7) == [7]
 
 
-def test_a_number_twice_counts_once() -> None:
+def test_a_duplicate_frame_counts_once() -> None:
     assert pushed(Reorder(), 1, 1, 3, 3, 2) == [1, 2, 3]
 
 
-def test_a_sender_that_counts_anew_is_followed() -> None:
+def test_a_sender_that_restarts_its_count_is_followed() -> None:
     assert pushed(Reorder(), 1000, 1002, 1, 2) == [1000, 1002, 1, 2]
 
 
@@ -60,7 +60,7 @@ def test_a_stream_without_holes_has_no_gap() -> None:
     assert gaps(5, 25, 45, 65) == [0, 0, 0, 0]
 
 
-def test_jitter_is_no_gap() -> None:
+def test_jitter_is_not_a_gap() -> None:
     assert gaps(0, 25, 38, 75) == [0, 0, 0, 0]
 
 
@@ -68,7 +68,7 @@ def test_missing_frames_are_silence() -> None:
     assert gaps(0, 60, 80) == [0, 2 * FRAME, 0]
 
 
-def test_a_long_hole_is_capped() -> None:
+def test_a_long_gap_is_capped() -> None:
     assert gaps(0, 3_600_000, 3_600_020) == [0, MAX_GAP_MS * 8, 0]
 
 

@@ -117,7 +117,7 @@ def test_checkpoint_and_clear() -> None:
         ({"event": "playedStream", "streamId": "other", "name": "m"}, "foreign_stream"),
     ],
 )
-def test_what_is_malformed_is_a_fault(message: dict[str, Any], code: str) -> None:
+def test_a_malformed_message_is_a_fault(message: dict[str, Any], code: str) -> None:
     with pytest.raises(WireFault) as caught:
         begun().parse(json.dumps(message))
     assert caught.value.code == code
@@ -160,10 +160,10 @@ def test_a_signature_made_by_hand() -> None:
         ("", "12345"),
     ],
 )
-def test_any_other_is_refused(signature: str, nonce: str | None) -> None:
+def test_any_other_signature_is_refused(signature: str, nonce: str | None) -> None:
     assert proof(signature, nonce) is Proof.INVALID
 
 
 @given(st.text(max_size=80), st.text(max_size=20))
-def test_any_text_is_refused(text: str, nonce: str) -> None:
+def test_any_text_as_a_signature_is_refused(text: str, nonce: str) -> None:
     assert proof(text, nonce) is Proof.INVALID

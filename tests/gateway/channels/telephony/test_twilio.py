@@ -10,7 +10,7 @@ from gateway.channels.telephony.twilio import SignalWire, Twilio, sign
 TOKEN = "12345"
 
 
-def test_the_example_of_twilios_documentation() -> None:
+def test_the_signature_in_twilios_documentation_is_accepted() -> None:
     posted = {
         "CallSid": "CA1234567890ABCDE",
         "Caller": "+14158675310",
@@ -40,7 +40,7 @@ def signed(address: str, token: str = TOKEN) -> str:
         "wss://voice.example/api/agents/agt_1/twilio/",
     ],
 )
-def test_spellings_of_one_address_are_taken(address: str) -> None:
+def test_equivalent_spellings_of_the_address_are_accepted(address: str) -> None:
     for host in ("voice.example", "voice.example:443"):
         assert proof(signed(address), host, "/api/agents/agt_1/twilio") is Proof.VALID
 
@@ -57,13 +57,13 @@ def test_spellings_of_one_address_are_taken(address: str) -> None:
         signed("ws://voice.example/api"),
     ],
 )
-def test_any_other_is_refused(given_signature: str) -> None:
+def test_any_other_signature_is_refused(given_signature: str) -> None:
     assert proof(given_signature, "voice.example", "/api") is Proof.INVALID
     assert proof(None, "voice.example", "/api") is Proof.ABSENT
 
 
 @given(st.text(max_size=80), st.text(max_size=20))
-def test_any_text_is_refused(text: str, host: str) -> None:
+def test_any_text_as_a_signature_is_refused(text: str, host: str) -> None:
     assert proof(text, host, "/api") is Proof.INVALID
 
 

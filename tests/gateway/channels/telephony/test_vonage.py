@@ -59,7 +59,7 @@ def test_audio_is_binary_at_the_rate_of_the_stream(rate: int) -> None:
 
 
 @pytest.mark.parametrize("form", ["audio/l16;rate=11025", "audio/x-mulaw", "", 7, None])
-def test_a_foreign_format_cannot_go_on(form: Any) -> None:
+def test_an_unsupported_format_ends_the_call(form: Any) -> None:
     with pytest.raises(UnsupportedFormat):
         Vonage().parse(json.dumps({"event": "websocket:connected", "content-type": form}))
 
@@ -92,7 +92,9 @@ def test_a_notify_is_a_mark_and_comes_back_as_it_is() -> None:
         (json.dumps(CONNECTED), "out_of_order"),
     ],
 )
-def test_what_is_malformed_is_a_fault_and_changes_nothing(message: str | bytes, code: str) -> None:
+def test_a_malformed_message_is_a_fault_and_changes_nothing(
+    message: str | bytes, code: str
+) -> None:
     carrier = begun()
     with pytest.raises(WireFault) as caught:
         carrier.parse(message)
@@ -101,7 +103,7 @@ def test_what_is_malformed_is_a_fault_and_changes_nothing(message: str | bytes, 
 
 
 @given(st.lists(st.one_of(st.text(max_size=30), st.binary(max_size=9)), max_size=6), st.booleans())
-def test_whatever_comes_is_events_or_a_fault(messages: list[str | bytes], started: bool) -> None:
+def test_any_message_is_events_or_a_fault(messages: list[str | bytes], started: bool) -> None:
     carrier = begun() if started else Vonage()
     for message in messages:
         try:
@@ -127,7 +129,7 @@ def test_a_jwt_of_the_account_is_proof() -> None:
     assert proof(signed(exp=int(time.time()) + 60)) is Proof.VALID
 
 
-def test_any_other_jwt_is_none() -> None:
+def test_any_other_jwt_proves_nothing() -> None:
     now = int(time.time())
     head, _, tail = signed().partition(".")
     for token in (
@@ -145,6 +147,6 @@ def test_any_other_jwt_is_none() -> None:
         assert proof(token) is Proof.INVALID, token
 
 
-def test_a_key_is_no_jwt() -> None:
+def test_a_key_is_not_a_jwt() -> None:
     assert proof(None) is Proof.ABSENT
     assert proof("blab_sk_x") is Proof.ABSENT

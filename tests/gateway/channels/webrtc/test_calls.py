@@ -129,7 +129,7 @@ async def test_the_answer_to_chromium_has_what_a_browser_needs(gateway):
         (b"nothing", "multipart/form-data; boundary=b", 400, "invalid_multipart"),
     ],
 )
-async def test_bad_bodies_are_refused_in_the_protocols_words(
+async def test_bad_bodies_are_refused_with_the_protocols_errors(
     gateway, data, content_type, status, code
 ):
     assert (await refused(gateway, data, **{"Content-Type": content_type}))[:2] == (status, code)
@@ -218,7 +218,7 @@ async def test_two_calls_at_once_do_not_mix(gateway):
         assert loudest(second.heard()) < 100
 
 
-async def test_nothing_is_left_after_many_calls(gateway):
+async def test_nothing_leaks_over_many_calls(gateway):
     """60 calls, ten at a time: hung up, refused, vanished in mid-handshake."""
     async with Caller(gateway.url):
         pass

@@ -64,7 +64,7 @@ async def collect(channel: WebRTCChannel, count: int) -> list[object]:
     return found
 
 
-async def test_it_is_a_channel(channel):
+async def test_it_implements_the_channel_protocol(channel):
     as_protocol: Channel = channel
     assert (as_protocol.name, as_protocol.input_rate) == ("webrtc", 16_000)
     as_protocol.configure(SessionConfig())
@@ -81,7 +81,9 @@ async def test_audio_and_messages_come_in_their_order(channel):
 @pytest.mark.parametrize(
     "message", ["{", "[]", '"x"', b"\xff\xfe", "[" * 100_000, "x" * (MAX_MESSAGE_BYTES + 1)]
 )
-async def test_what_is_no_event_is_answered_and_the_call_goes_on(channel, line, message):
+async def test_a_message_that_is_not_an_event_gets_an_error_and_the_call_continues(
+    channel, line, message
+):
     channel.on_open()
     channel.on_message(message)
     code = json.loads(line.said[0])["error"]["code"]
@@ -116,7 +118,7 @@ async def test_a_client_that_floods_messages_is_closed(channel, line):
     assert len(await collect(channel, MAX_MESSAGES + 1)) == MAX_MESSAGES
 
 
-async def test_of_unread_audio_the_oldest_goes_but_no_message(channel):
+async def test_the_oldest_unread_audio_is_dropped_but_no_message(channel):
     channel.on_message('{"type": "kept"}')
     for number in range(MAX_AUDIO_SECONDS * 50 + 10):
         channel.on_audio(bytes([number % 251]) * 640)
@@ -143,7 +145,7 @@ async def test_incoming_ends_when_the_peer_is_gone(channel):
     assert channel.closed_reason == "peer left"
 
 
-async def test_a_handshake_that_is_never_finished_is_given_up():
+async def test_an_unfinished_handshake_is_closed():
     reasons: list[str] = []
     channel = WebRTCChannel(LOOPBACK, handshake_timeout=0.1, on_closed=reasons.append)
     await channel.answer(check_offer(CHROMIUM))

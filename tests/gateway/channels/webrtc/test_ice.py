@@ -29,7 +29,7 @@ async def gathered(settings: IceSettings) -> IceConnection:
     return connection
 
 
-def test_aioice_is_the_version_whose_insides_we_know():
+def test_aioice_is_the_pinned_version():
     assert aioice.__version__.startswith(TESTED_AIOICE)
     for name in ("_check_list", "_protocols", "_queue", "_nominated", "_local_candidates_end"):
         assert hasattr(IceConnection(LOOPBACK), name), name
@@ -93,7 +93,7 @@ async def test_names_of_mdns_and_a_flood_of_candidates_are_ignored():
     await connection.close()
 
 
-async def test_only_paired_addresses_are_heard_and_the_queue_is_bounded():
+async def test_only_paired_addresses_are_read_and_the_queue_is_bounded():
     connection = await gathered(LOOPBACK)
     protocol: Any
     (protocol,) = connection._protocols

@@ -9,7 +9,7 @@ from gateway.channels.webrtc.ice import LIFETIME_SECONDS, client_servers, turn_l
 NOW = 1_800_000_000.9
 
 
-def test_name_and_password_are_the_draft_s() -> None:
+def test_name_and_password_follow_the_turn_rest_draft() -> None:
     username, password = turn_login(TurnServer("turn:h", secret="north"), NOW)
     assert username == f"{1_800_000_000 + LIFETIME_SECONDS}:blab"
     openssl = ["openssl", "dgst", "-sha1", "-hmac", "north", "-binary"]
@@ -17,7 +17,7 @@ def test_name_and_password_are_the_draft_s() -> None:
     assert base64.b64decode(password) == digest.stdout
 
 
-def test_a_fixed_password_is_used_and_never_given_out() -> None:
+def test_a_fixed_password_is_used_and_never_revealed() -> None:
     turn = TurnServer("turn:h", "user", "password")
     assert turn_login(turn, NOW) == ("user", "password")
     assert client_servers(IceSettings("stun:h:1", turn), NOW) == [{"urls": ["stun:h:1"]}]

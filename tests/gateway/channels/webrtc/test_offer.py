@@ -17,7 +17,7 @@ def audio_section(offer: str) -> str:
     return offer[offer.index("m=audio") : offer.index("m=application")]
 
 
-def test_an_offer_of_chromium_is_taken():
+def test_an_offer_from_chromium_is_accepted():
     offer = check_offer(CHROMIUM)
     assert "a=candidate" not in offer.sdp
     assert "a=rtpmap:63 red/48000/2" in offer.sdp
@@ -25,7 +25,7 @@ def test_an_offer_of_chromium_is_taken():
     assert ports == {44441, 58434}, "the data section's candidates are never used"
 
 
-def test_bare_newlines_are_as_good_as_crlf():
+def test_bare_newlines_are_accepted_like_crlf():
     assert check_offer(CHROMIUM.replace("\r\n", "\n")) == check_offer(CHROMIUM)
 
 
@@ -44,7 +44,7 @@ def test_bare_newlines_are_as_good_as_crlf():
         (lambda s: s.replace("m=audio 44441", "m=audio many"), "cannot be read"),
     ],
 )
-def test_what_cannot_be_answered_is_refused_with_a_reason(change, complaint):
+def test_an_offer_without_an_answer_is_refused_with_a_reason(change, complaint):
     with pytest.raises(OfferError, match=complaint):
         check_offer(change(CHROMIUM))
 

@@ -8,11 +8,11 @@ from gateway.channels.webrtc.peer import TESTED_AIORTC, _replace
 from tests.support.gateway.webrtc_client import LOOPBACK
 
 
-def test_aiortc_is_the_version_whose_insides_we_know():
+def test_aiortc_is_the_pinned_version():
     assert aiortc.__version__ == TESTED_AIORTC
 
 
-async def test_our_parts_stand_in_the_place_of_aiortcs():
+async def test_our_parts_replace_aiortcs():
     channel = WebRTCChannel(LOOPBACK)
     peer = channel._peer
     transceiver = peer._transceiver

@@ -73,7 +73,7 @@ async def test_garbage_and_foreign_payloads_are_dropped(line):
     assert line.receiver.dropped == 1
 
 
-async def test_a_flood_is_cut_to_what_real_time_allows(line):
+async def test_a_flood_is_cut_to_real_time(line):
     for number in range(5_000):
         line.send(number)
     assert line.samples / RATE <= MAX_AHEAD + 0.5
@@ -89,7 +89,7 @@ async def test_a_new_source_begins_anew_and_sources_are_bounded(line):
     assert line.samples == 320 * MAX_STREAMS
 
 
-async def test_where_nothing_comes_silence_counts_the_time(line):
+async def test_silence_fills_the_time_without_packets(line):
     line.send(0)
     line.arrived.clear()
     await asyncio.wait_for(line.arrived.wait(), 2)

@@ -55,7 +55,7 @@ async def test_packets_keep_the_clock_however_late_the_loop_wakes(track, clock):
     assert clock.now == pytest.approx(50 + 100 * 0.02 + 0.007)
 
 
-async def test_a_short_stall_is_made_up_a_long_one_is_skipped(track, clock):
+async def test_a_short_stall_is_caught_up_and_a_long_one_skipped(track, clock):
     await track.recv()
     clock.now += 0.09
     times = []
@@ -68,7 +68,7 @@ async def test_a_short_stall_is_made_up_a_long_one_is_skipped(track, clock):
     assert packet.pts / 48_000 == pytest.approx(clock.now - 50, abs=0.03)
 
 
-async def test_played_counts_what_has_left(track, clock):
+async def test_played_counts_sent_samples(track, clock):
     assert track.play(tone(1_000))
     assert track.played() == 0
     await track.recv()
@@ -102,7 +102,7 @@ async def test_flush_takes_effect_with_the_next_packet(track, clock):
     assert track.played() == 5 * 480
 
 
-async def test_what_is_played_is_heard_in_order(track, clock):
+async def test_audio_is_heard_in_order(track, clock):
     decoder = OpusDecoder(RATE)
     pcm = tone(4_800)
     for at in range(0, len(pcm), 700):

@@ -47,7 +47,7 @@ async def ask(
         return answer.status, answer.headers, (await answer.json())["error"] if is_json else {}
 
 
-async def test_a_session_is_made_used_and_ended(gateway: EchoGateway) -> None:
+async def test_a_session_is_created_used_and_ended(gateway: EchoGateway) -> None:
     async with Caller(gateway.whip_url) as caller:
         assert caller.answered["Location"] == f"/v1/whip/{caller.call_id}"
         assert caller.answered["ETag"].startswith('"')
@@ -64,7 +64,7 @@ async def test_a_session_is_made_used_and_ended(gateway: EchoGateway) -> None:
     assert gateway.calls.live == 0
 
 
-async def test_an_encoder_that_hears_nothing_is_answered_by_the_clock(
+async def test_replies_to_a_send_only_encoder_are_heard_by_the_clock(
     gateway: EchoGateway,
 ) -> None:
     """sendonly: its reply's audio is dropped, and playout counts by time."""

@@ -191,7 +191,7 @@ def test_session_update_in_beta_shape() -> None:
     assert config.temperature == 0.8
 
 
-def test_what_is_absent_keeps_its_value() -> None:
+def test_absent_fields_keep_their_value() -> None:
     present = configured({"voice": "alloy", "instructions": "Hm.", "blab": {"events": ["latency"]}})
     assert configured({}, present) == present
     pushed = configured({"audio": {"input": {"turn_detection": None}}}, present)
@@ -200,7 +200,7 @@ def test_what_is_absent_keeps_its_value() -> None:
     )
 
 
-def test_extensions_are_asked_for_by_name() -> None:
+def test_extensions_are_requested_by_name() -> None:
     config = configured({"blab": {"events": ["latency", "playout", "transcript.partial"]}})
     assert config.extensions == {
         Extension.LATENCY,
@@ -423,7 +423,7 @@ def test_a_transcription_session() -> None:
 
 
 @pytest.mark.parametrize("kind", ["realtime", "transcription"])
-def test_log_probabilities_that_nobody_has_are_refused(kind: str) -> None:
+def test_log_probabilities_are_refused(kind: str) -> None:
     session = {"type": kind, "include": ["item.input_audio_transcription.logprobs"]}
     fault = fault_of({"type": "session.update", "session": session})
     assert (fault.code, fault.param) == ("unsupported_value", "session.include")
@@ -458,7 +458,7 @@ def test_an_image_is_left_out_and_reported_and_the_text_is_kept() -> None:
     assert fault.code == "unsupported_content"
 
 
-def test_null_means_something_of_its_own() -> None:
+def test_null_has_its_own_meaning() -> None:
     config = configured({"input_audio_noise_reduction": {"type": "near_field"}})
     assert configured({"audio": {"input": {"noise_reduction": None}}}, config) == CONFIG
     quiet = configured({"audio": {"input": {"transcription": None}}})

@@ -111,7 +111,9 @@ PLAIN = [
 
 @pytest.mark.parametrize("declaration", PLAIN, ids=lambda each: each.__name__)
 @given(data=st.data())
-def test_what_keeps_to_its_declaration_is_accepted(declaration: Any, data: st.DataObject) -> None:
+def test_events_that_fit_their_declaration_are_accepted(
+    declaration: Any, data: st.DataObject
+) -> None:
     assert isinstance(parse_event(data.draw(message_of(declaration)), CONFIG), get_args(Event))
 
 
@@ -135,7 +137,7 @@ NOTHING_SERVED = SessionChecks(
 
 
 @given(message=anything)
-def test_checks_refuse_as_the_form_does(message: Any) -> None:
+def test_checks_refuse_in_the_same_form_as_the_decoder(message: Any) -> None:
     """Whatever is sent, what is checked beyond the form is a client fault with a path."""
     with suppress(ClientFault):
         parsed = parse_event(message, CONFIG, NOTHING_SERVED)

@@ -18,7 +18,7 @@ def parsed(response: dict[str, Any] | None) -> RequestReply:
     return event
 
 
-def test_nothing_wished_is_the_sessions_reply() -> None:
+def test_an_empty_request_is_the_sessions_reply() -> None:
     assert parsed(None) == RequestReply(event_id="mine")
     assert parsed({}) == RequestReply(event_id="mine")
     assert parsed({"conversation": "auto", "input": []}) == RequestReply(event_id="mine", prompt=())

@@ -157,7 +157,7 @@ def test_the_list_of_notices_is_complete() -> None:
 
 
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: type(notice).__name__)
-def test_every_standard_event_is_valid_and_every_other_is_ours(notice: Notice) -> None:
+def test_every_standard_event_is_valid_and_all_others_are_blabs(notice: Notice) -> None:
     events = (replying() if isinstance(notice, ReplyDone) else wire_format()).render(notice)
     assert events
     for event in events:
@@ -282,7 +282,7 @@ def test_a_retrieved_item_holds_what_was_heard() -> None:
     assert event["item"]["content"] == [{"type": "output_audio", "transcript": "Yes,"}]
 
 
-def test_words_are_not_told_where_transcription_is_null() -> None:
+def test_words_are_not_sent_if_transcription_is_null() -> None:
     spoken = wire_format(replace(ALL, publishes_transcripts=False, extensions=frozenset()))
     for notice in (
         TranscriptPartial("item_1", "do you"),
@@ -293,7 +293,7 @@ def test_words_are_not_told_where_transcription_is_null() -> None:
         assert not spoken.render(notice)
 
 
-def test_a_reply_outside_the_conversation_is_no_item() -> None:
+def test_a_side_reply_is_no_conversation_item() -> None:
     spoken = wire_format()
     begun = ReplyCreated("resp_1", "item_2", False, metadata=(("a", "b"),), in_conversation=False)
     events = [

@@ -11,7 +11,7 @@ def told(partials: list[str], final: str) -> list[str]:
     return [prefix.advance(partial) for partial in partials] + [prefix.finish(final)]
 
 
-def test_a_word_is_told_when_two_partials_agree_on_it() -> None:
+def test_a_word_is_sent_when_two_partials_agree_on_it() -> None:
     assert told(["the", "the cat", "the cat sat"], "the cat sat down") == [
         "",
         "the",
@@ -20,7 +20,7 @@ def test_a_word_is_told_when_two_partials_agree_on_it() -> None:
     ]
 
 
-def test_what_is_revised_later_stays_told() -> None:
+def test_words_revised_later_stay_sent() -> None:
     assert told(["i enter", "i enter net", "my internet", "my internet is"], "My internet is.") == [
         "",
         "i enter",

@@ -35,7 +35,7 @@ def merge(config: SessionConfig = SessionConfig(), **session: Any) -> SessionCon
     return merge_tools(Fields(session, "session", None), config)
 
 
-def test_each_kind_becomes_what_it_is() -> None:
+def test_each_type_of_tool_is_parsed() -> None:
     config = merge(tools=[FUNCTION, HTTP, MCP], tool_choice={"type": "function", "name": "f"})
     assert [tool.kind for tool in config.tools] == [ToolKind.FUNCTION, ToolKind.HTTP]
     (server,) = config.servers
@@ -49,7 +49,7 @@ def test_each_kind_becomes_what_it_is() -> None:
     assert config.tool_choice == "f"
 
 
-def test_what_is_told_back_opens_no_door() -> None:
+def test_echoed_tools_hold_no_credentials() -> None:
     config = merge(tools=[FUNCTION, HTTP, MCP], tool_choice="required")
     told = render_session(config, "sess_1")
     assert [tool["type"] for tool in told["tools"]] == ["function", "mcp"]

@@ -42,7 +42,7 @@ def test_a_captions_session_has_no_voice() -> None:
     assert "voice" not in event["session"]
 
 
-def test_our_own_wishes_stay_ours() -> None:
+def test_blabs_own_fields_stay_as_they_are() -> None:
     config = SessionConfig(
         turn_detection=TurnDetection(TurnMode.NONE), extensions=frozenset({Extension.LATENCY})
     )
