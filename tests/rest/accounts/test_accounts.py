@@ -87,7 +87,9 @@ async def login(client: Client, email: str, password: str = ADA["password"]) -> 
     return await ask(client, "POST", "/api/auth/login", json=body)
 
 
-async def test_register_sign_in_and_see_who_one_is(client: Client, database: Database) -> None:
+async def test_a_user_registers_signs_in_and_reads_the_profile(
+    client: Client, database: Database
+) -> None:
     made = await register(client)
     assert made.status == 200
     user, [workspace] = made.data["user"], made.data["workspaces"]
@@ -111,7 +113,7 @@ async def test_register_sign_in_and_see_who_one_is(client: Client, database: Dat
     assert ADA["password"] not in str(stored.password_hash)
 
 
-async def test_an_address_is_taken_in_any_case(client: Client, database: Database) -> None:
+async def test_an_address_signs_in_in_any_letter_case(client: Client, database: Database) -> None:
     answers = await asyncio.gather(
         *(register(client, email=email) for email in ("a@b.org", "A@b.org", "a@B.org"))
     )
@@ -236,7 +238,7 @@ async def test_a_hash_that_cannot_be_renewed_does_not_matter(
     stronger.close()
 
 
-async def test_a_key_sees_what_it_is(client: Client, database: Database) -> None:
+async def test_a_key_can_read_what_it_is(client: Client, database: Database) -> None:
     tenant = await new_tenant(database, scopes=["tts:read"])
     me = await ask(client, "GET", "/api/auth/me", tenant.key)
     assert me.data == {

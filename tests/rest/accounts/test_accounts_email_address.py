@@ -8,7 +8,7 @@ from rest.accounts.accounts import is_email
 
 
 @given(st.emails())
-def test_whatever_the_standard_allows(address: str) -> None:
+def test_every_address_of_the_standard_is_accepted(address: str) -> None:
     assert is_email(address)
 
 

@@ -24,7 +24,7 @@ async def attempt(throttle: SignInThrottle, email: str, remote: str = "203.0.113
     return 0
 
 
-async def test_an_address_tries_many_accounts(redis: Bus) -> None:
+async def test_one_address_trying_many_accounts_is_slowed(redis: Bus) -> None:
     tried = throttle(redis, Rate(3, 60))
     waits = [await attempt(tried, f"{number}@example.org") for number in range(4)]
     assert waits[:3] == [0, 0, 0]
@@ -32,7 +32,7 @@ async def test_an_address_tries_many_accounts(redis: Bus) -> None:
     assert await attempt(tried, "5@example.org", "203.0.113.2") == 0
 
 
-async def test_many_addresses_try_one_account_in_any_case(redis: Bus) -> None:
+async def test_many_addresses_trying_one_account_are_slowed(redis: Bus) -> None:
     tried = throttle(redis, WIDE, Rate(2, 60))
     waits = [
         await attempt(tried, email, f"203.0.113.{number}")
@@ -61,7 +61,7 @@ async def test_the_wait_grows(redis: Bus) -> None:
     assert 600 < waits[-1] <= 720
 
 
-async def test_the_accounts_in_redis_are_nobodys_addresses(redis: Bus) -> None:
+async def test_redis_holds_no_addresses_in_plain_text(redis: Bus) -> None:
     await attempt(throttle(redis, WIDE, Rate(2, 60)), "a@b.org")
     keys = await redis._redis.keys(redis._prefix + "rate:*")
     assert len(keys) == 2

@@ -107,7 +107,7 @@ async def test_a_key_grants_only_what_it_holds(
         ({"expiresAt": "0000-01-01T00:00:00Z"}, 400, "expiresAt"),
     ],
 )
-async def test_what_cannot_be_made_is_refused(
+async def test_invalid_keys_are_refused(
     client: Client, ours: Tenant, body: dict[str, Any], status: int, path: str
 ) -> None:
     refused = await create(client, ours.key, **body)
@@ -120,7 +120,7 @@ async def test_the_last_moment_can_be_stored(client: Client, ours: Tenant) -> No
     assert shown["expiresAt"].startswith("9999-12-31")
 
 
-async def test_a_workspace_has_so_many_keys(
+async def test_the_keys_of_a_workspace_are_bounded(
     client: Client, ours: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_keys, "MOST_KEYS", 2)
@@ -139,7 +139,7 @@ async def test_a_repeated_request_shows_the_same_key(
     assert first.data["key"].encode() not in stored
 
 
-async def test_another_workspaces_key_is_absent(
+async def test_another_workspaces_key_is_not_found(
     client: Client, database: Database, ours: Tenant
 ) -> None:
     theirs = await new_tenant(database, "theirs@example.org")

@@ -150,7 +150,7 @@ async def test_with_a_key_only_its_own_workspace_may_be_named(setup: Setup) -> N
             await setup.authenticator.authenticate(key, name)
 
 
-async def test_a_token_is_shown_to_the_users_only(setup: Setup) -> None:
+async def test_a_token_is_checked_by_the_users_alone(setup: Setup) -> None:
     class Users:
         async def principal(self, token: str, workspace_id: str | None) -> Principal:
             return Principal(workspace_id or "oldest", "user", user_id=token)

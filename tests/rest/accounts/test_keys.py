@@ -17,7 +17,7 @@ def test_a_new_key_has_its_form_and_is_read_back():
     assert key.prefix == key.text[:12]
 
 
-def test_keys_differ_and_do_not_show_themselves():
+def test_keys_differ_and_their_repr_hides_them():
     one, other = keys.new_key(), keys.new_key()
     assert one != other
     assert one.text not in repr(one)
@@ -49,7 +49,7 @@ def test_any_single_changed_letter_is_noticed(data):
 
 
 @given(st.text())
-def test_nothing_else_is_a_key(text):
+def test_any_other_text_is_no_key(text):
     with pytest.raises(keys.MalformedKey):
         keys.parse(text)
     with pytest.raises(keys.MalformedKey):

@@ -28,7 +28,7 @@ def reason(signer: UrlSigner, address: str) -> str | None:
     return refused.value.reason
 
 
-def test_a_signed_address_holds_for_its_time():
+def test_a_signed_url_is_valid_until_it_expires():
     clock = Clock()
     signer = UrlSigner(SECRET, clock=clock)
     address = target(signer)
@@ -41,7 +41,7 @@ def test_a_signed_address_holds_for_its_time():
     assert reason(signer, address) == "expired"
 
 
-def test_how_it_is_offered_is_signed_too():
+def test_the_content_disposition_is_signed_too():
     signer = UrlSigner(SECRET)
     address = target(signer, attachment=True)
     assert signer.check(address).attachment
@@ -84,7 +84,7 @@ def test_another_secret_is_another_signature():
     assert reason(UrlSigner(b"t" * 32), target(UrlSigner(SECRET))) == "bad_signature"
 
 
-def test_only_keys_are_served():
+def test_only_object_keys_are_served():
     signer = UrlSigner(SECRET)
     address = signer.url("", "ws_1", "../secret")
     assert reason(signer, address) == "bad_signature"

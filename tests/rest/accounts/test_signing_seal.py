@@ -8,7 +8,7 @@ from rest.accounts.signing import Broken, Seal
 
 
 @given(secret=st.binary(), content=st.binary())
-def test_what_was_sealed_can_be_opened_and_not_read(secret: bytes, content: bytes) -> None:
+def test_a_sealed_text_can_be_opened_but_not_read(secret: bytes, content: bytes) -> None:
     sealed = Seal("letters").close(secret, content)
     assert Seal("letters").open(secret, sealed) == content
     assert len(content) < 8 or content not in sealed
@@ -16,7 +16,7 @@ def test_what_was_sealed_can_be_opened_and_not_read(secret: bytes, content: byte
 
 
 @given(st.binary(max_size=60))
-def test_what_was_never_sealed_is_refused(content: bytes) -> None:
+def test_text_that_was_never_sealed_is_refused(content: bytes) -> None:
     with pytest.raises(Broken):
         Seal("letters").open(b"secret", content)
 

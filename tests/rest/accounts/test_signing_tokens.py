@@ -59,7 +59,7 @@ def test_a_token_names_its_user_for_twelve_hours() -> None:
         "",
     ],
 )
-def test_what_is_not_ours_is_refused_without_a_quote(token: str) -> None:
+def test_a_foreign_token_is_refused_without_quoting_it(token: str) -> None:
     with pytest.raises(InvalidToken) as caught:
         TOKENS.user_of(token)
     assert not token or token not in str(caught.value)
@@ -78,5 +78,5 @@ def test_a_short_secret_is_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["blab_sk_" + "0" * 38, "ek_1.2.3", "eyJ.a", ""])
-def test_keys_are_no_tokens(text: str) -> None:
+def test_keys_are_not_tokens(text: str) -> None:
     assert not is_token(text)

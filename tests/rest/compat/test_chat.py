@@ -43,7 +43,7 @@ async def chat(client: openai.AsyncOpenAI, **asked: Any) -> Any:
     return await client.chat.completions.create(**asked)
 
 
-async def test_an_answer_at_once(tmp_path: Path) -> None:
+async def test_an_answer_is_returned_whole(tmp_path: Path) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         answer = await chat(client)
         assert answer.id.startswith("chatcmpl-")
@@ -63,7 +63,7 @@ async def test_an_answer_at_once(tmp_path: Path) -> None:
         )
 
 
-async def test_an_answer_in_pieces(tmp_path: Path) -> None:
+async def test_an_answer_is_streamed(tmp_path: Path) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         stream = await chat(client, stream=True)
         chunks = [chunk async for chunk in stream]
@@ -100,7 +100,7 @@ async def test_a_thought_recognised_only_at_its_end_is_not_content(tmp_path: Pat
         assert (message.content, message.reasoning_content) == ("Paris.", "A city. ")
 
 
-async def test_a_stream_reports_usage_where_that_is_asked_for(tmp_path: Path) -> None:
+async def test_a_stream_reports_usage_on_request(tmp_path: Path) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         stream = await chat(client, stream=True, stream_options={"include_usage": True})
         *others, last = [chunk async for chunk in stream]
@@ -123,7 +123,7 @@ async def test_the_stream_ends_as_clients_expect(tmp_path: Path) -> None:
         assert all(json.loads(event.removeprefix("data: ")) for event in events)
 
 
-async def test_pieces_come_as_they_are_made_and_a_client_that_leaves_ends_it(
+async def test_deltas_arrive_while_generated_and_a_leaving_client_stops_it(
     tmp_path: Path,
 ) -> None:
     node = node_of(tmp_path)
@@ -229,7 +229,7 @@ async def test_tools_in_a_stream(tmp_path: Path) -> None:
         assert chunks[-1].finish_reason == "tool_calls"
 
 
-async def test_ids_of_calls_never_come_again(tmp_path: Path) -> None:
+async def test_tool_call_ids_are_never_reused(tmp_path: Path) -> None:
     async with node_of(tmp_path, "CALL look {}").running() as node, node.client() as client:
         answers = [await chat(client, tools=[TOOL]) for _ in range(3)]
     ids = [answer.choices[0].message.tool_calls[0].id for answer in answers]
@@ -288,7 +288,7 @@ async def test_an_engine_that_fails_later_ends_the_stream_with_an_error(tmp_path
                 pass
 
 
-async def test_one_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+async def test_an_answer_that_takes_too_long_is_aborted(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     node.seconds, node.engines.chat_model.first_token_delay = 0.05, 30.0
     async with node.running(), node.client() as client:
@@ -364,7 +364,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": "data:,"}}
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
     ],
 )
-async def test_what_is_wrong_is_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
+async def test_bad_fields_are_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         with pytest.raises(openai.BadRequestError) as refused:
             await chat(client, **asked)

@@ -20,7 +20,7 @@ def cut(text: str, stops: list[str]) -> str:
 
 
 @given(text=LETTERS, stops=STOPS)
-def test_letter_by_letter(text: str, stops: list[str]) -> None:
+def test_stop_sequences_end_text_that_arrives_letter_by_letter(text: str, stops: list[str]) -> None:
     sequences, shown = StopSequences(stops), ""
     for letter in text:
         shown += sequences.push(letter)
@@ -29,7 +29,7 @@ def test_letter_by_letter(text: str, stops: list[str]) -> None:
     assert shown + sequences.finish() == cut(text, stops)
 
 
-def test_nothing_is_held_back_but_what_may_be_one() -> None:
+def test_only_a_possible_stop_sequence_is_held_back() -> None:
     sequences = StopSequences(["END"])
     assert sequences.push("The E") == "The "
     assert sequences.push("ar") == "Ear"

@@ -10,7 +10,7 @@ from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from tests.support.rest.compat_app import NOW, STOCK, CompatNode
 
 
-async def test_what_is_live_and_what_stands_for_it(tmp_path: Path) -> None:
+async def test_live_models_and_their_stock_names_are_listed(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         models = {model.id: model async for model in client.models.list()}
         assert {"blab-stable", "blab-expressive", "verinova-stable"} <= set(models)
@@ -24,7 +24,7 @@ async def test_what_is_live_and_what_stands_for_it(tmp_path: Path) -> None:
             assert (await client.models.retrieve(name)) == model
 
 
-async def test_a_dated_name_is_there_and_an_unknown_one_is_not(tmp_path: Path) -> None:
+async def test_a_dated_name_is_found_and_an_unknown_one_is_not(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         dated = await client.models.retrieve("gpt-4o-mini-tts-2025-12-15")
         assert dated.id == "gpt-4o-mini-tts-2025-12-15"
@@ -35,7 +35,7 @@ async def test_a_dated_name_is_there_and_an_unknown_one_is_not(tmp_path: Path) -
             assert refused.value.param == "model"
 
 
-async def test_nothing_is_claimed_that_is_not_live(tmp_path: Path) -> None:
+async def test_only_live_models_are_listed(tmp_path: Path) -> None:
     engines = ScriptedJobEngines(absent=STOCK | {"default", "verinova-stable"})
     async with CompatNode(tmp_path, engines).running() as node, node.client() as client:
         names = {model.id async for model in client.models.list()}

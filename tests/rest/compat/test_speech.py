@@ -95,7 +95,7 @@ async def test_voices(tmp_path: Path, voice: Any, pitch: float) -> None:
         assert tone_of(data, PCM_RATE) == pytest.approx(pitch, abs=3)
 
 
-async def test_another_workspaces_voice_is_absent(tmp_path: Path) -> None:
+async def test_another_workspaces_voice_is_not_found(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client("blab_sk_other") as client:
         for voice in ("voi_ours", "voi_nobodys"):
             with pytest.raises(openai.NotFoundError) as refused:
@@ -104,7 +104,7 @@ async def test_another_workspaces_voice_is_absent(tmp_path: Path) -> None:
         assert not node.booked
 
 
-async def test_audio_comes_while_it_is_being_spoken(tmp_path: Path) -> None:
+async def test_audio_streams_while_it_is_generated(tmp_path: Path) -> None:
     node = CompatNode(tmp_path)
     more = asyncio.Semaphore(1)
 
@@ -150,7 +150,7 @@ async def test_events(tmp_path: Path) -> None:
         await node.units(1)
 
 
-async def test_a_client_that_leaves_ends_it_and_is_billed_for_what_was_said(
+async def test_a_leaving_client_stops_speech_and_is_billed_for_the_spoken_part(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     node = CompatNode(tmp_path)
@@ -208,7 +208,7 @@ async def test_an_engine_that_fails_later_leaves_no_whole_file(tmp_path: Path) -
         ({"input": None}, "input"),
     ],
 )
-async def test_what_is_wrong_is_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
+async def test_bad_fields_are_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         with pytest.raises(openai.BadRequestError) as refused:
             await spoken(client, **asked)
@@ -233,7 +233,7 @@ async def test_the_language_is_guessed_unless_it_is_sent(tmp_path: Path) -> None
         assert "guessed" not in refused.value.message
 
 
-async def test_what_the_model_cannot_do(tmp_path: Path) -> None:
+async def test_an_unknown_or_unsuitable_model_is_not_found(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         for asked in ({"model": "no-such-model"}, {"model": "blab-expressive"}):
             with pytest.raises(openai.NotFoundError) as refused:
@@ -243,7 +243,7 @@ async def test_what_the_model_cannot_do(tmp_path: Path) -> None:
         assert node.booked[0][0] == KEY
 
 
-async def test_what_the_voice_has_no_sounds_for_is_reported(tmp_path: Path) -> None:
+async def test_text_without_sounds_is_reported(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         create = client.audio.speech.with_streaming_response.create
         text = "They say こんにちは to you."

@@ -69,7 +69,7 @@ async def test_audio_tokens_are_counted_where_openai_counts_them(tmp_path: Path)
         assert events[-1].usage.model_dump() == expected
 
 
-async def test_how_sure_the_engine_is_of_each_word(tmp_path: Path) -> None:
+async def test_each_word_has_a_log_probability(tmp_path: Path) -> None:
     words = (
         Word(
             text="Hé",
@@ -143,7 +143,7 @@ async def test_verbose_json_has_the_times_of_words(tmp_path: Path, both: bool) -
         assert (heard.segments is not None) is both
 
 
-async def test_segments_may_be_asked_for_in_any_format(tmp_path: Path) -> None:
+async def test_segments_can_be_requested_in_any_format(tmp_path: Path) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         for format in ("json", "verbose_json"):
             heard = await transcribed(
@@ -175,7 +175,7 @@ async def test_a_stream_sends_each_segment_when_it_is_understood(tmp_path: Path)
         await node.units(1)
 
 
-async def test_silence_says_nothing(tmp_path: Path) -> None:
+async def test_silence_has_an_empty_transcript(tmp_path: Path) -> None:
     node = node_of(tmp_path, spoken("never heard", 60_000))
     async with node.running(), node.client() as client:
         assert (await transcribed(client)).text == ""
@@ -228,7 +228,7 @@ async def test_a_client_that_leaves_ends_it(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-async def test_one_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+async def test_a_transcription_that_takes_too_long_is_aborted(tmp_path: Path) -> None:
     node = node_of(tmp_path, seconds=0.05)
     node.engines.ears.segment_delay = 30.0
     async with node.running(), node.client() as client:
@@ -237,7 +237,7 @@ async def test_one_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
         assert (refused.value.status_code, refused.value.code) == (503, "timeout")
 
 
-async def test_limit_at_once(tmp_path: Path) -> None:
+async def test_the_number_of_simultaneous_transcriptions_is_bounded(tmp_path: Path) -> None:
     node = node_of(tmp_path, at_once=1)
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -278,7 +278,7 @@ async def test_limit_at_once(tmp_path: Path) -> None:
         ({"file": ("a.wav", b"", "audio/wav")}, "file"),
     ],
 )
-async def test_what_is_wrong_is_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
+async def test_bad_fields_are_named(tmp_path: Path, asked: dict[str, Any], param: str) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
         with pytest.raises(openai.BadRequestError) as refused:
             await transcribed(client, **asked)

@@ -94,7 +94,7 @@ async def test_a_draft_has_to_be_accepted(tmp_path: Path) -> None:
         ({"allow_draft": "maybe"}, "allow_draft"),
     ],
 )
-async def test_what_a_translation_does_not_have(
+async def test_fields_that_translations_lack_are_refused(
     tmp_path: Path, asked: dict[str, str], param: str
 ) -> None:
     async with node_of(tmp_path).running() as node, node.client() as client:
@@ -103,7 +103,7 @@ async def test_what_a_translation_does_not_have(
         assert refused.value.param == param
 
 
-async def test_a_language_that_nobody_translates(tmp_path: Path) -> None:
+async def test_a_language_without_a_translator_is_refused(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     node.engines.absent |= {"de-en"}
     async with node.running(), node.client() as client:

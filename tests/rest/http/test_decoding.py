@@ -107,7 +107,7 @@ async def test_unknown_fields_are_reported_whatever_their_value(client: Client) 
         assert warning["message"].endswith(f"Did you mean {name!r}?" if name else "was ignored.")
 
 
-async def test_without_surprises_there_is_no_warning(client: Client) -> None:
+async def test_a_normal_request_has_no_warnings(client: Client) -> None:
     answer = await send(client, '{"someText": "", "free": {"any": 1}}')
     assert "warnings" not in answer.body["meta"]
 
@@ -134,7 +134,7 @@ async def test_a_refusal_warns_too(client: Client) -> None:
     assert [one["path"] for one in answer.body["meta"]["warnings"]] == ["limits", "some_text"]
 
 
-async def test_where_there_is_no_meta_a_header_warns(client: Client) -> None:
+async def test_warnings_go_into_a_header_without_meta(client: Client) -> None:
     body = b'{"someText": "", "\\"\\r\\n\xc3\xa9": 1}'
     async with client.post("/text", data=body, headers=JSON) as answer:
         (warning,) = answer.headers.getall("Warning")
@@ -191,7 +191,7 @@ async def test_a_single_fault_is_reported_by_itself(client: Client) -> None:
         ("[" * 100_000, "body"),
     ],
 )
-async def test_what_is_wrong_is_refused_with_its_path(
+async def test_bad_fields_are_refused_with_their_path(
     client: Client, data: bytes | str, path: str
 ) -> None:
     refused = await send(client, data)

@@ -157,7 +157,7 @@ async def test_it_is_counted_before_the_body_is_read_and_nothing_is_done_beyond(
     assert len(done) == 1
 
 
-async def test_a_file_is_there_for_the_handler_and_gone_afterwards(tmp_path: Path) -> None:
+async def test_an_uploaded_file_lasts_as_long_as_its_handler(tmp_path: Path) -> None:
     async def handler(request: Request) -> Answer:
         return Answer({"size": request.file.path.stat().st_size})
 

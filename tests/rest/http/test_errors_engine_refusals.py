@@ -21,7 +21,9 @@ from rest.http.errors import BUSY_SECONDS, engine_refusal
         (EngineTimeout("late"), 502, "PROVIDER_ERROR", None),
     ],
 )
-def test_each(error: EngineError, status: int, code: str, retry_after: int | None) -> None:
+def test_each_engine_error_has_its_answer(
+    error: EngineError, status: int, code: str, retry_after: int | None
+) -> None:
     refusal = engine_refusal(error)
     assert (refusal.status, refusal.code, refusal.retry_after) == (status, code, retry_after)
     assert refusal.message == str(error)

@@ -245,7 +245,9 @@ class TestLease:
     def idempotency(self, database: Database) -> Idempotency:
         return Idempotency(IdempotencyKeys(database), lease_seconds=0.3)
 
-    async def test_a_dead_claim_is_taken_over_but_a_renewed_one_is_not(self, setup: Setup) -> None:
+    async def test_an_expired_claim_is_taken_over_but_a_renewed_one_is_not(
+        self, setup: Setup
+    ) -> None:
         setup.work.go_on.clear()
         first = asyncio.create_task(setup.post())
         await setup.work.started.wait()
@@ -293,7 +295,7 @@ class TestLease:
         assert (await setup.post()).data["number"] == 2
 
 
-async def test_what_takes_too_long_is_given_up_and_can_be_retried(setup: Setup) -> None:
+async def test_a_request_that_takes_too_long_is_aborted_and_can_be_retried(setup: Setup) -> None:
     setup.work.go_on.clear()
     assert (await setup.post("/hasty/a")).status == 503
     assert await keys_in(setup.database) == 0
@@ -349,5 +351,5 @@ async def test_an_unusable_key_is_refused(setup: Setup, key: str) -> None:
     assert setup.work.begun == []
 
 
-async def test_the_longest_key_is_taken(setup: Setup) -> None:
+async def test_the_longest_key_is_accepted(setup: Setup) -> None:
     assert (await setup.post(headers={HEADER: "~ " * 127 + "!"})).status == 200

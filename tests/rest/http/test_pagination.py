@@ -31,12 +31,12 @@ def test_every_changed_character_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("more", ["=", "A", " ", "\n"])
-def test_nothing_may_be_added(more: str) -> None:
+def test_a_cursor_with_extra_text_is_refused(more: str) -> None:
     with pytest.raises(ValidationFailed):
         OURS.decode(OURS.encode(new_id("job")) + more)
 
 
-def test_anothers_cursor_is_refused() -> None:
+def test_a_cursor_under_another_secret_is_refused() -> None:
     with pytest.raises(ValidationFailed) as caught:
         OURS.decode(Cursors(b"b" * 32).encode(new_id("job")))
     assert (caught.value.status, caught.value.param) == (400, "cursor")

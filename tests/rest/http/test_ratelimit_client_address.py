@@ -54,5 +54,5 @@ def test_without_proxies_forwarded_addresses_are_ignored() -> None:
         ("", None),
     ],
 )
-def test_loopback_and_proxies_stand_for_many(peer: str, counted: str | None) -> None:
+def test_loopback_and_proxies_represent_many_clients(peer: str, counted: str | None) -> None:
     assert ClientAddress(PROXIES).of_peer(peer) == counted

@@ -124,7 +124,7 @@ async def test_a_form_is_received_and_deleted(receiver: Receiver):
     assert receiver.left() == []
 
 
-async def test_fields_that_the_receiver_names_may_come_often(tmp_path: Path):
+async def test_fields_that_the_receiver_lists_can_repeat(tmp_path: Path):
     receiver = Receiver(tmp_path / "uploads", LIMITS, more=("parts[]", "format"))
     async with receiver.running():
         for last in ("b", "c"):
@@ -256,7 +256,7 @@ async def test_a_text_of_200_characters_of_any_kind_is_taken(receiver: Receiver)
 # ---------------------------------------------------------------------- too much
 
 
-async def test_too_long_by_its_own_declaration_is_not_even_read(receiver: Receiver):
+async def test_an_upload_that_declares_too_much_is_not_read(receiver: Receiver):
     reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
     length = LIMITS.max_bytes + FORM_BYTES + 1
     writer.write(
@@ -270,7 +270,7 @@ async def test_too_long_by_its_own_declaration_is_not_even_read(receiver: Receiv
 
 
 @pytest.mark.parametrize("name", ["file", "other"])
-async def test_too_long_is_refused_when_it_is_seen(receiver: Receiver, name: str):
+async def test_an_upload_over_the_limit_is_refused_as_it_arrives(receiver: Receiver, name: str):
     sent = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -306,7 +306,7 @@ async def test_a_file_of_exactly_the_limit_is_taken(receiver: Receiver):
     assert (status, answer["error"]["code"]) == (413, "PAYLOAD_TOO_LARGE")
 
 
-async def test_what_unpacks_to_too_much_is_too_much(receiver: Receiver):
+async def test_a_file_that_unpacks_beyond_the_limit_is_refused(receiver: Receiver):
     body = form((FILE_HEAD, b"\0" * 50_000_000))
     headers = {"Content-Type": TYPE, "Content-Encoding": "gzip"}
     status, answer = await receiver.post(gzip.compress(body, 1), headers=headers)
@@ -437,7 +437,7 @@ async def test_a_handler_that_is_cancelled_or_fails_leaves_no_file(receiver: Rec
     await eventually(lambda: receiver.left() == [])
 
 
-async def test_one_upload_too_many_is_refused_for_now(tmp_path: Path):
+async def test_uploads_beyond_the_limit_are_refused_for_now(tmp_path: Path):
     limits = UploadLimits(max_bytes=1_000_000, at_once=1)
     async with Receiver(tmp_path / "uploads", limits).running() as receiver:
         async with half_sent(receiver):
@@ -456,7 +456,7 @@ async def test_a_full_disk_is_an_outage(tmp_path: Path):
     assert (status, answer["error"]["code"]) == (503, "MODEL_UNAVAILABLE")
 
 
-async def test_what_a_crash_left_is_cleared_away(tmp_path: Path):
+async def test_leftovers_of_a_crash_are_deleted(tmp_path: Path):
     folder = tmp_path / "uploads"
     folder.mkdir()
     for name, days in (("upload-old", 2), ("upload-young", 0), ("other", 2)):

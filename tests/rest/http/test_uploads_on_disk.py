@@ -9,7 +9,7 @@ import pytest
 from rest.http.uploads import UploadFile
 
 
-def test_it_grows_and_goes(tmp_path: Path):
+def test_the_file_grows_and_is_deleted(tmp_path: Path):
     file = UploadFile(tmp_path / "new" / "upload-1")
     file.create()
     for block in (b"one", b"", b"two"):
@@ -25,7 +25,7 @@ def test_it_grows_and_goes(tmp_path: Path):
     assert not file.path.exists()
 
 
-def test_what_was_deleted_is_not_made_again(tmp_path: Path):
+def test_a_deleted_file_is_not_created_again(tmp_path: Path):
     file = UploadFile(tmp_path / "upload-1")
     file.create()
     file.delete()

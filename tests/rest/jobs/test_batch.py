@@ -69,7 +69,7 @@ async def test_faults_of_one_kind_keep_their_status(client: Client) -> None:
     assert error["details"] == {"path": "items[0].voice"}
 
 
-async def test_in_part_what_can_be_run_is_run(client: Client, database: Database) -> None:
+async def test_a_partial_batch_runs_its_valid_items(client: Client, database: Database) -> None:
     async with client.post(PATH, json=body(*FAULTY, partial=True)) as answer:
         assert answer.status == 202
         envelope = await answer.json()
@@ -96,12 +96,12 @@ async def test_in_part_what_can_be_run_is_run(client: Client, database: Database
     assert (shown["output"]["total"], shown["output"]["refused"]) == (7, 5)
 
 
-async def test_in_part_nothing_is_nothing(client: Client) -> None:
+async def test_a_partial_batch_without_valid_items_is_refused(client: Client) -> None:
     status, error = await ask(client, "POST", PATH, body({"input": "!"}, partial=True))
     assert (status, error["details"]["path"]) == (400, "items[0].input")
 
 
-async def test_whole_there_is_nothing_to_report(client: Client) -> None:
+async def test_a_valid_partial_batch_has_nothing_to_report(client: Client) -> None:
     async with client.post(PATH, json=body({"input": "One."}, partial=True)) as answer:
         envelope = await answer.json()
     assert (answer.status, envelope["data"]["refused"]) == (202, [])

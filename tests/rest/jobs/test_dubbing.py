@@ -151,7 +151,7 @@ async def test_sources_that_are_refused(platform: Platform, tmp_path: Path) -> N
         assert error["details"]["reason"] == reason
 
 
-async def test_another_workspaces_source_is_absent(platform: Platform) -> None:
+async def test_another_workspaces_source_is_not_found(platform: Platform) -> None:
     key = await platform.source()
     other = await new_tenant(platform.database, "other@example.org")
     foreign = await platform.order(tenant=other, sourceStorageKey=key)
@@ -166,7 +166,7 @@ async def test_another_workspaces_source_is_absent(platform: Platform) -> None:
     assert (await platform.order(sourceStorageKey=upload))[0] == 404
 
 
-async def test_orders_that_cannot_be_carried_out(platform: Platform) -> None:
+async def test_impossible_dubbings_are_refused(platform: Platform) -> None:
     key = await platform.source()
     platform.engines.absent = frozenset({"en-de", "ja", "gone"})
     for asked, status, code, path in (
@@ -232,7 +232,7 @@ async def test_repeated_and_started_once(platform: Platform) -> None:
     assert len(await Jobs(platform.database).list(platform.tenant.workspace_id)) == 1
 
 
-async def test_another_workspaces_job_and_other_kinds_are_absent(platform: Platform) -> None:
+async def test_another_workspaces_job_and_other_kinds_are_not_found(platform: Platform) -> None:
     _, ref = await platform.order(sourceStorageKey=await platform.source())
     other = await new_tenant(platform.database, "other@example.org")
     speech = await submit(platform.database, platform.tenant.workspace_id)

@@ -69,7 +69,7 @@ async def test_pages_and_filters(database: Database) -> None:
     assert [status for status, _ in refused] == [400, 400]
 
 
-async def test_delete_only_when_terminal_and_with_what_it_made(database: Database) -> None:
+async def test_only_a_finished_job_is_deleted_with_its_artifacts(database: Database) -> None:
     ours = await new_workspace(database)
     artifacts = Deleted()
     job = await submit(database, ours)
@@ -100,7 +100,7 @@ async def test_cancel_and_retry(database: Database) -> None:
         assert (await ask(client, "POST", f"{path}/retry"))[0] == 409
 
 
-async def test_another_workspaces_job_is_absent(database: Database) -> None:
+async def test_another_workspaces_job_is_not_found(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     job = await submit(database, theirs)

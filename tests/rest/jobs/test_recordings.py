@@ -20,7 +20,7 @@ def written(path: Path, data: bytes) -> Path:
 
 
 @pytest.mark.parametrize("rate", [8_000, 44_100])
-def test_speech_is_read_at_the_rate_that_is_heard(tmp_path: Path, rate: int) -> None:
+def test_speech_is_resampled_to_the_engines_rate(tmp_path: Path, rate: int) -> None:
     file = written(tmp_path / "a.wav", recording(1.0, rate=rate))
     [part] = read_speech(file, LoudnessModel())
     assert len(part) / 2 / HEARING_RATE == pytest.approx(1.0, abs=0.05)
@@ -35,7 +35,7 @@ def test_any_container_is_read(tmp_path: Path, format: str) -> None:
     assert len(part) / 2 / HEARING_RATE == pytest.approx(1.0, abs=0.1)
 
 
-def test_two_remarks_with_a_long_silence_are_two_parts(tmp_path: Path) -> None:
+def test_speech_around_a_long_silence_is_two_parts(tmp_path: Path) -> None:
     file = bytearray(recording(8.0, silent=True))
     for second in (1, 6):
         file[44 + second * 32_000 : 44 + second * 32_000 + 32_000] = recording(1.0)[44:]
@@ -51,7 +51,7 @@ def test_two_remarks_with_a_long_silence_are_two_parts(tmp_path: Path) -> None:
         (recording(181.0, rate=8_000), "unreadable_audio"),
     ],
 )
-def test_what_cannot_be_a_turn(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_unusable_recordings_are_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         read_speech(written(tmp_path / "a", data), LoudnessModel())
     assert (refused.value.reason, refused.value.param) == (reason, "file")

@@ -29,7 +29,7 @@ def test_null_cannot_be_asked_for(name: str) -> None:
     assert refused.value.param == name
 
 
-async def test_what_is_left_out_is_found_out_or_the_default() -> None:
+async def test_missing_fields_are_guessed_or_defaulted() -> None:
     order = await CHECKS.order("wsp_x", asked(input="Guten Morgen, wie geht es Ihnen heute?"))
     assert (order.language, order.voice, order.emotion) == ("de", "default", None)
     order = await CHECKS.order(
@@ -50,7 +50,7 @@ async def test_a_refusal_says_that_the_language_was_guessed() -> None:
     assert order.language == "en"
 
 
-async def test_what_cannot_be_spoken_is_refused() -> None:
+async def test_unspeakable_text_is_refused() -> None:
     cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
         (ValidationFailed, "input", {"input": " ... "}),
         (NotFound, "voice", {"voice": "nobody"}),

@@ -195,7 +195,7 @@ async def test_an_idempotency_key_makes_one_job(platform: Platform) -> None:
     assert len(await Jobs(platform.database).list(platform.tenant.workspace_id)) == 1
 
 
-async def test_what_cannot_be_heard_is_refused_at_once(platform: Platform, tmp_path: Path) -> None:
+async def test_unreadable_uploads_are_refused_at_once(platform: Platform, tmp_path: Path) -> None:
     silent = await asyncio.to_thread(video_file, tmp_path / "silent.mp4", None, seconds=1.0)
     mute = await asyncio.to_thread(silent.read_bytes)
     cases = {
@@ -236,7 +236,7 @@ async def test_no_export_before_the_end(platform: Platform) -> None:
     assert (status, body["error"]["details"]["path"]) == (400, "format")
 
 
-async def test_another_workspaces_transcript_is_absent(platform: Platform) -> None:
+async def test_another_workspaces_transcript_is_not_found(platform: Platform) -> None:
     theirs = await new_tenant(platform.database, "theirs@example.org")
     job_id = await platform.transcribed()
     answers = [

@@ -65,7 +65,7 @@ def test_it_is_a_valid_document(served: Schema) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_what_more_is_true_is_said(served: Schema) -> None:
+def test_the_document_says_more_than_the_contract(served: Schema) -> None:
     transcribe = served["paths"]["/api/stt"]["post"]
     headers = {one["name"] for one in transcribe["parameters"] if one["in"] == "header"}
     assert headers == {"Idempotency-Key", "X-Workspace-Id"}
@@ -127,7 +127,7 @@ SPOILED: dict[str, Spoil] = {
 
 
 @pytest.mark.parametrize("what", SPOILED)
-def test_the_comparison_sees(what: str) -> None:
+def test_the_comparison_detects_every_difference(what: str) -> None:
     spoiled = copy.deepcopy(CONTRACT)
     assert list(differences(CONTRACT, spoiled)) == []
     operation(spoiled).setdefault("parameters", [])

@@ -57,7 +57,7 @@ async def test_files_are_not_sent_twice(client: Client) -> None:
 @pytest.mark.parametrize(
     "name", ["swagger-ui.js", "index.j2", "..%2Fdemo%2Findex.html", "%2Fetc%2Fpasswd", "x"]
 )
-async def test_other_texts_are_not(client: Client, name: str) -> None:
+async def test_files_outside_the_page_are_not_served(client: Client, name: str) -> None:
     async with client.get(f"/docs/{name}") as answer:
         assert answer.status == 404
         assert (await answer.json())["error"]["code"] == "NOT_FOUND"

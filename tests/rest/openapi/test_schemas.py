@@ -49,7 +49,7 @@ def test_structs_become_components_under_the_contracts_names() -> None:
     assert components["Outer"]["required"] == ["partOne"]
 
 
-def test_what_3_0_says_otherwise() -> None:
+def test_schemas_are_written_as_openapi_3_0() -> None:
     _, components = schemas_of([OuterView])
     inner = {"$ref": "#/components/schemas/Inner"}
     assert components["Outer"]["properties"] == {

@@ -95,7 +95,7 @@ async def test_a_turn_is_answered_stored_and_billed(node: AgentNode, tmp_path: P
         assert tone_of(pcm, rate) == pytest.approx(500, abs=3)
 
 
-async def test_a_conversation_goes_on(node: AgentNode) -> None:
+async def test_a_conversation_continues(node: AgentNode) -> None:
     node.engines = scripted_engines(hears=("I am Ann", "Who am I"), answers=("Hello Ann.", "Ann."))
     node.__post_init__()
     async with called(node) as caller:
@@ -190,7 +190,7 @@ async def test_turns_of_one_conversation_wait_for_each_other(node: AgentNode) ->
         assert [m.role for m in longest].count("user") == 3
 
 
-async def test_waiting_for_the_turn_before_has_an_end(node: AgentNode) -> None:
+async def test_waiting_for_the_previous_turn_has_a_deadline(node: AgentNode) -> None:
     node.wait_seconds = 0.1
     async with called(node) as caller:
         _, first = await caller.turn()
@@ -205,7 +205,7 @@ async def test_waiting_for_the_turn_before_has_an_end(node: AgentNode) -> None:
         assert (await other)[0] == 200
 
 
-async def test_another_callers_conversation_is_absent(node: AgentNode) -> None:
+async def test_another_callers_conversation_is_not_found(node: AgentNode) -> None:
     async with called(node) as caller:
         _, own = await caller.turn()
         other = await Agents(node.database).create(caller.workspace_id, NewAgent("Bea"))
@@ -293,7 +293,7 @@ async def test_an_engine_that_fails_is_a_provider_error(node: AgentNode, part: s
 
 
 @pytest.mark.parametrize("nothing", ["", "…", "<think>What now?</think>"])
-async def test_an_answer_of_nothing_is_a_provider_error(node: AgentNode, nothing: str) -> None:
+async def test_an_empty_answer_is_a_provider_error(node: AgentNode, nothing: str) -> None:
     node.engines.chat_model.answers = (nothing,)
     async with called(node) as caller:
         status, error = await caller.turn()
@@ -309,7 +309,7 @@ async def test_a_turn_holds_the_answer_only(node: AgentNode) -> None:
         assert (status, turn["assistantText"]) == (200, "Hello Ann.")
 
 
-async def test_a_fault_of_ours_is_internal_and_holds_no_slot(node: AgentNode) -> None:
+async def test_a_bug_is_an_internal_error_and_frees_the_slot(node: AgentNode) -> None:
     node.engines.chat_model.answer = lambda _: str(1 // 0)
     async with called(node) as caller:
         status, error = await caller.turn()
@@ -393,7 +393,7 @@ async def test_a_turn_has_a_deadline(node: AgentNode, monkeypatch: pytest.Monkey
         assert (status, error["details"]["reason"]) == (503, "timeout")
 
 
-async def test_what_cannot_be_stored_leaves_no_audio(node: AgentNode) -> None:
+async def test_a_failed_store_leaves_no_audio(node: AgentNode) -> None:
     async def refuse(*_: Any) -> None:
         raise ProviderFailed("no booking today")
 

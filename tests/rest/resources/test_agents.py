@@ -46,7 +46,7 @@ async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
         assert (status, shown["data"]) == (200, made)
 
 
-async def test_what_is_set_is_kept_and_an_empty_text_is_the_default(node: AgentNode) -> None:
+async def test_fields_are_stored_and_an_empty_text_means_the_default(node: AgentNode) -> None:
     async with called(node) as caller:
         _, made = await create(
             caller,
@@ -99,7 +99,7 @@ async def test_an_unknown_model_is_refused(node: AgentNode) -> None:
             assert (await create(caller, name="x", model=known))[0] == 200
 
 
-async def test_changing_leaves_the_rest(node: AgentNode) -> None:
+async def test_a_change_leaves_the_other_fields(node: AgentNode) -> None:
     async with called(node) as caller:
         path = f"/api/agents/{caller.agent.id}"
         changes = {"name": "Ann", "voice": "nova", "language": "fr"}
@@ -128,7 +128,7 @@ async def test_all_agents_are_listed_and_pages_are_possible(node: AgentNode) -> 
         assert first["data"] + second["data"] == listed["data"]
 
 
-async def test_the_default_agent_may_be_deleted_and_comes_again(node: AgentNode) -> None:
+async def test_a_deleted_default_agent_is_created_again(node: AgentNode) -> None:
     async with called(node) as caller:
         agents = Agents(node.database)
         default = await agents.ensure_default_agent(caller.workspace_id)
@@ -140,7 +140,7 @@ async def test_the_default_agent_may_be_deleted_and_comes_again(node: AgentNode)
         assert (await agents.ensure_default_agent(caller.workspace_id)).id != default.id
 
 
-async def test_another_workspaces_agent_is_absent(node: AgentNode) -> None:
+async def test_another_workspaces_agent_is_not_found(node: AgentNode) -> None:
     theirs = await new_workspace(node.database, "stranger@example.com")
     foreign = await Agents(node.database).create(theirs, NewAgent("Theirs"))
     answers = []

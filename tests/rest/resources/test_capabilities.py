@@ -41,7 +41,7 @@ async def test_capabilities_of_a_whole_installation() -> None:
     }
 
 
-async def test_what_is_not_live_is_not_claimed() -> None:
+async def test_only_live_capabilities_are_claimed() -> None:
     ears = "scripted-file-ears"
     absent = frozenset({"verinova-stable", "cloner", "ja", "default", ears, "blab-expressive"})
     shown = await capabilities(Engines(absent=absent), calls=False)

@@ -57,7 +57,7 @@ async def say(conversations: Conversations, agent: Agent, known: str | None = No
         return conversation.id
 
 
-async def test_a_conversation_begins_and_goes_on(
+async def test_a_conversation_begins_and_continues(
     conversations: Conversations, agent: Agent, database: Database
 ) -> None:
     first = await say(conversations, agent)
@@ -133,9 +133,7 @@ async def test_a_long_turn_keeps_its_lease(
             await say(conversations, agent, known)
 
 
-async def test_without_the_bus_new_conversations_begin_all_the_same(
-    database: Database, agent: Agent
-) -> None:
+async def test_new_conversations_begin_without_the_bus(database: Database, agent: Agent) -> None:
     away = Bus("unix:///nowhere/valkey.sock")
     conversations = Conversations(database, away, "node_a", book)
     known = await say(conversations, agent)

@@ -116,9 +116,7 @@ async def test_a_file_is_served_as_its_record_says(downloads: Downloads):
 @pytest.mark.parametrize(
     "content_type", ["application/x-subrip", "application/x-subrip; charset=utf-8"]
 )
-async def test_what_a_job_made_is_served_and_an_empty_file_too(
-    downloads: Downloads, content_type: str
-):
+async def test_a_jobs_artifacts_and_empty_files_are_served(downloads: Downloads, content_type: str):
     job = await submit(downloads.database, downloads.workspace_id)
     key = await downloads.artifacts.store(
         downloads.workspace_id, job.id, "text.srt", b"", content_type
@@ -192,7 +190,7 @@ async def test_an_interrupted_download_resumes_only_with_the_same_file(downloads
     assert (status, body) == (200, CONTENT)
 
 
-async def test_what_the_client_has_is_not_sent_again(downloads: Downloads):
+async def test_a_file_that_the_client_has_is_not_sent_again(downloads: Downloads):
     address = downloads.address(await downloads.take())
     _, _, headers = await downloads.ask(address)
     for condition in (
@@ -231,7 +229,7 @@ async def test_only_genuine_addresses_are_answered(downloads: Downloads):
     assert b"has expired" in body
 
 
-async def test_a_foreign_object_is_absent_like_a_deleted_one(downloads: Downloads):
+async def test_another_workspaces_object_is_not_found_like_a_deleted_one(downloads: Downloads):
     theirs = await new_workspace(downloads.database, "stranger@example.org")
     key = await downloads.take()
     foreign = await downloads.ask(downloads.address(key, theirs))
@@ -270,7 +268,7 @@ class Breaking(ObjectStore):
         return ObjectBytes(len(CONTENT), pieces())
 
 
-async def test_a_download_that_breaks_is_cut_and_not_made_whole(database: Database, tmp_path: Path):
+async def test_a_broken_download_is_visibly_incomplete(database: Database, tmp_path: Path):
     async with serving(database, Breaking.open(f"file://{tmp_path}/objects")) as downloads:
         address = downloads.address(await downloads.take())
         with pytest.raises((aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)):
@@ -307,7 +305,7 @@ def endpoint() -> Iterator[str]:
         yield address
 
 
-async def test_a_bucket_answers_instead(database: Database, endpoint: str):
+async def test_downloads_redirect_to_a_bucket(database: Database, endpoint: str):
     async with serving(database, ObjectStore.open(new_bucket(endpoint))) as downloads:
         key = await downloads.take()
         address = downloads.address(key)

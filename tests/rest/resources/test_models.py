@@ -15,7 +15,7 @@ async def models(engines: ScriptedJobEngines) -> dict[str, Any]:
     return found
 
 
-async def test_any_credential_will_do_but_one_is_needed() -> None:
+async def test_any_credential_is_enough_but_one_is_required() -> None:
     async with served(ScriptedJobEngines()) as client:
         for path in ("/api/models", "/api/capabilities"):
             assert await get(client, path)
@@ -23,7 +23,7 @@ async def test_any_credential_will_do_but_one_is_needed() -> None:
                 assert answer.status == 401
 
 
-async def test_the_contracts_names_say_what_they_map_to() -> None:
+async def test_the_contracts_names_show_their_models() -> None:
     found = await models(Engines())
     assert {name: found[name]["mapsTo"] for name in ("blab-stable", "blab-expressive")} == {
         "blab-stable": ["scripted-voice"],
@@ -46,7 +46,7 @@ def found_chat(found: dict[str, Any]) -> str:
     return name
 
 
-async def test_every_engine_is_listed_and_why_it_is_not_there() -> None:
+async def test_every_engine_is_listed_with_the_reason_it_is_missing() -> None:
     weights = "weights missing (a.onnx): run `blab models fetch`"
     engines = Engines(
         more=(
@@ -73,7 +73,7 @@ async def test_every_engine_is_listed_and_why_it_is_not_there() -> None:
     assert found["scripted-cloner"]["modality"] == "voice_cloning"
 
 
-async def test_a_voice_that_no_engine_speaks_with() -> None:
+async def test_a_model_without_an_engine_is_unavailable() -> None:
     everything = frozenset({"blab-stable", "blab-expressive"})
     found = await models(Engines(absent=everything))
     stable = found["blab-stable"]

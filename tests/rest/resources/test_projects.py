@@ -43,7 +43,7 @@ async def create(client: Client, tenant: Tenant, name: str, **more: Any) -> Answ
     return await ask(client, "POST", PATH, tenant.key, json={"name": name}, **more)
 
 
-async def test_made_changed_and_deleted(client: Client, ours: Tenant) -> None:
+async def test_a_project_is_created_changed_and_deleted(client: Client, ours: Tenant) -> None:
     body = {"name": "Film", "description": "d", "unknown": 1}
     made = await ask(client, "POST", PATH, ours.key, json=body)
     assert made.status == 200
@@ -117,13 +117,13 @@ async def test_unusable_files_are_refused(
     assert (await ask(client, "GET", PATH, ours.key)).data == [made]
 
 
-async def test_a_repeated_request_makes_one(client: Client, ours: Tenant) -> None:
+async def test_a_repeated_request_creates_one_project(client: Client, ours: Tenant) -> None:
     answers = [await create(client, ours, "p", headers={HEADER: "k"}) for _ in range(2)]
     assert answers[0].data == answers[1].data
     assert len((await ask(client, "GET", PATH, ours.key)).data) == 1
 
 
-async def test_another_workspaces_project_is_absent(
+async def test_another_workspaces_project_is_not_found(
     client: Client, database: Database, ours: Tenant
 ) -> None:
     theirs = await new_tenant(database, "theirs@example.org")

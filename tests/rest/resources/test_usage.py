@@ -128,7 +128,7 @@ async def test_every_day_is_there_the_oldest_first(database: Database, days: int
         assert sum(bucket["count"] for bucket in broken[name].values()) == by_day
 
 
-async def test_nothing_yet(database: Database) -> None:
+async def test_an_unused_workspace_has_empty_usage(database: Database) -> None:
     ours = await new_workspace(database)
     async with usage_client(database, ours) as client:
         nothing = {"tokens": 0, "audioSeconds": 0, "cost": 0.0, "count": 0}
@@ -170,7 +170,7 @@ async def test_filters_and_what_is_refused(database: Database) -> None:
     )
 
 
-async def test_anothers_usage_is_not_ours(database: Database) -> None:
+async def test_another_workspaces_usage_is_not_shown(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     await book(database, theirs)

@@ -184,7 +184,7 @@ def wav(pcm: bytes) -> bytes:
 # ---------------------------------------------------------------------- samples
 
 
-async def test_a_sample_is_taken_in_with_what_was_found(platform: Platform) -> None:
+async def test_a_sample_is_stored_with_its_measurements(platform: Platform) -> None:
     answer = await platform.send(platform.clip, label="Reader", language="en-GB", model="x")
     data = answer.data
     assert answer.status == 200
@@ -219,7 +219,7 @@ async def test_an_unusable_clip_is_refused(platform: Platform, content: bytes, r
     assert await keys(platform.store) == set()
 
 
-async def test_without_its_network_no_sample_is_taken(platform: Platform) -> None:
+async def test_without_the_speaker_encoder_no_sample_is_accepted(platform: Platform) -> None:
     platform.detection.model = None
     answer = await platform.send(platform.clip)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
@@ -228,7 +228,7 @@ async def test_without_its_network_no_sample_is_taken(platform: Platform) -> Non
 # ---------------------------------------------------------------------- clones
 
 
-async def test_from_sample_to_voice_and_away_again(platform: Platform) -> None:
+async def test_a_voice_is_cloned_from_a_sample_and_deleted(platform: Platform) -> None:
     sample = await platform.sample(language="pt")
     before = datetime.now(UTC)
     _, voice_id = await platform.cloned(sample)
@@ -263,7 +263,7 @@ async def test_from_sample_to_voice_and_away_again(platform: Platform) -> None:
         assert (await platform.ask(method, f"/{voice_id}")).status == 404
 
 
-async def test_a_users_consent_is_the_users(platform: Platform) -> None:
+async def test_the_consent_names_the_user(platform: Platform) -> None:
     sample = await platform.sample()
     accepted = await platform.ask(
         "POST",
@@ -310,7 +310,7 @@ async def test_without_consent_nothing_is_cloned(platform: Platform, said: Any) 
         ({"language": "not a tag"}, "language"),
     ],
 )
-async def test_what_is_wrong_is_named(platform: Platform, change: Any, path: str) -> None:
+async def test_bad_fields_are_named(platform: Platform, change: Any, path: str) -> None:
     body = {"sampleStorageKey": await platform.sample(), **change}
     answer = await platform.clone(**body)
     assert answer.status == 400
@@ -334,7 +334,7 @@ async def test_absent_and_foreign_samples_are_refused(platform: Platform) -> Non
     assert refusals == [foreign.body["error"]] * 4
 
 
-async def test_where_nothing_can_clone(platform: Platform) -> None:
+async def test_cloning_is_refused_without_an_engine_for_it(platform: Platform) -> None:
     sample = await platform.sample()
     other = await platform.clone(sampleStorageKey=sample, language="de-AT")
     assert (other.status, other.details["path"]) == (404, "language")
@@ -357,7 +357,7 @@ async def test_the_same_request_twice_is_one_job(platform: Platform) -> None:
 # ---------------------------------------------------------------------- lists
 
 
-async def test_pages_and_walls(platform: Platform) -> None:
+async def test_voices_are_paged_and_kept_within_their_workspace(platform: Platform) -> None:
     sample = await platform.sample()
     _, voice_id = await platform.cloned(sample)
     ours, voices = platform.tenant.workspace_id, Voices(platform.database)

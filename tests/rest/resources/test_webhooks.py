@@ -61,7 +61,7 @@ async def test_the_secret_is_shown_once(database: Database) -> None:
     assert "secret" not in changed
 
 
-async def test_what_is_sent_changes_and_the_rest_stays(database: Database) -> None:
+async def test_sent_fields_change_and_the_rest_stays(database: Database) -> None:
     ours = await new_workspace(database)
     async with webhooks_client(database, ours) as client:
         made = await make(client, enabled=False)
@@ -109,7 +109,7 @@ async def test_what_is_sent_changes_and_the_rest_stays(database: Database) -> No
         ({"url": "http://169.254.169.254/latest", "events": ["*"]}, "url"),
     ],
 )
-async def test_what_is_wrong_is_refused_with_its_path(
+async def test_bad_fields_are_refused_with_their_path(
     database: Database, body: dict[str, Any], path: str
 ) -> None:
     ours = await new_workspace(database)
@@ -156,7 +156,7 @@ async def test_deliveries_newest_first_and_bounded(database: Database) -> None:
     assert newest["nextAttemptAt"] > newest["createdAt"]
 
 
-async def test_a_workspace_has_so_many(database: Database) -> None:
+async def test_the_webhooks_of_a_workspace_are_bounded(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     await database.execute(
@@ -173,7 +173,7 @@ async def test_a_workspace_has_so_many(database: Database) -> None:
         assert (await ask(client, "POST", "/api/webhooks", body, as_workspace=theirs))[0] == 200
 
 
-async def test_another_workspaces_webhook_is_absent(database: Database) -> None:
+async def test_another_workspaces_webhook_is_not_found(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     async with webhooks_client(database, ours) as client:
