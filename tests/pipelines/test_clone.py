@@ -66,7 +66,7 @@ async def studio(database: Database, tmp_path: Path) -> Studio:
     return Studio(database, ours, store, Artifacts(database, store), scripted_job_engines())
 
 
-async def test_a_voice_is_made_after_a_sample(studio: Studio, tmp_path: Path) -> None:
+async def test_a_voice_is_made_from_a_sample(studio: Studio, tmp_path: Path) -> None:
     job = await studio.submit("pt-BR")
     output = (await studio.ended(job)).output
     assert output is not None
@@ -94,7 +94,7 @@ async def test_a_voice_is_made_after_a_sample(studio: Studio, tmp_path: Path) ->
     assert stored.duration_ms == pytest.approx(len(heard) / 32, abs=100)
 
 
-async def test_run_twice_it_makes_one_voice_and_one_preview(studio: Studio) -> None:
+async def test_a_second_run_makes_no_second_voice(studio: Studio) -> None:
     job = await studio.submit()
 
     async def progress(percent: int) -> None:
@@ -113,7 +113,7 @@ async def test_run_twice_it_makes_one_voice_and_one_preview(studio: Studio) -> N
     assert outputs[0].units == outputs[1].units
 
 
-async def test_a_sample_that_is_gone_or_broken(studio: Studio) -> None:
+async def test_a_missing_or_broken_sample_fails(studio: Studio) -> None:
     gone = await studio.submit()
     await studio.artifacts.delete(studio.workspace_id, gone.input["sampleKey"])
     broken = await studio.submit(content=b"RIFFnothing")

@@ -121,7 +121,7 @@ def test_other_spellings_of_an_address_are_refused(address: IPv4Address) -> None
 @given(
     st.text(max_size=40), st.sampled_from(["", "http://", "https://", "https://a@", "https://["])
 )
-def test_whatever_is_sent_is_judged(text: str, before: str) -> None:
+def test_any_text_is_accepted_or_refused(text: str, before: str) -> None:
     try:
         assert GUARD.check(before + text).raw_host
     except UrlRefused:
@@ -156,7 +156,7 @@ async def guarding(http: CustomerHttp) -> AsyncIterator[CustomerHttp]:
         await http.close()
 
 
-async def test_admission_looks_where_a_name_leads() -> None:
+async def test_admission_resolves_the_name() -> None:
     known = names(public=["1.1.1.1"], inside=["10.0.0.1"], mixed=["1.1.1.1", "::1"])
     async with guarding(CustomerHttp(look_up=known)) as http:
         await http.admit("https://public.test/")
@@ -182,7 +182,7 @@ async def endpoint(handler: Callable[[web.Request], object]) -> AsyncIterator[Te
         yield server
 
 
-async def test_a_name_that_leads_inside_is_not_called() -> None:
+async def test_a_name_that_resolves_to_a_private_address_is_not_called() -> None:
     """Also not where it led elsewhere when it was admitted."""
     called = []
 
@@ -205,7 +205,7 @@ async def test_a_name_that_leads_inside_is_not_called() -> None:
     assert called == []
 
 
-async def test_the_socket_and_the_peer_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_connected_peer_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     called = []
 
     async def taken(request: web.Request) -> web.Response:
@@ -248,7 +248,7 @@ async def test_redirects_and_proxies_are_not_followed(monkeypatch: pytest.Monkey
         assert called == [("/first", f"hook.test:{server.port}", b"body")]
 
 
-async def test_an_endless_answer_is_left_at_the_cap() -> None:
+async def test_an_endless_answer_is_cut_at_the_cap() -> None:
     sent, left = 0, asyncio.Event()
 
     async def endless(request: web.Request) -> web.StreamResponse:
@@ -294,7 +294,7 @@ async def test_an_open_answer_is_read_by_who_asked() -> None:
         assert len(asked) == 1
 
 
-async def test_a_silent_endpoint_and_an_absent_one() -> None:
+async def test_a_silent_endpoint_and_an_absent_one_time_out() -> None:
     released = asyncio.Event()
 
     async def silent(request: web.Request) -> web.Response:
@@ -361,19 +361,19 @@ PUBLIC += ["2606:4700::1111", "2a00:1450::1", "2001:200::1", "2003::1"]
 
 
 @pytest.mark.parametrize("address", INSIDE)
-def test_what_is_inside_is_the_operators_choice(address: str) -> None:
+def test_private_addresses_are_the_operators_choice(address: str) -> None:
     assert not may_be_called(address)
     assert may_be_called(address, allow_private=True)
 
 
 @pytest.mark.parametrize("address", [*NEVER, "", "localhost", "1.2.3", "0x7f.0.0.1"])
-def test_what_is_nobodys_is_never_called(address: str) -> None:
+def test_reserved_addresses_are_never_called(address: str) -> None:
     assert not may_be_called(address)
     assert not may_be_called(address, allow_private=True)
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_what_is_public_is_called(address: str) -> None:
+def test_public_addresses_are_called(address: str) -> None:
     assert may_be_called(address)
 
 

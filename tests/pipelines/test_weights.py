@@ -97,7 +97,7 @@ def test_fetches_files_out_of_a_wheel_without_importing_it(tmp_path: Path, wheel
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == [".lock", "toy"]
 
 
-def test_joins_parts_and_goes_on_where_it_was_stopped(tmp_path: Path, wheels: Path) -> None:
+def test_joins_parts_and_resumes_where_it_stopped(tmp_path: Path, wheels: Path) -> None:
     pieces = [DATA[:100_000], DATA[100_000:200_000], DATA[200_000:]]
     for n, piece in enumerate(pieces, 1):
         make_wheel(wheels, f"toy-part{n}", "2.0", {f"toy_part{n}/data/part{n:02}.bin": piece})
@@ -119,7 +119,7 @@ def test_joins_parts_and_goes_on_where_it_was_stopped(tmp_path: Path, wheels: Pa
     assert not (tmp_path / "models" / ".fetching").exists()
 
 
-def test_takes_whole_files_that_lie_beside_pieces(tmp_path: Path, wheels: Path) -> None:
+def test_takes_whole_files_next_to_parts(tmp_path: Path, wheels: Path) -> None:
     one = {"toy_part1/data/1.bin": DATA[:9], "toy_part1/data/a.json": b"{}"}
     make_wheel(wheels, "toy-part1", "2.0", one)
     make_wheel(wheels, "toy-part2", "2.0", {"toy_part2/data/2.bin": DATA[9:]})
@@ -216,7 +216,7 @@ def test_a_url_may_have_another_path_for_a_file(tmp_path: Path, web: Web) -> Non
     assert store.ready("toy")
 
 
-def test_next_source_is_asked_when_one_fails_or_lies(
+def test_the_next_source_is_used_when_one_fails_or_lies(
     tmp_path: Path, wheels: Path, web: Web
 ) -> None:
     make_wheel(wheels, "toy-data", "1.0", {"toy_data/a.bin": DATA[:-1] + b"?"})
@@ -261,7 +261,7 @@ def test_continues_a_broken_download_with_a_range(tmp_path: Path, web: Web) -> N
     assert store.ready("toy")
 
 
-def test_begins_anew_where_the_server_knows_no_ranges(tmp_path: Path, web: Web) -> None:
+def test_starts_over_if_the_server_ignores_ranges(tmp_path: Path, web: Web) -> None:
     web.files["/a.bin"] = DATA
     web.break_after, web.breaks_left, web.ranges = 70_000, 1, False
     store = store_of(tmp_path, fake_model({"a.bin": DATA}, Url(web.url + "/{path}")))
@@ -347,7 +347,7 @@ def test_files_put_there_by_hand_are_verified_once(
     assert store.ready("toy")
 
 
-def test_a_changed_file_is_noticed_and_fetched_anew(tmp_path: Path, web: Web) -> None:
+def test_a_changed_file_is_fetched_again(tmp_path: Path, web: Web) -> None:
     web.files["/a.bin"] = DATA
     store = store_of(tmp_path, fake_model({"a.bin": DATA}, Url(web.url + "/{path}")))
     store.fetch("toy")
@@ -387,7 +387,7 @@ def test_says_when_the_disk_is_too_small(tmp_path: Path, monkeypatch: pytest.Mon
         store.fetch("toy")
 
 
-def test_unknown_names_are_told_what_there_is(tmp_path: Path) -> None:
+def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     store = ModelStore(tmp_path)
     with pytest.raises(WeightsError, match="silero-vad"):
         store.status("silero")

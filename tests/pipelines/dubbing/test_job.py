@@ -118,7 +118,7 @@ async def test_a_film_speaks_another_language(rig: Rig, tmp_path: Path) -> None:
     assert level(heard, 660, 16_000, 3.1, 3.9) == pytest.approx(-8, abs=2)
 
 
-async def test_lines_subtitles_and_bill(rig: Rig) -> None:
+async def test_a_dub_has_lines_subtitles_and_a_bill(rig: Rig) -> None:
     sound = audio_file("flac", tone(6, BACKGROUND))
     engines = scripted_job_engines(hears=SAID, translate=GERMAN)
     engines.words.draft = True
@@ -197,7 +197,7 @@ async def test_a_line_that_fits_only_when_spoken_faster_is_spoken_again(rig: Rig
     assert done.warnings == []
 
 
-async def test_a_translation_that_cannot_be_one_is_made_again_or_left(rig: Rig) -> None:
+async def test_a_rejected_translation_is_retried_or_left(rig: Rig) -> None:
     said = (spoken("What time do you open?", 0), spoken("I am here at 10.", 3000))
     engines = scripted_job_engines(
         hears=said,
@@ -256,7 +256,7 @@ async def test_a_draft_needs_consent(rig: Rig) -> None:
     assert engines.words.asked == []
 
 
-async def test_the_language_is_found_out(rig: Rig) -> None:
+async def test_the_source_language_is_detected(rig: Rig) -> None:
     engines = scripted_job_engines(hears=SAID, translate=GERMAN)
     sound = audio_file("mp3", tone(6))
     done = await rig.run(await rig.submit(sound, source_language=None), engines)
@@ -283,7 +283,7 @@ async def test_one_line_that_is_not_translated_stays_as_it_was(rig: Rig) -> None
     assert "problem" not in second
 
 
-async def test_what_cannot_be_dubbed(rig: Rig, tmp_path: Path) -> None:
+async def test_impossible_dubs_fail_with_the_reason(rig: Rig, tmp_path: Path) -> None:
     silent = await asyncio.to_thread(lambda: video_file(tmp_path / "silent.mp4", None))
     sound = audio_file("flac", tone(3))
 
@@ -349,7 +349,7 @@ async def test_cancelling_stops_the_voice(rig: Rig) -> None:
     assert rig.units == []
 
 
-async def test_running_twice_does_no_harm(rig: Rig) -> None:
+async def test_a_second_run_replaces_the_first(rig: Rig) -> None:
     async def tell(percent: int) -> None:
         assert 0 <= percent <= 100
 

@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 from pipelines.dubbing.track import MAX_TEMPO, MIN_TEMPO, Place, place
 
 
-def test_what_fits_stays_as_it_is() -> None:
+def test_a_line_that_fits_is_unchanged() -> None:
     assert place(1_000, 500, 1_500, 0, 2_000) == Place(500, 1.0)
 
 
-def test_the_silence_behind_is_used_before_the_tempo() -> None:
+def test_the_silence_after_a_line_is_used_before_the_tempo_changes() -> None:
     assert place(1_400, 500, 1_500, 0, 2_000) == Place(500, 1.0)
     assert place(1_800, 500, 1_500, 0, 2_000) == Place(500, 1.2)
     assert place(1_950, 500, 1_500, 0, 2_000) == Place(500, MAX_TEMPO)
 
 
-def test_what_is_too_long_pushes_the_next_line_back_or_has_no_place() -> None:
+def test_a_long_line_delays_the_next_or_is_dropped() -> None:
     assert place(2_000, 500, 1_500, 0, 2_000) is None
     assert place(2_000, 500, 1_500, 0, 2_000, 100) == Place(500, MAX_TEMPO)
     assert place(9_000, 500, 1_500, 0, 2_000, 100) is None
@@ -34,7 +34,7 @@ def test_a_line_waits_for_the_last_one() -> None:
     assert place(1_200, 500, 1_500, 900, 1_900) == Place(900, 1.2)
 
 
-def test_with_no_end_there_is_no_hurry() -> None:
+def test_without_an_end_no_line_is_sped_up() -> None:
     assert place(9_000, 500, 1_500, 0, None) == Place(500, 1.0)
 
 

@@ -30,7 +30,7 @@ def test_a_pause_ends_a_line() -> None:
     ]
 
 
-def test_what_goes_on_and_on_is_cut() -> None:
+def test_a_very_long_sentence_is_cut() -> None:
     text = " ".join(["word"] * 300)
     lines = list(lines_of([TimedSegment(0, 100_000, text)]))
     assert all(len(line.text) <= MOST_CHARACTERS for line in lines)
@@ -45,7 +45,7 @@ def test_scripts_without_blanks() -> None:
     assert [line.text for line in lines] == ["今日は。", "元気ですか。"]
 
 
-def test_nothing_said() -> None:
+def test_a_recording_without_words_has_no_lines() -> None:
     assert list(lines_of([])) == []
     assert list(lines_of([TimedSegment(0, 100, "  ")])) == []
 
@@ -75,7 +75,9 @@ HOURS = "What time do you open on Saturday morning?"
         ("He saw New York.", "Он видел город.", "en", "ru"),
     ],
 )
-def test_what_can_be_a_translation(text: str, translation: str, source: str, target: str) -> None:
+def test_plausible_translations_are_accepted(
+    text: str, translation: str, source: str, target: str
+) -> None:
     assert fault(text, translation, source, target) is None
 
 
@@ -93,7 +95,7 @@ def test_what_can_be_a_translation(text: str, translation: str, source: str, tar
         ("Wait, I will look.", "Espera, " + "voy a mirar y después vuelvo " * 3, "letters"),
     ],
 )
-def test_what_cannot(text: str, translation: str, wrong: str) -> None:
+def test_implausible_translations_are_rejected(text: str, translation: str, wrong: str) -> None:
     found = fault(text, translation, "en", "es")
     if wrong:
         assert found is not None

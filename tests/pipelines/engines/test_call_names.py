@@ -26,7 +26,7 @@ SERVED = [
 
 
 @pytest.mark.parametrize("names", SERVED)
-async def test_what_is_served_is_no_fault(make: Make, names: dict[str, Any]) -> None:
+async def test_served_names_are_no_fault(make: Make, names: dict[str, Any]) -> None:
     engines = await make()
     assert engines.name_faults(CallNames(**names)) == ()
 
@@ -47,7 +47,7 @@ NOT_SERVED: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("names", "field", "accepted"), NOT_SERVED)
-async def test_what_is_not_served_is_named_with_what_is(
+async def test_an_unserved_name_is_reported_with_the_accepted_ones(
     make: Make, names: dict[str, Any], field: str, accepted: str
 ) -> None:
     engines = await make()

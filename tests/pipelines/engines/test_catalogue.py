@@ -147,7 +147,7 @@ async def test_an_unknown_id_names_itself_and_what_is_live(make: Make) -> None:
         engines.speaker("blab-expressive", "en")
 
 
-async def test_an_unspoken_language_names_those_that_are(make: Make) -> None:
+async def test_the_error_for_a_language_names_the_spoken_ones(make: Make) -> None:
     engines = await make()
     with pytest.raises(ModelUnavailable, match=r"'ja'; live voices speak: de, en"):
         engines.speaker("default", "ja")
@@ -229,7 +229,7 @@ async def test_an_upstream_that_comes_back_is_live_again(make: Make, upstream: U
     assert isinstance(await engines.chat("default"), UpstreamChat)
 
 
-async def test_a_configured_model_that_nobody_serves_is_no_default(make: Make) -> None:
+async def test_a_configured_but_absent_model_is_no_default(make: Make) -> None:
     engines = await make(chat_model="gpt-9")
     assert not engines.ready()
     with pytest.raises(ModelUnavailable, match="BLAB_UPSTREAM_URL"):
@@ -283,7 +283,7 @@ async def test_an_error_lists_the_choices(make: Make) -> None:
     assert options.chat_model == "qwen"
 
 
-async def test_a_loaded_chat_model_is_ten_calls_away(make: Make) -> None:
+async def test_finding_a_loaded_chat_model_takes_few_calls(make: Make) -> None:
     engines = await make()
     calls: list[str] = []
 

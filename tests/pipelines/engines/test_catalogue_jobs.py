@@ -154,7 +154,7 @@ async def test_the_stable_model_is_the_quickest_engine(
         ),
     ],
 )
-async def test_named_cloned_and_feeling_voices_are_kokoros(
+async def test_kokoro_speaks_named_cloned_and_emotional_voices(
     engines: Catalogue, house: House, choice: SpeechChoice, bound: str
 ) -> None:
     engines.check_speech(choice)
@@ -197,7 +197,7 @@ async def test_a_voice_has_a_language_of_its_own_and_others_that_it_speaks(
         (SpeechChoice("hibari", recipe={"engine": "kokoro", "styles": {}}), "cloned voices"),
     ],
 )
-async def test_what_nobody_can_speak_is_refused_beforehand(
+async def test_unspeakable_requests_are_refused_beforehand(
     engines: Catalogue, house: House, choice: SpeechChoice, reason: str
 ) -> None:
     with pytest.raises(ModelUnavailable, match=reason):
@@ -241,7 +241,7 @@ async def test_a_server_speaks_to_jobs_with_the_engines_of_its_calls(
     assert (kokoro.live, kokoro.loaded, kokoro.reason) == (True, False, "")
 
 
-async def test_recordings_are_heard_by_whisper(engines: Catalogue, house: House) -> None:
+async def test_whisper_transcribes_recordings(engines: Catalogue, house: House) -> None:
     for name in ("default", "verinova-stable", "whisper-base"):
         engines.check_transcription(name, None)
         engines.check_transcription(name, "de-AT")
@@ -280,7 +280,7 @@ async def test_the_embedded_translator_has_its_pair_and_chat_the_others(
         ("gpt-9", "en", "fr", "'gpt-9'"),
     ],
 )
-async def test_a_pair_that_nobody_translates_is_refused_beforehand(
+async def test_an_untranslatable_pair_is_refused_beforehand(
     engines: Catalogue, model: str, source: str, target: str, reason: str
 ) -> None:
     with pytest.raises(ModelUnavailable, match=reason):
@@ -340,7 +340,7 @@ async def test_an_upstreams_models_serve_jobs_too(house: House, upstream: Upstre
 
 
 @pytest.mark.engines
-async def test_the_real_engines_speak_translate_and_are_told(models_dir: Path) -> None:
+async def test_the_real_engines_speak_translate_and_are_listed(models_dir: Path) -> None:
     engines = Catalogue(EngineSettings(models_dir), engines=BUILT_IN)
     try:
         lazily = {status.model_id: status.loaded for status in engines.statuses() if status.live}

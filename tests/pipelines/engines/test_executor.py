@@ -78,7 +78,7 @@ async def test_engine_errors_pass_and_vendor_errors_are_wrapped(
     await executor.close()
 
 
-async def test_refuses_what_exceeds_workers_and_queue() -> None:
+async def test_refuses_work_beyond_its_workers_and_queue() -> None:
     executor = EngineExecutor("test-busy", 1, 1)
     gate = Gate()
     running = asyncio.create_task(executor.run(gate, "first", deadline=5))
@@ -127,7 +127,7 @@ async def test_deadline_in_the_queue_drops_the_call() -> None:
     await executor.close()
 
 
-async def test_a_stuck_thread_is_replaced_and_comes_back() -> None:
+async def test_a_stuck_thread_is_replaced_and_reused_when_it_returns() -> None:
     executor = EngineExecutor("test-stuck", 1, 0)
     gate = Gate()
     with pytest.raises(EngineTimeout):
@@ -172,7 +172,7 @@ async def test_too_many_stuck_threads_fail_the_engine_until_one_returns() -> Non
     await executor.close()
 
 
-async def test_close_fails_the_waiting_and_refuses_the_new() -> None:
+async def test_close_fails_queued_work_and_refuses_new_work() -> None:
     executor = EngineExecutor("test-close", 1, 2)
     gate = Gate()
     running = asyncio.create_task(executor.run(gate, "done", deadline=5))
@@ -298,6 +298,6 @@ def test_survives_a_change_of_event_loop() -> None:
     assert asyncio.run(executor.close())
 
 
-def test_refuses_senseless_bounds() -> None:
+def test_refuses_invalid_bounds() -> None:
     with pytest.raises(ValueError, match="workers"):
         EngineExecutor("none", 0, 0)

@@ -91,7 +91,7 @@ async def test_an_engine_is_loaded_once_for_all_who_ask(bench: Bench) -> None:
     assert [getattr(engine, "closed", None) for engine in got] == [1] * 4
 
 
-async def test_load_leaves_what_only_jobs_use(bench: Bench) -> None:
+async def test_load_skips_engines_that_only_jobs_use(bench: Bench) -> None:
     loader = bench.loader(bench.engine("voice", Role.SPEECH, on_demand=False), bench.engine("ears"))
     await loader.load()
     assert bench.loads == ["voice"]
@@ -101,7 +101,7 @@ async def test_load_leaves_what_only_jobs_use(bench: Bench) -> None:
         await loader.fetch(EARS)
 
 
-async def test_what_failed_is_tried_again_after_a_while(bench: Bench) -> None:
+async def test_a_failed_engine_is_retried_later(bench: Bench) -> None:
     loader = bench.loader(bench.engine("ears"))
     bench.broken["ears"] = EngineFailed("out of memory")
     for _ in range(2):
@@ -115,7 +115,7 @@ async def test_what_failed_is_tried_again_after_a_while(bench: Bench) -> None:
     await loader.close()
 
 
-async def test_a_bug_in_an_engine_is_its_reason_and_nobody_elses(
+async def test_a_bug_in_one_engine_affects_no_other(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     loader = bench.loader(
@@ -153,7 +153,7 @@ async def test_weights_that_arrive_later_are_found(bench: Bench) -> None:
     await loader.close()
 
 
-async def test_an_engine_gets_those_it_is_made_of(bench: Bench) -> None:
+async def test_a_composed_engine_gets_its_parts(bench: Bench) -> None:
     cloner = bench.engine("cloner", Role.CLONING, needs=((Role.SPEECH, "voice"),))
     bench.lacking = {"voice"}
     loader = bench.loader(cloner, bench.engine("voice", Role.SPEECH))

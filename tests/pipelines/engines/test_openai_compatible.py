@@ -349,7 +349,7 @@ class TestDiscovery:
         assert await client.models() == MODELS
         assert len(upstream.requests) == 2
 
-    async def test_a_stale_list_stands_in_for_a_while(
+    async def test_a_stale_list_is_used_for_a_while(
         self, client: UpstreamClient, upstream: Upstream, clock: Clock
     ) -> None:
         await client.models()
@@ -404,7 +404,7 @@ def test_half_a_character_waits_for_the_other_half(pieces: tuple[str, ...], said
     assert "".join(delta.text for delta in deltas) == said
 
 
-def test_what_an_upstream_writes_can_be_written_on() -> None:
+def test_an_upstreams_text_can_be_encoded_again() -> None:
     call = '{"index": 0, "id": "\\udfff", "function": {"name": "\\ud800", "arguments": "\\udc00"}}'
     event = '{"choices": [{"delta": {"reasoning": "\\ud800", "tool_calls": [' + call + "]}}]}"
     (delta,) = _Answer(KEY, "model").read([event])

@@ -16,7 +16,7 @@ from pipelines.weights.errors import FetchStopped, WeightsError
 from pipelines.weights.model import Model
 
 
-async def test_the_stages_come_in_order_and_say_what_is_waited_for(tmp_path: Path) -> None:
+async def test_the_stages_come_in_order_with_their_progress(tmp_path: Path) -> None:
     seen: list[tuple[str, str | None]] = []
 
     def fetch(models: Sequence[Model], stop: Stop) -> None:
@@ -43,7 +43,7 @@ async def test_the_stages_come_in_order_and_say_what_is_waited_for(tmp_path: Pat
     assert engines.waiting_for() == "The server is shutting down."
 
 
-async def test_weights_that_cannot_be_had_do_not_end_the_start(
+async def test_a_failed_download_does_not_end_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fetch(models: Sequence[Model], stop: Stop) -> None:
@@ -77,7 +77,7 @@ async def test_a_cancelled_start_stops_the_fetch(tmp_path: Path) -> None:
     await engines.close()
 
 
-def test_only_the_weights_that_are_used_are_wanted() -> None:
+def test_only_the_weights_in_use_are_fetched() -> None:
     def wanted(**options: Any) -> tuple[list[str], list[str]]:
         settings = EngineSettings(Path("/nowhere"), **options)
         found = weights_for_calls(settings, BUILT_IN), weights_for_jobs(settings, BUILT_IN)

@@ -32,7 +32,7 @@ async def loose(artifacts: Artifacts, workspace_id: str, **more: Any) -> str:
     return await artifacts.take_in(workspace_id, "upload", b"sound", **{**given, **more})
 
 
-async def test_what_a_job_makes_again_replaces_what_it_made(
+async def test_a_second_runs_artifacts_replace_the_firsts(
     database: Database, artifacts: Artifacts, store: ObjectStore, tmp_path: Path
 ):
     ours = await new_workspace(database)
@@ -50,7 +50,7 @@ async def test_what_a_job_makes_again_replaces_what_it_made(
     assert await keys(store) == {first}
 
 
-async def test_what_is_taken_in_is_fetched_to_disk(
+async def test_an_input_is_fetched_to_disk(
     database: Database, artifacts: Artifacts, tmp_path: Path
 ):
     ours = await new_workspace(database)
@@ -97,7 +97,7 @@ async def claimed_then_interrupted(
         raise KeyError
 
 
-async def test_anothers_object_is_as_absent(
+async def test_another_workspaces_object_is_not_found(
     database: Database, artifacts: Artifacts, tmp_path: Path
 ):
     ours = await new_workspace(database)
@@ -162,7 +162,7 @@ async def test_a_long_object_is_not_read_into_memory(
     assert await content(store, key) == b"sound"
 
 
-async def test_names_that_are_no_file_names_are_refused(database: Database, artifacts: Artifacts):
+async def test_invalid_file_names_are_refused(database: Database, artifacts: Artifacts):
     ours = await new_workspace(database)
     job = await submit(database, ours)
     for name in ("", "../../other/take.mp3", "a b.mp3", ".take"):

@@ -51,7 +51,7 @@ async def finished(database: Database, job: Job, days: float) -> Job:
     return job
 
 
-async def test_loose_objects_of_more_than_a_day_go(database: Database, store: ObjectStore):
+async def test_unclaimed_objects_are_deleted_after_a_day(database: Database, store: ObjectStore):
     ours, artifacts = await new_workspace(database), Artifacts(database, store)
     made = {
         name: await artifacts.take_in(ours, kind, b"1", content_type="a/b", filename=name)
@@ -72,7 +72,7 @@ async def test_loose_objects_of_more_than_a_day_go(database: Database, store: Ob
     assert await keys(store) == {made[name] for name in ("young", "claimed", "awaited")}
 
 
-async def test_bytes_without_a_record_go_and_those_of_others_stay(
+async def test_bytes_without_a_record_are_deleted_and_others_stay(
     database: Database, store: ObjectStore, tmp_path: Path
 ):
     ours = await new_workspace(database)
@@ -92,7 +92,7 @@ async def test_bytes_without_a_record_go_and_those_of_others_stay(
     assert await keys(store) == {kept, *elsewhere, young, "not a key"}
 
 
-async def test_old_records_go(database: Database, store: ObjectStore):
+async def test_old_records_are_deleted(database: Database, store: ObjectStore):
     ours = await new_workspace(database)
     for key, hours in ((b"old", 25), (b"young", 23)):
         await database.execute(
@@ -121,7 +121,7 @@ async def test_old_records_go(database: Database, store: ObjectStore):
     assert await Jobs(database).get(ours, old[0].id) is None
 
 
-async def test_a_retention_takes_finished_jobs_with_all_they_made(
+async def test_retention_deletes_finished_jobs_with_their_artifacts(
     database: Database, store: ObjectStore
 ):
     ours, artifacts = await new_workspace(database), Artifacts(database, store)
@@ -169,7 +169,7 @@ async def test_one_cleanup_a_day_is_submitted_and_runs(database: Database, tmp_p
     assert await CleanupSchedule(database).ensure()
 
 
-async def test_a_node_that_is_asked_often_looks_seldom(database: Database):
+async def test_a_node_checks_for_the_daily_cleanup_only_rarely(database: Database):
     await new_workspace(database)
     now = 0.0
     schedule = CleanupSchedule(database, clock=lambda: now)

@@ -12,7 +12,7 @@ from store.tenants.jobs import Jobs
 from tests.support.pipelines.job_support import new_workspace, rows_in_queue, submit
 
 
-async def test_a_job_and_its_row_are_one(database: Database) -> None:
+async def test_a_job_and_its_queue_row_are_written_together(database: Database) -> None:
     ours = await new_workspace(database)
     job = await submit(database, ours, text="Hello")
     assert (job.status, job.progress, job.input, job.runs) == ("queued", 0, {"text": "Hello"}, 0)

@@ -25,7 +25,7 @@ async def booked(database: Database, workspace_id: str) -> list[tuple[str, str, 
     return sorted((e.type, e.model, e.tokens, e.audio_ms, e.cost) for e in events)
 
 
-async def test_a_unit_is_booked_once(database: Database) -> None:
+async def test_a_unit_is_billed_once(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     usage = Usage(database, PRICES)
@@ -150,6 +150,6 @@ def test_a_table_that_is_wrong_is_refused(tmp_path: Path, text: str, why: str) -
         Prices.read(path)
 
 
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_price_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PricesError, match="cannot be read"):
         Prices.read(tmp_path / "absent.json")

@@ -87,7 +87,7 @@ async def test_jobs_run_and_end_once(database: Database) -> None:
         (ModelUnavailable("no such model"), "MODEL_UNAVAILABLE"),
     ],
 )
-async def test_what_a_kind_refuses_is_final(
+async def test_a_refused_job_is_not_retried(
     database: Database, error: Exception, code: str
 ) -> None:
     ours = await new_workspace(database)
@@ -195,7 +195,7 @@ async def test_cancelling_stops_the_work_and_retry_restarts_it(database: Databas
     assert done.output == {"run": 1}
 
 
-async def test_a_kind_runs_so_many_at_once_and_leaves_room_for_others(database: Database) -> None:
+async def test_each_kind_has_a_concurrency_limit(database: Database) -> None:
     ours = await new_workspace(database)
     gate, busy, most = asyncio.Event(), 0, 0
 
@@ -218,7 +218,7 @@ async def test_a_kind_runs_so_many_at_once_and_leaves_room_for_others(database: 
     assert most == 2
 
 
-async def test_an_interrupted_worker_gives_its_jobs_back(database: Database) -> None:
+async def test_an_interrupted_worker_returns_its_jobs(database: Database) -> None:
     ours = await new_workspace(database)
     begun = asyncio.Event()
 
@@ -322,7 +322,7 @@ async def test_warnings_of_the_last_run_are_kept_with_its_end(
         assert again.warnings == []
 
 
-def test_a_run_keeps_so_many_warnings_and_says_that_there_were_more() -> None:
+def test_the_warnings_of_a_run_are_bounded() -> None:
     run = JobRun("job", "ws", {}, 1, _no_progress)
     for number in range(MAX_WARNINGS + 10):
         run.warn("long", f"{number} " + "x" * 1000)

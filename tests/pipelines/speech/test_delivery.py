@@ -22,7 +22,7 @@ TEXT = "Hello there I am fine it costs 3.50 and not -5 don't you see"
         TEXT + " <laugh>",
     ],
 )
-def test_a_changed_word_is_seen(script: str) -> None:
+def test_a_changed_word_is_detected(script: str) -> None:
     assert not unchanged(TEXT, script)
 
 
@@ -34,7 +34,7 @@ def test_punctuation_and_allowed_tags_change_nothing() -> None:
 
 
 @given(st.text(min_size=1, max_size=200))
-def test_every_text_is_itself(text: str) -> None:
+def test_every_text_equals_itself(text: str) -> None:
     assert unchanged(text, text)
 
 
@@ -101,7 +101,7 @@ async def test_a_delivery_that_changed_nothing_says_so() -> None:
         ("en", "*** 12 ***", ""),
     ],
 )
-def test_what_is_missing_is_added(language: str, text: str, expected: str | None) -> None:
+def test_missing_punctuation_is_added(language: str, text: str, expected: str | None) -> None:
     if expected is None:
         expected = "Chapter one.\n\nIt was dark…  and cold, too.\nmilk.\n"
     assert punctuated(text, language) == (expected or text)

@@ -96,7 +96,7 @@ async def test_a_batch_reports_each_item(database: Database) -> None:
     assert bad.error["code"] == "NOT_FOUND"
 
 
-async def test_what_a_voice_has_no_sounds_for_is_reported(database: Database) -> None:
+async def test_text_without_sounds_is_reported(database: Database) -> None:
     ours = await new_workspace(database)
     kind: Any = TtsKind(Engines(), NoVoices(), MemoryArtifacts(), RawEncoder)
     async with working(database, kind):

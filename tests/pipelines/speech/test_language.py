@@ -23,7 +23,7 @@ def test_languages(text: str, language: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["Hotel Restaurant Taxi", "iPhone 15 Pro Max", "Bonjour", "¡Sí!"])
-def test_what_says_little_is_in_the_language_of_the_voice(text: str) -> None:
+def test_a_short_text_has_the_language_of_the_voice(text: str) -> None:
     assert language_of(text) == "en"
     assert language_of(text, FIVE, "it") == "it"
 
@@ -41,7 +41,7 @@ def test_words_of_another_language_do_not_decide(text: str, language: str) -> No
     assert language_of(text) == language
 
 
-def test_the_likeliest_that_can_be_spoken_is_taken() -> None:
+def test_the_likeliest_spoken_language_is_chosen() -> None:
     text = "Bom dia, posso ajudar?"
     assert language_of(text) == "pt"
     assert language_of(text, FIVE) in FIVE
@@ -57,9 +57,7 @@ def test_the_likeliest_that_can_be_spoken_is_taken() -> None:
         ("Καλημέρα σας", "el"),
     ],
 )
-def test_what_is_surely_in_another_language_is_not_read_in_a_wrong_one(
-    text: str, language: str
-) -> None:
+def test_text_clearly_in_an_unspoken_language_keeps_its_language(text: str, language: str) -> None:
     assert language_of(text, FIVE) == language
 
 

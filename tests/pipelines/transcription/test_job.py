@@ -173,7 +173,7 @@ async def test_cancel_frees_the_engine_within_a_second(rig: Rig) -> None:
 @pytest.mark.parametrize(
     "error", [NoAudio("There is no audio in the file."), UnreadableMedia("It is damaged.")]
 )
-async def test_what_cannot_be_decoded_fails_with_the_reason(rig: Rig, error: Exception) -> None:
+async def test_an_undecodable_file_fails_with_the_reason(rig: Rig, error: Exception) -> None:
     async def broken(path: Path) -> AsyncGenerator[bytes, None]:
         yield bytes(3200)
         raise error
@@ -196,7 +196,7 @@ async def test_a_file_that_is_no_media(rig: Rig) -> None:
     assert failed.error["code"] == "VALIDATION_ERROR"
 
 
-async def test_a_recording_that_is_gone_or_anothers(rig: Rig) -> None:
+async def test_a_missing_or_foreign_recording_fails(rig: Rig) -> None:
     theirs = Rig(rig.database, Path("/nowhere"), "")
     theirs.artifacts, theirs.workspace_id = (
         rig.artifacts,
@@ -215,7 +215,7 @@ async def test_a_recording_that_is_gone_or_anothers(rig: Rig) -> None:
         }
 
 
-async def test_a_model_that_went_away(rig: Rig) -> None:
+async def test_a_removed_model_fails_the_job(rig: Rig) -> None:
     engines = scripted_job_engines()
     engines.absent = frozenset({"whisper"})
     failed = await rig.run(await rig.submit(wav(1), model="whisper"), engines, JobStatus.FAILED)

@@ -42,7 +42,7 @@ def parsed(format: SubtitleFormat, *segments: TimedSegment) -> list[tuple[int, i
     return [(event.start, event.end, event.plaintext) for event in file]
 
 
-def test_srt_holds_no_command_of_players() -> None:
+def test_srt_escapes_player_commands() -> None:
     assert render(SEGMENTS, "srt") == (
         "1\n00:00:00,000 --> 00:00:01,824\nTom & Jerry ‹i>run‹/i> → off.\n\n"
         "2\n00:01:01,000 --> 00:01:03,000\nThen (\\an8} comes 3 < 4.\n"
@@ -66,7 +66,7 @@ def test_txt_has_a_line_for_each_segment_and_json_everything() -> None:
     assert from_json(told) == segments
 
 
-def test_of_nothing() -> None:
+def test_an_empty_transcript_makes_empty_files() -> None:
     files = {format: render([], format) for format in FORMATS}
     assert files == {"txt": "", "srt": "", "vtt": "WEBVTT\n", "json": '{"segments": []}\n'}
 
@@ -157,7 +157,7 @@ def test_a_gap_that_a_lead_leaves_is_closed() -> None:
 
 @settings(max_examples=examples(150), deadline=None)
 @given(speech())
-def test_what_broadcasters_ask_for(segments: list[TimedSegment]) -> None:
+def test_cues_follow_broadcast_guidelines(segments: list[TimedSegment]) -> None:
     made = cues(segments, duration_ms=segments[-1].end_ms + LEAST_MS)
     assert text_of(made) == [word for one in segments for word in one.text.split()]
     assert made[0].start_ms >= 0

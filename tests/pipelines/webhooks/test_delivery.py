@@ -155,7 +155,7 @@ async def test_the_next_attempt_is_announced_and_awaited(database: Database) -> 
     assert ahead == pytest.approx(first.value.delay)
 
 
-async def test_410_switches_the_webhook_off(database: Database) -> None:
+async def test_a_410_disables_the_webhook(database: Database) -> None:
     ours = await new_workspace(database)
     async with receiving(410) as (endpoint, http):
         webhook = await listen(database, ours, endpoint)
@@ -175,7 +175,7 @@ async def test_410_switches_the_webhook_off(database: Database) -> None:
     assert len(endpoint.received) == 1
 
 
-async def test_what_cannot_be_reached_is_recorded_and_tried_again(database: Database) -> None:
+async def test_an_unreachable_endpoint_is_recorded_and_retried(database: Database) -> None:
     ours = await new_workspace(database)
     unreachable = Endpoint(url="https://rebound.test/hook")
     webhook = await listen(database, ours, unreachable)
@@ -203,7 +203,7 @@ async def test_a_webhook_deleted_meanwhile_leaves_no_record(database: Database) 
     assert await told(database, webhook) == []
 
 
-async def test_no_workspace_has_more_than_its_share(database: Database) -> None:
+async def test_the_deliveries_of_one_workspace_are_bounded(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     waiting, answered, begun = [], asyncio.Event(), asyncio.Queue[str]()
@@ -268,7 +268,7 @@ async def test_a_waiting_delivery_can_be_cancelled(database: Database) -> None:
     assert await rows_in_queue(database) == 0
 
 
-async def test_from_the_end_of_a_job_to_its_owner(database: Database) -> None:
+async def test_a_finished_job_notifies_its_owner(database: Database) -> None:
     ours = await new_workspace(database)
     unit = Unit("u", "tts", "m", tokens=3)
 

@@ -32,7 +32,7 @@ async def told(database: Database, workspace_id: str) -> list[dict[str, Any]]:
     return sorted((job.input for job in jobs), key=lambda order: str(order["webhookId"]))
 
 
-async def test_the_event_says_what_became_of_the_job(database: Database) -> None:
+async def test_the_event_has_the_jobs_result(database: Database) -> None:
     ours = await new_workspace(database)
     webhook = await listen(database, ours, WEBHOOK)
     output = {"audioKey": f"{ours}/a.mp3", "_recipe": 1, "takes": [{"textKey": "t", "_x": 2}]}
@@ -94,7 +94,9 @@ async def test_each_listening_webhook_gets_an_event_once(
     assert len(await told(database, ours)) == count
 
 
-async def test_others_the_disabled_and_the_inner_jobs_are_left_out(database: Database) -> None:
+async def test_other_events_disabled_webhooks_and_inner_jobs_get_nothing(
+    database: Database,
+) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     first, second = [await listen(database, ours, WEBHOOK) for _ in range(2)]

@@ -67,7 +67,7 @@ async def test_speed_is_tokens_a_second_and_the_wait_for_a_clause() -> None:
     assert speed.enough
 
 
-async def test_what_says_nothing_is_not_fast() -> None:
+async def test_an_empty_answer_does_not_count_as_fast() -> None:
     class Silent(PacedChat):
         async def stream(self, *_: Any, **__: Any) -> AsyncGenerator[ChatDelta, None]:
             yield ChatDelta("", "stop", 20, 0)
@@ -95,7 +95,7 @@ def test_a_verdict_is_kept_for_this_machine_only(tmp_path: Path) -> None:
         assert verdicts.read() is None
 
 
-def test_a_folder_that_cannot_be_written_to_is_no_fault(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_tolerated(tmp_path: Path) -> None:
     Verdicts(tmp_path / "absent").write(FAST)
     assert Verdicts(tmp_path / "absent").read() is None
 
@@ -169,7 +169,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> House:
     return House(tmp_path, monkeypatch)
 
 
-async def test_a_fast_one_takes_over_and_the_small_one_gives_its_memory_back(house: House) -> None:
+async def test_a_fast_large_model_takes_over_and_the_small_one_is_closed(house: House) -> None:
     await house.engines.start()
     assert await house.answers() == (SMALLER, COMING)
     choice = await house.grown()
@@ -182,7 +182,7 @@ async def test_a_fast_one_takes_over_and_the_small_one_gives_its_memory_back(hou
     assert house.larger.closed
 
 
-async def test_a_slow_one_is_closed_and_not_tried_again(house: House) -> None:
+async def test_a_slow_large_model_is_closed_and_not_tried_again(house: House) -> None:
     house.measured = SLOW
     assert await house.start() == ChatChoice(SMALLER, SLOW.reason)
     assert house.larger.closed
@@ -194,7 +194,7 @@ async def test_a_slow_one_is_closed_and_not_tried_again(house: House) -> None:
     await house.engines.close()
 
 
-async def test_a_hopeless_one_is_not_even_fetched(house: House) -> None:
+async def test_a_large_model_without_a_chance_is_not_fetched(house: House) -> None:
     house.estimate = Verdict(Speed(5.0, 3.0), estimated=True)
     assert await house.start() is None
     model, note = await house.answers()
@@ -205,7 +205,7 @@ async def test_a_hopeless_one_is_not_even_fetched(house: House) -> None:
     await house.engines.close()
 
 
-async def test_too_little_memory_is_said(house: House) -> None:
+async def test_too_little_memory_is_reported(house: House) -> None:
     house.memory = 2_000_000_000
     assert await house.start() is None
     assert "4 GB" in (await house.answers())[1]
@@ -213,7 +213,7 @@ async def test_too_little_memory_is_said(house: House) -> None:
     await house.engines.close()
 
 
-async def test_what_cannot_be_had_leaves_the_small_one(house: House) -> None:
+async def test_a_failed_download_keeps_the_small_model(house: House) -> None:
     house.unfetched = WeightsError("no source gave it")
     choice = await house.start()
     assert choice is not None
@@ -226,16 +226,16 @@ async def test_what_cannot_be_had_leaves_the_small_one(house: House) -> None:
     await house.engines.close()
 
 
-async def test_a_model_that_was_named_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_configured_model_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = House(tmp_path, monkeypatch, chat_model=SMALLER)
     assert await house.start() is None
     assert await house.answers() == (SMALLER, "")
     await house.engines.close()
 
 
-def test_the_next_start_loads_what_won(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_start_loads_the_chosen_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chat_choice, "free_memory", lambda: 8_000_000_000)
     monkeypatch.setattr(startup, "missing_files", lambda *_: [])
     settings = EngineSettings(tmp_path)

@@ -61,7 +61,7 @@ def test_a_number_in_digits_is_read(number: int) -> None:
         ("What’s 3×4?", "what is 3 times 4"),
     ],
 )
-def test_what_is_read(text: str, read: str) -> None:
+def test_a_text_is_normalised(text: str, read: str) -> None:
     assert normal(text) == read
 
 

@@ -80,7 +80,7 @@ def nested(levels: int) -> dict[str, Any]:
         ({"$ref": "#"}, {"$ref": "#/$defs/d0", "$defs": {"d0": {}}}),
     ],
 )  # fmt: skip
-def test_what_is_kept(given: Any, kept: dict[str, Any]) -> None:
+def test_the_enforced_keywords_are_kept(given: Any, kept: dict[str, Any]) -> None:
     assert bounded(given) == kept
     assert fault(given) is None
 
@@ -144,7 +144,7 @@ PARTS = st.recursive(
 
 
 @given(schema=PARTS)
-def test_any_schema_is_bounded_once_for_all(schema: Any) -> None:
+def test_reducing_a_schema_is_bounded_and_idempotent(schema: Any) -> None:
     made = bounded(schema)
     assert fault(made) is None
     assert bounded(made) == made or "$defs" in made
@@ -171,7 +171,7 @@ def test_an_invalid_schema_is_named(given: Any, path: str) -> None:
     assert found[0] == path
 
 
-def test_looking_for_faults_has_an_end() -> None:
+def test_the_search_for_faults_is_bounded() -> None:
     assert fault({"properties": {str(n): {} for n in range(NODES)} | {"last": 3}}) is not None
     assert fault(nested(100_000)) is None
 

@@ -147,9 +147,7 @@ async def test_closing_an_answer_frees_its_thread(chat: LlamaChat, server: FakeS
     await asyncio.to_thread(server.wait_for, server.ended, 1)
 
 
-async def test_one_more_than_the_queue_holds_is_refused(
-    chat: LlamaChat, server: FakeServer
-) -> None:
+async def test_a_request_beyond_the_queue_is_refused(chat: LlamaChat, server: FakeServer) -> None:
     names = ["a", "b", "c"]
     for name in names:
         server.gates[name] = threading.Event()
@@ -238,7 +236,7 @@ class TestRealModel:
         assert "Paris" in paris
         assert "Rome" in rome
 
-    async def test_it_calls_a_tool_and_speaks_of_what_it_brought(self, real: LlamaChat) -> None:
+    async def test_it_uses_a_tool_and_speaks_about_its_output(self, real: LlamaChat) -> None:
         schema = '{"type": "object", "properties": {"city": {"type": "string"}}}'
         offer = ToolOffer((ToolDefinition("get_weather", "Current weather of a city", schema),))
         system = ChatMessage("system", "You are a helpful assistant on a call.")

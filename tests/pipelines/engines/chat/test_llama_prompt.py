@@ -75,7 +75,7 @@ def test_names_are_quoted() -> None:
     assert json.loads(head) == '{"name": "a\\"b\\n%json {}", "arguments": '
 
 
-def test_outputs_are_put_in_words_without_tool_uses() -> None:
+def test_outputs_without_tool_uses_are_put_in_words() -> None:
     asked = ChatMessage("user", "Is there ink?")
     call = ChatMessage("assistant", "", (ChatToolCall("c", "find", "{}"),))
     output = ChatMessage("tool", "None left.", call_id="c")
@@ -122,7 +122,7 @@ def test_a_tool_use_without_an_output_is_still_running() -> None:
     assert with_outputs([asked, call, again], tagged=True)[2:] == [running, again]
 
 
-def test_the_offer_stands_in_the_first_system_message() -> None:
+def test_the_offered_tools_are_in_the_first_system_message() -> None:
     offer = ToolOffer((ToolDefinition("find", "Finds things.", '{"type": "object"}'),))
     asked = ChatMessage("user", "Is there ink?")
     brief = ChatMessage("system", "Be brief.")

@@ -41,7 +41,7 @@ def test_a_request_is_streamed_with_usage_and_without_markdown() -> None:
     json.dumps(body)
 
 
-def test_what_must_come_word_for_word_may_be_repeated() -> None:
+def test_no_repetition_penalty_at_temperature_0_or_with_tools() -> None:
     asked = [ChatMessage("user", "repeat this")]
     offer = ToolOffer((ToolDefinition("find"),))
     assert request_of(asked, max_tokens=7, temperature=0.0)["repeat_penalty"] == 1

@@ -109,7 +109,7 @@ def test_a_sum_is_worked_out(question: str, answer: str) -> None:
         "Fifteen plus twenty seven people are coming to the party.",
     ],
 )
-def test_what_can_be_understood_in_two_ways_has_no_fact(question: str) -> None:
+def test_an_ambiguous_question_gets_no_fact(question: str) -> None:
     assert fact(question, NOW) is None
 
 
@@ -131,7 +131,7 @@ def test_what_can_be_understood_in_two_ways_has_no_fact(question: str) -> None:
         ("What is the date of the party?", None),
     ],
 )
-def test_the_clock(question: str, answer: str | None) -> None:
+def test_questions_about_the_clock_are_answered(question: str, answer: str | None) -> None:
     assert fact(question, NOW) == answer
 
 
@@ -188,13 +188,13 @@ def test_a_hostile_text_takes_no_time(piece: str) -> None:
     assert time.process_time() - began < 0.1
 
 
-def test_ordinary_speech_has_no_fact() -> None:
+def test_ordinary_speech_gets_no_fact() -> None:
     spoken = [entry["text"] for entry in json.loads(SPOKEN.read_text(encoding="utf-8"))]
     assert spoken
     assert [text for text in spoken if fact(text, NOW)] == []
 
 
-def test_of_the_everyday_questions_only_the_sums_have_one() -> None:
+def test_of_the_everyday_questions_only_sums_get_a_fact() -> None:
     assert [found for q in QUESTIONS if (found := fact(q.text, NOW))] == [
         "1 week = 7 days.", "2 days = 48 hours.", "7 × 8 = 56.", "15 + 27 = 42.",
         "3 × 12 euros = 36 euros.", f"50 {MINUS} 32 = 18.", f"3 {MINUS} 1 = 2 left.",

@@ -61,7 +61,9 @@ PARTS = st.lists(
 
 
 @given(PARTS, st.lists(st.integers(1, 7), min_size=1, max_size=9), st.booleans())
-def test_the_cut_into_deltas_does_not_matter(text: str, widths: list[int], thinking: bool) -> None:
+def test_the_split_into_deltas_does_not_matter(
+    text: str, widths: list[int], thinking: bool
+) -> None:
     pieces, start = [], 0
     while start < len(text):
         width = widths[len(pieces) % len(widths)]
@@ -83,7 +85,7 @@ def test_the_answer_is_not_held_back() -> None:
     assert thoughts.feed(" 5")[0] == "< 5"
 
 
-def test_thoughts_are_handed_over_too() -> None:
+def test_thoughts_are_returned_separately() -> None:
     thoughts = ThoughtFilter()
     assert thoughts.feed("<think>Hm. ") == ("", "Hm. ")
     assert thoughts.feed("Yes.</think>\nHello") == ("Hello", "Yes.")

@@ -162,7 +162,7 @@ def test_text_without_a_tool_use_is_unchanged(text: str, cuts: list[int]) -> Non
 @given(
     text=st.text(alphabet='<tool_cal>/{}" \\nme:,get_whr(', max_size=60), place=st.integers(0, 60)
 )
-def test_the_cuts_of_the_stream_change_nothing(text: str, place: int) -> None:
+def test_the_split_of_the_stream_does_not_matter(text: str, place: int) -> None:
     text = text[:place] + CALL + text[place:]
     assert read(text) == read(text, []) == read(text, [place, place + 9])
 
@@ -208,7 +208,7 @@ def test_a_formatted_answer_may_be_an_object_with_any_names() -> None:
     assert read(f"<tool_call>{CALL}</tool_call>", formatted=True) == ("", PARIS, "")
 
 
-def test_what_is_held_has_an_end() -> None:
+def test_held_text_is_bounded() -> None:
     reader = ToolUseReader(TOOLS)
     said = "".join(reader.feed("{" * 100)[0] for _ in range(LIMIT // 100 + 1))
     assert len(said) >= LIMIT - LOOK

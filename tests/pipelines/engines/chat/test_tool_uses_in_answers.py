@@ -116,7 +116,7 @@ async def test_a_tool_use_already_made_is_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("given", ["", "0", "call_0", "call-17", "tool_call_3", "call0"])
-async def test_ids_that_come_again_are_replaced(given: str) -> None:
+async def test_repeated_ids_are_replaced(given: str) -> None:
     pieces = [ToolCallDelta(0, given, "find", "{"), ToolCallDelta(0, given, "", "}")]
     ids = []
     for _ in range(2):
@@ -128,7 +128,7 @@ async def test_ids_that_come_again_are_replaced(given: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["call_Ab3xK9", "chatcmpl-tool-0f3a9c", "toolu_01A", "D681PevKs"])
-async def test_ids_of_an_upstream_that_are_unique_stay(given: str) -> None:
+async def test_unique_ids_of_an_upstream_are_kept(given: str) -> None:
     _, [call], _ = await read(Script([ToolCallDelta(0, given, "find", "{}")]))
     assert call.call_id == given
 

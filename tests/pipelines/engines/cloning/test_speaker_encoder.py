@@ -110,7 +110,7 @@ def test_other_globals_are_refused(tmp_path: Path, module: str, name: str) -> No
         read(tmp_path, content)
 
 
-def test_nothing_in_it_is_run(tmp_path: Path) -> None:
+def test_no_code_in_a_checkpoint_is_run(tmp_path: Path) -> None:
     class Exploit:
         def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
             return os.mkdir, (str(tmp_path / "made"),)
@@ -137,7 +137,7 @@ def test_nothing_in_it_is_run(tmp_path: Path) -> None:
         checkpoint({"model_state": {"w": 5}}, {}),
     ],
 )
-def test_what_is_no_such_checkpoint_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UnreadableCheckpoint):
         read(tmp_path, content)
 

@@ -51,7 +51,7 @@ def test_shares_are_those_of_the_target() -> None:
     assert mixes == [mix for mix, _ in itertools.groupby(mixes)]
 
 
-def test_mixes_are_mixes() -> None:
+def test_mixes_have_weights_that_sum_to_one() -> None:
     target = np.abs(np.random.default_rng(2).normal(size=256)).astype(np.float32)
     target /= np.linalg.norm(target)
     begun = beginnings(measured_voices(), target)
@@ -151,13 +151,13 @@ async def test_time_ends_the_search() -> None:
     assert [text for text, _ in speaker.said] == [TRIAL, PROOF, PROOF]
 
 
-async def test_the_default_voice_is_kept_where_nothing_is_nearer() -> None:
+async def test_the_default_voice_is_kept_if_none_is_nearer() -> None:
     match = await matcher(Numbers()).match(sound({"if_sara": 1.0}), "de")
     assert match.recipe["styles"] == {"if_sara": 1.0}
     assert match.similarity == match.base_similarity == pytest.approx(1.0, abs=0.001)
 
 
-async def test_where_a_language_has_few_voices_all_are_mixed() -> None:
+async def test_all_voices_of_a_small_language_are_mixed() -> None:
     match = await matcher(Numbers()).match(sound({"jm_kumo": 0.6, "zm_yunxi": 0.4}), "es-MX")
     assert {"jm_kumo", "zm_yunxi"} & set(match.recipe["styles"])
 

@@ -124,7 +124,7 @@ async def test_nothing_to_speak_yields_nothing(bench: Bench, text: str) -> None:
     assert bench.network.runs == []
 
 
-async def test_what_it_cannot_do_is_refused(bench: Bench) -> None:
+async def test_unsupported_requests_are_refused(bench: Bench) -> None:
     with pytest.raises(EngineFailed, match="has no voice 'bob'"):
         await bench.speak("Yes.", voice="bob")
     with pytest.raises(EngineFailed, match="does not speak 'ja': nothing installed"):
@@ -142,7 +142,7 @@ async def test_closing_early_stops_at_the_next_clause(bench: Bench) -> None:
     assert 1 <= len(bench.network.runs) <= 8
 
 
-async def test_a_cancelled_task_gives_the_engine_back(bench: Bench) -> None:
+async def test_a_cancelled_task_frees_the_engine(bench: Bench) -> None:
     bench.network.go.clear()
     task = asyncio.create_task(bench.speak("One, which is never heard. Two."))
     async with asyncio.timeout(5):

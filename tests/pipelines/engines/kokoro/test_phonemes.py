@@ -49,7 +49,7 @@ def test_other_languages_are_refused_with_the_reason(english: Phonemizer) -> Non
     assert english.reason("en-AU") is None
 
 
-def test_the_program_is_asked_for_each_piece_once(tmp_path: Path) -> None:
+def test_the_program_runs_once_per_piece(tmp_path: Path) -> None:
     phonemizer = program(tmp_path, "echo ' (^e^n)t^ʃ(^d^e)a^ɪn '; echo mɪt; cat >> /dev/null")
     assert phonemizer.phonemes("Eins, zwei!", "de-AT") == "ʧIn mɪt, ʧIn mɪt!"
     assert calls(tmp_path) == ["-q --ipa --tie=^ -b 1 -v de --stdin"] * 2
@@ -59,13 +59,15 @@ def test_the_program_is_asked_for_each_piece_once(tmp_path: Path) -> None:
     assert calls(tmp_path)[2] == "-q --ipa --tie=^ -b 1 -v fr-fr --stdin"
 
 
-def test_the_text_is_no_argument(tmp_path: Path) -> None:
+def test_the_text_is_not_passed_as_an_argument(tmp_path: Path) -> None:
     phonemizer = program(tmp_path, "cat")
     assert phonemizer.phonemes("--path=/etc `id` 3,50 l'eau", "fr") == "path=/etc `id` 3,50 l'eau"
     assert calls(tmp_path) == ["-q --ipa --tie=^ -b 1 -v fr-fr --stdin"]
 
 
-def test_a_program_that_fails_or_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_fails_or_hangs_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(EngineFailed, match="CalledProcessError"):
         program(tmp_path, "exit 3").phonemes("Hola", "es")
     monkeypatch.setattr(kokoro_phonemes, "ESPEAK_SECONDS", 0.05)

@@ -35,7 +35,7 @@ def test_texts(text: str, words: str) -> None:
     assert " ".join(in_words(text).split()) == words
 
 
-def test_what_is_too_large_is_read_digit_by_digit() -> None:
+def test_very_large_numbers_are_read_digit_by_digit() -> None:
     assert cardinal(LARGEST).split() == ["um", *["zero"] * 12]
 
 

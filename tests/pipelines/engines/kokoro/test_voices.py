@@ -61,7 +61,7 @@ def test_styles_are_mixed_by_weight(styles: Styles) -> None:
 @pytest.mark.parametrize(
     "weights", [{}, {"af_heart": 0.0}, {"af_heart": float("nan")}, {"../../etc/passwd": 1.0}]
 )
-def test_what_is_no_mix_is_refused(styles: Styles, weights: dict[str, float]) -> None:
+def test_invalid_mixes_are_refused(styles: Styles, weights: dict[str, float]) -> None:
     with pytest.raises(EngineFailed, match="no styles that are known"):
         styles.mix(weights)
 

@@ -26,12 +26,12 @@ def test_lines_of_one_event_are_joined_and_the_space_is_optional() -> None:
     assert EventReader().feed(b"data:one\ndata:  two\nid: 7\n\n\n\n") == ["one\n two"]
 
 
-def test_an_unfinished_event_is_not_given_out() -> None:
+def test_an_unfinished_event_is_not_returned() -> None:
     assert EventReader().feed(b"data: one\n") == []
 
 
 @given(st.binary(max_size=400))
-def test_nothing_breaks_it(body: bytes) -> None:
+def test_any_bytes_are_events_or_an_error(body: bytes) -> None:
     reader = EventReader()
     for event in reader.feed(body) + reader.feed(b"\n\n"):
         assert isinstance(event, str)

@@ -46,7 +46,7 @@ def test_later_clauses_stay_whole_sentences() -> None:
     assert split(text)[-1] == " Then we go home, eat something, and sleep."
 
 
-def test_a_long_clause_is_cut_where_one_breathes() -> None:
+def test_a_long_clause_is_cut_at_a_breathing_point() -> None:
     text = "a " + "very " * 20 + "long story and " + "then " * 30
     assert len(split(text)) > 1
 

@@ -29,7 +29,7 @@ async def hear(ears: ScriptedFileTranscriber, seconds: int) -> list[Transcribed]
     return [hearing async for hearing in ears.transcribe_file(silence(seconds))]
 
 
-async def test_recordings_say_what_they_are_told_to() -> None:
+async def test_recordings_are_transcribed_as_scripted() -> None:
     ears = ScriptedFileTranscriber([spoken("one two"), spoken("three four five", 1500)])
     hearings = await hear(ears, 4)
     assert [h.segment.text for h in hearings if h.segment] == ["one two", "three four five"]
@@ -99,7 +99,7 @@ async def test_voices_are_distinguished_by_pitch() -> None:
     assert match.similarity > match.base_similarity
 
 
-async def test_what_is_absent_is_refused() -> None:
+async def test_absent_models_are_refused() -> None:
     engines: Catalogue = ScriptedJobEngines(absent=frozenset({"ja", "en-ja", "cloner", "gone"}))
     with pytest.raises(ModelUnavailable):
         engines.check_speech(SpeechChoice("blab-stable", "ja"))
@@ -124,7 +124,7 @@ async def test_what_is_absent_is_refused() -> None:
     ]
 
 
-async def test_all_are_told_as_live() -> None:
+async def test_every_scripted_engine_is_reported_as_live() -> None:
     engines = scripted_job_engines(
         translate={"hello": "olá"}, answer=lambda messages: messages[-1].content[::-1]
     )

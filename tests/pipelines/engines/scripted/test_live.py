@@ -55,7 +55,7 @@ async def test_the_whole_transcription_is_that_of_the_open_utterance() -> None:
     assert (await ears.transcribe(WORD)).words[0].text == "second"
 
 
-async def test_places_run_out_and_faults_strike() -> None:
+async def test_slots_run_out_and_faults_are_raised() -> None:
     ears = ScriptedTranscriber(places=1, fault=Fault(EngineFailed("deaf")))
     stream = await ears.open()
     with pytest.raises(EngineBusy):
@@ -91,7 +91,7 @@ async def test_a_fault_at_a_token_leaves_those_before_it() -> None:
     assert len([d async for d in chat.stream(HELLO)]) == 4
 
 
-async def test_delays_are_the_tests_to_give() -> None:
+async def test_delays_are_set_by_the_test() -> None:
     gate, waited = asyncio.Event(), list[float]()
 
     async def delay(seconds: float) -> None:

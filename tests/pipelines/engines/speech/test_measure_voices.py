@@ -7,7 +7,7 @@ from pipelines.engines.kokoro.voices import measured_voices
 from pipelines.engines.speech import measure_voices
 
 
-async def test_what_is_measured_is_what_is_packaged(
+async def test_a_measured_voice_matches_the_packaged_table(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One voice and a short sentence in place of 54 voices and two long ones."""

@@ -66,7 +66,7 @@ async def test_nothing_to_speak_yields_nothing(speaker: PicoSpeaker, text: str) 
     assert await length(speaker, text) == 0
 
 
-async def test_markup_is_no_order(speaker: PicoSpeaker) -> None:
+async def test_markup_in_the_text_is_not_interpreted(speaker: PicoSpeaker) -> None:
     assert await length(speaker, "</speed> a < b") > 0
 
 

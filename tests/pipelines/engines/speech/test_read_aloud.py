@@ -47,7 +47,7 @@ async def spoken(voice: Voice, text: str, **manner: Any) -> bytes:
 
 
 @pytest.mark.parametrize("speed", [0.25, 0.5, 0.8, 1.0, 1.25, 1.5, 2.0, 4.0])
-async def test_any_speed_is_made_of_one_that_engines_speak_at(speed: float) -> None:
+async def test_any_speed_is_stretched_from_an_engines_speed(speed: float) -> None:
     voice = Voice()
     pcm = await spoken(voice, "one two three four", speed=speed)
     assert len(pcm) / 2 / RATE == pytest.approx(4 * WORD_MS / 1000 / speed, rel=0.01)
@@ -56,7 +56,7 @@ async def test_any_speed_is_made_of_one_that_engines_speak_at(speed: float) -> N
     assert OWN_SLOWEST <= own <= OWN_FASTEST
 
 
-async def test_texts_are_put_into_words_and_breaks_are_silence() -> None:
+async def test_texts_are_normalised_and_breaks_are_silence() -> None:
     voice = Voice()
     text = 'It costs €1.150,00. <break time="1s"/> Write to jane@example.com &amp; wait.'
     pcm = np.frombuffer(await spoken(voice, text, speed=1.0), "<i2")

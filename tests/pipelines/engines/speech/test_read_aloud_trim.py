@@ -21,7 +21,7 @@ def test_silence_is_cut_on_both_sides() -> None:
     assert not out[: LEAD_MS * RATE // 1000].any()
 
 
-def test_silence_only_is_nothing() -> None:
+def test_silence_alone_is_trimmed_to_nothing() -> None:
     assert len(trimmed(audio(500, 0, 0), RATE, 80)) == 0
     assert len(trimmed(audio(0, 0, 0), RATE, 80)) == 0
     assert len(trimmed(np.full(16000, 15, np.int16), RATE, 80)) == 0
@@ -43,7 +43,7 @@ def test_the_pause_fits_the_punctuation(text: str, pause: int) -> None:
     assert pause_after(text) == pause
 
 
-def test_what_can_be_spoken() -> None:
+def test_speakable_text_is_recognised() -> None:
     assert speakable("4")
     assert speakable("…é")
     assert not speakable("... !? — 🙂")

@@ -22,7 +22,7 @@ class Voice(ScriptedSpeaker):
             self.closed = True
 
 
-async def test_it_speaks_with_what_it_is_bound_to() -> None:
+async def test_a_bound_speaker_uses_its_voice_and_language() -> None:
     voice = Voice(model_id="pico", sample_rate=16_000)
     speaker = BoundSpeaker(voice, "de-DE", "de")
     assert (speaker.model_id, speaker.sample_rate) == ("pico", 16_000)

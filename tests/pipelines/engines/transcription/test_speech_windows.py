@@ -84,7 +84,7 @@ def test_the_size_of_pieces_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("pcm", [b"", b"\0", quiet(0.01), quiet(30)])
-def test_there_is_no_window_in_silence(pcm: bytes) -> None:
+def test_silence_has_no_window(pcm: bytes) -> None:
     assert cut(pcm) == []
 
 
@@ -136,7 +136,7 @@ async def test_the_first_sure_window_decides_on_the_language() -> None:
     assert hearings[-1] == Transcribed(len(pcm) // 2, None, "de")
 
 
-async def test_a_language_that_is_given_is_kept() -> None:
+async def test_a_given_language_is_kept() -> None:
     ears = Ears(says("a", "pt"), says("b", "pt"))
     await ears.hear((loud(1) + quiet(4)) * 2, "pt")
     assert ears.asked == ["pt", "pt"]

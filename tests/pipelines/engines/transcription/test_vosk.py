@@ -81,7 +81,7 @@ async def test_an_utterance_with_a_long_pause_stays_whole(
     assert all(partial.startswith("ye") for partial in partials[15:]), "the first words are kept"
 
 
-async def test_nothing_of_an_abandoned_utterance_is_heard_in_the_next(
+async def test_an_abandoned_utterance_does_not_leak_into_the_next(
     model_dir: Path, audio: Audio
 ) -> None:
     engine = VoskTranscriber(model_dir, recognizers=1)
@@ -113,7 +113,7 @@ async def test_utterances_at_once_do_not_mix(engine: VoskTranscriber, audio: Aud
     assert [heard.text for heard, _ in together] == alone
 
 
-async def test_cancelled_accept_leaves_the_engine_whole(
+async def test_a_cancelled_accept_leaves_the_engine_usable(
     engine: VoskTranscriber, audio: Audio
 ) -> None:
     pcm = audio("lv_0870")

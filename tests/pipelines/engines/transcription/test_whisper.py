@@ -77,7 +77,7 @@ async def test_languages_are_checked_before_anything_is_heard() -> None:
     await ears.close()
 
 
-async def test_what_is_heard_may_be_written_in_english() -> None:
+async def test_speech_can_be_translated_into_english() -> None:
     vendor = Vendor()
     ears = WhisperTranscriber(vendor, LoudnessModel())
     assert ears.translates
@@ -132,7 +132,7 @@ async def test_the_shorter_of_two_loops_is_taken() -> None:
     assert await texts_of(Parrot("na " * 90, "na " * 80), loud(1)) == [("na " * 80).strip()]
 
 
-async def test_what_is_said_repeatedly_is_no_loop() -> None:
+async def test_repeated_speech_is_not_a_loop() -> None:
     vendor = Parrot("No, no, no, no, no, no, no, no.")
     assert await texts_of(vendor, loud(3)) == [vendor.text]
     assert len(vendor.asked) == 1
@@ -146,7 +146,7 @@ async def test_the_length_of_a_text_is_bounded_by_that_of_its_window() -> None:
     assert long == 440
 
 
-async def test_nothing_is_asked_about_the_silence_at_the_end() -> None:
+async def test_trailing_silence_is_not_transcribed() -> None:
     class Endless(Vendor):
         def transcribe(self, samples: Any, **options: Any) -> tuple[Any, Any]:
             seconds = len(samples) / HEARING_RATE
@@ -183,7 +183,7 @@ def test_only_what_is_heard_is_encoded(heard: int, encoded: int) -> None:
     assert frames.shape == (80, encoded)
 
 
-async def test_who_stops_listening_is_free_at_once() -> None:
+async def test_a_reader_that_stops_returns_at_once() -> None:
     begun, over = threading.Event(), threading.Event()
 
     class Slow(Vendor):

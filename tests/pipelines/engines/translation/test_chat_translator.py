@@ -39,12 +39,12 @@ async def test_quotation_marks_that_the_model_adds_are_dropped(
 
 
 @pytest.mark.parametrize("answer", ["<think>A greeting.</think>Hallo.", "Hm. </think> Hallo."])
-async def test_thoughts_are_no_translation(answer: str) -> None:
+async def test_thoughts_are_not_part_of_a_translation(answer: str) -> None:
     engine, _ = translator(answer)
     assert await engine.translate("Hi.", "en", "de") == "Hallo."
 
 
-async def test_what_says_nothing_is_left_alone() -> None:
+async def test_text_without_words_is_left_alone() -> None:
     engine, chat = translator("never")
     assert await engine.translate("...", "en", "de") == "..."
     assert await engine.translate("", "en", "de") == ""
