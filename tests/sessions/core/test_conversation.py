@@ -39,7 +39,7 @@ def test_after_a_reply_an_idle_caller_is_spoken_to(call: ShellFactory) -> None:
     assert shell.reply.released
 
 
-def test_noise_puts_the_idle_prompt_off_but_not_for_ever(call: ShellFactory) -> None:
+def test_noise_delays_the_idle_prompt_for_a_bounded_time(call: ShellFactory) -> None:
     shell = call(idle_timeout_ms=6_000)
     shell.have_spoken(ms=300)
     shell.generated()
@@ -55,7 +55,7 @@ def test_noise_puts_the_idle_prompt_off_but_not_for_ever(call: ShellFactory) -> 
     assert shell.published(IdleTimeout)
 
 
-def test_a_pressed_key_is_told_and_shows_that_somebody_is_there(call: ShellFactory) -> None:
+def test_a_pressed_key_is_published_and_resets_the_idle_timer(call: ShellFactory) -> None:
     shell = call(idle_timeout_ms=6_000)
     shell.feed(KeyPressed("1", 1_700_000_000))
     shell.silence(6_500)
@@ -96,7 +96,7 @@ def test_after_the_end_nothing_follows(call: ShellFactory) -> None:
     assert shell.stands(State.CLOSED)
 
 
-def test_time_never_runs_back() -> None:
+def test_time_never_runs_backwards() -> None:
     core = Conversation("c")
     core.handle(CallStarted(SessionConfig(max_call_ms=1_000)), 10.0)
     core.handle(Tick(), 9.0)

@@ -41,7 +41,7 @@ def test_refusals() -> None:
 
 
 @pytest.mark.parametrize("after", [None, "root", "0"])
-def test_the_oldest_makes_room_and_never_the_newest(after: str | None) -> None:
+def test_the_oldest_item_is_dropped_and_never_the_newest(after: str | None) -> None:
     transcript = filled(*map(str, range(MAXIMUM_ITEMS)))
     transcript.add(item("x"), after)
     assert len(transcript) == MAXIMUM_ITEMS

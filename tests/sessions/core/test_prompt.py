@@ -51,7 +51,7 @@ def test_a_written_reply_is_not_read_aloud() -> None:
     "offer",
     [{"tools": (Tool("look_up"),)}, {"servers": (ToolServer("shop", "https://example.com/mcp"),)}],
 )
-def test_with_tools_nothing_is_said_of_live_data(offer: dict[str, object]) -> None:
+def test_with_tools_the_prompt_does_not_mention_live_data(offer: dict[str, object]) -> None:
     assert "no internet" in composed(PLAIN)
     with_tools = replace(PLAIN, **offer)
     assert "no internet" not in composed(with_tools)
@@ -65,11 +65,11 @@ def test_with_tools_nothing_is_said_of_live_data(offer: dict[str, object]) -> No
     [("de", "in German"), ("pt-BR", "in Portuguese"), ("en", "in the caller's language"),
      ("fi", "in the caller's language")],
 )  # fmt: skip
-def test_the_language_is_the_sessions_where_it_is_known(language: str, words: str) -> None:
+def test_the_prompt_names_the_sessions_language_if_known(language: str, words: str) -> None:
     assert words in composed(replace(PLAIN, language=language))
 
 
-def test_every_reply_of_the_conversation_has_it_and_each_turn_begins_with_the_same(
+def test_every_reply_begins_with_the_same_system_prompt(
     call: ShellFactory,
 ) -> None:
     shell = call(instructions="Be brief.")
@@ -85,7 +85,7 @@ def test_every_reply_of_the_conversation_has_it_and_each_turn_begins_with_the_sa
     }
 
 
-def test_a_spoken_prompt_of_the_clients_own_has_it_a_written_task_beside_has_not() -> None:
+def test_a_spoken_side_reply_has_the_system_prompt_and_a_written_one_has_not() -> None:
     shell = ModelShell(SessionConfig(instructions="Be brief."))
     shell.feed(AddItem("user", "Hello"))
     lines = (PromptLine("user", "Sum up."),)

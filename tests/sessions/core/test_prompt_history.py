@@ -78,7 +78,7 @@ def test_a_prompt_ends_with_the_caller_even_when_the_caller_is_silent() -> None:
     assert prompts.beginning("")[-1] == Message("assistant", "Then that.")
 
 
-def test_instructions_put_in_front_are_the_systems_and_later_ones_are_lines() -> None:
+def test_early_instructions_join_the_system_prompt_and_later_ones_are_lines() -> None:
     prompts = prompts_of(
         Item("s", "system", "The caller is Ann."), user(1), Item("t", "system", "It rains.")
     )
@@ -107,7 +107,7 @@ def test_history_holds_what_was_heard() -> None:
 # ---------------------------------------------------------------------------- calls
 
 
-def test_three_pending_calls_and_one_output() -> None:
+def test_three_pending_tool_uses_and_one_output_fit_a_strict_template() -> None:
     names = ("hours", "weather", "prices")
     prompts = prompts_of(user(1), *map(tool_call, names), output("weather"))
     _, called, *outputs = prompts.messages("")
@@ -115,7 +115,7 @@ def test_three_pending_calls_and_one_output() -> None:
     assert [message.content for message in outputs] == [PENDING, "sunny", PENDING]
 
 
-def test_a_late_output_stands_where_the_call_was_and_is_announced() -> None:
+def test_a_late_output_goes_where_the_tool_use_was_and_is_announced() -> None:
     prompts = prompts_of(
         user(1), tool_call("weather"), user(2), agent(2, "It takes a while."), output("weather")
     )
@@ -127,14 +127,14 @@ def test_a_late_output_stands_where_the_call_was_and_is_announced() -> None:
     assert news == Message("user", "(The result of weather has arrived.)")
 
 
-def test_a_call_that_waits_for_approval_is_shown_once() -> None:
+def test_a_tool_use_that_waits_for_approval_is_shown_once() -> None:
     asked, made = tool_call("buy", state=ToolUseState.ASKED), tool_call("buy")
     assert prompts_of(user(1), asked).messages("")[-1].content == UNAPPROVED
     messages = prompts_of(user(1), asked, made).messages("")
     assert roles(messages) == ["user", "assistant", "tool"]
 
 
-def test_calls_of_two_replies_stand_apart() -> None:
+def test_tool_uses_of_two_replies_stay_apart() -> None:
     first, second = tool_call("weather", 1), tool_call("hours", 2)
     ours = prompts_of(user(1), first, output("weather"), second, output("hours"))
     messages = ours.messages("")
@@ -176,7 +176,7 @@ def test_a_single_long_message_stays_whole() -> None:
     assert [len(message.content) for message in prompts.messages("")] == [9_000]
 
 
-def test_a_deleted_beginning_is_none() -> None:
+def test_a_deleted_beginning_is_left_out() -> None:
     transcript = Transcript()
     prompts = Prompts(transcript)
     for turn in range(20):

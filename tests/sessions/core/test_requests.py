@@ -98,7 +98,7 @@ def test_a_reply_is_cancelled_by_the_client(call: ShellFactory, request_: Event)
     assert not shell.published(Fault)
 
 
-def test_clearing_output_that_is_none_is_harmless(call: ShellFactory) -> None:
+def test_clearing_absent_output_is_harmless(call: ShellFactory) -> None:
     shell = call()
     assert shell.feed(ClearOutput()) == []
 
@@ -152,7 +152,7 @@ def test_a_commit_ends_the_turn_at_once(call: ShellFactory) -> None:
     assert shell.reply.released
 
 
-def test_a_commit_in_silence_keeps_the_text_that_is_there(call: ShellFactory) -> None:
+def test_a_commit_in_silence_keeps_the_current_text(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -246,7 +246,7 @@ def test_a_prompt_of_its_own_does_not_swallow_the_turn(call: ShellFactory) -> No
     assert len(shell.published(InputCommitted)) == 1
 
 
-def test_a_request_over_the_reply_waits_for_what_the_overlap_is(call: ShellFactory) -> None:
+def test_a_request_over_the_reply_waits_until_the_overlap_is_decided(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
     shell.silence(900)
@@ -284,7 +284,7 @@ def test_by_hand_a_request_ends_the_turn(call: ShellFactory) -> None:
 
 
 @pytest.mark.parametrize("silent", [0, 160])
-def test_clearing_drops_what_is_being_said(call: ShellFactory, silent: int) -> None:
+def test_clearing_the_input_drops_the_current_speech(call: ShellFactory, silent: int) -> None:
     shell = call()
     shell.speak(640)
     if silent:
@@ -297,7 +297,7 @@ def test_clearing_drops_what_is_being_said(call: ShellFactory, silent: int) -> N
     assert shell.published(Fault)
 
 
-def test_clearing_over_the_reply_lets_it_go_on(call: ShellFactory) -> None:
+def test_clearing_the_input_over_a_reply_lets_the_reply_continue(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
     shell.speak(160)
@@ -305,7 +305,7 @@ def test_clearing_over_the_reply_lets_it_go_on(call: ShellFactory) -> None:
     assert shell.stands(State.SPEAKING)
 
 
-def test_clearing_by_hand(call: ShellFactory) -> None:
+def test_clearing_the_input_works_without_turn_detection(call: ShellFactory) -> None:
     shell = call(mode=TurnMode.NONE)
     shell.speak(640)
     shell.feed(ClearInput())
@@ -361,7 +361,7 @@ def test_an_ended_reply_is_cut_where_the_client_says(
     assert (shown.text, shown.heard) == ("Paris is the capital of France.", heard)
 
 
-def test_what_was_not_heard_cannot_come_back(call: ShellFactory) -> None:
+def test_unheard_text_cannot_be_restored(call: ShellFactory) -> None:
     shell = heard_to_the_end(call)
     item = shell.reply.order.item_id
     shell.feed(TruncateItem(item, 500))
@@ -370,7 +370,7 @@ def test_what_was_not_heard_cannot_come_back(call: ShellFactory) -> None:
 
 
 @pytest.mark.parametrize(("milliseconds", "heard"), [(400, "Paris"), (10**9, "Paris is the")])
-def test_truncating_what_is_being_spoken_cancels_it(
+def test_truncating_the_current_reply_cancels_it(
     call: ShellFactory, milliseconds: int, heard: str
 ) -> None:
     shell = call()
@@ -391,7 +391,7 @@ def test_text_cannot_be_truncated(call: ShellFactory) -> None:
     assert shell.stands(State.THINKING)
 
 
-def test_a_deleted_reply_is_spoken_on_but_not_remembered(call: ShellFactory) -> None:
+def test_a_deleted_reply_is_still_spoken_but_not_remembered(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken(ms=300)
     shell.feed(DeleteItem(shell.reply.order.item_id))

@@ -63,7 +63,7 @@ def test_a_function_waits_for_the_client_and_its_request() -> None:
     assert outputs(shell) == [("get_weather", "sunny")]
 
 
-def test_a_tool_of_ours_runs_and_the_reply_goes_on() -> None:
+def test_a_server_tool_runs_and_the_reply_continues() -> None:
     shell = calling("look_up", "find")
     assert shell.stands(State.USING_TOOLS)
     assert [run.tool.name for run in shell.ordered(RunTool)] == ["look_up", "find"]
@@ -78,20 +78,20 @@ def test_a_tool_of_ours_runs_and_the_reply_goes_on() -> None:
     assert outputs(shell) == [("look_up", "one"), ("find", "two")]
 
 
-def test_calls_of_both_kinds_wait_for_the_client_in_the_end() -> None:
+def test_client_and_server_tools_together_wait_for_the_client() -> None:
     shell = calling("get_weather", "look_up")
     shell.tool_returns()
     assert shell.stands(State.LISTENING)
 
 
-def test_a_tool_that_nobody_knows_fails_at_once() -> None:
+def test_an_unknown_tool_fails_at_once() -> None:
     shell = calling("dance")
     assert shell.stands(State.THINKING)
     assert outputs(shell) == [("dance", "There is no tool 'dance'.")]
     assert shell.published(ToolEnded)[0].failed
 
 
-def test_a_tool_that_is_late_is_given_up() -> None:
+def test_a_late_tool_is_given_up() -> None:
     shell = calling("look_up")
     shell.pass_time(1.0)
     shell.pass_time(HTTP.timeout_ms / 1000 + 5)
@@ -103,7 +103,7 @@ def test_a_tool_that_is_late_is_given_up() -> None:
     assert not shell.work
 
 
-def test_in_the_end_the_agent_has_to_speak() -> None:
+def test_after_several_tool_uses_the_agent_must_speak() -> None:
     shell = calling("look_up")
     for _ in range(MAXIMUM_ROUNDS):
         assert shell.reply.order.tools
@@ -113,7 +113,7 @@ def test_in_the_end_the_agent_has_to_speak() -> None:
     assert not shell.ordered(StartReply)[-1].tools
 
 
-def test_calls_of_a_reply_that_is_cut_are_not_made() -> None:
+def test_a_cut_reply_uses_no_tools() -> None:
     shell = ModelShell(CONFIG)
     shell.feed(RequestReply())
     shell.clause("Let me look. ", 2_000)
@@ -126,7 +126,7 @@ def test_calls_of_a_reply_that_is_cut_are_not_made() -> None:
     assert shell.stands(State.LISTENING)
 
 
-def test_words_end_what_is_at_work_and_history_says_so() -> None:
+def test_words_end_running_tools_and_history_says_so() -> None:
     shell = calling("look_up")
     shell.ask("never mind, what is the capital of france")
     assert [cancel.tool_use_id for cancel in shell.ordered(CancelTool)] == list(shell.run)
@@ -156,7 +156,7 @@ def test_a_tool_that_returns_while_the_caller_coughs_is_answered_afterwards() ->
     assert outputs(shell) == [("look_up", "sunny")]
 
 
-def test_a_result_that_comes_while_the_caller_speaks_is_answered_with_the_turn() -> None:
+def test_a_result_during_the_callers_speech_is_answered_with_the_turn() -> None:
     """One reply of both: the caller is not cut in two."""
     shell = calling("get_weather")
     (done,) = shell.published(ReplyDone)
@@ -175,14 +175,14 @@ def test_a_result_that_comes_while_the_caller_speaks_is_answered_with_the_turn()
     assert outputs(shell) == [("get_weather", "sunny")]
 
 
-def test_the_client_cancels_a_call() -> None:
+def test_the_client_cancels_a_tool_use() -> None:
     shell = calling("look_up")
     shell.feed(RequestCancel())
     assert shell.stands(State.LISTENING)
     assert not shell.work
 
 
-def test_the_end_of_the_call_is_the_end_of_its_tools() -> None:
+def test_hanging_up_ends_the_tools() -> None:
     shell = calling("look_up")
     shell.feed(HangUp("peer_gone"))
     assert not shell.work
@@ -190,7 +190,7 @@ def test_the_end_of_the_call_is_the_end_of_its_tools() -> None:
 
 
 @pytest.mark.parametrize("approve", [True, False])
-def test_a_call_waits_for_approval(approve: bool) -> None:
+def test_a_tool_use_waits_for_approval(approve: bool) -> None:
     shell = calling("buy")
     assert shell.stands(State.LISTENING)
     asked = shell.published(ReplyDone)[0].tool_uses[0].item
@@ -232,7 +232,7 @@ def test_a_reply_may_have_tools_of_its_own() -> None:
     assert offered == ["get_weather", "look_up", "find", "buy"]
 
 
-def test_a_client_brings_only_what_is_wanted() -> None:
+def test_only_pending_tool_uses_accept_an_output() -> None:
     shell = calling("look_up")
     ours = shell.ordered(RunTool)[0].tool_use_id
     for tool_use_id in (ours, "nothing"):

@@ -25,7 +25,7 @@ def scripts(shell: ModelShell) -> list[str]:
     return [order.script for order in shell.ordered(StartReply) if order.script is not None]
 
 
-def test_a_filler_is_spoken_once_where_a_tool_takes_long() -> None:
+def test_a_filler_is_spoken_once_for_a_slow_tool() -> None:
     shell = calling("look_up")
     shell.pass_time(PATIENCE - 0.1)
     assert not scripts(shell)
@@ -44,7 +44,7 @@ def test_a_filler_is_spoken_once_where_a_tool_takes_long() -> None:
     assert history[-2].content == FILLERS["en"]
 
 
-def test_a_tool_that_returns_during_the_filler_is_answered_behind_it() -> None:
+def test_a_tool_that_returns_during_the_filler_is_answered_after_it() -> None:
     shell = calling("look_up")
     shell.pass_time(PATIENCE + 0.1)
     shell.clause(FILLERS["en"], 400)
@@ -57,7 +57,7 @@ def test_a_tool_that_returns_during_the_filler_is_answered_behind_it() -> None:
     assert shell.reply.order.script is None
 
 
-def test_speech_that_comes_with_an_item_does_not_end_what_a_tool_began() -> None:
+def test_speech_in_an_item_does_not_end_a_running_tool() -> None:
     shell = calling("look_up")
     shell.feed(AddItem("user", "", "note", clip=1, seconds=1.0))
     (asked,) = shell.ordered(TranscribeClip)
@@ -68,7 +68,7 @@ def test_speech_that_comes_with_an_item_does_not_end_what_a_tool_began() -> None
 
 
 @pytest.mark.parametrize("change", [{"language": "fi"}, {"output_audio": False}])
-def test_where_there_are_no_words_or_no_voice_there_is_none(change: dict[str, object]) -> None:
+def test_no_filler_for_a_tool_without_words_or_a_voice(change: dict[str, object]) -> None:
     shell = ModelShell(replace(CONFIG, **change))
     shell.feed(RequestReply())
     shell.call_tool("look_up")
@@ -103,7 +103,7 @@ def test_a_slow_answer_is_covered_by_a_filler_in_the_same_reply() -> None:
     assert not scripts(shell)
 
 
-def test_the_filler_is_heard_and_told_and_no_part_of_the_history() -> None:
+def test_the_filler_is_heard_and_published_but_not_in_the_history() -> None:
     shell = asked()
     shell.pass_time(ANSWER_PATIENCE)
     shell.speak_filler(shell.reply)
@@ -148,7 +148,7 @@ def test_an_answer_that_has_begun_needs_no_filler() -> None:
     assert not fillers(shell)
 
 
-def test_a_speculation_gets_none_before_it_is_let_out(call: ShellFactory) -> None:
+def test_a_speculative_reply_gets_no_filler_before_its_release(call: ShellFactory) -> None:
     shell = call(eagerness="low")
     shell.speak(640)
     shell.silence(128)

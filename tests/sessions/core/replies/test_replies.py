@@ -61,7 +61,7 @@ def test_a_reply_heard_to_its_end(call: ShellFactory) -> None:
     assert not record.interrupted
 
 
-def test_the_waiting_time_is_told_once_and_adds_up(call: ShellFactory) -> None:
+def test_the_latency_is_published_once_and_adds_up(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     end = shell.now
@@ -107,7 +107,7 @@ def test_the_token_limit_makes_it_incomplete(call: ShellFactory) -> None:
     assert (done.status, done.reason) == (ReplyStatus.INCOMPLETE, "max_output_tokens")
 
 
-def test_a_reply_in_text_is_told_as_it_is_written(call: ShellFactory) -> None:
+def test_a_text_reply_is_published_as_it_is_generated(call: ShellFactory) -> None:
     shell = call(output_audio=False)
     shell.ask("What is it?")
     shell.clause("This ")
@@ -120,7 +120,7 @@ def test_a_reply_in_text_is_told_as_it_is_written(call: ShellFactory) -> None:
     assert not shell.published(PlayoutBegan)
 
 
-def test_a_text_written_before_it_is_let_out_is_told_then(call: ShellFactory) -> None:
+def test_text_generated_before_the_release_is_published_at_the_release(call: ShellFactory) -> None:
     shell = call(output_audio=False)
     shell.speak(640)
     shell.silence(128)
@@ -148,7 +148,7 @@ def test_a_spoken_reply_without_sound_was_not_heard(call: ShellFactory) -> None:
 # ---------------------------------------------------------------------------- failures
 
 
-def test_before_anything_was_heard_a_failure_is_apologised_for_once(call: ShellFactory) -> None:
+def test_a_failure_before_anything_was_heard_gets_one_apology(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is it?")
     shell.fail()
@@ -164,7 +164,7 @@ def test_before_anything_was_heard_a_failure_is_apologised_for_once(call: ShellF
     assert shell.stands(State.THINKING), "the call goes on"
 
 
-def test_in_mid_reply_what_was_said_is_played_out_and_then_apologised_for(
+def test_a_failure_during_playout_plays_the_rest_and_then_the_apology(
     call: ShellFactory,
 ) -> None:
     shell = call()
@@ -188,7 +188,7 @@ def test_a_failed_text_needs_no_spoken_apology(call: ShellFactory) -> None:
     assert shell.stands(State.LISTENING)
 
 
-def test_an_engine_that_goes_silent_is_given_up(call: ShellFactory) -> None:
+def test_a_silent_engine_is_given_up(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is it?")
     shell.pass_time(30.0)
@@ -208,7 +208,7 @@ def test_a_playout_that_stalls_is_given_up(call: ShellFactory) -> None:
 # ---------------------------------------------------------------------------- ends
 
 
-def test_hanging_up_in_mid_reply_still_records_what_was_heard(call: ShellFactory) -> None:
+def test_hanging_up_during_a_reply_records_the_heard_text(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
     shell.silence(900)
@@ -223,7 +223,7 @@ def test_hanging_up_in_mid_reply_still_records_what_was_heard(call: ShellFactory
     assert shell.records[0].heard_text == "Paris is the"
 
 
-def test_a_reply_waits_until_it_is_known_what_was_heard_of_the_last(call: ShellFactory) -> None:
+def test_a_reply_waits_for_the_heard_text_of_the_previous_one(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
     shell.silence(900)
@@ -239,7 +239,7 @@ def test_a_reply_waits_until_it_is_known_what_was_heard_of_the_last(call: ShellF
 
 
 @pytest.mark.parametrize("leave", [True, False])
-def test_a_shell_that_never_says_what_was_heard_is_not_waited_for(
+def test_a_missing_report_of_the_heard_text_is_waited_for_only_briefly(
     call: ShellFactory, leave: bool
 ) -> None:
     shell = call()
@@ -257,7 +257,7 @@ def test_a_shell_that_never_says_what_was_heard_is_not_waited_for(
     assert any(isinstance(command, StartReply) for command in commands) is not leave
 
 
-def test_an_end_that_crosses_the_order_to_stop_counts(call: ShellFactory) -> None:
+def test_an_end_that_crosses_the_stop_command_counts(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken("Yes. ", 500)
     core = shell.core
@@ -267,7 +267,7 @@ def test_an_end_that_crosses_the_order_to_stop_counts(call: ShellFactory) -> Non
     assert core.handle(PlayoutStopped(1, 0, 0), shell.now) == []
 
 
-def test_a_piece_that_left_while_the_order_to_stop_was_on_its_way_was_told(
+def test_a_clause_sent_before_the_stop_command_arrives_counts(
     call: ShellFactory,
 ) -> None:
     shell = call()
@@ -280,7 +280,7 @@ def test_a_piece_that_left_while_the_order_to_stop_was_on_its_way_was_told(
     assert any("heard='Yes. It'" in repr(command) for command in told)
 
 
-def test_results_of_the_dead_are_dropped(call: ShellFactory) -> None:
+def test_results_of_ended_replies_are_dropped(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
     shell.feed(RequestCancel())

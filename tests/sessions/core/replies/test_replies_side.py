@@ -27,7 +27,7 @@ def written(shell: ModelShell) -> ModelReply:
     return shell.side_replies[max(shell.side_replies)]
 
 
-def test_one_is_written_while_another_is_spoken(call: ShellFactory) -> None:
+def test_a_side_reply_is_written_while_another_reply_is_spoken(call: ShellFactory) -> None:
     shell = call()
     shell.have_spoken()
     shell.feed(ASKED)
@@ -46,7 +46,7 @@ def test_one_is_written_while_another_is_spoken(call: ShellFactory) -> None:
     assert shell.records[-1].reply_text == "In short. "
 
 
-def test_its_prompt_may_stand_in_for_the_conversation(call: ShellFactory) -> None:
+def test_its_own_input_can_replace_the_conversation(call: ShellFactory) -> None:
     shell = call(instructions="Be brief.")
     shell.feed(AddItem("user", "Hello", "x"))
     lines = (PromptLine(item_id="x"), PromptLine("user", "Sum up."))
@@ -65,7 +65,7 @@ def test_a_reference_to_nothing_is_refused(call: ShellFactory) -> None:
     assert (fault.code, fault.param, fault.event_id) == ("item_not_found", "response.input", "e")
 
 
-def test_no_more_than_a_few_at_once(call: ShellFactory) -> None:
+def test_the_number_of_side_replies_is_bounded(call: ShellFactory) -> None:
     shell = call()
     for _ in range(MOST_SIDE + 1):
         shell.feed(ASKED)
@@ -76,7 +76,7 @@ def test_no_more_than_a_few_at_once(call: ShellFactory) -> None:
     assert len(shell.ordered(StartReply)) == MOST_SIDE + 1
 
 
-def test_one_is_cancelled_by_its_id(call: ShellFactory) -> None:
+def test_a_side_reply_is_cancelled_by_its_id(call: ShellFactory) -> None:
     shell = call()
     shell.feed(ASKED)
     shell.feed(ASKED)
@@ -91,7 +91,7 @@ def test_one_is_cancelled_by_its_id(call: ShellFactory) -> None:
     assert len(shell.published(ReplyDone)) == 1
 
 
-def test_a_failure_is_its_status(call: ShellFactory) -> None:
+def test_a_failed_side_reply_has_the_status_failed(call: ShellFactory) -> None:
     shell = call()
     shell.feed(ASKED)
     shell.fail(written(shell))
@@ -101,7 +101,7 @@ def test_a_failure_is_its_status(call: ShellFactory) -> None:
     assert not shell.published(Fault)
 
 
-def test_one_without_progress_is_given_up(call: ShellFactory) -> None:
+def test_a_side_reply_without_progress_is_given_up(call: ShellFactory) -> None:
     shell = call()
     shell.feed(ASKED)
     assert shell.core.next_deadline() == shell.now + 30
@@ -110,7 +110,7 @@ def test_one_without_progress_is_given_up(call: ShellFactory) -> None:
     assert shell.published(ReplyDone)[0].message == "The reply took too long."
 
 
-def test_they_end_with_the_call(call: ShellFactory) -> None:
+def test_side_replies_end_with_the_call(call: ShellFactory) -> None:
     shell = call()
     shell.feed(ASKED)
     shell.feed(HangUp("peer_gone"))
@@ -119,7 +119,7 @@ def test_they_end_with_the_call(call: ShellFactory) -> None:
 
 
 @pytest.mark.parametrize("prompt", [None, (PromptLine("user", "Say so."),)])
-def test_a_spoken_one_takes_its_turn_and_becomes_no_item(
+def test_a_spoken_side_reply_waits_for_the_floor_and_becomes_no_item(
     call: ShellFactory, prompt: tuple[PromptLine, ...] | None
 ) -> None:
     shell = call()

@@ -15,7 +15,7 @@ def test_a_request_overrides_what_it_names() -> None:
     assert overridden(config, RequestReply(max_output_tokens=7)).max_output_tokens == 7
 
 
-def test_what_is_being_heard_can_echo_and_what_is_to_come_cannot() -> None:
+def test_only_played_text_can_echo() -> None:
     reply = Reply(1, 1, "", "r", "i", SessionConfig(), Moments(), 0.0)
     assert (reply.seconds, reply.playing) == (0.0, "")
     reply.clauses.append("one two three four")

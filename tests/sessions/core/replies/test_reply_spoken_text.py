@@ -34,7 +34,7 @@ def test_cut(samples: int, heard: str) -> None:
     assert spoken(("Hello there ", 120), ("Nice day", 80)).heard(samples) == heard
 
 
-def test_a_piece_without_text_lengthens_the_one_before() -> None:
+def test_a_clause_without_text_extends_the_previous_one() -> None:
     text = spoken(("Hello there", 55), ("", 55))
     assert text.samples == 110
     assert text.heard(55) == "Hello"

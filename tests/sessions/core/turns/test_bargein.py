@@ -45,7 +45,7 @@ def test_speech_pauses_within_an_eighth_of_a_second(shell: ModelShell) -> None:
     assert len(shell.published(SpeechStarted)) == 2
 
 
-def test_words_confirm_it_and_cut_history_at_the_heard_word(shell: ModelShell) -> None:
+def test_words_confirm_a_barge_in_and_cut_history_at_the_heard_word(shell: ModelShell) -> None:
     shell.silence(900)
     shell.speak(128)
     commands = shell.partial("no wait")
@@ -73,7 +73,9 @@ def test_words_confirm_it_and_cut_history_at_the_heard_word(shell: ModelShell) -
     assert shell.records[0].reply_text == "Paris is the capital of France. "
 
 
-def test_confirmed_by_the_final_text_it_goes_straight_to_endpointing(shell: ModelShell) -> None:
+def test_a_barge_in_confirmed_by_the_final_text_goes_straight_to_endpointing(
+    shell: ModelShell,
+) -> None:
     shell.speak(128)
     shell.silence(128)
     shell.final("Stop.")
@@ -87,7 +89,7 @@ def test_confirmed_by_the_final_text_it_goes_straight_to_endpointing(shell: Mode
     assert [order.reply for order in shell.ordered(StartReply)] == [1, 2]
 
 
-def test_a_hum_that_became_words_is_a_hum(shell: ModelShell) -> None:
+def test_a_hum_that_the_final_text_turned_into_words_is_refuted(shell: ModelShell) -> None:
     shell.speak(128, "mmm")
     shell.silence(128)
     shell.final("Amen, them.")
@@ -97,7 +99,7 @@ def test_a_hum_that_became_words_is_a_hum(shell: ModelShell) -> None:
 
 
 @pytest.mark.parametrize("words", ["", "mhm", "okay, yeah", "Paris is", "the"])
-def test_noise_backchannels_and_echo_refute_it(shell: ModelShell, words: str) -> None:
+def test_noise_backchannels_and_echo_refute_a_barge_in(shell: ModelShell, words: str) -> None:
     shell.silence(500)
     heard = shell.reply.heard
     shell.speak(128, words)
@@ -121,7 +123,7 @@ def test_the_agents_coming_words_are_no_echo(shell: ModelShell) -> None:
     assert shell.stands(State.USER_SPEAKING)
 
 
-def test_two_seconds_of_wordless_noise_refute_it(shell: ModelShell) -> None:
+def test_two_seconds_of_wordless_noise_refute_a_barge_in(shell: ModelShell) -> None:
     shell.speak(1_950)
     assert shell.stands(State.BARGE_IN)
     shell.speak(100)
@@ -134,7 +136,7 @@ def test_two_seconds_of_wordless_noise_refute_it(shell: ModelShell) -> None:
     assert len(shell.ordered(PausePlayout)) == 2
 
 
-def test_without_any_answer_playout_resumes(shell: ModelShell) -> None:
+def test_playout_resumes_without_a_result_from_the_recogniser(shell: ModelShell) -> None:
     shell.speak(128)
     shell.silence(128)
     shell.pass_time(4.0)
@@ -150,7 +152,7 @@ def test_deadlines_that_are_due_at_once_are_met_one_by_one(shell: ModelShell) ->
     assert len(shell.ordered(ResumePlayout)) == 1
 
 
-def test_a_recogniser_that_fails_refutes_it(shell: ModelShell) -> None:
+def test_a_failing_recogniser_refutes_a_barge_in(shell: ModelShell) -> None:
     shell.speak(128)
     shell.silence(128)
     shell.feed(TranscriptionFailed(2, "PROVIDER_ERROR", "no text"))
@@ -164,7 +166,7 @@ def test_speech_that_goes_on_after_a_short_pause_is_heard_to_its_end(shell: Mode
     assert shell.stands(State.USER_SPEAKING)
 
 
-def test_input_that_ends_in_mid_overlap_is_decided_by_its_text(shell: ModelShell) -> None:
+def test_an_overlap_cut_by_the_end_of_input_is_decided_by_its_text(shell: ModelShell) -> None:
     shell.speak(160)
     shell.feed(InputEnded())
     shell.final("Stop it now.")
@@ -194,13 +196,13 @@ def test_an_echo_that_paused_is_refuted_whatever_its_words(shell: ModelShell) ->
     assert not shell.ordered(CancelReply)
 
 
-def test_where_it_is_uncertain_words_decide(shell: ModelShell) -> None:
+def test_words_decide_an_uncertain_echo(shell: ModelShell) -> None:
     shell.hear(0.9, 5, echo=0.75)
     shell.partial("no wait")
     assert shell.stands(State.USER_SPEAKING)
 
 
-def test_who_speaks_over_the_echo_interrupts(shell: ModelShell) -> None:
+def test_a_caller_speaking_over_the_echo_interrupts(shell: ModelShell) -> None:
     shell.hear(0.9, 3, echo=0.9)
     shell.hear(0.9, 4, echo=0.4)
     assert shell.stands(State.BARGE_IN)
@@ -210,7 +212,7 @@ def test_who_speaks_over_the_echo_interrupts(shell: ModelShell) -> None:
     assert shell.stands(State.USER_SPEAKING)
 
 
-def test_who_speaks_over_an_echo_without_pause_interrupts_too(shell: ModelShell) -> None:
+def test_a_caller_speaking_over_a_continuous_echo_interrupts_too(shell: ModelShell) -> None:
     shell.hear(0.9, 4, echo=0.7)
     shell.reply.clauses.append(("", 240_000))
     for _ in range(33):
@@ -224,7 +226,7 @@ def test_who_speaks_over_an_echo_without_pause_interrupts_too(shell: ModelShell)
     assert shell.stands(State.USER_SPEAKING)
 
 
-def test_an_echo_counts_as_speech_where_its_suppression_is_off(call: ShellFactory) -> None:
+def test_an_echo_counts_as_speech_without_echo_suppression(call: ShellFactory) -> None:
     shell = call(suppresses_echo=False)
     shell.have_spoken()
     shell.hear(0.9, 4, echo=0.95)
@@ -243,7 +245,7 @@ def test_a_reply_that_ends_meanwhile_leaves_the_caller_the_floor(shell: ModelShe
     assert shell.stands(State.THINKING)
 
 
-def test_where_it_is_not_allowed_nobody_interrupts(call: ShellFactory) -> None:
+def test_nobody_interrupts_when_interruption_is_off(call: ShellFactory) -> None:
     shell = call(interrupt_response=False)
     shell.have_spoken()
     shell.speak(640)
@@ -251,7 +253,7 @@ def test_where_it_is_not_allowed_nobody_interrupts(call: ShellFactory) -> None:
     assert not shell.ordered(PausePlayout)
 
 
-def test_where_it_is_not_allowed_thinking_goes_on_too(call: ShellFactory) -> None:
+def test_thinking_continues_when_interruption_is_off(call: ShellFactory) -> None:
     shell = call(interrupt_response=False)
     shell.ask("what is the capital of france")
     shell.speak(640)

@@ -71,7 +71,7 @@ def test_an_echo_that_is_misheard_is_an_echo(misheard: str) -> None:
         "I need a refund",
     ],
 )
-def test_what_only_resembles_the_reply_in_part_is_an_interruption(said: str) -> None:
+def test_words_that_resemble_the_reply_only_in_part_interrupt(said: str) -> None:
     assert classify(said, HOURS) is Overlap.INTERRUPTION
 
 
@@ -82,7 +82,7 @@ def test_other_languages_have_their_echoes_and_their_interruptions() -> None:
         assert classify(said, GERMAN) is Overlap.INTERRUPTION
 
 
-def test_a_word_that_interrupts_is_an_echo_only_where_it_was_played() -> None:
+def test_an_objection_is_an_echo_only_if_it_was_played() -> None:
     assert classify("wait", "If you like you can wait here") is Overlap.ECHO
     assert classify("you can wait here", "If you like you can wade here") is Overlap.INTERRUPTION
 
@@ -93,7 +93,7 @@ def test_only_the_last_words_can_echo() -> None:
 
 
 @given(played=WORDS, start=st.integers(0, 20), count=st.integers(1, 16))
-def test_what_was_played_never_interrupts(played: list[str], start: int, count: int) -> None:
+def test_played_words_never_interrupt(played: list[str], start: int, count: int) -> None:
     recent = played[-16:]
     run = recent[start : start + count]
     assume(run)
@@ -101,13 +101,13 @@ def test_what_was_played_never_interrupts(played: list[str], start: int, count: 
 
 
 @given(played=WORDS, said=WORDS, word=st.sampled_from(["no", "wait", "nein", "espera", "não"]))
-def test_whoever_objects_interrupts(played: list[str], said: list[str], word: str) -> None:
+def test_objections_interrupt(played: list[str], said: list[str], word: str) -> None:
     text = " ".join([*said, word])
     assert classify(text, " ".join(played)) is Overlap.INTERRUPTION
 
 
 @given(said=TEXTS, played=TEXTS)
-def test_any_text_is_something(said: str, played: str) -> None:
+def test_any_text_is_classified(said: str, played: str) -> None:
     assert (classify(said, played) is Overlap.NOTHING) is (words_of(said) == [])
 
 

@@ -29,7 +29,7 @@ def awaiting_text(shell: ModelShell) -> None:
     assert not shell.replies
 
 
-def test_words_that_could_not_be_transcribed_are_asked_for_again(call: ShellFactory) -> None:
+def test_the_agent_asks_the_caller_to_repeat_untranscribed_words(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -43,7 +43,7 @@ def test_words_that_could_not_be_transcribed_are_asked_for_again(call: ShellFact
     assert shell.stands(State.THINKING)
 
 
-def test_a_text_that_comes_after_the_failure_heals_it(call: ShellFactory) -> None:
+def test_a_text_after_the_failure_repairs_it(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -54,14 +54,14 @@ def test_a_text_that_comes_after_the_failure_heals_it(call: ShellFactory) -> Non
     assert [order.history[-1].content for order in shell.ordered(StartReply)] == ["What is it?"]
 
 
-def test_a_late_failure_is_asked_for_again_too(call: ShellFactory) -> None:
+def test_after_a_late_failure_the_agent_asks_to_repeat_too(call: ShellFactory) -> None:
     shell = call()
     awaiting_text(shell)
     shell.pass_time(10.0)
     assert shell.reply.order.script == UNHEARD
 
 
-def test_a_reply_that_was_begun_is_made_anew_when_the_history_has_changed(
+def test_a_speculative_reply_is_replaced_when_the_history_has_changed(
     call: ShellFactory,
 ) -> None:
     shell = call()
@@ -76,7 +76,7 @@ def test_a_reply_that_was_begun_is_made_anew_when_the_history_has_changed(
     assert len(shell.published(ReplyCreated)) == 1
 
 
-def test_a_reply_that_was_begun_is_made_anew_when_the_session_has_changed(
+def test_a_speculative_reply_is_replaced_when_the_session_has_changed(
     call: ShellFactory,
 ) -> None:
     shell = call()
@@ -131,7 +131,7 @@ def test_a_cough_while_the_text_is_awaited_does_not_cost_the_answer(call: ShellF
     assert shell.reply.order.history[-1].content == "What is it?"
 
 
-def test_a_text_that_comes_during_the_cough_is_answered_after_it(call: ShellFactory) -> None:
+def test_a_text_that_arrives_during_a_cough_is_answered_after_it(call: ShellFactory) -> None:
     shell = call()
     awaiting_text(shell)
     shell.speak(128)
@@ -154,7 +154,9 @@ def test_a_committed_cough_does_not_cost_the_answer_either(call: ShellFactory) -
     assert shell.reply.order.history[-1].content == "What is it?"
 
 
-def test_by_hand_a_request_is_answered_when_the_text_is_there(call: ShellFactory) -> None:
+def test_without_turn_detection_a_request_is_answered_once_the_text_arrives(
+    call: ShellFactory,
+) -> None:
     shell = call(mode=TurnMode.NONE)
     shell.speak(640)
     shell.feed(CommitInput())
@@ -166,7 +168,7 @@ def test_by_hand_a_request_is_answered_when_the_text_is_there(call: ShellFactory
     assert shell.ordered(ReleaseReply)
 
 
-def test_hanging_up_records_what_was_said_last(call: ShellFactory) -> None:
+def test_hanging_up_records_the_last_words(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640, "thank you and goodbye")
     shell.feed(HangUp("peer_gone"))
@@ -199,7 +201,7 @@ def test_half_a_number_is_not_answered_as_the_whole(call: ShellFactory) -> None:
     assert [told.text for told in shell.published(TranscriptFinal)] == [NUMBER]
 
 
-def test_half_a_number_is_asked_for_again_where_no_more_comes(call: ShellFactory) -> None:
+def test_the_agent_asks_to_repeat_an_unfinished_number(call: ShellFactory) -> None:
     shell = call()
     half_heard(shell)
     shell.pass_time(12)
@@ -232,7 +234,7 @@ def stood_in(shell: ModelShell) -> None:
     assert not shell.published(TranscriptFinal)
 
 
-def test_a_final_text_before_the_reply_is_heard_replaces_the_stand_in(call: ShellFactory) -> None:
+def test_a_late_final_replaces_the_partial_before_the_reply_is_heard(call: ShellFactory) -> None:
     shell = call()
     stood_in(shell)
     first = shell.reply
@@ -252,7 +254,7 @@ def test_the_same_words_again_change_nothing(call: ShellFactory) -> None:
     assert [told.text for told in shell.published(TranscriptFinal)] == ["My number is five, five."]
 
 
-def test_once_the_reply_is_heard_the_stand_in_holds(call: ShellFactory) -> None:
+def test_once_the_reply_is_heard_the_partial_is_kept(call: ShellFactory) -> None:
     shell = call()
     stood_in(shell)
     shell.clause("I see. ", 1_000)

@@ -35,7 +35,7 @@ def test_text_and_melody_decide_together(
         (Eagerness.HIGH, 228, 1_560),
     ],
 )
-def test_eagerness_stretches_patience(eagerness: Eagerness, closed: int, open_: int) -> None:
+def test_eagerness_scales_patience(eagerness: Eagerness, closed: int, open_: int) -> None:
     detection = TurnDetection(eagerness=eagerness)
     assert patience(detection, Ending.CLOSED, 0.9) == samples(closed)
     assert patience(detection, Ending.OPEN, 0.9) == samples(open_)
@@ -47,5 +47,5 @@ def test_server_vad_waits_its_fixed_silence_whatever_was_said() -> None:
         assert patience(detection, ending, None) == samples(700)
 
 
-def test_there_is_little_patience_with_noise() -> None:
+def test_noise_is_given_little_patience() -> None:
     assert patience(TurnDetection(), Ending.EMPTY, 0.9, wordless=True) == samples(600)

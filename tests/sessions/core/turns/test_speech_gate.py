@@ -36,7 +36,7 @@ def test_nothing_but_near_certain_silence_counts_at_threshold_zero() -> None:
     assert gate.speaking
 
 
-def test_after_rest_speech_must_begin_anew() -> None:
+def test_after_silence_speech_must_begin_again() -> None:
     gate = SpeechGate()
     look(gate, [0.9] * 4)
     gate.rest()

@@ -79,23 +79,23 @@ def test_windows_without_a_level_pass(learnt: Windows) -> None:
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_is_far_softer_than_the_caller_is_silence(learnt: Windows, state: State) -> None:
+def test_speech_far_quieter_than_the_caller_is_silence(learnt: Windows, state: State) -> None:
     assert learnt.voice(CALLER - GATE_DB - 1, 0.1, state) == 0.0
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_is_a_little_softer_is_the_caller(learnt: Windows, state: State) -> None:
+def test_slightly_quieter_speech_is_the_caller(learnt: Windows, state: State) -> None:
     assert learnt.voice(CALLER - GATE_DB + 1, 0.3, state) == 0.9
 
 
-def test_what_goes_on_behind_louder_speech_is_silence_from_the_first_turn_on(
+def test_background_speech_is_silence_from_the_first_turn_on(
     windows: Windows,
 ) -> None:
     windows.voice(CALLER, 1, State.USER_SPEAKING)
     assert windows.voice(TELEVISION, 0.6, State.USER_SPEAKING) == 0.0
 
 
-def test_a_softer_caller_is_let_in_after_two_seconds_and_stays_in(learnt: Windows) -> None:
+def test_a_quieter_caller_is_admitted_after_two_seconds_and_stays(learnt: Windows) -> None:
     assert learnt.voice(TELEVISION, 1.8) == 0.0
     learnt.silence(1)
     assert learnt.voice(TELEVISION, 0.4) == 0.9
@@ -108,7 +108,7 @@ def test_a_softer_caller_is_let_in_after_two_seconds_and_stays_in(learnt: Window
     assert learnt.voice(TELEVISION, 0.1) == 0.0
 
 
-def test_a_lowered_gate_does_not_let_in_what_follows_a_loud_turn(learnt: Windows) -> None:
+def test_a_loud_turn_restores_a_lowered_gate(learnt: Windows) -> None:
     learnt.voice(TELEVISION, 1)
     assert learnt.level.lowered == pytest.approx(3.0, abs=0.1)
     assert learnt.voice(CALLER, 1, State.USER_SPEAKING) == 0.9
@@ -129,7 +129,7 @@ def test_a_caller_who_stays_softer_is_the_new_caller_after_three_turns(learnt: W
     assert learnt.level.lowered == 0
 
 
-def test_who_is_much_louder_is_the_caller_at_once(windows: Windows) -> None:
+def test_a_much_louder_voice_is_the_caller_at_once(windows: Windows) -> None:
     for level in (TELEVISION, TELEVISION, TELEVISION, CALLER):
         windows.turn(level)
     assert windows.level.learnt == pytest.approx(CALLER, abs=0.1)
@@ -141,7 +141,7 @@ def test_a_television_that_talks_on_is_never_let_in(learnt: Windows) -> None:
     assert learnt.level.lowered == 0
 
 
-def test_a_television_known_from_behind_the_callers_turns_is_let_in_late(learnt: Windows) -> None:
+def test_a_television_heard_during_turns_is_admitted_late(learnt: Windows) -> None:
     learnt.voice(TELEVISION, 1, State.ENDPOINTING)
     for _ in range(5):
         learnt.silence(1)
@@ -150,7 +150,7 @@ def test_a_television_known_from_behind_the_callers_turns_is_let_in_late(learnt:
     assert learnt.voice(TELEVISION, 1) == 0.9, "it was gone: who speaks now is somebody else"
 
 
-def test_a_turn_too_short_to_measure_teaches_nothing(learnt: Windows) -> None:
+def test_a_turn_too_short_to_measure_changes_no_level(learnt: Windows) -> None:
     learnt.voice(CALLER + 20, 0.2)
     learnt.level.learn(learnt.level.take())
     assert learnt.level.learnt == pytest.approx(CALLER, abs=0.1)
@@ -165,7 +165,7 @@ WINDOW_RUNS = st.lists(
 
 
 @given(runs=WINDOW_RUNS, quiet=st.floats(-90, -5))
-def test_whatever_was_heard_somebody_who_speaks_up_alone_is_heard(
+def test_a_caller_who_speaks_up_alone_is_always_heard(
     runs: list[tuple[State, float, float | None, int]], quiet: float
 ) -> None:
     windows = Windows()

@@ -93,7 +93,7 @@ def test_server_vad_asks_no_turn_detector(call: ShellFactory) -> None:
     assert not shell.scores
 
 
-def test_a_pause_in_mid_sentence_is_no_end(call: ShellFactory) -> None:
+def test_a_pause_inside_a_sentence_does_not_end_the_turn(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -114,7 +114,7 @@ def test_a_pause_in_mid_sentence_is_no_end(call: ShellFactory) -> None:
 # ---------------------------------------------------------------------------- speculation
 
 
-def test_a_likely_end_starts_the_reply_and_its_certainty_lets_it_out(call: ShellFactory) -> None:
+def test_a_likely_end_starts_the_reply_and_certainty_releases_it(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -130,7 +130,7 @@ def test_a_likely_end_starts_the_reply_and_its_certainty_lets_it_out(call: Shell
     assert shell.stands(State.SPEAKING)
 
 
-def test_more_speech_voids_what_was_begun(call: ShellFactory) -> None:
+def test_more_speech_cancels_the_speculative_reply(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -176,7 +176,7 @@ def test_speculation_has_a_budget_per_turn(call: ShellFactory) -> None:
     assert len(shell.ordered(ReleaseReply)) == 1
 
 
-def test_speculation_that_failed_is_made_again_for_the_certain_end(call: ShellFactory) -> None:
+def test_a_failed_speculation_is_repeated_at_the_certain_end(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -186,7 +186,7 @@ def test_speculation_that_failed_is_made_again_for_the_certain_end(call: ShellFa
     assert shell.ordered(ReleaseReply) == [ReleaseReply(2)]
 
 
-def test_nothing_is_begun_where_no_reply_is_wanted(call: ShellFactory) -> None:
+def test_nothing_is_speculated_when_no_reply_is_wanted(call: ShellFactory) -> None:
     shell = call(create_response=False)
     shell.ask("What is it?")
     assert not shell.replies
@@ -194,7 +194,7 @@ def test_nothing_is_begun_where_no_reply_is_wanted(call: ShellFactory) -> None:
     assert [record.user_text for record in shell.records] == ["What is it?"]
 
 
-def test_a_reply_that_is_no_longer_wanted_is_not_let_out(call: ShellFactory) -> None:
+def test_an_unwanted_reply_is_not_released(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.silence(128)
@@ -224,7 +224,7 @@ def test_noise_is_dropped_and_forgotten(call: ShellFactory) -> None:
     assert shell.ordered(StartTranscription)[-1].position == floor - 300 * 16
 
 
-def test_clicks_are_no_speech(call: ShellFactory) -> None:
+def test_clicks_are_not_speech(call: ShellFactory) -> None:
     shell = call()
     for _ in range(40):
         shell.hear(0.9, 2)
@@ -255,7 +255,7 @@ def test_a_cough_while_the_agent_thinks_does_not_cost_the_answer(call: ShellFact
     assert shell.reply.said == (Message("user", "What is the capital of France?"),)
 
 
-def test_what_is_added_while_the_agent_thinks_is_answered_with_the_rest(call: ShellFactory) -> None:
+def test_words_added_while_the_agent_thinks_are_answered_with_the_rest(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is the capital of France?")
     shell.ask("And of Spain?")
@@ -273,7 +273,7 @@ def test_a_turn_ends_after_a_minute(call: ShellFactory) -> None:
     assert len(shell.published(InputCommitted)) == 1
 
 
-def test_input_that_runs_dry_ends_the_turn_with_what_there_is(call: ShellFactory) -> None:
+def test_input_that_stops_ends_the_turn_with_the_current_text(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.pass_time(0.99)
@@ -284,7 +284,7 @@ def test_input_that_runs_dry_ends_the_turn_with_what_there_is(call: ShellFactory
     assert shell.stands(State.THINKING)
 
 
-def test_input_that_is_over_ends_the_turn_at_once(call: ShellFactory) -> None:
+def test_the_end_of_input_ends_the_turn_at_once(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
     shell.feed(InputEnded())
@@ -295,7 +295,7 @@ def test_input_that_is_over_ends_the_turn_at_once(call: ShellFactory) -> None:
 # ---------------------------------------------------------------------------- text that fails
 
 
-def test_a_partial_stands_in_for_a_failed_final(call: ShellFactory) -> None:
+def test_a_partial_replaces_a_failed_final(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640, "what is the capital of france")
     shell.silence(128)
@@ -304,7 +304,7 @@ def test_a_partial_stands_in_for_a_failed_final(call: ShellFactory) -> None:
     assert shell.reply.said == (Message("user", "what is the capital of france"),)
 
 
-def test_a_slow_text_ends_the_turn_without_it_and_is_answered_when_it_comes(
+def test_a_turn_ends_without_a_slow_text_and_is_answered_once_it_arrives(
     call: ShellFactory,
 ) -> None:
     shell = call()
@@ -316,7 +316,7 @@ def test_a_slow_text_ends_the_turn_without_it_and_is_answered_when_it_comes(
     assert shell.reply.said == (Message("user", "What is the capital of France?"),)
 
 
-def test_a_text_that_never_comes_is_replaced_by_the_partial(call: ShellFactory) -> None:
+def test_a_missing_final_is_replaced_by_the_partial(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640, "what is it")
     shell.silence(4_300)
@@ -337,7 +337,7 @@ def test_the_text_of_a_long_turn_is_waited_for_longer(call: ShellFactory) -> Non
 # ---------------------------------------------------------------------------- push to talk
 
 
-def test_by_hand_only_a_commit_ends_the_turn(call: ShellFactory) -> None:
+def test_without_turn_detection_only_a_commit_ends_the_turn(call: ShellFactory) -> None:
     shell = call(mode=TurnMode.NONE)
     shell.speak(640)
     shell.silence(5_000)
@@ -346,7 +346,9 @@ def test_by_hand_only_a_commit_ends_the_turn(call: ShellFactory) -> None:
     assert not shell.published(SpeechStarted)
 
 
-def test_by_hand_a_minute_is_committed_in_parts_and_silence_forgotten(call: ShellFactory) -> None:
+def test_without_turn_detection_a_minute_is_committed_in_parts_and_silence_forgotten(
+    call: ShellFactory,
+) -> None:
     shell = call(mode=TurnMode.NONE)
     shell.silence(60_100)
     assert not shell.published(InputCommitted)
