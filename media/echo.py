@@ -8,7 +8,7 @@ survives a loudspeaker, a room, a codec, a jitter buffer and an echo canceller o
    gain of each band from loudspeaker to microphone are learnt. They are kept for the call,
    corrected by every later echo, and lowered once the echo has gone.
 2. **Predict and compare.** The path bounds the echo in each band; any excess is another sound.
-   Before a path is known, likeness alone tells an echo from a caller in most cases.
+   Before a path is known, likeness alone distinguishes an echo from a caller in most cases.
 
 Rules
 - Pure and synchronous; time is the microphone's: 512 samples at 16 kHz per window.
@@ -67,7 +67,7 @@ _PACE = 0.15
 _PACE_DB = 6.0
 """One lesson moves a gain as if it were wrong by so much at most."""
 _STRONG = 0.1
-"""Share of the loudest window, band by band, above which a window tells the gain."""
+"""Share of the loudest window, band by band, above which a window gives the gain."""
 _GONE, _FADING = 0.4, 0.9
 """Where so little of the compressed power that is expected is heard, the gain shrinks so fast."""
 

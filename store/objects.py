@@ -53,7 +53,7 @@ class ObjectHead:
 
 @dataclass(frozen=True, slots=True)
 class ObjectBytes:
-    """An object that is being read: its full ``size``, and the chunks that were asked for (close
+    """An object that is being read: its full ``size``, and the requested chunks (close
     them unless you read them to their end)."""
 
     size: int

@@ -59,7 +59,7 @@ def run(command: list[str], **environment: str) -> int:
 
 
 def check() -> int:
-    """Style, format, types and floors; all are run, so that all is told at once."""
+    """Style, format, types and floors; all of them run, so that one run reports everything."""
     failed = []
     for name, command in CHECKS:
         print(f"== {name}: {' '.join(command)}", flush=True)

@@ -1,4 +1,4 @@
-"""The documents tell the truth where a program can check it."""
+"""The documents are true wherever a program can check them."""
 
 import re
 from pathlib import Path

@@ -128,7 +128,7 @@ class Engine:
     voices: tuple[VoiceInfo, ...] = ()
     """A speaker's own voices; a call or job that names one of them gets this engine."""
     monolingual_voices: bool = False
-    """Whether each voice speaks its own language only, whatever language is asked for."""
+    """Whether each voice speaks its own language only, whatever language is requested."""
     expressive: bool = False
     """A speaker with ``bound(voice, recipe=…, emotion=…, language=…)``, which speaks with feeling
     and with cloned voices."""

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 STREAM_LIMIT = 64
-"""Items buffered between a producing thread and its consumer unless told otherwise."""
+"""Items buffered between a producing thread and its consumer by default."""
 
 STREAM_PATIENCE = 60.0
 """Seconds a producer waits for a consumer that takes nothing."""
@@ -61,7 +61,7 @@ class _Job(Generic[T]):
         self.timer: asyncio.TimerHandle | None = None
 
     def settle(self, result: T | None, error: BaseException | None) -> None:
-        """Tell the awaiter, if there still is one. Runs on the loop."""
+        """Wake the awaiter, if there still is one. Runs on the loop."""
         if self.timer is not None:
             self.timer.cancel()
         if self.done.done():
@@ -222,7 +222,7 @@ class EngineExecutor:
                 self._live -= 1
 
     def _carry_out(self, job: _Job[Any]) -> bool:
-        """Run ``job`` and tell its loop; True when it took so long that it was written off."""
+        """Run ``job`` and notify its loop; True when it took so long that it was written off."""
         result, error = self._perform(job)
         with self._lock:
             replaced = job.state is _State.STUCK

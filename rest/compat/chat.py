@@ -179,7 +179,7 @@ class ChatView:
         return self._chunk({}, finish_reason)
 
     def usage(self, tokens: tuple[int, int]) -> dict[str, Any]:
-        """The chunk after all others, where it was asked for."""
+        """The chunk after all others, if it was requested."""
         return {**self._frame("chat.completion.chunk"), "choices": [], "usage": _usage(tokens)}
 
     def whole(

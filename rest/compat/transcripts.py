@@ -1,4 +1,4 @@
-"""How a transcript is asked for and shown, in the shapes of OpenAI's clients.
+"""How OpenAI's clients request a transcript, and how it is shown to them.
 
 Form fields that would not change the answer (``prompt``, ``temperature``, ``chunking_strategy``)
 are accepted and ignored.

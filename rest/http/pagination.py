@@ -1,4 +1,4 @@
-"""Pages of lists: a page is asked for by a cursor, an opaque text that nobody can forge.
+"""Pages of lists: a cursor, an opaque text that nobody can forge, selects a page.
 
 A cursor names the last thing shown, by its id, and is not a count: what is created or deleted
 meanwhile neither repeats nor hides anything. It is valid as long as the server's secret is, even

@@ -1,7 +1,7 @@
 """Speech as a resource: jobs that make takes, and speech streamed while it is spoken.
 
 Rules for the stream
-- Nothing is made ahead of what the client reads: the next audio is asked for once the last is
+- Nothing is made ahead of what the client reads: the next audio is requested once the last is
   written, and a client that reads nothing for ``WRITE_SECONDS``, or leaves, ends the synthesis.
 - What can be refused is refused before the stream begins, the engine's first failure included; a
   later failure is an ``error`` event, the last one.

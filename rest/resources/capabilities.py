@@ -1,6 +1,6 @@
 """Capabilities: what this server can do now, and what is missing where it cannot.
 
-Nothing is claimed that is not live: the engines are asked for everything (rest.resources.survey),
+Only live engines are claimed: all of them are surveyed (rest.resources.survey),
 and what is unavailable says why.
 """
 

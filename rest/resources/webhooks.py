@@ -40,7 +40,7 @@ EventName = Literal[
 
 
 class WebhookCreate(Struct, kw_only=True):
-    """The contract's WebhookCreate. Without events nothing is told."""
+    """The contract's WebhookCreate. Without events nothing is sent."""
 
     url: Url
     events: list[EventName]
@@ -68,7 +68,7 @@ class WebhookView(Struct, rename="camel", kw_only=True):
 
 
 class DeliveryView(Struct, rename="camel", kw_only=True):
-    """An attempt to tell an event. ``event_id``: the ``webhook-id`` that was sent;
+    """An attempt to deliver an event. ``event_id``: the ``webhook-id`` that was sent;
     ``next_attempt_at``: null where there is none."""
 
     id: str

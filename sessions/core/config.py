@@ -102,7 +102,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolServer:
-    """An MCP server, whose tools are asked for when it is first named."""
+    """An MCP server, whose tools are listed when it is first named."""
 
     label: str
     url: str

@@ -113,12 +113,12 @@ class ReplyGenerated:
     truncated: bool = False
     """True where the token limit cut it."""
     empty: int = 0
-    """Answers that said nothing and were asked for again."""
+    """Empty answers that were requested again."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyFailed:
-    """An engine failed in mid-reply; what was generated before stays."""
+    """An engine failed during the reply; what was generated before stays."""
 
     reply: int
     code: str

@@ -198,7 +198,7 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class ToolListing:
-    """An MCP server is asked for its tools, has listed them, or has failed to."""
+    """An MCP server is listing its tools, has listed them, or has failed to."""
 
     item_id: str
     label: str

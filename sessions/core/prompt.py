@@ -18,7 +18,7 @@ Rules of the system prompt
 Rules of the history
 - After the instructions comes a user message, then the roles alternate: neighbours of one role are
   joined, and where the agent spoke first, or nobody has spoken since it did, a line in brackets
-  stands for the caller. Instructions that the client added in mid-conversation are lines of the
+  stands for the caller. Instructions that the client added during the conversation are lines of the
   user's role, because strict templates (Gemma's, Mistral's) allow one system message, in front.
 - A tool use is directly followed by its output, wherever that arrived; those of one reply
   stand together. One without an output has one that says so, or the model would call again.

@@ -59,7 +59,7 @@ class ClientRequests:
         self._turns = turns
         self._ended = ended
         self._held: tuple[RequestReply, Utterance | None] | None = None
-        """A reply that was asked for while the caller spoke, and the turn that it answers too."""
+        """A reply that was requested while the caller spoke, and the turn that it answers too."""
 
     def configure(self, event: ConfigureSession) -> None:
         """Another configuration holds from now on; with captions only, nobody answers any more."""

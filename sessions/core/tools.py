@@ -67,7 +67,7 @@ class ToolUses:
         self._listed: dict[str, tuple[Tool, ...]] = {}
         self._servers: dict[str, ToolServer] = {}
         self._listing: dict[str, str] = {}
-        """Label -> item id, of the servers that are being asked for their tools."""
+        """Label -> item id, of the servers whose tools are being listed."""
         self._lists = 0
         self._work: dict[str, _Work] = {}
         self._asked: dict[str, tuple[ToolUse, Tool, Continuation]] = {}

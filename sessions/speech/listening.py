@@ -64,7 +64,7 @@ class Listening:
         """Position up to which the VAD has looked."""
         self._starts: dict[int, int] = {}
         self._asked: dict[int, int] = {}
-        """Turn -> position up to which its text was asked for last."""
+        """Turn -> position up to which its text was last requested."""
         self._tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
         self._clips: dict[int, tuple[bytes, int]] = {}
         self._kept = 0

@@ -9,9 +9,9 @@ Rules
   and ``ReplyFailed``, or neither when cancelled). Cancelling ``run`` stops the engines; the
   generators are closed before it returns.
 - Thoughts are no part of a reply; of a spoken one markup is neither (``spoken_form``).
-- Text does not wait for the end of its clause for long: what is there is spoken after about a
+- Text does not wait for the end of its clause for long: the words so far are spoken after about a
   second, unless audio is still to be heard.
-- An answer without a word and without a tool call is asked for once more; the second one fails.
+- An answer without a word and without a tool call is requested once more; the second one fails.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 _CLAUSES = 4
 _ATTEMPTS = 2
-"""Answers that are asked for before the reply fails for want of one."""
+"""Answers that are requested before the reply fails for lack of one."""
 _EARLY_SECONDS = 0.15
 """Words are taken so long before the audio runs dry; a voice needs about that for them."""
 _CALLS = 32

@@ -3,7 +3,7 @@
 Models write list marks, headings, emphasis, links, SSML and stage directions. A voice that reads
 them aloud is wrong, and so is a transcript that shows what nobody said. ``SpokenForm`` works on
 the stream, before it is cut into clauses: what it returns is spoken, shown, stored and kept as
-history, so that "heard is a prefix of told, told of generated" is about one and the same text.
+history, so that "heard is a prefix of sent, sent of generated" is about one and the same text.
 
 Rules
 - What is ambiguous is text: ``a < b``, ``2 * 3``, ``(555) 0199``, ``<Enter>``, ``snake_case``. In

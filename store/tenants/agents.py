@@ -143,7 +143,7 @@ class Agents:
         return tag == "DELETE 1"
 
     async def ensure_default_agent(self, workspace_id: str) -> Agent:
-        """The agent that answers where none was asked for; created if it is missing."""
+        """The agent that answers if none was requested; created if it is missing."""
         row = await self._db.fetchrow(
             f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND is_default",
             workspace_id,

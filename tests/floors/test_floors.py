@@ -1,4 +1,4 @@
-"""The house stands: imports run downward, the quiet room is quiet, files and functions small."""
+"""The source tree's rules: imports, the pure core, sizes, names and words."""
 
 import ast
 import re
@@ -86,7 +86,7 @@ def test_sessions_import_only_the_engines_of_pipelines() -> None:
 
 def test_the_core_imports_no_clock_task_or_socket() -> None:
     room = sorted((ROOT / "sessions" / "core").rglob("*.py"))
-    assert room, "the quiet room has moved"
+    assert room, "sessions/core has moved"
     wrong = [
         f"{name_of(path)} imports {module}"
         for path in room
@@ -177,6 +177,44 @@ def test_names_use_the_glossarys_words() -> None:
             words = set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
             if words & NOT_OUR_WORDS:
                 astray.append(f"{name_of(path)}: {name}")
+    assert astray == []
+
+
+NOT_OUR_PROSE = re.compile(
+    r"\b(?:admittance|asides|landed|owed|shelf|tells?|told"
+    r"|(?:is|are|was|were) asked for|comes? to be|in mid-\w+|stands? in the place"
+    r"|what is there)\b",
+    re.IGNORECASE,
+)
+"""Words that the glossary has replaced, and constructions that read as translated, in documents
+and docstrings."""
+
+
+def prose_of_document(path: Path) -> str:
+    """Markdown without code, quotations and the glossary, which lists the replaced words."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^## Glossary\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`]*`|\"[^\"\n]*\"", "", text)
+
+
+def docstrings(path: Path) -> Iterator[str]:
+    """Every string that stands as a statement of its own."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield text
+
+
+def test_documents_and_docstrings_use_the_glossarys_words() -> None:
+    documents = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "bench" / "README.md"]
+    texts = [(path, prose_of_document(path)) for path in documents]
+    programs = [*SOURCES, *(ROOT / "bench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    texts += [(path, text) for path in [*programs, ROOT / "blab"] for text in docstrings(path)]
+    astray = [
+        f"{name_of(path)}: {found[0]!r} in {text[max(0, found.start() - 30) : found.end() + 30]!r}"
+        for path, text in texts
+        for found in NOT_OUR_PROSE.finditer(text)
+    ]
     assert astray == []
 
 

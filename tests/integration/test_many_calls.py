@@ -56,7 +56,7 @@ async def until_left(before: tuple[int, int, int], seconds: float = 10.0) -> Non
 
 
 async def websocket_call(server: ScriptedServer, number: int) -> None:
-    """At once after the open, in mid-speech, in mid-reply; hung up, or vanished."""
+    """Right after the open, during speech, during a reply; hung up, or vanished."""
     async with server.client(binary=bool(number % 2)) as caller:
         stage = number % 3
         if stage == 1:

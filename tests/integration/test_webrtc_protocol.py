@@ -1,4 +1,4 @@
-"""What a WebRTC caller is told, in OpenAI's order: the events of its playout among the others."""
+"""The events of a WebRTC caller in OpenAI's order, its playout's among the others."""
 
 import asyncio
 from typing import Any

@@ -21,7 +21,7 @@ from tests.support.sessions.scripted_call import CONFIG, RATE, scripted_speech
 
 
 class Shared:
-    """Journal, fan-out and registry in memory, in the order in which they were told."""
+    """Journal, fan-out and registry in memory, in the order of their notifications."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str]] = []

@@ -37,7 +37,7 @@ def in_call(
 
 
 def transcripts(call: ScriptedCall) -> list[str]:
-    """Of all responses, what was told in deltas."""
+    """The deltas of all responses."""
     texts: dict[str, str] = {}
     for kind in ("response.output_audio_transcript.delta", "response.output_text.delta"):
         for event in call.of(kind):

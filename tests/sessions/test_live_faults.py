@@ -1,4 +1,4 @@
-"""A LiveSession whose engines fail or whose parts have bugs: told, survived, or ended cleanly."""
+"""A LiveSession whose engines fail or have bugs: reported, survived, or ended cleanly."""
 
 import asyncio
 import logging

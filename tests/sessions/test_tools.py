@@ -18,7 +18,7 @@ FIND = Tool("find", kind=ToolKind.MCP, server="shop")
 
 
 class Runner:
-    """Notes what it is asked; fails or hangs as told."""
+    """Records its requests; fails or hangs as scripted."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []

@@ -181,7 +181,7 @@ class ScriptedJobEngines(Catalogue):
     builtin: tuple[VoiceInfo, ...] = VOICES
     absent: frozenset[str] = frozenset()
     choices: list[SpeechChoice] = field(default_factory=list)
-    """Every choice that a speaker was asked for."""
+    """Every choice requested of a speaker."""
     speakers: list[ScriptedSpeaker] = field(default_factory=list)
     """Those speakers; ``running`` says whether one still speaks."""
 

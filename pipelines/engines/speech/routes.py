@@ -181,7 +181,7 @@ class SpeechRoutes:
 
     def _ranked(self, language: str) -> list[Engine]:
         """The embedded engines for a language, best first: those with a voice of the accent that
-        is asked for, where it is English, and the quicker ones, which are declared first."""
+        is requested, if it is English, and the quicker ones, which are declared first."""
         if base_language(language) != "en":
             return self._speakers()
         accent = BRITISH if language.lower() == BRITISH else AMERICAN

@@ -20,7 +20,7 @@ LANGUAGES = dict(
         " vi:Vietnamese"
     ).split()
 )
-"""Those that are asked for; a language is named to the model in English."""
+"""Those that can be requested; a language is named to the model in English."""
 
 LENGTHENING, ALLOWANCE = 4, 20
 """A translation has at most so many times the characters of its sentence, and so many more."""

@@ -49,7 +49,7 @@ class Continuations:
         self._filled_turn: int | None = None
         """The newest turn in which one was."""
         self._timed = False
-        """A filler may come to be due."""
+        """A filler may become due."""
 
     def proceed(self) -> None:
         """Wait for the tools at work, or go on with what they returned."""

@@ -106,7 +106,7 @@ class Ending(StrEnum):
 
     EMPTY = "empty"
     OPEN = "open"
-    """In mid-phrase: more must come."""
+    """Mid-phrase: more must come."""
     DICTATION = "dictation"
     """In a number, an address or spelling: more may come, after any pause."""
     CLOSED = "closed"

@@ -33,7 +33,7 @@ HINT_MS = 128
 
 _HINT = samples(HINT_MS)
 _RESUMED = samples(64)
-"""Speech after the text was asked for that means: the caller goes on."""
+"""Speech after the request for the text that means: the caller goes on."""
 _LAG = samples(100)
 """What a recogniser may lack of the sound and still have heard its last word."""
 ECHO = 0.8
@@ -69,7 +69,7 @@ class Utterance:
     covered: int = 0
     """Up to where the recogniser of partial texts has heard."""
     asked: int = 0
-    """Position up to which its text was last asked for."""
+    """Position up to which its text was last requested."""
     asked_at: float = 0.0
     voiced_when_asked: int = 0
     final: str | None = None
@@ -100,7 +100,7 @@ class Utterance:
 
     @property
     def awaits_text(self) -> bool:
-        """Whether its text has been asked for and has not come."""
+        """Whether its text has been requested and has not arrived."""
         return self.state in _AWAITING_TEXT
 
     @property
@@ -141,7 +141,7 @@ class Utterance:
             self.partial, self.covered = event.text, event.position
 
     def ask(self, position: int, voiced: int, now: float) -> None:
-        """Its text up to ``position`` is being asked for."""
+        """Its text up to ``position`` is being requested."""
         self.move(UtteranceTrigger.TEXT_REQUESTED)
         self.asked, self.asked_at, self.voiced_when_asked = position, now, voiced
 
@@ -224,7 +224,7 @@ class InputAudio:
 
     @property
     def resumed(self) -> bool:
-        """Whether the caller spoke on after the open utterance's text was asked for."""
+        """Whether the caller spoke on after the open utterance's text was requested."""
         return self.gate.voiced - self.opened().voiced_when_asked >= _RESUMED
 
     def opened(self) -> Utterance:
@@ -260,7 +260,7 @@ class InputAudio:
         self.set_timer()
 
     def go_on(self) -> None:
-        """The open utterance goes on: its text up to here is not asked for any more."""
+        """The open utterance goes on: its text up to here is no longer requested."""
         self.opened().go_on()
         self.set_timer()
 

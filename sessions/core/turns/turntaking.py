@@ -3,7 +3,7 @@
 Rules
 - One utterance is open at a time (``input_audio``); ended ones get their text and their answer in
   ``ended_turns``; what is said over the reply is judged in ``bargein``.
-- At the first hint of an end (``HINT_MS`` of silence) the text is asked for, and once it is there
+- At the first hint of an end (``HINT_MS`` of silence) the text is requested, and once it is there
   the turn detector: one after the other, because they would slow each other down and the text is
   what the reply waits for. More speech voids all of it.
 - A turn without a word is dropped: noise is not answered. A turn that lasts a minute, or whose
@@ -214,7 +214,7 @@ class TurnTaking:
             self._speculation.read_words(utterance)
 
     def on_final(self, event: FinalTranscript) -> None:
-        """The text that was asked for; late, it still heals a failure."""
+        """The requested text; late, it still repairs a failure."""
         if self._ended.on_final(event):
             return
         utterance = self._asked_about(event.turn, event.position)
@@ -224,7 +224,7 @@ class TurnTaking:
             self._weigh_text(utterance, ending=ending)
 
     def on_scored(self, event: TurnScored) -> None:
-        """The turn detector's opinion that was asked for."""
+        """The turn detector's requested opinion."""
         utterance = self._asked_about(event.turn, event.position)
         if utterance is not None:
             utterance.probability = event.probability

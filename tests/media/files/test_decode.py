@@ -84,7 +84,7 @@ def test_nothing_is_decoded_beyond_the_cap(tmp_path: Path) -> None:
 
 
 def test_a_bomb_goes_off_in_constant_memory(tmp_path: Path) -> None:
-    """A hundred KiB that are 25 minutes: declared wrong, so that only decoding tells."""
+    """A hundred KiB that are 25 minutes: declared wrong, so that only decoding shows it."""
     bomb = bytearray(audio_file("flac", np.zeros(RATE * 1500, np.int16)))
     bomb[21:26] = bytes((bomb[21] & 0xF0, 0, 0, 0, 100))
     path = placed(tmp_path, bytes(bomb))

@@ -1,4 +1,4 @@
-"""What is told of a file before anything is done with it."""
+"""What a probe reports about a file before anything is done with it."""
 
 from pathlib import Path
 

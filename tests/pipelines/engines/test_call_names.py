@@ -1,4 +1,4 @@
-"""Names of a call that nothing here serves, told apart from those that are."""
+"""Names in a call that nothing here serves, distinguished from those that are served."""
 
 from dataclasses import replace
 from typing import Any

@@ -36,7 +36,7 @@ QWEN = Engine(role=Role.CHAT, id="qwen", load=_never)
 
 
 class Voice(ScriptedSpeaker):
-    """Tells with what it was asked to speak."""
+    """Records what it was asked to speak with."""
 
     async def speak(
         self, text: str, *, voice: str = "default", speed: float = 1.0, language: str = "en"

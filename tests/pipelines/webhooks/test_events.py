@@ -1,4 +1,4 @@
-"""WebhookEvents: who is told what of a job that ended."""
+"""WebhookEvents: which webhook gets which event of a job that ended."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The contract's tag Batch: every fault at once, and what can be run where that is asked for."""
+"""The contract's tag Batch: all faults at once, and partial batches on request."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -51,7 +51,7 @@ Load = Callable[[str], bytes]
 
 
 class Detection:
-    """Tells speech from other sound; or is not loaded."""
+    """Distinguishes speech from other sound; or is not loaded."""
 
     def __init__(self, model: SileroModel) -> None:
         self.model: SileroModel | None = model

@@ -115,9 +115,9 @@ def test_the_same_events_give_the_same_commands(call: ShellFactory) -> None:
 
 
 def test_a_silent_window_visits_few_places() -> None:
-    """Whoever steps through a window of a call at rest sees what hears it, and little else.
+    """A debugger stepping through a silent window sees what hears it, and little else.
 
-    It was 68 calls in 14 files when every part was asked for its deadline twice."""
+    It took 68 calls in 14 files while the core read every part's deadline twice."""
     core, now = Conversation("c"), 100.0
     core.handle(CallStarted(SessionConfig()), now)
     for window in range(40):

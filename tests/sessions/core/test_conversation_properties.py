@@ -117,7 +117,7 @@ NUMBERS = st.integers(0, 12)
 
 
 def check_told(notices: list[Notice]) -> None:
-    """What is told of them keeps to the protocol."""
+    """The notices about them keep to the protocol."""
     wire_format, validator = RealtimeWireFormat("c"), ProtocolValidator(fields=False)
     for notice in notices:
         for event in wire_format.render(notice):

@@ -28,7 +28,7 @@ SECOND = HEARING_RATE
 
 
 class Ear:
-    """A Listening, what it told, and the tasks it began."""
+    """A Listening, its events, and the tasks it began."""
 
     def __init__(self, engines: ScriptedEngines) -> None:
         self.engines = engines

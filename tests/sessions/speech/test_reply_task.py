@@ -49,7 +49,7 @@ class Maker:
         self.playout.advance(0.0)
 
     async def made(self) -> list[Event]:
-        """All it told, without the playout's own."""
+        """All its events, without the playout's own."""
         await asyncio.wait_for(self.task.run(), 5)
         self.assert_free()
         return [e for e in self.events if not isinstance(e, ClauseStarted | PlayoutFinished)]

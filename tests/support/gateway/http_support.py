@@ -126,7 +126,7 @@ class MemoryAgents:
 
 
 class EchoCall:
-    """A call that says back what it is told, through the real wire format and channel."""
+    """A call that echoes what it hears, through the real wire format and channel."""
 
     def __init__(self, request: CallRequest, channel: Channel, wire_format: WireFormat) -> None:
         self.request = request

@@ -3,14 +3,14 @@
 What is checked
 - Every event is one of the ``openai`` package's, with no field that its models do not know, or
   one of ours (``blab.*``). Event ids are never used twice.
-- The session is told first. Items are added once, done once, and named only while they exist.
+- The session comes first. Items are added once, done once, and named only while they exist.
 - Speech starts and stops in turn; a commit is followed by its item; a transcript that is complete
   gets no more words, and its deltas are its words.
 - A response goes from ``created`` to ``done`` from the outside in and back: every output item and
-  part is added in order, written, and done, its deltas add up to what is told when it is done, and
-  nothing follows. One response of the conversation at a time.
-- Of ours: playout of a response starts once, is held and resumed in turn, and ends once, stopped
-  or cleared; what was heard of it is reported after its ``done`` and begins what was said; the
+  part is added in order, written, and done, its deltas add up to its final content, and nothing
+  follows. One response of the conversation at a time.
+- Of ours: playout of a response starts once, is paused and resumed in turn, and ends once, stopped
+  or cleared; the heard text is reported after its ``done`` and is a prefix of the sent text; the
   stages of a latency add up.
 A stream may stop anywhere: the call may be over.
 """
@@ -34,7 +34,7 @@ _ADAPTERS = {kind: TypeAdapter(model) for kind, model in MODELS.items()}
 
 _KEY_PRESSED = "input_audio_buffer.dtmf_event_received"
 _SESSION_EXTRAS = {"id", "object", "expires_at", "blab", "prompt", "include"}
-"""Fields of the session as it is told, beyond those of its update."""
+"""Fields of the session as it is sent, beyond those of its update."""
 
 
 _PLAYOUT_AFTER: dict[str, tuple[str | None, ...]] = {

@@ -64,7 +64,7 @@ def test_a_good_stream_passes_wherever_it_stops() -> None:
 
 PLACES = range(len(stream()))
 TRANSCRIPT_DELTA = "conversation.item.input_audio_transcription.delta"
-"""May be told again: what was heard at last may differ from all that was told before."""
+"""May be sent again: the text heard in the end may differ from all that was sent before."""
 ONCE = [place for place in PLACES if stream()[place]["type"] != TRANSCRIPT_DELTA]
 
 

@@ -25,7 +25,7 @@ async def echo(run: JobRun) -> JobResult:
 
 @dataclass
 class Kind:
-    """Jobs that do what they are told by a function; ``runs`` are those that were begun."""
+    """Jobs that run a given function; ``runs`` are those that were begun."""
 
     work: Work = echo
     type: JobType = JobType.TTS

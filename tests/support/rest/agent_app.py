@@ -1,5 +1,5 @@
 """The resource of agents as an application of its own, with scripted engines; a credential is the
-workspace's id. What each conversation's agent hears and says is told apart by its words."""
+workspace's id. Each conversation's agent hears and says words of its own."""
 
 import asyncio
 import io

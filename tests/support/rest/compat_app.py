@@ -1,5 +1,5 @@
 """OpenAI's operations with scripted engines behind the server's real middleware, and the stock
-client in front. A credential is the name of a workspace, whose key has every scope unless told."""
+client in front. A credential is the name of a workspace, whose key has every scope by default."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

@@ -47,7 +47,7 @@ def scripted_speech(seconds: float, rate: int = RATE) -> bytes:
 
 
 class Notes:
-    """The observer: what the session tells of itself."""
+    """The observer: what the session reports about itself."""
 
     def __init__(self) -> None:
         self.turns: list[RecordTurn] = []

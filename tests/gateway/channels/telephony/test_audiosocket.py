@@ -103,7 +103,7 @@ def test_a_name_has_16_bytes_and_comes_first() -> None:
 
 
 async def test_messages_are_reassembled_from_any_packets() -> None:
-    """A wait that ends in mid-message loses nothing."""
+    """A wait that ends inside a message loses nothing."""
     server_side: asyncio.Queue[TcpMessages] = asyncio.Queue()
     server = await asyncio.start_server(
         lambda r, w: server_side.put_nowait(TcpMessages(r, w)), "127.0.0.1", 0

@@ -219,7 +219,7 @@ async def test_two_calls_at_once_do_not_mix(gateway):
 
 
 async def test_nothing_leaks_over_many_calls(gateway):
-    """60 calls, ten at a time: hung up, refused, vanished in mid-handshake."""
+    """60 calls, ten at a time: hung up, refused, vanished during the handshake."""
     async with Caller(gateway.url):
         pass
     await settled(gateway)

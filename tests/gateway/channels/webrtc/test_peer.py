@@ -1,4 +1,4 @@
-"""aiortc is the one whose insides we know, and our parts stand in the place of its own."""
+"""aiortc is the pinned version, and our parts replace its own."""
 
 import aiortc
 import pytest

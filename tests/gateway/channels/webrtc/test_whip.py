@@ -81,7 +81,7 @@ async def test_replies_to_a_send_only_encoder_are_heard_by_the_clock(
 
 
 async def test_candidates_that_trickle_in_connect(gateway: EchoGateway) -> None:
-    """The offer and the answer tell no address; a PATCH does."""
+    """The offer and the answer contain no address; a PATCH does."""
     caller = Caller(gateway.whip_url)
     full = await caller.offer()
     lines = full.splitlines()

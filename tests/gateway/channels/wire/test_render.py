@@ -72,7 +72,7 @@ def wire_format(config: SessionConfig = ALL, *, playout_events: bool = True) -> 
 
 
 def begin(made: RealtimeWireFormat, output_audio: bool) -> None:
-    """Have it tell of a reply's beginning."""
+    """Have it render a reply's beginning."""
     made.render(ReplyCreated("resp_1", "item_2", output_audio))
     made.render(ReplyItemAdded("resp_1", "item_2", "item_1", output_audio))
 

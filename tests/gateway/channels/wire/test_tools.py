@@ -1,4 +1,4 @@
-"""The ``tools`` of a session: read, told back, and what is never told."""
+"""The ``tools`` of a session: how they are read and sent back, and what is never shown."""
 
 import json
 from typing import Any

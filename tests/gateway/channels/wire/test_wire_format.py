@@ -1,4 +1,4 @@
-"""What the beta's clients are told: its names, its flat shapes, by its own models."""
+"""What the beta's clients receive: its names and flat shapes, checked by its own models."""
 
 from typing import Any
 

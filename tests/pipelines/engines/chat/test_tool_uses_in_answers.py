@@ -1,4 +1,4 @@
-"""A model's answer with no call left in its text, and what is asked for once more."""
+"""A model's answer without tool uses in its text, and which answers are requested again."""
 
 from collections.abc import AsyncGenerator, Sequence
 

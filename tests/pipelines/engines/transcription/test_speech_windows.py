@@ -107,7 +107,7 @@ async def pieces(pcm: bytes) -> AsyncIterator[bytes]:
 
 
 class Ears:
-    """Understands window after window as told; logs the language each came with."""
+    """Transcribes each window as scripted; records the language given with each."""
 
     def __init__(self, *found: Understood) -> None:
         self.found = list(found)

@@ -1,4 +1,4 @@
-"""Turns that are over: their text, their answer, and what is owed."""
+"""Ended turns: their text, their answer, and what is still pending."""
 
 from sessions.core.commands import DropTranscription, RecordTurn, ReleaseReply, StartReply
 from sessions.core.config import SessionConfig, TurnMode
@@ -227,7 +227,7 @@ def test_a_recogniser_that_is_behind_may_catch_up(call: ShellFactory) -> None:
 
 
 def stood_in(shell: ModelShell) -> None:
-    """A partial text that covers the turn stands in for the final one, which is late."""
+    """A partial text that covers the turn replaces the final one, which is late."""
     shell.speak(1_280, HALF)
     shell.silence(4_500)
     assert shell.reply.released
