@@ -1,4 +1,4 @@
-"""Fixtures every floor's tests share: the models directory, the manifest and recorded speech."""
+"""Fixtures for all tests: the models directory, the manifest and recorded speech."""
 
 import json
 import os

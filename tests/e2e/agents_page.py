@@ -1,4 +1,4 @@
-"""A page of somebody else's site that calls the server: its script, its key, its origin."""
+"""A page from another site that calls the server: its script, its key, its origin."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Browser and server fixtures for every test of this folder."""
+"""Browser and server fixtures for this folder's tests."""
 
 from tests.e2e.browser import browser_page, chromium
 from tests.e2e.live_server import live_server

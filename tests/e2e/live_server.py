@@ -1,4 +1,4 @@
-"""The real server as a user starts it: ``blab serve`` with its own data directory and port."""
+"""The real server, started as a user does: ``blab serve`` with its own data directory and port."""
 
 import os
 import signal

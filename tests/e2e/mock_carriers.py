@@ -1,4 +1,4 @@
-"""How the pretending gateway's audio and events reach the page: WebRTC peer or WebSocket.
+"""How the mock gateway's audio and events reach the page: WebRTC peer or WebSocket.
 
 A carrier takes PCM16 24 kHz mono with ``play``, forgets what has not left with ``flush``, and
 sends events with ``send``.

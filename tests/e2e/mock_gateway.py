@@ -1,4 +1,4 @@
-"""A gateway that only pretends: the demo page's other end while the page itself is tested.
+"""A mock gateway: the demo page's other end while the page itself is tested.
 
 It serves ``static/demo`` under the real page's headers and speaks the real protocol (keys, a
 real WebRTC peer, a WebSocket with binary audio, the event vocabulary), but it hears by loudness

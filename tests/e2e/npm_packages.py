@@ -1,4 +1,4 @@
-"""The npm packages of tests/e2e/agents_sdk, installed once for each lock into the user's cache."""
+"""The npm packages of tests/e2e/agents_sdk, installed once per lock into the user's cache."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""A newcomer's call: the demo page of the real server in a real Chromium, with a recorded voice."""
+"""A first call: the real server's demo page in a real Chromium, with a recorded voice."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""docs/clients.md, OpenAI's Realtime: every example runs as it stands there."""
+"""docs/clients.md, OpenAI's Realtime: every example runs exactly as written."""
 
 import asyncio
 import os

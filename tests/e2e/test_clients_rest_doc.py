@@ -1,4 +1,4 @@
-"""docs/clients.md, OpenAI's REST: every example runs as it stands there, on the real engines."""
+"""docs/clients.md, OpenAI's REST: every example runs exactly as written, on the real engines."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The demo page in a real Chromium, against the pretending gateway (`mock_gateway`)."""
+"""The demo page in a real Chromium, against the mock gateway (`mock_gateway`)."""
 
 import asyncio
 import re

@@ -1,4 +1,5 @@
-"""The documentation in a real Chromium: it shows the operations, and asks nobody but the server."""
+"""The API documentation in a real Chromium: it shows the operations and loads only from the
+server."""
 
 from collections.abc import AsyncIterator
 

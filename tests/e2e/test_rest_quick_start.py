@@ -1,4 +1,4 @@
-"""docs/rest.md: every command runs as it stands there, on a real server with its worker."""
+"""docs/rest.md: every command runs exactly as written, on a real server with its worker."""
 
 import asyncio
 import os

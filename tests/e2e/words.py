@@ -1,4 +1,4 @@
-"""How alike two texts are, word by word, as speech recognition is judged."""
+"""The similarity of two texts, word by word, as speech recognition is judged."""
 
 import re
 

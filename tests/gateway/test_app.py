@@ -1,4 +1,4 @@
-"""The whole application on real Postgres and Valkey; only the engines are stand-ins."""
+"""The whole application on real Postgres and Valkey; only the engines are scripted."""
 
 import asyncio
 import dataclasses

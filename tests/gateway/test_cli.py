@@ -1,4 +1,4 @@
-"""The command line: every command explains itself; what is wrong is said with exit code 2."""
+"""The command line: every command has help; errors are reported with exit code 2."""
 
 import pytest
 

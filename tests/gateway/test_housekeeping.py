@@ -1,4 +1,4 @@
-"""Calls of dead nodes are closed; those of the living, and of the doubtful, are not."""
+"""Calls of dead nodes are closed; calls of live and of doubtful nodes are not."""
 
 import asyncio
 from datetime import UTC, datetime

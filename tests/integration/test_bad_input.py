@@ -1,4 +1,4 @@
-"""Bad input over real sockets, against the real application: each is answered or ended with a
+"""Bad input over real sockets, against the real application: it is answered or ended with a
 reason, is logged at most once and without content, and the call beside it notices nothing."""
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Refusals as the stock client raises them, and what web pages may do."""
+"""Refusals as the stock client raises them, and what web pages are allowed to do."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Many calls over real sockets: nothing is left of them, slots are counted, none mix."""
+"""Many calls over real sockets: nothing leaks, slots are counted, and calls do not mix."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""A turn by a recording through the whole application: answered, kept, billed, shut out."""
+"""A turn by a recording through the whole application: answered, stored, billed, refused."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""kill -9 of blab at any moment: no server stays, nothing is damaged, the next start works."""
+"""kill -9 of blab at any moment: no child remains, nothing is damaged, the next start works."""
 
 import contextlib
 import os
@@ -59,7 +59,7 @@ def living(directory):
 def wait_for(condition, within=20.0):
     give_up = time.monotonic() + within
     while not condition():
-        assert time.monotonic() < give_up, "waited in vain"
+        assert time.monotonic() < give_up, "the wait timed out"
         time.sleep(0.002)
 
 
@@ -119,7 +119,7 @@ async def test_committed_rows_survive_a_kill_under_write_load(directory):
 
 
 async def test_the_next_start_does_not_wait_for_the_killed_one(directory):
-    """It waits for the dying servers itself, however soon it comes."""
+    """The start itself waits for the dying servers, however soon it comes."""
     with host(directory, "load") as process:
         while process.stdout.readline() != "50\n":
             assert process.poll() is None

@@ -1,4 +1,4 @@
-"""Whatever is sent over a carrier's stream of the running application ends in a live call or in a
+"""Anything sent over a carrier's stream of the running application ends in a live call or in a
 close with a documented code and reason; nothing is left of it, and the next call is answered."""
 
 import asyncio

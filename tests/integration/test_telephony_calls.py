@@ -141,7 +141,7 @@ async def test_audio_before_a_cleared_mark_does_not_count_as_heard(server: Scrip
         agent_calls[0].inject({"type": "response.cancel"})
         await caller.until(lambda: bool(caller.marks_cleared), what="cleared marks")
         turn = await turn_of(server)
-        assert len(caller.of("media")) == 50, "a second ahead of what was heard, no more"
+        assert len(caller.of("media")) == 50, "at most a second ahead of the heard audio"
     assert (turn["status"], turn["heard_text"]) == ("cancelled", "")
 
 
@@ -261,7 +261,7 @@ async def test_a_stream_of_garbage_and_a_huge_frame_are_closed(server: ScriptedS
 async def test_a_carrier_is_answered_in_its_format(
     server: ScriptedServer, carrier: str, encoding: str, rate: int, sent_ms: int
 ) -> None:
-    """Telnyx's media come out of order; exotel's in pieces of 100 ms."""
+    """Telnyx's media arrive out of order; Exotel's in pieces of 100 ms."""
     (spoken,) = (known for known in CARRIERS if known.name == carrier)
     assert issubclass(spoken, MediaStream)
     names = spoken.names

@@ -1,4 +1,4 @@
-"""Tenants are walls, and keys may do what they say: generated from the server's route table.
+"""Workspaces are isolated and keys limited to their scopes; generated from the route table.
 
 Every id-taking operation answers another workspace's id exactly as one that never was; every
 operation is open to an API key with one scope exactly where the contract says so.

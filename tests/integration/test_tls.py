@@ -1,4 +1,4 @@
-"""TLS by a certificate of the operator's own: pages, calls, and what cannot be used."""
+"""TLS with the operator's own certificate: pages, calls, and unusable certificates."""
 
 import datetime
 import ssl

@@ -182,7 +182,7 @@ async def test_a_filler_is_spoken_while_a_tool_takes_long(server: ScriptedServer
             answer = await client.until("response.output_audio_transcript.done")
             assert answer.transcript == "It rains."
     prompt = server.engines.chat_model.asked[1]
-    assert prompt[-1].role == "tool", "the filler stands before the call and its output"
+    assert prompt[-1].role == "tool", "the filler comes before the tool use and its output"
 
 
 async def test_words_during_a_tool_use_end_it_and_history_says_so(server: ScriptedServer) -> None:

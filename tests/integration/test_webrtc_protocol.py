@@ -47,7 +47,7 @@ async def test_a_reply_that_is_heard_to_its_end(server: ScriptedServer) -> None:
 
 
 async def test_a_reply_that_is_cleared(server: ScriptedServer) -> None:
-    """As OpenAI asks for it: response.cancel, then output_audio_buffer.clear."""
+    """As OpenAI requires: response.cancel, then output_audio_buffer.clear."""
     server.engines.chat_model.answer = lambda _: LONG
     async with calling(server) as caller:
         await asked(caller)

@@ -1,4 +1,4 @@
-"""The wheel: in an environment of what it requires, and nothing else, it answers a call.
+"""The wheel answers a call in an environment that has only its requirements.
 
 The environment takes its packages from this one, by links: the requirements that the wheel names
 (without its extras), theirs, and so on. It sees neither the checkout nor the development tools.

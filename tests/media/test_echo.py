@@ -1,4 +1,4 @@
-"""What the microphone hears of the agent's own voice, and what the caller makes of it."""
+"""The agent's own voice in the microphone, with and without a caller."""
 
 import wave
 from itertools import product

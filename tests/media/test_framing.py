@@ -1,4 +1,4 @@
-"""Frames hold every byte once, in order."""
+"""Frames contain every byte once, in order."""
 
 import pytest
 from hypothesis import given

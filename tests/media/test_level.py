@@ -1,4 +1,4 @@
-"""Levelling phrases, measured by other meters than its own."""
+"""Levelling phrases, measured by independent meters."""
 
 import numpy as np
 import pyloudnorm

@@ -1,4 +1,4 @@
-"""The broadcast chain, measured by another meter than its own."""
+"""The broadcast chain, measured by an independent meter."""
 
 import math
 from collections.abc import Callable, Generator

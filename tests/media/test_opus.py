@@ -1,4 +1,4 @@
-"""libopus as it lies in the av wheel: speech survives, loss is concealed, garbage is named."""
+"""libopus from the av wheel: speech survives, loss is concealed, garbage is reported."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Exact counts, no trace of the cuts, and the sound is the same."""
+"""Exact counts, inaudible block borders, unchanged sound."""
 
 from itertools import permutations
 

@@ -1,4 +1,4 @@
-"""Requests to customers' addresses: which are refused, and what is sent to the rest."""
+"""Requests to customers' addresses: which are refused, and what the others receive."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Slots: taken once, given back once."""
+"""Slots: taken once, released once."""
 
 import pytest
 

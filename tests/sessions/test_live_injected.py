@@ -1,4 +1,4 @@
-"""InjectedMessages: whose fault it was, and under which id its sender knows it."""
+"""InjectedMessages: who caused a fault, and the sender's own id for it."""
 
 import pytest
 

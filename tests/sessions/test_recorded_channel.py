@@ -1,4 +1,4 @@
-"""A recording as a call of one turn: the same core, without anybody waiting for anything."""
+"""A recording as a call of one turn: the same core, without real-time waits."""
 
 import asyncio
 from dataclasses import replace

@@ -130,7 +130,7 @@ async def test_a_late_observer_gets_the_session(node: Node) -> None:
 async def test_requests_queued_during_an_outage_are_executed(
     node: Node, redis: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bell may have rung unheard: after an outage every box is looked into."""
+    """The bell may have rung unheard: after an outage every mailbox is checked."""
     assert await node.requests.send(NODE, "call_1", numbered(1))
     assert await redis.rung(f"node:{NODE}:bell") == "call_1"
     ring, failed = redis.rung, asyncio.Event()

@@ -1,4 +1,4 @@
-"""The shell of tools: one answer to each order, deadlines, cancelling."""
+"""The tools' shell: one result per command, deadlines, cancelling."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping

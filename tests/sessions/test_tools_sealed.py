@@ -1,4 +1,4 @@
-"""Sealed headers: nothing to be read from outside, everything within."""
+"""Sealed headers: unreadable outside the server, readable inside."""
 
 from sessions.tools import seal, unseal
 

@@ -1,4 +1,4 @@
-"""Objects in a bucket, which answers clients itself."""
+"""Objects in a bucket that serves clients directly."""
 
 from collections.abc import Iterator
 from urllib.request import Request, urlopen

@@ -1,4 +1,4 @@
-"""All aggregates against the real database, each with a stranger's workspace beside it."""
+"""All aggregates on the real database, each with another workspace beside it."""
 
 import asyncio
 from dataclasses import replace

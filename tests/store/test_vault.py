@@ -1,4 +1,4 @@
-"""What customers entrust is ciphertext in the database, and theirs again where it is used."""
+"""Customers' secrets are ciphertext in the database, and are opened where they are used."""
 
 import json
 import logging

@@ -1,6 +1,6 @@
-"""The parts of the documents that are generated: ``python -m tests.support.generated_docs``.
+"""Generates the documents' tables: ``python -m tests.support.generated_docs``.
 
-tests/test_docs.py holds them to the code.
+tests/test_docs.py compares them with the code.
 """
 
 import re

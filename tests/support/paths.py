@@ -1,4 +1,4 @@
-"""Where things of the checkout are, for every test wherever it stands."""
+"""The checkout's paths, for every test."""
 
 from pathlib import Path
 

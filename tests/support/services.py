@@ -1,4 +1,4 @@
-"""Fixtures with the real embedded Postgres and Valkey; nothing of one test meets another's."""
+"""Fixtures with the real embedded Postgres and Valkey, isolated between tests."""
 
 import asyncio
 import shutil

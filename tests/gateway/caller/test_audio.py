@@ -1,4 +1,4 @@
-"""Recordings, and the ear: what is heard is what the playout clock lets through."""
+"""Recordings, and the ear: the caller hears what the playout clock lets through."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The door of telephone calls: who gets in, by what, and what those who do not are sent."""
+"""Who may make a telephone call, with which proof, and how others are refused."""
 
 import logging
 import time

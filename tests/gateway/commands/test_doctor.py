@@ -1,4 +1,4 @@
-"""``blab doctor`` and ``blab models``: what is found is reported, what is missing fails."""
+"""``blab doctor`` and ``blab models`` report everything, and fail if something is missing."""
 
 import json
 import shutil

@@ -140,7 +140,7 @@ async def test_a_taken_port_and_a_taken_directory_are_reported_plainly(
             printed = await third.rest()
             assert f"cannot listen on 127.0.0.1:{port}" in printed
             assert "stop the program that listens there, or choose another" in printed
-            assert "Starting" not in printed, "nothing was started in vain"
+            assert "Starting" not in printed, "nothing was started needlessly"
             assert await third.child.wait() == 1
 
 

@@ -1,4 +1,4 @@
-"""Ids, errors in the right shape, deadlines, quiet logs; and connections that bring nothing."""
+"""Ids, errors in the right shape, deadlines, quiet logs, and connections without a request."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Readiness says why not, is not asked too often, and a check that hangs is a reason."""
+"""Readiness gives its reasons, is not checked too often, and counts a hanging check as a reason."""
 
 import asyncio
 import json

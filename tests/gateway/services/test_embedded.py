@@ -1,4 +1,4 @@
-"""The embedded services in the life of one process."""
+"""The embedded services from start to stop of one process."""
 
 import asyncio
 import os

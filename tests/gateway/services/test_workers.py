@@ -1,4 +1,4 @@
-"""The workers beside the server: kept alive, ended with it, and ``blab worker`` itself."""
+"""The server's workers: restarted when they die, stopped with it; and ``blab worker`` itself."""
 
 import asyncio
 import os

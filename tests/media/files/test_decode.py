@@ -1,4 +1,4 @@
-"""Whatever is decoded: every format, nothing beyond the cap, no surprise from damaged files."""
+"""Decoding: every format, nothing beyond the cap, no surprise from damaged files."""
 
 import contextlib
 import random

@@ -1,4 +1,4 @@
-"""Files that other programs read, made while the sound is still coming, and their headers."""
+"""Encoded files that other programs read, written while the audio still arrives; their headers."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Media in a process of its own: the same results, and nothing beyond the limits."""
+"""Media in a separate process: the same results, and nothing beyond the limits."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Which container a file is, and what is said of those that are none."""
+"""Which container a file has, and the error for those without one."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A video's pictures with another sound: not a bit of them is changed."""
+"""A video's pictures with another sound track: no bit of the pictures changes."""
 
 from pathlib import Path
 

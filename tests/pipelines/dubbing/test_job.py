@@ -1,4 +1,4 @@
-"""Dubbings on a real queue: scripted ears, words and voices over real media files."""
+"""Dubbings on a real queue: scripted recognition, translation and voices over real media files."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Where spoken lines go: bounds on the tempo, never two at once."""
+"""Placing spoken lines: bounds on the tempo, never two at once."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -278,7 +278,7 @@ async def test_the_real_engines_are_live(models_dir: Path) -> None:
 
 async def test_an_error_lists_the_choices(make: Make) -> None:
     options = (await make()).call_options()
-    assert options.languages == ("en",), "de is spoken, and not understood"
+    assert options.languages == ("en",), "de is spoken but not transcribed"
     assert [voice.id for voice in options.voices] == ["heart", "en-GB"]
     assert options.chat_model == "qwen"
 

@@ -1,4 +1,4 @@
-"""What jobs ask the registry for, over fake engines and, at the end, the real ones."""
+"""The catalogue's answers to jobs, with fake engines and, at the end, the real ones."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace

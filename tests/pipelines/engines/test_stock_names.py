@@ -1,4 +1,4 @@
-"""Ids of OpenAI's own models mean the default where nobody serves them."""
+"""OpenAI's model ids mean the default model if nobody serves them."""
 
 from typing import Any
 

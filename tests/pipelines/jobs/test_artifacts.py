@@ -1,4 +1,4 @@
-"""Artifacts: bytes and records together, in the order that survives a crash."""
+"""Artifacts: bytes and records are written together, in an order that survives a crash."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a cleanup deletes and keeps, and when one is due."""
+"""What a cleanup deletes and keeps, and when it is due."""
 
 import os
 import time

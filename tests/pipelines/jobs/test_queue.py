@@ -1,4 +1,4 @@
-"""JobQueue: records and the queue's rows come and go together."""
+"""JobQueue: records and queue rows are written and deleted together."""
 
 import contextlib
 

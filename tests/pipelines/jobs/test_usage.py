@@ -1,4 +1,4 @@
-"""Units of work: their prices, and booking each once."""
+"""Units of work: their prices, and that each is billed once."""
 
 import contextlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Workers on a real queue: each job has one end, whatever happens to who runs it."""
+"""Workers on a real queue: each job ends once, whatever happens to its worker."""
 
 import asyncio
 import subprocess

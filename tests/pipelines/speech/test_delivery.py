@@ -1,4 +1,4 @@
-"""Preparing a text for delivery: by a chat model under guard, and by rules of punctuation."""
+"""Preparing a text for delivery: by a guarded chat model, and by punctuation rules."""
 
 import pytest
 from hypothesis import given

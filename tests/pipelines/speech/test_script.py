@@ -1,4 +1,4 @@
-"""Clauses and tags of texts to be spoken."""
+"""Clauses and tags of spoken texts."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Transcription jobs on a real queue, with scripted ears and real audio files."""
+"""Transcription jobs on a real queue, with a scripted recogniser and real audio files."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Subtitles as files, and the rules of their cues."""
+"""Subtitle files, and the rules for their cues."""
 
 import html
 import json

@@ -1,4 +1,4 @@
-"""WebhookKind: attempts on their schedule, each recorded, until the event is taken or given up."""
+"""WebhookKind: scheduled attempts, each recorded, until the event is accepted or given up."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Signatures, read by the specification's own library."""
+"""Signatures, verified by the specification's own library."""
 
 import base64
 import time

@@ -1,4 +1,4 @@
-"""What is taken for an e-mail address."""
+"""Which texts are e-mail addresses."""
 
 import pytest
 from hypothesis import given

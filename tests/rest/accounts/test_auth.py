@@ -1,4 +1,4 @@
-"""Keys become principals: looked up once, remembered briefly, refused alike."""
+"""Keys become principals: looked up once, cached briefly, all refused in the same way."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Tokens become principals of the workspace that is named, or of the oldest."""
+"""Tokens become principals of the named workspace, or of the oldest."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Ephemeral keys: bound, expiring, never stored as they are, nor what they grant."""
+"""Ephemeral keys: bound, expiring; neither they nor their grants are stored in plain text."""
 
 import pytest
 

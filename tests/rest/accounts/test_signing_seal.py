@@ -1,4 +1,4 @@
-"""Seal: only the secret and the purpose that closed it open it."""
+"""Seal: only the same secret and purpose open it."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Tokens: ours are read, all others refused."""
+"""Tokens: our own are read, all others refused."""
 
 import base64
 import json

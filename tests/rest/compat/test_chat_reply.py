@@ -1,4 +1,4 @@
-"""Stop sequences: where text that comes letter by letter ends, and what is held back of it."""
+"""Stop sequences: where text that arrives letter by letter ends, and how much is held back."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Speech through the stock client: every format, both streams, voices, and the ways it ends."""
+"""Speech through the stock client: every format, both streams, voices, and every kind of end."""
 
 import asyncio
 import base64

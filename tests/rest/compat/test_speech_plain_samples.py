@@ -1,4 +1,4 @@
-"""Samples without a container: at 24 kHz, as many as were spoken, none late."""
+"""Samples without a container: at 24 kHz, complete, none late."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every fault of a body, in words that say what is accepted; and the fields that nobody reads."""
+"""All faults of a body, with the accepted values; and unknown fields."""
 
 from typing import Annotated, Any, Literal
 

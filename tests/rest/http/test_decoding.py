@@ -1,4 +1,4 @@
-"""Bodies and queries as structs: strict, bounded; what nobody reads is reported."""
+"""Bodies and queries as structs: strict, bounded; unknown fields are reported."""
 
 import io
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The order of an endpoint: who, may they, how often, what, asked before, do it."""
+"""The order of an endpoint: authentication, authorization, rate, validation, idempotency, work."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

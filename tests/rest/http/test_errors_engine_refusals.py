@@ -1,4 +1,4 @@
-"""What engines raise, as answers."""
+"""Engine errors as answers."""
 
 import pytest
 

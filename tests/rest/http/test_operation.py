@@ -1,4 +1,4 @@
-"""What operations declare, and what their handlers are given."""
+"""What operations declare, and what their handlers receive."""
 
 from types import NoneType
 from typing import get_args, get_type_hints

@@ -1,4 +1,4 @@
-"""Cursors: ours come back, others are refused."""
+"""Cursors: our own are decoded, others are refused."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Who is counted as one client, and whose word is taken for it."""
+"""Which requests count as one client, and whose forwarded address is trusted."""
 
 from ipaddress import ip_network
 

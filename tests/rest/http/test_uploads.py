@@ -1,4 +1,4 @@
-"""Uploads: forms over real connections, well and badly behaved."""
+"""Uploads: forms over real connections, well-formed and malformed."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""A stream to a client: one that takes nothing is cut off, one that is gone is noticed."""
+"""A stream to a client: a client that reads nothing is cut off, one that leaves is noticed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A slot is one of the calls', or a refusal."""
+"""A request takes one of the calls' slots, or is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The contract's tag Dubbing: sources that are checked, orders that can be carried out."""
+"""The contract's tag Dubbing: sources are checked, and impossible dubbings refused."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass

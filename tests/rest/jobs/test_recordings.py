@@ -1,4 +1,4 @@
-"""A turn's audio: what is taken for speech, and how a reply is kept."""
+"""A turn's audio: which parts are speech, and how a reply is stored."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a request asks to have spoken, checked."""
+"""Checks of a request for speech."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The contract's tag STT: uploads that are checked, jobs that are theirs alone, exports."""
+"""The contract's tag STT: checked uploads, jobs private to their workspace, exports."""
 
 import asyncio
 import json

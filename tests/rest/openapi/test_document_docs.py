@@ -1,4 +1,4 @@
-"""The documentation's files: offline, under a strict policy, nothing but what is listed."""
+"""The documentation's files: offline, under a strict policy, only the listed ones."""
 
 import re
 from collections.abc import AsyncIterator

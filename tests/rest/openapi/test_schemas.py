@@ -1,4 +1,4 @@
-"""msgspec's schemas as OpenAPI 3.0.3 knows them."""
+"""msgspec's schemas in the form of OpenAPI 3.0.3."""
 
 from typing import Annotated, Any, Literal
 

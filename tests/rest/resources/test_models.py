@@ -1,4 +1,4 @@
-"""The contract's tag Models: what there is, and what the contract's names stand for."""
+"""The contract's tag Models: the available models, and what the contract's names mean."""
 
 from typing import Any
 

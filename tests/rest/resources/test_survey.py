@@ -1,4 +1,4 @@
-"""What the engines can do, asked now and then."""
+"""A cached survey of what the engines can do."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a client may ask for, and every refusal."""
+"""What a client can request, and every refusal."""
 
 import pytest
 
@@ -182,7 +182,7 @@ def test_a_commit_over_the_reply_cancels_it(call: ShellFactory) -> None:
 def test_a_request_while_the_caller_speaks_waits_for_the_turn(
     call: ShellFactory, answers: bool, silent: int
 ) -> None:
-    """One reply of both: the turn is not cut in two."""
+    """One reply to both: the turn is not split."""
     shell = call(create_response=answers)
     shell.speak(320)
     if silent:

@@ -1,4 +1,4 @@
-"""The tables of states, and their pictures in the documentation."""
+"""The state tables, and their diagrams in the documentation."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Tool calls in the core: begun, returned, approved, given up; and what history holds of them."""
+"""Tool uses in the core: begun, returned, approved, given up; and their place in the history."""
 
 import pytest
 
@@ -57,7 +57,7 @@ def test_a_function_waits_for_the_client_and_its_request() -> None:
     call = done.tool_uses[0].item.tool_use
     assert call is not None
     shell.pass_time(120)
-    assert len(shell.ordered(StartReply)) == 1, "nobody answers for the client"
+    assert len(shell.ordered(StartReply)) == 1, "nobody but the client returns its tool's output"
     shell.feed(AddToolOutput(call.tool_use_id, "sunny"))
     shell.feed(RequestReply())
     assert outputs(shell) == [("get_weather", "sunny")]
@@ -74,7 +74,7 @@ def test_a_server_tool_runs_and_the_reply_continues() -> None:
     shell.tool_returns("two")
     assert shell.stands(State.THINKING)
     order = shell.ordered(StartReply)[-1]
-    assert order.config.tool_choice == "auto", "what was required once is not required for ever"
+    assert order.config.tool_choice == "auto", "a tool required once is not required again"
     assert outputs(shell) == [("look_up", "one"), ("find", "two")]
 
 
@@ -157,7 +157,7 @@ def test_a_tool_that_returns_while_the_caller_coughs_is_answered_afterwards() ->
 
 
 def test_a_result_during_the_callers_speech_is_answered_with_the_turn() -> None:
-    """One reply of both: the caller is not cut in two."""
+    """One reply to both: the caller's turn is not split."""
     shell = calling("get_weather")
     (done,) = shell.published(ReplyDone)
     call = done.tool_uses[0].item.tool_use

@@ -1,4 +1,4 @@
-"""As test_conversation_properties, of a call whose agent calls tools whenever it can."""
+"""Like test_conversation_properties, for an agent that uses tools whenever it can."""
 
 from dataclasses import replace
 

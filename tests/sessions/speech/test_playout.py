@@ -1,4 +1,4 @@
-"""The ledger: paced sending, heard truth, pause and resume without loss or repetition."""
+"""The ledger: paced sending, heard text, pause and resume without loss or repetition."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""One reply being made: its pieces in order, one outcome, and nothing left when it is cancelled."""
+"""Generating one reply: its clauses in order, one outcome, and nothing left after a cancel."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""What is no speech is taken out, what is ambiguous stays, however the text is cut into deltas."""
+"""Markup is removed, ambiguous text stays, however the text is split into deltas."""
 
 from collections.abc import Sequence
 

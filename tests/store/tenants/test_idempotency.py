@@ -1,4 +1,4 @@
-"""Claims of idempotency keys: one holder, a lease, an answer that stays for a day."""
+"""Claims of idempotency keys: one holder, a lease, an answer that lasts a day."""
 
 import asyncio
 from dataclasses import replace

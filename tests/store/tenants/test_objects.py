@@ -1,4 +1,4 @@
-"""Records of objects, a stranger's workspace beside."""
+"""Records of objects, with another workspace beside ours."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""Usage events: one a unit, summed by workspace, exactly."""
+"""Usage events: one per unit, summed exactly by workspace."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Webhooks and their deliveries, with a stranger's workspace beside ours."""
+"""Webhooks and their deliveries, with another workspace beside ours."""
 
 import pytest
 

@@ -217,7 +217,7 @@ class GenesysTelephone(BinaryTelephone):
         await self.send(message | position)
 
     async def take(self, message: dict[str, Any]) -> None:
-        assert message["seq"] == self._answered + 1, "the server's numbers have no holes"
+        assert message["seq"] == self._answered + 1, "the server's numbers have no gaps"
         assert message["clientseq"] <= self._numbers
         self._answered = message["seq"]
         if message["type"] == "event":

@@ -1,4 +1,4 @@
-"""The validator itself: a good stream passes, every way to break it is noticed."""
+"""The validator itself: a good stream passes, and every way to break it is detected."""
 
 import copy
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every resource of the platform, with nothing behind it: only its declarations can be used."""
+"""Every resource of the platform without a backend: only its declarations can be used."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""The resource of models over scripted engines that lack what a test takes from them."""
+"""The models resource over scripted engines, some of which a test can remove."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Two tenants, of whom one has one of everything, and requests made of the contract."""
+"""Two tenants, one with an object of each kind, and requests generated from the contract."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""A channel that lives in memory: what was played and sent is kept in order, the clock is given."""
+"""An in-memory channel: records what was played and sent, in order; the test sets the clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

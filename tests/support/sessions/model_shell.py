@@ -360,7 +360,7 @@ class ModelShell:
                 assert turn in self.transcriptions
                 self.scores.append(command)
             case DropTranscription(turn):
-                assert turn in self.transcriptions, "given back twice"
+                assert turn in self.transcriptions, "released twice"
                 self.transcriptions.remove(turn)
             case StartReply() | ReleaseReply() | CancelReply():
                 self._carry_out_reply(command)
@@ -374,7 +374,7 @@ class ModelShell:
             case ListTools():
                 self.listings.append(command)
             case RunTool(tool_use_id):
-                assert tool_use_id not in self.run, "a call is carried out once"
+                assert tool_use_id not in self.run, "a tool use runs once"
                 self.run.add(tool_use_id)
                 self.work[tool_use_id] = command
             case CancelTool(tool_use_id):
@@ -389,7 +389,7 @@ class ModelShell:
                 self._record(command)
             case CloseCall(reason):
                 assert self.closed is None
-                assert not self.transcriptions, "a recogniser was not given back"
+                assert not self.transcriptions, "a recogniser was not released"
                 self.closed = reason
 
     def _carry_out_reply(self, command: StartReply | ReleaseReply | CancelReply) -> None:
@@ -397,9 +397,9 @@ class ModelShell:
             assert command.reply not in self.replies
             if not command.side:
                 assert not any(self._lives(reply) for reply in self.replies.values())
-                assert not self._unanswered_stops, "it is not known yet what was heard"
+                assert not self._unanswered_stops, "the heard text is not known yet"
             assert command.side or command.script is not None or not self.work, (
-                "a call has no output yet"
+                "a tool use has no output yet"
             )
             assert self.config.kind is SessionKind.REALTIME, "captions have no agent"
             self._check_history(command)
@@ -407,7 +407,7 @@ class ModelShell:
             made[command.reply] = ModelReply(command, released=command.side)
             return
         reply = self.replies.get(command.reply) or self.side_replies[command.reply]
-        assert self._lives(reply), f"{command} for a dead reply"
+        assert self._lives(reply), f"{command} for an ended reply"
         if isinstance(command, ReleaseReply):
             assert not reply.released
             assert not any(r.released and not r.stopped for r in self.replies.values())
@@ -422,7 +422,7 @@ class ModelShell:
     def _carry_out_playout(self, command: PausePlayout | ResumePlayout | StopPlayout) -> None:
         reply = self.replies[command.reply]
         assert reply.released
-        assert not reply.stopped, f"{command} for a dead reply"
+        assert not reply.stopped, f"{command} for an ended reply"
         match command:
             case PausePlayout():
                 assert not reply.paused
@@ -452,7 +452,7 @@ class ModelShell:
         if isinstance(notice, ToolEnded):
             call = notice.item.tool_use
             assert call is not None
-            assert call.tool_use_id not in self.work, "it has ended and is still being carried out"
+            assert call.tool_use_id not in self.work, "it has ended and is still running"
         if not isinstance(notice, ReplyCreated | ReplyItemAdded | ReplyText | ReplyDone):
             return
         made = (*self.replies.values(), *self.side_replies.values())
@@ -519,7 +519,7 @@ class ModelShell:
         if state is State.LISTENING:
             assert not audible
             assert not any(self._lives(reply) for reply in self.replies.values())
-            assert not self.work, "the call rests while a tool is at work"
+            assert not self.work, "the call rests while a tool is running"
         if state is State.USING_TOOLS:
             assert self.work
             assert not audible

@@ -1,4 +1,4 @@
-"""An event loop whose time is virtual: where it would wait for a timer, it is that time at once.
+"""An event loop with virtual time: instead of waiting for a timer it jumps to that time.
 
 ``run`` is ``asyncio.run`` on such a loop: a test of ten seconds takes none, and its times are
 exact. For code that waits for timers only; work in a thread would be overtaken.

@@ -1,4 +1,4 @@
-"""The telephony channel on a socket of the test's own: frames, marks, clear, peers that stall."""
+"""The telephony channel on an in-memory socket: frames, marks, clear, peers that stall."""
 
 import asyncio
 import base64
@@ -159,7 +159,7 @@ async def test_the_last_frame_is_padded_once_the_rest_was_played() -> None:
         await until(lambda: socket.own_kinds() == ["media", "mark"] * 2)
         assert socket.audio()[1][40:] == b"\xff" * 120
         await returned("blab-2")
-        assert channel.played() == 200, "silence is nothing that was said"
+        assert channel.played() == 200, "silence is not speech"
 
 
 async def test_a_reply_shorter_than_a_frame_is_played() -> None:

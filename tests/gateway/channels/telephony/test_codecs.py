@@ -1,4 +1,4 @@
-"""Formats of carriers: what is named opens a codec, and what a codec writes, it reads."""
+"""Carriers' formats: every named format opens a codec, and a codec reads what it writes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Parameters: the key goes nowhere, facts reach the agent as data and observers in blab.call."""
+"""Parameters: the key stays private; facts reach the agent as data and observers in blab.call."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Genesys Cloud's Audio Connector: the conversation of messages, the audio, the signature."""
+"""Genesys Cloud's Audio Connector: the exchange of messages, the audio, the signature."""
 
 import json
 from typing import Any
@@ -94,7 +94,7 @@ def test_keys_and_the_end() -> None:
     assert isinstance(answer, Answer)
     assert json.loads(answer.message)["type"] == "closed"
     assert stopped == Stopped()
-    assert carrier.hang_up("ended") is None, "it was closed by the other side"
+    assert carrier.hang_up("ended") is None, "the other side closed it"
     with pytest.raises(WireFault, match="after_stop"):
         carrier.parse(message("ping", 5))
 

@@ -1,4 +1,4 @@
-"""Messages of carriers: the documented ones are read, everything else is a fault and no more."""
+"""Carriers' messages: documented ones are read, anything else is only a fault."""
 
 import base64
 import json

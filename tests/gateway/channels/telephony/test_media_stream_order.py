@@ -1,4 +1,4 @@
-"""The caller's audio: frames are put in order and holes are silence, within bounds."""
+"""The caller's audio: frames are put in order and gaps become silence, within bounds."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""Plivo's audio streaming, as its documentation has it: other names, checkpoints, signature V3."""
+"""Plivo's audio streaming, as documented: other names, checkpoints, signature V3."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Twilio's signature: what its documentation signs is taken, everything else is not."""
+"""Twilio's signature: the documented example is accepted, anything else is refused."""
 
 import pytest
 from hypothesis import given

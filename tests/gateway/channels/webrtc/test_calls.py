@@ -1,4 +1,4 @@
-"""POST /v1/realtime/calls with real callers: what is answered, what is refused, what is left."""
+"""POST /v1/realtime/calls with real callers: answers, refusals, and no leaks."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""Addresses, strangers, mDNS: what our ICE does differently from aioice's."""
+"""Addresses, strangers, mDNS: where our ICE differs from aioice's."""
 
 import asyncio
 import re

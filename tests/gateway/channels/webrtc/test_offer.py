@@ -1,4 +1,4 @@
-"""Which offers are taken: a browser's, and no garbage."""
+"""Which offers are accepted: a browser's, and no garbage."""
 
 from contextlib import suppress
 
@@ -93,7 +93,7 @@ def test_the_section_behind_a_refused_leader_leads() -> None:
         "v=0\r\na=group:BUNDLE 0 1\r\nm=audio 7 X 111\r\na=ice-ufrag:u\r\nm=application 7 Y\r\n"
     )
     kinds = [line[2:9] for line in answered.splitlines() if line.startswith("m=")]
-    assert kinds == ["video 7", "audio 7", "applica"], "they share a transport: it must live"
+    assert kinds == ["video 7", "audio 7", "applica"], "they share a transport, which must stay"
     leader = answered[answered.index("m=video") : answered.index("m=audio")]
     assert "a=inactive" in leader
     assert "a=ice-ufrag:u" in leader

@@ -1,4 +1,4 @@
-"""The track keeps the clock, counts what has left and takes back what has not."""
+"""The track keeps the clock, counts sent audio and drops unsent audio."""
 
 import asyncio
 

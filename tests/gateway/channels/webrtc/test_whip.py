@@ -1,4 +1,4 @@
-"""/v1/whip as RFC 9725 has it, with a real peer behind it."""
+"""/v1/whip according to RFC 9725, with a real peer behind it."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Client events: what is accepted means the right core event, all else is a named ClientFault."""
+"""Client events: accepted ones become the right core event, all others a named ClientFault."""
 
 import base64
 import math

@@ -1,4 +1,4 @@
-"""Whatever JSON comes in means an event of the core or is a client fault, by the declarations."""
+"""Any JSON is an event of the core or a client fault, according to the declarations."""
 
 from contextlib import suppress
 from types import NoneType
@@ -138,7 +138,7 @@ NOTHING_SERVED = SessionChecks(
 
 @given(message=anything)
 def test_checks_refuse_in_the_same_form_as_the_decoder(message: Any) -> None:
-    """Whatever is sent, what is checked beyond the form is a client fault with a path."""
+    """For any message, a check beyond the form is a client fault with a path."""
     with suppress(ClientFault):
         parsed = parse_event(message, CONFIG, NOTHING_SERVED)
         event = parsed.event if isinstance(parsed, Partly) else parsed

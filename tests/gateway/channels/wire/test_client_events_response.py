@@ -1,4 +1,4 @@
-"""``response.create``: what a reply may be asked to be, and every refusal by its field."""
+"""``response.create``: what a request can set, and every refusal with its field."""
 
 from typing import Any
 

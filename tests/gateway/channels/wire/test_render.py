@@ -262,7 +262,7 @@ def test_usage_counts_audio_as_openai_does() -> None:
     assert first["input_token_details"]["audio_tokens"] == 18
     assert first["output_token_details"]["audio_tokens"] == 41
     assert first["total_tokens"] == 17 + 18 + 41
-    assert second["input_token_details"]["audio_tokens"] == 0, "what was answered is counted once"
+    assert second["input_token_details"]["audio_tokens"] == 0, "answered audio is counted once"
     assert second["total_tokens"] == 17 + 41
 
 

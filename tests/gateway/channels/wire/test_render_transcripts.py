@@ -1,4 +1,4 @@
-"""Deltas of a growing transcript: never retracted, and whole where nothing was revised."""
+"""Deltas of a growing transcript: never retracted, and complete if nothing was revised."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,4 +47,4 @@ def test_deltas_concatenate_to_a_prefix(partials: list[str], final: str) -> None
     if deltas[-1]:
         assert before + deltas[-1] == final
     elif final.startswith(before) and final != before:
-        assert final[len(before)] != " ", "a final that goes on from what was told is told whole"
+        assert final[len(before)] != " ", "a final that continues the sent text is sent whole"

@@ -1,4 +1,4 @@
-"""The larger chat model answers where the machine carries it, and nowhere else."""
+"""The larger chat model answers only on machines that can run it."""
 
 import json
 from collections.abc import AsyncGenerator, Sequence

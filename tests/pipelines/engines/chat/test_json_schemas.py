@@ -1,4 +1,4 @@
-"""Any schema becomes one that is small, satisfiable and never says more."""
+"""Any schema is reduced to one that is small, satisfiable and not stricter."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The fact that a question asks for, and none where it is not sure."""
+"""The fact that a question needs, and none if the question is ambiguous."""
 
 import json
 import time

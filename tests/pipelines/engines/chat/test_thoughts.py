@@ -1,4 +1,4 @@
-"""Thoughts are separated from the answer, however the text is cut into deltas."""
+"""Thoughts are separated from the answer, however the text is split into deltas."""
 
 from collections.abc import AsyncGenerator, Sequence
 
@@ -132,7 +132,7 @@ async def test_it_may_be_applied_twice(thinking: bool) -> None:
 
     answer = ""
     async for delta in answers(answers(stream()), thinking=thinking):
-        assert not (thinking and delta.retracts), "nothing had been passed on"
+        assert not (thinking and delta.retracts), "nothing had been sent yet"
         answer = delta.text if delta.retracts else answer + delta.text
     assert answer == "Hello"
 

@@ -1,4 +1,4 @@
-"""Tool uses written as text: cut anywhere they are the same ones, and text stays text."""
+"""Tool uses written as text: the same for any split of the stream, and text stays text."""
 
 import json
 from typing import Any

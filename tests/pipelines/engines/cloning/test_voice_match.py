@@ -1,4 +1,4 @@
-"""Matching voices to samples: mixes, the search with numbers for voices, and one real reader."""
+"""Matching voices to samples: mixes, the search on synthetic voices, and one real reader."""
 
 import itertools
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping

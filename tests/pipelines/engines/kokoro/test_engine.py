@@ -1,4 +1,4 @@
-"""Kokoro: the rules with a network of tones in its place, and the real one on a few words."""
+"""Kokoro: its rules with a fake network that makes tones, and the real one on a few words."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Phonemes: English by rules, other languages by a program (here a script in its place)."""
+"""Phonemes: English by rules, other languages by a program (here replaced by a script)."""
 
 import stat
 from pathlib import Path

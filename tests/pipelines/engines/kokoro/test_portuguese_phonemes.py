@@ -1,4 +1,4 @@
-"""Brazilian Portuguese read aloud, as espeak-ng 1.51 does for ``pt-br``, in Kokoro's alphabet."""
+"""Phonemes of Brazilian Portuguese, as in espeak-ng 1.51's ``pt-br``, in Kokoro's alphabet."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Whole recordings behind an upstream: cut, sent, and put together again."""
+"""Whole recordings sent to an upstream: cut, sent, and reassembled."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is written as what is said."""
+"""Written text in the form in which people say it."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The scripted engines of jobs keep what they promise to the tests that use them."""
+"""The scripted engines of jobs behave as the tests that use them expect."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""MoonshineTranscriber on recorded speech; how long audio is cut and texts are tidied."""
+"""MoonshineTranscriber on recorded speech; cutting long audio and tidying texts."""
 
 import asyncio
 import re

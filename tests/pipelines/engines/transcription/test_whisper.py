@@ -1,4 +1,4 @@
-"""Recordings into text: the vendor's answers made ours, and the real model on recorded speech."""
+"""Recordings to text: converting the vendor's answers, and the real model on recorded speech."""
 
 import asyncio
 import json

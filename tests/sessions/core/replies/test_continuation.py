@@ -1,4 +1,4 @@
-"""The filler, and where it stands."""
+"""The filler, and where it is spoken."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""One reply at a time: let out, heard, cut, failed, given up."""
+"""One reply at a time: released, heard, cut, failed, given up."""
 
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_reply_heard_to_its_end(call: ShellFactory) -> None:
     shell = call()
     shell.ask("What is the capital of France?")
     shell.clause("It is Paris. ", 500)
-    assert not shell.published(ReplyText), "text is told as it becomes audible"
+    assert not shell.published(ReplyText), "text is published as it becomes audible"
     shell.play(0.0)
     assert shell.published(PlayoutBegan)
     shell.clause("A big city.", 500)
@@ -161,7 +161,7 @@ def test_a_failure_before_anything_was_heard_gets_one_apology(call: ShellFactory
     assert len(shell.ordered(StartReply)) == 2
     assert shell.stands(State.LISTENING)
     shell.ask("What is it?")
-    assert shell.stands(State.THINKING), "the call goes on"
+    assert shell.stands(State.THINKING), "the call continues"
 
 
 def test_a_failure_during_playout_plays_the_rest_and_then_the_apology(

@@ -1,4 +1,4 @@
-"""Written replies beside the conversation disturb nothing and end once each."""
+"""Side replies disturb nothing and end exactly once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A reply's own configuration, and what of it can echo."""
+"""A reply's own configuration, and which of its words can echo."""
 
 from sessions.core.call import Moments
 from sessions.core.config import SessionConfig

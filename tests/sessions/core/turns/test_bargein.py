@@ -130,7 +130,7 @@ def test_two_seconds_of_wordless_noise_refute_a_barge_in(shell: ModelShell) -> N
     assert shell.stands(State.SPEAKING)
     shell.reply.clauses.append(("", 90_000))
     shell.speak(1_000)
-    assert len(shell.ordered(PausePlayout)) == 1, "deaf until there is silence"
+    assert len(shell.ordered(PausePlayout)) == 1, "ignored until there is silence"
     shell.silence(128)
     shell.speak(128)
     assert len(shell.ordered(PausePlayout)) == 2
@@ -218,8 +218,8 @@ def test_a_caller_speaking_over_a_continuous_echo_interrupts_too(shell: ModelShe
     for _ in range(33):
         shell.hear(0.9, 1, echo=0.99)
         shell.hear(0.9, 1, echo=0.75)
-    assert shell.stands(State.SPEAKING), "on the whole an echo"
-    assert len(shell.ordered(PausePlayout)) == 1, "deaf to the rest of it"
+    assert shell.stands(State.SPEAKING), "an echo overall"
+    assert len(shell.ordered(PausePlayout)) == 1, "ignored for the rest of it"
     shell.hear(0.9, 24, echo=0.3)
     assert shell.stands(State.BARGE_IN)
     shell.partial("no wait")

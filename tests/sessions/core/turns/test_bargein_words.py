@@ -1,4 +1,4 @@
-"""What speech over the reply is."""
+"""What counts as speech over the reply."""
 
 import pytest
 from hypothesis import assume, given

@@ -71,7 +71,7 @@ def learnt(windows: Windows) -> Windows:
 def test_there_is_no_gate_before_the_first_words(windows: Windows) -> None:
     assert windows.voice(-60.0, 3) == 0.9
     assert windows.level.take() == pytest.approx(-60.0, abs=0.1)
-    assert windows.voice(-80.0, 1) == 0.9, "noise without words taught nothing"
+    assert windows.voice(-80.0, 1) == 0.9, "noise without words changes no level"
 
 
 def test_windows_without_a_level_pass(learnt: Windows) -> None:
@@ -147,7 +147,7 @@ def test_a_television_heard_during_turns_is_admitted_late(learnt: Windows) -> No
         learnt.silence(1)
         assert learnt.voice(TELEVISION, 2) == 0.0
     learnt.silence(6)
-    assert learnt.voice(TELEVISION, 1) == 0.9, "it was gone: who speaks now is somebody else"
+    assert learnt.voice(TELEVISION, 1) == 0.9, "it had stopped: this voice is somebody else"
 
 
 def test_a_turn_too_short_to_measure_changes_no_level(learnt: Windows) -> None:

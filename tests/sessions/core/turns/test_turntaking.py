@@ -1,4 +1,4 @@
-"""When a turn starts and ends, in all gears and modes, and what is begun before it is certain."""
+"""When a turn starts and ends, in all modes, and what is begun before its end is certain."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
     shell.silence(128)
     assert shell.stands(State.ENDPOINTING)
     assert shell.ordered(FinishTranscription) == [FinishTranscription(1, end + 4 * WINDOW)]
-    assert not shell.ordered(ScoreTurn), "the text first, undisturbed"
+    assert not shell.ordered(ScoreTurn), "the text comes first"
     shell.final("What is the capital of France?", 0.9)
     assert shell.ordered(ScoreTurn) == [ScoreTurn(1, end + 4 * WINDOW)]
     shell.silence(250)
