@@ -35,11 +35,10 @@ from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
-from sessions.fanout import Fanout
 from sessions.host import Admission, SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
-from sessions.remote_requests import RemoteRequests
+from sessions.remote import Fanout, RemoteRequests
 from store.tenants.agents import Agents
 from store.tenants.api_keys import ApiKeys
 from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces

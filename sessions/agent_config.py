@@ -4,7 +4,7 @@ from pipelines.engines.call_names import CallNames
 from sessions.core.config import SessionConfig, SessionKind
 from store.tenants.agents import Agent
 
-from .tool_schema import tools_of
+from .tools import tools_of
 
 
 def session_config(agent: Agent) -> SessionConfig:

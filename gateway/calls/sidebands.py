@@ -35,9 +35,8 @@ from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from sessions.channel import ClientFault
 from sessions.core.notices import Fault
-from sessions.fanout import MISSED, Fanout
 from sessions.registry import CallRegistry
-from sessions.remote_requests import RemoteRequest, RemoteRequests
+from sessions.remote import MISSED, Fanout, RemoteRequest, RemoteRequests
 from store.errors import BusUnavailable
 from store.ids import new_id
 

@@ -15,7 +15,7 @@ from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Req
 from rest.http.pagination import Cursors
 from rest.http.uploads import CONVERSATION
 from sessions.core.config import SessionConfig
-from sessions.tool_schema import MOST, InvalidTools, check_tools, shown_tools
+from sessions.tools import MOST, InvalidTools, check_tools, shown_tools
 from store.database import Database
 from store.ids import is_id
 from store.tenants.agents import Agent, Agents, NewAgent

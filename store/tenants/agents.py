@@ -33,7 +33,7 @@ class NewAgent:
     voice: str = "default"
     language: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
-    """What it may use; their format belongs to sessions.tool_schema."""
+    """What it may use; their format belongs to sessions.tools."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from sessions.fanout import Fanout
 from sessions.live import Answer, LiveSession
-from sessions.remote_requests import HANG_UP_REASON, WAITING, RemoteRequest, RemoteRequests
+from sessions.remote import HANG_UP_REASON, WAITING, Fanout, RemoteRequest, RemoteRequests
 from store.bus import Bus
 from store.errors import BusUnavailable
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from sessions.core.config import AUTO, NONE, REQUIRED, SessionConfig, Tool, ToolKind, ToolServer
-from sessions.tool_schema import (
+from sessions.tools import (
     FunctionTool,
     HttpTool,
     McpServer,

@@ -18,7 +18,7 @@ from gateway.calls.sidebands import LIMITS, Timing
 from gateway.services import EmbeddedServices, ServiceUrls
 from pipelines.engines.scripted.live import tone_of
 from rest.accounts.keys import EphemeralKeys, Grant
-from sessions.remote_requests import WAITING
+from sessions.remote import WAITING
 from store.database import Database
 from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient

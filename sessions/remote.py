@@ -1,20 +1,30 @@
-"""Session events for whoever observes a call, from any node: out through a stream, never awaited.
+"""A call as other nodes see it: events go out by a stream, requests come in by a queue.
 
-Rules
+The call never waits for Redis. Its own node publishes and carries out; any node follows and sends.
+
+Rules of events
 - ``publish`` neither blocks nor awaits. Events wait in one bounded queue; overflow drops the
   *oldest* event, and counts it. An outage of Redis does no more than fill that queue; it is
   logged when it begins and when it ends.
 - Events of a call are numbered from 1 when published, in order; a dropped event keeps its
   number, so an observer sees the hole, as an event (``MISSED``).
-- A call's events are published by one Fanout (the node that carries the call).
 - An event ``publish``ed to one follower (``to``) is seen by that one only.
+
+Rules of requests
+- A call's requests wait in one queue of ``WAITING``; a full one refuses (``send`` returns False),
+  so that a flood reaches neither the call nor its neighbours.
+- A request that nobody takes within ``REQUEST_SECONDS`` is forgotten: its node is dead.
+- One task per node waits for signals. After an outage it looks into the queues of all its calls,
+  for signals may have been lost.
+- A request is injected as if the caller had sent it. What follows is published as always; what is
+  refused is published to the sender alone.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -22,7 +32,16 @@ import msgspec
 from store.bus import Bus, StreamEntry
 from store.errors import BusUnavailable
 
-logger = logging.getLogger(__name__)
+from .live import Answer, LiveSession
+
+log = logging.getLogger(__name__)
+
+_PAUSES = (0.05, 0.25, 1.0)
+"""Seconds before the next try while Redis does not answer; the last one repeats."""
+
+
+# ---------------------------------------------------------------------- events out
+
 
 MISSED = "blab.events.missed"
 """Type of the event that stands for a hole: ``first`` and ``last`` are the lost numbers."""
@@ -35,7 +54,6 @@ KEPT_EVENTS = 2000
 """Of each call, about; an observer who joins later sees from there on."""
 KEPT_SECONDS = 3600.0
 """After the last event of a call."""
-_PAUSES = (0.05, 0.25, 1.0)
 
 
 def _stream(call_id: str) -> str:
@@ -143,7 +161,7 @@ class Fanout:
                 await self._bus.append(_entries(batch), keep=KEPT_EVENTS, ttl=KEPT_SECONDS)
             except BusUnavailable as error:
                 if not tries:
-                    logger.warning("session events wait, the oldest are dropped: %s", error)
+                    log.warning("session events wait, the oldest are dropped: %s", error)
                 self._put_back(batch)
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
@@ -152,7 +170,7 @@ class Fanout:
                 raise
             else:
                 if tries:
-                    logger.warning("session events flow again; %d dropped so far", self.dropped)
+                    log.warning("session events flow again; %d dropped so far", self.dropped)
                 tries = 0
 
     def _put_back(self, batch: list[tuple[str, int, Mapping[str, Any] | None]]) -> None:
@@ -170,3 +188,119 @@ def _entries(batch: list[tuple[str, int, Mapping[str, Any] | None]]) -> list[Str
         )
         for call_id, sequence, event in batch
     ]
+
+
+# ---------------------------------------------------------------------- requests in
+
+
+WAITING = 32
+"""Requests of one call that may wait."""
+REQUEST_SECONDS = 20.0
+HANG_UP_REASON = "client_hangup"
+_TAKEN_AT_ONCE = 16
+
+
+class RemoteRequest(msgspec.Struct, frozen=True):
+    """A client event for a call, from ``sender``. Without ``message`` the call is to end, or, where
+    ``describe`` is set, the sender is to be sent the session as it is."""
+
+    sender: str
+    message: dict[str, Any] | None = None
+    describe: bool = False
+
+
+def _queue(call_id: str) -> str:
+    return f"call:{call_id}:commands"
+
+
+def _signal(node_id: str) -> str:
+    return f"node:{node_id}:bell"
+
+
+class RemoteRequests:
+    """Sends requests to the calls of any node, carries out those for this node's."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        fanout: Fanout,
+        node_id: str,
+        find: Callable[[str], LiveSession | None],
+        calls: Callable[[], Collection[str]],
+    ) -> None:
+        """``find``: a call of this node; ``calls``: the ids of all of them."""
+        self._bus = bus
+        self._fanout = fanout
+        self._node_id = node_id
+        self._find = find
+        self._calls = calls
+        self._listener: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to listen; call on the running loop."""
+        self._listener = asyncio.create_task(self._listen(), name="remote-requests")
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+            self._listener = None
+
+    async def send(self, node_id: str, call_id: str, request: RemoteRequest) -> bool:
+        """Queue a request for a call of ``node_id``; False where too many wait. Raises
+        BusUnavailable."""
+        return await self._bus.post(
+            _queue(call_id),
+            msgspec.json.encode(request),
+            bell=_signal(node_id),
+            name=call_id,
+            keep=WAITING,
+            ttl=REQUEST_SECONDS,
+        )
+
+    async def _listen(self) -> None:
+        tries = 0
+        while True:
+            try:
+                if tries:
+                    for call_id in tuple(self._calls()):
+                        await self._drain(call_id)
+                    log.info("requests from other nodes arrive again")
+                    tries = 0
+                signalled = await self._bus.rung(_signal(self._node_id))
+                if signalled is not None:
+                    await self._drain(signalled)
+            except BusUnavailable as error:
+                if not tries:
+                    log.warning("requests from other nodes wait: %s", error)
+                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+                tries += 1
+
+    async def _drain(self, call_id: str) -> None:
+        """Carry out what a call's queue holds, a few requests at a time."""
+        while taken := await self._bus.collect(_queue(call_id), _TAKEN_AT_ONCE):
+            for encoded in taken:
+                try:
+                    self._carry_out(call_id, msgspec.json.decode(encoded, type=RemoteRequest))
+                except Exception:  # a request's edge: a fault costs this one only
+                    log.exception("a request to call %s failed", call_id)
+
+    def _carry_out(self, call_id: str, request: RemoteRequest) -> None:
+        call = self._find(call_id)
+        if call is None:
+            return
+        answer = self._answer(call_id, request.sender)
+        if request.message is not None:
+            call.inject(request.message, answer)
+        elif request.describe:
+            call.describe(answer)
+        else:
+            call.hang_up(HANG_UP_REASON)
+
+    def _answer(self, call_id: str, sender: str) -> Answer:
+        def publish(events: list[dict[str, Any]]) -> None:
+            for event in events:
+                self._fanout.publish(call_id, event, to=sender)
+
+        return publish

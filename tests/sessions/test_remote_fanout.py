@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from sessions.fanout import MISSED, Fanout
+from sessions.remote import MISSED, Fanout
 from store.bus import Bus, StreamEntry
 from tests.support.services import eventually
 

@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 
 from sessions.core.config import ToolKind
-from sessions.tool_schema import InvalidTools, check_tools, shown_tools, tools_of
-from sessions.tools import unseal
+from sessions.tools import InvalidTools, check_tools, shown_tools, tools_of, unseal
 
 HTTP: dict[str, Any] = {
     "type": "blab.http",
