@@ -15,15 +15,16 @@ from typing import Any
 import msgspec
 
 from .carrier import (
+    BadAudio,
     Carrier,
     Heard,
     Message,
     Started,
     StreamEvent,
+    StreamFormat,
     UnsupportedFormat,
     WireFault,
 )
-from .codecs import BadAudio, StreamFormat
 from .media_stream import MAX_PARAMETERS, decoded, id_of, number_of, pressed_key, returned_mark
 
 _FORMATS = {

@@ -18,6 +18,7 @@ from aiohttp import WSMessage, WSMsgType
 from store.ids import ALPHABET, is_id
 
 from .carrier import (
+    BadAudio,
     Carrier,
     Clock,
     Heard,
@@ -25,10 +26,10 @@ from .carrier import (
     Started,
     Stopped,
     StreamEvent,
+    StreamFormat,
     UnsupportedFormat,
     WireFault,
 )
-from .codecs import BadAudio, StreamFormat
 from .media_stream import pressed_key
 
 _HEADER = struct.Struct(">BH")

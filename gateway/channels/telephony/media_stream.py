@@ -22,6 +22,7 @@ import msgspec
 from media.formats import SAMPLE_BYTES, milliseconds_of
 
 from .carrier import (
+    BadAudio,
     Carrier,
     Heard,
     MarkReturned,
@@ -30,11 +31,11 @@ from .carrier import (
     Started,
     Stopped,
     StreamEvent,
+    StreamFormat,
     UnsupportedFormat,
     WireFault,
     is_id,
 )
-from .codecs import BadAudio, StreamFormat
 
 MAX_MARK_CHARS = 64
 MAX_PARAMETERS = 64

@@ -19,6 +19,7 @@ import msgspec
 from aiohttp import hdrs
 
 from .carrier import (
+    BadAudio,
     Carrier,
     Heard,
     Message,
@@ -26,10 +27,10 @@ from .carrier import (
     Proof,
     Started,
     StreamEvent,
+    StreamFormat,
     UnsupportedFormat,
     WireFault,
 )
-from .codecs import BadAudio, StreamFormat
 from .media_stream import MAX_PARAMETERS, child_of, decoded, id_of, pressed_key, returned_mark
 
 MAX_TOKEN_AGE = 300.0

@@ -19,6 +19,7 @@ from gateway.channels.telephony.carrier import (
     Message,
     Started,
     StreamEvent,
+    StreamFormat,
     WireFault,
 )
 from gateway.channels.telephony.channel import (
@@ -29,7 +30,6 @@ from gateway.channels.telephony.channel import (
     Patience,
     TelephonyChannel,
 )
-from gateway.channels.telephony.codecs import StreamFormat
 from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.media_stream import MediaStream
 from gateway.channels.telephony.twilio import Twilio

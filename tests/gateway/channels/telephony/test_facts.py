@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.realtime import InputAudioBufferDtmfEventReceivedEvent
 
-from gateway.channels.telephony.carrier import Started
-from gateway.channels.telephony.codecs import StreamFormat
+from gateway.channels.telephony.carrier import Started, StreamFormat
 from gateway.channels.telephony.facts import (
     MAX_FACTS,
     MAX_VALUE_CHARS,

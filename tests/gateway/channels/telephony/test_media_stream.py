@@ -15,10 +15,10 @@ from gateway.channels.telephony.carrier import (
     Started,
     Stopped,
     StreamEvent,
+    StreamFormat,
     UnsupportedFormat,
     WireFault,
 )
-from gateway.channels.telephony.codecs import StreamFormat
 from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.media_stream import MediaStream
 from gateway.channels.telephony.telnyx import Telnyx

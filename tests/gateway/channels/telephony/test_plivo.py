@@ -15,9 +15,9 @@ from gateway.channels.telephony.carrier import (
     Pressed,
     Proof,
     Started,
+    StreamFormat,
     WireFault,
 )
-from gateway.channels.telephony.codecs import StreamFormat
 from gateway.channels.telephony.plivo import Plivo, sign
 from media import g711
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.telephony.codecs import NAMES, BadAudio, StreamFormat
+from gateway.channels.telephony.carrier import CODECS, BadAudio, StreamFormat
 from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.media_stream import MediaStream
 from gateway.channels.telephony.telnyx import Telnyx
@@ -28,7 +28,7 @@ FORMATS = sorted(
 
 @pytest.mark.parametrize("carrier", CARRIERS, ids=lambda carrier: carrier.name)
 def test_a_carrier_opens_every_format_it_names(carrier: type[MediaStream]) -> None:
-    assert {*carrier.encodings.values(), carrier.default} <= set(NAMES)
+    assert {*carrier.encodings.values(), carrier.default} <= set(CODECS)
     for encoding, name in carrier.encodings.items():
         for rate in (None, *carrier.rates[name]):
             form = carrier.format_of(encoding.upper(), rate)
