@@ -36,10 +36,10 @@ from rest.http.uploads import UploadLimits, Uploads
 from rest.jobs.batch import BatchResource
 from rest.jobs.dubbing import DubbingResource
 from rest.jobs.jobs import JobResource
+from rest.jobs.kinds import JobViews
 from rest.jobs.speech_requests import SpeechChecks
 from rest.jobs.stt import SttResource
 from rest.jobs.tts import TtsResource, TtsStream
-from rest.jobs.views import JobViews
 from rest.openapi.document import Docs, OpenApi
 from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import AgentResource

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 
 from pipelines.jobs.job import ApiWarning
 from rest.accounts.auth import Principal
-from rest.jobs.views import JobView
+from rest.jobs.kinds import JobView
 
 from .decoding import MAX_BODY_BYTES, WARNINGS, read_json, read_query, warn, warn_of_names
 from .errors import Forbidden, Unauthenticated

@@ -25,9 +25,8 @@ from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Req
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
 
+from .kinds import JobViews, KindJobs, look_up, submission
 from .speech_requests import BatchCreate, BatchItem, SpeechChecks, TtsCreate
-from .submission import KindJobs, look_up, submission
-from .views import JobViews
 
 READ, WRITE = "batch:read", "batch:write"
 _MAX_INDEX_DIGITS = 3

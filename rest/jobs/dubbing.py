@@ -26,10 +26,9 @@ from store.database import Database
 from store.disposition import plain_filename
 from store.tenants.objects import StoredObject
 
+from .kinds import JobViews, KindJobs, look_up, submission
 from .recordings import checked_media
 from .speech_requests import SpeechChecks
-from .submission import KindJobs, look_up, submission
-from .views import JobViews
 
 READ, WRITE = "dubbing:read", "dubbing:write"
 UPLOAD_SECONDS = 3600.0

@@ -38,7 +38,7 @@ from store.errors import StoreError
 from store.ids import is_id
 from store.tenants.jobs import Job, JobEvent, Jobs
 
-from .views import JobRef, JobView, JobViews
+from .kinds import JobRef, JobView, JobViews
 
 logger = logging.getLogger(__name__)
 

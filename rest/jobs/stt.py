@@ -25,9 +25,8 @@ from rest.http.operation import Answer, AnyOperation, Operation, Request
 from store.database import Database
 from store.disposition import disposition
 
+from .kinds import JobViews, KindJobs, look_up, submission
 from .recordings import checked_media
-from .submission import KindJobs, look_up, submission
-from .views import JobViews
 
 READ, WRITE = "stt:read", "stt:write"
 UPLOAD_SECONDS = 8 * 3600.0

@@ -32,9 +32,8 @@ from rest.http.operation import EVENT_STREAM, Answer, AnyOperation, AnyRequest, 
 from rest.http.waiting import ClientGone, ClientStream
 from store.database import Database
 
+from .kinds import JobViews, KindJobs, look_up, submission
 from .speech_requests import SpeechChecks, TtsCreate
-from .submission import KindJobs, look_up, submission
-from .views import JobViews
 
 Book = Callable[[str, Sequence[Unit]], Awaitable[None]]
 """Bills units of work to a workspace (pipelines.jobs.usage)."""

@@ -24,7 +24,7 @@ from rest.http.errors import Fault, NotFound
 from rest.http.idempotency import HEADER, MAX_KEY
 from rest.http.operation import EVENT_STREAM, AnyOperation
 from rest.http.uploads import FILE, MAX_TEXT, TEXTS
-from rest.jobs.views import JOBS, OUTPUTS, JobView
+from rest.jobs.kinds import JOBS, OUTPUTS, JobView
 
 from .schemas import (
     COMPONENT_EXAMPLES,

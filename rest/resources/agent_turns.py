@@ -32,8 +32,8 @@ from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, timestamp
 from rest.http.operation import Answer, AnyRequest, Request
 from rest.http.pagination import Cursors
 from rest.http.waiting import slot, unless_gone
+from rest.jobs.kinds import JobViews
 from rest.jobs.recordings import FORMAT, encode_reply, no_speech, read_speech
-from rest.jobs.views import JobViews
 from sessions.agent_config import names_of, session_config
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus

@@ -33,9 +33,8 @@ from rest.http.fields import (
 )
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request, unknown_value
 from rest.http.pagination import Cursors
+from rest.jobs.kinds import JobViews, KindJobs, submission
 from rest.jobs.recordings import KIND, SampleView, VoiceSamples
-from rest.jobs.submission import KindJobs, submission
-from rest.jobs.views import JobViews
 from rest.openapi.schemas import REQUIRED
 from store.database import Database
 from store.ids import is_id

@@ -11,7 +11,7 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.cleanup import Cleanup, CleanupSchedule
 from pipelines.jobs.job import JobRun, JobStatus, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
-from rest.jobs.views import OUTPUTS
+from rest.jobs.kinds import OUTPUTS
 from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.jobs import Job, Jobs

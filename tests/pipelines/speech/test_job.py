@@ -15,7 +15,7 @@ from pipelines.engines.scripted.live import ScriptedEngines, ScriptedSpeaker
 from pipelines.jobs.job import JobStatus, JobType
 from pipelines.jobs.queue import BatchKind, submit_batch
 from pipelines.speech.job import TtsKind, polish
-from rest.jobs.views import OUTPUTS
+from rest.jobs.kinds import OUTPUTS
 from store.database import Database
 from store.tenants.jobs import Jobs
 from tests.support.media_files import tone

@@ -27,7 +27,7 @@ from pipelines.webhooks.delivery import (
     WebhookKind,
 )
 from pipelines.webhooks.events import WebhookEvents
-from rest.jobs.views import OUTPUTS
+from rest.jobs.kinds import OUTPUTS
 from store.database import Database
 from store.tenants.deliveries import Deliveries, Delivery
 from store.tenants.jobs import Job, Jobs

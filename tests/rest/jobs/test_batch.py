@@ -9,8 +9,8 @@ import pytest
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from pipelines.jobs.job import JobType
 from rest.jobs.batch import READ, WRITE, BatchResource
+from rest.jobs.kinds import JOBS, JobViews
 from rest.jobs.speech_requests import SpeechChecks
-from rest.jobs.views import JOBS, JobViews
 from store.database import Database
 from store.tenants.jobs import Jobs
 from tests.rest.jobs.test_speech_requests import NoVoices

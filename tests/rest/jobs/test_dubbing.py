@@ -18,8 +18,8 @@ from rest.http.endpoint import EndpointOptions
 from rest.http.idempotency import Idempotency
 from rest.http.uploads import Uploads
 from rest.jobs.dubbing import DubbingResource
+from rest.jobs.kinds import JOBS, JobViews
 from rest.jobs.speech_requests import SpeechChecks
-from rest.jobs.views import JOBS, JobViews
 from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.idempotency import IdempotencyKeys

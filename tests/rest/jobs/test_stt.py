@@ -22,8 +22,8 @@ from pipelines.transcription.job import SttKind
 from rest.http.endpoint import EndpointOptions
 from rest.http.idempotency import Idempotency
 from rest.http.uploads import Uploads
+from rest.jobs.kinds import JOBS, JobViews
 from rest.jobs.stt import SttResource
-from rest.jobs.views import JOBS, JobViews
 from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.idempotency import IdempotencyKeys

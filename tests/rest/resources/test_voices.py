@@ -26,7 +26,7 @@ from rest.http.endpoint import EndpointOptions
 from rest.http.idempotency import Idempotency
 from rest.http.pagination import Cursors
 from rest.http.uploads import Uploads
-from rest.jobs.views import OUTPUTS, JobViews
+from rest.jobs.kinds import OUTPUTS, JobViews
 from rest.resources.voices import VoiceResource
 from store.database import Database
 from store.objects import ObjectStore

@@ -21,14 +21,14 @@ from pipelines.ssrf import CustomerHttp
 from rest.accounts.auth import Principal
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.uploads import Uploads
-from rest.jobs.views import JobViews
+from rest.jobs.kinds import JobViews
 from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import READ, WRITE, AgentResource
 from rest.resources.conversations import Conversations
-from sessions.fanout import Fanout
 from sessions.host import Admission, SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
+from sessions.remote import Fanout
 from store.bus import Bus
 from store.database import Database
 from store.objects import ObjectStore

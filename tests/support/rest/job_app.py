@@ -13,7 +13,7 @@ from rest.http.endpoint import REQUEST_ID, routes
 from rest.http.errors import ApiError, error_body
 from rest.http.pagination import Cursors
 from rest.jobs.jobs import READ, JobResource
-from rest.jobs.views import JobViews
+from rest.jobs.kinds import JobViews
 from store.database import Database
 
 Client = TestClient[web.Request, web.Application]
