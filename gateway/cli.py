@@ -2,8 +2,8 @@
 
 A command is a module of ``gateway.commands`` with ``arguments(parser)`` and
 ``run(options, settings) -> exit code``; it is imported only when it is used (``options.command`` is
-its name). Exit codes: 0 done, 1 the command found something wrong, 2 the arguments or a setting
-cannot be accepted.
+its name). Exit codes: 0 success, 1 the command found a problem, 2 the arguments or a setting are
+invalid.
 """
 
 import argparse
@@ -17,20 +17,20 @@ from typing import Final, TextIO
 from gateway.settings import Settings, SettingsError
 
 COMMANDS: Final = {
-    "serve": "Start everything that is needed and answer calls (also without any command)",
-    "web": "Answer calls, on services that already run (process type of the Procfile)",
-    "worker": "Run jobs beside the web processes (process type of the Procfile)",
+    "serve": "Start everything needed and answer calls (the default command)",
+    "web": "Answer calls using services that already run (a Procfile process type)",
+    "worker": "Run jobs for the web processes (a Procfile process type)",
     "migrate": "Bring the database's tables up to date",
-    "key": "Make an API key for the local workspace",
+    "key": "Create an API key for the local workspace",
     "models": "List, fetch and verify model weights",
-    "talk": "Speak a recording into a running server and hear the reply",
+    "talk": "Play a recording to a running server and hear the reply",
     "replay": "Run a recorded call's events through the conversation core again",
-    "doctor": "Say what is installed, live, slow or missing",
+    "doctor": "Report what is installed, live, slow or missing",
 }
 
 
 PROCESSES: Final = ("serve", "web", "worker")
-"""Commands that keep running and log at the level set; the others log only problems."""
+"""Commands that keep running and log at the configured level; the others log only problems."""
 _MODULES: Final = {"web": "serve"}
 """Commands that are in another command's module."""
 

@@ -341,7 +341,7 @@ COLOURS = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What ``blab doctor`` accepts."""
     parser.add_argument("--quick", action="store_true", help="do not load and time the engines")
-    parser.add_argument("--json", action="store_true", help="findings as JSON lines")
+    parser.add_argument("--json", action="store_true", help="print findings as JSON lines")
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=SCOPES,
         default=SCOPES,
         metavar="SCOPE",
-        help=f"what it may do (default: everything); of {', '.join(SCOPES)}",
+        help=f"what the key may do (default: everything), from: {', '.join(SCOPES)}",
     )
 
 

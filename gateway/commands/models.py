@@ -35,7 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help="models (default: list all; fetch and verify those that the settings ask for)",
+        help="model names (default: list all; fetch and verify the ones the settings need)",
     )
 
 
@@ -81,7 +81,7 @@ def _verify(store: ModelStore, names: list[str]) -> int:
     for name in names:
         bad = store.verify(name)
         wrong += bool(bad)
-        print(f"{name}: {'all files are right' if not bad else 'missing or wrong: '}", end="")
+        print(f"{name}: {'all files are correct' if not bad else 'missing or wrong: '}", end="")
         print(", ".join(bad))
     return 1 if wrong else 0
 

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:  # noqa: ARG001
         print(f"blab replay: {error}", file=sys.stderr)
         return 2
     except IllegalTransition as error:
-        print(f"blab replay: this core forbids what the recorded one did: {error}")
+        print(f"blab replay: this core rejects a step of the recorded call: {error}")
         return 1
     orders = sum(len(commands) for commands in result.commands)
     end = "" if result.complete else " (the log stops before the call's end)"

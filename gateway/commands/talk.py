@@ -30,13 +30,17 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - recognised, n
 def arguments(parser: argparse.ArgumentParser) -> None:
     """What ``blab talk`` accepts."""
     parser.add_argument("file", type=Path, help="recorded speech, any format and rate")
-    parser.add_argument("--url", help="the server (default: this machine's, by the settings)")
-    parser.add_argument("--key", help="API or ephemeral key (default: the demo page's way)")
+    parser.add_argument("--url", help="the server (default: this machine's, from the settings)")
+    parser.add_argument("--key", help="API or ephemeral key (default: one from the demo page)")
     parser.add_argument("--webrtc", action="store_true", help="call over WebRTC, not WebSocket")
-    parser.add_argument("--base64", action="store_true", help="WebSocket audio as JSON events")
-    parser.add_argument("--out", type=Path, metavar="WAV", help="write what was heard, in time")
-    parser.add_argument("--json", action="store_true", help="events and report as JSON lines")
-    parser.add_argument("--interrupt", type=Path, metavar="FILE", help="said over the reply")
+    parser.add_argument("--base64", action="store_true", help="send WebSocket audio as JSON events")
+    parser.add_argument(
+        "--out", type=Path, metavar="WAV", help="write the audio heard, in real time"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print events and the report as JSON lines"
+    )
+    parser.add_argument("--interrupt", type=Path, metavar="FILE", help="play over the reply")
     parser.add_argument(
         "--at",
         type=float,
@@ -153,6 +157,6 @@ def _print_report(options: argparse.Namespace, report: CallReport, problem: str 
     if options.interrupt and report.stopped_ms is not None:
         print(f"the reply stopped {report.stopped_ms} ms after the interruption's onset")
     if options.out:
-        print(f"what was heard: {options.out}")
+        print(f"audio heard: {options.out}")
     if problem:
         print(f"blab talk: {problem}")

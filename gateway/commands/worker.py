@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 def arguments(parser: argparse.ArgumentParser) -> None:
     """``blab worker`` may run at a lower priority."""
     parser.add_argument(
-        "--nice", type=int, default=0, metavar="N", help="lower the priority by N, as nice(1) does"
+        "--nice", type=int, default=0, metavar="N", help="lower the priority by N, like nice(1)"
     )
 
 

@@ -86,20 +86,20 @@ class _ClientEvent(msgspec.Struct, tag_field="type", kw_only=True):
 
 
 class SessionUpdate(_ClientEvent, tag="session.update"):
-    """merges what is given; `turn_detection: null` is push to talk; the beta's flat names are
-    understood"""
+    """merges the given fields; `turn_detection: null` is push to talk; the beta's flat names are
+    accepted"""
 
     session: Fields
 
 
 class TranscriptionSessionUpdate(_ClientEvent, tag="transcription_session.update"):
-    """the beta's: `session.update` of a session of the type `transcription`"""
+    """the beta's `session.update` for a session of type `transcription`"""
 
     session: Fields
 
 
 class InputAppend(_ClientEvent, tag="input_audio_buffer.append"):
-    """never acknowledged; an odd byte count or bad base64 is an error"""
+    """adds audio, without an acknowledgement; an odd byte count or bad base64 is an error"""
 
     audio: str
 
@@ -113,13 +113,13 @@ class InputClear(_ClientEvent, tag="input_audio_buffer.clear"):
 
 
 class OutputClear(_ClientEvent, tag="output_audio_buffer.clear"):
-    """stops what is being heard"""
+    """stops the audio being played"""
 
 
 class ItemCreate(_ClientEvent, tag="conversation.item.create"):
     """adds a message (`input_text`, `output_text`, `input_audio`), a `function_call_output`, a
     `function_call` or an `mcp_approval_response`; images are left out and reported
-    (`unsupported_content`), the text beside them is kept"""
+    (`unsupported_content`), the text with them is kept"""
 
     item: Fields
     previous_item_id: _Id | None = None
@@ -132,13 +132,13 @@ class ItemDelete(_ClientEvent, tag="conversation.item.delete"):
 
 
 class ItemRetrieve(_ClientEvent, tag="conversation.item.retrieve"):
-    """answers with the item as the server holds it"""
+    """answers with the server's version of the item"""
 
     item_id: _Id
 
 
 class ItemTruncate(_ClientEvent, tag="conversation.item.truncate", kw_only=True):
-    """clamped, never refused for its length; the heard prefix is kept"""
+    """cuts the item, clamped to its length; the heard prefix stays"""
 
     content_index: Annotated[int, Meta(ge=0, le=0)] = 0
     audio_end_ms: _Milliseconds
@@ -146,7 +146,7 @@ class ItemTruncate(_ClientEvent, tag="conversation.item.truncate", kw_only=True)
 
 
 class ResponseCreate(_ClientEvent, tag="response.create"):
-    """one reply at a time, and written ones beside it"""
+    """requests a reply: one at a time, and written side replies"""
 
     response: Fields | None = None
 
@@ -162,7 +162,7 @@ class CallHangUp(_ClientEvent, tag="blab.call.hang_up"):
 
 
 class Ping(_ClientEvent, tag="blab.ping"):
-    """answered at once, to the sender alone, by `blab.pong` with its `event_id` as `ping_id`"""
+    """answers at once, to the sender alone, with `blab.pong` and the `event_id` as `ping_id`"""
 
 
 ClientEvent = (
