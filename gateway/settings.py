@@ -164,7 +164,7 @@ class Settings:
         0,
         "2 per core",
         "a whole number from 1 to 10000",
-        "Simultaneous calls on this node; a further one is refused because the server is full.",
+        "Simultaneous calls on this node; further ones are refused because the server is full.",
     )
     log_level: str = setting(
         "BLAB_LOG_LEVEL",
@@ -172,7 +172,7 @@ class Settings:
         "info",
         "info",
         "debug, info, warning or error",
-        "Severity from which log lines are written. Logs hold no transcript, key or audio.",
+        "Lowest severity that is logged. Logs hold no transcript, key or audio.",
     )
     record_calls: Path | None = setting(
         "BLAB_RECORD_CALLS",
@@ -189,8 +189,8 @@ class Settings:
         "none",
         "addresses separated by commas: stun:host[:port], "
         "turn:[user:password@]host[:port] or turns:[user:password@]host[:port]",
-        "STUN and TURN servers for WebRTC. A TURN server without a password is signed into with "
-        "`BLAB_TURN_SECRET`.",
+        "STUN and TURN servers for WebRTC. For a TURN server without a password, "
+        "`BLAB_TURN_SECRET` makes the credentials.",
         secret=True,
     )
     turn_secret: str | None = setting(
@@ -199,7 +199,7 @@ class Settings:
         None,
         "none",
         "the secret that the TURN server shares (coturn: `static-auth-secret`)",
-        "Makes the time-limited names and passwords for TURN servers without a fixed one, for "
+        "Makes time-limited names and passwords for TURN servers without a fixed one, for "
         "this server and for callers (`GET /v1/realtime/ice_servers`).",
         secret=True,
     )
@@ -242,7 +242,7 @@ class Settings:
         None,
         "the address of the request",
         "an http:// or https:// address without a path",
-        "What signed addresses of audio begin with, if a proxy is in front. Anything but"
+        "The start of signed audio URLs, if a proxy is in front. Anything but"
         " loopback switches off the demo page's key without sign-in.",
     )
     twilio_auth_token: str | None = _carrier_secret(
@@ -269,10 +269,10 @@ class Settings:
         "BLAB_AUDIOSOCKET",
         parsers.host_and_port,
         None,
-        "not listened for",
+        "off",
         "HOST:PORT, such as 10.0.0.5:9092",
-        "Where calls over AudioSocket are taken. Whoever reaches this address may call every agent:"
-        " it should be a private one; see docs/telephony.md.",
+        "Where Blab accepts AudioSocket calls. Whoever reaches this address may call every agent,"
+        " so keep it private; see docs/telephony.md.",
     )
     registration: str = setting(
         "BLAB_REGISTRATION",
@@ -385,7 +385,7 @@ class Settings:
         "BLAB_PRICES",
         parsers.file,
         None,
-        "everything costs nothing",
+        "everything is free",
         "the path of a JSON file",
         "Price table for the cost of usage; see docs/operations.md.",
     )
