@@ -123,7 +123,7 @@ class Settings:
         None,
         "none",
         "an http:// or https:// address, up to and including /v1",
-        "A server with OpenAI's HTTP API; its models become available beside the embedded ones.",
+        "A server with OpenAI's HTTP API; its models become available alongside the embedded ones.",
     )
     upstream_key: str | None = setting(
         "BLAB_UPSTREAM_KEY",
