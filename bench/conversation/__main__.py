@@ -1,0 +1,169 @@
+"""A conversation as a caller has it, with Blab, Pipecat and LiveKit Agents on the same engines.
+
+    python -m bench.conversation [--systems blab,pipecat,livekit] [--turns N] [--report held]
+        [--ablation NAME=VALUE …]
+
+Scripted callers telephone (Twilio's media streams, 8 kHz) in real time; a judge measures on the
+two tracks of each call. The systems take turns call by call, so that whatever else the machine does
+hits all alike. The tracks, the plot and the figures go to ``--out``. ``--ablation`` adds a column:
+Blab with a variable of its environment or a part of the session changed (``systems.Variation``).
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import os
+import wave
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from bench.conversation import scenarios
+from bench.conversation.caller import HungUp, Telephone
+from bench.conversation.chat_model import ChatModel
+from bench.conversation.judge import (
+    RATE,
+    Exchange,
+    Samples,
+    Summary,
+    Undisturbed,
+    Verdict,
+    audible,
+    undisturbed,
+    verdict,
+)
+from bench.conversation.plot import gaps_svg
+from bench.conversation.systems import NAMES, ROOT, System, Variation, running
+from bench.figures import machine
+
+CACHE = ROOT / ".blab" / "bench"
+WORST = 12
+
+
+async def call(
+    system: System, script: scenarios.Call, chat: ChatModel
+) -> tuple[list[Exchange], tuple[Samples, Samples]]:
+    """Play one call; raises HungUp."""
+    telephone = Telephone(await system.address(), script.room)
+    played: list[Exchange] = []
+
+    async def speak(line: Telephone) -> None:
+        played.extend(await scenarios.play(line, script, chat))
+
+    await telephone.run(speak)
+    return played, telephone.tracks
+
+
+def judged(
+    played: list[Exchange], agent: Samples, answer: Undisturbed | None
+) -> tuple[list[Verdict], Undisturbed | None]:
+    """The verdicts of a call, and the undisturbed answer where it has one."""
+    heard = audible(agent)
+    for exchange in played:
+        if exchange.kind == "undisturbed":
+            answer = undisturbed(heard, exchange) or answer
+    long = {one.kind for one in played} - {"question", "interruption"}
+    return [verdict(heard, one, answer if one.kind in long else None) for one in played], answer
+
+
+def keep(folder: Path, name: str, played: list[Exchange], tracks: tuple[Samples, Samples]) -> None:
+    """A WAV file, the caller on the left, and the script beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with wave.open(str(folder / f"{name}.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(np.stack(tracks, axis=1).astype("<i2").tobytes())
+    script = [dataclasses.asdict(one) for one in played]
+    (folder / f"{name}.json").write_text(json.dumps(script, indent=1))
+
+
+def table(summaries: dict[str, Summary]) -> str:
+    """Markdown: a row per figure, a column per system."""
+    columns = {name: summary.rows() for name, summary in summaries.items()}
+    lines = [f"| | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for row in next(iter(columns.values())):
+        lines.append(f"| {row} | {' | '.join(rows[row] for rows in columns.values())} |")
+    return "\n".join(lines)
+
+
+def worst(name: str, summary: Summary) -> str:
+    """The turns to look at first: cut off, never answered, slow; what was understood of them."""
+    asked = sorted(summary.of("question"), key=lambda one: -99 if one.cut else -(one.gap or 0))
+    lines = [f"{name}: the worst turns", ""]
+    for one in asked[:WORST]:
+        gap = "cut off" if one.cut else f"{one.gap:.2f} s"
+        lines.append(f"- {one.name}: {gap}, {one.requests} requests, heard {one.heard!r}")
+    for one in summary.verdicts:
+        if one.lost or one.again or one.held:
+            what = "lost" if one.lost else "followed by another answer" if one.again else "held"
+            lines.append(f"- {one.kind} {one.name}: answer {what} {one.held or ''}".rstrip())
+    return "\n".join(lines)
+
+
+async def measure(args: argparse.Namespace) -> dict[str, Summary]:
+    """Play every call with every system."""
+    script = scenarios.calls(args.report, args.turns)
+    if args.only:
+        script = [script[0], *(one for one in script[1:] if args.only in one.name)]
+    names = [name for name in args.systems.split(",") if name]
+    variations = [Variation(text) for text in args.ablation]
+    summaries: dict[str, Summary] = {}
+    answers: dict[str, Undisturbed | None] = {}
+    async with (
+        ChatModel.serving() as chat,
+        running(names, variations, chat.url, args.cache) as systems,
+    ):
+        for number, one in enumerate(script):
+            for system in systems:
+                summary = summaries.setdefault(system.name, Summary())
+                place = f"{number:02d} {one.name}, {system.name}"
+                try:
+                    played, tracks = await call(system, one, chat)
+                except HungUp as error:
+                    print(f"{place}: {error}", flush=True)
+                    summary.failed += 1
+                    continue
+                verdicts, answers[system.name] = judged(played, tracks[1], answers.get(system.name))
+                summary.verdicts += verdicts
+                keep(args.out / system.name.replace("/", "_"), f"{number:02d}", played, tracks)
+                gaps = [f"{v.kind} {v.name} {'cut' if v.cut else v.gap}" for v in verdicts]
+                print(f"{place}: {'; '.join(gaps)}", flush=True)
+    return summaries
+
+
+def main() -> None:
+    """Print the table, write the plot."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--systems", default=",".join(NAMES))
+    parser.add_argument("--turns", type=int, help="so many questions, the rest in proportion")
+    parser.add_argument("--report", choices=("tuned", "held", "all"), default="held")
+    parser.add_argument("--ablation", action="append", default=[], metavar="NAME=VALUE[,…]")
+    parser.add_argument("--only", help="calls with this in their name: a voice, a variant")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    unknown = set(args.systems.split(",")) - {*NAMES, ""}
+    if unknown:
+        parser.error(f"no system {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    for folder in ("blab", *(f"blab-{n + 1}" for n in range(len(args.ablation)))):
+        (args.cache / folder).mkdir(parents=True, exist_ok=True)
+    args.out = args.out or args.cache / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M")
+    print(f"{machine()}, load {os.getloadavg()[0]:.1f}", flush=True)
+    summaries = asyncio.run(measure(args))
+    args.out.mkdir(parents=True, exist_ok=True)
+    figures = {name: [dataclasses.asdict(v) for v in s.verdicts] for name, s in summaries.items()}
+    (args.out / "verdicts.json").write_text(json.dumps(figures, indent=1))
+    (args.out / "gaps.svg").write_text(gaps_svg({n: s.gaps() for n, s in summaries.items()}))
+    for name, summary in summaries.items():
+        print(f"\n{worst(name, summary)}")
+    print(f"\n{args.report} half, load {os.getloadavg()[0]:.1f}\n\n{table(summaries)}\n")
+    print(f"tracks, verdicts and {args.out / 'gaps.svg'}")
+
+
+if __name__ == "__main__":
+    main()
