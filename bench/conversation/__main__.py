@@ -2,11 +2,13 @@
 
     python -m bench.conversation [--systems blab,pipecat,livekit] [--turns N] [--report held]
         [--ablation NAME=VALUE …]
+    python -m bench.conversation --again FOLDER
 
 Scripted callers telephone (Twilio's media streams, 8 kHz) in real time; a judge measures on the
 two tracks of each call. The systems take turns call by call, so that whatever else the machine does
 hits all alike. The tracks, the plot and the figures go to ``--out``. ``--ablation`` adds a column:
 Blab with a variable of its environment or a part of the session changed (``systems.Variation``).
+``--again`` judges the tracks of a run once more.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import dataclasses
 import json
 import os
 import wave
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +26,12 @@ import numpy as np
 from bench.conversation import scenarios
 from bench.conversation.caller import HungUp, Telephone
 from bench.conversation.chat_model import ChatModel
+from bench.conversation.decisions import decision, events
 from bench.conversation.judge import (
     RATE,
     Exchange,
     Samples,
+    Span,
     Summary,
     Undisturbed,
     Verdict,
@@ -40,6 +45,7 @@ from bench.figures import machine
 
 CACHE = ROOT / ".blab" / "bench"
 WORST = 12
+LOG_TENTHS = 100
 
 
 async def call(
@@ -80,6 +86,59 @@ def keep(folder: Path, name: str, played: list[Exchange], tracks: tuple[Samples,
     (folder / f"{name}.json").write_text(json.dumps(script, indent=1))
 
 
+def kept(folder: Path) -> Iterator[tuple[Path, list[Exchange], Samples]]:
+    """(WAV file, script, the agent's track) of each call of a system, in order."""
+    for path in sorted(folder.glob("*.wav")):
+        with wave.open(str(path)) as file:
+            both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+        script = json.loads(path.with_suffix(".json").read_text())
+        for one in script:
+            for name in ("asked", "pause", "over"):
+                one[name] = Span(**one[name]) if one[name] else None
+        yield path, [Exchange(**one) for one in script], both[:, 1].astype(np.int16)
+
+
+def judge_again(out: Path) -> dict[str, Summary]:
+    """The figures of a run, from its folder; calls that broke off are not in it."""
+    summaries: dict[str, Summary] = {}
+    for folder in sorted(path for path in out.iterdir() if path.is_dir()):
+        answer: Undisturbed | None = None
+        summary = summaries.setdefault(folder.name, Summary())
+        for path, played, agent in kept(folder):
+            verdicts, answer = judged(played, agent, answer)
+            summary.verdicts += explained(verdicts, played, path.with_suffix(".jsonl"))
+    return summaries
+
+
+def explained(verdicts: list[Verdict], played: list[Exchange], log: Path) -> list[Verdict]:
+    """The verdicts with Blab's reasons, where it has left its log."""
+    if not log.exists():
+        return verdicts
+    steps = events(log)
+    return [
+        dataclasses.replace(one, why=decision(steps, exchange))
+        for one, exchange in zip(verdicts, played, strict=True)
+    ]
+
+
+async def take_log(system: System, before: set[Path], target: Path) -> None:
+    """Move the event log of the call that has just ended; it is written behind the call."""
+    if system.blab is None:
+        return
+    for _ in range(LOG_TENTHS):
+        for log in system.blab.logs() - before:
+            if is_complete(log):
+                log.replace(target)
+                return
+        await asyncio.sleep(0.1)
+    raise TimeoutError(f"{system.name} has not completed the log of its call")
+
+
+def is_complete(log: Path) -> bool:
+    """Whether its last line has been written."""
+    return log.read_bytes().rstrip().rpartition(b"\n")[2].startswith(b'{"end"')
+
+
 def table(summaries: dict[str, Summary]) -> str:
     """Markdown: a row per figure, a column per system."""
     columns = {name: summary.rows() for name, summary in summaries.items()}
@@ -96,10 +155,12 @@ def worst(name: str, summary: Summary) -> str:
     for one in asked[:WORST]:
         gap = "cut off" if one.cut else f"{one.gap:.2f} s"
         lines.append(f"- {one.name}: {gap}, {one.requests} requests, heard {one.heard!r}")
+        lines += [f"  ({one.why})"] if one.why else []
     for one in summary.verdicts:
         if one.lost or one.again or one.held:
             what = "lost" if one.lost else "followed by another answer" if one.again else "held"
             lines.append(f"- {one.kind} {one.name}: answer {what} {one.held or ''}".rstrip())
+            lines += [f"  ({one.why})"] if one.why else []
     return "\n".join(lines)
 
 
@@ -120,6 +181,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Summary]:
             for system in systems:
                 summary = summaries.setdefault(system.name, Summary())
                 place = f"{number:02d} {one.name}, {system.name}"
+                before = system.blab.logs() if system.blab is not None else set()
                 try:
                     played, tracks = await call(system, one, chat)
                 except HungUp as error:
@@ -127,8 +189,11 @@ async def measure(args: argparse.Namespace) -> dict[str, Summary]:
                     summary.failed += 1
                     continue
                 verdicts, answers[system.name] = judged(played, tracks[1], answers.get(system.name))
-                summary.verdicts += verdicts
-                keep(args.out / system.name.replace("/", "_"), f"{number:02d}", played, tracks)
+                folder = args.out / system.name.replace("/", "_")
+                keep(folder, f"{number:02d}", played, tracks)
+                log = folder / f"{number:02d}.jsonl"
+                await take_log(system, before, log)
+                summary.verdicts += explained(verdicts, played, log)
                 gaps = [f"{v.kind} {v.name} {'cut' if v.cut else v.gap}" for v in verdicts]
                 print(f"{place}: {'; '.join(gaps)}", flush=True)
     return summaries
@@ -146,23 +211,32 @@ def main() -> None:
     parser.add_argument("--only", help="calls with this in their name: a voice, a variant")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--again", type=Path, metavar="FOLDER", help="an --out of a run before")
     args = parser.parse_args()
+    if args.again is not None:
+        report(judge_again(args.again), args.again)
+        return
     unknown = set(args.systems.split(",")) - {*NAMES, ""}
     if unknown:
         parser.error(f"no system {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
     for folder in ("blab", *(f"blab-{n + 1}" for n in range(len(args.ablation)))):
         (args.cache / folder).mkdir(parents=True, exist_ok=True)
     args.out = args.out or args.cache / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M")
+    args.out.mkdir(parents=True, exist_ok=True)
     print(f"{machine()}, load {os.getloadavg()[0]:.1f}", flush=True)
     summaries = asyncio.run(measure(args))
-    args.out.mkdir(parents=True, exist_ok=True)
+    print(f"\n{args.report}, load {os.getloadavg()[0]:.1f}")
+    report(summaries, args.out)
+
+
+def report(summaries: dict[str, Summary], out: Path) -> None:
+    """Print the worst turns and the table, write the verdicts and the plot."""
     figures = {name: [dataclasses.asdict(v) for v in s.verdicts] for name, s in summaries.items()}
-    (args.out / "verdicts.json").write_text(json.dumps(figures, indent=1))
-    (args.out / "gaps.svg").write_text(gaps_svg({n: s.gaps() for n, s in summaries.items()}))
+    (out / "verdicts.json").write_text(json.dumps(figures, indent=1))
+    (out / "gaps.svg").write_text(gaps_svg({n: s.gaps() for n, s in summaries.items()}))
     for name, summary in summaries.items():
         print(f"\n{worst(name, summary)}")
-    print(f"\n{args.report} half, load {os.getloadavg()[0]:.1f}\n\n{table(summaries)}\n")
-    print(f"tracks, verdicts and {args.out / 'gaps.svg'}")
+    print(f"\n{table(summaries)}\n\ntracks, verdicts and plot: {out}")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class Exchange:
     heard: str = ""
     """What the chat model was given as the caller's words."""
     requests: int = 0
-    """Replies that the chat model was asked for: more than one where a system speculates."""
+    """Requests to the chat model: more than one where a system speculates."""
     pause: Span | None = None
     """The longest silence inside the turn, where it is a pause for thought."""
     over: Span | None = None
@@ -100,6 +100,8 @@ class Verdict:
     words_lost: int = 0
     requests: int = 0
     heard: str = ""
+    why: str = ""
+    """How a system explains it; see ``decisions``."""
 
 
 def levels(track: Samples) -> npt.NDArray[np.float64]:

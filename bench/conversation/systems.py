@@ -87,7 +87,12 @@ class Blab:
     url: str
     key: str
     agent: str
-    pid: int
+    calls: Path
+    """The folder of the event logs of its calls."""
+
+    def logs(self) -> set[Path]:
+        """Of the calls so far."""
+        return set(self.calls.glob("*.jsonl"))
 
     async def address(self, session: dict[str, Any]) -> Address:
         """Where a call with such a session is answered; the key is the session's."""
@@ -172,7 +177,7 @@ async def blab(folder: Path, chat_url: str, variation: Variation) -> AsyncIterat
         "BLAB_WORKERS": "0",
         "BLAB_LOG_LEVEL": "warning",
     } | variation.environment
-    async with child([program, "serve"], folder / "blab.log", environment) as process:
+    async with child([program, "serve"], folder / "blab.log", environment):
         url = f"http://127.0.0.1:{port}"
         await wait_ready(url)
         key = await asyncio.create_subprocess_exec(
@@ -184,7 +189,7 @@ async def blab(folder: Path, chat_url: str, variation: Variation) -> AsyncIterat
         printed, complaint = await asyncio.wait_for(key.communicate(), 60)
         if key.returncode != 0:
             raise RuntimeError(f"blab key: {complaint.decode()}")
-        running = Blab(url, printed.decode().strip(), "", process.pid)
+        running = Blab(url, printed.decode().strip(), "", folder / "calls")
         agent = {"name": "Bench", "model": chat_model.NAME}
         running.agent = (await running.post("/api/agents", agent))["data"]["id"]
         yield running
