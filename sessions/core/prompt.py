@@ -5,6 +5,7 @@ Rules of the system prompt
 - Without Blab's own words a model says that it is another company's, and writes lists that a voice
   then reads. The client's instructions follow verbatim and come last, so that they win: of two
   names the small models take the later one. The session object shows the client's alone.
+- It names the language where its pack has a name. English has none, and is the default.
 - It is a function of the configuration only, and so the same from turn to turn: the model reads it
   once a call, ahead of the first turn (about 102 tokens of Qwen2.5, 70 beyond what its template
   says without one).
@@ -32,6 +33,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from sessions.languages.packs import pack_of
+
 from .config import SessionConfig
 from .items import Item, Message, PromptLine, ToolUseState, Transcript
 
@@ -48,17 +51,6 @@ _NO_LIVE_DATA = (
     " You have no clock and no internet: if asked for the time, the weather or the news, say that"
     " you cannot look it up, unless a fact says it."
 )
-_LANGUAGES = {
-    "de": "German",
-    "es": "Spanish",
-    "fr": "French",
-    "it": "Italian",
-    "nl": "Dutch",
-    "pt": "Portuguese",
-}
-"""By name where the session has one of these; English is the default and says nothing of the
-caller."""
-
 MAXIMUM_MESSAGES = 24
 MAXIMUM_CHARACTERS = 6_000
 _KEPT_OF_THREE = 2
@@ -75,7 +67,7 @@ BRIDGE = "One moment."
 
 def composed(config: SessionConfig) -> str:
     """The instructions of a conversation's replies: Blab's own, then the client's."""
-    language = _LANGUAGES.get(config.language.partition("-")[0].lower())
+    language = pack_of(config.language).name
     words = _SPOKEN if config.output_audio else _WRITTEN
     own = words.format(
         name=" ".join(config.agent_name.split())[:_MOST_NAME_CHARACTERS] or DEFAULT_NAME,

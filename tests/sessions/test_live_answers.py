@@ -12,7 +12,7 @@ from pipelines.engines.base import ChatMessage
 from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
 from sessions.core.items import ReplyStatus
 from sessions.core.replies.continuation import ANSWER_PATIENCE
-from sessions.core.replies.replies import APOLOGY
+from sessions.languages.packs import PACKS
 from tests.support.sessions import virtual_clock
 from tests.support.sessions.scripted_call import ScriptedCall
 
@@ -97,7 +97,7 @@ def test_an_empty_answer_becomes_an_apology() -> None:
 
     engines = scripted_engines(answers=("...", "👍", "I am here now."))
     call = in_call(engines, twice)
-    assert transcripts(call) == [APOLOGY, "I am here now."]
+    assert transcripts(call) == [PACKS["en"].spoken.apology, "I am here now."]
     statuses = [turn.status for turn in call.notes.turns]
     assert statuses == [ReplyStatus.FAILED, ReplyStatus.COMPLETED, ReplyStatus.COMPLETED]
     [error] = call.of("error")

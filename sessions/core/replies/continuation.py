@@ -7,11 +7,13 @@ Rules
 - A chat model that has given no clause ``ANSWER_PATIENCE`` seconds after its reply was released is
   covered by the same filler, spoken at the beginning of that very reply; once per turn, and not
   in a turn that has had one already.
+- The filler is that of the language's pack; where it has none, nothing is said.
 """
 
 from sessions.core.call import Call, Moments, Timer
 from sessions.core.states import ReplyState, State, Trigger
 from sessions.core.tools import ToolUses
+from sessions.languages.packs import pack_of
 
 from .replies import Replies
 from .reply import Reply
@@ -20,21 +22,6 @@ PATIENCE = 1.2
 ANSWER_PATIENCE = 2.5
 """Longer than a tool's: the embedded model on a busy machine needs up to 2 s, and would be talked
 over by a filler that its answer follows at once."""
-FILLERS = {
-    "en": "One moment.",
-    "de": "Einen Moment.",
-    "es": "Un momento.",
-    "fr": "Un instant.",
-    "it": "Un momento.",
-    "nl": "Een moment.",
-    "pt": "Um momento.",
-}
-"""Spoken where a tool or the answer takes long; in other languages nothing is."""
-
-
-def filler_in(language: str) -> str | None:
-    """The filler of a language tag, where there is one."""
-    return FILLERS.get(language.partition("-")[0].lower())
 
 
 class Continuations:
@@ -65,7 +52,7 @@ class Continuations:
         """The caller has waited long enough: say that it takes a moment."""
         if (slow := self._slow_reply()) is not None:
             self._filled_turn = slow.turn
-            self._replies.speak_filler(f"{filler_in(slow.config.language)} ")
+            self._replies.speak_filler(f"{pack_of(slow.config.language).spoken.filler} ")
         else:
             self._speak_filler()
         self._set_timer()
@@ -75,7 +62,7 @@ class Continuations:
         call, onward = self._call, self._tools.continuation
         self._filled = self._tools.since
         config = onward.config if onward is not None else call.config
-        words = filler_in(config.language)
+        words = pack_of(config.language).spoken.filler
         if words is None or not config.output_audio:
             return
         call.move(Trigger.REPLY_REQUESTED)
@@ -126,7 +113,7 @@ class Continuations:
             or reply.moments.clause is not None
             or bool(reply.clauses or reply.tool_uses)
             or reply.turn == self._filled_turn
-            or filler_in(reply.config.language) is None
+            or pack_of(reply.config.language).spoken.filler is None
         ):
             return None
         return reply

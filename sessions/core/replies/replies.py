@@ -49,11 +49,9 @@ from sessions.core.notices import (
 from sessions.core.prompt import composed
 from sessions.core.states import ReplyTrigger, State, Trigger
 from sessions.core.tools import ToolUses
+from sessions.languages.packs import pack_of
 
 from .reply import Reply, ReplyRecords, created, history_for, overridden
-
-APOLOGY = "Sorry, something went wrong on my side. Could you say that again?"
-"""Spoken, once, where an engine failed in the middle of a reply."""
 
 PLAYOUT_STALLED = "playout_stalled"
 MOST_SIDE = 4
@@ -478,7 +476,8 @@ class Replies:
         if failed.script is not None or not failed.config.output_audio:
             return
         self._call.move(Trigger.REPLY_REQUESTED)
-        self.start(failed.turn, "", Moments(), config=failed.config, script=APOLOGY)
+        script = pack_of(failed.config.language).spoken.apology
+        self.start(failed.turn, "", Moments(), config=failed.config, script=script)
         self.release()
 
     def _finish_if_silent(self, reply: Reply) -> None:

@@ -28,8 +28,9 @@ from enum import StrEnum
 from sessions.core.call import Call, Timer
 from sessions.core.replies.replies import Replies
 from sessions.core.states import Trigger, UtteranceState
+from sessions.languages.packs import pack_of, words_of
 
-from .input_audio import ECHO, InputAudio, words_of
+from .input_audio import ECHO, InputAudio
 from .speech_gate import samples
 
 BARGE_IN_MS = 128
@@ -40,26 +41,6 @@ _DECISION_SECONDS = 4.0
 _NO_ECHO = 0.55
 _NO_ECHO_WINDOWS = 12
 """So many windows (0.4 s) below ``_NO_ECHO`` are somebody else's."""
-
-BACKCHANNELS = frozenset(
-    "ah aha alright cool good great hm hmm huh i'm m mhm mm mmm oh ok okay right see sure uh uhhuh "
-    "uhm um wow yeah yep yes yup "
-    "ja genau achso hmhm oui ouais d'accord sí vale claro sim bene capito".split()
-)
-"""Words that alone do not interrupt; "i see", "oh right" consist of them (and "i")."""
-
-_FILLING = BACKCHANNELS | {"i", "the", "a"}
-"""What recognisers make of a cough or a breath counts with them."""
-
-_INTERRUPTING = frozenset(
-    "no nope not never don't stop wait hold hang pause enough cancel quiet help sorry wrong what "
-    "why nein nicht stopp halt warte warten moment falsch hilfe wieso warum "
-    "non pas stop arrête arrêtez attends attendez jamais faux pourquoi "
-    "no para pare basta espera espere alto nunca perdón ayuda qué "
-    "ferma fermo fermati aspetta aspetti mai sbagliato aiuto perché "
-    "não pára chega espere nunca errado ajuda".split()
-)
-"""Words that take the floor in the spoken languages: never an echo unless they were played."""
 
 _ECHO_WINDOW_WORDS = 16
 _ECHO_LETTERS = 120
@@ -164,7 +145,8 @@ class BargeIn:
 
     def _overlap(self, text: str) -> Overlap:
         reply = self._replies.current
-        by_words = classify(text, reply.playing if reply else "")
+        language = self._call.config.language
+        by_words = classify(text, reply.playing if reply else "", language)
         if by_words is Overlap.INTERRUPTION and self._is_echo():
             return Overlap.ECHO
         return by_words
@@ -178,19 +160,21 @@ class BargeIn:
         return echo is not None and echo < _NO_ECHO
 
 
-def classify(text: str, playing: str) -> Overlap:
+def classify(text: str, playing: str, language: str = "en") -> Overlap:
     """What the caller's words ``text`` are, said over the reply text ``playing``.
 
-    ``playing`` is the reply up to about what is being played; its last words are compared."""
-    words = words_of(text)
+    ``playing`` is the reply up to about what is being played; its last words are compared.
+    ``language``: BCP 47, of both."""
+    words, known = words_of(text), pack_of(language).overlap
     if not words:
         return Overlap.NOTHING
-    if all(word in _FILLING for word in words):
+    if all(word in known.backchannels or word in known.filling for word in words):
         return Overlap.BACKCHANNEL
     recent = words_of(playing)[-_ECHO_WINDOW_WORDS:]
-    if _contains(recent, words) or _resembles(recent, words):
+    if _contains(recent, words):
         return Overlap.ECHO
-    return Overlap.INTERRUPTION
+    takes_floor = any(word in known.interrupting and word not in recent for word in words)
+    return Overlap.INTERRUPTION if takes_floor or not _resembles(recent, words) else Overlap.ECHO
 
 
 def _contains(haystack: list[str], needle: list[str]) -> bool:
@@ -201,8 +185,6 @@ def _contains(haystack: list[str], needle: list[str]) -> bool:
 
 def _resembles(recent: list[str], words: list[str]) -> bool:
     """Whether ``words`` are what a recogniser may make of a run of ``recent``."""
-    if any(word in _INTERRUPTING and word not in recent for word in words):
-        return False
     played, heard = [_sound(word) for word in recent], [_sound(word) for word in words]
     letters, run = "".join(heard), "".join(played)[-_ECHO_LETTERS:]
     if len(letters) * _LETTERS_ALIKE > len(run):

@@ -28,11 +28,9 @@ from sessions.core.replies.replies import Replies
 from sessions.core.replies.reply import Reply, overridden
 from sessions.core.states import State, Trigger, UtteranceState, UtteranceTrigger
 from sessions.core.tools import ToolUses
+from sessions.languages.packs import pack_of, words_of
 
-from .input_audio import Utterance, words_of
-
-UNHEARD = "Sorry, I did not catch that. Could you say it again?"
-"""Spoken where the caller's words could not be transcribed."""
+from .input_audio import Utterance
 
 MOST_WAITING = 8
 """Turns that may wait for their text when speech comes with an item; more items are refused."""
@@ -323,7 +321,8 @@ class EndedTurns:
         config = overridden(self._call.config, request)
         if utterance.failure is not None and request is None:
             replies.cancel("turn_detected")
-            replies.start(utterance.turn, "", utterance.moments, config=config, script=UNHEARD)
+            script = pack_of(config.language).spoken.unheard
+            replies.start(utterance.turn, "", utterance.moments, config=config, script=script)
         elif not replies.fits(config, request):
             replies.cancel("turn_detected")
             replies.start(utterance.turn, text, utterance.moments, config=config, request=request)

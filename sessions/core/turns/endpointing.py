@@ -8,8 +8,8 @@ Rules
 - The turn detector listens to the melody, ``ending_of`` looks at the last words. Either alone is
   wrong too often: a caller who stops after "two large pizzas and um" has a finished melody as often
   as not.
-- The word lists are English; in other languages only punctuation and figures are judged, and the
-  melody decides the rest.
+- The words are those of the language's pack (``sessions.languages``); where it has none, only
+  punctuation and figures are judged, and the melody decides the rest.
 - While the end is uncertain, the chat model works ahead (``Speculation``). It reads the
   instructions when a call begins and when they change, and the caller's words as they come, a few
   at a time and never the last one, which may still change; nothing once the caller falls silent:
@@ -28,8 +28,15 @@ from sessions.core.items import Message
 from sessions.core.prompt import composed
 from sessions.core.replies.replies import Replies
 from sessions.core.tools import ToolUses
+from sessions.languages.packs import (
+    DictationWords,
+    LanguagePack,
+    TurnEndWords,
+    pack_of,
+    words_of,
+)
 
-from .input_audio import InputAudio, Utterance, words_of
+from .input_audio import InputAudio, Utterance
 from .speech_gate import samples
 
 COMPLETE = 0.5
@@ -64,39 +71,8 @@ _WORDS_AT_ONCE = 3
 """New words of the caller's for which the prompt's beginning is read anew."""
 _I = re.compile(r"\bi\b")
 
-_NEVER_LAST = frozenset(
-    """a an and as because but dash dot hers his if i'd i'll i've my or our since than their the
-    though through till uh uhm um until we'd we'll we've whether your you'd you'll""".split()
-)
-"""Words after which English goes on, whatever the sentence: articles, conjunctions, fillers."""
-
-_STRANDED = frozenset(
-    """about after at before by for from in into like of off on onto over to under until via with
-    without""".split()
-)
-"""Prepositions: they end a question ("where are you from?"), nothing else."""
-
-_RARELY_LAST = frozenset(
-    """also are can could did do does had has have he her how i is it's maybe not she should so
-    some that's them then there's these they this those was we were what when where which while
-    who whose why will would""".split()
-)
-"""Words that end short answers and questions ("yes i have", "what?", "i think so") only."""
-
-_ASKING = frozenset("what who whom whose where which how why when".split())
-_BEFORE_SO = frozenset("think hope guess believe suppose said say do did".split())
 _SHORT = 3
-
-_DIGIT_WORDS = frozenset(
-    "zero oh nought one two three four five six seven eight nine double triple".split()
-)
-_TENS_WORDS = frozenset(
-    """ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty
-    thirty forty fifty sixty seventy eighty ninety hundred thousand dot at dash""".split()
-)
-"""They stand inside dictation, but do not make it: "twenty five" is a number, not a list."""
-
-_TIME = re.compile(r"\b\d{1,2}([:.]\d{2})?\s*([ap]\.?\s?m\.?|o'clock)?\W*$", re.IGNORECASE)
+"""Words of an answer that a word of ``rarely_last`` may end."""
 _YEAR = re.compile(r"(19|20)\d\d")
 _OPEN_MARKS = (",", "-", "—", "…", "...", ":", ";")
 
@@ -145,56 +121,58 @@ def patience(
 
 def ending_of(text: str, language: str = "en") -> Ending:
     """How ``text``, the turn so far in ``language`` (BCP 47), ends."""
-    words = words_of(text)
+    words, pack = words_of(text), pack_of(language)
     if not words:
         return Ending.EMPTY
-    english = language.lower().split("-")[0] == "en"
-    if _is_dictation(text, words):
+    if _is_dictation(text, words, pack):
         return Ending.DICTATION
-    if text.rstrip().endswith(_OPEN_MARKS) or (english and _is_open(text, words)):
+    if text.rstrip().endswith(_OPEN_MARKS) or _is_open(text, words, pack.turn_end):
         return Ending.OPEN
     return Ending.CLOSED
 
 
-def _is_open(text: str, words: list[str]) -> bool:
+def _is_open(text: str, words: list[str], known: TurnEndWords) -> bool:
     last = words[-1]
-    if last in _NEVER_LAST:
+    if last in known.never_last:
         return True
     question = text.rstrip().endswith("?")
-    if last in _STRANDED:
-        return not (question and not _ASKING.isdisjoint(words))
-    if last in _RARELY_LAST:
+    if last in known.stranded:
+        return not (question and not known.asking.isdisjoint(words))
+    if last in known.rarely_last:
         short = question or len(words) <= _SHORT
-        return not (short or (last == "so" and words[-2] in _BEFORE_SO))
+        return not (short or tuple(words[-2:]) in known.may_end)
     return False
 
 
-def _is_dictation(text: str, words: list[str]) -> bool:
+def _is_dictation(text: str, words: list[str], pack: LanguagePack) -> bool:
     """Two or more single letters, figures or digit words at the end, except a time of day."""
-    if len(words) > 1 and not _is_figure(words[-2]) and _YEAR.fullmatch(words[-1]):
+    known = pack.dictation
+    if len(words) > 1 and not _is_figure(words[-2], known) and _YEAR.fullmatch(words[-1]):
         return False
-    time = _TIME.search(text)
-    if time and not _is_symbol(text[: time.start()].split()[-1:]):
+    time = pack.time_of_day.search(text)
+    if time and not _is_symbol(text[: time.start()].split()[-1:], known):
         return False
     run = 0
     for word in reversed(words):
         if word.isdigit():
             run += len(word)
-        elif word in _DIGIT_WORDS or (len(word) == 1 and word not in ("i", "a")):
+        elif word in known.digits or (len(word) == 1 and word not in known.joining):
             run += 1
-        elif not (word in _TENS_WORDS or (word in ("i", "a") and run)):
+        elif not (word in known.inside or (word in known.joining and run)):
             break
     return run > 1
 
 
-def _is_figure(word: str) -> bool:
-    return word.isdigit() or word in _DIGIT_WORDS
+def _is_figure(word: str, known: DictationWords) -> bool:
+    return word.isdigit() or word in known.digits
 
 
-def _is_symbol(tail: list[str]) -> bool:
+def _is_symbol(tail: list[str], known: DictationWords) -> bool:
     """Whether the word before a time is itself dictation."""
     words = words_of(tail[0]) if tail else []
-    return bool(words) and (_is_figure(words[-1]) or len(words[-1]) == 1)
+    return bool(words) and (
+        _is_figure(words[-1], known) or (len(words[-1]) == 1 and words[-1] not in known.joining)
+    )
 
 
 class Speculation:

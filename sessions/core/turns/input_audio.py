@@ -9,7 +9,6 @@ Rules
   and by the methods that are named for what happened to it.
 """
 
-import re
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +24,7 @@ from sessions.core.events import (
 )
 from sessions.core.notices import SpeechStarted, SpeechStopped
 from sessions.core.states import UTTERANCE, UtteranceState, UtteranceTrigger
+from sessions.languages.packs import pack_of, words_of
 
 from .speech_gate import SpeechGate, samples
 
@@ -50,8 +50,6 @@ _TEXT_SECONDS_ALONE = 10.0
 _LONG_TURN_SECONDS = 10.0
 """Half of what a turn is longer than this is added to the wait: it takes longer to write down, and
 its partial text may be far behind."""
-_INVENTED = frozenset(("you",))
-_WORD = re.compile(r"[\w']+")
 
 _AWAITING_TEXT = (UtteranceState.TRANSCRIBING, UtteranceState.ENDING, UtteranceState.COMMITTED)
 
@@ -132,7 +130,7 @@ class Utterance:
         if self.final is None or self.failure is not None:
             return False
         words = " ".join(words_of(self.final))
-        return not words or (words in _INVENTED and not self.partial)
+        return not words or (words in pack_of(self.language).invented and not self.partial)
 
     def hear_out(self, event: PartialTranscript) -> None:
         """A partial text after the turn has ended: the recogniser is behind. What it hears beyond
@@ -296,8 +294,3 @@ class InputAudio:
         self._call.timers.set(Timer.OPEN_TEXT, None)
         self._floor = self.gate.position
         self.rest()
-
-
-def words_of(text: str) -> list[str]:
-    """The words of ``text``, lower case, without punctuation."""
-    return _WORD.findall(text.lower().replace("’", "'"))

@@ -14,11 +14,14 @@ from sessions.core.events import (
     RequestReply,
 )
 from sessions.core.notices import ReplyDone
-from sessions.core.replies.continuation import ANSWER_PATIENCE, FILLERS, PATIENCE, filler_in
+from sessions.core.replies.continuation import ANSWER_PATIENCE, PATIENCE
 from sessions.core.states import State
+from sessions.languages.packs import PACKS
 from tests.sessions.core.conftest import ShellFactory
 from tests.sessions.core.test_tools import CONFIG, calling
 from tests.support.sessions.model_shell import ModelShell
+
+FILLER = str(PACKS["en"].spoken.filler)
 
 
 def scripts(shell: ModelShell) -> list[str]:
@@ -30,8 +33,8 @@ def test_a_filler_is_spoken_once_for_a_slow_tool() -> None:
     shell.pass_time(PATIENCE - 0.1)
     assert not scripts(shell)
     shell.pass_time(0.2)
-    assert scripts(shell) == [FILLERS["en"]]
-    shell.clause(FILLERS["en"], 400)
+    assert scripts(shell) == [FILLER]
+    shell.clause(FILLER, 400)
     shell.generated()
     shell.play(0.0)
     shell.play(1.0)
@@ -41,13 +44,13 @@ def test_a_filler_is_spoken_once_for_a_slow_tool() -> None:
     shell.tool_returns("sunny")
     history = shell.ordered(StartReply)[-1].history
     assert [message.role for message in history[-2:]] == ["assistant", "tool"]
-    assert history[-2].content == FILLERS["en"]
+    assert history[-2].content == FILLER
 
 
 def test_a_tool_that_returns_during_the_filler_is_answered_after_it() -> None:
     shell = calling("look_up")
     shell.pass_time(PATIENCE + 0.1)
-    shell.clause(FILLERS["en"], 400)
+    shell.clause(FILLER, 400)
     shell.generated()
     shell.play(0.0)
     shell.tool_returns("sunny")
@@ -137,8 +140,10 @@ def test_no_filler_without_words_or_without_a_voice(change: dict[str, object]) -
     assert not fillers(shell)
 
 
-def test_a_region_of_a_language_has_its_filler() -> None:
-    assert filler_in("de-AT") == filler_in("de") == "Einen Moment."
+def test_the_filler_is_the_languages() -> None:
+    shell = asked(language="de-AT")
+    shell.pass_time(10)
+    assert [order.text for order in fillers(shell)] == ["Einen Moment. "]
 
 
 def test_an_answer_that_has_begun_needs_no_filler() -> None:
@@ -161,7 +166,7 @@ def test_a_speculative_reply_gets_no_filler_before_its_release(call: ShellFactor
 def test_a_turn_that_had_a_filler_for_its_tool_gets_no_other() -> None:
     shell = calling("look_up")
     shell.pass_time(PATIENCE)
-    shell.clause(FILLERS["en"], 400)
+    shell.clause(FILLER, 400)
     shell.generated()
     shell.play(0.0)
     shell.play(1.0)

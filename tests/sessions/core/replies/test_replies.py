@@ -29,8 +29,8 @@ from sessions.core.notices import (
     ReplyDone,
     ReplyText,
 )
-from sessions.core.replies.replies import APOLOGY
 from sessions.core.states import State
+from sessions.languages.packs import PACKS
 from tests.sessions.core.conftest import ShellFactory
 from tests.support.sessions.model_shell import ModelShell
 
@@ -155,7 +155,7 @@ def test_a_failure_before_anything_was_heard_gets_one_apology(call: ShellFactory
     assert shell.published(Fault) == [Fault("PROVIDER_ERROR", "The engine failed.", server=True)]
     assert shell.published(ReplyDone)[0].status is ReplyStatus.FAILED
     assert shell.published(ReplyDone)[0].code == "PROVIDER_ERROR"
-    assert shell.reply.order.script == APOLOGY
+    assert shell.reply.order.script == PACKS["en"].spoken.apology
     assert shell.stands(State.THINKING)
     shell.fail()
     assert len(shell.ordered(StartReply)) == 2
@@ -174,7 +174,7 @@ def test_a_failure_during_playout_plays_the_rest_and_then_the_apology(
     shell.play(1.0)
     done = shell.published(ReplyDone)[0]
     assert (done.status, done.heard) == (ReplyStatus.FAILED, "It is Paris. ")
-    assert shell.reply.order.script == APOLOGY
+    assert shell.reply.order.script == PACKS["en"].spoken.apology
     assert shell.stands(State.THINKING)
 
 
@@ -193,7 +193,7 @@ def test_a_silent_engine_is_given_up(call: ShellFactory) -> None:
     shell.ask("What is it?")
     shell.pass_time(30.0)
     assert shell.published(ReplyDone)[0].message == "The reply took too long."
-    assert shell.reply.order.script == APOLOGY
+    assert shell.reply.order.script == PACKS["en"].spoken.apology
 
 
 def test_a_playout_that_stalls_is_given_up(call: ShellFactory) -> None:

@@ -16,7 +16,7 @@ from sessions.core.events import (
 from sessions.core.items import Message
 from sessions.core.notices import ReplyCreated, TranscriptFailed, TranscriptFinal
 from sessions.core.states import State
-from sessions.core.turns.ended_turns import UNHEARD
+from sessions.languages.packs import PACKS
 from tests.sessions.core.conftest import ShellFactory
 from tests.support.sessions.model_shell import ModelShell
 
@@ -39,7 +39,7 @@ def test_the_agent_asks_the_caller_to_repeat_untranscribed_words(call: ShellFact
         TranscriptFailed("item_c_1", "PROVIDER_ERROR", "no text")
     ]
     assert not shell.published(TranscriptFinal)
-    assert shell.reply.order.script == UNHEARD
+    assert shell.reply.order.script == PACKS["en"].spoken.unheard
     assert shell.stands(State.THINKING)
 
 
@@ -58,7 +58,7 @@ def test_after_a_late_failure_the_agent_asks_to_repeat_too(call: ShellFactory) -
     shell = call()
     awaiting_text(shell)
     shell.pass_time(10.0)
-    assert shell.reply.order.script == UNHEARD
+    assert shell.reply.order.script == PACKS["en"].spoken.unheard
 
 
 def test_a_speculative_reply_is_replaced_when_the_history_has_changed(
@@ -205,7 +205,7 @@ def test_the_agent_asks_to_repeat_an_unfinished_number(call: ShellFactory) -> No
     shell = call()
     half_heard(shell)
     shell.pass_time(12)
-    assert shell.reply.order.script == UNHEARD
+    assert shell.reply.order.script == PACKS["en"].spoken.unheard
     assert not shell.published(TranscriptFinal)
 
 
