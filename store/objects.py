@@ -8,26 +8,190 @@ Rules
   the old bytes to their end (a directory) or fails (a bucket).
 - Nothing is held in memory as a whole except what was given as bytes.
 - Failures are ObjectMissing and ObjectsUnavailable (store.errors), nothing of the libraries'.
+
+``file:///directory``: from its first byte on only its owner can read a file, and it appears under
+its key once it is complete and on disk: it is written in ``staging`` and renamed. What a crash
+leaves there is an object without a record, which the cleanup deletes like any other. (obstore's own
+LocalStore leaves the mode to the process's umask; it only reads here.)
+
+``s3://bucket/prefix?option=value``: what the URL does not say is looked up where AWS's own clients
+look: ``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, ``AWS_ENDPOINT_URL`` and so
+on, a web identity, the machine's role. Options: ``endpoint`` (the URL of a server that speaks S3;
+``http://``: without TLS), ``region``, ``access_key_id``, ``secret_access_key``,
+``virtual_hosted_style_request`` (true/false), and ``redirects`` (true by default; false where
+clients cannot reach the endpoint: then downloads go through this server).
 """
 
 import asyncio
 import contextlib
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore
+from obstore.store import LocalStore, S3Store
 
-from .bucket import Bucket
 from .errors import ObjectMissing, ObjectsUnavailable
-from .local_files import STAGING as _STAGING_FOLDER
-from .local_files import LocalFiles
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig, S3Config
+
+_STAGING_FOLDER = "staging"
+_TRIES = 5
+"""Attempts to write: a folder that became empty may be removed just before a file is put into
+it."""
+
+
+class LocalFiles:
+    """A directory of objects; keys are trusted to stay inside it."""
+
+    def __init__(self, root: Path) -> None:
+        """``root`` is created, for the owner only, if it is missing; raises OSError."""
+        if not root.is_absolute() or root == Path(root.anchor):
+            raise ValueError(f"objects need a directory of their own, not {str(root)!r}")
+        self.root = root
+        _make_folders(root / _STAGING_FOLDER)
+
+    async def put(self, key: str, content: Path | bytes) -> None:
+        """Write an object, replacing the one that is there; raises OSError."""
+        await asyncio.to_thread(self._put, key, content)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Delete those that exist; raises OSError."""
+        await asyncio.to_thread(self._delete, keys)
+
+    def _put(self, key: str, content: Path | bytes) -> None:
+        target = self.root / key
+        with self._staged() as (number, staged):
+            with os.fdopen(number, "wb") as file:
+                if isinstance(content, Path):
+                    with content.open("rb") as source:
+                        shutil.copyfileobj(source, file, 1 << 20)
+                else:
+                    file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            for tries_left in reversed(range(_TRIES)):
+                _make_folders(target.parent)
+                try:
+                    staged.replace(target)
+                    break
+                except FileNotFoundError:
+                    if not tries_left:
+                        raise
+        _sync_folder(target.parent)
+
+    @contextlib.contextmanager
+    def _staged(self) -> Iterator[tuple[int, Path]]:
+        folder = self.root / _STAGING_FOLDER
+        _make_folders(folder)
+        number, name = tempfile.mkstemp(prefix="put_", dir=folder)
+        try:
+            yield number, Path(name)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            path = self.root / key
+            try:
+                path.unlink()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for folder in path.relative_to(self.root).parents[:-1]:
+                try:
+                    (self.root / folder).rmdir()
+                except OSError:  # not empty, or another was faster
+                    break
+
+
+def _make_folders(folder: Path) -> None:
+    """Path.mkdir(parents=True) gives its mode to the last folder only."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name durable, too."""
+    with contextlib.suppress(FileNotFoundError):  # deleted already
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+_OPTIONS = ("endpoint", "region", "access_key_id", "secret_access_key")
+_VIRTUAL_HOST = "virtual_hosted_style_request"
+_REDIRECTS = "redirects"
+_TRUTH = {"true": True, "false": False}
+_CONNECT_SECONDS = 5
+_READ_SECONDS = 60
+"""A server that sends nothing for so long counts as unreachable."""
+_RETRY: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket. ``redirects``: whether clients may be sent to it."""
+
+    store: S3Store
+    redirects: bool
+
+    @classmethod
+    def open(cls, url: str) -> "Bucket":
+        """The bucket at ``url``; raises ValueError. Does not connect."""
+        parts = urlsplit(url)
+        if not parts.hostname:
+            raise ValueError("the address of a bucket is s3://bucket/prefix")
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        accepted = (*_OPTIONS, _VIRTUAL_HOST, _REDIRECTS)
+        unknown = sorted(given.keys() - set(accepted))
+        if unknown:
+            raise ValueError(
+                f"{unknown[0]!r} is not an option of a bucket; use {', '.join(accepted)}"
+            )
+        options: dict[str, str | bool] = {name: given[name] for name in _OPTIONS if name in given}
+        if _VIRTUAL_HOST in given:
+            options[_VIRTUAL_HOST] = _switch(given, _VIRTUAL_HOST)
+        client: ClientConfig = {
+            "allow_http": True,  # where the endpoint says http://
+            "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+            "read_timeout": timedelta(seconds=_READ_SECONDS),
+            # of a whole download, which a slow client may prolong
+            "timeout": timedelta(days=1),
+        }
+        address = parts._replace(query="").geturl()
+        try:
+            store = S3Store.from_url(
+                address,
+                config=cast("S3Config", options),
+                client_options=client,
+                retry_config=_RETRY,
+            )
+        except BaseError as error:
+            raise ValueError(f"this address does not make a bucket: {type(error).__name__}") from error
+        redirects = _switch(given, _REDIRECTS) if _REDIRECTS in given else True
+        return cls(store, redirects)
+
+
+def _switch(given: dict[str, str], name: str) -> bool:
+    try:
+        return _TRUTH[given[name]]
+    except KeyError:
+        raise ValueError(f"{name} is true or false") from None
+
 
 BINARY = "application/octet-stream"
 PIECE_BYTES = 256 * 1024
@@ -78,7 +242,7 @@ class ObjectStore:
     def open(cls, url: str) -> "ObjectStore":
         """The store at ``file:///directory`` (made if need be) or ``s3://bucket/prefix?options``.
 
-        The options are those of ``store.bucket``. Raises ValueError for a malformed URL, OSError
+        The options are listed above. Raises ValueError for a malformed URL, OSError
         where the directory cannot be created. Does not connect."""
         parts = urlsplit(url)
         if parts.scheme == "file" and parts.netloc in ("", "localhost"):
