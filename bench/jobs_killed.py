@@ -20,8 +20,8 @@ from pipelines.jobs.queue import JobQueue
 from pipelines.jobs.worker import Worker
 from store.database import Database
 from store.migrate import migrate
+from store.tenants.accounts import LOCAL_WORKSPACE, Workspaces
 from store.tenants.jobs import Job
-from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
 
 HEARTBEAT_SECONDS = 2.0
 DEADLINE_SECONDS = 600.0

@@ -37,7 +37,7 @@ from media.files.encode import Encoder
 from pipelines.engines.speech.hibari import HibariSpeaker
 from pipelines.engines.transcription.whisper import WhisperTranscriber
 from store.ids import new_id
-from store.tenants.workspaces import LOCAL_WORKSPACE
+from store.tenants.accounts import LOCAL_WORKSPACE
 from tests.support.paths import AUDIO
 
 BARE_PORT = 8498

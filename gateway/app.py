@@ -39,9 +39,8 @@ from sessions.host import Admission, SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import Fanout, RemoteRequests
+from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
 from store.tenants.agents import Agents
-from store.tenants.api_keys import ApiKeys
-from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
 
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .parsers import IceServer

@@ -11,8 +11,7 @@ from store.bus import Bus
 from store.database import Database
 from store.migrate import migrate
 from store.objects import ObjectStore
-from store.server_secrets import ServerSecrets
-from store.vault import Vault
+from store.vault import ServerSecrets, Vault
 
 from .services import ServiceUrls
 from .settings import Settings, SettingsError

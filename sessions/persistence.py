@@ -28,8 +28,7 @@ from sessions.core.config import SessionConfig
 from store.database import Database
 from store.errors import DatabaseUnavailable, StoreRefused
 from store.ids import new_id
-from store.tenants.calls import Calls, NewCall
-from store.tenants.turns import NewTurn, Turns
+from store.tenants.calls import Calls, NewCall, NewTurn, Turns
 
 logger = logging.getLogger(__name__)
 

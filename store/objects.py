@@ -181,7 +181,7 @@ class Bucket:
                 retry_config=_RETRY,
             )
         except BaseError as error:
-            raise ValueError(f"this address does not make a bucket: {type(error).__name__}") from error
+            raise ValueError(f"not the address of a bucket: {type(error).__name__}") from error
         redirects = _switch(given, _REDIRECTS) if _REDIRECTS in given else True
         return cls(store, redirects)
 

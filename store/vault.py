@@ -1,9 +1,14 @@
-"""Vault: customers' secrets that must be used again, sealed where they are stored.
+"""Secrets: those of customers, sealed where they are stored, and those of the server itself.
 
-Keys of customers' own services (the headers of an agent's tools) cannot be hashed, because they are
-sent to those services. In the database they are ciphertext (Fernet: AES-128-CBC with HMAC-SHA256)
-under a key that is not stored there: a dump or a backup reveals none of them. What was sealed under
-another key cannot be opened: it counts as absent, and the log says what to do.
+``Vault``: keys of customers' own services (the headers of an agent's tools) cannot be hashed,
+because they are sent to those services. In the database they are ciphertext (Fernet: AES-128-CBC
+with HMAC-SHA256) under a key that is not stored there: a dump or a backup reveals none of them.
+What was sealed under another key cannot be opened: it counts as absent, and the log says what to
+do.
+
+``ServerSecrets``: with these the server recognises what it has signed. A secret is generated when
+it is first needed and is the same for every node and every later start. It never leaves the server
+and appears in no log.
 """
 
 import base64
@@ -18,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken
+
+from .database import Queryable
 
 log = logging.getLogger(__name__)
 
@@ -83,3 +90,21 @@ class Vault:
                     shown.get("name") or shown.get("server_label"),
                 )
         return shown
+
+
+class ServerSecrets:
+    """Queries about the server's secrets."""
+
+    def __init__(self, db: Queryable) -> None:
+        self._db = db
+
+    async def get_or_create(self, name: str, size: int) -> bytes:
+        """The secret of that name; generated from ``size`` random bytes if there is none yet. Nodes
+        that ask at the same moment get the same one."""
+        await self._db.execute(
+            "INSERT INTO server_secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            name,
+            secrets.token_bytes(size),
+        )
+        value = await self._db.fetchval("SELECT value FROM server_secrets WHERE name = $1", name)
+        return bytes(value)

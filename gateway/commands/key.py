@@ -11,8 +11,7 @@ from rest.accounts.keys import SCOPES
 from store.database import Database
 from store.errors import StoreError
 from store.migrate import migrate
-from store.tenants.api_keys import ApiKeys, NewApiKey
-from store.tenants.workspaces import Workspaces
+from store.tenants.accounts import ApiKeys, NewApiKey, Workspaces
 
 MAX_NAME = 100
 

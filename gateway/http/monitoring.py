@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden
 from store.errors import StoreError
-from store.tenants.workspaces import LOCAL_WORKSPACE
+from store.tenants.accounts import LOCAL_WORKSPACE
 
 from .requests import is_loopback_request
 from .responses import json_response

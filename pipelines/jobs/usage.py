@@ -25,9 +25,8 @@ import msgspec
 from msgspec import Struct
 
 from store.database import Database
-from store.tenants.calls import Calls
+from store.tenants.calls import Calls, NewTurn
 from store.tenants.jobs import Job
-from store.tenants.turns import NewTurn
 from store.tenants.usage import NewUsageEvent, UsageEvents
 
 from .job import Unit

@@ -30,8 +30,7 @@ from msgspec import Struct
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, TryAgain
 from pipelines.ssrf import CustomerHttp, Undelivered, UrlRefused
 from store.database import Database
-from store.tenants.deliveries import Deliveries, Delivery, NewDelivery
-from store.tenants.webhooks import Webhook, Webhooks
+from store.tenants.webhooks import Deliveries, Delivery, NewDelivery, Webhook, Webhooks
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32

@@ -49,9 +49,7 @@ from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.database import Database
 from store.errors import StoreError
-from store.tenants.api_keys import ApiKeys
-from store.tenants.users import User, Users
-from store.tenants.workspaces import Membership, Workspaces
+from store.tenants.accounts import ApiKeys, Membership, User, Users, Workspaces
 
 from .signing import Tokens
 

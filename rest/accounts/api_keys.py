@@ -16,7 +16,7 @@ from rest.http.fields import Name, parse_moment, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from store.database import Database
 from store.ids import is_id
-from store.tenants.api_keys import ApiKey, ApiKeys, NewApiKey
+from store.tenants.accounts import ApiKey, ApiKeys, NewApiKey
 
 from . import keys
 from .auth import Principal

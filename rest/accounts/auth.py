@@ -24,8 +24,7 @@ from aiohttp import hdrs, web
 
 from rest.http.errors import Forbidden, Unauthenticated
 from store.errors import StoreError
-from store.tenants.api_keys import ApiKey, ApiKeys
-from store.tenants.workspaces import Membership, Workspaces
+from store.tenants.accounts import ApiKey, ApiKeys, Membership, Workspaces
 
 from . import keys
 from .keys import EPHEMERAL_PREFIX, EphemeralKeys, key_id

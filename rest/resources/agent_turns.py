@@ -44,7 +44,7 @@ from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel, Re
 from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import Agent
-from store.tenants.turns import NEWEST, NewTurn, Turn, Turns
+from store.tenants.calls import NEWEST, NewTurn, Turn, Turns
 
 from .conversations import Conversation, Conversations
 

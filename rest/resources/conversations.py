@@ -23,8 +23,7 @@ from store.bus import Bus
 from store.database import Database
 from store.errors import BusUnavailable
 from store.ids import is_id, new_id
-from store.tenants.calls import Calls, NewCall
-from store.tenants.turns import NewTurn, Turn, Turns
+from store.tenants.calls import Calls, NewCall, NewTurn, Turn, Turns
 
 log = logging.getLogger(__name__)
 

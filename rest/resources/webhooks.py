@@ -12,8 +12,7 @@ from rest.http.fields import timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from store.database import Database
 from store.ids import is_id
-from store.tenants.deliveries import Deliveries, Delivery
-from store.tenants.webhooks import MAX_WEBHOOKS, Webhook, Webhooks
+from store.tenants.webhooks import MAX_WEBHOOKS, Deliveries, Delivery, Webhook, Webhooks
 
 READ, WRITE = "webhooks:read", "webhooks:write"
 MAX_DELIVERIES = 100

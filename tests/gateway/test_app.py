@@ -20,8 +20,8 @@ from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.jobs import CallOptions
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from store.database import Database
+from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.calls import Calls
-from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.paths import DEMO_PAGE
 

@@ -11,8 +11,8 @@ from store.bus import Bus
 from store.database import Database
 from store.errors import BusUnavailable
 from store.ids import new_id
+from store.tenants.accounts import Workspaces
 from store.tenants.calls import NODE_LOST, Calls, NewCall
-from store.tenants.workspaces import Workspaces
 
 
 async def open_call(database: Database, node_id: str) -> tuple[str, str]:

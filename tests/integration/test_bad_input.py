@@ -19,8 +19,8 @@ from websockets.exceptions import ConnectionClosed
 from gateway.channels.websocket import MAX_MESSAGE_BYTES
 from pipelines.engines.scripted.live import tone
 from rest.accounts.keys import EphemeralKeys, Grant
+from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents
-from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import (
     HEARD,

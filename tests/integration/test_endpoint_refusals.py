@@ -16,8 +16,8 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 from gateway.app import serves_this_machine_only
 from gateway.settings import Settings
 from rest.accounts.keys import EphemeralKeys, Grant
+from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents, NewAgent
-from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import ScriptedServer, ask, second_node, server
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipelines.engines.scripted.live import tone_of
 from rest.accounts.keys import EphemeralKeys, Grant
-from store.tenants.workspaces import LOCAL_WORKSPACE
+from store.tenants.accounts import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import (
     RATE,

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.engines.scripted.jobs import ScriptedFileTranscriber, spoken
 from rest.accounts.keys import SCOPES
-from store.tenants.workspaces import LOCAL_WORKSPACE
+from store.tenants.accounts import LOCAL_WORKSPACE
 from tests.support.gateway.scripted_server import HEARD, ScriptedServer, assert_discreet, server
 from tests.support.rest.agent_app import recording
 

@@ -7,7 +7,7 @@ import aiohttp
 
 from gateway.app import HOST
 from rest.accounts.keys import SCOPES
-from store.tenants.workspaces import LOCAL_WORKSPACE
+from store.tenants.accounts import LOCAL_WORKSPACE
 from tests.support.gateway.scripted_server import HEARD, ScriptedServer, server
 from tests.support.rest.agent_app import recording
 from tests.support.rest.tenancy import form, new_key

@@ -19,8 +19,8 @@ from gateway.channels.telephony.media_stream import MediaStream
 from media import g711
 from media.formats import samples_of
 from pipelines.engines.scripted.live import tone, tone_of
+from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents, NewAgent
-from store.tenants.workspaces import LOCAL_WORKSPACE
 from tests.support.gateway.scripted_server import ScriptedServer, assert_discreet, server
 from tests.support.gateway.twilio_client import FRAME, TwilioClient
 

@@ -13,10 +13,9 @@ from store.database import Database
 from store.errors import DatabaseUnavailable
 from store.ids import new_id
 from store.migrate import migrate
+from store.tenants.accounts import LOCAL_WORKSPACE, Workspaces
 from store.tenants.agents import Agents
-from store.tenants.calls import Calls
-from store.tenants.turns import Turns
-from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
+from store.tenants.calls import Calls, Turns
 from tests.support.services import eventually
 
 

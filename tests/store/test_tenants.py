@@ -8,12 +8,9 @@ import pytest
 
 from store.errors import StoreRefused
 from store.ids import new_id
+from store.tenants.accounts import ApiKeys, Membership, NewApiKey, Users, Workspaces
 from store.tenants.agents import Agents, NewAgent
-from store.tenants.api_keys import ApiKeys, NewApiKey
-from store.tenants.calls import NODE_LOST, Calls, NewCall
-from store.tenants.turns import NewTurn, Turns
-from store.tenants.users import Users
-from store.tenants.workspaces import Membership, Workspaces
+from store.tenants.calls import NODE_LOST, Calls, NewCall, NewTurn, Turns
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

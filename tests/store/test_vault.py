@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from store.database import Database
+from store.tenants.accounts import Workspaces
 from store.tenants.agents import Agents, NewAgent
-from store.tenants.workspaces import Workspaces
 from store.vault import Vault
 
 HTTP: dict[str, Any] = {

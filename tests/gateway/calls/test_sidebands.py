@@ -20,7 +20,7 @@ from pipelines.engines.scripted.live import tone_of
 from rest.accounts.keys import EphemeralKeys, Grant
 from sessions.remote import WAITING
 from store.database import Database
-from store.tenants.workspaces import LOCAL_WORKSPACE
+from store.tenants.accounts import LOCAL_WORKSPACE
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import (
     ScriptedServer,

@@ -11,8 +11,7 @@ from gateway.cli import main
 from gateway.services import EmbeddedServices, ServiceUrls
 from rest.accounts import keys
 from store.database import Database
-from store.tenants.api_keys import ApiKey, ApiKeys
-from store.tenants.workspaces import LOCAL_WORKSPACE
+from store.tenants.accounts import LOCAL_WORKSPACE, ApiKey, ApiKeys
 from tests.support.services import in_own_loop, open_directory
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,7 @@ from pipelines.jobs.job import JobResult, JobRun, JobStatus, Unit
 from pipelines.jobs.usage import Price, Prices, PricesError, Usage
 from store.database import Database
 from store.ids import new_id
-from store.tenants.calls import Calls
-from store.tenants.turns import Turns
+from store.tenants.calls import Calls, Turns
 from store.tenants.usage import UsageEvent, UsageEvents
 from tests.store.test_tenants import a_call, a_turn
 from tests.support.pipelines.job_support import Kind, new_workspace, submit, until, working

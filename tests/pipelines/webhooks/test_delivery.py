@@ -29,10 +29,9 @@ from pipelines.webhooks.delivery import (
 from pipelines.webhooks.events import WebhookEvents
 from rest.jobs.kinds import OUTPUTS
 from store.database import Database
-from store.tenants.deliveries import Deliveries, Delivery
 from store.tenants.jobs import Job, Jobs
 from store.tenants.usage import UsageEvents
-from store.tenants.webhooks import Webhook, Webhooks
+from store.tenants.webhooks import Deliveries, Delivery, Webhook, Webhooks
 from tests.support.pipelines.job_support import (
     SECONDS,
     Kind,

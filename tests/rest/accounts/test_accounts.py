@@ -14,9 +14,7 @@ from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.bus import Bus
 from store.database import Database
 from store.errors import DatabaseUnavailable
-from store.tenants.api_keys import ApiKeys
-from store.tenants.users import Users
-from store.tenants.workspaces import Workspaces
+from store.tenants.accounts import ApiKeys, Users, Workspaces
 from tests.support.rest.api_app import (
     TOKENS,
     Answered,

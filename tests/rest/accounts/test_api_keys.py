@@ -12,7 +12,7 @@ from rest.accounts.keys import SCOPES
 from rest.http.endpoint import EndpointOptions
 from rest.http.idempotency import HEADER, Idempotency
 from store.database import Database
-from store.tenants.api_keys import ApiKeys
+from store.tenants.accounts import ApiKeys
 from store.tenants.idempotency import IdempotencyKeys
 from tests.support.rest.api_app import (
     Answered,

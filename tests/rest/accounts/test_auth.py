@@ -10,7 +10,7 @@ from rest.accounts.auth import CACHE_KEYS, CACHE_SECONDS, Authenticator, Princip
 from rest.accounts.keys import EphemeralKeys, Grant, new_key
 from rest.http.errors import Forbidden, Unauthenticated
 from store.errors import DatabaseUnavailable
-from store.tenants.api_keys import ApiKey
+from store.tenants.accounts import ApiKey
 from tests.support.gateway.http_support import MemoryBus, MemoryKeys
 
 

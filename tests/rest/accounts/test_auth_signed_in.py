@@ -5,7 +5,7 @@ import pytest
 from rest.accounts.auth import CACHE_USERS, MEMBERSHIP_SECONDS, SignedIn
 from rest.accounts.signing import Tokens
 from rest.http.errors import Forbidden, Unauthenticated
-from store.tenants.workspaces import Membership
+from store.tenants.accounts import Membership
 
 TOKENS = Tokens(b"s" * 32)
 

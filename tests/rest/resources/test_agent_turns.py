@@ -23,8 +23,7 @@ from store.bus import Bus
 from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import Agents, NewAgent
-from store.tenants.calls import Calls
-from store.tenants.turns import Turns
+from store.tenants.calls import Calls, Turns
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.agent_app import AgentNode, Called, called, recording
 

@@ -16,8 +16,7 @@ from store.bus import Bus
 from store.database import Database
 from store.errors import BusUnavailable
 from store.tenants.agents import Agent, Agents, NewAgent
-from store.tenants.calls import Calls
-from store.tenants.turns import NewTurn, Turns
+from store.tenants.calls import Calls, NewTurn, Turns
 from tests.support.pipelines.job_support import new_workspace
 
 

@@ -11,8 +11,7 @@ import pytest
 from pipelines.ssrf import CustomerHttp
 from rest.resources.webhooks import READ, WRITE, EventName, WebhookResource
 from store.database import Database
-from store.tenants.deliveries import Deliveries, NewDelivery
-from store.tenants.webhooks import MAX_WEBHOOKS, Webhooks
+from store.tenants.webhooks import MAX_WEBHOOKS, Deliveries, NewDelivery, Webhooks
 from tests.support.paths import CONTRACT
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.job_app import Client

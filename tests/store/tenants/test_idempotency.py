@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from store.database import Database
+from store.tenants.accounts import Users, Workspaces
 from store.tenants.idempotency import Claim, Claimed, IdempotencyKeys
-from store.tenants.users import Users
-from store.tenants.workspaces import Workspaces
 
 FIRST = Claim(
     route="POST /x",

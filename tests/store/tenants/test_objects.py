@@ -6,10 +6,9 @@ import pytest
 
 from store.database import Database
 from store.errors import StoreRefused
-from store.tenants.calls import Calls
+from store.tenants.calls import Calls, Turns
 from store.tenants.jobs import Jobs
 from store.tenants.objects import NewObject, Objects
-from store.tenants.turns import Turns
 from tests.store.test_tenants import a_call, a_turn
 from tests.support.pipelines.job_support import new_workspace
 

@@ -5,11 +5,10 @@ import pytest
 
 from store.database import Database
 from store.errors import StoreRefused
+from store.tenants.accounts import Users, Workspaces
 from store.tenants.jobs import Jobs
 from store.tenants.objects import NewObject, Objects
-from store.tenants.users import Users
 from store.tenants.voices import NewVoice, Voices
-from store.tenants.workspaces import Workspaces
 
 GIVEN = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 NEW = NewVoice(

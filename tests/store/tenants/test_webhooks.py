@@ -3,8 +3,7 @@
 import pytest
 
 from store.database import Database
-from store.tenants.deliveries import Deliveries, NewDelivery
-from store.tenants.webhooks import Webhooks
+from store.tenants.webhooks import Deliveries, NewDelivery, Webhooks
 from tests.support.pipelines.job_support import new_workspace
 
 FAILED = NewDelivery(

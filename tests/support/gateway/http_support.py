@@ -37,8 +37,8 @@ from sessions.core.notices import (
     TranscriptFinal,
 )
 from sessions.host import Admission, CallRequest, Ticket
+from store.tenants.accounts import ApiKey
 from store.tenants.agents import Agent
-from store.tenants.api_keys import ApiKey
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WORKSPACE = "ws_1"

@@ -31,9 +31,7 @@ from pipelines.engines.scripted.live import ScriptedEngines, tone
 from rest.accounts import keys
 from store.bus import Bus
 from store.database import Database
-from store.tenants.api_keys import ApiKeys, NewApiKey
-from store.tenants.users import Users
-from store.tenants.workspaces import LOCAL_WORKSPACE, Workspaces
+from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Users, Workspaces
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.paths import DEMO_PAGE
 

@@ -10,9 +10,8 @@ from pipelines.jobs.queue import JobQueue
 from pipelines.jobs.runner import FinishHook
 from pipelines.jobs.worker import Worker
 from store.database import Database
+from store.tenants.accounts import Users, Workspaces
 from store.tenants.jobs import Job, Jobs
-from store.tenants.users import Users
-from store.tenants.workspaces import Workspaces
 
 SECONDS = 20.0
 

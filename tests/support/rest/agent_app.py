@@ -33,7 +33,7 @@ from store.bus import Bus
 from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.agents import Agent, Agents, NewAgent
-from store.tenants.turns import NewTurn
+from store.tenants.calls import NewTurn
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.job_app import PlainCursors, Signer, refusals
 

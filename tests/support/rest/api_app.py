@@ -20,9 +20,7 @@ from rest.http.endpoint import Authenticate, EndpointOptions, routes
 from rest.http.operation import Operation, Resource
 from rest.http.ratelimit import show_rate
 from store.database import Database
-from store.tenants.api_keys import ApiKeys, NewApiKey
-from store.tenants.users import Users
-from store.tenants.workspaces import Workspaces
+from store.tenants.accounts import ApiKeys, NewApiKey, Users, Workspaces
 from tests.support.gateway.http_support import MemoryBus
 
 Client = TestClient[web.Request, web.Application]

@@ -15,14 +15,12 @@ from rest.accounts import keys
 from rest.accounts.keys import SCOPES
 from store.database import Database
 from store.ids import new_id
+from store.tenants.accounts import ApiKeys, NewApiKey, Users, Workspaces
 from store.tenants.agents import Agents, NewAgent
-from store.tenants.api_keys import ApiKeys, NewApiKey
 from store.tenants.calls import Calls, NewCall
 from store.tenants.objects import NewObject, Objects
 from store.tenants.projects import Projects
-from store.tenants.users import Users
 from store.tenants.webhooks import Webhooks
-from store.tenants.workspaces import Workspaces
 from tests.store.test_tenants import NOW
 
 Schema = dict[str, Any]

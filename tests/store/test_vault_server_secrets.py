@@ -3,7 +3,7 @@
 import asyncio
 
 from store.database import Database
-from store.server_secrets import ServerSecrets
+from store.vault import ServerSecrets
 
 
 async def test_every_node_gets_the_same_secret(own_database_url: str, database: Database):
