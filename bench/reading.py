@@ -17,10 +17,10 @@ from pathlib import Path
 
 from bench.figures import machine
 from gateway.settings import Settings
+from media.filters import stretch
 from media.formats import HEARING_RATE
 from media.loudness import LoudnessMeter
 from media.resample import resample
-from media.stretch import stretch
 from pipelines.engines.base import Speaker
 from pipelines.engines.kokoro.engine import KokoroSpeaker
 from pipelines.engines.kokoro.phonemes import Phonemizer

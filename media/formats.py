@@ -2,9 +2,11 @@
 
 Audio inside Blab is signed 16-bit little-endian mono PCM. A position in a stream is the number of
 samples since its beginning, at that stream's rate. The conversation core and the engines always
-hear ``HEARING_RATE``.
+hear ``HEARING_RATE``. A ``Framer`` cuts a stream into frames of one size for those who need them
+(codecs, telephony).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -48,3 +50,34 @@ def samples_of(milliseconds: float, rate: int) -> int:
 def milliseconds_of(samples: int, rate: int) -> int:
     """Whole milliseconds in ``samples`` at ``rate`` Hz, rounded down."""
     return samples * 1000 // rate
+
+
+class Framer:
+    """Frames of ``frame_bytes`` from pushes of any size, in order, none lost."""
+
+    def __init__(self, frame_bytes: int) -> None:
+        if frame_bytes <= 0:
+            raise ValueError(f"a frame of {frame_bytes} bytes: a positive size is needed")
+        self.frame_bytes = frame_bytes
+        self._rest = b""
+
+    @property
+    def pending(self) -> int:
+        """Bytes waiting for the rest of their frame."""
+        return len(self._rest)
+
+    def push(self, data: bytes | memoryview) -> Iterator[bytes]:
+        """Take bytes; yields every frame that is now complete."""
+        stream = self._rest + bytes(data)
+        whole = len(stream) - len(stream) % self.frame_bytes
+        self._rest = stream[whole:]
+        return (stream[i : i + self.frame_bytes] for i in range(0, whole, self.frame_bytes))
+
+    def flush(self, padding: bytes = b"\0") -> bytes:
+        """The last, incomplete frame filled up with ``padding`` (one byte), or nothing."""
+        rest, self._rest = self._rest, b""
+        return rest + padding * (self.frame_bytes - len(rest)) if rest else b""
+
+    def clear(self) -> None:
+        """Forget the incomplete frame."""
+        self._rest = b""

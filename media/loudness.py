@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from media.files.graph import FilterGraph, Step, pcm_of
-
+from .filters import FilterGraph, Step, pcm_of
 from .formats import SAMPLE_BYTES
 
 TARGET_LUFS = -16.0

@@ -18,9 +18,13 @@ https://github.com/snakers4/silero-vad. It judges windows of 512 samples at 16 k
 preceded by the last 64 samples of the window before it, and carries a recurrent state of shape
 [2, 1, 128]. The session is stateless and may run in many threads at once; each call keeps its own
 state and context.
+
+``speech_parts`` cuts a recording at its pauses into short parts with speech, which are transcribed
+one by one. It is pure arithmetic on the detector's windows.
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +178,58 @@ class VoiceDetector:
     def _forget(self) -> None:
         self._state = self._model.initial_state()
         self._frame.fill(0.0)
+
+
+LONGEST_PART = 20_000 // WINDOW_MS
+"""Longest part in windows: what transcribers of utterances handle well."""
+BREATH = 320 // WINDOW_MS
+"""Windows of silence in which a cut does no harm."""
+LONG_PAUSE = 3_000 // WINDOW_MS
+"""Windows of silence that belong to no part."""
+MARGIN = 320 // WINDOW_MS
+"""Windows of silence kept on both sides of a part: speech is recognised better with it."""
+LEAST_VOICED = 3
+"""Windows of voice below which a part is a click, not speech."""
+
+Span = tuple[int, int]
+"""Windows, from the first to the one after the last."""
+
+
+def speech_parts(voiced: Sequence[bool]) -> list[Span]:
+    """The parts of a recording with speech; empty if there is none.
+
+    ``voiced``: for each window whether there is voice in it."""
+    phrases = _joined(_runs(voiced), BREATH)
+    parts = [
+        part for part in _joined(phrases, LONG_PAUSE) if sum(voiced[slice(*part)]) >= LEAST_VOICED
+    ]
+    ends = [0, *(end for _, end in parts)]
+    starts = [*(start for start, _ in parts), len(voiced)]
+    return [
+        (max(ends[place], start - MARGIN), min(starts[place + 1], end + MARGIN))
+        for place, (start, end) in enumerate(parts)
+    ]
+
+
+def _runs(voiced: Sequence[bool]) -> list[Span]:
+    """Stretches of voice without a break, none longer than LONGEST_PART."""
+    runs: list[Span] = []
+    for place, voice in enumerate(voiced):
+        if not voice:
+            continue
+        if runs and runs[-1][1] == place and place - runs[-1][0] < LONGEST_PART:
+            runs[-1] = (runs[-1][0], place + 1)
+        else:
+            runs.append((place, place + 1))
+    return runs
+
+
+def _joined(spans: Sequence[Span], gap: int) -> list[Span]:
+    """Join neighbours at most ``gap`` apart, up to LONGEST_PART."""
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined and start - joined[-1][1] <= gap and end - joined[-1][0] <= LONGEST_PART:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined

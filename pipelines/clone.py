@@ -15,8 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from media.errors import MediaError
-from media.files.limits import MediaLimits
+from media.files.limits import MediaError, MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from pipelines.decoding import decoded
 from pipelines.engines.base import Speaker

@@ -17,11 +17,10 @@ import av
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
-from media.errors import MediaTooLong, UnreadableMedia
+from media.filters import pcm_of
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 
-from .graph import pcm_of
-from .limits import DEFAULT_LIMITS, MediaLimits, in_words
+from .limits import DEFAULT_LIMITS, MediaLimits, MediaTooLong, UnreadableMedia, in_words
 from .source import MediaFile, MediaSource, opened
 
 _LEAST_GAP = 0.1

@@ -34,9 +34,8 @@ from typing import Any, BinaryIO
 if __name__ == "__main__":  # -I leaves the checkout out of the path
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from media.errors import MediaError
 from media.files.decode import decode, probe
-from media.files.limits import MediaLimits
+from media.files.limits import MediaError, MediaLimits
 from media.files.mux import replace_audio
 
 HEADER = struct.Struct(">cI")

@@ -26,13 +26,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from media import errors
-from media.errors import MediaError, UnreadableMedia
 from media.formats import HEARING_RATE
 
 from .decode import MediaInfo
 from .decoder_process import HEADER
-from .limits import DEFAULT_LIMITS, MediaLimits
+from .limits import DEFAULT_LIMITS, MediaError, MediaLimits, MediaTooLong, NoAudio, UnreadableMedia
 from .mux import Muxed
 
 log = logging.getLogger(__name__)
@@ -44,6 +42,10 @@ STALL_SECONDS = 30.0
 _CPU_SECONDS = 30
 _CPU_SHARE = 0.02
 """CPU seconds that a second of audio may cost on top: honest files take a thousandth."""
+_REFUSALS: dict[str, type[MediaError]] = {
+    kind.__name__: kind for kind in (MediaError, UnreadableMedia, NoAudio, MediaTooLong)
+}
+"""By the name that the child writes."""
 _PROGRAM = Path(__file__).with_name("decoder_process.py")
 _MUX_ROOM = 64 * 1024 * 1024
 _LIMIT = (
@@ -240,10 +242,8 @@ def _read_messages(pipe: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _refusal(name: str, message: str, number: int | None) -> MediaError | OSError:
-    kind = getattr(errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, MediaError):
-        return kind(message)
-    return OSError(number or 0, message)
+    kind = _REFUSALS.get(name)
+    return kind(message) if kind is not None else OSError(number or 0, message)
 
 
 _DECODER = _Decoder()

@@ -7,7 +7,7 @@ use the demuxer that the table names.
 
 from dataclasses import dataclass
 
-from media.errors import UnreadableMedia
+from .limits import UnreadableMedia
 
 HEAD_BYTES = 4096
 """How much of a file's beginning is examined (after an ID3 tag, if there is one)."""

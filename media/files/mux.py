@@ -18,9 +18,9 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from media.errors import UnreadableMedia
 from media.formats import SAMPLE_BYTES
 
+from .limits import UnreadableMedia
 from .magic import MATROSKA, Container
 from .source import MediaFile, MediaSource, damaged, opened, reading
 

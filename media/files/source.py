@@ -27,8 +27,7 @@ from av.container import InputContainer
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from media.errors import MediaError, NoAudio, UnreadableMedia
-
+from .limits import MediaError, NoAudio, UnreadableMedia
 from .magic import HEAD_BYTES, MP3, Container, container_of, id3_bytes
 
 MAX_BLOCK_BYTES = 128 * 1024 * 1024

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from media.errors import MediaError
 from media.files.encode import encode_file
 from media.files.isolated import decode, replace_audio
-from media.files.limits import MediaLimits
+from media.files.limits import MediaError, MediaLimits
 from media.files.mix import Ducking, Span, mix_files
 from media.formats import milliseconds_of, samples_of
 from media.loudness import measure, normalise

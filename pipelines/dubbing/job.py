@@ -15,9 +15,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from media.errors import MediaError
 from media.files.isolated import probe
-from media.files.limits import DEFAULT_LIMITS, MediaLimits
+from media.files.limits import DEFAULT_LIMITS, MediaError, MediaLimits
 from media.formats import HEARING_RATE, milliseconds_of
 from pipelines.decoding import decoded
 from pipelines.engines.base import EngineFailed, ModelUnavailable

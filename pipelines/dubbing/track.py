@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from media.filters import stretch
 from media.formats import SAMPLE_BYTES, milliseconds_of, samples_of
-from media.stretch import stretch
 from pipelines.engines.base import Speaker
 from pipelines.engines.speech.read_aloud import trimmed
 from pipelines.speech.script import recite

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from media.errors import MediaError
+from media.files.limits import MediaError
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import FileTranscriber

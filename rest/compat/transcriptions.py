@@ -17,8 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from media.errors import MediaError
-from media.files.limits import MediaLimits
+from media.files.limits import MediaError, MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from pipelines.decoding import decoded
 from pipelines.dubbing.job import no_translator

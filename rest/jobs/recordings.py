@@ -9,14 +9,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from media.errors import MediaError, MediaTooLong, NoAudio, UnreadableMedia
 from media.files.decode import MediaInfo
 from media.files.isolated import decode, probe
-from media.files.limits import MediaLimits
+from media.files.limits import MediaError, MediaLimits, MediaTooLong, NoAudio, UnreadableMedia
 from media.files.sample_check import SampleCheck, SampleRefused, SampleReport
 from media.formats import HEARING_RATE
-from media.speech_parts import speech_parts
-from media.vad import WINDOW_BYTES, SileroModel, VoiceDetector
+from media.vad import WINDOW_BYTES, SileroModel, VoiceDetector, speech_parts
 from pipelines.clone import SAMPLE_SECONDS
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue

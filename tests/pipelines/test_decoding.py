@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from media.errors import MediaTooLong, UnreadableMedia
-from media.files.limits import MediaLimits
+from media.files.limits import MediaLimits, MediaTooLong, UnreadableMedia
 from pipelines.decoding import carried_out, decoded, pulled
 from tests.support.media_files import audio_file, tone
 

@@ -25,8 +25,7 @@ from types import TracebackType
 from typing import assert_never
 
 from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, MessageStream
-from media.formats import SAMPLE_BYTES, AudioFormat, samples_of
-from media.framing import Framer
+from media.formats import SAMPLE_BYTES, AudioFormat, Framer, samples_of
 from sessions.channel import Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestReply

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from media.filters import MAX_TEMPO, MIN_TEMPO, stretch
 from media.formats import SAMPLE_BYTES, samples_of
 from media.level import levelled
-from media.stretch import MAX_TEMPO, MIN_TEMPO, stretch
 from pipelines.engines.reading.text import Pause, read
 
 FRAME_MS = 5

@@ -11,9 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from media.errors import MediaError, MediaTooLong, NoAudio, UnreadableMedia
 from media.files.decode import decode
-from media.files.limits import MediaLimits
+from media.files.limits import MediaError, MediaLimits, MediaTooLong, NoAudio, UnreadableMedia
 from tests.support.examples import examples
 from tests.support.media_files import FORMATS, RATE, audio_file, tone, video_file
 

@@ -6,9 +6,8 @@ import av
 import numpy as np
 import pytest
 
-from media.errors import MediaTooLong, NoAudio, UnreadableMedia
 from media.files.decode import MediaInfo, probe
-from media.files.limits import MediaLimits
+from media.files.limits import MediaLimits, MediaTooLong, NoAudio, UnreadableMedia
 from tests.support.media_files import RATE, audio_file, tone, video_file
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from media.errors import MediaTooLong, NoAudio, UnreadableMedia
 from media.files import decode, isolated, mux
 from media.files import decode as probe
-from media.files.limits import MediaLimits
+from media.files.limits import MediaLimits, MediaTooLong, NoAudio, UnreadableMedia
 from tests.support.media_files import audio_file, tone, video_file, video_packets
 from tests.support.paths import ROOT
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from media.errors import UnreadableMedia
+from media.files.limits import UnreadableMedia
 from media.files.magic import container_of, id3_bytes
 
 

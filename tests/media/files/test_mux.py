@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from media.errors import UnreadableMedia
+from media.files.limits import UnreadableMedia
 from media.files.mux import Muxed, replace_audio
 from tests.support.media_files import audio_file, audio_of, tone, video_file, video_packets
 

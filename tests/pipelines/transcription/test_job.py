@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from media.errors import NoAudio, UnreadableMedia
 from media.files.decode import decode
+from media.files.limits import NoAudio, UnreadableMedia
 from pipelines.engines.scripted.jobs import ScriptedJobEngines, scripted_job_engines, spoken
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus, JobType, NewJob, Unit

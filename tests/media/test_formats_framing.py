@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.framing import Framer
+from media.formats import Framer
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20), st.integers(1, 17))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from media.stretch import stretch, stretched
+from media.filters import stretch, stretched
 from tests.support.media_files import tone
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.speech_parts import LEAST, LONGEST, MARGIN, speech_parts
+from media.vad import LEAST_VOICED, LONGEST_PART, MARGIN, speech_parts
 
 
 def timeline(*stretches: tuple[bool, int]) -> list[bool]:
@@ -13,7 +13,7 @@ def timeline(*stretches: tuple[bool, int]) -> list[bool]:
 def test_a_recording_without_speech_has_no_parts() -> None:
     assert speech_parts([]) == []
     assert speech_parts(timeline((False, 500))) == []
-    assert speech_parts(timeline((False, 50), (True, LEAST - 1), (False, 500))) == []
+    assert speech_parts(timeline((False, 50), (True, LEAST_VOICED - 1), (False, 500))) == []
 
 
 def test_silence_around_speech_is_left_out_but_for_a_margin() -> None:
@@ -48,9 +48,9 @@ def test_all_speech_is_in_exactly_one_part(stretches: list[tuple[bool, int]]) ->
     counted = [0] * len(voiced)
     for start, end in parts:
         assert 0 <= start < end <= len(voiced)
-        assert end - start <= LONGEST + 2 * MARGIN
+        assert end - start <= LONGEST_PART + 2 * MARGIN
         for place in range(start, end):
             counted[place] += voiced[place]
     assert max(counted, default=0) <= 1
     missed = sum(voiced) - sum(counted)
-    assert missed < LEAST * max(1, len(stretches))
+    assert missed < LEAST_VOICED * max(1, len(stretches))
