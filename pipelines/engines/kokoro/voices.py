@@ -4,9 +4,9 @@ A voice is named by language, sex and name (``bf_emma``: British, female). Its s
 one row of 256 numbers for each length of text in tokens: the first half is timbre, the second
 prosody. Styles may be mixed, and a mix is a voice.
 
-``kokoro_voices.npz`` beside this file was made by ``pipelines.engines.speech.measure_voices`` from
-two English sentences per voice: the speaker encoder's view of each, by which voices are matched to
-a sample, and pitch and melody, by which a livelier style is found.
+``kokoro_voices.npz`` beside this file was made by ``bench.measure_voices`` from two English
+sentences per voice: the speaker encoder's view of each, by which voices are matched to a sample,
+and pitch and melody, by which a livelier style is found.
 
 Emotion moves a style's prosody and leaves its timbre alone. Among the English voices of one sex the
 prosodic halves are weighted by how much each one's pitch was measured to move: that gives the

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pytest
 import pytest_asyncio
 
+from bench.measure_voices import melody, pitch
 from media.formats import HEARING_RATE
-from media.pitch import melody, pitch
 from media.resample import resample
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.kokoro.engine import (

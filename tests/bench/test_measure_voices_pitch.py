@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from media.pitch import melody, pitch
+from bench.measure_voices import melody, pitch
 
 RATE = 24_000
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import measure_voices
 from pipelines.engines.kokoro.voices import measured_voices
-from pipelines.engines.speech import measure_voices
 
 
 async def test_a_measured_voice_matches_the_packaged_table(
