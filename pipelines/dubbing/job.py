@@ -30,8 +30,7 @@ from pipelines.transcription.timed_text import TimedSegment
 from store.database import storable
 from store.tenants.voices import Voices
 
-from .files import DubbingFiles
-from .track import SpeechTrack, SpokenLine
+from .track import DubbingFiles, SpeechTrack, SpokenLine
 from .translation import fault, lines_of
 
 CONCURRENCY = 1

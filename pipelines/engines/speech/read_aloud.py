@@ -84,7 +84,8 @@ GAINS = Path(__file__).with_name("voice_gains.json")
 
 def gain_of(engine: str, voice: str) -> float:
     """The gain in dB that brings a voice to ``media.level.TARGET_LUFS``, as
-    ``bench.measure_voices`` found it; 0 for an unknown voice, which is levelled phrase by phrase only."""
+    ``bench.measure_voices`` found it; 0 for an unknown voice, which is only levelled phrase by
+    phrase."""
     return _gains().get(engine, {}).get(voice, 0.0)
 
 

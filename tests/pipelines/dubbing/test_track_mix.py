@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media.files.mix import RAMP_MS, UNDER_DB, Ducking, mix_files, mixed
+from pipelines.dubbing.track import RAMP_MS, UNDER_DB, Ducking, mix_files, mixed
 
 RATE = 1_000
 RAMP = RAMP_MS * RATE // 1000
