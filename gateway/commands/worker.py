@@ -38,8 +38,7 @@ from pipelines.jobs.worker import Worker
 from pipelines.speech.job import TtsKind, polish
 from pipelines.ssrf import CustomerHttp
 from pipelines.transcription.job import SttKind
-from pipelines.webhooks.delivery import WebhookKind
-from pipelines.webhooks.events import WebhookEvents
+from pipelines.webhooks import WebhookEvents, WebhookKind
 from sessions.registry import CallRegistry
 from store.errors import StoreError
 from store.tenants.calls import Calls

@@ -1,7 +1,7 @@
 """The sound track of a dubbing: lines spoken in time, mixed over the recording, stored as files.
 
-- ``SpeechTrack`` speaks the lines into one file, as long as what was spoken so far. Only one line is
-  in memory at a time.
+- ``SpeechTrack`` speaks the lines into one file, as long as what was spoken so far. Only one line
+  is in memory at a time.
 - ``mix_files`` lays it over the recording, block by block. The recording is lowered during the
   speech (``Ducking``), along straight lines in decibels, so that no step is audible.
 - ``DubbingFiles`` mixes, encodes and stores the results as artifacts. Its methods return members of

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipelines.ssrf import MAX_URL, CustomerHttp, UrlRefused
-from pipelines.webhooks.delivery import new_secret
+from pipelines.webhooks import new_secret
 from rest.http.errors import NotFound, ValidationFailed, WrongState
 from rest.http.fields import timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 from standardwebhooks import Webhook as Verifier
 
 from pipelines.ssrf import CustomerHttp
-from pipelines.webhooks.delivery import new_secret
+from pipelines.webhooks import new_secret
 from store.database import Database
 from store.tenants.webhooks import Webhook, Webhooks
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from pipelines.webhooks.delivery import new_secret, signature_headers
+from pipelines.webhooks import new_secret, signature_headers
 
 
 def test_the_official_library_accepts_them() -> None:

@@ -1,16 +1,21 @@
-"""WebhookKind: one event is delivered to one webhook, by the Standard Webhooks specification.
+"""Webhooks: the end of a job becomes an event, and each event is delivered to those who listen.
 
-Each run is one attempt; between attempts the job waits in the queue, by the specification's
-schedule. Attempts are recorded in the deliveries, so a run that starts too early or twice neither
-sends out of turn nor forgets one. Only an attempt whose worker died before recording it is sent
-twice, with the same id.
+``WebhookEvents`` submits the deliveries. They are jobs of their own, submitted in the transaction
+that ends the job: either both happen or neither. A webhook gets an event once, however many of its
+patterns match. Reported are users' completed and failed jobs; not cancelled ones, items of a batch,
+or housekeeping.
+
+``WebhookKind`` delivers one event to one webhook, by the Standard Webhooks specification
+(https://www.standardwebhooks.com); requests are signed by version ``v1`` of it. Each run is one
+attempt; between attempts the job waits in the queue, by the specification's schedule. Attempts are
+recorded in the deliveries, so a run that starts too early or twice neither sends out of turn nor
+forgets one. Only an attempt whose worker died before recording it is sent twice, with the same id.
 
 No workspace gets more than its share of the attempts that a worker makes at once: endpoints that do
 not answer delay their owner's events and nobody else's.
 
 A response of 2xx accepts the event; 410 disables the webhook; all others, including redirects, are
-retried. A job that was given up and is retried by hand starts the schedule anew. Requests are
-signed by version ``v1`` of the specification.
+retried. A job that was given up and is retried by hand starts the schedule anew.
 """
 
 import base64
@@ -23,14 +28,28 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, TryAgain
-from pipelines.ssrf import CustomerHttp, Undelivered, UrlRefused
+from pipelines.jobs.job import (
+    JobFailed,
+    JobResult,
+    JobRun,
+    JobStatus,
+    JobType,
+    NewJob,
+    TryAgain,
+    Unit,
+)
+from pipelines.jobs.queue import JobQueue
 from store.database import Database
+from store.ids import new_id
+from store.tenants.jobs import Job
 from store.tenants.webhooks import Deliveries, Delivery, NewDelivery, Webhook, Webhooks
+
+from .ssrf import CustomerHttp, Undelivered, UrlRefused
 
 PREFIX = "whsec_"
 SECRET_BYTES = 32
@@ -219,3 +238,67 @@ def _unwelcome(status: int) -> str:
     if 300 <= status < 400:
         return f"The endpoint answered {status}: redirects are not followed."
     return f"The endpoint answered {status}."
+
+
+EVERYTHING = "*"
+REPORTED = (JobType.TTS, JobType.STT, JobType.VOICE_CLONE, JobType.DUBBING, JobType.BATCH)
+MAX_BODY_BYTES = 20_000
+"""A longer event is sent without its job's output, which ``GET /api/jobs/{id}`` returns."""
+
+
+class WebhookEvents:
+    """Submits deliveries; ``hook`` is a FinishHook."""
+
+    def __init__(self, database: Database) -> None:
+        self._queue = JobQueue(database)
+
+    async def hook(self, connection: Any, job: Job, units: tuple[Unit, ...]) -> None:  # noqa: ARG002
+        """See FinishHook."""
+        ended = (JobStatus.COMPLETED, JobStatus.FAILED)
+        if job.type not in REPORTED or job.status not in ended or job.parent_id is not None:
+            return
+        event = f"{job.type}.{job.status}"
+        patterns = (EVERYTHING, event, f"job.{job.status}")
+        listening = await Webhooks(connection).listening(job.workspace_id, patterns)
+        if not listening:
+            return
+        event_id, body = new_id("evt"), body_of(event, job)
+        for webhook_id in listening:
+            order = DeliveryOrder(webhook_id, event_id, event, body)
+            new = NewJob(JobType.WEBHOOK, msgspec.to_builtins(order))
+            await self._queue.submit_in(connection, job.workspace_id, new)
+
+
+def body_of(event: str, job: Job) -> str:
+    """The event's body for a job that ended, as JSON: with object keys, but without signed URLs,
+    which would expire before the last delivery attempt."""
+    data: dict[str, Any] = {
+        "jobId": job.id,
+        "type": job.type,
+        "status": job.status,
+        "progress": job.progress,
+        "output": _shown(job.output),
+        "error": job.error,
+        "warnings": job.warnings,
+        "createdAt": _iso(job.created_at),
+        "finishedAt": _iso(job.finished_at),
+    }
+    message = {"type": event, "timestamp": data["finishedAt"], "data": data}
+    body = msgspec.json.encode(message)
+    if len(body) >= MAX_BODY_BYTES:
+        data |= {"output": None, "outputOmitted": True}
+        body = msgspec.json.encode(message)
+    return body.decode()
+
+
+def _shown(value: Any) -> Any:
+    """Without the members whose names begin with ``_``."""
+    if isinstance(value, dict):
+        return {name: _shown(member) for name, member in value.items() if not name.startswith("_")}
+    return [_shown(item) for item in value] if isinstance(value, list) else value
+
+
+def _iso(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

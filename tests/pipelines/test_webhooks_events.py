@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.jobs.job import JobResult, JobRun, JobStatus, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
-from pipelines.webhooks.events import MAX_BODY_BYTES, WebhookEvents
+from pipelines.webhooks import MAX_BODY_BYTES, WebhookEvents
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
 from store.tenants.webhooks import Webhooks

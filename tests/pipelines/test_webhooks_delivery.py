@@ -18,15 +18,15 @@ from pipelines.jobs.job import (
 from pipelines.jobs.queue import JobQueue
 from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
-from pipelines.webhooks.delivery import (
+from pipelines.webhooks import (
     BUSY_SECONDS,
     JITTER,
     SCHEDULE,
     SHARE,
     DeliveryOrder,
+    WebhookEvents,
     WebhookKind,
 )
-from pipelines.webhooks.events import WebhookEvents
 from rest.jobs.kinds import OUTPUTS
 from store.database import Database
 from store.tenants.jobs import Job, Jobs
