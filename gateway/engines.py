@@ -8,8 +8,7 @@ from pipelines.engines.chat.choice import PROFILES
 from pipelines.engines.discovery import installed
 from pipelines.engines.engine import EngineSettings, weights_of
 from pipelines.engines.startup import weights_for_calls, weights_for_jobs
-from pipelines.weights.errors import FetchStopped, WeightsError
-from pipelines.weights.model import Model
+from pipelines.weights.manifest import FetchStopped, Model, WeightsError
 from pipelines.weights.store import ModelStore
 
 from .settings import Settings

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from gateway.engines import model_profiles, model_store, model_uses, wanted_models
 from gateway.settings import Settings
-from pipelines.weights.errors import WeightsError
+from pipelines.weights.manifest import WeightsError
 from pipelines.weights.store import ModelStore
 
 ACTIONS = ("list", "fetch", "verify")

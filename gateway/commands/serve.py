@@ -35,7 +35,7 @@ from pipelines.engines.chat.choice import ChatChoice
 from pipelines.engines.startup import Stop
 from pipelines.jobs.cleanup import CleanupSchedule
 from pipelines.jobs.usage import PricesError
-from pipelines.weights.model import Model
+from pipelines.weights.manifest import Model
 from sessions.registry import CallRegistry
 from store.bus import Bus
 from store.database import Database

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipelines.weights.model import Model
+from pipelines.weights.manifest import Model
 
 from .base import EngineFailed
 from .jobs import VoiceInfo

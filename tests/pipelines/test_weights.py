@@ -12,17 +12,19 @@ import pytest
 from pipelines.engines.discovery import BUILT_IN
 from pipelines.engines.engine import EngineSettings, weights_of
 from pipelines.engines.startup import weights_for_calls, weights_for_jobs
-from pipelines.weights.errors import FetchStopped, SourceFailed, WeightsError
-from pipelines.weights.manifest import MODELS
-from pipelines.weights.model import (
+from pipelines.weights.manifest import (
+    MODELS,
+    FetchStopped,
     Installed,
     Joined,
     Model,
     NpmPackage,
     Package,
     Pieces,
+    SourceFailed,
     Url,
     UrlArchive,
+    WeightsError,
     numbered_parts,
 )
 from pipelines.weights.packages import registry_url

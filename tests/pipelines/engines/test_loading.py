@@ -8,7 +8,7 @@ from pipelines.engines.base import EngineFailed, ModelUnavailable
 from pipelines.engines.engine import LOADING, EngineSettings, EngineStatus, Role
 from pipelines.engines.engine import Engine as Declaration
 from pipelines.engines.loading import LOOK_SECONDS, RETRY_SECONDS, Loader
-from pipelines.weights.model import Model, ModelFile
+from pipelines.weights.manifest import Model, ModelFile
 
 FILES = Role.FILE_TRANSCRIPTION
 EARS = (FILES, "ears")

@@ -12,8 +12,7 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.discovery import BUILT_IN
 from pipelines.engines.engine import EngineSettings
 from pipelines.engines.startup import Stop, weights_for_calls, weights_for_jobs
-from pipelines.weights.errors import FetchStopped, WeightsError
-from pipelines.weights.model import Model
+from pipelines.weights.manifest import FetchStopped, Model, WeightsError
 
 
 async def test_the_stages_come_in_order_with_their_progress(tmp_path: Path) -> None:

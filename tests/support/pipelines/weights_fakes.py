@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pipelines.weights.model import Model, ModelFile, Source
+from pipelines.weights.manifest import Model, ModelFile, Source
 
 
 def model_file(path: str, data: bytes) -> ModelFile:

@@ -25,8 +25,7 @@ from pipelines.engines.chat.choice import (
 from pipelines.engines.chat.llama import ENGINES, llama
 from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.startup import Stop, embedded_chat
-from pipelines.weights.errors import WeightsError
-from pipelines.weights.model import Model
+from pipelines.weights.manifest import Model, WeightsError
 
 FAST = Verdict(Speed(20.0, 0.5), estimated=False)
 SLOW = Verdict(Speed(6.0, 2.0), estimated=False)
