@@ -51,11 +51,7 @@ from .speech.routes import BoundSpeaker, SpeechRoutes
 from .startup import Fetch, Startup
 from .stock_names import is_stock
 from .transcription.voice_activity import silero_file
-from .translation.chat_translator import LANGUAGES as CHAT_LANGUAGES
-from .translation.chat_translator import ChatTranslator
-from .translation.fast_translator import LANGUAGES as FAST_LANGUAGES
-from .translation.fast_translator import MODEL_ID as FAST_TRANSLATE
-from .translation.fast_translator import speaks
+from .translation import CHAT_LANGUAGES, FAST_LANGUAGES, FAST_TRANSLATE, ChatTranslator, speaks
 from .upstream_models import DISCOVERY_PERIOD, UpstreamModels
 
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from . import translation
 from .chat import llama
 from .cloning import voice_match
 from .engine import Engine
 from .kokoro import engine as kokoro
 from .speech import hibari, pico
 from .transcription import moonshine, smart_turn, voice_activity, vosk, whisper
-from .translation import fast_translator
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ BUILT_IN: tuple[Engine, ...] = (
     *llama.ENGINES,
     whisper.ENGINE,
     kokoro.ENGINE,
-    fast_translator.ENGINE,
+    translation.ENGINE,
     voice_match.ENGINE,
 )
 """Best first within a role; first the engines that a call needs, in the order in which it does."""

@@ -1,6 +1,7 @@
 """The weights of the built-in engines, by name, as ``manifest.toml`` lists them.
 
-A model is files by sha256, and the sources that they may come from. Pure data; ``fetch`` acts on it.
+A model is files by sha256, and the sources that they may come from. This is pure data; ``fetch``
+acts on it.
 
 Each engine says which of them it reads; which are fetched follows from the engines that a
 deployment uses (``pipelines.engines.startup``).

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from aiohttp import web
 
-from pipelines.engines.translation.chat_translator import LANGUAGES
+from pipelines.engines.translation import CHAT_LANGUAGES
 from pipelines.jobs.usage import HEARD_TOKEN_MS, audio_tokens
 from pipelines.transcription.subtitles import render
 from pipelines.transcription.timed_text import TimedSegment, TimedWord
@@ -218,7 +218,7 @@ def _verbose(transcript: Transcript, form: TranscriptionForm) -> dict[str, Any]:
     tag = transcript.language or "und"
     body: dict[str, Any] = {
         "task": transcript.task,
-        "language": LANGUAGES.get(tag.partition("-")[0].lower(), tag).lower(),
+        "language": CHAT_LANGUAGES.get(tag.partition("-")[0].lower(), tag).lower(),
         "duration": transcript.duration_ms / 1000,
         "text": transcript.text,
         "usage": usage_of(transcript.text, transcript.duration_ms, form.model),

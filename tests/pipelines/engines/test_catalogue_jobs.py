@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from pipelines.engines import translation
 from pipelines.engines.base import ChatMessage, EngineFailed, ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.cloning import voice_match
@@ -20,8 +21,7 @@ from pipelines.engines.openai_compatible import UpstreamFileTranscriber
 from pipelines.engines.scripted.live import ScriptedChatModel, ScriptedSpeaker
 from pipelines.engines.speech import hibari, pico
 from pipelines.engines.transcription import whisper
-from pipelines.engines.translation import fast_translator
-from pipelines.engines.translation.chat_translator import ChatTranslator
+from pipelines.engines.translation import ChatTranslator
 from pipelines.weights.manifest import MODELS
 from tests.support.pipelines.upstream_server import KEY, Upstream
 
@@ -74,7 +74,7 @@ class House:
             (QWEN, ScriptedChatModel(("Bonjour.",), "qwen"), ()),
             (kokoro.ENGINE, Kokoro(), ("en", "pt")),
             (whisper.ENGINE, object(), ("en", "de")),
-            (fast_translator.ENGINE, object(), ("en", "pt")),
+            (translation.ENGINE, object(), ("en", "pt")),
             (voice_match.ENGINE, object(), ()),
         ]
         return [self._declared(*engine) for engine in engines]

@@ -2,7 +2,7 @@ import pytest
 
 from pipelines.engines.base import EngineFailed, ModelUnavailable
 from pipelines.engines.scripted.live import Fault, ScriptedChatModel
-from pipelines.engines.translation.chat_translator import ChatTranslator
+from pipelines.engines.translation import ChatTranslator
 
 Made = tuple[ChatTranslator, ScriptedChatModel]
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from pipelines.engines.base import EngineFailed, ModelUnavailable
-from pipelines.engines.translation.fast_translator import FastTranslator
+from pipelines.engines.translation import FastTranslator
 
 
 class Vendor:
