@@ -23,8 +23,7 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice, VoiceMatch
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Unit
-from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
-from pipelines.speech.order import STABLE
+from pipelines.speech.job import CONTENT_TYPES, STABLE, EncoderMaker
 from store.database import Database
 from store.tenants.voices import NewVoice, Voice, Voices
 

@@ -27,7 +27,7 @@ from gateway.channels.wire.checks import UNCHECKED, SessionChecks, place_at_faul
 from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import merge_session
 from gateway.http.requests import is_allowed_origin
-from pipelines.engines import stock_names
+from pipelines.engines import call_names
 from pipelines.engines.call_names import NameFault
 from rest.accounts.auth import Authenticator, Principal, bearer_token
 from rest.http.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
@@ -231,7 +231,7 @@ def _as_asked(config: SessionConfig, model: str | None, intent: str | None) -> S
 def _refuse_other(config: SessionConfig, model: str | None, intent: str | None) -> None:
     """Refuse an address that asks a locked key for anything but its own session."""
     asked = _as_asked(
-        config, model if model and not stock_names.REALTIME.fullmatch(model) else None, intent
+        config, model if model and not call_names.REALTIME.fullmatch(model) else None, intent
     )
     for param in ("model", "kind"):
         if getattr(asked, param) != getattr(config, param):

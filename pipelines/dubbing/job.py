@@ -24,7 +24,7 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice, Translator
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Progress, Unit
-from pipelines.speech.order import DEFAULT_VOICE, STABLE, SpeechOrder, choose_in_job
+from pipelines.speech.job import DEFAULT_VOICE, STABLE, SpeechOrder, choose_in_job
 from pipelines.transcription.job import hear
 from pipelines.transcription.timed_text import TimedSegment
 from store.database import storable

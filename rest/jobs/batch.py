@@ -9,7 +9,7 @@ from msgspec import Struct
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import ApiWarning, JobType
 from pipelines.jobs.queue import REFUSED, JobQueue, submit_batch, tally
-from pipelines.speech.order import EXPRESSIVE, STABLE
+from pipelines.speech.job import EXPRESSIVE, STABLE
 from rest.http.body_checks import unknown_in
 from rest.http.decoding import part, refusal, warn
 from rest.http.errors import (

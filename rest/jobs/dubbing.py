@@ -17,7 +17,7 @@ from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobType
-from pipelines.speech.order import DEFAULT_VOICE, STABLE
+from pipelines.speech.job import DEFAULT_VOICE, STABLE
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import AudioFormat, LanguageTag, ModelId, StorageKey, VoiceId, language_of_tag
 from rest.http.operation import Answer, AnyOperation, Operation, Request

@@ -9,8 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice
-from pipelines.speech.language import LANGUAGES, language_of
-from pipelines.speech.order import (
+from pipelines.speech.job import (
     DEFAULT_VOICE,
     SpeechOrder,
     UnknownVoice,
@@ -19,6 +18,7 @@ from pipelines.speech.order import (
     choose,
     unspoken_part,
 )
+from pipelines.speech.language import LANGUAGES, language_of
 from pipelines.speech.script import says_something
 from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
 from rest.http.fields import AudioFormat, ModelId, SpokenLanguage, Text, VoiceId

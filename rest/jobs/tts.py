@@ -23,8 +23,7 @@ from pipelines.engines.base import EngineError
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice
 from pipelines.jobs.job import ApiWarning, JobType, Unit
-from pipelines.speech.job import EncoderMaker
-from pipelines.speech.order import SpeechOrder, unspoken_part
+from pipelines.speech.job import EncoderMaker, SpeechOrder, unspoken_part
 from pipelines.speech.script import recite
 from rest.http.decoding import WARNINGS, warn
 from rest.http.errors import ApiError, ProviderFailed, engine_refusal

@@ -15,7 +15,7 @@ from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
 from pipelines.speech.delivery import MAX_CHARACTERS as MAX_PREPARED
-from pipelines.speech.order import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
+from pipelines.speech.job import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
 from pipelines.speech.script import TAGS
 from pipelines.transcription.subtitles import FORMATS as EXPORTS
 from rest.http.fields import AUDIO_FORMATS, MAX_TEXT

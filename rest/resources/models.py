@@ -9,7 +9,7 @@ from msgspec import Struct
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
-from pipelines.speech.order import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
+from pipelines.speech.job import EXPRESSIVE, EXPRESSIVE_FORMATS, STABLE
 from rest.http.fields import AUDIO_FORMATS, MAX_TEXT
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED

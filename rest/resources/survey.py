@@ -16,8 +16,8 @@ from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice
 from pipelines.engines.kokoro.voices import KOKORO as CLONING_ENGINE
+from pipelines.speech.job import EXPRESSIVE, STABLE
 from pipelines.speech.language import LANGUAGES
-from pipelines.speech.order import EXPRESSIVE, STABLE
 
 SECONDS = 5.0
 SPEECH_MODELS = (STABLE, EXPRESSIVE)

@@ -17,7 +17,7 @@ from pipelines.engines.engine import Role
 from pipelines.engines.jobs import VoiceInfo
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobType
-from pipelines.speech.order import EXPRESSIVE, STABLE
+from pipelines.speech.job import EXPRESSIVE, STABLE
 from rest.accounts.auth import Principal
 from rest.http.errors import ConsentMissing, NoSuchModel, NotFound
 from rest.http.fields import (

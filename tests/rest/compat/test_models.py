@@ -5,7 +5,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from pipelines.engines import stock_names
+from pipelines.engines import call_names
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from tests.support.rest.compat_app import NOW, STOCK, CompatNode
 
@@ -47,18 +47,18 @@ async def test_only_live_models_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "listed"),
     [
-        (stock_names.REALTIME, stock_names.LISTED_REALTIME),
-        (stock_names.TRANSCRIPTION, stock_names.LISTED_TRANSCRIPTION),
-        (stock_names.SPEECH, stock_names.LISTED_SPEECH),
-        (stock_names.CHAT, stock_names.LISTED_CHAT),
+        (call_names.REALTIME, call_names.LISTED_REALTIME),
+        (call_names.TRANSCRIPTION, call_names.LISTED_TRANSCRIPTION),
+        (call_names.SPEECH, call_names.LISTED_SPEECH),
+        (call_names.CHAT, call_names.LISTED_CHAT),
     ],
 )
 def test_each_stock_name_is_of_one_kind(pattern: object, listed: tuple[str, ...]) -> None:
     kinds = (
-        stock_names.REALTIME,
-        stock_names.TRANSCRIPTION,
-        stock_names.SPEECH,
-        stock_names.CHAT,
+        call_names.REALTIME,
+        call_names.TRANSCRIPTION,
+        call_names.SPEECH,
+        call_names.CHAT,
     )
     for name in listed:
         assert [kind for kind in kinds if kind.fullmatch(name)] == [pattern]

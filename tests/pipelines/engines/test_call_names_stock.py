@@ -6,10 +6,9 @@ import pytest
 from openai.types.realtime import AudioTranscription, RealtimeSessionCreateRequest
 
 from pipelines.engines.base import ModelUnavailable
-from pipelines.engines.call_names import CallNames
+from pipelines.engines.call_names import CallNames, is_stock
 from pipelines.engines.engine import Role
 from pipelines.engines.openai_compatible import UpstreamChat
-from pipelines.engines.stock_names import is_stock
 from tests.pipelines.engines.test_catalogue import House, Make, house, make, upstream
 from tests.support.pipelines.upstream_server import KEY, Upstream
 
