@@ -98,7 +98,6 @@ def add_rest(
         host=host,
         engines=engines,
         artifacts=artifacts,
-        encoder=Encoder,
         views=views,
         cursors=cursors,
         waiting_for=waiting_for,

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from media.files.encode import Encoder
 from media.files.limits import MediaError, MediaLimits
 from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from pipelines.decoding import decoded
@@ -23,7 +24,7 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice, VoiceMatch
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobFailed, JobResult, JobRun, JobType, Unit
-from pipelines.speech.job import CONTENT_TYPES, STABLE, EncoderMaker
+from pipelines.speech.job import CONTENT_TYPES, STABLE
 from store.database import Database
 from store.tenants.voices import NewVoice, Voice, Voices
 
@@ -95,13 +96,10 @@ class CloneKind:
     concurrency = CONCURRENCY
     deadline = DEADLINE_SECONDS
 
-    def __init__(
-        self, database: Database, engines: Catalogue, artifacts: Artifacts, encoder: EncoderMaker
-    ) -> None:
+    def __init__(self, database: Database, engines: Catalogue, artifacts: Artifacts) -> None:
         self._voices = Voices(database)
         self._engines = engines
         self._artifacts = artifacts
-        self._encoder = encoder
 
     async def run(self, run: JobRun) -> JobResult:
         """Match, speak a preview, store the voice; raises JobFailed, EngineError, StoreError."""
@@ -149,7 +147,7 @@ class CloneKind:
     ) -> Voice:
         """Store the preview and the voice; an earlier run's preview is deleted."""
         before = await self._voices.of_job(run.workspace_id, run.id)
-        made = await asyncio.to_thread(_encoded, self._encoder, sound, rate)
+        made = await asyncio.to_thread(_encoded, sound, rate)
         key = await self._artifacts.take_in(
             run.workspace_id,
             "preview",
@@ -198,6 +196,6 @@ async def _said(speaker: Speaker, text: str, language: str) -> bytes:
     return bytes(sound)
 
 
-def _encoded(encoder: EncoderMaker, pcm: bytes, rate: int) -> bytes:
-    made = encoder(FORMAT, rate, len(pcm) // SAMPLE_BYTES)
+def _encoded(pcm: bytes, rate: int) -> bytes:
+    made = Encoder(FORMAT, rate, len(pcm) // SAMPLE_BYTES)
     return made.push(pcm) + made.finish()

@@ -24,7 +24,6 @@ from gateway.services import ServiceError
 from gateway.services.embedded import present_services
 from gateway.settings import Settings, SettingsError
 from gateway.stores import Stores
-from media.files.encode import Encoder
 from pipelines.clone import CloneKind
 from pipelines.decoding import decoded
 from pipelines.dubbing.job import DubbingKind
@@ -128,10 +127,10 @@ def job_kinds(
     artifacts, voices = Artifacts(database, objects), Voices(database)
     limits = media_limits(settings)
     return [
-        TtsKind(engines, voices, artifacts, Encoder, polish),
+        TtsKind(engines, voices, artifacts, polish),
         BatchKind(database),
         SttKind(engines, artifacts, partial(decoded, limits=limits)),
-        CloneKind(database, engines, artifacts, Encoder),
+        CloneKind(database, engines, artifacts),
         DubbingKind(engines, voices, artifacts, limits),
         WebhookKind(database, webhook_http),
         Cleanup(database, objects, settings.retention_days),

@@ -21,7 +21,10 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from media.formats import SAMPLE_BYTES
+from media.resample import Resampler
 
+PLAIN_RATE = 24_000
+"""Hz of audio without a container."""
 HEADER_BYTES = 44
 _UNKNOWN = 0xFFFFFFFF
 
@@ -145,6 +148,27 @@ class Encoder:
             if self._flac and self._samples is not None:
                 made = _with_length(made, min(self._samples, _MOST_FLAC_SAMPLES))
         return made
+
+
+class PlainSamples:
+    """The samples themselves, at PLAIN_RATE, pushed and finished as those of an Encoder are."""
+
+    def __init__(self, rate: int) -> None:
+        self._resampler = Resampler(rate, PLAIN_RATE)
+        self._late = self._resampler.delay * SAMPLE_BYTES
+
+    def push(self, pcm: bytes) -> bytes:
+        """Samples in, samples out."""
+        return self._without_delay(self._resampler.push(pcm))
+
+    def finish(self) -> bytes:
+        """The last samples."""
+        return self._without_delay(self._resampler.flush())
+
+    def _without_delay(self, made: bytes) -> bytes:
+        skipped = min(self._late, len(made))
+        self._late -= skipped
+        return made[skipped:]
 
 
 def encode_file(source: Path, target: Path, format: str, rate: int) -> Generator[None, None, None]:

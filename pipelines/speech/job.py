@@ -2,9 +2,9 @@
 
 A refusal is found before any work starts: ``choose`` returns who speaks, or raises why nobody can.
 
-``TtsKind`` makes an audio file of a text, a take. The take records exactly what was spoken: ``script`` is billed
-by its length. Between the engine and the object store lies a file on disk; the audio is never held
-whole in memory.
+``TtsKind`` makes an audio file of a text, a take. It records exactly what was spoken: ``script`` is
+billed by its length. Between the engine and the object store lies a file on disk: memory never
+holds the whole audio.
 """
 
 import asyncio
@@ -12,11 +12,12 @@ import contextlib
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import msgspec
 from msgspec import Struct
 
+from media.files.encode import Encoder
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from media.loudness import normalise
 from pipelines.decoding import carried_out
@@ -136,27 +137,6 @@ _PREPARED_PERCENT = 5
 _SPOKEN_PERCENT = 95
 
 
-class AudioEncoder(Protocol):
-    """PCM into a file's bytes (media.files.encode)."""
-
-    def push(self, pcm: bytes) -> bytes:
-        """Encode PCM16 mono; returns what is finished."""
-        ...
-
-    def finish(self) -> bytes:
-        """The rest of the file."""
-        ...
-
-
-class EncoderMaker(Protocol):
-    """An encoder for a format and a sample rate in Hz; ``samples``: how many will be pushed in
-    all, if known, so that the file's header can say so."""
-
-    def __call__(self, format: str, rate: int, samples: int | None = None, /) -> AudioEncoder:
-        """An encoder of ``format`` at ``rate`` Hz, for ``samples`` if their number is known."""
-        ...
-
-
 Polish = Callable[[Path, Path, int], Awaitable[None]]
 """From a file of PCM16 mono to another, at the given rate in Hz."""
 
@@ -188,13 +168,11 @@ class TtsKind:
         engines: Catalogue,
         cloned: Voices,
         artifacts: Artifacts,
-        encoder: EncoderMaker,
         polish: Polish | None = None,
     ) -> None:
         self._engines = engines
         self._cloned = cloned
         self._artifacts = artifacts
-        self._encoder = encoder
         self._polish = polish
 
     async def run(self, run: JobRun) -> JobResult:
@@ -221,7 +199,7 @@ class TtsKind:
                 raw, size = polished, polished.stat().st_size
             made = Path(folder) / f"take.{order.format}"
             samples = size // SAMPLE_BYTES
-            encoder = self._encoder(order.format, speaker.sample_rate, samples)
+            encoder = Encoder(order.format, speaker.sample_rate, samples)
             await asyncio.to_thread(_encode, encoder, raw, made)
             duration = milliseconds_of(samples, speaker.sample_rate)
             key = await self._artifacts.store(
@@ -290,7 +268,7 @@ def _take(order: SpeechOrder, speaker: Speaker, prepared: Prepared) -> dict[str,
     return take
 
 
-def _encode(encoder: AudioEncoder, source: Path, target: Path) -> None:
+def _encode(encoder: Encoder, source: Path, target: Path) -> None:
     with source.open("rb") as pcm, target.open("wb") as file:
         while block := pcm.read(1 << 16):
             file.write(encoder.push(block))

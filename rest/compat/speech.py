@@ -17,14 +17,12 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from media.files.encode import Encoder
-from media.formats import SAMPLE_BYTES
-from media.resample import Resampler
+from media.files.encode import Encoder, PlainSamples
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice
 from pipelines.engines.speech.read_aloud import OPENAI_VOICES
 from pipelines.jobs.usage import SPOKEN_TOKEN_MS, audio_tokens
-from pipelines.speech.job import CONTENT_TYPES, DEFAULT_VOICE, AudioEncoder, SpeechOrder
+from pipelines.speech.job import CONTENT_TYPES, DEFAULT_VOICE, SpeechOrder
 from pipelines.speech.script import says_something
 from rest.http.errors import ApiError, ValidationFailed
 from rest.http.fields import ModelId, VoiceId
@@ -36,34 +34,11 @@ from rest.jobs.tts import WRITE, Speech, SpeechStream
 from .models import TAG, ModelNames
 
 PCM = "pcm"
-PCM_RATE = 24_000
-"""Hz; the samples are 16-bit, little-endian, mono."""
 
 
-class PlainSamples:
-    """An encoder for audio without a container, which only changes the rate."""
-
-    def __init__(self, rate: int) -> None:
-        self._resampler = Resampler(rate, PCM_RATE)
-        self._late = self._resampler.delay * SAMPLE_BYTES
-
-    def push(self, pcm: bytes) -> bytes:
-        """Samples in, samples out."""
-        return self._without_delay(self._resampler.push(pcm))
-
-    def finish(self) -> bytes:
-        """The last samples."""
-        return self._without_delay(self._resampler.flush())
-
-    def _without_delay(self, made: bytes) -> bytes:
-        skipped = min(self._late, len(made))
-        self._late -= skipped
-        return made[skipped:]
-
-
-def encoder(format: str, rate: int, samples: int | None = None, /) -> AudioEncoder:
-    """An EncoderMaker that also knows ``pcm``."""
-    return PlainSamples(rate) if format == PCM else Encoder(format, rate, samples)
+def encoder(format: str, rate: int) -> Encoder | PlainSamples:
+    """An encoder of ``format``, which may also be ``pcm``, for samples at ``rate`` Hz."""
+    return PlainSamples(rate) if format == PCM else Encoder(format, rate)
 
 
 _TYPES = {**CONTENT_TYPES, PCM: "audio/pcm"}

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from media.files.decode import MediaInfo
+from media.files.encode import Encoder
 from media.files.isolated import decode, probe
 from media.files.limits import MediaError, MediaLimits, MediaTooLong, NoAudio, UnreadableMedia
 from media.files.sample_check import SampleCheck, SampleRefused, SampleReport
@@ -19,7 +20,6 @@ from pipelines.clone import SAMPLE_SECONDS
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
-from pipelines.speech.job import EncoderMaker
 from rest.http.errors import Unavailable, ValidationFailed
 from rest.http.uploads import Upload
 from sessions.recorded_channel import OUTPUT_RATE
@@ -144,9 +144,9 @@ def read_speech(path: Path, model: SileroModel) -> list[bytes]:
     return parts
 
 
-def encode_reply(pcm: bytes | bytearray, encoder: EncoderMaker) -> bytes:
+def encode_reply(pcm: bytes | bytearray) -> bytes:
     """The reply, PCM16 mono at OUTPUT_RATE, as a file of FORMAT. Blocks."""
-    made = encoder(FORMAT, OUTPUT_RATE)
+    made = Encoder(FORMAT, OUTPUT_RATE)
     return made.push(bytes(pcm)) + made.finish()
 
 

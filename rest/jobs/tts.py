@@ -18,12 +18,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from media.files.encode import Encoder, PlainSamples
 from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import EngineError
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import SpeechChoice
 from pipelines.jobs.job import ApiWarning, JobType, Unit
-from pipelines.speech.job import EncoderMaker, SpeechOrder, unspoken_part
+from pipelines.speech.job import SpeechOrder, unspoken_part
 from pipelines.speech.script import recite
 from rest.http.decoding import WARNINGS, warn
 from rest.http.errors import ApiError, ProviderFailed, engine_refusal
@@ -36,6 +37,8 @@ from .speech_requests import SpeechChecks, TtsCreate
 
 Book = Callable[[str, Sequence[Unit]], Awaitable[None]]
 """Bills units of work to a workspace (pipelines.jobs.usage)."""
+MakeEncoder = Callable[[str, int], Encoder | PlainSamples]
+"""An encoder of a format, for samples at a rate in Hz."""
 
 
 @dataclass(slots=True)
@@ -57,7 +60,7 @@ class Speech:
 class SpeechStream:
     """What makes speech while its asker waits, and bills it."""
 
-    def __init__(self, engines: Catalogue, encoder: EncoderMaker, book: Book) -> None:
+    def __init__(self, engines: Catalogue, encoder: MakeEncoder, book: Book) -> None:
         self._engines = engines
         self._encoder = encoder
         self._book = book

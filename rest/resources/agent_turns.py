@@ -19,7 +19,7 @@ from media.formats import SAMPLE_BYTES, milliseconds_of
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
-from pipelines.speech.job import CONTENT_TYPES, EncoderMaker
+from pipelines.speech.job import CONTENT_TYPES
 from rest.http.errors import (
     AgentNotUsable,
     ApiError,
@@ -141,7 +141,6 @@ class AgentTurns:
         host: SessionHost,
         engines: Catalogue,
         artifacts: Artifacts,
-        encoder: EncoderMaker,
         views: JobViews,
         cursors: Cursors,
         waiting_for: Callable[[], str | None] = lambda: None,
@@ -152,7 +151,6 @@ class AgentTurns:
         self._host = host
         self._engines = engines
         self._artifacts = artifacts
-        self._encoder = encoder
         self._views = views
         self._cursors = cursors
         self._waiting_for = waiting_for
@@ -271,7 +269,7 @@ class AgentTurns:
         )
         async with contextlib.AsyncExitStack() as undo:
             if pcm:
-                audio = await asyncio.to_thread(encode_reply, pcm, self._encoder)
+                audio = await asyncio.to_thread(encode_reply, pcm)
                 key = await artifacts.take_in(
                     workspace_id,
                     "turn",

@@ -9,7 +9,6 @@ from typing import Any, get_args
 import pytest
 
 from media.files.decode import decode
-from media.files.encode import Encoder
 from pipelines.clone import PREVIEWS, CloneKind, preview_text, provider_voice_id
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.scripted.jobs import ScriptedJobEngines, scripted_job_engines
@@ -56,7 +55,7 @@ class Studio:
             return await until(self.database, job, status)
 
     def kind(self) -> CloneKind:
-        return CloneKind(self.database, self.engines, self.artifacts, Encoder)
+        return CloneKind(self.database, self.engines, self.artifacts)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pyloudnorm
 import pytest
 
+from media.files.encode import HEADER_BYTES
 from pipelines.engines.jobs import SpeechChoice, SpeechEngine
 from pipelines.engines.scripted.live import ScriptedEngines, ScriptedSpeaker
 from pipelines.jobs.job import JobStatus, JobType
@@ -41,17 +42,6 @@ class NoVoices:
         return None
 
 
-class RawEncoder:
-    def __init__(self, format: str, rate: int, samples: int | None = None) -> None:
-        self.name = format
-
-    def push(self, pcm: bytes) -> bytes:
-        return pcm
-
-    def finish(self) -> bytes:
-        return b""
-
-
 class MemoryArtifacts:
     def __init__(self) -> None:
         self.stored: dict[str, bytes] = {}
@@ -73,9 +63,9 @@ def order(text: str, **more: Any) -> Mapping[str, Any]:
 async def test_a_batch_reports_each_item(database: Database) -> None:
     ours = await new_workspace(database)
     artifacts = MemoryArtifacts()
-    kind: Any = TtsKind(Engines(), NoVoices(), artifacts, RawEncoder)
+    kind: Any = TtsKind(Engines(), NoVoices(), artifacts)
     batch_kind: Any = BatchKind(database, look_seconds=0.05)
-    items = [dict(order("one two")), dict(order("three", voice="voi_gone"))]
+    items = [dict(order("one two", format="wav")), dict(order("three", voice="voi_gone"))]
     async with working(database, kind, batch_kind):
         batch = await submit_batch(database, ours, {}, items)
         done = await until(database, batch, JobStatus.COMPLETED)
@@ -91,14 +81,14 @@ async def test_a_batch_reports_each_item(database: Database) -> None:
     msgspec.convert({**good.output, "audioUrl": ""}, OUTPUTS[JobType.TTS])  # as the document says
     assert good.output["durationMs"] == 500
     assert (good.output["script"], good.output["characters"]) == ("one two", 7)
-    assert len(artifacts.stored[good.output["audioKey"]]) == 24_000
+    assert len(artifacts.stored[good.output["audioKey"]]) == HEADER_BYTES + 24_000
     assert bad.error is not None
     assert bad.error["code"] == "NOT_FOUND"
 
 
 async def test_text_without_sounds_is_reported(database: Database) -> None:
     ours = await new_workspace(database)
-    kind: Any = TtsKind(Engines(), NoVoices(), MemoryArtifacts(), RawEncoder)
+    kind: Any = TtsKind(Engines(), NoVoices(), MemoryArtifacts())
     async with working(database, kind):
         mixed = await submit(database, ours, **order("They say こんにちは to you."))
         lost = await submit(database, ours, **order("こんにちは"))

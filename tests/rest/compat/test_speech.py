@@ -14,11 +14,11 @@ import openai
 import pytest
 from av.container import InputContainer
 
+from media.files.encode import PLAIN_RATE
 from media.formats import HEARING_RATE
 from pipelines.engines.base import EngineBusy, EngineFailed
 from pipelines.engines.scripted.jobs import CLONE_PITCH, PITCHES
 from pipelines.engines.scripted.live import Fault, tone_of
-from rest.compat.speech import PCM_RATE
 from tests.support.rest.compat_app import KEY, CompatNode
 
 TEXT = "One two three four."
@@ -57,7 +57,7 @@ async def test_every_format(tmp_path: Path, format: str, media: str) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         data, content_type = await spoken(client, response_format=format, instructions="Gently.")
         assert content_type == media
-        pcm, rate = (data, PCM_RATE) if format == "pcm" else (heard(data), HEARING_RATE)
+        pcm, rate = (data, PLAIN_RATE) if format == "pcm" else (heard(data), HEARING_RATE)
         assert len(pcm) / 2 / rate == pytest.approx(SECONDS, abs=0.15)
         assert tone_of(pcm, rate) == pytest.approx(PITCHES["default"], abs=3)
         [unit] = await node.units(1)
@@ -70,14 +70,14 @@ async def test_plain_samples_are_at_24_khz_whatever_the_engine_has(tmp_path: Pat
     node.engines.voice.sample_rate = 16_000
     async with node.running(), node.client() as client:
         data, _ = await spoken(client, response_format="pcm")
-        assert len(data) == 2 * PCM_RATE * SECONDS
-        assert tone_of(data, PCM_RATE) == pytest.approx(PITCHES["default"], abs=3)
+        assert len(data) == 2 * PLAIN_RATE * SECONDS
+        assert tone_of(data, PLAIN_RATE) == pytest.approx(PITCHES["default"], abs=3)
 
 
 async def test_the_speed_is_the_speakers(tmp_path: Path) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         data, _ = await spoken(client, response_format="pcm", speed=2.0)
-        assert len(data) == PCM_RATE * SECONDS
+        assert len(data) == PLAIN_RATE * SECONDS
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_the_speed_is_the_speakers(tmp_path: Path) -> None:
 async def test_voices(tmp_path: Path, voice: Any, pitch: float) -> None:
     async with CompatNode(tmp_path).running() as node, node.client() as client:
         data, _ = await spoken(client, response_format="pcm", voice=voice)
-        assert tone_of(data, PCM_RATE) == pytest.approx(pitch, abs=3)
+        assert tone_of(data, PLAIN_RATE) == pytest.approx(pitch, abs=3)
 
 
 async def test_another_workspaces_voice_is_not_found(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_events(tmp_path: Path) -> None:
             "speech.audio.done",
         ]
         pcm = b"".join(base64.b64decode(event["audio"]) for event in events[:-1])
-        assert len(pcm) == 2 * PCM_RATE * SECONDS
+        assert len(pcm) == 2 * PLAIN_RATE * SECONDS
         assert events[-1]["usage"] == {
             "input_tokens": len(TEXT),
             "output_tokens": 20,

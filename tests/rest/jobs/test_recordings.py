@@ -58,7 +58,7 @@ def test_unusable_recordings_are_refused(tmp_path: Path, data: bytes, reason: st
 
 
 def test_a_reply_is_an_mp3(tmp_path: Path) -> None:
-    data = encode_reply(bytearray(tone(500.0, 2 * OUTPUT_RATE, OUTPUT_RATE)), Encoder)
+    data = encode_reply(bytearray(tone(500.0, 2 * OUTPUT_RATE, OUTPUT_RATE)))
     pcm = b"".join(decode(written(tmp_path / "a.mp3", data), OUTPUT_RATE))
     assert len(pcm) / 2 / OUTPUT_RATE == pytest.approx(2.0, abs=0.1)
     assert tone_of(pcm, OUTPUT_RATE) == pytest.approx(500, abs=2)

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from aiohttp import FormData
 
-from media.files.encode import Encoder
 from media.vad import SileroModel
 from pipelines.clone import CloneKind
 from pipelines.engines.base import ModelUnavailable
@@ -132,7 +131,7 @@ class Platform:
         assert accepted.status == 202, accepted.body
         job = await Jobs(self.database).get(self.tenant.workspace_id, accepted.data["jobId"])
         assert job is not None
-        kind: Any = CloneKind(self.database, self.engines, self.artifacts, Encoder)
+        kind: Any = CloneKind(self.database, self.engines, self.artifacts)
         async with working(self.database, kind):
             done = await until(self.database, job, JobStatus.COMPLETED)
         assert done.output is not None

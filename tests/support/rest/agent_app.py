@@ -13,7 +13,6 @@ from typing import Any
 from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 
-from media.files.encode import Encoder
 from media.formats import HEARING_RATE
 from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines, tone
 from pipelines.jobs.artifacts import Artifacts
@@ -86,7 +85,6 @@ class AgentNode:
             host=self.host,
             engines=engines,
             artifacts=self.artifacts,
-            encoder=Encoder,
             views=JobViews(Signer()),
             cursors=cursors,
             waiting_for=lambda: self.waiting,
