@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.engines.base import (
     AnswerFormat,
@@ -36,7 +36,6 @@ from pipelines.weights.manifest import MODELS
 from .choice import CHAT_MODELS, LARGER
 from .llama_server import (
     ChunkReader,
-    CompletionServer,
     ContextExceeded,
     LlamaSettings,
     open_server,
@@ -44,6 +43,9 @@ from .llama_server import (
     shortened,
 )
 from .tool_uses import checked_answer
+
+if TYPE_CHECKING:
+    import xllamacpp
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +94,9 @@ class _Run:
 class LlamaChat:
     """A ChatModel on an in-process llama.cpp server; see ``load``."""
 
-    def __init__(self, model_id: str, server: CompletionServer, settings: LlamaSettings) -> None:
+    def __init__(self, model_id: str, server: "xllamacpp.Server", settings: LlamaSettings) -> None:
         self.model_id = model_id
-        self._server: CompletionServer | None = server
+        self._server: xllamacpp.Server | None = server
         self._settings = settings
         self._executor = EngineExecutor(model_id, settings.slots, settings.queue_limit)
         self._runs: set[_Run] = set()
@@ -262,7 +264,7 @@ def _is_json(text: str) -> bool:
 
 
 def _producer(
-    server: CompletionServer,
+    server: "xllamacpp.Server",
     run: _Run,
     messages: Sequence[ChatMessage],
     wanted: "_Wanted",
@@ -288,7 +290,7 @@ def _producer(
 
 
 def _answer(
-    server: CompletionServer,
+    server: "xllamacpp.Server",
     run: _Run,
     messages: Sequence[ChatMessage],
     wanted: "_Wanted",

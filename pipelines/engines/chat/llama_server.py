@@ -20,15 +20,18 @@ Facts (xllamacpp 2026.10, measured on 2 cores)
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pipelines.engines.base import AnswerFormat, ChatDelta, ChatMessage, EngineFailed, ToolOffer
 
 from .llama_prompt import answer_grammar, with_outputs, with_tools
 from .messages import message_body
+
+if TYPE_CHECKING:
+    import xllamacpp
 
 PAGE_BYTES = 1 << 22
 STOPS = ("<|im_start|>", "<|endoftext|>", "\nUser:", "\nuser:", "\nCaller:")
@@ -63,21 +66,11 @@ class LlamaSettings:
     """Whether tools are offered after a tool's output too."""
 
 
-class CompletionServer(Protocol):
-    """The part of ``xllamacpp.Server``, which has no types, that is used here."""
-
-    def handle_chat_completions(
-        self, prompt: dict[str, Any], callback: Callable[[dict[str, Any]], bool]
-    ) -> object:
-        """Answer ``prompt``; ``callback`` gets each chunk until it returns True."""
-        ...
-
-
 class ContextExceeded(Exception):
     """The prompt has more tokens than a slot holds."""
 
 
-def open_server(settings: LlamaSettings) -> CompletionServer:
+def open_server(settings: LlamaSettings) -> "xllamacpp.Server":
     """Load the model; blocks for seconds. Raises EngineFailed when it cannot be loaded."""
     os.putenv("GOMP_SPINCOUNT", str(SPINS))  # read by libgomp when it is first loaded
     import xllamacpp
@@ -99,7 +92,7 @@ def open_server(settings: LlamaSettings) -> CompletionServer:
         params.cpuparams_batch.n_threads = settings.threads
         params.cache_ram_mib = settings.cache_mib
         try:
-            server: CompletionServer = xllamacpp.Server(params)
+            server = xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
             raise EngineFailed(
                 f"llama.cpp cannot load {settings.path.name}: is the file whole? Verify the models"
