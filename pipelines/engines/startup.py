@@ -34,7 +34,7 @@ from .chat.choice import (
 )
 from .engine import Engine, EngineSettings, Role, missing_files, weights_of
 from .loading import Loader
-from .upstream_models import UpstreamModels
+from .openai_compatible import UpstreamModels
 
 log = logging.getLogger(__name__)
 
