@@ -11,12 +11,12 @@ Rules
 - A session of the type ``transcription`` has an input and no agent: fields of a reply are unknown
   to it. ``transcription: null`` keeps the caller's words from being sent.
 - ``session.blab`` holds our own: ``events`` (names of ``blab.*`` events wanted), ``language``,
-  ``speech_model``, ``echo_suppression``.
+  ``speech_model``, ``echo_suppression``, ``turn_taking`` (its parts, each on or off).
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from typing import Any, Literal, TypeVar, cast
 
 from media.formats import PCM_RATES, AudioFormat, Encoding
@@ -27,6 +27,7 @@ from sessions.core.config import (
     SessionKind,
     TurnDetection,
     TurnMode,
+    TurnTakingSettings,
 )
 
 from .fields import Fields
@@ -130,12 +131,14 @@ def render_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
         session = _captions_session(config, session_id)
     else:
         session = _realtime_session(config, session_id)
-    if config.extensions or not config.suppresses_echo:
+    all_on = config.suppresses_echo and config.turn_taking == TurnTakingSettings()
+    if config.extensions or not all_on:
         session["blab"] = {
             "events": sorted(extension.value for extension in config.extensions),
             "language": config.language,
             "speech_model": config.speech_model,
             "echo_suppression": config.suppresses_echo,
+            "turn_taking": asdict(config.turn_taking),
         }
     return session
 
@@ -334,8 +337,17 @@ def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> Se
     )
 
 
+def _merge_switches(switches: Fields, settings: TurnTakingSettings) -> TurnTakingSettings:
+    names = [field.name for field in fields(TurnTakingSettings)]
+    switches.only(names)
+    wanted = {name: switches.flag(name) for name in names}
+    return replace(settings, **{name: flag for name, flag in wanted.items() if flag is not None})
+
+
 def _merge_extensions(blab: Fields, config: SessionConfig) -> SessionConfig:
-    blab.only(("events", "language", "speech_model", "echo_suppression"))
+    blab.only(("events", "language", "speech_model", "echo_suppression", "turn_taking"))
+    if (switches := blab.child("turn_taking")) is not None:
+        config = replace(config, turn_taking=_merge_switches(switches, config.turn_taking))
     config = replace(
         config,
         language=_language(blab) or config.language,

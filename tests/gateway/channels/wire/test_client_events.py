@@ -19,7 +19,14 @@ from gateway.channels.wire.client_events import (
 from gateway.channels.wire.session_object import render_session
 from media.formats import AudioFormat, Encoding
 from sessions.channel import ClientFault, Parsed, Partly, SpokenItem
-from sessions.core.config import Eagerness, Extension, SessionConfig, SessionKind, TurnMode
+from sessions.core.config import (
+    Eagerness,
+    Extension,
+    SessionConfig,
+    SessionKind,
+    TurnMode,
+    TurnTakingSettings,
+)
 from sessions.core.events import (
     AddItem,
     ClearInput,
@@ -219,6 +226,18 @@ def test_echo_suppression_is_on_until_it_is_switched_off() -> None:
     session = {"blab": {"echo_suppression": "off"}}
     fault = fault_of({"type": "session.update", "session": session})
     assert (fault.code, fault.param) == ("invalid_type", "session.blab.echo_suppression")
+
+
+def test_parts_of_turn_taking_are_switched_one_by_one() -> None:
+    config = configured({"blab": {"turn_taking": {"adaptive_pause": False}}})
+    assert config.turn_taking == TurnTakingSettings(adaptive_pause=False)
+    config = configured({"blab": {"turn_taking": {"level_gate": False}}}, config)
+    assert config.turn_taking == TurnTakingSettings(adaptive_pause=False, level_gate=False)
+    shown = render_session(config, "sess_1")["blab"]["turn_taking"]
+    assert (shown["adaptive_pause"], shown["early_hint"]) == (False, True)
+    session = {"blab": {"turn_taking": {"patience": True}}}
+    fault = fault_of({"type": "session.update", "session": session})
+    assert fault.param == "session.blab.turn_taking.patience"
 
 
 def test_every_extension_can_be_asked_for_and_a_misspelt_one_is_refused_with_their_names() -> None:
