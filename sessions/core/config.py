@@ -77,7 +77,7 @@ class TurnTakingSettings:
     second_look: bool = True
     """A text that looks cut off is requested once more when the silence has grown."""
     adaptive_pause: bool = True
-    """The caller's own pauses in mid-turn set how patient the agent is."""
+    """The caller's own pauses within turns set how patient the agent is."""
     counted_dictation: bool = True
     """How many digits or letters were announced decides whether more must come."""
     early_hint: bool = True

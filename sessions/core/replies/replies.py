@@ -51,7 +51,7 @@ from sessions.core.states import ReplyTrigger, State, Trigger
 from sessions.core.tools import ToolUses
 from sessions.languages.packs import pack_of
 
-from .reply import Reply, ReplyRecords, created, history_for, overridden
+from .reply import Reply, ReplyRecords, created, history_for, overridden, same_history
 
 PLAYOUT_STALLED = "playout_stalled"
 MOST_SIDE = 4
@@ -146,15 +146,15 @@ class Replies:
             and not (request is not None and request.apart)
             and not reply.released
             and reply.config == config
-            and reply.history == self._call.prompts.messages(composed(config))
+            and same_history(reply.history, self._call.prompts.messages(composed(config)))
             and reply.tools == self._tools.offered(config)
         )
 
-    def release(self) -> None:
-        """Release the current reply, or have it released as soon as it is started."""
-        reply = self._current
-        if reply is None:
+    def release(self, user_text: str | None = None) -> None:
+        """Release the current reply, now an answer to ``user_text``, as soon as it is started."""
+        if (reply := self._current) is None:
             raise RuntimeError("no reply to release")
+        reply.user_text = reply.user_text if user_text is None else user_text
         reply.move(ReplyTrigger.RELEASED)
         if reply.started:
             self._release(reply)

@@ -31,6 +31,7 @@ from sessions.core.prompt import Prompts, composed
 from sessions.core.states import REPLY, ReplyState, ReplyTrigger
 from sessions.core.tools import ToolUses
 
+_PUNCTUATION = re.compile(r"[,.?!;:…]+(?=\s|$)")
 _WORD = re.compile(r"\S+")
 _REMEMBERED = 8
 
@@ -202,6 +203,23 @@ class Reply:
         if not self.config.output_audio:
             return self.published_text
         return min(self.spoken.heard(samples), self.published_text, key=len)
+
+
+def same_words(left: str, right: str) -> bool:
+    """Whether two transcripts differ in case and punctuation only."""
+    return _spoken(left) == _spoken(right)
+
+
+def same_history(left: tuple[Message, ...], right: tuple[Message, ...]) -> bool:
+    """Whether two histories differ in the case and punctuation of the last message only."""
+    if left == right or not left or len(left) != len(right) or left[:-1] != right[:-1]:
+        return left == right
+    last, other = left[-1], right[-1]
+    return replace(last, content=other.content) == other and same_words(last.content, other.content)
+
+
+def _spoken(text: str) -> list[str]:
+    return _PUNCTUATION.sub("", text.lower()).split()
 
 
 def created(reply: Reply) -> ReplyCreated:

@@ -7,6 +7,9 @@ Rules
 - A final text alone does not confirm: recognisers of whole utterances make words of a hum. It
   waits for the partial, ``AGREEMENT_MS`` of silence at most; where both speak, the partial's
   word counts. Two seconds of speech, or four without any answer, decide by what there is.
+- A short sound without words holds the reply for ``HOLD_MS`` only: once the caller is silent,
+  playout goes on while the decision is still open. More speech pauses it again, and words that
+  come late still interrupt.
 - Speech that sounds like what was being played (``ECHO`` of it, by its signal) is refuted whatever
   its words look like. It is listened to on: once it sounds like somebody else, that may be an
   interruption, silence or not.
@@ -30,12 +33,16 @@ from sessions.core.replies.replies import Replies
 from sessions.core.states import Trigger, UtteranceState
 from sessions.languages.packs import pack_of, words_of
 
-from .input_audio import ECHO, InputAudio
+from .input_audio import ECHO, InputAudio, Utterance
 from .speech_gate import samples
 
 BARGE_IN_MS = 128
 """Speech over the reply after which playout is paused."""
 AGREEMENT_MS = 500
+HOLD_MS = 352
+"""How long playout is held by a sound that ends without words. Of recordings over a telephone
+line, "okay" and "yes" end 350 to 450 ms after their onset; "wait" ends after 290 ms, and its text
+is there after 500."""
 _SPEECH_MAXIMUM_MS = 2_000
 _DECISION_SECONDS = 4.0
 _NO_ECHO = 0.55
@@ -76,6 +83,10 @@ class BargeIn:
         """One was refuted: wait for silence before suspecting the next."""
         self._echoed = False
         """It was an echo by its signal."""
+        self._held_at: int | None = None
+        """Position at which playout was paused; None: it goes on."""
+        self._voiced = 0
+        """Samples of the overlap's speech when playout was let go on."""
 
     def listen(self) -> None:
         """The reply is heard: is the caller speaking over it?"""
@@ -91,30 +102,38 @@ class BargeIn:
             return
         call.move(Trigger.BARGE_IN_SUSPECTED)
         call.timers.set(Timer.BARGE_IN, call.now + _DECISION_SECONDS)
-        self._replies.pause()
+        self._hold()
         self._audio.begin_at_onset()
 
     def weigh(self) -> None:
         """Another window of the overlap."""
         audio, utterance = self._audio, self._audio.opened()
+        if self._held_at is None:
+            if audio.gate.voiced - self._voiced >= samples(BARGE_IN_MS) and not self._is_echo():
+                self._hold()
+        elif audio.gate.silence:
+            self._let_go_on(utterance)
         if utterance.state is not UtteranceState.SPEAKING:
             if audio.resumed:
                 audio.go_on()
             elif utterance.has_text and audio.gate.silence >= samples(AGREEMENT_MS):
                 self.decide()
-        elif audio.silent:
+        elif audio.paused:
             audio.ask_text()
         elif audio.gate.position - audio.gate.onset >= samples(_SPEECH_MAXIMUM_MS):
             self.decide()
 
     def hear_partial(self, text: str) -> None:
-        """Some words of the overlap: enough to confirm, never to refute."""
-        if self._overlap(text) is Overlap.INTERRUPTION:
+        """Some words of the overlap: enough to confirm, and to refute a final text without them."""
+        overlap = self._overlap(text)
+        if overlap is Overlap.INTERRUPTION:
             self.confirm()
+        elif overlap is not Overlap.NOTHING and self._audio.opened().has_text:
+            self.refute()
 
     def hear_final(self, text: str) -> None:
         """All the words of the overlap: enough to refute, not to confirm while more may come."""
-        if self._overlap(text) is not Overlap.INTERRUPTION:
+        if self._audio.opened().wordless or self._overlap(text) is not Overlap.INTERRUPTION:
             self.refute()
         elif self._audio.dry:
             self.decide()
@@ -141,7 +160,23 @@ class BargeIn:
         self._audio.drop()
         self._deaf = True
         self._call.move(Trigger.BARGE_IN_REFUTED)
-        self._replies.resume()
+        if self._held_at is not None:
+            self._replies.resume()
+
+    def _hold(self) -> None:
+        self._held_at = self._audio.gate.position
+        self._replies.pause()
+
+    def _let_go_on(self, utterance: Utterance) -> None:
+        """Let playout go on where what was heard till now is no interruption."""
+        gate, held_at = self._audio.gate, self._held_at
+        if held_at is None or gate.position - held_at < samples(HOLD_MS):
+            return
+        if not self._call.config.turn_taking.early_resume:
+            return
+        if self._overlap(utterance.text or utterance.partial) is not Overlap.INTERRUPTION:
+            self._held_at, self._voiced = None, gate.voiced
+            self._replies.resume()
 
     def _overlap(self, text: str) -> Overlap:
         reply = self._replies.current

@@ -317,16 +317,18 @@ class EndedTurns:
 
     def _answer(self, utterance: Utterance, text: str) -> None:
         self._postponed = None
-        replies, request = self._replies, utterance.request
+        replies, request, user_text = self._replies, utterance.request, None
         config = overridden(self._call.config, request)
         if utterance.failure is not None and request is None:
             replies.cancel("turn_detected")
             script = pack_of(config.language).spoken.unheard
             replies.start(utterance.turn, "", utterance.moments, config=config, script=script)
-        elif not replies.fits(config, request):
+        elif replies.fits(config, request):
+            user_text = text
+        else:
             replies.cancel("turn_detected")
             replies.start(utterance.turn, text, utterance.moments, config=config, request=request)
-        replies.release()
+        replies.release(user_text)
 
     def _rest_if_done(self) -> None:
         """Back to listening where nothing is being answered and nothing will be."""

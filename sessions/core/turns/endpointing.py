@@ -27,6 +27,8 @@ from sessions.core.config import Eagerness, SessionKind, TurnDetection, TurnMode
 from sessions.core.items import Message
 from sessions.core.prompt import composed
 from sessions.core.replies.replies import Replies
+from sessions.core.replies.reply import same_words
+from sessions.core.states import UtteranceState
 from sessions.core.tools import ToolUses
 from sessions.languages.packs import (
     DictationWords,
@@ -36,6 +38,8 @@ from sessions.languages.packs import (
     words_of,
 )
 
+from .caller_pace import CallerPace
+from .dictation import Progress, progress_of
 from .input_audio import InputAudio, Utterance
 from .speech_gate import samples
 
@@ -47,7 +51,6 @@ HEAD_START_MS = 450
 SPECULATIONS = 3
 """Replies begun for one turn before its end is certain, at most."""
 
-_DOUBTFUL = 0.2
 _PACE = {
     Eagerness.LOW: 1.6,
     Eagerness.MEDIUM: 1.0,
@@ -60,11 +63,6 @@ _MAXIMUM_MS = {
     Eagerness.AUTO: 4_000,
     Eagerness.HIGH: 2_000,
 }
-_CLOSED_COMPLETE_MS = 380
-_CLOSED_UNSURE_MS = 900
-_CLOSED_INCOMPLETE_MS = 1_400
-_DICTATION_MS = 1_600
-_OPEN_MS = 2_600
 _WORDLESS_MS = 600
 
 _WORDS_AT_ONCE = 3
@@ -74,7 +72,10 @@ _I = re.compile(r"\bi\b")
 _SHORT = 3
 """Words of an answer that a word of ``rarely_last`` may end."""
 _YEAR = re.compile(r"(19|20)\d\d")
-_OPEN_MARKS = (",", "-", "—", "…", "...", ":", ";")
+_OPEN_MARKS = ("…", "...", ":")
+_WEAK_MARKS = (",", "-", "—", ";")
+"""Recognisers invent them where the sound stops: of 110 recorded turns 21 end in a comma when the
+text is requested 64 ms after the last voiced window, 9 after 128 ms, none after 640 ms."""
 
 
 class Ending(StrEnum):
@@ -83,10 +84,40 @@ class Ending(StrEnum):
     EMPTY = "empty"
     OPEN = "open"
     """Mid-phrase: more must come."""
+    WEAK = "weak"
+    """After a comma, or a word that seldom ends a sentence: more may come."""
     DICTATION = "dictation"
     """In a number, an address or spelling: more may come, after any pause."""
     CLOSED = "closed"
     """Where a sentence can end."""
+
+
+Steps = tuple[tuple[float, int], ...]
+"""(the turn detector's least probability, milliseconds of silence), the highest first."""
+
+# Of 110 turns (22 recordings over a telephone line in five variants) and 41 of synthetic voices the
+# text and the melody let 95 % end within 1.23 s of the last sound, all on the half that the figures
+# were not chosen by within 1.27 s; ungraded and without a second look at the text it was 2.66 s. Of
+# the 68 pauses inside those turns 2 were longer than what it waited, 3 before.
+_STEPS: dict[Ending, Steps] = {
+    Ending.CLOSED: ((0.5, 380), (0.2, 800), (0.0, 1_150)),
+    Ending.WEAK: ((0.8, 600), (0.5, 800), (0.2, 1_300), (0.0, 1_800)),
+    Ending.DICTATION: ((0.8, 1_200), (0.0, 1_600)),
+    Ending.OPEN: ((0.8, 1_800), (0.0, 2_600)),
+    Ending.EMPTY: ((0.0, 2_600),),
+}
+_UNGRADED: dict[Ending, Steps] = {
+    Ending.CLOSED: ((0.5, 380), (0.2, 900), (0.0, 1_400)),
+    Ending.WEAK: ((0.0, 2_600),),
+    Ending.DICTATION: ((0.0, 1_600),),
+    Ending.OPEN: ((0.0, 2_600),),
+    Ending.EMPTY: ((0.0, 2_600),),
+}
+_DICTATED: dict[Progress, Steps] = {
+    Progress.BEGUN: ((0.8, 2_400), (0.0, 3_200)),
+    Progress.ENOUGH: ((0.5, 700), (0.0, 1_100)),
+    Progress.WHOLE: ((0.2, 500), (0.0, 800)),
+}
 
 
 def patience(
@@ -95,27 +126,24 @@ def patience(
     probability: float | None,
     *,
     wordless: bool = False,
+    progress: Progress | None = None,
+    graded: bool = True,
+    pace: float = 1.0,
 ) -> int:
     """Samples of silence that end a turn whose transcript ends in ``ending``.
 
     ``probability`` is the turn detector's, None while it has not answered. ``wordless``: the
-    final text is there and is empty, so there is nothing to be patient for."""
+    final text is there and is empty, so there is nothing to be patient for. ``progress``: of the
+    dictation that was announced; it counts more than the ending. ``pace``: the caller's factor."""
     if detection.mode is TurnMode.SERVER_VAD:
         return samples(detection.silence_duration_ms)
+    wanted: float = _WORDLESS_MS
+    if not wordless:
+        steps = (_STEPS if graded else _UNGRADED)[ending]
+        if progress is not None:
+            steps = _DICTATED[progress]
+        wanted = pace * next(ms for least, ms in steps if (probability or 0.0) >= least)
     maximum = _MAXIMUM_MS[detection.eagerness]
-    wanted: float
-    if wordless:
-        wanted = _WORDLESS_MS
-    elif ending is Ending.OPEN or ending is Ending.EMPTY:
-        wanted = _OPEN_MS
-    elif ending is Ending.DICTATION:
-        wanted = _DICTATION_MS
-    elif probability is None or probability < _DOUBTFUL:
-        wanted = _CLOSED_INCOMPLETE_MS
-    elif probability < COMPLETE:
-        wanted = _CLOSED_UNSURE_MS
-    else:
-        wanted = _CLOSED_COMPLETE_MS
     return samples(min(maximum, wanted * _PACE[detection.eagerness]))
 
 
@@ -126,8 +154,11 @@ def ending_of(text: str, language: str = "en") -> Ending:
         return Ending.EMPTY
     if _is_dictation(text, words, pack):
         return Ending.DICTATION
-    if text.rstrip().endswith(_OPEN_MARKS) or _is_open(text, words, pack.turn_end):
+    end = text.rstrip()
+    if end.endswith(_OPEN_MARKS) or _is_open(text, words, pack.turn_end):
         return Ending.OPEN
+    if end.endswith(_WEAK_MARKS) or _is_weak(text, words, pack.turn_end):
+        return Ending.WEAK
     return Ending.CLOSED
 
 
@@ -136,12 +167,13 @@ def _is_open(text: str, words: list[str], known: TurnEndWords) -> bool:
     if last in known.never_last:
         return True
     question = text.rstrip().endswith("?")
-    if last in known.stranded:
-        return not (question and not known.asking.isdisjoint(words))
-    if last in known.rarely_last:
-        short = question or len(words) <= _SHORT
-        return not (short or tuple(words[-2:]) in known.may_end)
-    return False
+    return last in known.stranded and not (question and not known.asking.isdisjoint(words))
+
+
+def _is_weak(text: str, words: list[str], known: TurnEndWords) -> bool:
+    if words[-1] not in known.rarely_last or text.rstrip().endswith("?") or len(words) <= _SHORT:
+        return False
+    return tuple(words[-2:]) not in known.may_end
 
 
 def _is_dictation(text: str, words: list[str], pack: LanguagePack) -> bool:
@@ -187,6 +219,7 @@ class Speculation:
         """(turn, words) of the last hint."""
         self._begins: tuple[str, str] | None = None
         """Instructions and model of which the beginning was read."""
+        self.pace = CallerPace()
 
     def read_instructions(self) -> None:
         """The prompt's beginning is known: the instructions and what has been said so far."""
@@ -210,24 +243,77 @@ class Speculation:
 
     def begin_reply(self, utterance: Utterance) -> None:
         """Start the reply to ``utterance``, which has a text, if its end is likely or near."""
+        has_words = bool((utterance.final or "").strip())
+        if has_words and utterance.speculations < SPECULATIONS and self._likely_over(utterance):
+            self._begin(utterance, utterance.text)
+
+    def guess_reply(self, utterance: Utterance) -> None:
+        """Start the reply to the partial transcript, where that may be all the caller said."""
         if (
-            not (utterance.final or "").strip()
-            or not self._call.config.answers
-            or self._replies.current is not None
-            or not self._replies.settled
-            or utterance.speculations >= SPECULATIONS
-            or not self._likely_over(utterance)
+            self._call.config.turn_taking.partial_speculation
+            and utterance.state is UtteranceState.TRANSCRIBING
+            and utterance.partial_stands_in
+            and utterance.speculations < SPECULATIONS - 1
+            and _ending(utterance) is Ending.CLOSED
         ):
+            self._begin(utterance, _written(utterance.partial.split()))
+
+    def discard_other(self, utterance: Utterance) -> None:
+        """Discard a reply that was begun to other words than the text that has come."""
+        reply = self._replies.current
+        if reply is None or reply.released or not reply.extra:
             return
-        utterance.speculations += 1
-        said = Message("user", utterance.text)
-        self._replies.start(utterance.turn, utterance.text, utterance.moments, extra=(said,))
+        if not same_words(reply.user_text, utterance.text):
+            self._replies.cancel("turn_detected")
 
     def patience(self, utterance: Utterance) -> int:
         """Samples of silence that end the open ``utterance``, as far as is known of it."""
-        detection = self._call.detection
-        wordless = utterance.final is not None and not utterance.final.strip()
-        return patience(detection, _ending(utterance), utterance.probability, wordless=wordless)
+        settings = self._call.config.turn_taking
+        pace = self.pace.factor if settings.adaptive_pause else 1.0
+        return self._patience(utterance, pace)
+
+    def went_on(self, utterance: Utterance, silence: int) -> None:
+        """The caller spoke on after ``silence`` samples."""
+        self.pace.went_on(silence, self.plain_patience(utterance))
+
+    def plain_patience(self, utterance: Utterance) -> int:
+        """As ``patience``, of a caller of whom nothing is known."""
+        return self._patience(utterance, 1.0)
+
+    def may_change(self, utterance: Utterance) -> bool:
+        """Whether the text's ending looks cut off, so that it is worth another look."""
+        ending = _ending(utterance)
+        if ending is Ending.OPEN:
+            return (utterance.probability or 0.0) >= COMPLETE
+        return ending is Ending.WEAK
+
+    def _patience(self, utterance: Utterance, pace: float) -> int:
+        settings = self._call.config.turn_taking
+        progress = None
+        if settings.counted_dictation and _is_english(utterance.language):
+            progress = progress_of(utterance.text, self._question())
+        return patience(
+            self._call.detection,
+            _ending(utterance),
+            utterance.probability,
+            wordless=utterance.final is not None and not utterance.final.strip(),
+            progress=progress,
+            graded=settings.graded_endings,
+            pace=pace,
+        )
+
+    def _question(self) -> str:
+        """What the agent said last."""
+        items = reversed(self._call.transcript)
+        return next((item.text for item in items if item.role == "assistant"), "")
+
+    def _begin(self, utterance: Utterance, text: str) -> None:
+        replies = self._replies
+        if not self._call.config.answers or replies.current is not None or not replies.settled:
+            return
+        utterance.speculations += 1
+        said = Message("user", text)
+        replies.start(utterance.turn, text, utterance.moments, extra=(said,))
 
     def _likely_over(self, utterance: Utterance) -> bool:
         by_melody = utterance.probability is None or utterance.probability >= COMPLETE
@@ -243,6 +329,10 @@ class Speculation:
         history = call.prompts.beginning(composed(call.config), extra)
         if history:
             call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
+
+
+def _is_english(language: str) -> bool:
+    return language.lower().partition("-")[0] == "en"
 
 
 def _ending(utterance: Utterance) -> Ending:

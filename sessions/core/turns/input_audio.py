@@ -29,9 +29,12 @@ from sessions.languages.packs import pack_of, words_of
 from .speech_gate import SpeechGate, samples
 
 HINT_MS = 128
+"""Silence that separates speech from speech."""
+EARLY_HINT_MS = 64
 """Silence after which the end of the turn is suspected: transcribe, score, speculate."""
 
 _HINT = samples(HINT_MS)
+_EARLY_HINT = samples(EARLY_HINT_MS)
 _RESUMED = samples(64)
 """Speech after the request for the text that means: the caller goes on."""
 _LAG = samples(100)
@@ -62,6 +65,8 @@ class Utterance:
     item_id: str
     start: int
     language: str = "en"
+    onset: int = 0
+    """Where its speech set in."""
     state: UtteranceState = UtteranceState.SPEAKING
     partial: str = ""
     covered: int = 0
@@ -69,6 +74,7 @@ class Utterance:
     asked: int = 0
     """Position up to which its text was last requested."""
     asked_at: float = 0.0
+    silence_when_asked: int = _HINT
     voiced_when_asked: int = 0
     final: str | None = None
     """The text up to ``asked``; None while there is none."""
@@ -76,6 +82,10 @@ class Utterance:
     """Why there is no text up to ``asked``, where the recogniser failed."""
     probability: float | None = None
     """The turn detector's, that it is over."""
+    scored: int | None = None
+    """Position up to which the turn detector was last asked."""
+    asked_again: bool = False
+    """Its text was requested once more, after a longer silence."""
     speculations: int = 0
     reply_wanted: bool = False
     request: RequestReply | None = None
@@ -112,7 +122,7 @@ class Utterance:
         sound to where speech ended. Half a number is no number."""
         if self.state is UtteranceState.SPEAKING or not self.partial.strip():
             return False
-        return self.covered >= self.asked - _HINT - _LAG
+        return self.covered >= self.asked - self.silence_when_asked - _LAG
 
     @property
     def text_due(self) -> float | None:
@@ -157,6 +167,7 @@ class Utterance:
         """Speech was heard after all: what was concluded from the silence is void."""
         self.move(UtteranceTrigger.SPEECH_RESUMED)
         self.final = self.failure = self.probability = self.moments.transcript = None
+        self.scored, self.asked_again = None, False
 
 
 class InputAudio:
@@ -184,7 +195,9 @@ class InputAudio:
         echo = event.echo if call.config.suppresses_echo else 0.0
         if detection.mode is not TurnMode.NONE:
             heard = replace(event, voice=0.0) if echo >= ECHO else event
-            voice = call.level.voice(heard, detection.threshold, call.state)
+            voice = heard.voice
+            if call.config.turn_taking.level_gate:
+                voice = call.level.voice(heard, detection.threshold, call.state)
         gate.look(event.position, voice, detection.threshold)
         self.dry = False
         if self._timed:
@@ -205,8 +218,14 @@ class InputAudio:
 
     @property
     def silent(self) -> bool:
-        """Whether the caller has been silent long enough to think of an end."""
+        """Whether the speech before is over: what follows is speech of its own."""
         return self.gate.position - self.gate.last_voice >= _HINT
+
+    @property
+    def paused(self) -> bool:
+        """Whether the caller has been silent long enough to think of an end."""
+        early = self._call.config.turn_taking.early_hint
+        return self.gate.position - self.gate.last_voice >= (_EARLY_HINT if early else _HINT)
 
     def echo(self, last: int | None = None) -> float | None:
         """How much the present speech, or its ``last`` voiced windows, sound like what was being
@@ -245,6 +264,7 @@ class InputAudio:
         """Open an utterance where the caller's speech set in, with padding before it."""
         padding = samples(self._call.detection.prefix_padding_ms)
         utterance = self.begin(self.gate.onset - padding)
+        utterance.onset = self.gate.onset
         self._call.publish(SpeechStarted(utterance.item_id, utterance.start))
         self._timed = True
         self._call.timers.set(Timer.INPUT, self._call.now + _STARVED_SECONDS)
@@ -254,8 +274,15 @@ class InputAudio:
         """Have the open utterance transcribed up to here."""
         utterance = self.opened()
         utterance.ask(self.gate.position, self.gate.voiced, self._call.now)
+        utterance.silence_when_asked = self.gate.silence
         self._call.order(FinishTranscription(utterance.turn, self.gate.position))
         self.set_timer()
+
+    def ask_again(self) -> None:
+        """Have the open utterance, whose text is there, transcribed with more silence behind it."""
+        utterance = self.opened()
+        utterance.asked, utterance.asked_again = self.gate.position, True
+        self._call.order(FinishTranscription(utterance.turn, self.gate.position))
 
     def go_on(self) -> None:
         """The open utterance goes on: its text up to here is no longer requested."""

@@ -37,6 +37,7 @@ RELEASE_DROP = 0.15
 """Hysteresis: speech ends below ``threshold - RELEASE_DROP``."""
 
 _ONSET = samples(96)
+_LEAST_PAUSE = samples(64)
 _LEAST_THRESHOLD = 0.05
 """Of a voiced window, whatever the turn detection's threshold."""
 
@@ -81,6 +82,8 @@ class SpeechGate:
     onset: int = 0
     last_voice: int = 0
     speaking: bool = False
+    pause: int = 0
+    """Samples of the last silence that speech has ended; shorter ones than 64 ms do not count."""
     _run_start: int | None = None
     _voiced: int = 0
 
@@ -93,6 +96,8 @@ class SpeechGate:
             if self._run_start is None:
                 self._run_start, self._voiced = start, 0
             self._voiced += width
+            if start - self.last_voice >= _LEAST_PAUSE:
+                self.pause = start - self.last_voice
             self.last_voice = position
             if not self.speaking and self._voiced >= _ONSET:
                 self.speaking, self.onset = True, self._run_start

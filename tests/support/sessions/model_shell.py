@@ -515,7 +515,7 @@ class ModelShell:
         state = self.core.state
         if state in (State.SPEAKING, State.BARGE_IN):
             assert len(audible) == 1
-            assert audible[0].paused == (state is State.BARGE_IN)
+            assert state is State.BARGE_IN or not audible[0].paused
         if state is State.LISTENING:
             assert not audible
             assert not any(self._lives(reply) for reply in self.replies.values())

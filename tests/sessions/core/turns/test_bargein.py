@@ -10,6 +10,7 @@ from sessions.core.commands import (
     StartReply,
     StopPlayout,
 )
+from sessions.core.config import TurnTakingSettings
 from sessions.core.events import InputEnded, RequestCancel, Tick, TranscriptionFailed
 from sessions.core.items import Message, ReplyStatus
 from sessions.core.notices import (
@@ -116,6 +117,95 @@ def test_noise_backchannels_and_echo_refute_a_barge_in(shell: ModelShell, words:
     shell.silence(2_000)
     assert shell.published(ReplyDone)[-1].status is ReplyStatus.COMPLETED
     assert shell.published(ReplyDone)[-1].heard == "Paris is the capital of France. "
+
+
+# ---------------------------------------------------------------------------- held, undecided
+
+
+def test_a_short_sound_without_words_holds_playout_for_a_third_of_a_second(
+    shell: ModelShell,
+) -> None:
+    shell.speak(416)
+    assert shell.reply.paused
+    shell.silence(32)
+    assert shell.reply.paused
+    shell.silence(32)
+    assert not shell.reply.paused
+    assert shell.stands(State.BARGE_IN), "words may still come"
+    assert len(shell.published(PlayoutResumed)) == 1
+    shell.final("")
+    assert shell.stands(State.SPEAKING)
+    assert len(shell.ordered(ResumePlayout)) == 1
+
+
+def test_words_that_come_late_interrupt_all_the_same(shell: ModelShell) -> None:
+    shell.speak(416)
+    shell.silence(96)
+    assert not shell.reply.paused
+    shell.partial("stop it")
+    assert shell.stands(State.ENDPOINTING)
+    assert shell.reply.dead
+    assert shell.reply.stopped
+
+
+def test_speech_that_goes_on_pauses_again(shell: ModelShell) -> None:
+    shell.speak(416)
+    shell.silence(96)
+    shell.speak(96)
+    assert not shell.reply.paused
+    shell.speak(32)
+    assert shell.reply.paused
+    assert len(shell.ordered(PausePlayout)) == 2
+    shell.partial("no wait")
+    assert shell.stands(State.USER_SPEAKING)
+
+
+def test_a_text_that_interrupts_holds_playout_until_it_is_decided(shell: ModelShell) -> None:
+    shell.speak(256)
+    shell.silence(64)
+    shell.final("Wait.")
+    shell.silence(320)
+    assert shell.reply.paused
+    shell.partial("wait")
+    assert shell.stands(State.ENDPOINTING)
+
+
+def test_what_recognisers_make_of_a_thump_is_nothing(shell: ModelShell) -> None:
+    shell.speak(192)
+    shell.silence(64)
+    shell.final("You")
+    assert shell.stands(State.SPEAKING)
+
+
+def test_a_hum_in_the_partial_text_refutes_the_final_one(shell: ModelShell) -> None:
+    shell.speak(256)
+    shell.silence(64)
+    shell.final("Amen, them.")
+    shell.partial("mmm")
+    assert shell.stands(State.SPEAKING)
+
+
+def test_a_reply_that_ends_undecided_leaves_the_caller_the_floor(shell: ModelShell) -> None:
+    shell.generated()
+    shell.silence(1_300)
+    shell.speak(416)
+    shell.silence(96)
+    assert not shell.reply.paused
+    shell.silence(800)
+    assert shell.stands(State.ENDPOINTING)
+    shell.final("")
+    shell.silence(600)
+    assert shell.stands(State.LISTENING)
+
+
+def test_without_early_resume_playout_waits_for_the_text(call: ShellFactory) -> None:
+    shell = call(turn_taking=TurnTakingSettings(early_resume=False))
+    shell.have_spoken()
+    shell.speak(416)
+    shell.silence(320)
+    assert shell.reply.paused
+    shell.final("")
+    assert not shell.reply.paused
 
 
 def test_the_agents_coming_words_are_no_echo(shell: ModelShell) -> None:

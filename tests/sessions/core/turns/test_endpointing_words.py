@@ -23,7 +23,7 @@ from sessions.core.turns.endpointing import Ending, ending_of
         ("two large pizzas and um", Ending.OPEN),
         ("I would like a flight to", Ending.OPEN),
         ("can I get a flight to?", Ending.OPEN),
-        ("well,", Ending.OPEN),
+        ("well,", Ending.WEAK),
         ("I wanted to ask whether you", Ending.CLOSED),
         ("tell me about the", Ending.OPEN),
         ("I think I will take them because", Ending.OPEN),
@@ -39,7 +39,7 @@ def test_endings(text: str, ending: Ending) -> None:
     assert ending_of(text) is ending
 
 
-@pytest.mark.parametrize("text", ["Ich rufe dich an", "Vado a Roma, i"])
+@pytest.mark.parametrize("text", ["Ich rufe dich an", "Vado a Roma, an"])
 def test_english_word_lists_do_not_judge_other_languages(text: str) -> None:
     assert ending_of(text, "de-DE") is Ending.CLOSED
     assert ending_of(text) is Ending.OPEN

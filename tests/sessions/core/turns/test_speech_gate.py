@@ -50,3 +50,11 @@ def test_a_repeated_position_counts_nothing() -> None:
     look(gate, [0.9] * 3)
     gate.look(gate.position, 0.9, 0.5)
     assert gate.voiced == 3 * WINDOW
+
+
+def test_the_silence_before_speech_went_on_is_known() -> None:
+    gate = SpeechGate()
+    look(gate, [0.9] * 4 + [0.0] * 9 + [0.9] * 2)
+    assert gate.pause == 9 * WINDOW
+    look(gate, [0.0, 0.9, 0.9])
+    assert gate.pause == 9 * WINDOW, "32 ms are no pause"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from media.formats import HEARING_RATE
 from media.vad import SileroModel, VoiceDetector, level_of
 from sessions.core.commands import CancelReply, PausePlayout, StartTranscription
-from sessions.core.config import TurnMode
+from sessions.core.config import TurnMode, TurnTakingSettings
 from sessions.core.events import VoiceWindow
 from sessions.core.states import State
 from sessions.core.turns.speech_gate import GATE_DB, CallerLevel
@@ -268,3 +268,14 @@ def test_a_reader_in_the_background_of_recorded_turns(call: ShellFactory, models
         assert shell.stands(State.LISTENING)
     assert len(shell.ordered(StartTranscription)) == len(turns)
     assert not shell.ordered(PausePlayout)
+
+
+def test_the_gate_can_be_switched_off(call: ShellFactory) -> None:
+    shell = call(turn_taking=TurnTakingSettings(level_gate=False))
+    for _ in range(2):
+        shell.ask("hello", level=CALLER)
+        shell.clause("Hi. ", 100)
+        shell.generated()
+        shell.silence(1_500)
+    shell.speak(640, level=TELEVISION)
+    assert shell.stands(State.USER_SPEAKING)

@@ -11,7 +11,7 @@ from sessions.core.commands import (
     StartReply,
     StartTranscription,
 )
-from sessions.core.config import SessionConfig, TurnDetection, TurnMode
+from sessions.core.config import SessionConfig, TurnDetection, TurnMode, TurnTakingSettings
 from sessions.core.events import (
     CommitInput,
     ConfigureSession,
@@ -44,7 +44,7 @@ def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
     end = shell.position
     shell.silence(128)
     assert shell.stands(State.ENDPOINTING)
-    assert shell.ordered(FinishTranscription) == [FinishTranscription(1, end + 4 * WINDOW)]
+    assert shell.ordered(FinishTranscription) == [FinishTranscription(1, end + 2 * WINDOW)]
     assert not shell.ordered(ScoreTurn), "the text comes first"
     shell.final("What is the capital of France?", 0.9)
     assert shell.ordered(ScoreTurn) == [ScoreTurn(1, end + 4 * WINDOW)]
@@ -61,9 +61,12 @@ def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
     ("words", "probability", "patient"),
     [
         ("What is the capital of France?", 0.9, 384),
-        ("What is the capital of France?", 0.3, 928),
-        ("What is the capital of France?", 0.05, 1_408),
-        ("two large pizzas and um", 0.95, 2_624),
+        ("What is the capital of France?", 0.3, 800),
+        ("What is the capital of France?", 0.05, 1_152),
+        ("and he was more respectable than he was.", 0.95, 608),
+        ("He was not an ill-disposed young man,", 0.95, 608),
+        ("two large pizzas and um", 0.95, 1_824),
+        ("two large pizzas and um", 0.6, 2_624),
         ("I would like a flight to", 0.28, 2_624),
         ("that is S M", 0.01, 1_600),
     ],
@@ -103,12 +106,167 @@ def test_a_pause_inside_a_sentence_does_not_end_the_turn(call: ShellFactory) -> 
     assert shell.stands(State.USER_SPEAKING)
     shell.silence(128)
     shell.final("Two large pizzas and um, one small salad.", 0.9)
-    shell.silence(256)
+    shell.silence(288)
     assert shell.stands(State.THINKING)
     assert len(shell.turns) == 1
     assert [n.text for n in shell.published(TranscriptFinal)] == [
         "Two large pizzas and um, one small salad."
     ]
+
+
+def test_a_text_that_looks_cut_off_is_requested_once_more(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("He was not an ill-disposed young man,", 0.05)
+    shell.silence(288)
+    assert len(shell.asked) == 1
+    shell.silence(32)
+    assert shell.asked[1].position == shell.asked[0].position + 12 * WINDOW
+    shell.final("He was not an ill-disposed young man.")
+    shell.silence(640)
+    assert shell.stands(State.ENDPOINTING)
+    shell.silence(96)
+    assert shell.stands(State.THINKING)
+    assert len(shell.asked) == 2
+    assert len(shell.scores) == 1
+
+
+def test_a_second_look_that_sees_nothing_changes_nothing(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("Well, I think,", 0.7)
+    shell.silence(352)
+    shell.final("")
+    shell.silence(320)
+    assert [n.text for n in shell.published(TranscriptFinal)] == ["Well, I think,"]
+
+
+def test_a_reply_to_words_that_change_is_discarded(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("I came on the number nine, but", 0.9)
+    shell.silence(320)
+    assert not shell.replies
+    shell.final("I came on the number nine bus.")
+    shell.silence(32)
+    assert shell.reply.said == (Message("user", "I came on the number nine bus."),)
+    assert len(shell.replies) == 1
+
+
+def test_punctuation_that_changes_keeps_the_reply(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("Thank you, that is all,", 0.55)
+    shell.silence(352)
+    assert len(shell.replies) == 1
+    shell.final("Thank you. That is all.")
+    shell.silence(320)
+    assert shell.ordered(ReleaseReply) == [ReleaseReply(1)]
+    shell.play(0.0)
+    shell.clause("You are welcome.")
+    shell.generated()
+    shell.silence(900)
+    assert shell.records[-1].user_text == "Thank you. That is all."
+
+
+@pytest.mark.parametrize(
+    ("switch", "words", "probability", "patient"),
+    [
+        ("graded_endings", "and so he was.", 0.95, 2_624),
+        ("counted_dictation", "My booking code is four seven two", 0.5, 1_600),
+        ("second_look", "He was not an ill-disposed young man,", 0.95, 608),
+    ],
+)
+def test_parts_can_be_switched_off(
+    call: ShellFactory, switch: str, words: str, probability: float, patient: int
+) -> None:
+    shell = call(turn_taking=TurnTakingSettings(**{switch: False}))
+    shell.speak(640)
+    shell.silence(128)
+    shell.final(words, probability)
+    shell.silence(patient - 160)
+    assert shell.stands(State.ENDPOINTING)
+    shell.silence(32)
+    assert shell.stands(State.THINKING)
+
+
+def test_a_pause_inside_announced_dictation_is_waited_for(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("My booking code is four seven two", 0.95)
+    shell.silence(1_800)
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("My booking code is four seven two nine two one.", 0.9)
+    shell.silence(384)
+    assert [n.text for n in shell.published(TranscriptFinal)] == [
+        "My booking code is four seven two nine two one."
+    ]
+
+
+def test_without_an_early_hint_the_text_is_requested_after_128_ms(call: ShellFactory) -> None:
+    shell = call(turn_taking=TurnTakingSettings(early_hint=False))
+    shell.speak(640)
+    shell.silence(96)
+    assert not shell.asked
+    shell.silence(32)
+    assert len(shell.asked) == 1
+
+
+# ---------------------------------------------------------------------------- the caller's pace
+
+
+def test_who_pauses_long_is_given_more_time(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("My name is Smith.", 0.9)
+    shell.silence(224)
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("My name is Smith. I would like a room.", 0.9)
+    shell.silence(256)
+    assert shell.stands(State.ENDPOINTING), "not after 380 ms as before"
+    shell.silence(64)
+    assert shell.stands(State.THINKING)
+
+
+def test_who_was_cut_off_is_given_more_time(call: ShellFactory) -> None:
+    shell = call()
+    shell.ask("I have a question.")
+    assert shell.stands(State.THINKING)
+    shell.silence(128)
+    shell.ask("It is about my bill.", patient=300)
+    assert shell.stands(State.THINKING)
+    shell.clause("Yes?", 100)
+    shell.play(0.0)
+    shell.generated()
+    shell.silence(1_600)
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("It is too high.", 0.9)
+    shell.silence(320)
+    assert shell.stands(State.ENDPOINTING)
+    shell.silence(160)
+    assert shell.stands(State.THINKING)
+
+
+def test_the_pace_can_be_switched_off(call: ShellFactory) -> None:
+    shell = call(turn_taking=TurnTakingSettings(adaptive_pause=False))
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("My name is Smith.", 0.9)
+    shell.silence(224)
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("My name is Smith. I would like a room.", 0.9)
+    shell.silence(256)
+    assert shell.stands(State.THINKING)
 
 
 # ---------------------------------------------------------------------------- speculation
@@ -130,6 +288,28 @@ def test_a_likely_end_starts_the_reply_and_certainty_releases_it(call: ShellFact
     assert shell.stands(State.SPEAKING)
 
 
+def test_a_reply_may_begin_with_the_partial_text(call: ShellFactory) -> None:
+    shell = call(turn_taking=TurnTakingSettings(partial_speculation=True))
+    shell.speak(640, "what is the capital of france")
+    shell.silence(64)
+    assert shell.reply.said == (Message("user", "What is the capital of france"),)
+    shell.final("What is the capital of France?")
+    shell.silence(64)
+    shell.final("What is the capital of France?", 0.9)
+    shell.silence(256)
+    assert shell.ordered(ReleaseReply) == [ReleaseReply(1)]
+    assert len(shell.replies) == 1
+
+
+def test_a_reply_to_another_partial_text_is_discarded(call: ShellFactory) -> None:
+    shell = call(turn_taking=TurnTakingSettings(partial_speculation=True))
+    shell.speak(640, "what is the capital of friends")
+    shell.silence(64)
+    shell.final("What is the capital of France?")
+    assert shell.ordered(CancelReply) == [CancelReply(1)]
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
+
+
 def test_more_speech_cancels_the_speculative_reply(call: ShellFactory) -> None:
     shell = call()
     shell.speak(640)
@@ -149,7 +329,7 @@ def test_more_speech_cancels_the_speculative_reply(call: ShellFactory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "probability", "silent"), [("a flight to", 0.9, 2_150), ("a flight to", 0.1, 2_150)]
+    ("words", "probability", "silent"), [("a flight to", 0.9, 1_350), ("a flight to", 0.1, 2_150)]
 )
 def test_an_unlikely_end_starts_the_reply_shortly_before_patience_ends(
     call: ShellFactory, words: str, probability: float, silent: int
