@@ -23,7 +23,7 @@ Incoming = bytes | Mapping[str, Any] | Event
 """What a channel brings: audio (PCM16 mono), a client's message, which its wire format parses, or
 what happened on the channel itself (a key was pressed), ready for the core."""
 ServerEvent = dict[str, Any]
-"""One server event of the wire wire_format, ready for JSON."""
+"""One server event as the client gets it, ready for JSON."""
 
 
 @dataclass(frozen=True, slots=True)

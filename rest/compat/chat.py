@@ -33,8 +33,9 @@ from pipelines.jobs.job import Unit
 from pipelines.jobs.usage import AGENT
 from rest.http.errors import ApiError, engine_refusal
 from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
-from rest.http.waiting import ClientGone, ClientStream, Slots, in_time, slot, unless_gone
+from rest.http.waiting import ClientGone, ClientStream, in_time, slot, unless_gone
 from rest.jobs.tts import Book
+from sessions.host import SessionHost
 
 from .chat_request import (
     DEFAULT_TEMPERATURE,
@@ -274,14 +275,14 @@ class CompatChat:
         self,
         engines: Catalogue,
         book: Book,
-        slots: Slots,
+        host: SessionHost,
         *,
         seconds: float = CHAT_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._names = ModelNames(engines)
         self._book = book
-        self._slots = slots
+        self._host = host
         self._seconds = seconds
         self._clock = clock
 
@@ -319,7 +320,7 @@ class CompatChat:
             reply.model_id,
             with_usage=options is not None and options.include_usage,
         )
-        with slot(self._slots):
+        with slot(self._host):
             try:
                 if asked.stream:
                     return await self._stream(request, reply, view)

@@ -27,9 +27,10 @@ from pipelines.speech.script import says_something
 from rest.http.errors import ApiError, ValidationFailed
 from rest.http.fields import ModelId, VoiceId
 from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Operation, Request
-from rest.http.waiting import ClientGone, ClientStream, Slots, slot, unless_gone
+from rest.http.waiting import ClientGone, ClientStream, slot, unless_gone
 from rest.jobs.speech_requests import MAX_SPEED, MIN_SPEED, Language, SpeechChecks
 from rest.jobs.tts import WRITE, Speech, SpeechStream
+from sessions.host import SessionHost
 
 from .models import TAG, ModelNames
 
@@ -116,13 +117,13 @@ class CompatSpeech:
     """One operation."""
 
     def __init__(
-        self, engines: Catalogue, checks: SpeechChecks, answer: SpokenAnswer, slots: Slots
+        self, engines: Catalogue, checks: SpeechChecks, answer: SpokenAnswer, host: SessionHost
     ) -> None:
         self._engines = engines
         self._names = ModelNames(engines)
         self._checks = checks
         self._answer = answer
-        self._slots = slots
+        self._host = host
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
@@ -165,7 +166,7 @@ class CompatSpeech:
         choice = await self._checks.choice(
             request.workspace_id, order, streaming=events, guessed=guessed
         )
-        with slot(self._slots):
+        with slot(self._host):
             return await self._answer.answer(request, order, choice, events=events)
 
     def _voice(self, asked: SpeechCreate, model: str) -> str:

@@ -12,16 +12,15 @@ Rules
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from rest.http.errors import ApiError, openai_failure
-from rest.http.operation import EVENT_STREAM
-from sessions.host import ServerFull, Ticket
+from sessions.host import ServerFull, SessionHost, Ticket
 
-from .errors import Unavailable
+from .errors import ApiError, Unavailable, openai_failure
+from .operation import EVENT_STREAM
 
 T = TypeVar("T")
 
@@ -67,18 +66,10 @@ async def in_time(seconds: float) -> AsyncGenerator[None, None]:
         ) from error
 
 
-class Slots(Protocol):
-    """What grants slots: SessionHost and Admission."""
-
-    def admit(self) -> Ticket:
-        """A slot; raises ServerFull."""
-        ...
-
-
-def slot(slots: Slots) -> Ticket:
+def slot(host: SessionHost) -> Ticket:
     """A slot, released when its block is left; raises Unavailable where all are taken."""
     try:
-        return slots.admit()
+        return host.admit()
     except ServerFull as full:
         raise Unavailable(
             full.reason,

@@ -142,7 +142,7 @@ class WebRTCChannel:
         if self._closing is not None:
             await asyncio.shield(self._closing)
 
-    # --------------------------------------------------------------- PeerEvents
+    # ------------------------------------------------------------------ what the peer reports
 
     def on_connected(self) -> None:
         """The handshake is complete."""

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import struct
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import aiortc
 from aiortc import (
@@ -34,6 +34,9 @@ from .ice import IceConnection, IceSettings, turn_login
 from .offer import PARSER_FAULTS, Offer, OfferError
 from .voice import VoiceReceiver, VoiceTrack, report_pause
 
+if TYPE_CHECKING:
+    from .channel import WebRTCChannel
+
 logger = logging.getLogger(__name__)
 
 TESTED_AIORTC = "1.16.0"
@@ -42,41 +45,23 @@ OPUS_PARAMETERS = {"minptime": "10", "useinbandfec": "1", "stereo": "0", "sprop-
 """What we ask the caller's encoder for (RFC 7587)."""
 
 
-class PeerEvents(Protocol):
-    """What a peer reports to its channel; called in the event loop, must not block."""
-
-    def on_connected(self) -> None:
-        """Media and data can flow."""
-
-    def on_audio(self, pcm: bytes) -> None:
-        """The caller's voice, PCM16 mono."""
-
-    def on_open(self) -> None:
-        """The data channel is open."""
-
-    def on_message(self, message: str | bytes) -> None:
-        """A message on the data channel."""
-
-    def on_gone(self, reason: str) -> None:
-        """The peer is gone; may be called more than once."""
-
-
 class Peer:
-    """One connection to a client. ``track`` is sent; what arrives goes to ``events``."""
+    """One connection to a client. ``track`` is sent; what arrives is reported to ``channel``, whose
+    ``on_…`` methods are called in the event loop and must not block."""
 
     MAX_BUFFERED = 4 * 1024 * 1024
     """Bytes of messages that the peer may leave unread."""
 
     def __init__(
         self,
-        events: PeerEvents,
+        channel: "WebRTCChannel",
         track: VoiceTrack,
         *,
         input_rate: int,
         ice: IceSettings,
         channel_label: str,
     ) -> None:
-        self._events = events
+        self._channel = channel
         self._label = channel_label
         self._data_channel: Any = None
         servers = _ice_servers(ice)
@@ -84,7 +69,7 @@ class Peer:
             RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
         )
         self._transceiver = self._connection.addTransceiver(track, direction="sendrecv")
-        self._voice = VoiceReceiver(events.on_audio, input_rate)
+        self._voice = VoiceReceiver(channel.on_audio, input_rate)
         self._ice = IceConnection(ice, **connection_kwargs(servers))
         self._replace_parts()
         self._connection.on("connectionstatechange", self._on_state)
@@ -174,25 +159,25 @@ class Peer:
             except (ValueError, AssertionError, struct.error) as fault:
                 logger.info("a data channel sent something unreadable: %s", type(fault).__name__)
                 if pp_id == WEBRTC_STRING:
-                    self._events.on_message(data)
+                    self._channel.on_message(data)
 
         _replace(transport, "_data_channel_receive", guarded)
 
     def _on_state(self) -> None:
         state = self._connection.connectionState
         if state == "connected":
-            self._events.on_connected()
+            self._channel.on_connected()
         elif state in ("failed", "closed"):
-            self._events.on_gone(f"connection {state}")
+            self._channel.on_gone(f"connection {state}")
 
     def _on_data_channel(self, channel: Any) -> None:
         if channel.label != self._label or self._data_channel is not None:
             channel.close()
             return
         self._data_channel = channel
-        channel.on("message", self._events.on_message)
-        channel.on("close", lambda: self._events.on_gone("data channel closed"))
-        self._events.on_open()
+        channel.on("message", self._channel.on_message)
+        channel.on("close", lambda: self._channel.on_gone("data channel closed"))
+        self._channel.on_open()
 
 
 class _Receiver:
