@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.paths import CONTRACT, ROOT
+from tests.support.paths import CONTRACT
 from tests.support.rest.contract_comparison import differences
+from tests.support.scratch_copy import ScratchCopy, recipe
 
 RECIPE = "A REST resource"
-COPIED = ("gateway", "rest", "sessions", "pipelines", "media", "store", "static", "tests/support")
 BLOCK = re.compile(r"^```(sql|python|diff)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^`([\w/.]+)`", re.MULTILINE)
 START_SECONDS = 60
@@ -43,43 +42,35 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def recipe() -> list[tuple[str, str, str]]:
+def blocks() -> list[tuple[str, str, str]]:
     """Path, language and text of each block, in order."""
-    text = (ROOT / "docs" / "extending.md").read_text()
-    section = text.split(f"\n## {RECIPE}\n")[1].split("\n## ")[0]
-    blocks = []
-    for block in BLOCK.finditer(section):
-        path = FILE.findall(section[: block.start()])[-1]
-        blocks.append((path, block[1], block[2]))
-    return blocks
+    section = recipe(RECIPE)
+    return [
+        (FILE.findall(section[: block.start()])[-1], block[1], block[2])
+        for block in BLOCK.finditer(section)
+    ]
 
 
-def apply(copy: Path, path: str, language: str, block: str) -> None:
+def apply(copy: ScratchCopy, path: str, language: str, block: str) -> None:
     """Write a new file, or insert the lines marked with ``+`` between those around them."""
-    number = len(list((copy / "store" / "migrations").glob("*.sql"))) + 1
-    file = copy / path.replace("NNNN", f"{number:04}")
-    if language != "diff":
-        assert not file.exists()
-        file.write_text(block)
+    if language == "diff":
+        lines = block.splitlines(keepends=True)
+        before = "".join(line[1:] for line in lines if line.startswith(" "))
+        copy.replace(path, before, "".join(line[1:] for line in lines))
         return
-    lines = block.splitlines(keepends=True)
-    before = "".join(line[1:] for line in lines if line.startswith(" "))
-    text = file.read_text()
-    assert text.count(before) == 1, f"{path}: {before}"
-    file.write_text(text.replace(before, "".join(line[1:] for line in lines)))
+    number = len(list((copy.root / "store" / "migrations").glob("*.sql"))) + 1
+    file = copy.root / path.replace("NNNN", f"{number:04}")
+    assert not file.exists()
+    file.write_text(block)
 
 
 async def test_the_recipe_makes_a_resource(
     own_database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    for folder in COPIED:
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
-    (tmp_path / "tests" / "__init__.py").touch()
-    blocks = recipe()
-    for block in blocks:
-        apply(tmp_path, *block)
-    assert len({path for path, _, _ in blocks}) == 6
+    copy = ScratchCopy(tmp_path)
+    for block in blocks():
+        apply(copy, *block)
+    assert len({path for path, _, _ in blocks()}) == 6
 
     server = await asyncio.create_subprocess_exec(
         *[sys.executable, "-c", SERVER, own_database_url, redis_url],
