@@ -11,11 +11,10 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from rest.http.errors import Forbidden, NotFound, ValidationFailed, WrongState
+from rest.http.errors import Forbidden, ValidationFailed, WrongState
 from rest.http.fields import Name, parse_moment, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from store.database import Database
-from store.ids import is_id
 from store.tenants.accounts import ApiKey, ApiKeys, NewApiKey
 
 from . import keys
@@ -135,17 +134,12 @@ class ApiKeyResource:
         return Answer(ApiKeyCreated(stored.id, key.text, key.prefix))
 
     async def _revoke(self, request: Request[None, None]) -> Answer:
-        key_id = request.path()
-        if key_id == request.caller.key_id:
+        if request.path() == request.caller.key_id:
             raise Forbidden(
                 "A key cannot revoke itself, which would lock its owner out: use another one.",
                 reason="own_key",
             )
-        revoked = None
-        if is_id(key_id):
-            revoked = await self._keys.revoke(request.workspace_id, key_id)
-        if revoked is None:
-            raise NotFound("There is no such API key.")
+        revoked = await request.stored("API key", self._keys.revoke)
         self._forget(revoked.id)
         return Answer(Revoked(revoked.id))
 

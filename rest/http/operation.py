@@ -15,8 +15,10 @@ from msgspec import Struct
 
 from pipelines.jobs.job import ApiWarning
 from rest.accounts.auth import Principal
+from store.ids import is_id
 
 from .body_checks import shown
+from .errors import NotFound
 from .uploads import FILE, TEXTS, Upload
 
 EVENT_STREAM = "text/event-stream"
@@ -29,6 +31,7 @@ Body = TypeVar("Body", bound=Struct | None)
 Query = TypeVar("Query", bound=Struct | None)
 ReadBody = TypeVar("ReadBody", bound=Struct | None, covariant=True)
 ReadQuery = TypeVar("ReadQuery", bound=Struct | None, covariant=True)
+Stored = TypeVar("Stored")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,17 @@ class Request(Generic[ReadBody, ReadQuery]):
         id."""
         given: str = self.http.match_info[name]
         return given.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+    async def stored(
+        self, noun: str, find: Callable[[str, str], Awaitable[Stored | None]]
+    ) -> Stored:
+        """What ``find`` has for the caller's workspace and the id in the path; raises NotFound
+        where that is nothing. ``noun``: what the refusal calls it."""
+        thing_id = self.path()
+        found = await find(self.workspace_id, thing_id) if is_id(thing_id) else None
+        if not found:
+            raise NotFound(f"There is no such {noun}.")
+        return found
 
 
 @dataclass(frozen=True, slots=True)

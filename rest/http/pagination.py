@@ -11,10 +11,13 @@ import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from msgspec import Struct
+
 from pipelines.jobs.job import ApiWarning
 from store.ids import is_id
 
 from .errors import ValidationFailed
+from .fields import DEFAULT_LIMIT, Cursor, Limit
 from .operation import Answer
 
 _SIGNATURE_BYTES = 12
@@ -29,11 +32,11 @@ class Listed(Protocol):
         ...
 
 
-class PageQuery(Protocol):
-    """The query of a list with pages."""
+class PageQuery(Struct, kw_only=True):
+    """The query of a list with pages; a list with filters extends it."""
 
-    cursor: str | None
-    limit: int
+    cursor: Cursor | None = None
+    limit: Limit = DEFAULT_LIMIT
 
 
 Item = TypeVar("Item", bound=Listed)

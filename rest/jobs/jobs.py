@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus
 from pipelines.jobs.queue import JobQueue
 from rest.http.errors import NotFound, Unavailable, WrongState
-from rest.http.fields import DEFAULT_LIMIT, Cursor, JobType, Limit
+from rest.http.fields import JobType
 from rest.http.operation import (
     EVENT_STREAM,
     Answer,
@@ -31,7 +31,7 @@ from rest.http.operation import (
     Request,
     unknown_value,
 )
-from rest.http.pagination import Cursors
+from rest.http.pagination import Cursors, PageQuery
 from rest.http.waiting import is_gone
 from store.database import Database
 from store.errors import StoreError
@@ -205,14 +205,12 @@ def _last_seen(header: str) -> int:
 READ = "jobs:read"
 
 
-class JobsQuery(Struct, rename="camel"):
+class JobsQuery(PageQuery):
     """What is listed. ``status`` is free text in the contract: an unknown one matches nothing,
     which a warning says."""
 
     type: JobType | None = None
     status: Annotated[str, Meta(max_length=50)] | None = None
-    cursor: Cursor | None = None
-    limit: Limit = DEFAULT_LIMIT
 
 
 class JobResource:
@@ -346,11 +344,7 @@ class JobResource:
         return Answer(JobRef(job.id, job.status))
 
     async def _job(self, request: AnyRequest) -> Job:
-        job_id = request.path()
-        job = await self._jobs.get(request.workspace_id, job_id) if is_id(job_id) else None
-        if job is None:
-            raise _absent()
-        return job
+        return await request.stored("job", self._jobs.get)
 
 
 def _absent() -> NotFound:

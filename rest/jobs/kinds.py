@@ -25,7 +25,6 @@ from rest.http.fields import JobType as JobTypeName
 from rest.http.fields import timestamp
 from rest.http.operation import REQUEST_SECONDS, Answer, AnyRequest, Handler, Operation
 from store.database import Database
-from store.ids import is_id
 from store.tenants.jobs import Job, Jobs
 
 
@@ -317,9 +316,8 @@ class KindJobs:
 
     async def get(self, request: AnyRequest) -> Job:
         """The job that the path names; raises NotFound."""
-        job_id = request.path()
-        job = await self._jobs.get(request.workspace_id, job_id) if is_id(job_id) else None
-        if job is None or job.type != self._type:
+        job = await request.stored(self._noun, self._jobs.get)
+        if job.type != self._type:
             raise NotFound(f"There is no such {self._noun}.")
         return job
 

@@ -103,7 +103,7 @@ class SpeechStream:
                     speech.characters = min(sound.said, len(order.input))
                     yield await asyncio.to_thread(encoder.push, sound.pcm)
             if not speech.samples:
-                raise ProviderFailed("The engine made no sound of this text.")
+                raise ProviderFailed("The engine made no sound for this text.")
             speech.characters = len(order.input)
             yield await asyncio.to_thread(encoder.finish)
         except EngineError as error:

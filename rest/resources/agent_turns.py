@@ -28,9 +28,9 @@ from rest.http.errors import (
     ProviderFailed,
     Unavailable,
 )
-from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, timestamp
+from rest.http.fields import timestamp
 from rest.http.operation import Answer, AnyRequest, Request
-from rest.http.pagination import Cursors
+from rest.http.pagination import Cursors, PageQuery
 from rest.http.waiting import slot, unless_gone
 from rest.jobs.kinds import JobViews
 from rest.jobs.recordings import FORMAT, encode_reply, no_speech, read_speech
@@ -51,13 +51,6 @@ from .conversations import Conversation, Conversations
 TURN_SECONDS = 120.0
 """From the upload to the answer."""
 _TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
-
-
-class TurnsQuery(Struct):
-    """Which page of the history."""
-
-    cursor: Cursor | None = None
-    limit: Limit = DEFAULT_LIMIT
 
 
 class AgentTurnResult(Struct, rename="camel", kw_only=True):
@@ -156,7 +149,7 @@ class AgentTurns:
         self._waiting_for = waiting_for
         self._seconds = seconds
 
-    async def list(self, request: Request[None, TurnsQuery], agent: Agent) -> Answer:
+    async def list(self, request: Request[None, PageQuery], agent: Agent) -> Answer:
         """The newest turns first, those of live calls among them."""
         views = self._views
 

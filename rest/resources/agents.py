@@ -9,21 +9,21 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from pipelines.engines.call_names import CallNames, NameField
 from pipelines.engines.catalogue import Catalogue
 from pipelines.ssrf import CustomerHttp, UrlRefused
-from rest.http.errors import NoSuchModel, NotFound, ValidationFailed
-from rest.http.fields import Cursor, LanguageTag, ModelId, Name, VoiceId, timestamp
+from rest.http.errors import NoSuchModel, ValidationFailed
+from rest.http.fields import LanguageTag, ModelId, Name, VoiceId, timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
-from rest.http.pagination import Cursors
+from rest.http.pagination import Cursors, PageQuery
 from rest.http.uploads import CONVERSATION
 from sessions.core.config import SessionConfig
 from sessions.tools import MOST, InvalidTools, check_tools, shown_tools
 from store.database import Database
-from store.ids import is_id
 from store.tenants.agents import Agent, Agents, NewAgent
 from store.vault import Vault
 
-from .agent_turns import AgentTurnResult, AgentTurns, TurnsQuery, TurnView
+from .agent_turns import AgentTurnResult, AgentTurns, TurnView
 
 READ, WRITE = "agents:read", "agents:write"
+NOUN = "agent"
 PATH = "/api/agents"
 MAX_AGENTS = 500
 """Agents in one answer."""
@@ -110,10 +110,9 @@ def shown_agent(agent: Agent) -> AgentView:
     )
 
 
-class AgentsQuery(Struct):
+class AgentsQuery(PageQuery, kw_only=True):
     """The contract has no pages here: without these, all agents there usually are."""
 
-    cursor: Cursor | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_AGENTS)] = MAX_AGENTS
 
 
@@ -231,7 +230,7 @@ class AgentResource:
                 handler=self._history,
                 data=list[TurnView],
                 scope=READ,
-                query=TurnsQuery,
+                query=PageQuery,
                 description="Newest first, with the turns of live calls.",
             ),
         ]
@@ -260,21 +259,20 @@ class AgentResource:
         if not changes:
             return Answer(shown_agent(agent))
         await self._check(changes, dataclasses.asdict(agent) | changes)
-        changed = await self._agents.update(request.workspace_id, agent.id, changes)
-        if changed is None:
-            raise _absent()
+        changed = await request.stored(
+            NOUN,
+            lambda workspace_id, agent_id: self._agents.update(workspace_id, agent_id, changes),
+        )
         return Answer(shown_agent(changed))
 
     async def _delete(self, request: Request[None, None]) -> Answer:
-        agent = await self._agent(request)
-        if not await self._agents.delete(request.workspace_id, agent.id):
-            raise _absent()
-        return Answer({"id": agent.id, "deleted": True})
+        await request.stored(NOUN, self._agents.delete)
+        return Answer({"id": request.path(), "deleted": True})
 
     async def _turn(self, request: Request[None, None]) -> Answer:
         return await self._turns.take(request, await self._agent(request))
 
-    async def _history(self, request: Request[None, TurnsQuery]) -> Answer:
+    async def _history(self, request: Request[None, PageQuery]) -> Answer:
         return await self._turns.list(request, await self._agent(request))
 
     async def _check(self, given: dict[str, Any], whole: dict[str, Any]) -> None:
@@ -313,13 +311,7 @@ class AgentResource:
                 ) from refusal
 
     async def _agent(self, request: AnyRequest) -> Agent:
-        agent_id = request.path()
-        agent = None
-        if is_id(agent_id):
-            agent = await self._agents.get(request.workspace_id, agent_id)
-        if agent is None:
-            raise _absent()
-        return agent
+        return await request.stored(NOUN, self._agents.get)
 
 
 def _given(body: AgentCreate | AgentChanges) -> dict[str, Any]:
@@ -330,7 +322,3 @@ def _given(body: AgentCreate | AgentChanges) -> dict[str, Any]:
         if given.get(name) == "":
             given[name] = _DEFAULTS[name]
     return given
-
-
-def _absent() -> NotFound:
-    return NotFound("There is no such agent.")

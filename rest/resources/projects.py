@@ -4,15 +4,14 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
-from rest.http.errors import NotFound
-from rest.http.fields import DEFAULT_LIMIT, Cursor, Description, Limit, Name, timestamp
+from rest.http.fields import Description, Name, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
-from rest.http.pagination import Cursors
+from rest.http.pagination import Cursors, PageQuery
 from store.database import Database
-from store.ids import is_id
 from store.tenants.projects import Project, Projects
 
 READ, WRITE = "projects:read", "projects:write"
+NOUN = "project"
 
 
 class ProjectCreate(Struct):
@@ -28,13 +27,6 @@ class ProjectUpdate(Struct):
 
     name: Name
     description: Description | UnsetType = UNSET
-
-
-class ProjectsQuery(Struct):
-    """Which page of the list."""
-
-    cursor: Cursor | None = None
-    limit: Limit = DEFAULT_LIMIT
 
 
 class ProjectView(Struct, rename="camel"):
@@ -73,7 +65,7 @@ class ProjectResource:
                 handler=self._list,
                 data=list[ProjectView],
                 scope=READ,
-                query=ProjectsQuery,
+                query=PageQuery,
             ),
             Operation(
                 method="POST",
@@ -109,7 +101,7 @@ class ProjectResource:
             ),
         ]
 
-    async def _list(self, request: Request[None, ProjectsQuery]) -> Answer:
+    async def _list(self, request: Request[None, PageQuery]) -> Answer:
         return await self._cursors.page(
             request.query,
             lambda after, limit: self._projects.list(
@@ -128,20 +120,17 @@ class ProjectResource:
         changes = {"name": asked.name}
         if asked.description is not UNSET:
             changes["description"] = asked.description
-        project = None
-        if is_id(request.path()):
-            project = await self._projects.update(request.workspace_id, request.path(), changes)
-        if project is None:
-            raise _absent()
+        project = await request.stored(
+            NOUN,
+            lambda workspace_id, project_id: self._projects.update(
+                workspace_id, project_id, changes
+            ),
+        )
         return Answer(_view(project))
 
     async def _delete(self, request: Request[None, None]) -> Answer:
-        project_id = request.path()
-        if not is_id(project_id) or not await self._projects.delete(
-            request.workspace_id, project_id
-        ):
-            raise _absent()
-        return Answer(Deleted(project_id))
+        await request.stored(NOUN, self._projects.delete)
+        return Answer(Deleted(request.path()))
 
 
 def _view(project: Project) -> ProjectView:
@@ -152,7 +141,3 @@ def _view(project: Project) -> ProjectView:
         created_at=timestamp(project.created_at),
         updated_at=timestamp(project.updated_at),
     )
-
-
-def _absent() -> NotFound:
-    return NotFound("There is no such project.")

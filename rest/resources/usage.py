@@ -6,9 +6,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from pipelines.jobs.usage import AGENT
-from rest.http.fields import DEFAULT_LIMIT, Cursor, Limit, ModelId, timestamp
+from rest.http.fields import ModelId, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request, unknown_value
-from rest.http.pagination import Cursors
+from rest.http.pagination import Cursors, PageQuery
 from store.database import Database
 from store.tenants.usage import UsageEvent, UsageEvents, UsageSum
 
@@ -24,14 +24,12 @@ class BreakdownQuery(Struct):
     days: Annotated[int, Meta(ge=1, le=MAX_DAYS)] = DEFAULT_DAYS
 
 
-class EventsQuery(Struct):
+class EventsQuery(PageQuery):
     """What is listed. ``type`` is free text in the contract: an unknown one matches nothing,
     which a warning says."""
 
     type: Annotated[str, Meta(max_length=50)] | None = None
     model: ModelId | None = None
-    cursor: Cursor | None = None
-    limit: Limit = DEFAULT_LIMIT
 
 
 class SummaryView(Struct, rename="camel"):

@@ -21,10 +21,7 @@ from pipelines.speech.job import EXPRESSIVE, STABLE
 from rest.accounts.auth import Principal
 from rest.http.errors import ConsentMissing, NoSuchModel, NotFound
 from rest.http.fields import (
-    DEFAULT_LIMIT,
-    Cursor,
     LanguageTag,
-    Limit,
     ModelId,
     Name,
     StorageKey,
@@ -32,16 +29,16 @@ from rest.http.fields import (
     timestamp,
 )
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request, unknown_value
-from rest.http.pagination import Cursors
+from rest.http.pagination import Cursors, PageQuery
 from rest.jobs.kinds import JobViews, KindJobs, submission
 from rest.jobs.recordings import KIND, SampleView, VoiceSamples
 from rest.openapi.schemas import REQUIRED
 from store.database import Database
-from store.ids import is_id
 from store.tenants.objects import StoredObject
 from store.tenants.voices import Voice, Voices
 
 READ, WRITE = "voices:read", "voices:write"
+NOUN = "voice"
 UPLOAD_SECONDS = 1800.0
 """For the whole request; the upload itself has its deadlines in rest.http.uploads."""
 DEFAULT_LANGUAGE = "en"
@@ -64,13 +61,11 @@ class VoiceClone(Struct, kw_only=True, rename="camel"):
     ] = UNSET
 
 
-class VoicesQuery(Struct):
+class VoicesQuery(PageQuery):
     """What is listed. ``source``: cloned or imported; another one matches nothing,
     which a warning says."""
 
     source: Annotated[str, Meta(max_length=50)] | None = None
-    cursor: Cursor | None = None
-    limit: Limit = DEFAULT_LIMIT
 
 
 class CatalogQuery(Struct):
@@ -231,19 +226,11 @@ class VoiceResource:
         )
 
     async def _get(self, request: Request[None, None]) -> Answer:
-        voice_id = request.path()
-        voice = None
-        if is_id(voice_id):
-            voice = await self._voices.get(request.workspace_id, voice_id)
-        if voice is None:
-            raise _absent()
-        return Answer(self._view(request, voice))
+        return Answer(self._view(request, await request.stored(NOUN, self._voices.get)))
 
     async def _delete(self, request: Request[None, None]) -> Answer:
-        workspace_id, voice_id = request.workspace_id, request.path()
-        voice = await self._voices.delete(workspace_id, voice_id) if is_id(voice_id) else None
-        if voice is None:
-            raise _absent()
+        workspace_id = request.workspace_id
+        voice = await request.stored(NOUN, self._voices.delete)
         preview = sample = False
         if voice.preview_key is not None:
             preview = await self._artifacts.delete(workspace_id, voice.preview_key)
@@ -351,7 +338,3 @@ class VoiceResource:
 def _who(caller: Principal) -> str:
     """The user or the API key that is asking."""
     return caller.user_id or caller.key_id or caller.kind
-
-
-def _absent() -> NotFound:
-    return NotFound("There is no such voice.")

@@ -7,14 +7,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from pipelines.ssrf import MAX_URL, CustomerHttp, UrlRefused
 from pipelines.webhooks import new_secret
-from rest.http.errors import NotFound, ValidationFailed, WrongState
+from rest.http.errors import ValidationFailed, WrongState
 from rest.http.fields import timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from store.database import Database
-from store.ids import is_id
 from store.tenants.webhooks import MAX_WEBHOOKS, Deliveries, Delivery, Webhook, Webhooks
 
 READ, WRITE = "webhooks:read", "webhooks:write"
+NOUN = "webhook"
 MAX_DELIVERIES = 100
 """Deliveries in one answer."""
 
@@ -189,16 +189,17 @@ class WebhookResource:
         changes: dict[str, Any] = {"url": asked.url, "events": _once(asked.events)}
         if asked.enabled is not UNSET:
             changes["enabled"] = asked.enabled
-        webhook = await self._webhooks.update(request.workspace_id, request.path(), changes)
-        if webhook is None:
-            raise _absent()
+        webhook = await request.stored(
+            NOUN,
+            lambda workspace_id, webhook_id: self._webhooks.update(
+                workspace_id, webhook_id, changes
+            ),
+        )
         return Answer(_shown(webhook))
 
     async def _delete(self, request: Request[None, None]) -> Answer:
-        webhook = await self._webhook(request)
-        if not await self._webhooks.delete(request.workspace_id, webhook.id):
-            raise _absent()
-        return Answer({"id": webhook.id, "deleted": True})
+        await request.stored(NOUN, self._webhooks.delete)
+        return Answer({"id": request.path(), "deleted": True})
 
     async def _attempts(self, request: Request[None, None]) -> Answer:
         webhook = await self._webhook(request)
@@ -212,13 +213,7 @@ class WebhookResource:
             raise ValidationFailed(str(refusal), param="url", reason="url_refused") from refusal
 
     async def _webhook(self, request: AnyRequest) -> Webhook:
-        webhook_id = request.path()
-        webhook = None
-        if is_id(webhook_id):
-            webhook = await self._webhooks.get(request.workspace_id, webhook_id)
-        if webhook is None:
-            raise _absent()
-        return webhook
+        return await request.stored(NOUN, self._webhooks.get)
 
 
 def _once(events: Sequence[EventName]) -> list[EventName]:
@@ -250,7 +245,3 @@ def _attempt(made: Delivery) -> DeliveryView:
         next_attempt_at=timestamp(made.next_attempt_at) if made.next_attempt_at else None,
         created_at=timestamp(made.created_at),
     )
-
-
-def _absent() -> NotFound:
-    return NotFound("There is no such webhook.")
