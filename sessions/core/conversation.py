@@ -20,6 +20,7 @@ from typing import assert_never
 
 from sessions.core.replies.continuation import Continuations
 from sessions.core.replies.replies import Replies
+from sessions.core.replies.side_replies import SideReplies
 from sessions.core.tools import ToolUses
 from sessions.core.turns.ended_turns import EndedTurns
 from sessions.core.turns.turntaking import TurnTaking
@@ -69,6 +70,7 @@ from .notices import IdleTimeout, SessionOpened
 from .requests import ClientRequests
 from .states import State, Trigger
 
+CALL_ENDED = "call_ended"
 MAXIMUM_LENGTH = "max_duration"
 _EXPIRIES = 16
 """Times that one timer may act at one moment."""
@@ -81,9 +83,10 @@ class Conversation:
         call = self._call = Call(call_id)
         tools = self._tools = ToolUses(call)
         replies = self._replies = Replies(call, tools)
+        side = self._side = SideReplies(call, tools)
         ended = self._ended = EndedTurns(call, replies, tools)
         turns = self._turns = TurnTaking(call, replies, tools, ended)
-        self._requests = ClientRequests(call, replies, tools, turns, ended)
+        self._requests = ClientRequests(call, replies, side, tools, turns, ended)
         self._continuations = Continuations(call, replies, tools)
 
     @property
@@ -141,10 +144,13 @@ class Conversation:
                 replies.on_clause_ready(event)
             case ReplyClause():
                 replies.on_clause(event)
+                self._side.on_clause(event)
             case ReplyGenerated():
                 replies.on_generated(event)
+                self._side.on_generated(event)
             case ReplyFailed():
                 replies.on_failed(event)
+                self._side.on_failed(event)
             case ToolUseRequested():
                 replies.on_tool_use(event)
             case ClauseStarted():
@@ -224,7 +230,7 @@ class Conversation:
             case Timer.REPLY_PROGRESS:
                 self._replies.on_overdue()
             case Timer.SIDE_REPLIES:
-                self._replies.on_side_overdue()
+                self._side.on_overdue()
             case Timer.TOOLS:
                 self._tools.on_overdue()
             case Timer.FILLER:
@@ -261,7 +267,8 @@ class Conversation:
         call = self._call
         if call.state is State.CLOSED:
             return
-        self._replies.close()
+        self._replies.cancel(CALL_ENDED)
+        self._side.close(CALL_ENDED)
         self._tools.give_up()
         self._turns.close()
         call.move(Trigger.CALL_ENDED)

@@ -4,8 +4,9 @@ Rules: every request either takes effect or is refused with a ``Fault`` that car
 client's event id; none raises, none ends the call.
 """
 
-from sessions.core.replies.replies import MOST_SIDE, Replies
+from sessions.core.replies.replies import Replies
 from sessions.core.replies.reply import overridden
+from sessions.core.replies.side_replies import MOST_SIDE, SideReplies
 from sessions.core.tools import ToolUses
 from sessions.core.turns.ended_turns import MOST_WAITING, EndedTurns
 from sessions.core.turns.input_audio import Utterance
@@ -49,12 +50,14 @@ class ClientRequests:
         self,
         call: Call,
         replies: Replies,
+        side: SideReplies,
         tools: ToolUses,
         turns: TurnTaking,
         ended: EndedTurns,
     ) -> None:
         self._call = call
         self._replies = replies
+        self._side = side
         self._tools = tools
         self._turns = turns
         self._ended = ended
@@ -278,8 +281,8 @@ class ClientRequests:
         return True
 
     def _write_beside(self, event: RequestReply) -> None:
-        if not self._replies.side_full:
-            self._replies.start_side(event)
+        if not self._side.full:
+            self._side.start(event)
             return
         self._call.refuse(
             "too_many_responses",
@@ -292,7 +295,7 @@ class ClientRequests:
         """Stop the reply in progress."""
         call, reply = self._call, self._replies.current
         asked = event.reply_id
-        if asked is not None and self._replies.cancel_side(asked, CLIENT_CANCELLED):
+        if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
             return
         speculative = reply is not None and not reply.released
         if self._held is not None and asked is None:

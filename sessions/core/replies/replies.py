@@ -8,9 +8,6 @@ Rules
   for that answer and is no longer current, so the next reply may begin.
 - A reply is started only when it is settled what was heard of the one before: its history
   would lack that otherwise.
-- Side replies are written beside the conversation (``out_of_band``, as text): they are no item, are
-  never played, move no state, and run beside the current reply and each other, ``MOST_SIDE`` at
-  once.
 - Results that name any other reply are those of the dead and are dropped here.
 """
 
@@ -22,7 +19,6 @@ from sessions.core.commands import (
     ReleaseReply,
     ResumePlayout,
     SpeakFiller,
-    StartReply,
     StopPlayout,
 )
 from sessions.core.config import SessionConfig
@@ -51,13 +47,17 @@ from sessions.core.states import ReplyTrigger, State, Trigger
 from sessions.core.tools import ToolUses
 from sessions.languages.packs import pack_of
 
-from .reply import Reply, ReplyRecords, created, history_for, overridden, same_history
+from .reply import (
+    PROGRESS_SECONDS,
+    Reply,
+    ReplyRecords,
+    created,
+    new_reply,
+    same_history,
+    too_slow,
+)
 
 PLAYOUT_STALLED = "playout_stalled"
-MOST_SIDE = 4
-"""Side replies written at once; more are refused."""
-
-_PROGRESS_SECONDS = 30.0
 _STOP_SECONDS = 2.0
 
 
@@ -70,7 +70,6 @@ class Replies:
         self._records = ReplyRecords(call, tools)
         self._current: Reply | None = None
         self._stopping: dict[int, Reply] = {}
-        self._side: dict[int, Reply] = {}
 
     @property
     def current(self) -> Reply | None:
@@ -81,11 +80,6 @@ class Replies:
     def settled(self) -> bool:
         """Whether it is known what was heard of every reply before the current one."""
         return not self._stopping
-
-    @property
-    def side_full(self) -> bool:
-        """Whether no more side replies can be begun now."""
-        return len(self._side) >= MOST_SIDE
 
     # ------------------------------------------------------------------ orders
 
@@ -107,23 +101,11 @@ class Replies:
         if script is None:
             self._tools.give_up()
         moments.restart()
-        self._current = reply = self._new(turn, config or self._call.config, moments)
+        self._current = reply = new_reply(self._call, turn, config or self._call.config, moments)
         reply.user_text, reply.extra, reply.script = user_text, extra, script
         reply.request, reply.rounds = request, rounds
         if self.settled:
-            self._start(reply)
-        self._set_timers()
-
-    def start_side(self, request: RequestReply) -> None:
-        """Begin a side reply and release it."""
-        call = self._call
-        config = overridden(call.config, request)
-        reply = self._new(call.next_turn(), config, Moments())
-        reply.request, reply.side = request, True
-        self._side[reply.number] = reply
-        reply.move(ReplyTrigger.RELEASED)
-        self._start(reply)
-        call.publish(created(reply))
+            reply.start(self._call, self._tools)
         self._set_timers()
 
     def start_again(self, cancelled: Reply) -> None:
@@ -177,19 +159,6 @@ class Replies:
             else:
                 reply.move(ReplyTrigger.CANCELLED)
         self._set_timers()
-
-    def cancel_side(self, reply_id: str, reason: str) -> bool:
-        """Stop the side reply of that id; False where there is none."""
-        reply = next((r for r in self._side.values() if r.reply_id == reply_id), None)
-        if reply is not None:
-            self._cancel_side(reply, reason)
-        return reply is not None
-
-    def close(self) -> None:
-        """The call ends, and every reply with it."""
-        self.cancel("call_ended")
-        for reply in list(self._side.values()):
-            self._cancel_side(reply, "call_ended")
 
     def truncate(self, item_id: str, audio_end_ms: int) -> bool:
         """Take the client's word for how much it played, clamped to what there was.
@@ -287,7 +256,7 @@ class Replies:
             self._records.finish(reply, ReplyStatus.CANCELLED, reply.reason, event.heard)
         waiting = self._current
         if self.settled and waiting is not None and not waiting.started:
-            self._start(waiting)
+            waiting.start(self._call, self._tools)
             if waiting.released:
                 self._release(waiting)
         self._set_timers()
@@ -303,14 +272,10 @@ class Replies:
 
     def on_clause(self, event: ReplyClause) -> None:
         """More of a reply exists."""
-        reply = self._of(event.reply) or self._side.get(event.reply)
+        reply = self._of(event.reply)
         if reply is None:
             return
-        if reply.moments.audio is None and event.samples:
-            reply.moments.audio = self._call.now
-        reply.spoken.add(event.text, event.samples, event.rate)
-        reply.begins_with_filler = reply.begins_with_filler or event.filler
-        reply.clauses.append(event.text)
+        reply.take(event, self._call.now)
         if reply.released:
             if len(reply.clauses) == 1:
                 self._records.add_message(reply)
@@ -327,7 +292,7 @@ class Replies:
 
     def on_generated(self, event: ReplyGenerated) -> None:
         """Nothing more will be generated."""
-        reply = self._of(event.reply) or self._side.get(event.reply)
+        reply = self._of(event.reply)
         if reply is None or reply.generated:
             return
         reply.result = event
@@ -338,11 +303,6 @@ class Replies:
     def on_failed(self, event: ReplyFailed) -> None:
         """An engine failed: keep what was said, say so, stay in the call."""
         call = self._call
-        if (side := self._side.pop(event.reply, None)) is not None:
-            side.result = event
-            self._records.finish(side, ReplyStatus.FAILED, event.code, 0)
-            self._set_timers()
-            return
         reply = self._of(event.reply)
         if reply is None or reply.generated:
             return
@@ -372,7 +332,7 @@ class Replies:
         if reply is None:
             return
         if not reply.generated:
-            self.on_failed(_too_slow(reply))
+            self.on_failed(too_slow(reply))
         elif not reply.released:
             self.cancel(PLAYOUT_STALLED)
         else:
@@ -381,21 +341,12 @@ class Replies:
             self.cancel(PLAYOUT_STALLED)
             self._call.move(Trigger.REPLY_ENDED)
 
-    def on_side_overdue(self) -> None:
-        """Side replies make no progress: give them up."""
-        for reply in list(self._side.values()):
-            if reply.progress + _PROGRESS_SECONDS <= self._call.now:
-                self._call.order(CancelReply(reply.number))
-                self.on_failed(_too_slow(reply))
-
     def _set_timers(self) -> None:
         timers, reply = self._call.timers, self._current
         stops = (stopping.progress + _STOP_SECONDS for stopping in self._stopping.values())
         timers.set(Timer.PLAYOUT_STOP, min(stops, default=None))
-        sides = (side.progress + _PROGRESS_SECONDS for side in self._side.values())
-        timers.set(Timer.SIDE_REPLIES, min(sides, default=None))
         if reply is not None and reply.started and self._call.state is not State.BARGE_IN:
-            due = reply.progress + _PROGRESS_SECONDS + reply.seconds
+            due = reply.progress + PROGRESS_SECONDS + reply.seconds
             timers.set(Timer.REPLY_PROGRESS, due)
         else:
             timers.set(Timer.REPLY_PROGRESS, None)
@@ -407,44 +358,9 @@ class Replies:
 
     # ------------------------------------------------------------------ within
 
-    def _new(self, turn: int, config: SessionConfig, moments: Moments) -> Reply:
-        call = self._call
-        number = call.next_reply()
-        return Reply(
-            number=number,
-            turn=turn,
-            user_text="",
-            reply_id=f"resp_{call.call_id}_{number}",
-            item_id=f"{call.own_items}r{number}",
-            config=config,
-            moments=moments,
-            progress=call.now,
-        )
-
     def _of(self, number: int) -> Reply | None:
         reply = self._current
         return reply if reply and reply.started and reply.number == number else None
-
-    def _start(self, reply: Reply) -> None:
-        """Have the shell generate it."""
-        reply.move(ReplyTrigger.STARTED)
-        reply.progress = self._call.now
-        reply.history = history_for(reply, self._call.prompts)
-        if reply.in_conversation and reply.script is None:
-            reply.tools = self._tools.offered(reply.config)
-        self._call.order(
-            StartReply(
-                reply.turn,
-                reply.number,
-                reply.reply_id,
-                reply.item_id,
-                reply.history,
-                reply.config,
-                reply.script,
-                side=reply.side,
-                tools=reply.tools,
-            )
-        )
 
     def _stop(self, reply: Reply) -> None:
         """Have the playout flushed; the answer ends the reply."""
@@ -452,12 +368,6 @@ class Replies:
         reply.progress = self._call.now
         self._stopping[reply.number] = reply
         self._call.order(StopPlayout(reply.number))
-
-    def _cancel_side(self, reply: Reply, reason: str) -> None:
-        del self._side[reply.number]
-        self._call.order(CancelReply(reply.number))
-        self._records.finish(reply, ReplyStatus.CANCELLED, reason, 0)
-        self._set_timers()
 
     def _release(self, reply: Reply) -> None:
         call = self._call
@@ -485,15 +395,7 @@ class Replies:
         if reply.spoken.samples:
             return
         self._records.publish_text(reply, len(reply.clauses))
-        if reply.side:
-            del self._side[reply.number]
-            self._records.finish(reply, *reply.outcome, 0)
-        else:
-            self._current = None
-            self._records.finish(reply, *reply.outcome, 0)
-            self._call.move(Trigger.REPLY_ENDED)
+        self._current = None
+        self._records.finish(reply, *reply.outcome, 0)
+        self._call.move(Trigger.REPLY_ENDED)
         self._set_timers()
-
-
-def _too_slow(reply: Reply) -> ReplyFailed:
-    return ReplyFailed(reply.number, "PROVIDER_ERROR", "The reply took too long.")

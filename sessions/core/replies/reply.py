@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from media.formats import milliseconds_of, samples_of
 from sessions.core.call import Call, Moments
-from sessions.core.commands import RecordTurn
+from sessions.core.commands import RecordTurn, StartReply
 from sessions.core.config import SessionConfig, Tool
-from sessions.core.events import ReplyFailed, ReplyGenerated, RequestReply
+from sessions.core.events import ReplyClause, ReplyFailed, ReplyGenerated, RequestReply
 from sessions.core.items import Item, Message, ReplyStatus, UnknownItem
 from sessions.core.notices import (
     ItemTruncated,
@@ -30,6 +30,9 @@ from sessions.core.notices import (
 from sessions.core.prompt import Prompts, composed
 from sessions.core.states import REPLY, ReplyState, ReplyTrigger
 from sessions.core.tools import ToolUses
+
+PROGRESS_SECONDS = 30.0
+"""Without a step further for so long, a reply is given up."""
 
 _PUNCTUATION = re.compile(r"[,.?!;:…]+(?=\s|$)")
 _WORD = re.compile(r"\S+")
@@ -135,6 +138,35 @@ class Reply:
         """Go where the table says; raises IllegalTransition."""
         self.state = REPLY.after(self.state, trigger)
 
+    def start(self, call: Call, tools: ToolUses) -> None:
+        """Have the shell generate it, from what the conversation holds now."""
+        self.move(ReplyTrigger.STARTED)
+        self.progress = call.now
+        self.history = _history_for(self, call.prompts)
+        if self.in_conversation and self.script is None:
+            self.tools = tools.offered(self.config)
+        call.order(
+            StartReply(
+                self.turn,
+                self.number,
+                self.reply_id,
+                self.item_id,
+                self.history,
+                self.config,
+                self.script,
+                side=self.side,
+                tools=self.tools,
+            )
+        )
+
+    def take(self, event: ReplyClause, now: float) -> None:
+        """More of it exists."""
+        if self.moments.audio is None and event.samples:
+            self.moments.audio = now
+        self.spoken.add(event.text, event.samples, event.rate)
+        self.begins_with_filler = self.begins_with_filler or event.filler
+        self.clauses.append(event.text)
+
     @property
     def started(self) -> bool:
         """Whether the shell has been ordered to generate it."""
@@ -222,6 +254,26 @@ def _spoken(text: str) -> list[str]:
     return _PUNCTUATION.sub("", text.lower()).split()
 
 
+def new_reply(call: Call, turn: int, config: SessionConfig, moments: Moments) -> Reply:
+    """A reply with a number of its own, not started yet."""
+    number = call.next_reply()
+    return Reply(
+        number=number,
+        turn=turn,
+        user_text="",
+        reply_id=f"resp_{call.call_id}_{number}",
+        item_id=f"{call.own_items}r{number}",
+        config=config,
+        moments=moments,
+        progress=call.now,
+    )
+
+
+def too_slow(reply: Reply) -> ReplyFailed:
+    """The failure of a reply that made no progress."""
+    return ReplyFailed(reply.number, "PROVIDER_ERROR", "The reply took too long.")
+
+
 def created(reply: Reply) -> ReplyCreated:
     """The notice that it is released."""
     config, request = reply.config, reply.request
@@ -236,7 +288,7 @@ def created(reply: Reply) -> ReplyCreated:
     )
 
 
-def history_for(reply: Reply, prompts: Prompts) -> tuple[Message, ...]:
+def _history_for(reply: Reply, prompts: Prompts) -> tuple[Message, ...]:
     """What the chat model is given: the client's own prompt, or the conversation.
 
     A written reply beside the conversation is a task of the client's (a summary, a label) and no

@@ -13,7 +13,7 @@ from sessions.core.events import (
 )
 from sessions.core.items import Item, Message, PromptLine, ReplyStatus
 from sessions.core.notices import Fault, ReplyCreated, ReplyDone, ReplyItemAdded
-from sessions.core.replies.replies import MOST_SIDE
+from sessions.core.replies.side_replies import MOST_SIDE
 from sessions.core.states import State
 from tests.sessions.core.conftest import ShellFactory
 from tests.support.sessions.model_shell import ModelReply, ModelShell
