@@ -1,9 +1,9 @@
 """What every part of the core shares: the state, the configuration, the transcript, the timers and
 the commands.
 
-``Call`` is the one mutable heart of a conversation. Parts of the core (turn taking, replies, tools,
-client requests) read and move it; what they want done they append to ``commands``, which
-``Conversation.handle`` hands to the shell.
+``Call`` is the one mutable state of a conversation. The parts of the core (turn-taking, replies,
+tools, client requests) read and change it, and append their commands to ``commands``, which
+``Conversation.handle`` passes to the shell.
 """
 
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from .states import CONVERSATION, State, Trigger
 
 
 class Timer(StrEnum):
-    """The deadlines of a conversation, in the order in which those due at once are acted upon."""
+    """The deadlines of a conversation. Those that are due together are handled in this order."""
 
     CALL_END = "call end"
     PLAYOUT_STOP = "playout stop"
-    """A playout that was stopped has to say how much was heard."""
+    """A stopped playout must report how much was heard."""
     REPLY_PROGRESS = "reply progress"
     SIDE_REPLIES = "side replies"
     TOOLS = "tools"
     FILLER = "filler"
     INPUT = "input"
-    """Input audio has to come while the caller has the floor."""
+    """Input audio must keep coming while the caller has the floor."""
     BARGE_IN = "barge-in"
     COMMITTED_TEXT = "committed text"
-    """The text of a turn that is over has to come."""
+    """The text of an ended turn must arrive."""
     OPEN_TEXT = "open text"
-    """The text of the open utterance has to come."""
+    """The text of the open utterance must arrive."""
     IDLE = "idle"
 
 
@@ -48,7 +48,7 @@ class Timers:
         self._deadlines: dict[Timer, float] = {}
 
     def set(self, timer: Timer, deadline: float | None) -> None:
-        """``timer`` is due at ``deadline``; None: never, as things stand."""
+        """Make ``timer`` due at ``deadline``; None clears it."""
         if deadline == self._deadlines.get(timer):
             return
         if deadline is None:
@@ -58,14 +58,14 @@ class Timers:
         self.next = min(self._deadlines.values(), default=None)
 
     def is_due(self, timer: Timer, now: float) -> bool:
-        """Whether the deadline of ``timer`` has come."""
+        """Whether ``timer`` is due."""
         deadline = self._deadlines.get(timer)
         return deadline is not None and deadline <= now
 
 
 @dataclass(slots=True)
 class Moments:
-    """When each stage of a turn was reached (seconds, the shell's clock); None: not yet."""
+    """When a turn reached each stage (seconds of the shell's clock); None: not yet."""
 
     speech_end: float | None = None
     turn_end: float | None = None
@@ -75,11 +75,11 @@ class Moments:
     sent: float | None = None
 
     def restart(self) -> None:
-        """Another reply is made for the turn: the stages of the one before do not count."""
+        """Another reply is made for the turn: forget the stages of the previous one."""
         self.clause = self.audio = self.sent = None
 
     def latency(self, turn: int, reply_id: str) -> Latency | None:
-        """The stages end to end; None where the turn had no speech or nothing was sent."""
+        """The stages end to end; None if the turn had no speech or nothing was sent."""
         if self.speech_end is None or self.sent is None:
             return None
         reached = self.speech_end
@@ -116,7 +116,7 @@ class Call:
         self.started: float | None = None
         """When the call began."""
         self.quiet_since: float | None = None
-        """When the call last came to rest, once there has been a reply."""
+        """When the call last became quiet; None before the first reply."""
         self.commands: list[Command] = []
         self._turns = 0
         self._replies = 0
@@ -124,18 +124,18 @@ class Call:
 
     @property
     def detection(self) -> TurnDetection:
-        """The turn detection in force."""
+        """The current turn detection."""
         return self.config.turn_detection
 
     def configure(self, config: SessionConfig) -> None:
-        """``config`` holds from now on."""
+        """Replace the configuration."""
         self.config = config
         if self.started is not None:
             self.timers.set(Timer.CALL_END, self.started + config.max_call_ms / 1000)
         self._set_idle_timer()
 
     def move(self, trigger: Trigger) -> None:
-        """Go where the table says; raises IllegalTransition."""
+        """Change the state as the table says; raises IllegalTransition."""
         self.state = CONVERSATION.after(self.state, trigger)
         if self.state is State.LISTENING and (
             trigger is Trigger.REPLY_ENDED or self.quiet_since is not None
@@ -144,43 +144,43 @@ class Call:
         self._set_idle_timer()
 
     def note_activity(self) -> None:
-        """The caller is there, although silent: the call is not idle."""
+        """The caller is present, although silent: the call is not idle."""
         if self.quiet_since is not None:
             self.quiet_since = self.now
         self._set_idle_timer()
 
     def order(self, command: Command) -> None:
-        """Have the shell do something."""
+        """Queue a command for the shell."""
         self.commands.append(command)
 
     def publish(self, notice: Notice) -> None:
-        """Have the shell publish a notice."""
+        """Queue a notice for the shell to publish."""
         self.commands.append(Publish(notice))
 
     def refuse(
         self, code: str, message: str, param: str | None = None, event_id: str | None = None
     ) -> None:
-        """Publish that a client's request cannot be carried out."""
+        """Publish that a client's request was refused."""
         self.publish(Fault(code, message, param, event_id))
 
     def next_turn(self) -> int:
-        """A fresh turn number."""
+        """A new turn number."""
         self._turns += 1
         return self._turns
 
     def next_reply(self) -> int:
-        """A fresh reply number."""
+        """A new reply number."""
         self._replies += 1
         return self._replies
 
     def next_item_id(self) -> str:
-        """A fresh item id, the same one whenever this call is replayed."""
+        """A new item id; a replay of the call gives the same one."""
         self._items += 1
         return f"{self.own_items}{self._items}"
 
     @property
     def own_items(self) -> str:
-        """How the ids of the core's own items begin; a client cannot give such an id."""
+        """The prefix of the core's own item ids, which clients may not use."""
         return f"item_{self.call_id}_"
 
     def _set_idle_timer(self) -> None:

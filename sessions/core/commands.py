@@ -1,7 +1,7 @@
-"""Everything the core can order the shell to do.
+"""Every command that the core gives the shell.
 
-Each command names the turn or reply it concerns; the shell executes them in order and feeds
-what comes of them back as events of the same number.
+Each command names its turn or reply. The shell executes commands in order, and feeds their results
+back as events with the same number.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from .notices import Latency, Notice
 
 @dataclass(frozen=True, slots=True)
 class StartTranscription:
-    """Begin to transcribe the turn, from input sample ``position`` on."""
+    """Start transcribing the turn, from input sample ``position``."""
 
     turn: int
     position: int
@@ -23,8 +23,7 @@ class StartTranscription:
 
 @dataclass(frozen=True, slots=True)
 class TranscribeClip:
-    """Transcribe the audio that came with an item, as the turn; answer with FinalTranscript at
-    position 0."""
+    """Transcribe the audio of an item as the turn; answer with FinalTranscript at position 0."""
 
     turn: int
     clip: int
@@ -34,7 +33,7 @@ class TranscribeClip:
 class FinishTranscription:
     """Transcribe the turn's audio up to ``position``; answer with FinalTranscript.
 
-    May be ordered again for the same turn at a later position: the caller went on."""
+    May come again for the same turn at a later position, if the caller went on."""
 
     turn: int
     position: int
@@ -42,14 +41,14 @@ class FinishTranscription:
 
 @dataclass(frozen=True, slots=True)
 class DropTranscription:
-    """The turn needs no recogniser any more; release it."""
+    """Release the turn's recogniser."""
 
     turn: int
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreTurn:
-    """Ask the turn detector about the audio up to ``position``; answer with TurnScored."""
+    """Score the audio up to ``position`` with the turn detector; answer with TurnScored."""
 
     turn: int
     position: int
@@ -57,7 +56,7 @@ class ScoreTurn:
 
 @dataclass(frozen=True, slots=True)
 class StartReply:
-    """Generate a reply to ``history``. Until ReleaseReply nothing of it may leave."""
+    """Generate a reply to ``history``. Nothing of it may leave before ReleaseReply."""
 
     turn: int
     reply: int
@@ -66,16 +65,16 @@ class StartReply:
     history: tuple[Message, ...]
     config: SessionConfig
     script: str | None = None
-    """Speak this text instead of asking the chat model (apologies, prompts)."""
+    """Speak this text instead of an answer by the chat model (apologies, prompts)."""
     side: bool = False
-    """It is written beside the conversation's own replies and never played."""
+    """It is written beside the conversation and never played."""
     tools: tuple[Tool, ...] = ()
-    """What it may use."""
+    """The tools that it may use."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakFiller:
-    """The answer is slow: say ``text`` at the reply's beginning, unless the answer has begun."""
+    """The answer is slow: begin the reply with ``text``, unless the answer has begun."""
 
     reply: int
     text: str
@@ -83,7 +82,7 @@ class SpeakFiller:
 
 @dataclass(frozen=True, slots=True)
 class PrepareReply:
-    """A hint: the next prompt will begin like this; have the chat model read it ahead."""
+    """A hint: the next prompt will begin like this, so let the chat model read it ahead."""
 
     history: tuple[Message, ...]
     config: SessionConfig
@@ -92,14 +91,14 @@ class PrepareReply:
 
 @dataclass(frozen=True, slots=True)
 class ListTools:
-    """Ask the server for its tools; answer with ToolsListed or ToolListFailed."""
+    """List the tools of the server; answer with ToolsListed or ToolListFailed."""
 
     server: ToolServer
 
 
 @dataclass(frozen=True, slots=True)
 class RunTool:
-    """Carry out a tool use; answer with ToolReturned. ``server``: an MCP tool's."""
+    """Carry out a tool use; answer with ToolReturned. ``server``: of an MCP tool."""
 
     tool_use_id: str
     arguments: str
@@ -109,56 +108,56 @@ class RunTool:
 
 @dataclass(frozen=True, slots=True)
 class CancelTool:
-    """Stop carrying out a tool use; no answer is expected any more."""
+    """Stop carrying out a tool use; no answer is expected."""
 
     tool_use_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseReply:
-    """The reply may be heard and published from now on."""
+    """Let the reply be heard and published."""
 
     reply: int
 
 
 @dataclass(frozen=True, slots=True)
 class CancelReply:
-    """Stop generating the reply. StopPlayout follows where it had been released."""
+    """Stop generating the reply. StopPlayout follows if it was released."""
 
     reply: int
 
 
 @dataclass(frozen=True, slots=True)
 class PausePlayout:
-    """Stand still at once; answer with PlayoutPaused."""
+    """Pause at once; answer with PlayoutPaused."""
 
     reply: int
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePlayout:
-    """Go on from the heard sample."""
+    """Continue from the last heard sample."""
 
     reply: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopPlayout:
-    """Flush: nothing more of the reply may be heard; answer with PlayoutStopped."""
+    """Flush the playout, so that nothing more of the reply is heard; answer with PlayoutStopped."""
 
     reply: int
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Publish a notice to the client and to whoever observes the call."""
+    """Publish a notice to the client and to the call's observers."""
 
     notice: Notice
 
 
 @dataclass(frozen=True, slots=True)
 class RecordTurn:
-    """Store one finished turn. Latencies as in ``Latency``; texts as said and as heard."""
+    """Store a finished turn, with its text as said and as heard."""
 
     turn: int
     user_text: str
@@ -173,7 +172,7 @@ class RecordTurn:
 
 @dataclass(frozen=True, slots=True)
 class CloseCall:
-    """End the call; nothing follows."""
+    """End the call."""
 
     reason: str
 

@@ -1,7 +1,8 @@
-"""What a conversation is configured to be, and the tools it may use, in the core's own words.
+"""The configuration of a conversation, and of the tools it may use, in the core's own words.
 
-Frozen and complete: a change is a new value (``dataclasses.replace``). Wire spellings live in
-the channels; defaults and ranges are those of the OpenAI Realtime session object.
+Values are frozen and complete: a change is a new value (``dataclasses.replace``). The wire spells
+them in its own way (``gateway.channels.wire``). Defaults and ranges are those of the OpenAI
+Realtime session object.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from media.formats import AudioFormat
 AUTO, NONE, REQUIRED = "auto", "none", "required"
 
 HTTP_LABEL = "blab.http"
-"""Stands for the server where the use of an HTTP tool is published as one of MCP's."""
+"""The server's label when a use of an HTTP tool is published like one of an MCP tool."""
 
 
 class SessionKind(StrEnum):
@@ -21,7 +22,7 @@ class SessionKind(StrEnum):
 
     REALTIME = "realtime"
     TRANSCRIPTION = "transcription"
-    """Live captions: the caller is written down, nobody answers."""
+    """Live captions: the caller is transcribed, and nobody answers."""
 
 
 class TurnMode(StrEnum):
@@ -34,7 +35,7 @@ class TurnMode(StrEnum):
 
 
 class Eagerness(StrEnum):
-    """How soon a semantic end of turn is believed."""
+    """How readily the end of a turn is accepted in ``semantic_vad``."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -43,8 +44,8 @@ class Eagerness(StrEnum):
 
 
 class Extension(StrEnum):
-    """A group of Blab's own server events that a client may ask for, as ``session.blab.events``
-    names it: the event's type without ``blab.``."""
+    """A group of Blab's own server events that a client may request. ``session.blab.events`` names
+    it by the event's type without ``blab.``."""
 
     LATENCY = "latency"
     TRANSCRIPT_PARTIAL = "transcript.partial"
@@ -54,7 +55,7 @@ class Extension(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TurnDetection:
-    """When a turn starts and ends, and what follows from it. Times in milliseconds."""
+    """When a turn starts and ends, and what follows. Times in milliseconds."""
 
     mode: TurnMode = TurnMode.SEMANTIC_VAD
     threshold: float = 0.5
@@ -109,42 +110,42 @@ class Tool:
     parameters: str = '{"type":"object","properties":{}}'
     kind: ToolKind = ToolKind.FUNCTION
     server: str = ""
-    """Label of its MCP server."""
+    """The label of its MCP server."""
     ask: bool = False
     """Each use waits for the client's approval."""
     url: str = ""
     method: str = "POST"
     sealed: str = ""
-    """Request headers, which nobody else may read; ``sessions.tools`` opens them."""
+    """Its request headers, encrypted; ``sessions.tools`` opens them."""
     timeout_ms: int = 15_000
     fixed: bool = False
-    """It is the agent's: a client's list of tools leaves it in place."""
+    """It belongs to the agent: a client's list of tools does not remove it."""
 
     @property
     def label(self) -> str:
-        """The server that is named for its uses; empty for a client's function."""
+        """The label of the server that carries it out; empty for a client's function."""
         return HTTP_LABEL if self.kind is ToolKind.HTTP else self.server
 
 
 @dataclass(frozen=True, slots=True)
 class ToolServer:
-    """An MCP server, whose tools are listed when it is first named."""
+    """An MCP server. Its tools are listed when a configuration first names it."""
 
     label: str
     url: str
     sealed: str = ""
     allowed: tuple[str, ...] | None = None
-    """Names of the tools that are offered; None: all."""
+    """The names of the tools to offer; None: all."""
     ask: bool = True
-    """Uses wait for the client's approval, but for the tools named in ``trusted``."""
+    """Uses wait for the client's approval, except for the tools named in ``trusted``."""
     asked: tuple[str, ...] = ()
-    """Names of the tools that need approval although ``ask`` is False."""
+    """The names of the tools that need approval although ``ask`` is False."""
     trusted: tuple[str, ...] = ()
     timeout_ms: int = 15_000
     fixed: bool = False
 
     def asks(self, name: str) -> bool:
-        """Whether uses of that tool wait for approval."""
+        """Whether uses of the tool wait for approval."""
         return name in self.asked or (self.ask and name not in self.trusted)
 
 
@@ -165,9 +166,9 @@ class SessionConfig:
     model: str = "default"
     """Chat model id, as the catalogue of engines names it."""
     instructions: str = ""
-    """The client's own; the chat model is given ``prompt.composed``."""
+    """The client's own; the chat model reads ``prompt.composed``."""
     agent_name: str = ""
-    """Whom the agent says it is; empty: Blab."""
+    """The name the agent gives itself; empty: Blab."""
     voice: str = "default"
     speed: float = 1.0
     language: str = "en"
@@ -175,17 +176,17 @@ class SessionConfig:
     """Text-to-speech model id."""
     transcription_model: str = "default"
     publishes_transcripts: bool = True
-    """False: the caller's words are understood and not published (``transcription: null``)."""
+    """False: the caller's words are used but not published (``transcription: null``)."""
     suppresses_echo: bool = True
-    """The agent's own voice in the caller's microphone counts as silence."""
+    """Treat the agent's own voice in the caller's microphone as silence."""
     noise_reduction: Literal["near_field", "far_field"] | None = None
-    """Kept and shown to the client; the audio is heard as it comes."""
+    """Stored and shown to the client; the audio is not filtered."""
     output_audio: bool = True
     """False: the reply is text only (``output_modalities: ["text"]``)."""
     max_output_tokens: int = 512
     truncation: Literal["auto", "disabled"] | float = "auto"
-    """As asked for (a number: a retention ratio). Only shown to the client: history has bounds of
-    its own."""
+    """As requested (a number is a retention ratio). Only shown to the client: the history has
+    bounds of its own."""
     temperature: float = 0.4
     input_format: AudioFormat = AudioFormat()
     output_format: AudioFormat = AudioFormat()
@@ -193,15 +194,15 @@ class SessionConfig:
     turn_taking: TurnTakingSettings = TurnTakingSettings()
     max_call_ms: int = 3_600_000
     tools: tuple[Tool, ...] = ()
-    """Functions of the client's, and HTTP tools."""
+    """The client's functions, and HTTP tools."""
     servers: tuple[ToolServer, ...] = ()
-    """MCP servers, whose tools are offered once they have been listed."""
+    """MCP servers. Their tools are offered once they have been listed."""
     tool_choice: str = AUTO
-    """"auto", "none", "required", or the name of the one tool to be called."""
+    """"auto", "none", "required", or the name of the one tool that must be used."""
     extensions: frozenset[Extension] = field(default_factory=frozenset)
-    """Blab's own events that the client asked for; empty for a strict client."""
+    """Blab's own events that the client requested; empty for a strict client."""
 
     @property
     def answers(self) -> bool:
-        """Whether the agent answers a turn of its own accord."""
+        """Whether the agent answers a turn without a request by the client."""
         return self.kind is SessionKind.REALTIME and self.turn_detection.create_response

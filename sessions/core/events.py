@@ -1,13 +1,16 @@
-"""Everything that can happen in a call: what the shell feeds into ``Conversation.handle``.
+"""Everything that can happen in a call: the events that the shell feeds into
+``Conversation.handle``.
 
-Rules: events that are an engine's or the playout's result carry the ``turn`` or ``reply`` they
-belong to; results of dead turns and replies are dropped at that one door. Positions of the
-input are samples at ``HEARING_RATE`` since the call began; positions of a reply are samples at
-the reply's own rate since its first sample. ``now`` (seconds, monotonic) is never stored in an
-event. A turn is one utterance of the caller, numbered from 1; a reply is one attempt to answer,
-numbered from 1 (a turn may see several: speculation that was cancelled).
+Rules
+- Results of engines and of the playout carry the number of their ``turn`` or ``reply``; the core
+  drops those of ended turns and replies.
+- Input positions are samples at ``HEARING_RATE`` since the call began. Reply positions are samples
+  at the reply's own rate since its first sample.
+- ``now`` (seconds, monotonic) is never stored in an event.
+- A turn is one utterance of the caller, numbered from 1. A reply is one attempt to answer, numbered
+  from 1; a turn may have several, because speculation may be cancelled.
 
-The core's answers are in ``commands`` and ``notices``, the nouns in ``items``.
+The core answers with ``commands`` and ``notices``; the nouns are in ``items``.
 """
 
 from dataclasses import dataclass
@@ -22,20 +25,20 @@ from .items import PromptLine, Role
 
 @dataclass(frozen=True, slots=True)
 class VoiceWindow:
-    """The VAD looked at one window ending at ``position``; ``voice`` is its probability 0..1."""
+    """The VAD scored a window that ends at ``position``; ``voice``: probability of speech, 0..1."""
 
     position: int
     voice: float
     level: float | None = None
     """dBFS of the window's power, -100 for silence; None: not measured (logs of version 0.1)."""
     echo: float = 0.0
-    """How much the last 0.6 s sound like what was being played: 0 not at all, 1 nothing else."""
+    """How much the last 0.6 s sound like the playout: 0 not at all, 1 nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartialTranscript:
-    """The text of the turn so far; a later one may revise it. ``position``: the recogniser has
-    heard the input up to there."""
+    """The text of the turn so far; a later one may revise it. ``position``: how far the recogniser
+    has heard the input."""
 
     turn: int
     text: str
@@ -62,7 +65,7 @@ class TurnScored:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionFailed:
-    """STT gave no text for the turn."""
+    """Transcription of the turn failed."""
 
     turn: int
     code: str
@@ -74,29 +77,29 @@ class TranscriptionFailed:
 
 @dataclass(frozen=True, slots=True)
 class ClauseReady:
-    """The chat model finished the first clause of the reply; it goes to the TTS now."""
+    """The chat model finished the reply's first clause, which now goes to the TTS."""
 
     reply: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyClause:
-    """A clause has been generated and, for audio replies, spoken into ``samples`` samples.
+    """A clause was generated and, for an audio reply, synthesised into ``samples`` samples.
 
-    Clauses arrive in order; ``text`` concatenates to the full reply. One clause may come in
-    several parts: the first carries the text, the others only samples."""
+    Clauses arrive in order; their ``text`` joins to the full reply. One clause may come in
+    several parts: the first has the text, the others only samples."""
 
     reply: int
     text: str
     samples: int
     rate: int
     filler: bool = False
-    """It was ordered by SpeakFiller and is no part of the answer."""
+    """It comes from SpeakFiller and is no part of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolUseRequested:
-    """The reply uses a tool; ``arguments`` are complete, as the chat model wrote them."""
+    """The reply uses a tool; ``arguments`` are complete and as the chat model wrote them."""
 
     reply: int
     name: str
@@ -105,15 +108,15 @@ class ToolUseRequested:
 
 @dataclass(frozen=True, slots=True)
 class ReplyGenerated:
-    """All of the reply has been generated; playout may still go on."""
+    """The reply was generated to its end; playout may go on."""
 
     reply: int
     prompt_tokens: int = 0
     completion_tokens: int = 0
     truncated: bool = False
-    """True where the token limit cut it."""
+    """True if the token limit cut it."""
     empty: int = 0
-    """Empty answers that were requested again."""
+    """How many empty answers were retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ class ReplyFailed:
     code: str
     message: str
     empty: int = 0
-    """As in ReplyGenerated: what it failed for, where the last one said nothing too."""
+    """As in ReplyGenerated; the failure if the last answer was empty too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,8 @@ class ClauseStarted:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutFinished:
-    """Every sample of the reply has been heard and none will follow (it was generated to its
-    end, or failed)."""
+    """All samples of the reply have been heard, and none will follow: it was generated to its end,
+    or failed."""
 
     reply: int
     heard: int
@@ -146,7 +149,7 @@ class PlayoutFinished:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutPaused:
-    """Playout stands still by order; the caller heard ``heard`` of ``sent`` samples."""
+    """Playout was paused as ordered; the caller heard ``heard`` of ``sent`` samples."""
 
     reply: int
     heard: int
@@ -155,7 +158,7 @@ class PlayoutPaused:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutStopped:
-    """Playout was flushed by order; the caller heard ``heard`` of ``sent`` samples."""
+    """Playout was flushed as ordered; the caller heard ``heard`` of ``sent`` samples."""
 
     reply: int
     heard: int
@@ -175,7 +178,7 @@ class ToolsListed:
 
 @dataclass(frozen=True, slots=True)
 class ToolListFailed:
-    """An MCP server did not list its tools; the message may be shown to the client."""
+    """An MCP server failed to list its tools; the message may be shown to the client."""
 
     label: str
     message: str
@@ -183,7 +186,7 @@ class ToolListFailed:
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """A tool use was carried out; ``failed``: ``output`` says why it was not."""
+    """A tool use was carried out; if ``failed``, ``output`` says why it was not."""
 
     tool_use_id: str
     output: str
@@ -217,7 +220,7 @@ class CommitInput:
 
 @dataclass(frozen=True, slots=True)
 class ClearInput:
-    """The client drops what was heard since the last commit."""
+    """The client drops the input since the last commit."""
 
     event_id: str | None = None
 
@@ -232,10 +235,9 @@ class AddItem:
     after: str | None = None
     event_id: str | None = None
     clip: int | None = None
-    """It is speech that has come with it: the number under which the shell keeps the audio. Its
-    words are recognised."""
+    """The item is speech, to be transcribed: the number under which the shell keeps its audio."""
     seconds: float = 0.0
-    """How long that is."""
+    """The length of the clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,7 @@ class AddToolUse:
 
 @dataclass(frozen=True, slots=True)
 class AnswerApproval:
-    """The client approves the tool use that an item asked about, or does not."""
+    """The client approves or refuses a tool use. ``request_id``: item of the request."""
 
     request_id: str
     approve: bool
@@ -281,7 +283,7 @@ class DeleteItem:
 
 @dataclass(frozen=True, slots=True)
 class RetrieveItem:
-    """The client asks for an item as the server holds it."""
+    """The client requests an item as the server holds it."""
 
     item_id: str
     event_id: str | None = None
@@ -289,7 +291,7 @@ class RetrieveItem:
 
 @dataclass(frozen=True, slots=True)
 class TruncateItem:
-    """The client says how much of an assistant item it played, in ms; clamped, never refused."""
+    """The client reports how much of an assistant item it played, in ms; clamped, never refused."""
 
     item_id: str
     audio_end_ms: int
@@ -298,7 +300,7 @@ class TruncateItem:
 
 @dataclass(frozen=True, slots=True)
 class RequestReply:
-    """The client asks for a reply now. None fields keep the session's values."""
+    """The client requests a reply now. Fields that are None keep the session's values."""
 
     instructions: str | None = None
     output_audio: bool | None = None
@@ -306,20 +308,20 @@ class RequestReply:
     event_id: str | None = None
     voice: str | None = None
     prompt: tuple[PromptLine, ...] | None = None
-    """What it answers, in place of the conversation."""
+    """Its prompt, in place of the conversation."""
     metadata: tuple[tuple[str, str], ...] = ()
     """Returned with the reply."""
     out_of_band: bool = False
-    """It becomes no part of the conversation."""
+    """It does not become part of the conversation."""
     tools: tuple[Tool, ...] | None = None
-    """What it may use, in place of the session's tools."""
+    """Its tools, in place of the session's."""
     servers: tuple[str, ...] | None = None
-    """Labels of the session's MCP servers whose tools it may use."""
+    """The labels of the session's MCP servers whose tools it may use."""
     tool_choice: str | None = None
 
     @property
     def apart(self) -> bool:
-        """Whether the reply differs from the conversation's next one in more than its manner."""
+        """Whether a speculative reply can never stand in for it."""
         return self.out_of_band or self.prompt is not None or bool(self.metadata)
 
 
@@ -333,7 +335,7 @@ class RequestCancel:
 
 @dataclass(frozen=True, slots=True)
 class ClearOutput:
-    """The client drops what has not been played yet (WebRTC)."""
+    """The client drops the audio that has not been played yet (WebRTC)."""
 
     event_id: str | None = None
 
@@ -348,19 +350,19 @@ class KeyPressed:
 
 @dataclass(frozen=True, slots=True)
 class InputEnded:
-    """No more input audio will come, but the peer is still there."""
+    """No more input audio will come, but the peer is still connected."""
 
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """The peer is gone or somebody ends the call."""
+    """The peer is gone, or somebody ends the call."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """The moment of ``next_deadline()`` has come."""
+    """``next_deadline()`` has been reached."""
 
 
 ClientRequest = (
@@ -379,7 +381,7 @@ ClientRequest = (
     | ClearOutput
     | KeyPressed
 )
-"""What the client, or the caller by a key, asks for."""
+"""What the client requests, or the caller by a key press."""
 
 Event = (
     VoiceWindow

@@ -1,6 +1,6 @@
 """The nouns of a conversation: its items, and the transcript that keeps them in order.
 
-The chat model's history is made of the items (``prompt``); in it an assistant's item is what the
+The chat model's history is made from the items (``prompt``); there, an assistant's item is what the
 caller *heard*.
 """
 
@@ -12,7 +12,7 @@ from typing import Literal
 Role = Literal["system", "user", "assistant"]
 
 MAXIMUM_ITEMS = 1_000
-"""Of one conversation; the oldest is dropped for the next."""
+"""The most items of a conversation; then each new one displaces the oldest."""
 
 
 class ReplyStatus(StrEnum):
@@ -26,9 +26,10 @@ class ReplyStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One line of the history given to the chat model.
+    """One line of the chat model's history.
 
-    ``tool_uses``: the assistant's here; ``tool_use_id``: whose output a tool's line is."""
+    ``tool_uses``: those of an assistant's line; ``tool_use_id``: the use whose output a tool's line
+    is."""
 
     role: Role | Literal["tool"]
     content: str
@@ -38,33 +39,33 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class PromptLine:
-    """A line of the prompt that a client gives a reply of its own: words, or an item's words."""
+    """A line of a reply's own prompt, as a client gives it: text, or a reference to an item."""
 
     role: Role = "user"
     text: str = ""
     item_id: str | None = None
-    """The item whose words they are, in place of ``role`` and ``text``."""
+    """An item whose words it repeats, in place of ``role`` and ``text``."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """One use of a tool. ``label``: of the server that carries it out; empty: the client does."""
+    """One use of a tool. ``label``: the server that carries it out; empty: the client does."""
 
     tool_use_id: str
     name: str
     arguments: str
     label: str = ""
     approval: str | None = None
-    """Item id of the request by which it was approved."""
+    """The item id of the approval request that allowed it."""
     reply: int = 0
-    """Number of the reply that made it; 0: one of an earlier conversation."""
+    """The number of the reply that made it; 0: a reply of an earlier conversation."""
 
 
 class ToolUseState(StrEnum):
-    """What has become of a tool use that the server carries out."""
+    """The state of a tool use that the server carries out."""
 
     ASKED = "asked"
-    """The client has been asked for its approval; the use itself follows as an item of its own."""
+    """It waits for the client's approval; the approved use becomes an item of its own."""
     MADE = "made"
     RETURNED = "returned"
     FAILED = "failed"
@@ -72,30 +73,30 @@ class ToolUseState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A conversation item: what was said, and for the agent also what was heard of it."""
+    """A conversation item: what was said, and how much of an agent's item was heard."""
 
     item_id: str
     role: Role
     text: str
     status: Literal["in_progress", "completed", "incomplete"] = "completed"
     spoken: bool = False
-    """True where the content is audio with a transcript, False where it is text."""
+    """True if the content is audio with a transcript, False if it is text."""
     heard: str | None = None
     """For an assistant item: the prefix of ``text`` that the caller heard; None: all of it."""
     filler: int = 0
-    """Characters at the beginning of ``text`` that are a filler: heard, and no part of the
+    """How many characters at the beginning of ``text`` are a filler: heard, but no part of the
     answer."""
     tool_use: ToolUse | None = None
-    """The item is this use of a tool."""
+    """The tool use that the item is."""
     state: ToolUseState = ToolUseState.MADE
     output: tuple[str, str] | None = None
-    """(tool use id, output). A tool use that the server carried out has its own here."""
+    """(tool use id, output). A tool use that the server carried out holds its own output."""
     approval: tuple[str, bool] | None = None
-    """(approval request's item id, approved): the client's answer."""
+    """(item id of the approval request, approved): the client's answer."""
 
     @property
     def says(self) -> bool:
-        """Whether it is a message, and no matter of tools."""
+        """Whether it is a message, not a matter of tools."""
         return self.tool_use is None and self.output is None and self.approval is None
 
     def named(self, item_id: str) -> "Item":
@@ -104,7 +105,7 @@ class Item:
 
 
 class DuplicateItem(Exception):
-    """An item with that id exists."""
+    """An item with that id exists already."""
 
 
 class UnknownItem(Exception):
@@ -145,8 +146,8 @@ class Transcript:
     def add(self, item: Item, after: str | None = None) -> str | None:
         """Insert ``item`` and return the id of the one before it.
 
-        ``after``: an item's id, "root" for the very beginning, None for the end. Of 1,000 items
-        the oldest is dropped for the next. Raises UnknownItem, DuplicateItem."""
+        ``after``: an item's id, "root" for the very beginning, None for the end. The 1,001st item
+        displaces the oldest. Raises UnknownItem, DuplicateItem."""
         if item.item_id in self._items:
             raise DuplicateItem(item.item_id)
         if after is None:
@@ -165,7 +166,7 @@ class Transcript:
         return previous
 
     def update(self, item_id: str, *, text: str, heard: str | None = None) -> Item:
-        """Give an item its text (and heard prefix), which ends it; raises UnknownItem."""
+        """Complete an item with its text, and the prefix that was heard; raises UnknownItem."""
         whole = heard is None or heard == text
         changed = replace(
             self.get(item_id),
@@ -183,7 +184,7 @@ class Transcript:
         return item, self._order[index - 1] if index else None
 
     def settle_tool_use(self, item_id: str, output: str, *, failed: bool) -> None:
-        """Give a tool use of the server's its output, and move it to the end; raises
+        """Complete a tool use of the server with its output and move it to the end; raises
         UnknownItem."""
         item = self.get(item_id)
         state = ToolUseState.FAILED if failed else ToolUseState.RETURNED
@@ -193,11 +194,11 @@ class Transcript:
         self._order.append(item_id)
 
     def has_tool_use(self, tool_use_id: str) -> bool:
-        """Whether there is a tool use of that id."""
+        """Whether a tool use has that id."""
         return any(item.tool_use and item.tool_use.tool_use_id == tool_use_id for item in self)
 
     def open_tool_use(self, tool_use_id: str) -> Item | None:
-        """The client's tool use of that id, where it has no output yet."""
+        """The client's tool use of that id, if it has no output yet."""
         found = None
         for item in self:
             use = item.tool_use

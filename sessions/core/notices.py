@@ -1,6 +1,6 @@
-"""Everything the core publishes, in the order in which it became true.
+"""Every notice that the core publishes, in the order of events.
 
-A notice reaches the shell inside the command ``Publish``; the channel's wire format renders it.
+A notice reaches the shell in the command ``Publish``; the channel's wire format renders it.
 Positions are samples at ``HEARING_RATE`` since the call began.
 """
 
@@ -22,14 +22,14 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class SessionChanged:
-    """A new configuration holds from now on."""
+    """The session has a new configuration."""
 
     config: SessionConfig
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller began to speak at ``position``."""
+    """The caller started speaking at ``position``."""
 
     item_id: str
     position: int
@@ -37,7 +37,7 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStopped:
-    """The caller's speech ended at ``position`` (the last sample of speech)."""
+    """The caller stopped speaking at ``position`` (the last sample of speech)."""
 
     item_id: str
     position: int
@@ -53,12 +53,12 @@ class InputCommitted:
 
 @dataclass(frozen=True, slots=True)
 class InputCleared:
-    """What was heard since the last commit is gone."""
+    """The input since the last commit was dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranscriptPartial:
-    """The caller's words so far, revisable."""
+    """The caller's words so far; they may be revised."""
 
     item_id: str
     text: str
@@ -84,7 +84,7 @@ class TranscriptFailed:
 
 @dataclass(frozen=True, slots=True)
 class ItemAdded:
-    """An item stands in the history."""
+    """An item was added to the history."""
 
     item: Item
     previous_item_id: str | None
@@ -99,7 +99,7 @@ class ItemRetrieved:
 
 @dataclass(frozen=True, slots=True)
 class ItemDeleted:
-    """An item is gone from the history."""
+    """An item was removed from the history."""
 
     item_id: str
 
@@ -115,7 +115,7 @@ class ItemTruncated:
 
 @dataclass(frozen=True, slots=True)
 class ReplyCreated:
-    """A reply is released: the client may know of it."""
+    """A reply was released."""
 
     reply_id: str
     item_id: str
@@ -128,7 +128,7 @@ class ReplyCreated:
 
 @dataclass(frozen=True, slots=True)
 class ReplyItemAdded:
-    """The reply begins to say something: its message stands in the history."""
+    """The reply has its first words: its message was added to the history."""
 
     reply_id: str
     item_id: str
@@ -139,7 +139,7 @@ class ReplyItemAdded:
 
 @dataclass(frozen=True, slots=True)
 class ReplyToolUse:
-    """A tool use that a reply ended in. ``index``: its place among the reply's items."""
+    """A tool use with which a reply ended. ``index``: its place among the reply's items."""
 
     item: Item
     previous_item_id: str | None
@@ -148,7 +148,7 @@ class ReplyToolUse:
 
 @dataclass(frozen=True, slots=True)
 class ReplyText:
-    """More text of the reply; for an audio reply its audio is on the way."""
+    """More text of the reply; the audio of an audio reply is on its way."""
 
     reply_id: str
     item_id: str
@@ -160,7 +160,7 @@ class ReplyText:
 class ReplyDone:
     """The reply has ended; ``text`` is what ReplyText published of it, ``heard`` what was heard.
 
-    What was generated and never left is in ``RecordTurn`` only."""
+    Only ``RecordTurn`` has the text that was generated but never published."""
 
     reply_id: str
     item_id: str
@@ -175,7 +175,7 @@ class ReplyDone:
     message: str | None = None
     tool_uses: tuple[ReplyToolUse, ...] = ()
     audio_seconds: float = 0.0
-    """Of speech that was made for it, heard or not."""
+    """The length of the speech synthesised for it, heard or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class ToolBegun:
 
 @dataclass(frozen=True, slots=True)
 class ToolEnded:
-    """A tool use that the server carried out has its output, which is in ``item``."""
+    """A tool use of the server has its output, which is in ``item``."""
 
     item: Item
     previous_item_id: str | None
@@ -198,7 +198,7 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class ToolListing:
-    """An MCP server is listing its tools, has listed them, or has failed to."""
+    """The tools of an MCP server are being listed, have been listed, or could not be."""
 
     item_id: str
     label: str
@@ -208,7 +208,7 @@ class ToolListing:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutBegan:
-    """The caller begins to hear the reply."""
+    """The caller started hearing the reply."""
 
     reply_id: str
     item_id: str
@@ -225,7 +225,7 @@ class PlayoutHeld:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutResumed:
-    """The interruption was none; playout goes on where it stopped."""
+    """It was no interruption; playout continues where it stopped."""
 
     reply_id: str
     item_id: str
@@ -241,7 +241,7 @@ class PlayoutEnded:
 
 @dataclass(frozen=True, slots=True)
 class PlayoutCleared:
-    """What was not heard of the reply will never be."""
+    """The rest of the reply was dropped and will not be heard."""
 
     reply_id: str
     item_id: str
@@ -265,21 +265,21 @@ class IdleTimeout:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Where the caller's waiting time of one turn went, in ms.
+    """How the caller's waiting time for one turn was spent, in ms.
 
-    The stages lie end to end on the critical path, so that they add up to ``total_ms``: work
-    that speculation hid behind an earlier stage counts as 0."""
+    The stages lie end to end on the critical path, so they add up to ``total_ms``: work that
+    speculation hid behind an earlier stage counts as 0."""
 
     turn: int
     reply_id: str
     endpointing_ms: int
     """From the caller's last sample of speech to the decision that the turn is over."""
     stt_ms: int
-    """Until the final transcript was there."""
+    """Until the final transcript."""
     llm_ms: int
-    """Until the chat model had finished the first clause, or a filler was spoken in its place."""
+    """Until the chat model finished the first clause, or a filler was spoken in its place."""
     tts_ms: int
-    """Until the first samples of that clause were there."""
+    """Until the first samples of that clause."""
     gateway_ms: int
     """Until the first sample left for the caller."""
     total_ms: int
@@ -295,12 +295,12 @@ class Fault:
     param: str | None = None
     event_id: str | None = None
     server: bool = False
-    """True where the fault is ours (an engine), False where it is the client's."""
+    """True if the server is at fault (an engine), False if the client is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """A client's ping came; for that client alone. ``ping_id``: its ``event_id``, if it had one."""
+    """The answer to a client's ping, for that client alone. ``ping_id``: its ``event_id``."""
 
     ping_id: str | None
 

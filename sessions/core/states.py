@@ -1,11 +1,11 @@
-"""What a conversation, a reply and an utterance can be, and what leads from one to the next.
+"""The states of a conversation, a reply and an utterance, and the transitions between them.
 
-Each has a table of its states: an enum of states, an enum of triggers, and the transitions between
-them as data. ``CONVERSATION`` is where the call stands, ``REPLY`` how far one answer has come on
-its way to the caller, ``UTTERANCE`` what has become of something the caller said.
+Each has an enum of states, an enum of triggers and a table of transitions. ``CONVERSATION`` is the
+state of the call, ``REPLY`` how far an answer has come on its way to the caller, and ``UTTERANCE``
+what became of something the caller said.
 
-Rules: a trigger that the table does not name for the present state is a programming error and
-raises; the diagrams in docs/conversation.md are drawn from these tables and a test compares them.
+Rules: a trigger that the table does not list for the current state is a programming error and
+raises. The diagrams in docs/conversation.md are drawn from these tables; a test compares them.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ T = TypeVar("T", bound=StrEnum)
 
 
 class IllegalTransition(Exception):
-    """A trigger that has no meaning in the present state."""
+    """A trigger that the table does not list for the current state."""
 
     def __init__(self, state: StrEnum, trigger: StrEnum) -> None:
         super().__init__(f"{trigger.value!r} cannot happen while {state.value}")
@@ -26,7 +26,7 @@ class IllegalTransition(Exception):
 
 
 class StateTable(Generic[S, T]):
-    """The transitions of one kind of thing. ``begins`` and ``ends``: its first and last states."""
+    """The transitions of one kind of object; ``begins`` and ``ends``: its first and last states."""
 
     def __init__(
         self, transitions: Mapping[S, Mapping[T, S]], begins: tuple[S, ...], ends: tuple[S, ...]
@@ -36,7 +36,7 @@ class StateTable(Generic[S, T]):
         self.ends = ends
 
     def after(self, state: S, trigger: T) -> S:
-        """The state after ``trigger``; raises IllegalTransition where the table has none."""
+        """The state after ``trigger``; raises IllegalTransition if the table has none."""
         try:
             return self.transitions[state][trigger]
         except KeyError:
@@ -56,20 +56,20 @@ class StateTable(Generic[S, T]):
 
 
 class State(StrEnum):
-    """Where a conversation stands."""
+    """The state of a conversation."""
 
     LISTENING = "listening"
     """Nobody speaks."""
     USER_SPEAKING = "user_speaking"
     """The caller speaks."""
     ENDPOINTING = "endpointing"
-    """The caller is silent, and it is undecided whether the turn is over."""
+    """The caller is silent, and the turn may be over."""
     THINKING = "thinking"
-    """The turn is over (or a reply was requested) and nothing is audible yet."""
+    """The turn is over, or a reply was requested; nothing is audible yet."""
     SPEAKING = "speaking"
     """The caller hears the reply."""
     BARGE_IN = "barge_in"
-    """The caller speaks over the reply; playout is paused, undecided."""
+    """The caller speaks over the reply; playout is paused until that is judged."""
     USING_TOOLS = "using_tools"
     """Tools are at work, and nobody speaks."""
     CLOSED = "closed"
@@ -147,28 +147,28 @@ CONVERSATION = StateTable[State, Trigger](
 
 
 class ReplyState(StrEnum):
-    """How far a reply has come."""
+    """The state of a reply."""
 
     QUEUED = "queued"
-    """A speculation that waits until it is known what was heard of the reply before it."""
+    """A speculation that waits until it is known how much of the previous reply was heard."""
     AWAITED = "awaited"
-    """As QUEUED, but the caller is to have it: it is released once it has been started."""
+    """As QUEUED, but wanted: it is released as soon as it is started."""
     SPECULATIVE = "speculative"
-    """Being generated; nothing of it leaves yet."""
+    """It is being generated; nothing of it leaves yet."""
     RELEASED = "released"
-    """It may be heard and published; none of it has been heard yet."""
+    """It may be heard and published, but has not been heard yet."""
     PLAYING = "playing"
     """The caller hears it."""
     WITHDRAWN = "withdrawn"
-    """Stopped before any of it was heard, as far as is known; the playout has yet to say."""
+    """Stopped before any of it was heard; the playout has yet to confirm that."""
     CUT = "cut"
-    """Stopped while the caller heard it; the playout has yet to say how much that was."""
+    """Stopped while the caller heard it; the playout has yet to report how much."""
     ENDED = "ended"
-    """Recorded; or a speculation that never was."""
+    """Recorded, or a speculation that was dropped."""
 
 
 class ReplyTrigger(StrEnum):
-    """What moves a reply on."""
+    """What moves a reply from one state to another."""
 
     STARTED = "started"
     RELEASED = "released"
@@ -217,30 +217,30 @@ REPLY = StateTable[ReplyState, ReplyTrigger](
 
 
 class UtteranceState(StrEnum):
-    """What has become of something the caller said."""
+    """The state of an utterance."""
 
     SPEAKING = "speaking"
-    """It goes on, as far as is known."""
+    """The caller is speaking, as far as is known."""
     TRANSCRIBING = "transcribing"
-    """The caller is silent and its text was requested."""
+    """The caller is silent, and its text has been requested."""
     ENDING = "ending"
-    """As TRANSCRIBING, but no more input comes: it ends as soon as its text is there."""
+    """As TRANSCRIBING, but no more input comes: it ends as soon as its text arrives."""
     TRANSCRIBED = "transcribed"
-    """Its text is there, and it is undecided whether it is over."""
+    """Its text has arrived, but it may go on."""
     FAILED = "failed"
-    """It has no text because the recogniser failed; a late text still heals that."""
+    """The recogniser failed; a late text is still accepted."""
     COMMITTED = "committed"
-    """It is over, a turn, and waits for its text."""
+    """It is an ended turn that waits for its text."""
     STANDING_IN = "standing_in"
-    """It is being answered by its partial text; the final one may still take its place."""
+    """Its partial text is being answered; the final one may still replace it."""
     SETTLED = "settled"
-    """Its text is what it is."""
+    """Its text is final."""
     DROPPED = "dropped"
-    """Nothing was said, or nobody wants to know any more."""
+    """Nothing was said, or its text is no longer needed."""
 
 
 class UtteranceTrigger(StrEnum):
-    """What moves an utterance on."""
+    """What moves an utterance from one state to another."""
 
     TEXT_REQUESTED = "text requested"
     TEXT_ARRIVED = "text arrived"
