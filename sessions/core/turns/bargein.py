@@ -1,27 +1,25 @@
 """Speech over the reply: an interruption, or not?
 
 Rules
-- Speech longer than ``BARGE_IN_MS`` pauses the playout first; what it is, is decided by its
-  words: the first partial that is an interruption confirms it at once, a final text that is
-  none refutes it at once.
-- A final text alone does not confirm: recognisers of whole utterances make words of a hum. It
-  waits for the partial, ``AGREEMENT_MS`` of silence at most; where both speak, the partial's
-  word counts. Two seconds of speech, or four without any answer, decide by what there is.
-- A short sound without words holds the reply for ``HOLD_MS`` only: once the caller is silent,
-  playout goes on while the decision is still open. More speech pauses it again, and words that
-  come late still interrupt.
-- Speech that sounds like what was being played (``ECHO`` of it, by its signal) is refuted whatever
-  its words look like. It is listened to on: once it sounds like somebody else, that may be an
-  interruption, silence or not.
-- Confirmed, the reply is cancelled and the caller has the floor. Refuted, the words are
-  forgotten and playout resumes where it stopped; the next suspicion waits for silence.
-- Three kinds of words do not take the floor (``classify``): backchannels ("mhm", "okay"), the
-  agent's own voice coming back through the caller's microphone, and nothing recognisable at all.
-- An echo is seldom recognised word for word, so it is compared by its letters, roughly as they
-  sound: "Opening our." is an echo of "our opening hours". Three things together make an echo:
-  its letters stand in what was being played, as one run with few differences; each of its words
-  resembles one that was played; and no word of it is one that interrupts ("no", "wait"), unless
-  that very word was played.
+- Speech longer than ``BARGE_IN_MS`` pauses the playout. Then its words decide: the first partial
+  that is an interruption confirms the barge-in, and a final text that is none refutes it.
+- A final text alone does not confirm, because recognisers of whole utterances turn a hum into
+  words. It waits for a partial, during at most ``AGREEMENT_MS`` of silence; if both have words, the
+  partial decides. After two seconds of speech, or four without any text, the words so far decide.
+- A short sound without words holds the reply only for ``HOLD_MS``. Once the caller is silent,
+  playout resumes while the decision is still open. More speech pauses it again, and late words
+  still interrupt.
+- Speech that sounds like the playout (by its signal, ``ECHO`` or more) is refuted whatever its
+  words are. Listening continues: once it sounds like somebody else, it may be an interruption, even
+  without silence in between.
+- If confirmed, the reply is cancelled and the caller has the floor. If refuted, the words are
+  dropped and playout resumes where it stopped; the next suspicion waits for silence.
+- Three kinds of speech do not take the floor (``classify``): backchannels ("mhm", "okay"), echoes
+  of the agent's own voice, and speech without a recognisable word.
+- An echo is seldom recognised word for word, so its letters are compared, roughly by their sound:
+  "Opening our." is an echo of "our opening hours". Speech is an echo if its letters occur in the
+  playout as one run with few differences, each of its words resembles a played one, and none of its
+  words interrupts ("no", "wait") unless that very word was played.
 """
 
 import re
@@ -47,24 +45,24 @@ _SPEECH_MAXIMUM_MS = 2_000
 _DECISION_SECONDS = 4.0
 _NO_ECHO = 0.55
 _NO_ECHO_WINDOWS = 12
-"""So many windows (0.4 s) below ``_NO_ECHO`` are somebody else's."""
+"""This many windows (0.4 s) below ``_NO_ECHO`` are somebody else's voice."""
 
 _ECHO_WINDOW_WORDS = 16
 _ECHO_LETTERS = 120
-"""Letters of what was being played that are compared; longer windows than 16 words of 7 are cut."""
+"""How many letters of the playout are compared: 16 words of 7 letters, and longer ones are cut."""
 _WORD_LETTERS = 32
-"""What is longer is compared by its beginning."""
+"""Of a longer word, only the beginning is compared."""
 _LETTERS_ALIKE = 0.75
 _WORD_ALIKE = 0.6
 _LONE_WORD_LETTERS = 4
-"""A lone word shorter than this is an echo only where it was played exactly."""
+"""A single word shorter than this is an echo only if exactly that word was played."""
 _STRAY_LETTERS = 3
 _STRAY_SHARE = 0.2
-"""So many words in the middle may resemble none, if they are short: "was" for "is"."""
+"""This share of the words, in the middle, may resemble none if they are short: "was" for "is"."""
 
 
 class Overlap(StrEnum):
-    """What speech over the reply is."""
+    """What speech over the reply turns out to be."""
 
     NOTHING = "nothing"
     BACKCHANNEL = "backchannel"
@@ -80,16 +78,16 @@ class BargeIn:
         self._replies = replies
         self._audio = audio
         self._deaf = False
-        """One was refuted: wait for silence before suspecting the next."""
+        """A barge-in was refuted: wait for silence before suspecting the next one."""
         self._echoed = False
-        """It was an echo by its signal."""
+        """The refuted speech was an echo, by its signal."""
         self._held_at: int | None = None
         """Position at which playout was paused; None: it goes on."""
         self._voiced = 0
         """Samples of the overlap's speech when playout was let go on."""
 
     def listen(self) -> None:
-        """The reply is heard: is the caller speaking over it?"""
+        """The reply is playing: suspect a barge-in if the caller speaks over it."""
         call, gate = self._call, self._audio.gate
         if self._audio.silent:
             self._deaf = False
@@ -106,7 +104,7 @@ class BargeIn:
         self._audio.begin_at_onset()
 
     def weigh(self) -> None:
-        """Another window of the overlap."""
+        """Judge another window of the overlap."""
         audio, utterance = self._audio, self._audio.opened()
         if self._held_at is None:
             if audio.gate.voiced - self._voiced >= samples(BARGE_IN_MS) and not self._is_echo():
@@ -132,14 +130,14 @@ class BargeIn:
             self.refute()
 
     def hear_final(self, text: str) -> None:
-        """All the words of the overlap: enough to refute, not to confirm while more may come."""
+        """All words of the overlap: they may refute, but not confirm while more may come."""
         if self._audio.opened().wordless or self._overlap(text) is not Overlap.INTERRUPTION:
             self.refute()
         elif self._audio.dry:
             self.decide()
 
     def decide(self) -> None:
-        """By the words there are: the partial's, else the final text's."""
+        """Decide by the words so far: the partial's, else the final text's."""
         utterance = self._audio.opened()
         if self._overlap(utterance.partial or utterance.text) is Overlap.INTERRUPTION:
             self.confirm()
@@ -147,13 +145,13 @@ class BargeIn:
             self.refute()
 
     def confirm(self) -> None:
-        """The caller has the floor; a reply that still stands is cancelled."""
+        """Give the caller the floor, and cancel the reply if there still is one."""
         self._call.timers.set(Timer.BARGE_IN, None)
         self._call.move(Trigger.BARGE_IN_CONFIRMED)
         self._replies.cancel("turn_detected")
 
     def refute(self) -> None:
-        """It was none: forget the words, go on playing where it stopped."""
+        """It was no interruption: drop the words, and resume playout."""
         self._call.timers.set(Timer.BARGE_IN, None)
         self._echoed = self._is_echo()
         self._audio.speech_stopped()
@@ -196,9 +194,9 @@ class BargeIn:
 
 
 def classify(text: str, playing: str, language: str = "en") -> Overlap:
-    """What the caller's words ``text`` are, said over the reply text ``playing``.
+    """Classify the words ``text``, said over the reply text ``playing``.
 
-    ``playing`` is the reply up to about what is being played; its last words are compared.
+    ``playing``: the reply up to about what is being heard; its last words are compared.
     ``language``: BCP 47, of both."""
     words, known = words_of(text), pack_of(language).overlap
     if not words:
@@ -213,13 +211,13 @@ def classify(text: str, playing: str, language: str = "en") -> Overlap:
 
 
 def _contains(haystack: list[str], needle: list[str]) -> bool:
-    """Whether ``needle`` stands in ``haystack`` as one run of words."""
+    """Whether ``needle`` occurs in ``haystack`` as one run of words."""
     width = len(needle)
     return any(haystack[i : i + width] == needle for i in range(len(haystack) - width + 1))
 
 
 def _resembles(recent: list[str], words: list[str]) -> bool:
-    """Whether ``words`` are what a recogniser may make of a run of ``recent``."""
+    """Whether a recogniser may have made ``words`` from a run of ``recent``."""
     played, heard = [_sound(word) for word in recent], [_sound(word) for word in words]
     letters, run = "".join(heard), "".join(played)[-_ECHO_LETTERS:]
     if len(letters) * _LETTERS_ALIKE > len(run):
@@ -237,7 +235,7 @@ def _resembles(recent: list[str], words: list[str]) -> bool:
 
 
 def _sound(word: str) -> str:
-    """``word`` in letters that stand for about one sound each: no accents, no h, no doubles."""
+    """``word`` with about one letter per sound: no accents, no h, no double letters."""
     letters = unicodedata.normalize("NFKD", word[:_WORD_LETTERS])
     plain = "".join(letter for letter in letters if not unicodedata.combining(letter))
     for written, sounding in (("ph", "f"), ("ck", "k"), ("qu", "kw"), ("c", "k"), ("z", "s")):
@@ -247,7 +245,7 @@ def _sound(word: str) -> str:
 
 
 def _alike(left: str, right: str) -> float:
-    """1 for equal words, 0 for words without a letter in common place."""
+    """Similarity of two words: 1 if they are equal, 0 if no letter is in the same place."""
     longest, shortest = max(len(left), len(right)), min(len(left), len(right))
     if shortest < _WORD_ALIKE * longest:
         return 0.0
@@ -255,8 +253,9 @@ def _alike(left: str, right: str) -> float:
 
 
 def _edits(needle: str, haystack: str, *, anywhere: bool = False) -> int:
-    """Letters to change, add or remove to make ``haystack`` of ``needle``, or a part of it
-    (``anywhere``). Takes time in proportion to the product of their lengths."""
+    """The edit distance from ``needle`` to ``haystack``, or to its nearest part (``anywhere``).
+
+    Takes time in proportion to the product of their lengths."""
     row = [0] * (len(haystack) + 1) if anywhere else list(range(len(haystack) + 1))
     for i, letter in enumerate(needle, 1):
         corner, row[0] = row[0], i

@@ -1,11 +1,11 @@
-"""Turns that are over: committed to the transcript, given their text, answered.
+"""Ended turns: committed to the transcript, given their text, and answered.
 
 Rules
-- A turn waits here until its text is there; only then is it answered or recorded.
+- A turn waits here for its text; then it is answered or recorded.
 - At most one waiting turn is to be answered, and only while THINKING.
-- When the caller speaks while a reply is being thought of, that reply is cancelled but *postponed*:
-  words that follow are answered together with it; if nothing follows (a cough), it is made
-  after all.
+- When the caller speaks while a reply is being generated, the reply is cancelled but *postponed*:
+  words that follow are answered together with that turn; if none follow (a cough), the reply is
+  made after all.
 """
 
 from sessions.core.call import Call, Timer
@@ -33,11 +33,11 @@ from sessions.languages.packs import pack_of, words_of
 from .input_audio import Utterance
 
 MOST_WAITING = 8
-"""Turns that may wait for their text when speech comes with an item; more items are refused."""
+"""While this many turns wait for their text, items that are speech are refused."""
 
 
 class EndedTurns:
-    """Commits turns and sees to it that they are answered."""
+    """Commits turns and has them answered."""
 
     def __init__(self, call: Call, replies: Replies, tools: ToolUses) -> None:
         self._call = call
@@ -45,18 +45,18 @@ class EndedTurns:
         self._tools = tools
         self._waiting: dict[int, Utterance] = {}
         self._standing_in: Utterance | None = None
-        """The turn that is being answered by a text that only stands in for the final one."""
+        """The turn whose partial text is being answered in place of the final one."""
         self._postponed: Utterance | Reply | None = None
 
     @property
     def full(self) -> bool:
-        """Whether so many turns wait for their text that no clip is taken."""
+        """Whether too many turns wait for their text to take another clip."""
         return len(self._waiting) >= MOST_WAITING
 
     # ------------------------------------------------------------------ commit
 
     def commit(self, utterance: Utterance, position: int) -> None:
-        """``utterance`` became a turn that ends at ``position``."""
+        """Commit ``utterance`` as a turn that ends at ``position``."""
         call, moments = self._call, utterance.moments
         moments.turn_end = call.now
         if moments.speech_end is None:
@@ -77,7 +77,7 @@ class EndedTurns:
         self._rest_if_done()
 
     def transcribe(self, item_id: str, clip: int, seconds: float) -> None:
-        """Have the speech that came with an item written down, as a turn of its own."""
+        """Have the speech of an item transcribed, as a turn of its own."""
         call = self._call
         utterance = Utterance(
             call.next_turn(), item_id, 0, call.config.language, seconds=seconds, is_clip=True
@@ -95,7 +95,7 @@ class EndedTurns:
         self._set_timer()
 
     def _supersede(self, utterance: Utterance) -> None:
-        """Drop the turn of an item that was deleted and whose id ``utterance`` has now."""
+        """Drop the turn of a deleted item whose id ``utterance`` has taken over."""
         for earlier in tuple(self._waiting.values()):
             if earlier.item_id == utterance.item_id:
                 utterance.reply_wanted, utterance.request = earlier.reply_wanted, earlier.request
@@ -107,7 +107,7 @@ class EndedTurns:
     # ------------------------------------------------------------------ text
 
     def on_partial(self, event: PartialTranscript) -> bool:
-        """A partial text; False where it is no waiting turn's."""
+        """A partial text; False if no waiting turn has that number."""
         if (waiting := self._waiting.get(event.turn)) is None:
             return False
         waiting.hear_out(event)
@@ -115,7 +115,7 @@ class EndedTurns:
         return True
 
     def on_final(self, event: FinalTranscript) -> bool:
-        """A final text; False where it is no ended turn's."""
+        """A final text; False if no ended turn has that number."""
         if (waiting := self._waiting.get(event.turn)) is not None:
             if waiting.asked == event.position:
                 self._take_text(waiting, UtteranceTrigger.TEXT_ARRIVED, event.text)
@@ -123,8 +123,8 @@ class EndedTurns:
         return self._replace_stand_in(event)
 
     def on_failed(self, event: TranscriptionFailed) -> bool:
-        """No text from the engine: make do with the partial one, or with none. False where it is
-        no waiting turn's."""
+        """Transcription failed: use the partial text, or none. False if no waiting turn has that
+        number."""
         if (waiting := self._waiting.get(event.turn)) is None:
             return False
         trigger, text = UtteranceTrigger.TEXT_ARRIVED, waiting.partial
@@ -138,14 +138,14 @@ class EndedTurns:
         return True
 
     def on_overdue(self) -> None:
-        """The text of a waiting turn is late."""
+        """The text of a waiting turn is overdue."""
         for turn, utterance in self._waiting.items():
             if utterance.text_due is not None and utterance.text_due <= self._call.now:
                 self.on_failed(too_late(turn))
                 return
 
     def on_clause_started(self, event: ClauseStarted) -> None:
-        """A reply is heard."""
+        """The caller starts to hear a clause."""
         utterance, reply = self._standing_in, self._replies.current
         if utterance is None or reply is None or reply.number != event.reply:
             return
@@ -153,7 +153,7 @@ class EndedTurns:
             self._keep_stand_in()
 
     def _take_text(self, utterance: Utterance, trigger: UtteranceTrigger, text: str) -> None:
-        """The text of a waiting turn is there, or will never be."""
+        """End the wait of a turn with its text, or with none."""
         self._keep_stand_in()
         self._end_wait(utterance, trigger, text)
         self._settle(utterance, text)
@@ -166,7 +166,7 @@ class EndedTurns:
         utterance.moments.transcript = self._call.now
 
     def _settle(self, utterance: Utterance, text: str) -> None:
-        """The text of a turn is what it is: publish it, and answer it where that is wanted."""
+        """Publish a turn's final text, and answer or record the turn."""
         call = self._call
         self._keep_stand_in()
         if text.strip():
@@ -188,10 +188,10 @@ class EndedTurns:
         self._rest_if_done()
 
     def _stand_in(self, utterance: Utterance, text: str) -> None:
-        """Answer a turn by its partial text, or, where that is empty, ask the caller to repeat it.
+        """Answer a turn's partial text, or ask the caller to repeat it if that is empty.
 
-        It is published when the reply to it is heard; till then the final text, should it still
-        come, takes its place."""
+        The text is published when the reply is heard. Until then, the final text replaces it if it
+        still arrives."""
         self._keep_stand_in()
         self._end_wait(utterance, UtteranceTrigger.STAND_IN_USED, text)
         if text.strip():
@@ -201,7 +201,7 @@ class EndedTurns:
         self._answer(utterance, text)
 
     def _replace_stand_in(self, event: FinalTranscript) -> bool:
-        """The final text came before the reply to its stand-in was heard: answer that instead."""
+        """Answer a final text that came before the reply to its stand-in was heard."""
         utterance, call = self._standing_in, self._call
         if utterance is None or (event.turn, event.position) != (utterance.turn, utterance.asked):
             return False
@@ -221,7 +221,7 @@ class EndedTurns:
         return True
 
     def _keep_stand_in(self) -> None:
-        """The reply to a stand-in is heard, or is no more: that text is what was said."""
+        """Make the stand-in the turn's text: the reply to it is heard, or gone."""
         utterance, self._standing_in = self._standing_in, None
         if utterance is not None:
             utterance.move(UtteranceTrigger.STAND_IN_KEPT)
@@ -229,7 +229,7 @@ class EndedTurns:
             self._publish_text(utterance, utterance.text)
 
     def _update_text(self, utterance: Utterance, text: str) -> bool:
-        """False where the client deleted the item before its text was there."""
+        """Set the item's text; False if the client deleted the item first."""
         try:
             self._call.transcript.update(utterance.item_id, text=text)
         except UnknownItem:
@@ -238,7 +238,7 @@ class EndedTurns:
         return True
 
     def _publish_text(self, utterance: Utterance, text: str) -> bool:
-        """Update and publish it; False where the client deleted the item."""
+        """Set and publish the item's text; False if the client deleted the item."""
         call, failure = self._call, utterance.failure
         if not self._update_text(utterance, text):
             return False
@@ -252,12 +252,11 @@ class EndedTurns:
 
     @property
     def wanted(self) -> Utterance | None:
-        """The turn that is answered as soon as its text is there."""
+        """The turn that will be answered as soon as its text arrives."""
         return next((turn for turn in self._waiting.values() if turn.reply_wanted), None)
 
     def want(self, request: RequestReply) -> bool:
-        """Have the newest waiting turn answered after all, as asked for; False where there is
-        none."""
+        """Have the newest waiting turn answered as ``request`` says; False if none is waiting."""
         newest = next(reversed(self._waiting.values()), None)
         if newest is None:
             return False
@@ -266,9 +265,9 @@ class EndedTurns:
         return True
 
     def postpone(self) -> RequestReply | None:
-        """The caller speaks while a reply is being thought of: put it off.
+        """Postpone the reply: the caller speaks while it is being generated.
 
-        Returns what the client asked for where the client knows of no reply to it yet."""
+        Returns the client's request if no reply to it has been released."""
         self._keep_stand_in()
         wanted = self.wanted
         self._postponed = wanted or self._replies.current
@@ -278,7 +277,7 @@ class EndedTurns:
         return wanted.request if wanted is not None else None
 
     def answer_postponed(self) -> None:
-        """Nothing followed: make the reply that was put off, if any."""
+        """Nothing followed: make the postponed reply, if any."""
         postponed, self._postponed = self._postponed, None
         if postponed is None:
             return
@@ -292,21 +291,21 @@ class EndedTurns:
             self._answer(postponed, "")
 
     def give_up(self) -> None:
-        """Nothing that waits is to be answered."""
+        """Answer none of the waiting turns."""
         self._keep_stand_in()
         self._postponed = None
         for utterance in self._waiting.values():
             utterance.reply_wanted = False
 
     def close(self) -> None:
-        """The call ends: record what was said, give the recognisers back."""
+        """The call ends: record what was said, and release the recognisers."""
         self._keep_stand_in()
         for utterance in self._waiting.values():
             self.record_unanswered(utterance)
         self._waiting.clear()
 
     def record_unanswered(self, utterance: Utterance) -> None:
-        """Store a turn that nothing will answer any more."""
+        """Record a turn that will not be answered."""
         call, text = self._call, utterance.text
         utterance.move(UtteranceTrigger.DROPPED)
         call.order(DropTranscription(utterance.turn))
@@ -331,7 +330,7 @@ class EndedTurns:
         replies.release(user_text)
 
     def _rest_if_done(self) -> None:
-        """Back to listening where nothing is being answered and nothing will be."""
+        """Return to LISTENING if nothing is being answered and nothing will be."""
         resting = self._replies.current is None and self.wanted is None
         if resting and self._call.state is State.THINKING:
             self._call.move(Trigger.REPLY_ENDED)
@@ -343,7 +342,7 @@ class EndedTurns:
 
 
 def too_late(turn: int) -> TranscriptionFailed:
-    """The failure of a transcription that was waited for long enough."""
+    """The failure of a transcription that is overdue."""
     return TranscriptionFailed(turn, "PROVIDER_ERROR", "The transcription took too long.")
 
 

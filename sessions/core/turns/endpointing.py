@@ -1,21 +1,20 @@
-"""When a turn ends: how much silence is enough, whether its words can end there, and what is begun
-before that is certain.
+"""When a turn ends: how much silence is enough, whether its words can end there, and what the chat
+model does before that is certain.
 
 Rules
-- In ``semantic_vad`` the turn detector's probability and the ending of the transcript decide how
-  much silence is enough (``patience``); a maximum silence ends any turn. In ``server_vad`` it is
-  the client's fixed figure.
-- The turn detector listens to the melody, ``ending_of`` looks at the last words. Either alone is
-  wrong too often: a caller who stops after "two large pizzas and um" has a finished melody as often
-  as not.
-- The words are those of the language's pack (``sessions.languages``); where it has none, only
-  punctuation and figures are judged, and the melody decides the rest.
+- In ``semantic_vad``, the turn detector's probability and the ending of the transcript decide how
+  much silence is enough (``patience``); a maximum silence ends any turn. In ``server_vad`` the
+  client sets the silence.
+- The turn detector judges the melody, ``ending_of`` the last words. Either alone is wrong too
+  often: a caller who stops after "two large pizzas and um" has a finished melody as often as not.
+- The words are those of the language's pack (``sessions.languages``). Without one, only punctuation
+  and figures are judged, and the melody decides the rest.
 - While the end is uncertain, the chat model works ahead (``Speculation``). It reads the
-  instructions when a call begins and when they change, and the caller's words as they come, a few
-  at a time and never the last one, which may still change; nothing once the caller falls silent:
-  the real prompt is near then, and must not wait for a hint. A reply is started when the text is a
-  whole and the melody does not speak against an end, else shortly before patience runs out;
-  ``SPECULATIONS`` times for each turn, one at a time.
+  instructions when a call begins and when they change. It reads the caller's words as they come, a
+  few at a time and never the last one, which may still change. Once the caller falls silent it
+  reads nothing, because the real prompt is near and must not wait for a hint.
+- A reply is started when the text is complete and the melody does not contradict an end, otherwise
+  shortly before patience runs out: at most ``SPECULATIONS`` times per turn, one at a time.
 """
 
 import re
@@ -44,12 +43,12 @@ from .input_audio import InputAudio, Utterance
 from .speech_gate import samples
 
 COMPLETE = 0.5
-"""The turn detector's probability from which it speaks for an end."""
+"""The turn detector's probability from which the turn counts as complete."""
 
 HEAD_START_MS = 450
-"""How long before the end of patience a reply is begun: about what its first audio takes."""
+"""How long before patience runs out a reply is started: about the time to its first audio."""
 SPECULATIONS = 3
-"""Replies begun for one turn before its end is certain, at most."""
+"""The most replies started for one turn before its end is certain."""
 
 _PACE = {
     Eagerness.LOW: 1.6,
@@ -66,7 +65,7 @@ _MAXIMUM_MS = {
 _WORDLESS_MS = 600
 
 _WORDS_AT_ONCE = 3
-"""New words of the caller's for which the prompt's beginning is read anew."""
+"""How many new words of the caller are worth another hint."""
 _I = re.compile(r"\bi\b")
 
 _SHORT = 3
@@ -87,7 +86,7 @@ class Ending(StrEnum):
     WEAK = "weak"
     """After a comma, or a word that seldom ends a sentence: more may come."""
     DICTATION = "dictation"
-    """In a number, an address or spelling: more may come, after any pause."""
+    """Inside a number, an address or a spelling: more may come after any pause."""
     CLOSED = "closed"
     """Where a sentence can end."""
 
@@ -148,7 +147,7 @@ def patience(
 
 
 def ending_of(text: str, language: str = "en") -> Ending:
-    """How ``text``, the turn so far in ``language`` (BCP 47), ends."""
+    """How ``text`` ends: the turn so far, in ``language`` (BCP 47)."""
     words, pack = words_of(text), pack_of(language)
     if not words:
         return Ending.EMPTY
@@ -208,7 +207,7 @@ def _is_symbol(tail: list[str], known: DictationWords) -> bool:
 
 
 class Speculation:
-    """Decides what is read and begun ahead, and when."""
+    """Decides what the chat model reads and starts ahead, and when."""
 
     def __init__(self, call: Call, audio: InputAudio, replies: Replies, tools: ToolUses) -> None:
         self._call = call
@@ -218,11 +217,11 @@ class Speculation:
         self._read: tuple[int, int] = (0, 0)
         """(turn, words) of the last hint."""
         self._begins: tuple[str, str] | None = None
-        """Instructions and model of which the beginning was read."""
+        """The instructions and the model of the last beginning that was read."""
         self.pace = CallerPace()
 
     def read_instructions(self) -> None:
-        """The prompt's beginning is known: the instructions and what has been said so far."""
+        """Have the known beginning of the prompt read: the instructions, and the history so far."""
         config = self._call.config
         begins = composed(config), config.model
         if config.kind is SessionKind.REALTIME and begins != self._begins:
@@ -230,7 +229,7 @@ class Speculation:
             self._read_ahead(())
 
     def read_words(self, utterance: Utterance) -> None:
-        """The caller's words so far are likely to be the prompt's next part."""
+        """Have the caller's words so far read: they are likely to come next in the prompt."""
         if not self._call.config.answers:
             return
         words = utterance.partial.split()[:-1]
@@ -242,7 +241,7 @@ class Speculation:
         self._read_ahead((Message("user", _written(words)),))
 
     def begin_reply(self, utterance: Utterance) -> None:
-        """Start the reply to ``utterance``, which has a text, if its end is likely or near."""
+        """Start the reply to ``utterance`` if it has words and its end is likely or near."""
         has_words = bool((utterance.final or "").strip())
         if has_words and utterance.speculations < SPECULATIONS and self._likely_over(utterance):
             self._begin(utterance, utterance.text)
@@ -267,7 +266,7 @@ class Speculation:
             self._replies.cancel("turn_detected")
 
     def patience(self, utterance: Utterance) -> int:
-        """Samples of silence that end the open ``utterance``, as far as is known of it."""
+        """Samples of silence that end the open ``utterance``, as far as it is known."""
         settings = self._call.config.turn_taking
         pace = self.pace.factor if settings.adaptive_pause else 1.0
         return self._patience(utterance, pace)
@@ -341,6 +340,6 @@ def _ending(utterance: Utterance) -> Ending:
 
 
 def _written(words: list[str]) -> str:
-    """Recognised words as the final transcript is likely to write them."""
+    """Recognised words, spelled as the final transcript is likely to spell them."""
     text = _I.sub("I", " ".join(words))
     return text[:1].upper() + text[1:]

@@ -1,12 +1,12 @@
 """The caller's input audio, and the open utterance in it.
 
 Rules
-- One utterance is open at a time. Input before ``_floor`` belongs to an earlier turn, or was
+- One utterance is open at a time. Input before ``_floor`` belongs to an earlier turn or was
   cleared, and is never part of another.
-- A window that holds nothing but the agent's own voice counts as silence, unless the caller
-  switched that off or push to talk decides.
-- What has become of an utterance is its ``state`` (``states.UTTERANCE``); it moves by ``move``
-  and by the methods that are named for what happened to it.
+- A window with nothing but the agent's own voice counts as silence, unless the client switched that
+  off or uses push to talk.
+- The ``state`` of an utterance (``states.UTTERANCE``) changes only by ``move``, and by the methods
+  that are named for what happened.
 """
 
 from collections import deque
@@ -31,35 +31,35 @@ from .speech_gate import SpeechGate, samples
 HINT_MS = 128
 """Silence that separates speech from speech."""
 EARLY_HINT_MS = 64
-"""Silence after which the end of the turn is suspected: transcribe, score, speculate."""
+"""The silence after which the turn may be over: transcribe, score, speculate."""
 
 _HINT = samples(HINT_MS)
 _EARLY_HINT = samples(EARLY_HINT_MS)
 _RESUMED = samples(64)
 """Speech after the request for the text that means: the caller goes on."""
 _LAG = samples(100)
-"""What a recogniser may lack of the sound and still have heard its last word."""
+"""How much of the sound a recogniser may miss and still have heard the last word."""
 ECHO = 0.8
-"""From here on a window, or an overlap on average, holds nothing but the agent's own voice."""
+"""From this value on, a window (or an overlap, on average) is nothing but the agent's own voice."""
 _ECHO_WINDOWS = 64
 """Two seconds: the longest overlap."""
 _ECHO_LEAST = 6
 _STARVED_SECONDS = 1.0
-"""Without a window for so long, input has run dry."""
+"""After so long without a window, the input has run dry."""
 _TEXT_SECONDS = 4.0
-"""Waiting for a final text where a partial one could stand in for it."""
+"""How long to wait for a final text if the partial one can stand in for it."""
 _TEXT_SECONDS_ALONE = 10.0
-"""Where none can: there is no partial text, or it covers only part of the sound."""
+"""How long to wait if it cannot: there is none, or it covers only part of the sound."""
 _LONG_TURN_SECONDS = 10.0
-"""Half of what a turn is longer than this is added to the wait: it takes longer to write down, and
-its partial text may be far behind."""
+"""Half of a turn's length beyond this is added to the wait: a long turn takes longer to transcribe,
+and its partial text may be far behind."""
 
 _AWAITING_TEXT = (UtteranceState.TRANSCRIBING, UtteranceState.ENDING, UtteranceState.COMMITTED)
 
 
 @dataclass(slots=True)
 class Utterance:
-    """A caller's turn: what is known of it so far. Positions in input samples."""
+    """One utterance, as far as it is known. Positions in input samples."""
 
     turn: int
     item_id: str
@@ -70,18 +70,18 @@ class Utterance:
     state: UtteranceState = UtteranceState.SPEAKING
     partial: str = ""
     covered: int = 0
-    """Up to where the recogniser of partial texts has heard."""
+    """How far the recogniser of partial texts has heard."""
     asked: int = 0
     """Position up to which its text was last requested."""
     asked_at: float = 0.0
     silence_when_asked: int = _HINT
     voiced_when_asked: int = 0
     final: str | None = None
-    """The text up to ``asked``; None while there is none."""
+    """The text up to ``asked``; None before it arrives."""
     failure: TranscriptionFailed | None = None
-    """Why there is no text up to ``asked``, where the recogniser failed."""
+    """Why there is no text up to ``asked``, if the recogniser failed."""
     probability: float | None = None
-    """The turn detector's, that it is over."""
+    """The turn detector's probability that it is over."""
     scored: int | None = None
     """Position up to which the turn detector was last asked."""
     asked_again: bool = False
@@ -89,26 +89,26 @@ class Utterance:
     speculations: int = 0
     reply_wanted: bool = False
     request: RequestReply | None = None
-    """What the client asked for of the reply."""
+    """The client's request for the reply."""
     seconds: float = 0.0
     is_clip: bool = False
-    """Speech that came with an item: said by nobody in the call just now."""
+    """It is the speech of an item, which nobody said in the call."""
     level: float | None = None
-    """The caller's, in dBFS; None where it was too short to measure or is not over."""
+    """The caller's level in dBFS; None if it was too short to measure or is not over."""
     moments: Moments = field(default_factory=Moments)
 
     def move(self, trigger: UtteranceTrigger) -> None:
-        """Go where the table says; raises IllegalTransition."""
+        """Change the state as the table says; raises IllegalTransition."""
         self.state = UTTERANCE.after(self.state, trigger)
 
     @property
     def has_text(self) -> bool:
-        """Whether the text up to ``asked`` is there, or will never be."""
+        """Whether the text up to ``asked`` has arrived, or never will."""
         return self.final is not None
 
     @property
     def awaits_text(self) -> bool:
-        """Whether its text has been requested and has not arrived."""
+        """Whether its text was requested and has not arrived."""
         return self.state in _AWAITING_TEXT
 
     @property
@@ -119,14 +119,14 @@ class Utterance:
     @property
     def partial_stands_in(self) -> bool:
         """Whether the partial text may stand in for the final one: it has words, and covers the
-        sound to where speech ended. Half a number is no number."""
+        sound to the end of speech. Half a number is no number."""
         if self.state is UtteranceState.SPEAKING or not self.partial.strip():
             return False
         return self.covered >= self.asked - self.silence_when_asked - _LAG
 
     @property
     def text_due(self) -> float | None:
-        """Until when its text is waited for; None where it is not awaited."""
+        """The deadline of its text; None if none is awaited."""
         if not self.awaits_text:
             return None
         seconds = _TEXT_SECONDS if self.partial_stands_in else _TEXT_SECONDS_ALONE
@@ -135,61 +135,61 @@ class Utterance:
 
     @property
     def wordless(self) -> bool:
-        """Whether its text is there and says nothing: it is empty, or only what recognisers of
-        whole utterances make of noise while the incremental one heard no word."""
+        """Whether its text says nothing: it is empty, or only a word that recognisers of whole
+        utterances make of noise, while the streaming one heard no word."""
         if self.final is None or self.failure is not None:
             return False
         words = " ".join(words_of(self.final))
         return not words or (words in pack_of(self.language).invented and not self.partial)
 
     def hear_out(self, event: PartialTranscript) -> None:
-        """A partial text after the turn has ended: the recogniser is behind. What it hears beyond
-        the turn belongs to the next one."""
+        """Take a partial text after the turn has ended: the recogniser is behind. What it hears
+        beyond the turn belongs to the next one."""
         if self.covered < self.asked:
             self.partial, self.covered = event.text, event.position
 
     def ask(self, position: int, voiced: int, now: float) -> None:
-        """Its text up to ``position`` is being requested."""
+        """Note that its text up to ``position`` is requested."""
         self.move(UtteranceTrigger.TEXT_REQUESTED)
         self.asked, self.asked_at, self.voiced_when_asked = position, now, voiced
 
     def take_text(self, text: str, now: float) -> None:
-        """The text of an open utterance is there."""
+        """The text of the open utterance arrived."""
         self.move(UtteranceTrigger.TEXT_ARRIVED)
         self.final, self.failure, self.moments.transcript = text, None, now
 
     def fail(self, failure: TranscriptionFailed, now: float) -> None:
-        """There is no text, and nothing that could stand in for it."""
+        """Transcription failed, and nothing can stand in for the text."""
         self.move(UtteranceTrigger.TEXT_FAILED)
         self.final, self.failure, self.moments.transcript = "", failure, now
 
     def go_on(self) -> None:
-        """Speech was heard after all: what was concluded from the silence is void."""
+        """The caller went on: drop the conclusions drawn from the silence."""
         self.move(UtteranceTrigger.SPEECH_RESUMED)
         self.final = self.failure = self.probability = self.moments.transcript = None
         self.scored, self.asked_again = None, False
 
 
 class InputAudio:
-    """Opens, questions and drops utterances."""
+    """Opens utterances, has them transcribed, and hands them over or drops them."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
         self.gate = SpeechGate()
         self.utterance: Utterance | None = None
-        """The open one."""
+        """The open utterance."""
         self.voice_at: float | None = None
         """When the last voiced window came."""
         self.dry = True
-        """No window came since the input ran dry."""
+        """No window has come since the input ran dry."""
         self._timed = False
-        """The open utterance began with speech, so windows have to follow."""
+        """The open utterance began with speech, so windows must follow."""
         self._floor = 0
         self._echoes: deque[float] = deque(maxlen=_ECHO_WINDOWS)
-        """Of the voiced windows of the present speech."""
+        """The echo of each voiced window of the current speech."""
 
     def look(self, event: VoiceWindow) -> None:
-        """Advance by one window of audio."""
+        """Take the next window of audio."""
         call, gate, voice = self._call, self.gate, event.voice
         detection = call.detection
         echo = event.echo if call.config.suppresses_echo else 0.0
@@ -212,7 +212,7 @@ class InputAudio:
             self.rest()
 
     def run_dry(self) -> None:
-        """No more windows come."""
+        """No more windows will come."""
         self.dry = True
         self._call.timers.set(Timer.INPUT, None)
 
@@ -223,35 +223,36 @@ class InputAudio:
 
     @property
     def paused(self) -> bool:
-        """Whether the caller has been silent long enough to think of an end."""
+        """Whether the caller has been silent long enough for a possible end."""
         early = self._call.config.turn_taking.early_hint
         return self.gate.position - self.gate.last_voice >= (_EARLY_HINT if early else _HINT)
 
     def echo(self, last: int | None = None) -> float | None:
-        """How much the present speech, or its ``last`` voiced windows, sound like what was being
-        played, 0..1; None while there are too few."""
+        """How much the current speech (or its ``last`` voiced windows) sounds like the playout.
+
+        From 0 to 1; None if there are too few windows."""
         heard = list(self._echoes)[-(last or _ECHO_WINDOWS) :]
         return sum(heard) / len(heard) if len(heard) >= (last or _ECHO_LEAST) else None
 
     def rest(self) -> None:
-        """Forget the present speech: what follows is a new onset."""
+        """Forget the current speech: what follows is a new onset."""
         self.gate.rest()
         self._call.level.take()
         self._echoes.clear()
 
     @property
     def resumed(self) -> bool:
-        """Whether the caller spoke on after the open utterance's text was requested."""
+        """Whether the caller went on after the open utterance's text was requested."""
         return self.gate.voiced - self.opened().voiced_when_asked >= _RESUMED
 
     def opened(self) -> Utterance:
-        """The open utterance; there must be one."""
+        """The open utterance; raises RuntimeError if there is none."""
         if self.utterance is None:
             raise RuntimeError(f"no open utterance while {self._call.state}")
         return self.utterance
 
     def begin(self, start: int) -> Utterance:
-        """Open an utterance that starts at ``start``, but not before the floor."""
+        """Open an utterance that starts at ``start``, or at the floor if that is later."""
         call = self._call
         utterance = Utterance(
             call.next_turn(), call.next_item_id(), max(self._floor, start, 0), call.config.language
@@ -261,7 +262,7 @@ class InputAudio:
         return utterance
 
     def begin_at_onset(self) -> Utterance:
-        """Open an utterance where the caller's speech set in, with padding before it."""
+        """Open an utterance at the onset of speech, with padding before it."""
         padding = samples(self._call.detection.prefix_padding_ms)
         utterance = self.begin(self.gate.onset - padding)
         utterance.onset = self.gate.onset
@@ -271,7 +272,7 @@ class InputAudio:
         return utterance
 
     def ask_text(self) -> None:
-        """Have the open utterance transcribed up to here."""
+        """Request the text of the open utterance up to the current position."""
         utterance = self.opened()
         utterance.ask(self.gate.position, self.gate.voiced, self._call.now)
         utterance.silence_when_asked = self.gate.silence
@@ -294,7 +295,7 @@ class InputAudio:
         self._call.publish(SpeechStopped(self.opened().item_id, self.gate.last_voice))
 
     def hand_over(self) -> Utterance:
-        """The open utterance, which is open no longer: a turn now."""
+        """Close the open utterance and return it: it is a turn now."""
         utterance = self.opened()
         utterance.seconds = (self.gate.position - utterance.start) / HEARING_RATE
         utterance.level = self._call.level.take()
@@ -302,7 +303,7 @@ class InputAudio:
         return utterance
 
     def drop(self) -> None:
-        """Forget the open utterance, if any, and all audio so far."""
+        """Drop the open utterance, if any, and all audio so far."""
         utterance = self.utterance
         self._forget()
         if utterance is not None:
@@ -310,7 +311,7 @@ class InputAudio:
             self._call.order(DropTranscription(utterance.turn))
 
     def set_timer(self) -> None:
-        """What is known of the open utterance has changed: until when to wait for its text."""
+        """Update the deadline for the open utterance's text, after a change to the utterance."""
         due = self.utterance.text_due if self.utterance is not None else None
         self._call.timers.set(Timer.OPEN_TEXT, due)
 

@@ -1,18 +1,18 @@
-"""Which windows of the input hold the caller's speech: voiced ones, and not too soft.
+"""Which windows of the input are the caller's speech: voiced ones that are not too soft.
 
 Rules
 - The speech gate is hysteresis over the VAD's windows, and counts in samples of the input stream.
-- What is too soft to be the caller is a television, or people near by.
-- The level of a turn is what its loud parts reach (the 80th percentile of its voiced windows,
-  smoothed); the caller's level is the median of the last turns that had words. Before the first of
-  them there is no gate, except against what follows louder speech within the same turn.
-- A voiced window that lies ``GATE_DB`` below that level counts as silence: it opens no turn,
+- Voices that are too soft to be the caller's are a television, or people near by.
+- The level of a turn is that of its loud parts (the 80th percentile of its voiced windows,
+  smoothed). The caller's level is the median of the last turns that had words. Before the first of
+  them, the only gate is against softer speech within the same turn.
+- A voiced window ``GATE_DB`` or more below the caller's level counts as silence: it opens no turn,
   prolongs none and interrupts nothing.
-- A caller who has become softer is not locked out. Speech that is rejected while the call is idle,
-  and that began after a pause, lowers the gate by 3 dB for each second of it. Once such a turn had
-  words, all at its level is heard, until a turn at the old level comes. What also talks on behind
-  the caller's own turns, as a television does, lowers the gate by 0.5 dB only.
-- Within a turn the gate lies ``GATE_DB`` below that turn's own level.
+- A caller who becomes softer is not locked out. Rejected speech that began after a pause, while the
+  call is idle, lowers the gate by 3 dB per second. Once such a turn has words, everything at its
+  level is heard, until a turn at the old level comes. A voice that also continues during the
+  caller's own turns, as a television does, lowers the gate by only 0.5 dB per second.
+- Within a turn, the gate is ``GATE_DB`` below that turn's own level.
 
 Arithmetic on windows of 32 ms; no clock.
 """
@@ -39,28 +39,28 @@ RELEASE_DROP = 0.15
 _ONSET = samples(96)
 _LEAST_PAUSE = samples(64)
 _LEAST_THRESHOLD = 0.05
-"""Of a voiced window, whatever the turn detection's threshold."""
+"""The lowest probability of a voiced window, whatever the turn detection's threshold."""
 
 GATE_DB = 14.0
-"""Of 22 recordings it rejects 0.5 % of the voiced windows of the speaker who was learnt from them,
+"""On 22 recordings it rejects 0.5 % of the voiced windows of the speaker whose level was learnt,
 and all but 0.1 % of those of a speaker 20 dB softer."""
 
 _RISE, _FALL = 0.5, 0.2
-"""Shares by which the smoothed power follows a louder and a softer window. It must fall slowly,
-for the soft sounds and endings of words; at 0.2 it is 14 dB lower after 0.5 s."""
+"""How far the smoothed power follows a louder and a softer window. It must fall slowly, because of
+the soft sounds and endings of words; at 0.2 it is 14 dB lower after 0.5 s."""
 _LOUD_PART = 0.8
 _TURNS = 5
 _TURN_WINDOWS = 8
-"""Turns with fewer voiced windows (0.26 s) say nothing about the caller's level."""
+"""A turn with fewer voiced windows (0.26 s) says nothing about the caller's level."""
 _OWN_WINDOWS = 20
-"""Voiced windows (0.64 s) after which a turn has a level of its own while it goes on."""
+"""After so many voiced windows (0.64 s), a running turn has a level of its own."""
 _OWN_MAXIMUM = 2_000
 """A minute of voiced windows."""
 _LOUDER_DB = 10.0
-"""A turn so much above the level replaces it: what was learnt before was not the caller. One so
-much below it is a softer caller's."""
+"""A turn this much above the level replaces it: the learnt level was not the caller's. A turn this
+much below it comes from a softer caller."""
 _LET_IN_DB = 8.0
-"""What was let in by a lowered gate is heard so much further down while it has the floor."""
+"""How much further the gate falls for a softer caller who has the floor."""
 _PAUSE = samples(700)
 _LOWERED_DB = 3.0
 _LOWERED_BACKGROUND_DB = 0.5
@@ -73,10 +73,10 @@ _IDLE = (State.LISTENING, State.THINKING, State.USING_TOOLS)
 
 @dataclass(slots=True)
 class SpeechGate:
-    """Hysteresis over VAD windows: where speech began, and how long it is silent.
+    """Hysteresis over VAD windows: where speech began, and how long it has been silent.
 
-    ``onset`` is the first sample of the present (or last) speech, ``last_voice`` the sample
-    after its last voiced window, ``position`` the end of what has been looked at."""
+    ``onset``: the first sample of the current or last speech; ``last_voice``: the sample after its
+    last voiced window; ``position``: the end of the last window."""
 
     position: int = 0
     onset: int = 0
@@ -88,7 +88,7 @@ class SpeechGate:
     _voiced: int = 0
 
     def look(self, position: int, voice: float, threshold: float) -> None:
-        """Take the next window, ending at ``position`` (never before the last one)."""
+        """Take the next window, which ends at ``position`` (never before the last one)."""
         width = max(0, position - self.position)
         start, self.position = self.position, position
         level = threshold - RELEASE_DROP if self.speaking else threshold
@@ -115,27 +115,27 @@ class SpeechGate:
         return self._voiced if self.speaking else 0
 
     def rest(self) -> None:
-        """Forget the present speech: what follows is a new onset."""
+        """Forget the current speech: what follows is a new onset."""
         self.speaking, self._run_start, self._voiced = False, None, 0
 
 
 class CallerLevel:
-    """Learns the caller's level and rejects what is far below it. Levels in dBFS."""
+    """Learns the caller's level and rejects speech far below it. Levels in dBFS."""
 
     def __init__(self) -> None:
         self.lowered = 0.0
-        """Decibels by which the gate is lower than ``GATE_DB`` says."""
+        """How many dB the gate is lower than ``GATE_DB`` says."""
         self._turns: deque[float] = deque(maxlen=_TURNS)
         self._own: list[float] = []
-        """Of the speech at present: its smoothed levels, sorted."""
+        """The smoothed levels of the current speech, sorted."""
         self._power = 0.0
         self._position = 0
         self._pause = 0
-        """Samples without anything like speech until now."""
+        """Samples since the last window that resembled speech."""
         self._apart = True
-        """What is being rejected began after a pause, while nobody else spoke."""
+        """The rejected speech began after a pause, while nobody else spoke."""
         self._background = 0
-        """Samples of softer speech behind the caller's turns."""
+        """Samples of softer speech during the caller's turns."""
 
     @property
     def learnt(self) -> float | None:
@@ -143,8 +143,9 @@ class CallerLevel:
         return _median(self._turns) if self._turns else None
 
     def voice(self, window: VoiceWindow, threshold: float, state: State) -> float:
-        """The probability that the caller speaks in ``window``: its own, or 0 where it is too
-        soft. ``threshold``: the turn detection's; ``state``: the conversation's before it."""
+        """The probability that the caller speaks in ``window``: the VAD's, or 0 if it is too soft.
+
+        ``threshold``: the turn detection's; ``state``: the conversation's before the window."""
         width, self._position = max(0, window.position - self._position), window.position
         if window.level is None:
             return window.voice
@@ -167,12 +168,12 @@ class CallerLevel:
         return window.voice
 
     def take(self) -> float | None:
-        """The level of the speech that has ended; None where it was too short to have one."""
+        """The level of the speech that has ended, which is forgotten; None if it was too short."""
         own, self._own = self._own, []
         return _loud_part(own) if len(own) >= _TURN_WINDOWS else None
 
     def learn(self, level: float | None) -> None:
-        """A turn of that level had words: the caller spoke."""
+        """Learn the level of a turn that had words: the caller spoke."""
         if level is None:
             return
         before = self.learnt
@@ -188,7 +189,7 @@ class CallerLevel:
         return 10 * math.log10(max(self._power, _SILENT_POWER))
 
     def _gate(self, state: State) -> float:
-        """What is softer than this is rejected."""
+        """The level below which speech is rejected."""
         learnt, gate = self.learnt, -math.inf
         if learnt is not None:
             gate = learnt - GATE_DB - self.lowered
@@ -210,7 +211,7 @@ class CallerLevel:
 
 
 def _median(levels: Iterable[float]) -> float:
-    """The louder of two that are both in the middle."""
+    """The median; of two in the middle, the louder one."""
     found = sorted(levels)
     return found[len(found) // 2]
 

@@ -1,15 +1,15 @@
-"""The caller's side of a conversation: when a turn starts and when it ends.
+"""The caller's side of a conversation: turns start, end, or are dropped.
 
 Rules
-- One utterance is open at a time (``input_audio``); ended ones get their text and their answer in
-  ``ended_turns``; what is said over the reply is judged in ``bargein``.
-- At the first hint of an end (``EARLY_HINT_MS`` of silence) the text is requested, and once it is
-  there the turn detector: one after the other, because they would slow each other down and the text
-  is what the reply waits for. More speech voids all of it.
-- A turn without a word is dropped: noise is not answered. A turn that lasts a minute, or whose
-  audio runs dry, is ended as it stands.
-- When a turn ends, and what the chat model may do before that is certain, is ``endpointing``'s to
-  say.
+- One utterance is open at a time (``input_audio``). Ended ones get their text and their answer in
+  ``ended_turns``; ``bargein`` judges speech over the reply.
+- ``endpointing`` decides how much silence ends a turn, and what the chat model does before the end
+  is certain.
+- At the first sign of an end (``EARLY_HINT_MS`` of silence) the text is requested, and then the
+  turn detector's score: one after the other, because they would slow each other down and the reply
+  waits for the text. More speech voids both.
+- A turn without words is dropped: noise is not answered. A turn that lasts a minute, or whose audio
+  runs dry, ends as it is.
 """
 
 from sessions.core.call import Call
@@ -37,7 +37,7 @@ from .input_audio import InputAudio, Utterance
 from .speech_gate import samples
 
 GRACE_MS = 1_500
-"""How long beyond its patience an endpoint waits for the text before it ends the turn anyway."""
+"""How long after patience has run out a turn still waits for its text before it ends anyway."""
 
 SCORE_MS = 128
 """Silence that the turn detector needs (it was trained with about 200 ms). Of 110 recorded turns it
@@ -76,7 +76,7 @@ class TurnTaking:
     # ------------------------------------------------------------------ the input stream
 
     def on_window(self, event: VoiceWindow) -> None:
-        """Advance by one window of audio."""
+        """Take the next window of audio."""
         audio, start = self._audio, self._audio.gate.position
         audio.look(event)
         if self._call.config.turn_detection.mode is TurnMode.NONE:
@@ -102,7 +102,7 @@ class TurnTaking:
                 self._take_floor()
 
     def on_input_ended(self) -> None:
-        """No more windows will come: the silence that follows is endless."""
+        """No more windows will come: treat what follows as endless silence."""
         self._audio.run_dry()
         match self._call.state:
             case State.USER_SPEAKING:
@@ -115,9 +115,9 @@ class TurnTaking:
                     self._audio.ask_text()
 
     def _buffer(self, start: int) -> None:
-        """Push to talk: everything since the last commit is the utterance, a minute at most.
+        """Push to talk: everything since the last commit is one utterance, up to a minute.
 
-        A longer one is committed in parts, and forgotten where it held no speech."""
+        A longer one is committed in parts; parts without speech are dropped."""
         audio, utterance = self._audio, self._audio.utterance
         if utterance is None:
             audio.begin(start)
@@ -141,7 +141,7 @@ class TurnTaking:
     # ------------------------------------------------------------------ the end of a turn
 
     def _pause(self) -> None:
-        """First hint of an end: ask for the text."""
+        """First sign of an end: request the text."""
         self._call.move(Trigger.SPEECH_PAUSED)
         self._audio.ask_text()
         self._guess(self._audio.opened())
@@ -186,7 +186,7 @@ class TurnTaking:
             self._speculation.begin_reply(utterance)
 
     def _force_end(self) -> None:
-        """No more input comes: end the turn as soon as its text is there."""
+        """No more input will come: end the turn as soon as its text arrives."""
         utterance = self._audio.opened()
         if utterance.has_text:
             self._end_turn()
@@ -194,7 +194,7 @@ class TurnTaking:
             utterance.move(UtteranceTrigger.INPUT_ENDED)
 
     def _end_turn(self) -> None:
-        """The turn is over: commit it and answer, or drop it where nothing was said."""
+        """The turn is over: commit and answer it, or drop it if nothing was said."""
         self._audio.speech_stopped()
         utterance = self._audio.opened()
         if utterance.wordless or self._only_waits(utterance):
@@ -204,7 +204,7 @@ class TurnTaking:
             self._hand_over(answer=self._call.config.answers or asked_for)
 
     def _only_waits(self, utterance: Utterance) -> bool:
-        """Whether the caller says no more than "okay" to a tool that takes its time."""
+        """Whether the caller only says something like "okay" while a tool is running."""
         if not self._tools.busy:
             return False
         return classify(utterance.final or "", "") is Overlap.BACKCHANNEL
@@ -214,7 +214,7 @@ class TurnTaking:
         utterance = self._audio.hand_over()
         utterance.moments.speech_end = self._audio.voice_at
         utterance.reply_wanted = answer
-        if not answer:  # it was wanted when a reply was begun, and is no longer
+        if not answer:  # an answer was wanted when a reply was started, but no longer is
             self._replies.cancel("turn_detected")
         self._call.move(Trigger.TURN_ENDED)
         self._ended.commit(utterance, self._audio.gate.position)
@@ -233,7 +233,7 @@ class TurnTaking:
         )
 
     def _drop_turn(self) -> None:
-        """Nothing was said: forget it, and make the reply that it put off."""
+        """Nothing was said: drop the turn, and make the reply that it postponed."""
         self._replies.cancel("turn_detected")
         self._audio.drop()
         self._call.move(Trigger.TURN_DROPPED)
@@ -242,7 +242,7 @@ class TurnTaking:
     # ------------------------------------------------------------------ engine results
 
     def on_partial(self, event: PartialTranscript) -> None:
-        """More (or other) words of the open turn."""
+        """More words of the open turn, or other ones."""
         if self._ended.on_partial(event):
             return
         utterance = self._audio.utterance
@@ -264,7 +264,7 @@ class TurnTaking:
             self._guess(utterance)
 
     def on_final(self, event: FinalTranscript) -> None:
-        """The requested text; late, it still repairs a failure."""
+        """The requested text; if it is late, it still replaces a failure."""
         if self._ended.on_final(event):
             return
         utterance = self._asked_about(event.turn, event.position)
@@ -276,7 +276,7 @@ class TurnTaking:
         self._weigh_text(utterance, ending=ending)
 
     def on_scored(self, event: TurnScored) -> None:
-        """The turn detector's requested opinion."""
+        """The requested score of the turn detector."""
         utterance = self._audio.utterance
         if utterance is not None and (event.turn, event.position) == (
             utterance.turn,
@@ -287,7 +287,7 @@ class TurnTaking:
                 self._speculate(utterance)
 
     def on_failed(self, event: TranscriptionFailed) -> None:
-        """No text from the engine: make do with the partial one, or with none."""
+        """Transcription failed: use the partial text, or none."""
         if self._ended.on_failed(event):
             return
         utterance = self._audio.utterance
@@ -301,18 +301,18 @@ class TurnTaking:
         self._weigh_text(utterance, ending=ending)
 
     def on_text_overdue(self) -> None:
-        """The open utterance's text is late."""
+        """The open utterance's text is overdue."""
         self.on_failed(too_late(self._audio.opened().turn))
 
     def _asked_about(self, turn: int, position: int) -> Utterance | None:
-        """The open utterance, where that is the question of which a result is the answer."""
+        """The open utterance, if a result for ``turn`` and ``position`` is the one it awaits."""
         utterance = self._audio.utterance
         if utterance is None or utterance.state is UtteranceState.SPEAKING:
             return None
         return utterance if (turn, position) == (utterance.turn, utterance.asked) else None
 
     def _weigh_text(self, utterance: Utterance, *, ending: bool) -> None:
-        """The open utterance's text is there, or will never be. ``ending``: it was waited for."""
+        """Act on the open utterance's text, or its failure. ``ending``: the turn waited for it."""
         self._audio.set_timer()
         if self._call.state is State.BARGE_IN:
             self._bargein.hear_final(utterance.text)
@@ -339,23 +339,23 @@ class TurnTaking:
     # ------------------------------------------------------------------ barge-in
 
     def on_playout_finished(self, event: PlayoutFinished) -> None:
-        """The reply ended; a barge-in that was undecided till now is none, but a turn."""
+        """The reply ended; a barge-in that was still undecided becomes an ordinary turn."""
         self._replies.on_playout_finished(event)
         if self._call.state is State.BARGE_IN and self._replies.current is None:
             self.yield_floor()
 
     def on_barge_in_overdue(self) -> None:
-        """The overlap has no words that decide it."""
+        """No words have decided the overlap in time."""
         self._bargein.decide()
         self._take_floor()
 
     def yield_floor(self) -> None:
-        """The reply is gone while the caller speaks over it: the floor is the caller's."""
+        """Give the caller the floor: the reply that they spoke over is gone."""
         self._bargein.confirm()
         self._take_floor()
 
     def _take_floor(self) -> None:
-        """After a confirmed barge-in: the overlap is an utterance, perhaps at its end already."""
+        """After a confirmed barge-in, continue with the overlap as an open utterance."""
         utterance, call = self._audio.utterance, self._call
         if call.state is not State.USER_SPEAKING or utterance is None:
             return
@@ -369,7 +369,7 @@ class TurnTaking:
     # ------------------------------------------------------------------ by hand
 
     def commit(self, request: RequestReply | None = None) -> bool:
-        """End the open turn now; False where there is none. ``request``: answer it so."""
+        """End the open turn now; False if there is none. ``request``: how to answer it."""
         call, audio, utterance = self._call, self._audio, self._audio.utterance
         if utterance is None:
             return False
@@ -390,7 +390,7 @@ class TurnTaking:
         return True
 
     def clear(self) -> None:
-        """Drop what was heard since the last turn."""
+        """Drop the input since the last turn."""
         match self._call.state:
             case State.BARGE_IN:
                 self._bargein.refute()
@@ -400,7 +400,7 @@ class TurnTaking:
                 self._audio.drop()
 
     def configure(self, config: SessionConfig) -> None:
-        """``config`` holds from now on; an utterance of another kind of detection cannot go on."""
+        """Adopt ``config``; switching push to talk on or off drops the open utterance."""
         before = self._call.config
         manual = before.turn_detection.mode is TurnMode.NONE
         if manual != (config.turn_detection.mode is TurnMode.NONE):
@@ -409,7 +409,7 @@ class TurnTaking:
         self._speculation.read_instructions()
 
     def close(self) -> None:
-        """The call ends: record what was said, give the recognisers back."""
+        """The call ends: record what was said, and release the recognisers."""
         self._ended.close()
         utterance = self._audio.utterance
         if utterance is None:
