@@ -4,16 +4,16 @@
     deadline = conversation.next_deadline()
 
 Rules
-- No clock, no I/O, no await: ``now`` (seconds, monotonic) is an argument, and the same events at
-  the same times give the same commands, so a recorded call can be replayed.
-- The shell feeds events in the order in which they happened, executes commands in the order in
-  which they are given, and feeds ``Tick`` when ``next_deadline`` has come.
-- Results of dead turns and replies are dropped: each part checks the number it is given.
-- After ``CloseCall`` nothing follows but the end of a reply that was still sounding, once
-  ``PlayoutStopped`` says how much of it was heard.
-- Each part is given the neighbours it talks to, and none reaches through one to the next.
-- Deadlines stand in ``call.timers`` by name. A part sets and clears its own; here they are acted
-  upon, those due at once in the order of ``Timer``.
+- No clock, no I/O, no await: ``now`` (seconds, monotonic) is an argument. The same events at the
+  same times give the same commands, so a recorded call can be replayed.
+- The shell feeds events in the order in which they happened, executes commands in order, and feeds
+  ``Tick`` at ``next_deadline``.
+- Results of ended turns and replies are dropped: each part checks the number of the event.
+- After ``CloseCall`` only the end of a reply that was still playing follows, once
+  ``PlayoutStopped`` reports how much of it was heard.
+- Each part receives the neighbours that it uses, and never reaches through one to another.
+- Deadlines are in ``call.timers``, by name. A part sets and clears its own; this module acts on
+  them, in the order of ``Timer`` if several are due.
 """
 
 from typing import assert_never
@@ -73,11 +73,11 @@ from .states import State, Trigger
 CALL_ENDED = "call_ended"
 MAXIMUM_LENGTH = "max_duration"
 _EXPIRIES = 16
-"""Times that one timer may act at one moment."""
+"""How often one timer may fire at the same moment."""
 
 
 class Conversation:
-    """One call's decisions. See the module's rules."""
+    """Decides what happens in one call; see the rules of the module."""
 
     def __init__(self, call_id: str) -> None:
         call = self._call = Call(call_id)
@@ -91,16 +91,16 @@ class Conversation:
 
     @property
     def state(self) -> State:
-        """Where the conversation stands."""
+        """The state of the conversation."""
         return self._call.state
 
     @property
     def call_id(self) -> str:
-        """The call's id, part of every item and reply id."""
+        """The id of the call, which is part of every item and reply id."""
         return self._call.call_id
 
     def handle(self, event: Event, now: float) -> list[Command]:
-        """What follows from ``event`` at ``now``, in order of execution."""
+        """The commands that follow from ``event`` at ``now``, in order."""
         call = self._call
         if call.state is State.CLOSED and not isinstance(event, PlayoutStopped):
             return []
@@ -116,14 +116,14 @@ class Conversation:
         return commands
 
     def next_deadline(self) -> float | None:
-        """When to feed ``Tick`` at the latest; None: never, as things stand."""
+        """When to feed ``Tick`` at the latest; None if nothing is due."""
         call = self._call
         return None if call.state is State.CLOSED else call.timers.next
 
     # ------------------------------------------------------------------ within
 
     def _take(self, event: Event) -> None:
-        """Show the event to the part that it concerns."""
+        """Pass the event to the part that it concerns."""
         turns, replies, tools = self._turns, self._replies, self._tools
         match event:
             case VoiceWindow():  # first: it comes 31 times a second
@@ -176,7 +176,7 @@ class Conversation:
                 self._take_request(event)
 
     def _take_request(self, event: ClientRequest) -> None:
-        """Carry out what the client asks for."""
+        """Carry out a request of the client."""
         requests = self._requests
         match event:
             case ConfigureSession():
@@ -211,10 +211,10 @@ class Conversation:
                 assert_never(event)
 
     def _expire(self) -> None:
-        """Act on every deadline that has come; each act ends its own and may end others."""
+        """Act on every deadline that is due; each act clears its own and may clear others."""
         call = self._call
         for timer in Timer:
-            if timer is Timer.FILLER:  # tools that are overdue have been given up: go on first
+            if timer is Timer.FILLER:  # overdue tools have been given up: continue first
                 self._continuations.proceed()
             for _ in range(_EXPIRIES):
                 if call.state is State.CLOSED or not call.timers.is_due(timer, call.now):
@@ -255,7 +255,7 @@ class Conversation:
         self._tools.configure(event.config)
 
     def _prompt_idle_caller(self) -> None:
-        """Nobody speaks: say so and let the agent say something."""
+        """Nobody speaks: publish that, and let the agent say something."""
         call = self._call
         since = call.quiet_since if call.quiet_since is not None else call.now
         started = call.started or 0.0

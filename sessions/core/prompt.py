@@ -1,32 +1,35 @@
-"""What the chat model reads of a conversation: the system prompt, and a history that every chat
-template accepts.
+"""The prompt that the chat model reads: the system prompt, and a history that every chat template
+accepts.
 
 Rules of the system prompt
-- Without Blab's own words a model says that it is another company's, and writes lists that a voice
-  then reads. The client's instructions follow verbatim and come last, so that they win: of two
-  names the small models take the later one. The session object shows the client's alone.
-- It names the language where its pack has a name. English has none, and is the default.
-- It is a function of the configuration only, and so the same from turn to turn: the model reads it
-  once a call, ahead of the first turn (about 102 tokens of Qwen2.5, 70 beyond what its template
-  says without one).
-- Worded by trial on bench/brain.py's 40 questions (temperature 0), beside its plain "answer in one
-  or two short spoken sentences, without lists, markup or emoji": Qwen2.5-Coder 1.5B passes 35
-  instead of 33 (it knows its name and that it cannot know the weather), the 0.5B 23 instead of 25
-  (it knows its name, and still writes lists of steps). A shorter prompt (73 tokens) gave the 0.5B
-  26, but had the 1.5B invent the weather and the time again. With the facts that sums are given
-  (``pipelines.engines.chat.sums``), and those of the clock allowed for, they pass 37 and 27.
+- Without Blab's own words, a model claims to be another company's and writes lists, which a voice
+  then reads aloud. The client's instructions follow verbatim and come last, so that they win: of
+  two names, small models take the later one. The session object shows only the client's.
+- It names the language if its pack has a name. English, the default, has none.
+- It depends on the configuration only and stays the same from turn to turn. The model reads it once
+  per call, before the first turn (about 102 tokens of Qwen2.5, 70 more than its template has
+  without one).
+- Its wording was tried on the 40 questions of bench/brain.py (temperature 0), against a plain
+  "answer in one or two short spoken sentences, without lists, markup or emoji". Qwen2.5-Coder 1.5B
+  passes 35 instead of 33 (it knows its name, and that it cannot know the weather), the 0.5B 23
+  instead of 25 (it knows its name, but still writes lists of steps). A shorter prompt (73 tokens)
+  gave the 0.5B 26, but made the 1.5B invent the weather and the time again. With the facts that
+  questions with sums receive (``pipelines.engines.chat.sums``), and facts of the clock allowed,
+  they pass 37 and 27.
 
 Rules of the history
-- After the instructions comes a user message, then the roles alternate: neighbours of one role are
-  joined, and where the agent spoke first, or nobody has spoken since it did, a line in brackets
-  stands for the caller. Instructions that the client added during the conversation are lines of the
-  user's role, because strict templates (Gemma's, Mistral's) allow one system message, in front.
-- A tool use is directly followed by its output, wherever that arrived; those of one reply
-  stand together. One without an output has one that says so, or the model would call again.
-- Strict templates leave tool messages out when they count roles, so an assistant's line follows the
+- A user message follows the instructions, then the roles alternate. Neighbours of the same role are
+  joined. If the agent spoke first, or nobody has spoken since the agent did, a line in brackets
+  stands for the caller. Instructions that the client adds during the conversation become lines of
+  the user, because strict templates (Gemma's, Mistral's) allow only one system message, at the
+  front.
+- The output of a tool use follows it directly, whenever it arrived; the tool uses of one reply
+  stand together. A missing output is replaced by a line that says so, or the model would use the
+  tool again.
+- Strict templates ignore tool messages when they count roles, so an assistant's line follows the
   outputs before the caller speaks again.
-- The beginning is cut only before a user message, and then by more than necessary, so that
-  it stays the same for several turns: the model has to read a changed beginning anew.
+- The beginning is cut only before a user message, and then by more than necessary, so that it stays
+  the same for several turns: the model must read a changed beginning again.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,7 +57,7 @@ _NO_LIVE_DATA = (
 MAXIMUM_MESSAGES = 24
 MAXIMUM_CHARACTERS = 6_000
 _KEPT_OF_THREE = 2
-"""Thirds of the bounds that are left after a cut."""
+"""How many thirds of the bounds a cut leaves."""
 
 PENDING = "In progress: the result has not arrived yet. Do not call this again."
 UNAPPROVED = "In progress: the user has not approved this call yet. Do not call this again."
@@ -62,11 +65,11 @@ CALL_BEGINS = "(The call begins. The caller has not spoken yet.)"
 NOTHING_SAID = "(The caller says nothing.)"
 ANSWER_NOW = "(Answer now.)"
 BRIDGE = "One moment."
-"""The assistant's line between outputs that it has not spoken about and the caller's next words."""
+"""The assistant's line between tool outputs and the caller's next words, if it said nothing."""
 
 
 def composed(config: SessionConfig) -> str:
-    """The instructions of a conversation's replies: Blab's own, then the client's."""
+    """The instructions for a conversation's replies: Blab's own, then the client's."""
     language = pack_of(config.language).name
     words = _SPOKEN if config.output_audio else _WRITTEN
     own = words.format(
@@ -81,7 +84,7 @@ def composed(config: SessionConfig) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Messages that stand or fall together: one that says something, or a call and its output."""
+    """Messages that are kept or cut together: a spoken one, or a tool use and its output."""
 
     item_id: str
     messages: tuple[Message, ...]
@@ -104,17 +107,17 @@ class _History:
 
     messages: tuple[Message, ...]
     first: str
-    """Item id of the first line kept after a cut, else "": pass it to the next
+    """Item id of the first line kept by a cut, else "": pass it to the next
     ``_newest`` as ``since``."""
     arrived: tuple[str, ...]
-    """Tools whose output arrived after the last thing that was said."""
+    """The tools whose output arrived after the last words."""
 
     def closed(
         self, opening: str = CALL_BEGINS, silence: str = NOTHING_SAID
     ) -> tuple[Message, ...]:
-        """The same as a prompt: it ends where it is the assistant's turn.
+        """The messages as a prompt, which ends when it is the assistant's turn.
 
-        ``opening`` and ``silence`` stand for the caller's words where there are none."""
+        ``opening`` and ``silence`` stand for missing words of the caller."""
         if not self.messages:
             return (Message("user", opening),)
         if not _speaks(self.messages[-1], "assistant"):
@@ -130,22 +133,22 @@ class Prompts:
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
         self._since = ""
-        """The first item of the last history: the next one begins there too, if it can."""
+        """The first item of the last history: the next one starts there too, if it fits."""
 
     def messages(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
-        """The prompt of the next reply: instructions, then the newest of what was said that fits.
+        """The prompt of the next reply: the instructions, then the newest messages that fit.
 
         ``extra``: messages that are not in the transcript yet. Bounds as in ``_newest``."""
         system, said = self._history(instructions, extra)
         return (*system, *said.closed())
 
     def beginning(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
-        """How ``messages`` is going to begin, whatever is said next."""
+        """How ``messages`` will begin, whatever is said next."""
         system, said = self._history(instructions, extra)
         return (*system, *said.messages)
 
     def custom(self, instructions: str, lines: Iterable[PromptLine]) -> tuple[Message, ...]:
-        """A prompt of a reply's own; items that have been deleted since are left out."""
+        """A reply's own prompt; deleted items are left out."""
         said: list[Message] = []
         for line in lines:
             if line.item_id is None:
@@ -174,7 +177,7 @@ class Prompts:
 def _newest(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "") -> _History:
     """The newest of ``items`` and then ``extra``, at most 24 messages and 6,000 characters.
 
-    ``since``: the ``first`` of the history before; where all from there on fits, nothing is cut.
+    ``since``: ``first`` of the previous history; if everything from there on fits, nothing is cut.
     The newest line is always kept whole."""
     lines, arrived = _lines(items)
     lines += [_Line("", (message,)) for message in extra]
@@ -187,20 +190,20 @@ def _newest(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "
 
 
 def _system(instructions: str, added: list[str]) -> tuple[Message, ...]:
-    """One system message: the instructions, and what the client put before all that was said."""
+    """One system message: the instructions, and those the client put at the very beginning."""
     parts = [part for part in (instructions, *added) if part.strip()]
     return (Message("system", "\n\n".join(parts)),) if parts else ()
 
 
 def _words_of_item(item: Item) -> Message | None:
-    """The item as the model reads it: of a reply, what was heard behind its filler; None where
-    nothing was."""
+    """The item as the model reads it: of a reply, what was heard after its filler. None if that is
+    nothing."""
     content = (item.text if item.heard is None else item.heard)[item.filler :]
     return Message(item.role, content) if content.strip() else None
 
 
 def _joined(messages: Iterable[Message], opening: str = CALL_BEGINS) -> tuple[Message, ...]:
-    """``messages`` with neighbours of one role joined, beginning with one of the user's."""
+    """``messages`` with neighbours of the same role joined, starting with the user's."""
     made: list[Message] = []
     for message in messages:
         if message.role == "system":
@@ -225,7 +228,7 @@ def _speaks(message: Message, role: str) -> bool:
 
 
 def _lines(items: Sequence[Item]) -> tuple[list[_Line], tuple[str, ...]]:
-    """The lines of ``items``, and the tools whose output arrived after the last of them."""
+    """The lines of ``items``, and the tools whose output arrived after the last line."""
     outputs = {item.output[0]: item.output[1] for item in items if item.output is not None}
     made = {
         i.tool_use.tool_use_id for i in items if i.tool_use and i.state is not ToolUseState.ASKED
@@ -258,10 +261,10 @@ def _lines(items: Sequence[Item]) -> tuple[list[_Line], tuple[str, ...]]:
 def _append_tool_use(
     lines: list[_Line], item_id: str, used: Message, returned: Message, *, apart: bool
 ) -> None:
-    """Add a tool use and its output, beside those of the same reply that directly precede it.
+    """Add a tool use and its output, next to those of the same reply if they directly precede it.
 
-    ``apart``: it follows an output. A tool use of an earlier conversation (reply 0) that does was
-    another reply's."""
+    ``apart``: it follows an output. In an earlier conversation (reply 0), such a tool use belonged
+    to another reply."""
     before = lines[-1].messages[0].tool_uses if lines else ()
     reply = used.tool_uses[0].reply
     if not before or before[-1].reply != reply or (apart and not reply):
@@ -273,14 +276,14 @@ def _append_tool_use(
 
 
 def _cut(lines: list[_Line], since: str) -> list[_Line]:
-    """The lines that fit. See the module's last rule."""
+    """The lines that fit; see the last rule of the module."""
     began = next((n for n, line in enumerate(lines) if since and line.item_id == since), 0)
     if _fits(lines[began:], 3):
         return lines[began:]
     borders = [n for n, line in enumerate(lines) if line.role == "user"] or list(range(len(lines)))
     border = next((n for n in borders if _fits(lines[n:], _KEPT_OF_THREE)), borders[-1])
     kept = lines[border:]
-    while len(kept) > 2 and not _fits(kept, 3):  # a turn that is too long: its oldest answers go
+    while len(kept) > 2 and not _fits(kept, 3):  # one turn is too long: drop its oldest answers
         del kept[1]
     return kept
 

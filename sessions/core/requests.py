@@ -1,7 +1,7 @@
-"""What a client may ask for: items, replies, configuration, and the words of a refusal.
+"""The client's requests: items, replies, configuration, and how they are refused.
 
-Rules: every request either takes effect or is refused with a ``Fault`` that carries the
-client's event id; none raises, none ends the call.
+Rules: every request either takes effect or is refused with a ``Fault`` that carries the client's
+event id. None raises and none ends the call.
 """
 
 from sessions.core.replies.replies import Replies
@@ -44,7 +44,7 @@ CLIENT_CANCELLED = "client_cancelled"
 
 
 class ClientRequests:
-    """Carries out what the client asks for."""
+    """Carries out the client's requests."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class ClientRequests:
         self._turns = turns
         self._ended = ended
         self._held: tuple[RequestReply, Utterance | None] | None = None
-        """A reply that was requested while the caller spoke, and the turn that it answers too."""
+        """A reply requested while the caller spoke, and the turn that it will answer too."""
 
     def configure(self, event: ConfigureSession) -> None:
-        """Another configuration holds from now on; with captions only, nobody answers any more."""
+        """Change the configuration; a session that becomes one of captions stops answering."""
         captions = event.config.kind is SessionKind.TRANSCRIPTION
         if captions and self._call.config.kind is SessionKind.REALTIME:
             self._stop_answering()
@@ -78,7 +78,7 @@ class ClientRequests:
         if not self._turns.commit():
             self._call.refuse(
                 "input_audio_buffer_commit_empty",
-                "Nothing to commit: no audio has come since the last commit. "
+                "Nothing to commit: no audio has arrived since the last commit. "
                 "Send input_audio_buffer.append first.",
                 event_id=event.event_id,
             )
@@ -89,13 +89,13 @@ class ClientRequests:
         self._call.publish(InputCleared())
 
     def add_item(self, event: AddItem) -> None:
-        """Put a message into the history."""
+        """Add a message to the history."""
         if self._refuse_own_id(event):
             return
         if event.clip is not None and self._ended.full:
             self._call.refuse(
                 "too_many_transcriptions",
-                f"{MOST_WAITING} turns wait for their transcript. Wait for one to come.",
+                f"{MOST_WAITING} turns are waiting for their transcript. Wait for one to arrive.",
                 event_id=event.event_id,
             )
             return
@@ -105,11 +105,11 @@ class ClientRequests:
             self._ended.transcribe(item_id, event.clip, event.seconds)
 
     def add_tool_output(self, event: AddToolOutput) -> None:
-        """Put the output of a tool use that was the client's to carry out into the history."""
+        """Add the output of a tool use that the client carried out."""
         if self._call.transcript.open_tool_use(event.tool_use_id) is None:
             self._call.refuse(
                 "tool_call_not_found",
-                f"No call {event.tool_use_id!r} of yours waits for an output in this conversation.",
+                f"No call {event.tool_use_id!r} in this conversation is waiting for your output.",
                 "item.call_id",
                 event.event_id,
             )
@@ -117,11 +117,11 @@ class ClientRequests:
         self._add(Item("", "user", "", output=(event.tool_use_id, event.output)), event)
 
     def add_tool_use(self, event: AddToolUse) -> None:
-        """Put a tool use of an earlier conversation into the history; its output can follow."""
+        """Add a tool use of an earlier conversation; its output may follow."""
         if self._call.transcript.has_tool_use(event.tool_use_id):
             self._call.refuse(
                 "tool_call_exists",
-                f"A call {event.tool_use_id!r} exists already.",
+                f"A call {event.tool_use_id!r} already exists.",
                 "item.call_id",
                 event.event_id,
             )
@@ -130,7 +130,7 @@ class ClientRequests:
         self._add(Item("", "assistant", "", tool_use=use, state=ToolUseState.MADE), event)
 
     def _add(self, item: Item, event: AddItem | AddToolOutput | AddToolUse) -> str | None:
-        """Put ``item`` where the client wants it; its id, or None where that was refused."""
+        """Add ``item`` where the client wants it; returns its id, or None if it was refused."""
         call, item_id = self._call, event.item_id
         if self._refuse_own_id(event):
             return None
@@ -139,7 +139,7 @@ class ClientRequests:
             previous = call.transcript.add(item, event.after)
         except DuplicateItem:
             call.refuse(
-                "item_id_exists", f"An item {item_id!r} exists already.", "item.id", event.event_id
+                "item_id_exists", f"An item {item_id!r} already exists.", "item.id", event.event_id
             )
             return None
         except UnknownItem:
@@ -154,7 +154,7 @@ class ClientRequests:
             return False
         self._call.refuse(
             "invalid_item_id",
-            f"Item ids that begin with {own!r} are the server's own. "
+            f"Item ids that begin with {own!r} are reserved for the server. "
             "Choose another or leave it out.",
             "item.id",
             event.event_id,
@@ -162,7 +162,7 @@ class ClientRequests:
         return True
 
     def delete_item(self, event: DeleteItem) -> None:
-        """Take an item out of the history."""
+        """Remove an item from the history."""
         try:
             self._call.transcript.delete(event.item_id)
         except UnknownItem:
@@ -171,7 +171,7 @@ class ClientRequests:
             self._call.publish(ItemDeleted(event.item_id))
 
     def retrieve_item(self, event: RetrieveItem) -> None:
-        """Show an item as it stands."""
+        """Publish an item as it is."""
         try:
             item = self._call.transcript.get(event.item_id)
         except UnknownItem:
@@ -190,7 +190,7 @@ class ClientRequests:
         if not truncated:
             self._call.refuse(
                 "invalid_item",
-                f"Item {event.item_id!r} holds no audio of the assistant to truncate.",
+                f"Item {event.item_id!r} has no assistant audio to truncate.",
                 "item_id",
                 event.event_id,
             )
@@ -213,12 +213,12 @@ class ClientRequests:
         wanted = self._ended.wanted
         unanswered = self._replies.current is None or not self._replies.current.released
         if call.state is State.THINKING and wanted and unanswered and wanted.request is None:
-            wanted.request = event  # the client knows of no reply yet, and none has begun
+            wanted.request = event  # the client has seen no reply yet, and none was released
             return
         if call.state is not State.LISTENING:
             call.refuse(
                 "conversation_already_has_active_response",
-                "The caller speaks, or a response is in progress. Cancel it or wait for "
+                "The caller is speaking, or a response is in progress. Cancel it or wait for "
                 "response.done.",
                 event_id=event.event_id,
             )
@@ -232,7 +232,7 @@ class ClientRequests:
         self._replies.release()
 
     def _hold(self, event: RequestReply) -> None:
-        """The caller speaks: what they are saying is answered, too, once it is said.
+        """The caller is speaking: make the reply when they have finished, as the answer to both.
 
         Without turn detection nothing else would end the turn, so the request does."""
         utterance = self._turns.utterance
@@ -242,18 +242,18 @@ class ClientRequests:
         if self._held is not None:
             self._call.refuse(
                 "conversation_already_has_active_response",
-                "A response has been asked for already and is made when the caller has finished.",
+                "A response has already been requested; it follows when the caller has finished.",
                 event_id=event.event_id,
             )
             return
-        if event.apart:  # with a prompt of its own it does not answer the caller
+        if event.apart:  # with its own prompt it does not answer the caller
             self._held = event, None
             return
         utterance.request = event
         self._held = event, utterance
 
     def proceed(self) -> None:
-        """Make the reply that was held: the turn that it was to answer proved to be noise."""
+        """Make the held reply if the turn that it was to answer proved to be noise."""
         if self._held is None:
             return
         event, utterance = self._held
@@ -264,13 +264,13 @@ class ClientRequests:
             self.respond(event)
 
     def _may_answer(self, event: RequestReply) -> bool:
-        """Refuse what no reply can be made of."""
+        """Whether a reply can be made; if not, refuse the request."""
         call = self._call
         if call.config.kind is SessionKind.TRANSCRIPTION:
             call.refuse(
                 "response_not_supported",
-                "A transcription session has no agent and gives no replies: update the session "
-                "to the type 'realtime', or leave response.create out.",
+                "A transcription session has no agent and gives no replies. Update the session "
+                "to type 'realtime', or do not send response.create.",
                 event_id=event.event_id,
             )
             return False
@@ -286,13 +286,13 @@ class ClientRequests:
             return
         self._call.refuse(
             "too_many_responses",
-            f"{MOST_SIDE} responses outside the conversation are being written. Wait for the "
-            "response.done of one.",
+            f"{MOST_SIDE} responses outside the conversation are in progress. Wait for a "
+            "response.done.",
             event_id=event.event_id,
         )
 
     def cancel(self, event: RequestCancel) -> None:
-        """Stop the reply in progress."""
+        """Cancel the reply in progress."""
         call, reply = self._call, self._replies.current
         asked = event.reply_id
         if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
@@ -308,7 +308,7 @@ class ClientRequests:
         ):
             call.refuse(
                 "response_cancel_not_active",
-                "There is no such response in progress to cancel.",
+                "No such response is in progress.",
                 "response_id" if asked else None,
                 event.event_id,
             )
@@ -321,7 +321,7 @@ class ClientRequests:
         self._held = None
 
     def _stop_answering(self) -> None:
-        """Cancel the reply and whatever would lead to one."""
+        """Cancel the reply, and everything that would lead to one."""
         self._forget_held()
         self._ended.give_up()
         self._tools.give_up()
@@ -329,18 +329,18 @@ class ClientRequests:
         self._after_cancel()
 
     def clear_output(self, _event: ClearOutput) -> None:
-        """Stop what is being heard; harmless when nothing is."""
+        """Stop what is being heard; harmless if nothing is."""
         if self._call.state in (State.SPEAKING, State.BARGE_IN):
             self._replies.cancel(CLIENT_CANCELLED)
             self._after_cancel()
 
     def key(self, event: KeyPressed) -> None:
-        """Whoever presses a key is there: the call is not idle."""
+        """A key press: the caller is present, so the call is not idle."""
         self._call.note_activity()
         self._call.publish(KeyReceived(event.digit, event.at))
 
     def _typed(self) -> str:
-        """What the caller wrote last, where that is what is being answered."""
+        """The caller's last message if it was typed: it is what the reply answers."""
         last = next((item for item in reversed(self._call.transcript)), None)
         return last.text if last and last.role == "user" and not last.spoken else ""
 

@@ -1,13 +1,15 @@
-"""Tool uses: published, approved, carried out, and what comes of them put into the history.
+"""Tool uses: published, approved, carried out, and recorded in the history with their output.
 
 Rules
-- Tools begin when the reply that uses them has been heard to its end; one that was cut uses none.
-- A client's function is only published: the client brings the output and asks for the reply.
-- Every other tool use is at work until it returns, its time is over, or it is given up; each of
-  these gives it an output, so the history never holds one without.
-- While tools are at work the call does not rest (USING_TOOLS), and once all have returned the reply
-  goes on by itself (``Continuation``), ``MAXIMUM_ROUNDS`` times in a row with tools.
-- Words of the caller's that are answered meanwhile end the tools at work; a cough does not.
+- Tools start when the reply that uses them has been heard to its end; a reply that was cut uses
+  none.
+- A client's function is only published: the client sends the output and requests the reply.
+- Every other tool use runs until it returns, times out or is given up. Each of these gives it an
+  output, so the history never has one without.
+- While tools run, the call does not rest (USING_TOOLS). Once all have returned, the reply continues
+  by itself (``Continuation``), with tools at most ``MAXIMUM_ROUNDS`` times in a row.
+- If the caller says something meanwhile that is answered, running tools are cancelled; a cough does
+  not cancel them.
 """
 
 from collections.abc import Sequence
@@ -28,9 +30,9 @@ from sessions.core.notices import (
 )
 
 MAXIMUM_ROUNDS = 6
-"""Replies in a row that may use tools; the next one has to speak."""
+"""How many replies in a row may use tools; the next one must speak."""
 MAXIMUM_TOOL_USES = 8
-"""Of one reply; more are not made."""
+"""Per reply; further ones are ignored."""
 GIVEN_UP = "Cancelled: the conversation went on before the tool had answered."
 TIMED_OUT = "The tool did not answer in time."
 REFUSED = "The user did not approve this call."
@@ -42,7 +44,7 @@ _MOST_ASKED = 32
 
 @dataclass(slots=True)
 class _Work:
-    """One tool at work."""
+    """One running tool."""
 
     item_id: str
     index: int
@@ -52,7 +54,7 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A reply that is to be made once the tools have returned."""
+    """A reply to make once the tools have returned."""
 
     turn: int
     config: SessionConfig
@@ -71,28 +73,28 @@ class ToolUses:
         self._lists = 0
         self._work: dict[str, _Work] = {}
         self._asked: dict[str, tuple[ToolUse, Tool, Continuation]] = {}
-        """Approval request's item id -> what waits for it."""
+        """Item id of an approval request -> what waits for it."""
         self._continuation: Continuation | None = None
         self.pending = False
-        """A tool is at work, or a continuation is to be made."""
+        """A tool is running, or a continuation is due."""
 
     @property
     def busy(self) -> bool:
-        """Whether a tool is at work."""
+        """Whether a tool is running."""
         return bool(self._work)
 
     @property
     def since(self) -> float | None:
-        """When the oldest tool at work began."""
+        """When the oldest running tool started."""
         return min((work.since for work in self._work.values()), default=None)
 
     @property
     def continuation(self) -> Continuation | None:
-        """The reply that is to be made once the tools have returned."""
+        """The reply to make once the tools have returned."""
         return self._continuation
 
     def take_continuation(self) -> Continuation | None:
-        """The reply that is to be made, which is nobody else's to make from now on."""
+        """Take the reply to make: from now on the taker makes it, or nobody does."""
         taken = self._continuation
         self._continue_with(None)
         return taken
@@ -100,7 +102,7 @@ class ToolUses:
     # ------------------------------------------------------------------ what is offered
 
     def configure(self, config: SessionConfig) -> None:
-        """``config`` holds: have the tools of servers that are new in it listed."""
+        """Adopt ``config``, and list the tools of the servers that are new in it."""
         known = {server.label: server for server in config.servers}
         for label in self._servers.keys() - known.keys():
             self._listed.pop(label, None)
@@ -123,14 +125,14 @@ class ToolUses:
         self._call.publish(ToolListing(item_id, event.label, "completed", tuple(wanted)))
 
     def on_list_failed(self, event: ToolListFailed) -> None:
-        """A server did not list its tools; the conversation goes on without them."""
+        """A server failed to list its tools; the conversation goes on without them."""
         item_id = self._listing.pop(event.label, None)
         if event.label in self._servers and item_id is not None:
             self._call.publish(ToolListing(item_id, event.label, "failed"))
             self._call.publish(Fault("mcp_list_tools_failed", event.message, server=True))
 
     def offered(self, config: SessionConfig) -> tuple[Tool, ...]:
-        """The tools of a reply under ``config``; where names clash the first one counts."""
+        """The tools of a reply under ``config``; if names clash, the first one counts."""
         if config.tool_choice == NONE:
             return ()
         found: dict[str, Tool] = {}
@@ -146,9 +148,9 @@ class ToolUses:
     def add(
         self, reply: int, uses: Sequence[tuple[str, str]], tools: Sequence[Tool], first_index: int
     ) -> tuple[ReplyToolUse, ...]:
-        """Put the tool uses (name, arguments) in which a reply ended into the history.
+        """Add the tool uses (name, arguments) with which a reply ended to the history.
 
-        ``tools``: what it might use; ``first_index``: place of the first use among its items."""
+        ``tools``: those it could use; ``first_index``: place of the first use among its items."""
         added = []
         for number, (name, arguments) in enumerate(uses[:MAXIMUM_TOOL_USES]):
             tool_use_id = f"call_{reply}_{number}_{self._call.call_id}"
@@ -170,7 +172,7 @@ class ToolUses:
         config: SessionConfig,
         rounds: int,
     ) -> None:
-        """The reply's end has been published: carry out what is the server's to carry out.
+        """The reply's end has been published: carry out the tool uses that are the server's.
 
         ``turn``, ``config`` and ``rounds``: of the reply, for the one that follows it."""
         if not uses:
@@ -200,13 +202,13 @@ class ToolUses:
             self._continue_with(onward)
 
     def approve(self, event: AnswerApproval) -> None:
-        """The client approved a tool use, or did not."""
+        """The client approved or refused a tool use."""
         call = self._call
         known = self._asked.pop(event.request_id, None)
         if known is None:
             call.refuse(
                 "approval_request_not_found",
-                f"No approval request {event.request_id!r} waits for an answer.",
+                f"No approval request {event.request_id!r} is waiting for an answer.",
                 "item.approval_request_id",
                 event.event_id,
             )
@@ -234,13 +236,13 @@ class ToolUses:
             self._end(work, event.output, failed=event.failed)
 
     def give_up(self) -> None:
-        """The conversation goes on without what is at work."""
+        """Cancel the running tools: the conversation goes on without them."""
         self._continue_with(None)
         for tool_use_id in list(self._work):
             self._abandon(tool_use_id, GIVEN_UP)
 
     def on_overdue(self) -> None:
-        """Give up what is overdue; the reply goes on and can say so."""
+        """Give up overdue tools; the reply continues and can say so."""
         for tool_use_id, work in list(self._work.items()):
             if work.due <= self._call.now:
                 self._abandon(tool_use_id, TIMED_OUT)
@@ -275,7 +277,7 @@ class ToolUses:
         self._call.timers.set(Timer.TOOLS, due)
 
     def _settle(self, item_id: str, output: str, *, failed: bool) -> bool:
-        """Give a tool use its output; False where the client has deleted it."""
+        """Give a tool use its output; False if the client has deleted it."""
         try:
             self._call.transcript.settle_tool_use(item_id, output, failed=failed)
         except UnknownItem:

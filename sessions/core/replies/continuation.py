@@ -1,12 +1,11 @@
-"""Waiting in company: while tools are at work, or an answer is slow, the call says so.
+"""Continuing after tools, and fillers while a tool or an answer is slow.
 
 Rules
-- While tools are at work the reply goes on by itself once they have returned. That steps in only
-  where the call would rest otherwise, in LISTENING or USING_TOOLS; a filler is spoken once for each
-  wait, after ``PATIENCE`` seconds of silence.
-- A chat model that has given no clause ``ANSWER_PATIENCE`` seconds after its reply was released is
-  covered by the same filler, spoken at the beginning of that very reply; once per turn, and not
-  in a turn that has had one already.
+- Once the tools have returned, the reply continues by itself; but only when the call would rest
+  otherwise, in LISTENING or USING_TOOLS.
+- Each wait for tools gets one filler, after ``PATIENCE`` seconds of silence.
+- If the chat model has no clause ``ANSWER_PATIENCE`` seconds after its reply was released, the same
+  filler is spoken at the beginning of that reply, unless the turn has already had one.
 - The filler is that of the language's pack; where it has none, nothing is said.
 """
 
@@ -20,26 +19,26 @@ from .reply import Reply
 
 PATIENCE = 1.2
 ANSWER_PATIENCE = 2.5
-"""Longer than a tool's: the embedded model on a busy machine needs up to 2 s, and would be talked
-over by a filler that its answer follows at once."""
+"""Longer than for a tool: on a busy machine the embedded model needs up to 2 s, and a filler just
+before its answer would only delay it."""
 
 
 class Continuations:
-    """Carries a conversation over its tool uses."""
+    """Continues a conversation after its tool uses, and fills the wait."""
 
     def __init__(self, call: Call, replies: Replies, tools: ToolUses) -> None:
         self._call = call
         self._replies = replies
         self._tools = tools
         self._filled: float | None = None
-        """The wait (its beginning) for which a filler has been spoken."""
+        """The beginning of the last wait that had a filler."""
         self._filled_turn: int | None = None
-        """The newest turn in which one was."""
+        """The last turn that had a filler."""
         self._timed = False
-        """A filler may become due."""
+        """The filler's timer is set."""
 
     def proceed(self) -> None:
-        """Wait for the tools at work, or go on with what they returned."""
+        """Wait for running tools, or continue with their outputs."""
         call = self._call
         if call.state is State.USING_TOOLS or (
             call.state is State.LISTENING and self._tools.pending
@@ -49,7 +48,7 @@ class Continuations:
             self._set_timer()
 
     def on_slow(self) -> None:
-        """The caller has waited long enough: say that it takes a moment."""
+        """The caller has waited long enough: speak the filler."""
         if (slow := self._slow_reply()) is not None:
             self._filled_turn = slow.turn
             self._replies.speak_filler(f"{pack_of(slow.config.language).spoken.filler} ")
@@ -58,7 +57,7 @@ class Continuations:
         self._set_timer()
 
     def _speak_filler(self) -> None:
-        """Speak a filler as a reply of its own, while tools are at work."""
+        """Speak a filler as its own reply, while tools are running."""
         call, onward = self._call, self._tools.continuation
         self._filled = self._tools.since
         config = onward.config if onward is not None else call.config
@@ -91,7 +90,7 @@ class Continuations:
             call.move(Trigger.REPLY_ENDED)
 
     def _patience_ends(self) -> float | None:
-        """When the caller has waited so long that a filler is due."""
+        """When a filler is due; None if none is."""
         reply = self._slow_reply()
         if reply is not None:
             return reply.progress + ANSWER_PATIENCE
@@ -101,7 +100,7 @@ class Continuations:
         return since + PATIENCE
 
     def _slow_reply(self) -> Reply | None:
-        """The reply that is awaited and has no clause yet, where a filler may cover that."""
+        """The released reply that has no clause yet, if a filler may cover the wait."""
         reply = self._replies.current
         if (
             self._call.state is not State.THINKING

@@ -1,14 +1,14 @@
-"""The agent's side of a conversation: its replies, from the first token to the heard end.
+"""The agent's side of a conversation: its replies, from the first token to the last heard sample.
 
 Rules
-- At most one reply is current. A speculative one exists for the shell only: nothing of it is
-  published or heard until ``release``; cancelled before that, it never happened.
-- A released reply ends exactly once, in ``ReplyDone`` and ``RecordTurn``: heard to its end,
-  cut (``PlayoutStopped`` says where), or failed. One that was stopped waits in ``_stopping``
-  for that answer and is no longer current, so the next reply may begin.
-- A reply is started only when it is settled what was heard of the one before: its history
-  would lack that otherwise.
-- Results that name any other reply are those of the dead and are dropped here.
+- At most one reply is current. A speculative reply exists for the shell only: nothing of it is
+  published or heard before ``release``, and if it is cancelled before that, it leaves no trace.
+- A released reply ends exactly once, with ``ReplyDone`` and ``RecordTurn``: heard to its end, cut
+  (``PlayoutStopped`` says where) or failed. A stopped reply waits for that answer in
+  ``_stopping``; it is no longer current, so the next one may be created.
+- A reply is started only when it is known how much of the previous one was heard, because its
+  history contains that.
+- Results for any other reply are late and are dropped here.
 """
 
 from media.formats import milliseconds_of, samples_of
@@ -73,12 +73,12 @@ class Replies:
 
     @property
     def current(self) -> Reply | None:
-        """The reply that is being made or heard; for others to look at only."""
+        """The reply that is being generated or heard; read it only."""
         return self._current
 
     @property
     def settled(self) -> bool:
-        """Whether it is known what was heard of every reply before the current one."""
+        """Whether it is known how much was heard of every earlier reply."""
         return not self._stopping
 
     # ------------------------------------------------------------------ orders
@@ -95,9 +95,9 @@ class Replies:
         request: RequestReply | None = None,
         rounds: int = 0,
     ) -> None:
-        """Begin to generate a reply, speculatively: nothing leaves before ``release``.
+        """Start a reply, speculatively: nothing of it leaves before ``release``.
 
-        ``extra`` are messages not in the transcript yet (a turn that is not committed)."""
+        ``extra``: messages that are not in the transcript yet (an uncommitted turn)."""
         if script is None:
             self._tools.give_up()
         moments.restart()
@@ -109,7 +109,7 @@ class Replies:
         self._set_timers()
 
     def start_again(self, cancelled: Reply) -> None:
-        """Make a cancelled reply anew and release it: what cancelled it was nothing."""
+        """Make a cancelled reply again and release it: what cancelled it was only noise."""
         self.start(
             cancelled.turn,
             "",
@@ -121,7 +121,7 @@ class Replies:
         self.release()
 
     def fits(self, config: SessionConfig, request: RequestReply | None = None) -> bool:
-        """Whether the current reply is a speculation that would be started just so now."""
+        """Whether the current reply is a speculation that would be started the same way now."""
         reply = self._current
         return (
             reply is not None
@@ -143,7 +143,7 @@ class Replies:
         self._set_timers()
 
     def cancel(self, reason: str) -> None:
-        """Stop the current reply, if any; its end follows with the playout's answer."""
+        """Stop the current reply, if any; it ends with the playout's answer."""
         reply, self._current = self._current, None
         if reply is None:
             return
@@ -161,9 +161,9 @@ class Replies:
         self._set_timers()
 
     def truncate(self, item_id: str, audio_end_ms: int) -> bool:
-        """Take the client's word for how much it played, clamped to what there was.
+        """Cut an item at what the client says it played, clamped to the audio there was.
 
-        False where the item is no assistant's item with audio still known. Raises UnknownItem."""
+        False if it is no assistant item whose audio is still known. Raises UnknownItem."""
         self._call.transcript.get(item_id)
         replies = (self._current, *self._stopping.values())
         reply = next((r for r in replies if r and r.item_id == item_id), None)
@@ -179,14 +179,14 @@ class Replies:
     # ------------------------------------------------------------------ playout
 
     def pause(self) -> None:
-        """Have the playout paused: the caller seems to interrupt."""
+        """Pause the playout: the caller seems to interrupt."""
         if (reply := self._current) is not None:
             reply.paused = None
             self._call.order(PausePlayout(reply.number))
             self._set_timers()
 
     def resume(self) -> None:
-        """Have the playout go on where it stopped."""
+        """Resume the playout where it stopped."""
         if (reply := self._current) is not None:
             reply.progress = self._call.now
             self._call.order(ResumePlayout(reply.number))
@@ -194,13 +194,13 @@ class Replies:
             self._set_timers()
 
     def speak_filler(self, text: str) -> None:
-        """Have the current reply, whose answer is slow, begin with ``text``."""
+        """Begin the current reply, whose answer is slow, with ``text``."""
         if (reply := self._current) is not None:
             reply.moments.clause = self._call.now
             self._call.order(SpeakFiller(reply.number, text))
 
     def on_paused(self, event: PlayoutPaused) -> None:
-        """Playout stands still."""
+        """Playout was paused."""
         reply = self._current
         if reply and reply.number == event.reply and self._call.state is State.BARGE_IN:
             reply.paused = event.heard
@@ -208,7 +208,7 @@ class Replies:
             self._call.publish(PlayoutHeld(reply.reply_id, reply.item_id, heard_ms))
 
     def on_clause_started(self, event: ClauseStarted) -> None:
-        """A clause begins to be audible."""
+        """The caller starts to hear a clause."""
         call = self._call
         reply = self._of(event.reply) or self._stopping.get(event.reply)
         if reply is None or not reply.released:
@@ -227,7 +227,7 @@ class Replies:
             self._progress(reply)
 
     def on_playout_finished(self, event: PlayoutFinished) -> None:
-        """The caller has heard all there is. While a barge-in is undecided the state stays."""
+        """The caller has heard the whole reply. The state stays while a barge-in is undecided."""
         if event.reply in self._stopping:
             self.on_playout_stopped(PlayoutStopped(event.reply, event.heard, event.heard))
         call, reply = self._call, self._of(event.reply)
@@ -246,7 +246,7 @@ class Replies:
         self._set_timers()
 
     def on_playout_stopped(self, event: PlayoutStopped) -> None:
-        """The flushed reply's last heard sample is known."""
+        """The last heard sample of a stopped reply is known."""
         reply = self._stopping.pop(event.reply, None)
         if reply is None:
             return
@@ -264,14 +264,14 @@ class Replies:
     # ------------------------------------------------------------------ generation
 
     def on_clause_ready(self, event: ClauseReady) -> None:
-        """The first clause is on its way to the TTS."""
+        """The first clause goes to the TTS."""
         reply = self._of(event.reply)
         if reply and reply.moments.clause is None:
             reply.moments.clause = self._call.now
             self._progress(reply)
 
     def on_clause(self, event: ReplyClause) -> None:
-        """More of a reply exists."""
+        """A clause was generated."""
         reply = self._of(event.reply)
         if reply is None:
             return
@@ -284,14 +284,14 @@ class Replies:
         self._progress(reply)
 
     def on_tool_use(self, event: ToolUseRequested) -> None:
-        """It uses a tool; that begins when the reply has ended."""
+        """The reply uses a tool, which starts when the reply has ended."""
         reply = self._of(event.reply)
         if reply is not None and not reply.generated:
             reply.tool_uses.append((event.name, event.arguments))
             self._progress(reply)
 
     def on_generated(self, event: ReplyGenerated) -> None:
-        """Nothing more will be generated."""
+        """The reply was generated to its end."""
         reply = self._of(event.reply)
         if reply is None or reply.generated:
             return
@@ -301,7 +301,7 @@ class Replies:
             self._finish_if_silent(reply)
 
     def on_failed(self, event: ReplyFailed) -> None:
-        """An engine failed: keep what was said, say so, stay in the call."""
+        """An engine failed: keep what was said, apologise, stay in the call."""
         call = self._call
         reply = self._of(event.reply)
         if reply is None or reply.generated:
@@ -321,7 +321,7 @@ class Replies:
     # ------------------------------------------------------------------ deadlines
 
     def on_stop_overdue(self) -> None:
-        """A playout does not say how much was heard: count it as where it was paused."""
+        """A playout did not report how much was heard: assume the sample at which it was paused."""
         for number, stopping in list(self._stopping.items()):
             if stopping.progress + _STOP_SECONDS <= self._call.now:
                 self.on_playout_stopped(PlayoutStopped(number, stopping.paused or 0, 0))
@@ -352,7 +352,7 @@ class Replies:
             timers.set(Timer.REPLY_PROGRESS, None)
 
     def _progress(self, reply: Reply) -> None:
-        """It came a step further."""
+        """The reply made progress."""
         reply.progress = self._call.now
         self._set_timers()
 
@@ -363,7 +363,7 @@ class Replies:
         return reply if reply and reply.started and reply.number == number else None
 
     def _stop(self, reply: Reply) -> None:
-        """Have the playout flushed; the answer ends the reply."""
+        """Flush the playout; its answer ends the reply."""
         reply.move(ReplyTrigger.CANCELLED)
         reply.progress = self._call.now
         self._stopping[reply.number] = reply
@@ -382,7 +382,7 @@ class Replies:
             self._finish_if_silent(reply)
 
     def _apologise(self, failed: Reply) -> None:
-        """Say that something went wrong, unless saying it is what went wrong."""
+        """Apologise, unless the apology is what failed."""
         if failed.script is not None or not failed.config.output_audio:
             return
         self._call.move(Trigger.REPLY_REQUESTED)

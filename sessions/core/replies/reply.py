@@ -1,10 +1,10 @@
-"""One reply: what is known of it from the order to its heard end, and how it ends.
+"""One reply: everything known of it, from its start to its end, and how it is recorded.
 
 Rules
-- How far it has come is its ``state`` (``states.REPLY``); it moves by ``move`` only.
-- Heard is a prefix of what was published, and published one of what was generated.
-- It ends in ``ReplyDone`` and ``RecordTurn``. The spoken text of the last few replies is kept, so
-  that a client may still say how much of them it played.
+- Its ``state`` (``states.REPLY``) says how far it has come; only ``move`` changes it.
+- The heard text is a prefix of the published text, which is a prefix of the generated text.
+- It ends with ``ReplyDone`` and ``RecordTurn``. The spoken text of the last few replies is kept, so
+  that a client can still report how much of them it played.
 """
 
 import re
@@ -32,7 +32,7 @@ from sessions.core.states import REPLY, ReplyState, ReplyTrigger
 from sessions.core.tools import ToolUses
 
 PROGRESS_SECONDS = 30.0
-"""Without a step further for so long, a reply is given up."""
+"""A reply is given up after so long without progress."""
 
 _PUNCTUATION = re.compile(r"[,.?!;:…]+(?=\s|$)")
 _WORD = re.compile(r"\S+")
@@ -45,18 +45,18 @@ _AUDIBLE = (ReplyState.PLAYING, ReplyState.CUT)
 
 @dataclass(slots=True)
 class SpokenText:
-    """The text of a reply laid over its samples: what had been said by sample n.
+    """A reply's text aligned with its samples: what had been said by sample n.
 
-    Within a clause the words are taken to be spread evenly over its samples; a word counts as
-    heard when its last character was."""
+    The words of a clause are assumed to be spread evenly over its samples; a word counts as heard
+    when its last character was."""
 
     rate: int = 0
-    """Hz of the positions; 0 until the first clause."""
+    """Hz of the positions; 0 before the first clause."""
     _texts: list[str] = field(default_factory=list)
     _ends: list[int] = field(default_factory=list)
 
     def add(self, text: str, samples: int, rate: int) -> None:
-        """Append a clause; one without text lengthens the one before."""
+        """Append a clause; one without text extends the previous one."""
         self.rate = rate or self.rate
         end = self.samples + samples
         if text or not self._ends:
@@ -67,7 +67,7 @@ class SpokenText:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return "".join(self._texts)
 
     @property
@@ -102,44 +102,44 @@ class Reply:
     config: SessionConfig
     moments: Moments
     progress: float
-    """When it last came a step further."""
+    """When it last made progress."""
     script: str | None = None
-    """It is these words; no chat model is asked."""
+    """Its words, instead of a chat model's."""
     request: RequestReply | None = None
-    """What the client asked for, where it did."""
+    """The client's request, if there was one."""
     side: bool = False
-    """It is written beside the conversation and never played."""
+    """It is a side reply: written beside the conversation and never played."""
     extra: tuple[Message, ...] = ()
     history: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
-    """What it may use."""
+    """The tools that it may use."""
     tool_uses: list[tuple[str, str]] = field(default_factory=list)
-    """(name, arguments) of each tool that it uses."""
+    """(name, arguments) of each tool use."""
     rounds: int = 0
-    """How many replies in a row before it ended in tool uses."""
+    """How many replies in a row before it ended with tool uses."""
     state: ReplyState = ReplyState.QUEUED
     result: ReplyGenerated | ReplyFailed | None = None
-    """How its generation ended; None while it goes on."""
+    """How generation ended; None while it goes on."""
     begins_with_filler: bool = False
-    """Its first clause was said because the answer was slow."""
+    """Its first clause is a filler."""
     published: int = 0
-    """Clauses whose text has been published."""
+    """How many clauses have been published."""
     clauses: list[str] = field(default_factory=list)
     spoken: SpokenText = field(default_factory=SpokenText)
     paused: int | None = None
-    """Samples heard when playout was paused for the present overlap."""
+    """Samples heard when playout was paused for the current overlap."""
     limit: int | None = None
-    """Samples the client says it played at most."""
+    """The most samples that the client says it played."""
     reason: str | None = None
     """Why it was cancelled."""
     latency: Latency | None = None
 
     def move(self, trigger: ReplyTrigger) -> None:
-        """Go where the table says; raises IllegalTransition."""
+        """Change the state as the table says; raises IllegalTransition."""
         self.state = REPLY.after(self.state, trigger)
 
     def start(self, call: Call, tools: ToolUses) -> None:
-        """Have the shell generate it, from what the conversation holds now."""
+        """Have the shell generate it, from the history as it is now."""
         self.move(ReplyTrigger.STARTED)
         self.progress = call.now
         self.history = _history_for(self, call.prompts)
@@ -160,7 +160,7 @@ class Reply:
         )
 
     def take(self, event: ReplyClause, now: float) -> None:
-        """More of it exists."""
+        """Add a generated clause."""
         if self.moments.audio is None and event.samples:
             self.moments.audio = now
         self.spoken.add(event.text, event.samples, event.rate)
@@ -169,39 +169,39 @@ class Reply:
 
     @property
     def started(self) -> bool:
-        """Whether the shell has been ordered to generate it."""
+        """Whether the shell was ordered to generate it."""
         return self.state not in _WAITING
 
     @property
     def released(self) -> bool:
-        """Whether the caller has it, or is to have it as soon as possible."""
+        """Whether it may be heard, or will be released as soon as it is started."""
         return self.state not in _SPECULATIVE
 
     @property
     def audible(self) -> bool:
-        """Whether the caller has begun to hear it."""
+        """Whether the caller has started to hear it."""
         return self.state in _AUDIBLE
 
     @property
     def generated(self) -> bool:
-        """Whether nothing more will be generated: all of it was, or an engine failed."""
+        """Whether generation has ended, with all of it or a failure."""
         return self.result is not None
 
     @property
     def failure(self) -> ReplyFailed | None:
-        """The failure that ended its generation, if one did."""
+        """The failure that ended generation, if one did."""
         return self.result if isinstance(self.result, ReplyFailed) else None
 
     @property
     def usage(self) -> tuple[int, int]:
-        """Prompt and completion tokens, once it has been generated."""
+        """Prompt and completion tokens; 0 before it is generated."""
         if isinstance(self.result, ReplyGenerated):
             return self.result.prompt_tokens, self.result.completion_tokens
         return 0, 0
 
     @property
     def outcome(self) -> tuple[ReplyStatus, str | None]:
-        """Its status, and the reason for it, where it is heard to its end."""
+        """Its status and the reason for it, if it is heard to its end."""
         if (failure := self.failure) is not None:
             return ReplyStatus.FAILED, failure.code
         if isinstance(self.result, ReplyGenerated) and self.result.truncated:
@@ -220,18 +220,18 @@ class Reply:
 
     @property
     def playing(self) -> str:
-        """The text up to about what is being heard, one second to spare: what can echo."""
+        """The text that can echo: up to one second beyond what is being heard."""
         if self.paused is None:
             return self.published_text
         return self.spoken.heard(self.paused + self.spoken.rate)
 
     @property
     def seconds(self) -> float:
-        """Length of the audio generated so far."""
+        """The length of the audio generated so far."""
         return self.spoken.samples / self.spoken.rate if self.spoken.rate else 0.0
 
     def heard(self, samples: int) -> str:
-        """The text that the caller has taken in, of a spoken reply by sample ``samples``."""
+        """The text that reached the caller; of a spoken reply, by sample ``samples``."""
         if not self.config.output_audio:
             return self.published_text
         return min(self.spoken.heard(samples), self.published_text, key=len)
@@ -255,7 +255,7 @@ def _spoken(text: str) -> list[str]:
 
 
 def new_reply(call: Call, turn: int, config: SessionConfig, moments: Moments) -> Reply:
-    """A reply with a number of its own, not started yet."""
+    """A reply with a new number, not started yet."""
     number = call.next_reply()
     return Reply(
         number=number,
@@ -275,7 +275,7 @@ def too_slow(reply: Reply) -> ReplyFailed:
 
 
 def created(reply: Reply) -> ReplyCreated:
-    """The notice that it is released."""
+    """The notice that the reply was released."""
     config, request = reply.config, reply.request
     return ReplyCreated(
         reply.reply_id,
@@ -289,10 +289,10 @@ def created(reply: Reply) -> ReplyCreated:
 
 
 def _history_for(reply: Reply, prompts: Prompts) -> tuple[Message, ...]:
-    """What the chat model is given: the client's own prompt, or the conversation.
+    """The chat model's prompt: the client's own, or the conversation.
 
-    A written reply beside the conversation is a task of the client's (a summary, a label) and no
-    speech of the agent's: its instructions are the client's alone."""
+    A side reply is a task of the client (a summary, a label), not the agent speaking, so it has the
+    client's instructions alone."""
     beside = not reply.in_conversation and not reply.config.output_audio
     instructions = reply.config.instructions if beside else composed(reply.config)
     if reply.request is not None and reply.request.prompt is not None:
@@ -301,7 +301,7 @@ def _history_for(reply: Reply, prompts: Prompts) -> tuple[Message, ...]:
 
 
 def overridden(config: SessionConfig, request: RequestReply | None) -> SessionConfig:
-    """The configuration of one reply: the session's, with the request's own wishes."""
+    """The configuration of one reply: the session's, with what the request overrides."""
     if request is None:
         return config
     return replace(
@@ -325,7 +325,7 @@ def overridden(config: SessionConfig, request: RequestReply | None) -> SessionCo
 
 
 class ReplyRecords:
-    """Writes replies down in item, notice and record, and corrects the ended ones."""
+    """Writes replies into items, notices and records, and corrects ended ones."""
 
     def __init__(self, call: Call, tools: ToolUses) -> None:
         self._call = call
@@ -333,7 +333,7 @@ class ReplyRecords:
         self._spoken: dict[str, SpokenText] = {}
 
     def add_message(self, reply: Reply) -> None:
-        """Put the reply's message into the history, now that there is something to say."""
+        """Add the reply's message to the history, now that it has words."""
         previous, spoken = None, reply.config.output_audio
         filler = len(reply.clauses[0]) if reply.begins_with_filler else 0
         if reply.in_conversation:
@@ -344,7 +344,7 @@ class ReplyRecords:
         )
 
     def publish_text(self, reply: Reply, upto: int) -> None:
-        """Publish the text of its first ``upto`` clauses, as far as that has not been done."""
+        """Publish the text of its first ``upto`` clauses, if that has not been done."""
         spoken = reply.config.output_audio
         for text in reply.clauses[reply.published : upto]:
             if text:
@@ -352,7 +352,7 @@ class ReplyRecords:
         reply.published = max(reply.published, min(upto, len(reply.clauses)))
 
     def finish(self, reply: Reply, status: ReplyStatus, reason: str | None, samples: int) -> None:
-        """The released ``reply`` has ended; ``samples`` of it were heard."""
+        """End the released ``reply``, of which ``samples`` were heard."""
         call, audible = self._call, reply.audible
         reply.move(ReplyTrigger.ENDED)
         if reply.limit is not None:
@@ -399,7 +399,7 @@ class ReplyRecords:
         )
 
     def record(self, reply: Reply, status: ReplyStatus, heard: str) -> None:
-        """Store the turn that the reply answered."""
+        """Order the record of the turn that the reply answered."""
         self._call.order(
             RecordTurn(
                 reply.turn,
@@ -414,9 +414,9 @@ class ReplyRecords:
         )
 
     def truncate(self, item_id: str, audio_end_ms: int) -> bool:
-        """Take the client's word for how much of an ended reply it played, clamped.
+        """Cut an ended reply at what the client says it played, clamped.
 
-        False where the item holds no audio that is still known. Raises UnknownItem."""
+        False if its audio is no longer known. Raises UnknownItem."""
         known = self._call.transcript.get(item_id)
         spoken = self._spoken.get(item_id)
         if spoken is None:
@@ -435,7 +435,7 @@ class ReplyRecords:
         try:
             self._call.transcript.update(reply.item_id, text=text, heard=heard)
         except UnknownItem:
-            return  # the client deleted it while it was spoken, or it never was an item
+            return  # deleted by the client while it was spoken, or never an item
         if reply.spoken.samples:
             self._spoken[reply.item_id] = reply.spoken
             while len(self._spoken) > _REMEMBERED:

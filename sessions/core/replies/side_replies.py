@@ -41,7 +41,7 @@ class SideReplies:
         return len(self._replies) >= MOST_SIDE
 
     def start(self, request: RequestReply) -> None:
-        """Start one and release it."""
+        """Start and release a side reply."""
         call = self._call
         reply = new_reply(call, call.next_turn(), overridden(call.config, request), Moments())
         reply.request, reply.side = request, True
@@ -52,19 +52,19 @@ class SideReplies:
         self._set_timer()
 
     def cancel(self, reply_id: str, reason: str) -> bool:
-        """Cancel the one of that id; False if there is none."""
+        """Cancel the side reply with that id; False if there is none."""
         reply = next((r for r in self._replies.values() if r.reply_id == reply_id), None)
         if reply is not None:
             self._cancel(reply, reason)
         return reply is not None
 
     def close(self, reason: str) -> None:
-        """Cancel them all: the call ends."""
+        """Cancel all of them: the call ends."""
         for reply in list(self._replies.values()):
             self._cancel(reply, reason)
 
     def on_clause(self, event: ReplyClause) -> None:
-        """More of one exists."""
+        """A clause was generated."""
         if (reply := self._replies.get(event.reply)) is None:
             return
         reply.take(event, self._call.now)
@@ -75,7 +75,7 @@ class SideReplies:
         self._set_timer()
 
     def on_generated(self, event: ReplyGenerated) -> None:
-        """One is complete."""
+        """A side reply was generated to its end."""
         if (reply := self._replies.get(event.reply)) is not None:
             reply.result = event
             self._finish(reply, *reply.outcome)
@@ -87,7 +87,7 @@ class SideReplies:
             self._finish(reply, ReplyStatus.FAILED, event.code)
 
     def on_overdue(self) -> None:
-        """Give up those that make no progress."""
+        """Give up the side replies that make no progress."""
         for reply in list(self._replies.values()):
             if reply.progress + PROGRESS_SECONDS <= self._call.now:
                 self._call.order(CancelReply(reply.number))
