@@ -1,4 +1,4 @@
-"""Configurations of calls: from an agent's record, and the names that one gives."""
+"""A call's configuration, from an agent's record, and the engines that it names."""
 
 from pipelines.engines.call_names import CallNames
 from sessions.core.config import SessionConfig, SessionKind
@@ -8,7 +8,7 @@ from .tools import tools_of
 
 
 def session_config(agent: Agent) -> SessionConfig:
-    """What a conversation with ``agent`` is, before anybody changes it."""
+    """The configuration of a conversation with ``agent``, before a client changes it."""
     tools, servers = tools_of(agent.tools)
     return SessionConfig(
         model=agent.model,
@@ -23,7 +23,7 @@ def session_config(agent: Agent) -> SessionConfig:
 
 
 def names_of(config: SessionConfig) -> CallNames:
-    """The names that a configuration gives; live captions are neither answered nor spoken."""
+    """The engines that a configuration names; live captions need only a transcriber."""
     if config.kind is SessionKind.TRANSCRIPTION:
         return CallNames(
             transcription_model=config.transcription_model, language=config.language, speaks=False

@@ -1,20 +1,20 @@
-"""A call as its event log: JSON lines, and the core run again from them.
+"""The event log of a call, as JSON lines, and its replay.
 
-First a header ``{"log": "blab-call", "version": 2, "call_id", "started_at", "config"}``, then one
-line per step of the core, ``{"t": now, "e": event type, …its fields…, "d": digest}``, last
-``{"end": number of steps}``. ``t`` is the core's clock in seconds, exactly as it was given; ``d``
-says what the core ordered (``digest``), so that a replay can be verified. No audio is in a log,
-but what was said is: it is as private as the transcript, and its file is the owner's alone.
+A header ``{"log": "blab-call", "version": 2, "call_id", "started_at", "config"}`` comes first, then
+one line per step of the core, ``{"t": now, "e": event type, …its fields…, "d": digest}``, and last
+``{"end": number of steps}``. ``t`` is the core's clock in seconds, exactly as the core received it;
+``d`` is a digest of its commands, so that a replay can be verified. A log has no audio, but it has
+all that was said: it is as private as the transcript, and only the owner can read its file.
 
 Rules
 - ``EventLogWriter.append`` never blocks and never raises: encoding and writing happen in the
-  writer's own thread, behind a queue of at most 4,096 steps. When that is full, or the disk
-  fails, recording stops for good; such a log has no end line and reads as incomplete.
+  writer's own thread, behind a queue of at most 4,096 steps. When that is full, or the disk fails,
+  recording stops for good; such a log has no end line and reads as incomplete.
 - The core is a pure function of events and time, so the same log gives the same commands
-  (``replay``). Where it does not, either the log comes from another version of the core or the core
-  has read something that is not in it: both are worth knowing.
-- Reading raises EventLogError, with the line, for a log that is damaged. A last line that was
-  cut off (the process was killed) makes it incomplete, not damaged.
+  (``replay``). If it does not, either another version of the core recorded the log, or the core has
+  read something that is not in the log.
+- Reading a damaged log raises EventLogError, with the line. A cut last line (the process was
+  killed) makes a log incomplete, not damaged.
 """
 
 import hashlib
@@ -39,9 +39,9 @@ from sessions.core.events import Event
 log = logging.getLogger(__name__)
 
 VERSION = 2
-"""Of the names of events and their fields. Version 1 said ``RequestResponse``,
-``ReplyPiece`` and ``call_id`` for what is now ``RequestReply``, ``ReplyClause`` and
-``tool_use_id``; its logs cannot be replayed."""
+"""The version of the names of events and their fields. In version 1, ``RequestReply``,
+``ReplyClause`` and ``tool_use_id`` were ``RequestResponse``, ``ReplyPiece`` and ``call_id``; its
+logs cannot be replayed."""
 
 _KIND = "blab-call"
 _STEPS = 4_096
@@ -49,18 +49,18 @@ _CLOSE_SECONDS = 10.0
 _TYPES: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
 _ENCODER = msgspec.json.Encoder()
 _DIGESTED = msgspec.json.Encoder(order="deterministic")
-"""Sets in order: a set has another one in every process."""
+"""Sorts sets, whose order differs from process to process."""
 
 Step = tuple[Event, float, tuple[Command, ...]]
 
 
 class EventLogError(Exception):
-    """A log that cannot be read; says where and why."""
+    """A log cannot be read; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """One step: the event, the core's clock, and the digest of what it ordered (or None)."""
+    """One step: the event, the core's clock, and the digest of its commands (or None)."""
 
     line: int
     now: float
@@ -77,11 +77,11 @@ class EventLog:
     config: SessionConfig
     entries: tuple[LogEntry, ...]
     complete: bool
-    """False where recording stopped before the call's end."""
+    """False if recording stopped before the call ended."""
 
 
 def digest(commands: Sequence[Command]) -> str:
-    """16 hex digits that differ where the commands do."""
+    """16 hex digits that differ if the commands do."""
     plain = [[type(command).__name__, command] for command in commands]
     for order in plain:
         notice = getattr(order[1], "notice", None)
@@ -91,12 +91,12 @@ def digest(commands: Sequence[Command]) -> str:
 
 
 class EventLogWriter:
-    """Records one call. ``close`` waits for the disk: call it off the event loop."""
+    """Records one call. ``close`` waits for the disk, so call it off the event loop."""
 
     def __init__(self, path: Path, call_id: str, config: SessionConfig) -> None:
         self.path = path
         self.incomplete = False
-        """Set when recording stopped before ``close``."""
+        """Whether recording stopped before ``close``."""
         self._header = {
             "log": _KIND,
             "version": VERSION,
@@ -130,13 +130,13 @@ class EventLogWriter:
             log.warning("event log %s fell behind and is incomplete", self.path.name)
 
     def close(self) -> None:
-        """Write what is left and end the thread; at most 10 s, then TimeoutError."""
+        """Write the rest and end the thread; raises TimeoutError after 10 s."""
         if not self._thread.is_alive():
             return
         self._queue.put(None, timeout=_CLOSE_SECONDS)
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
-            raise TimeoutError(f"the disk did not take the event log {self.path} in time")
+            raise TimeoutError(f"the event log {self.path} could not be written in time")
 
     def _run(self) -> None:
         try:
@@ -168,19 +168,19 @@ def read_event_log(path: Path) -> EventLog:
     lines = path.read_bytes().split(b"\n")
     torn = lines.pop() != b""
     if not lines:
-        raise EventLogError(f"{path} is no event log: it has no complete line")
+        raise EventLogError(f"{path} is not an event log: it has no complete line")
     header = _header(path, _decode(path, 1, lines[0]))
     entries: list[LogEntry] = []
     complete = False
     for number, line in enumerate(lines[1:], start=2):
         if complete:
-            raise EventLogError(f"{path}, line {number}: something follows the end of the log")
+            raise EventLogError(f"{path}, line {number}: there are lines after the end of the log")
         plain = _decode(path, number, line)
         if "end" in plain:
             if plain["end"] != len(entries):
                 raise EventLogError(
-                    f"{path}, line {number}: the log ends after {plain['end']} steps, "
-                    f"but {len(entries)} are there"
+                    f"{path}, line {number}: the log should have {plain['end']} steps, "
+                    f"but it has {len(entries)}"
                 )
             complete = True
         else:
@@ -193,25 +193,25 @@ def read_event_log(path: Path) -> EventLog:
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """A step at which the core orders something else than it did when it was recorded."""
+    """A step whose commands differ from the recorded ones."""
 
     line: int
-    """Of the log file, from 1."""
+    """The line of the log file, from 1."""
     now: float
     event: Event
     commands: tuple[Command, ...]
-    """What it orders now."""
+    """The commands of the replay."""
     recorded: str
-    """Digest of what it ordered then."""
+    """The digest of the recorded commands."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What came of a replay; ``events``, ``times`` and ``commands`` are parallel."""
+    """The result of a replay; ``events``, ``times`` and ``commands`` are parallel."""
 
     call_id: str
     complete: bool
-    """False where the log stops before the call's end."""
+    """False if the log stops before the call ends."""
     events: tuple[Event, ...]
     times: tuple[float, ...]
     """The core's clock at each event, in seconds."""
@@ -220,14 +220,14 @@ class ReplayResult:
 
 
 def replay(path: Path) -> ReplayResult:
-    """Run the call recorded in ``path`` again; raises EventLogError, OSError.
+    """Replay the call recorded in ``path``; raises EventLogError, OSError.
 
-    Raises IllegalTransition where another version of the core recorded what this one forbids."""
+    Raises IllegalTransition if another version of the core recorded what this one forbids."""
     return replay_log(read_event_log(path))
 
 
 def replay_log(recorded: EventLog) -> ReplayResult:
-    """Run a call that has been read already again."""
+    """Replay a call that has been read."""
     core = Conversation(recorded.call_id)
     commands: list[tuple[Command, ...]] = []
     mismatches: list[Mismatch] = []
@@ -254,13 +254,13 @@ def _decode(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise EventLogError(f"{path}, line {number} is no JSON object: {error}") from error
+        raise EventLogError(f"{path}, line {number} is not a JSON object: {error}") from error
     return plain
 
 
 def _header(path: Path, plain: dict[str, Any]) -> dict[str, Any]:
     if plain.get("log") != _KIND:
-        raise EventLogError(f"{path} is no event log of a call: its first line names none")
+        raise EventLogError(f"{path} is not the event log of a call: its first line is no header")
     if plain.get("version") != VERSION:
         raise EventLogError(
             f"{path} was recorded in version {plain.get('version')!r} of the log format; this "
@@ -284,7 +284,7 @@ def _entry(path: Path, number: int, plain: dict[str, Any]) -> LogEntry:
         known = msgspec.convert(plain.pop("d", None), str | None)
         kind = _TYPES[name]
     except KeyError as error:
-        raise EventLogError(f"{place}: no such event or field: {error}") from error
+        raise EventLogError(f"{place}: unknown event or missing field: {error}") from error
     except msgspec.ValidationError as error:
         raise EventLogError(f"{place}: {error}") from error
     strange = plain.keys() - {field.name for field in fields(kind)}

@@ -1,12 +1,12 @@
-"""SessionHost: runs the calls of this process and gives each what it shares with the others.
+"""SessionHost: runs the calls of this process, and gives each what all calls share.
 
 Rules
-- A slot is taken before anything else is (``admit``): a call that cannot be served well is refused
-  before those already talking suffer. It is given back exactly once, whatever happens to the call.
-- A call is run (``run``) inside its ticket; it is registered, journaled
-  and published from its first event, and closed in all of them whatever ends it.
-- This is the connection's edge: whatever a session raises is logged here once, without content,
-  and ends that call only.
+- A slot is taken before anything else (``admit``): a call that cannot be served well is refused
+  before the running ones suffer. The slot is released exactly once, whatever happens to the call.
+- A call runs (``run``) while its ticket is held. It is registered, journaled and published from its
+  first event, and closed in all three however it ends.
+- This is the connection's edge: whatever a session raises is logged here once, without content, and
+  ends that call only.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ _GOODBYE_SECONDS = 5.0
 
 
 class ServerFull(Exception):
-    """Every slot is taken, or the server is about to stop. ``retry_after`` in seconds."""
+    """Every slot is taken, or the server is shutting down. ``retry_after`` in seconds."""
 
     def __init__(self, reason: str, retry_after: int = 10) -> None:
         super().__init__(reason)
@@ -56,7 +56,7 @@ class Ticket:
         self.release()
 
     def release(self) -> None:
-        """Give the slot back; harmless when called twice."""
+        """Release the slot; harmless when called twice."""
         if self._admission is not None:
             self._admission.active -= 1
             self._admission = None
@@ -84,7 +84,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A call to be run. ``owner``: the ephemeral key that began it, by its id."""
+    """A call to run. ``owner``: id of the ephemeral key that started it."""
 
     call_id: str
     workspace_id: str
@@ -94,10 +94,10 @@ class CallRequest:
 
 
 class Journal(Protocol):
-    """Where calls and their turns are noted; CallJournal unless the call brings its own."""
+    """Records calls and their turns; CallJournal, unless a call has its own."""
 
     def opened(self, call: OpenedCall) -> None:
-        """A call has begun."""
+        """A call has started."""
         ...
 
     def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None:
@@ -110,7 +110,7 @@ class Journal(Protocol):
 
 
 class _CallObserver:
-    """Hands what one call publishes to the journal, the fan-out and the event log."""
+    """Passes what one call publishes to the journal, the fan-out and the event log."""
 
     def __init__(
         self,
@@ -159,8 +159,8 @@ class SessionHost:
         tools: ToolRunner | None = None,
         on_empty_answer: Callable[[str], None] | None = None,
     ) -> None:
-        """``on_ended``: given the channel and the reason; ``on_empty_answer``: given what became of
-        a reply whose chat model had nothing to say, "retried" or "failed"."""
+        """``on_ended`` receives the channel's name and the reason. ``on_empty_answer`` receives
+        "retried" or "failed", for a reply whose chat model gave an empty answer."""
         self._engines = engines
         self._admission = admission
         self._journal = journal
@@ -182,7 +182,7 @@ class SessionHost:
 
     @property
     def node_id(self) -> str:
-        """Of this process, as the calls table knows it."""
+        """The id of this process in the calls table."""
         return self._registry.node_id
 
     def admit(self) -> Ticket:
@@ -194,7 +194,7 @@ class SessionHost:
         return self._sessions.get(call_id)
 
     def call_ids(self) -> tuple[str, ...]:
-        """Of the calls of this process."""
+        """The ids of the calls of this process."""
         return tuple(self._sessions)
 
     async def run(
@@ -204,9 +204,9 @@ class SessionHost:
         wire_format: WireFormat,
         journal: Journal | None = None,
     ) -> str:
-        """Carry the call to its end and close the channel; returns the reason.
+        """Run the call to its end and close the channel; returns the reason.
 
-        ``journal``: in place of the host's, for a call that is stored in another way."""
+        ``journal``: replaces the host's, for a call that is stored in another way."""
         call_id = request.call_id
         journal = journal or self._journal
         event_log = self._event_log(request)
@@ -261,7 +261,7 @@ class SessionHost:
             self._on_ended(carrier, reason)
 
     async def drain(self, deadline: float) -> None:
-        """Admit nobody any more; give the calls in progress ``deadline`` seconds to end."""
+        """Admit no more calls, and give those in progress ``deadline`` seconds to end."""
         self._admission.draining = True
         try:
             await asyncio.wait_for(self._empty.wait(), deadline)

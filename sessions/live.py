@@ -1,20 +1,18 @@
 """LiveSession: the asyncio shell around one conversation's core.
 
-It feeds the core with what happens (audio, engine results, client messages, deadlines) and
-executes what the core orders, in order. It decides nothing itself.
+It feeds events into the core (audio, engine results, client messages, deadlines) and executes the
+core's commands in order. It decides nothing itself.
 
 Rules
-- ``dispatch`` is the one door to the core; events raised while commands are being executed wait
-  their turn, so the core never sees itself.
-- Every task belongs to the session's TaskGroup and is cancelled at its end; timers are loop
-  handles that are cancelled too. After ``run`` nothing of the session is left, and whatever is
-  still dispatched goes nowhere.
-- A fault nobody foresaw ends this call only: one of an engine is raised by ``run`` after the core
-  has ended the call; one of the core is logged and leaves the core alone from then on.
-- What goes to observers (journal, fan-out, log) is handed over without waiting: the audio path
-  never waits for anybody.
-- Input is taken at up to ``_INPUT_PACE`` times real time after a burst; beyond that the channel
-  is read more slowly, which holds the peer back and spares the neighbours.
+- ``dispatch`` is the only way into the core. Events that are raised while commands are executed
+  wait their turn, so the core is never re-entered.
+- Every task belongs to the session's TaskGroup and is cancelled at its end, and so are the timers.
+  After ``run`` nothing of the session is left, and later events are ignored.
+- An unexpected fault ends this call only. One in an engine is raised by ``run`` after the core has
+  ended the call; one in the core is logged, and the core receives no more events.
+- Observers (journal, fan-out, log) never block: the audio path waits for nobody.
+- After a burst, input is read at up to ``_INPUT_PACE`` times real time. Faster peers are held back,
+  which protects the other calls.
 """
 
 import asyncio
@@ -82,14 +80,14 @@ MOST_INJECTED = 256
 _LONGEST_ID = 512
 
 Answer = Callable[[list[ServerEvent]], None]
-"""Takes the server events with which one injected message is answered."""
+"""Receives the server events that answer one injected message."""
 
 
 class Observer(Protocol):
-    """Somebody who follows a session without ever holding it up."""
+    """Follows a session and never blocks it."""
 
     def published(self, events: list[dict[str, Any]]) -> None:
-        """Server events, as the client gets them."""
+        """Server events, as the client receives them."""
         ...
 
     def recorded(self, turn: RecordTurn) -> None:
@@ -102,11 +100,11 @@ class Observer(Protocol):
 
 
 class InjectedMessages:
-    """Messages that somebody beside the caller sent into a call, and who hears of their faults.
+    """Messages that somebody other than the caller sent into a call, and who receives their faults.
 
-    Such a message goes in under an event id of ours. A fault that comes back under it, at once or
-    later, goes to its sender alone, under the sender's own event id. ``MOST_INJECTED`` messages are
-    remembered; a fault of one that was forgotten goes to nobody."""
+    Such a message is given an event id of ours. A fault with that id, at once or later, goes to the
+    sender alone, under the sender's own event id. ``MOST_INJECTED`` messages are remembered; the
+    fault of a forgotten one goes to nobody."""
 
     def __init__(self) -> None:
         self._prefix = f"aside_{secrets.token_hex(8)}_"
@@ -114,7 +112,7 @@ class InjectedMessages:
         self._senders: dict[str, tuple[str | None, Answer]] = {}
 
     def mark(self, message: Mapping[str, Any], answer: Answer) -> Mapping[str, Any]:
-        """The message as it goes in; ``answer`` is given its faults."""
+        """The message under an event id of ours; ``answer`` receives its faults."""
         own = message.get("event_id")
         known = isinstance(own, str) and len(own) <= _LONGEST_ID and own.isprintable()
         self._count += 1
@@ -125,7 +123,7 @@ class InjectedMessages:
         return {**message, "event_id": event_id}
 
     def claim(self, fault: Fault) -> tuple[Fault, Answer] | None:
-        """The fault as its sender is given it, and the sender; None where it is the caller's."""
+        """The fault for its sender, and the sender; None if it is the caller's."""
         if fault.event_id is None or not fault.event_id.startswith(self._prefix):
             return None
         own, answer = self._senders.get(fault.event_id, (None, lambda _events: None))
@@ -163,21 +161,21 @@ class LiveSession:
         self._pacer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._over = False
-        """Nothing reaches the core any more."""
+        """The core receives no more events."""
         self._reason = "ended"
         self._credit, self._refilled = _INPUT_BURST_SECONDS, self._now
-        """Seconds of input that may come at once, as of ``_refilled``."""
+        """Seconds of input that may be taken at once, as of ``_refilled``."""
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._reply: tuple[StartReply, asyncio.Task[None]] | None = None
         self._reply_task: ReplyTask | None = None
         self._thinkers: set[str] = set()
-        """Chat models that were found to begin an answer within a thought."""
+        """The chat models that were seen to begin an answer inside a thought."""
         self._side_replies: dict[int, asyncio.Task[None]] = {}
         self._hint: asyncio.Task[None] | None = None
 
     async def run(self) -> str:
-        """Carry the call to its end; returns the reason. The caller closes the channel."""
+        """Run the call to its end; returns the reason. The caller closes the channel."""
         otherwise = INTERNAL_ERROR
         try:
             async with asyncio.TaskGroup() as group:
@@ -195,9 +193,9 @@ class LiveSession:
         return self._reason
 
     def _finish(self, reason: str) -> None:
-        """Whatever ended the call: record what was said, publish a fault, disarm the timers.
+        """However the call ended: record what was said, publish a fault, disarm the timers.
 
-        ``reason`` counts where the core has not ended it."""
+        ``reason`` applies if the core has not ended the call."""
         if not self._ended.is_set():
             self.dispatch(HangUp(reason))
         self._over = True
@@ -205,14 +203,12 @@ class LiveSession:
         if self._alarm is not None:
             self._alarm.cancel()
         if self._reason == INTERNAL_ERROR:
-            self._publish(
-                Fault(INTERNAL_ERROR, "A fault on the server ended this call.", server=True)
-            )
+            self._publish(Fault(INTERNAL_ERROR, "An internal error ended this call.", server=True))
 
     def inject(self, message: Mapping[str, Any], answer: Answer | None = None) -> None:
-        """Carry out a client message, whoever sent it; a faulty one is answered as an error.
+        """Carry out a client message, whoever sent it; a faulty one is answered with an error.
 
-        ``answer``: takes such an error in the caller's place."""
+        ``answer``: receives the error instead of the caller."""
         if message.get("type") == PING:
             self._pong(message, answer)
             return
@@ -233,7 +229,7 @@ class LiveSession:
             self.dispatch(event)
 
     def _pong(self, ping: Mapping[str, Any], answer: Answer | None) -> None:
-        """Answer a ping to whoever sent it: a sign of life, no part of the conversation."""
+        """Answer a ping to its sender; it is no part of the conversation."""
         ping_id = ping.get("event_id")
         known = ping_id if isinstance(ping_id, str) else None
         events = list(self._wire_format.render(Pong(known)))
@@ -244,7 +240,7 @@ class LiveSession:
             self._channel.send(event)
 
     def describe(self, answer: Answer) -> None:
-        """Send somebody who came late the session as it is, as at the beginning of a call."""
+        """Send the current session to a late observer, as at the beginning of a call."""
         answer(list(self._wire_format.render(SessionOpened(self._config))))
 
     def hang_up(self, reason: str) -> None:
@@ -252,7 +248,7 @@ class LiveSession:
         self.dispatch(HangUp(reason))
 
     def dispatch(self, event: Event) -> None:
-        """Feed the core and carry out what it orders."""
+        """Feed an event into the core, and execute its commands."""
         if self._over:
             return
         self._events.append(event)
@@ -347,7 +343,7 @@ class LiveSession:
         if self._reply is not None and self._channel.output_rate != rate:
             order = self._reply[0]
             if order.config.output_audio and self._playout.sounding(order.reply):
-                # The reply in progress was made for the other rate.
+                # The reply in progress was made for the old rate.
                 self._events.append(RequestCancel())
 
     def _start_reply(self, order: StartReply) -> None:
@@ -370,7 +366,7 @@ class LiveSession:
             self._reply, self._reply_task = (order, running), task
 
     def _prepare_reply(self, hint: PrepareReply) -> None:
-        """Pass a hint on to the chat model, one at a time; later ones meanwhile are dropped."""
+        """Pass a hint to the chat model, one at a time; hints that come meanwhile are dropped."""
         if self._hint is None or self._hint.done():
             self._hint = self._spawn(self._read_ahead(hint))
 
@@ -379,7 +375,7 @@ class LiveSession:
             model = await self._engines.chat(hint.config.model)
             messages = [chat_message(message) for message in hint.history]
             await model.prefill(messages, offer=offer_of(hint.tools, hint.config.tool_choice))
-        except EngineError as error:  # the reply itself will say so
+        except EngineError as error:  # the reply itself will report it
             log.debug("a prompt was not read ahead: %s", error.code)
 
     def _cancel_reply(self, reply: int) -> None:
@@ -405,11 +401,11 @@ class LiveSession:
             self._alarm = self._loop.call_at(deadline, self.dispatch, Tick())
 
     def _advance(self) -> None:
-        """Send the audio that is due and come again when more is."""
+        """Send the audio that is due, and schedule the next round."""
         if self._over:
             return
         self._disarm_pacer()
-        again = self._playout.advance(self._now)  # its events may have brought us here again
+        again = self._playout.advance(self._now)  # its events may have called this again
         if again is not None and not self._ended.is_set():
             self._disarm_pacer()
             self._pacer = self._loop.call_at(again, self._advance)
@@ -422,7 +418,7 @@ class LiveSession:
     # ------------------------------------------------------------------ input
 
     async def _read(self) -> None:
-        """Take what the peer sends until it is gone."""
+        """Read what the peer sends until it is gone."""
         incoming = self._channel.incoming()
         try:
             async for item in incoming:
@@ -438,7 +434,7 @@ class LiveSession:
         self.dispatch(HangUp("peer_gone"))
 
     async def _hear(self, pcm: memoryview) -> None:
-        """Hear audio in slices, each as soon as the pace allows it."""
+        """Hear audio in slices, each as soon as the pace allows."""
         rate = self._channel.input_rate
         step = int(rate * _SLICE_SECONDS) * SAMPLE_BYTES
         for start in range(0, len(pcm), step):
@@ -456,7 +452,7 @@ class LiveSession:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._group is None:
             work.close()
-            raise RuntimeError("the session does not run")
+            raise RuntimeError("the session is not running")
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

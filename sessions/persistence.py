@@ -1,14 +1,13 @@
-"""The call journal: calls and turns on their way into Postgres, never awaited by a call.
+"""The call journal: writes calls and turns into Postgres; no call ever waits for it.
 
 Rules
-- ``opened``, ``record`` and ``closed`` are synchronous: they queue and return. One background
-  task writes in the order in which they were called.
-- While the database is away the writer tries the same entry again, with back-off, for as long as
-  it takes. What the database refuses is logged (never its text) and passed over.
-- The queue is bounded. When it is full the *new* entry is dropped, counted and logged: what is
-  stored stays a gapless beginning, and a call left open is closed as an orphan once this
-  node is gone.
-- Times are those of the calls here, not of the writing.
+- ``opened``, ``record`` and ``closed`` are synchronous: they queue an entry and return. One
+  background task writes the entries in that order.
+- While the database is unavailable, the writer retries the same entry, with back-off, for as long
+  as it takes. An entry that the database refuses is logged (never its text) and skipped.
+- The queue is bounded. When it is full, the *new* entry is dropped, counted and logged, so that the
+  stored part has no gaps. A call left open is closed as an orphan once this node is gone.
+- Times are those of the method calls, not of the writing.
 - A turn is booked in the transaction that stores it, and never twice.
 """
 
@@ -36,15 +35,15 @@ QUEUE_ENTRIES = 2048
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 BookTurn = Callable[[Any, str, str, NewTurn], Awaitable[None]]
-"""Books a turn in the transaction that stores it: connection, workspace, call, turn."""
+"""Books a turn in the transaction that stores it; takes connection, workspace, call and turn."""
 
 _Entry = tuple[str, Callable[[], Awaitable[bool | None]]]
-"""What it is, for the log, and how to write it (safe to repeat)."""
+"""Its name, for the log, and how to write it (safe to repeat)."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedCall:
-    """A call that begins. ``call_id`` from ``store.ids.new_id("call")``."""
+    """A call that has started. ``call_id`` from ``store.ids.new_id("call")``."""
 
     call_id: str
     workspace_id: str
@@ -64,8 +63,8 @@ class CallJournal:
         book: BookTurn | None = None,
         queue_entries: int = QUEUE_ENTRIES,
     ) -> None:
-        """``node_id`` as in the registry: it shows whose calls are orphans. Without ``book``
-        turns are stored and not booked."""
+        """``node_id``: as in the registry, which shows whose calls are orphans. Without ``book``,
+        turns are stored but not booked."""
         self._database = database
         self._calls = Calls(database)
         self._book = book
@@ -77,19 +76,19 @@ class CallJournal:
         self._idle.set()
         self._writer: asyncio.Task[None] | None = None
         self.dropped = 0
-        """Entries lost since the beginning."""
+        """How many entries have been lost since the process started."""
 
     @property
     def waiting(self) -> int:
-        """Entries not written yet."""
+        """How many entries are not written yet."""
         return len(self._queue)
 
     def start(self) -> None:
-        """Begin to write; call on the running loop."""
+        """Start writing; call it on the running loop."""
         self._writer = asyncio.create_task(self._write(), name="call-journal")
 
     async def stop(self, deadline: float = 5.0) -> None:
-        """Write what waits, as far as the deadline (seconds) allows, and end."""
+        """Write the queued entries, within ``deadline`` seconds, and stop."""
         if self._writer is None:
             return
         with contextlib.suppress(TimeoutError):
@@ -100,11 +99,11 @@ class CallJournal:
         self._writer = None
         if self._queue:
             self.dropped += len(self._queue)
-            logger.error("%d journal entries were not written before the end", len(self._queue))
+            logger.error("%d journal entries were not written before shutdown", len(self._queue))
             self._queue.clear()
 
     def opened(self, call: OpenedCall) -> None:
-        """A call begins."""
+        """A call has started."""
         new = NewCall(
             id=call.call_id,
             agent_id=call.agent_id,
@@ -116,7 +115,7 @@ class CallJournal:
         self._enqueue(f"call {call.call_id}", lambda: self._calls.open(call.workspace_id, new))
 
     def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None:
-        """A turn of the call is finished."""
+        """A turn of the call has ended."""
         new = stored_turn(turn)
         self._enqueue(
             f"turn {turn.turn} of {call_id}",
@@ -124,7 +123,7 @@ class CallJournal:
         )
 
     def closed(self, workspace_id: str, call_id: str, reason: str) -> None:
-        """The call is over. Harmless when repeated or unknown."""
+        """The call has ended. Harmless if repeated, or if the call is unknown."""
         now = datetime.now(UTC)
         self._enqueue(
             f"end of {call_id}", lambda: self._calls.close(workspace_id, call_id, reason, now)
@@ -139,14 +138,14 @@ class CallJournal:
     def _enqueue(self, what: str, write: Callable[[], Awaitable[bool | None]]) -> None:
         if len(self._queue) >= self._capacity:
             self.dropped += 1
-            logger.error("the journal is full: %s is lost (%d so far)", what, self.dropped)
+            logger.error("the journal is full: %s was dropped (%d so far)", what, self.dropped)
             return
         self._queue.append((what, write))
         self._idle.clear()
         self._wake.set()
 
     async def _write(self) -> None:
-        """Forever: the head of the queue, until it is written or refused."""
+        """Write the head of the queue until it is stored or refused, then the next, for ever."""
         tries = 0
         while True:
             await self._wake.wait()
@@ -159,7 +158,7 @@ class CallJournal:
                 await write()
             except DatabaseUnavailable as error:
                 if not tries:
-                    logger.warning("the journal waits for the database: %s", error)
+                    logger.warning("the journal is waiting for the database: %s", error)
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
                 continue
@@ -167,7 +166,9 @@ class CallJournal:
                 self.dropped += 1
                 logger.error("%s could not be stored: %s", what, error)
             if tries:
-                logger.warning("the journal writes again; %d entries wait", len(self._queue))
+                logger.warning(
+                    "the journal is writing again; %d entries are queued", len(self._queue)
+                )
             tries = 0
             self._queue.popleft()
 

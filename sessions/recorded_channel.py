@@ -1,15 +1,13 @@
-"""A call whose caller is a recording, and whose channel is a buffer; it is one turn long.
+"""A call of one turn, whose caller is a recording and whose channel is a buffer.
 
-``RecordedChannel`` plays the recording to the session: one turn, ended by hand (``RECORDED`` is the
-turn detection that goes with it), behind the earlier turns of the conversation, which are put into
-the history. A long recording comes in parts, each of which is transcribed before the next is heard.
-Nobody listens in real time: whatever is played counts as heard at once, and the call ends when its
-turn is over.
+``RecordedChannel`` plays the recording to the session: one turn, ended by a commit (with
+``RECORDED`` as turn detection), after the earlier turns of the conversation, which become the
+history. A long recording comes in parts, each transcribed before the next is heard. Nobody listens
+in real time: audio counts as heard as soon as it is played, and the call ends with its turn.
 
-``RecordedTurn`` is the call's wire format and its journal. Nothing of such a call goes over a wire,
-and its one turn is stored by the caller of this module; so what is published is kept. ``over`` is
-set as soon as the outcome is known: the reply has ended, an engine has failed, or not a word was
-understood.
+``RecordedTurn`` is the call's wire format and journal. Nothing of such a call goes over a wire, and
+the user of this module stores its one turn, so it only keeps what is published. ``over`` is set as
+soon as the outcome is known: the reply has ended, an engine has failed, or no word was understood.
 """
 
 import asyncio
@@ -41,36 +39,36 @@ _SLICE_BYTES = HEARING_RATE * SAMPLE_BYTES
 
 
 class RecordedTurn:
-    """The turn as it unfolds; read it when the call has ended."""
+    """What is known of the turn; read it when the call has ended."""
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
         self.fault: Fault | None = None
-        """Why there is no reply, where an engine or the server failed."""
+        """Why there is no reply, if an engine or the server failed."""
         self.response_id: str | None = None
-        """The reply's; None before there is one."""
+        """The reply's id; None before there is one."""
         self.reply: RecordTurn | None = None
-        """Of the reply; None where there was none, or not to its end."""
+        """The record of the reply; None if there was none, or it did not end."""
         self._ended = False
-        """All of the recording has been heard."""
+        """The whole recording has been heard."""
         self._replied = False
         self._texts: list[str] = []
         self._awaited = 0
-        """Texts that are not there yet."""
+        """How many texts are still awaited."""
         self._none_awaited = asyncio.Event()
         self._none_awaited.set()
 
     @property
     def user_text(self) -> str:
-        """What the caller said. A long recording comes in several texts."""
+        """What the caller said. A long recording has several texts."""
         return " ".join(text for text in self._texts if text.strip())
 
     async def texts_came(self) -> None:
-        """Wait for the texts of all that has been committed."""
+        """Wait for the texts of everything committed so far."""
         await self._none_awaited.wait()
 
     def input_ended(self) -> None:
-        """All of the recording was given to the session."""
+        """The whole recording was passed to the session."""
         self._ended = True
 
     # ------------------------------------------------------------------ channel.WireFormat
@@ -82,11 +80,11 @@ class RecordedTurn:
         *,
         by_caller: bool = True,  # noqa: ARG002
     ) -> NoReturn:
-        """There is no client: raises ClientFault."""
-        raise ClientFault("unknown_event", "A recorded turn takes no events.")
+        """Raise ClientFault: there is no client."""
+        raise ClientFault("unknown_event", "A recorded turn accepts no client events.")
 
     def render(self, notice: Notice) -> Sequence[ServerEvent]:
-        """Keep what matters; nothing is ever sent."""
+        """Keep what matters; nothing is sent."""
         match notice:
             case InputCommitted():
                 self._awaited += 1
@@ -121,10 +119,10 @@ class RecordedTurn:
     # ------------------------------------------------------------------ host.Journal
 
     def opened(self, call: OpenedCall) -> None:
-        """Not stored: the conversation is the call that has a record."""
+        """Not stored: the conversation it belongs to has its own record."""
 
     def record(self, _workspace_id: str, _call_id: str, turn: RecordTurn) -> None:
-        """The core orders a reply's record right after it has published its end."""
+        """Keep the record of the reply, which the core orders right after the reply's end."""
         if self._replied and self.reply is None:
             self.reply = turn
 
@@ -133,14 +131,14 @@ class RecordedTurn:
 
 
 class RecordedChannel:
-    """Implements channel.Channel. ``parts``: the recording, PCM16 mono at HEARING_RATE, not empty;
-    a part is at most a minute long."""
+    """Implements channel.Channel. ``parts``: the recording, PCM16 mono at HEARING_RATE, not empty,
+    each part at most a minute long."""
 
     name = "rest"
     input_rate = HEARING_RATE
     output_rate = OUTPUT_RATE
     lead_ms = 24 * 3_600_000
-    """Audio leaves as soon as it is there."""
+    """Audio leaves as soon as it exists."""
 
     def __init__(
         self, parts: Sequence[bytes], history: Sequence[Message], turn: RecordedTurn
@@ -153,13 +151,13 @@ class RecordedChannel:
         """The reply's audio, PCM16 mono at OUTPUT_RATE."""
 
     async def incoming(self) -> AsyncIterator[Incoming]:
-        """The history, the recording, its end; then nothing until the turn is over."""
+        """Yield the history, the recording and its end; then wait until the turn is over."""
         for message in self._history:
             if message.role != "tool":
                 yield AddItem(message.role, message.content)
         for pcm in self._parts:
             await self._turn.texts_came()
-            if self._turn.over.is_set():  # it could not be understood
+            if self._turn.over.is_set():  # it could not be transcribed
                 return
             for start in range(0, len(pcm), _SLICE_BYTES):
                 yield pcm[start : start + _SLICE_BYTES]
@@ -172,20 +170,20 @@ class RecordedChannel:
         """Formats are fixed."""
 
     def play(self, piece: Piece) -> None:
-        """Keep the reply; an apology after one that failed is nobody's."""
+        """Keep the audio of the reply, but not of an apology after a failure."""
         self._played += len(piece.pcm) // SAMPLE_BYTES
         if piece.response_id == self._turn.response_id:
             self.reply += piece.pcm
 
     def flush(self) -> None:
-        """What was played has been heard."""
+        """Nothing to drop: whatever was played has been heard."""
 
     def played(self) -> int:
-        """All of it."""
+        """Everything that was played."""
         return self._played
 
     def send(self, event: ServerEvent) -> None:
-        """RecordedTurn renders none."""
+        """Never called: RecordedTurn renders no events."""
 
     async def close(self, reason: str) -> None:
-        """Nothing to free."""
+        """Nothing to release."""

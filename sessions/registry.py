@@ -1,11 +1,11 @@
-"""Which node carries which call: leases that all nodes can read, and that die with the node.
+"""Which node carries which call: leases that every node can read, and that expire with their node.
 
 Rules
-- Registering is synchronous and never fails: the call lives on this node whatever Redis says.
-  One background task makes the leases and renews them every third of their life; after an
-  outage it makes them again.
-- The node itself holds a lease too, so that others know whether it lives.
-- A call of another workspace looks like no call.
+- Registering is synchronous and never fails: the call lives on this node whatever Redis says. One
+  background task takes the leases, renews them every third of their lifetime, and takes them again
+  after an outage.
+- The node itself holds a lease too, so that others know whether it is alive.
+- A call of another workspace looks as if it did not exist.
 """
 
 import asyncio
@@ -30,26 +30,26 @@ def _node_key(node_id: str) -> str:
 
 
 class CallRegistry:
-    """The calls of this node, and where all others are."""
+    """Registers the calls of this node, and finds those of any node."""
 
     def __init__(self, bus: Bus, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._bus = bus
         self._lease = lease_seconds
         self._calls: dict[str, str] = {}
-        """call id -> whose it is (``_whose``), of the calls here."""
+        """Call id -> owner (``_whose``), for the calls of this node."""
         self._released: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._away = False
         self.node_id = new_id("node")
-        """Of this process; a new one at every start."""
+        """The id of this process; a new one at every start."""
 
     def start(self) -> None:
-        """Begin to hold leases; call on the running loop."""
+        """Start holding leases; call it on the running loop."""
         self._keeper = asyncio.create_task(self._keep(), name="registry-keeper")
 
     async def stop(self) -> None:
-        """Give all leases back, if Redis answers, and end."""
+        """Release all leases, if Redis answers, and stop."""
         if self._keeper is None:
             return
         self._keeper.cancel()
@@ -60,26 +60,26 @@ class CallRegistry:
             await self._release()
             await self._bus.lease_release(_node_key(self.node_id), self.node_id)
         except BusUnavailable as error:
-            logger.info("leases are left to expire: %s", error)
+            logger.info("leases could not be released and will expire: %s", error)
         self._calls.clear()
 
     def register(self, call_id: str, workspace_id: str, owner: str | None = None) -> None:
-        """The call lives here from now on. ``owner``: id of the ephemeral key that began it."""
+        """Register a call on this node. ``owner``: id of the ephemeral key that started it."""
         self._calls[call_id] = _whose(workspace_id, owner)
         self._released.pop(call_id, None)
         self._wake.set()
 
     def unregister(self, call_id: str) -> None:
-        """The call is over. Harmless for unknown calls."""
+        """Remove a call that has ended. Harmless for unknown calls."""
         if whose := self._calls.pop(call_id, None):
             self._released[call_id] = whose
             self._wake.set()
 
     async def find(self, workspace_id: str, call_id: str, owner: str | None = None) -> str | None:
-        """The node that carries the workspace's call, or None. Raises BusUnavailable, never for
-        the calls of this node.
+        """The node that carries the workspace's call, or None. Raises BusUnavailable, but never
+        for the calls of this node.
 
-        ``owner``: the ephemeral key that asks; it finds only the calls that it began."""
+        ``owner``: the ephemeral key that looks for it; it finds only the calls that it started."""
         node_id, whose = self.node_id, self._calls.get(call_id)
         if whose is None:
             value = await self._bus.get(_call_key(call_id))
@@ -91,7 +91,7 @@ class CallRegistry:
         return node_id if found and node_id else None
 
     async def is_alive(self, node_id: str) -> bool:
-        """True where the node holds its lease. Raises BusUnavailable."""
+        """Whether the node holds its lease. Raises BusUnavailable."""
         return node_id == self.node_id or await self._bus.get(_node_key(node_id)) is not None
 
     async def _keep(self) -> None:
@@ -100,7 +100,7 @@ class CallRegistry:
                 await self._hold_all()
                 await self._release()
                 if self._away:
-                    logger.warning("the call registry is back")
+                    logger.warning("other nodes can find this node's calls again")
                 self._away = False
             except BusUnavailable as error:
                 if not self._away:
@@ -112,7 +112,7 @@ class CallRegistry:
             except TimeoutError:
                 pass
             if self._away:
-                await asyncio.sleep(0.2)  # a busy node must not hammer a dead server
+                await asyncio.sleep(0.2)  # so that a busy node does not flood a dead server
             self._wake.clear()
 
     async def _hold_all(self) -> None:
@@ -122,16 +122,16 @@ class CallRegistry:
                 continue
             holder = self._holder(whose)
             if not await self._hold(_call_key(call_id), holder):
-                logger.error("call %s is also registered by another node", call_id)
+                logger.error("call %s is also registered on another node", call_id)
 
     async def _hold(self, key: str, holder: str) -> bool:
-        """Renew a lease, or take it where nobody holds it."""
+        """Renew a lease, or take it if nobody holds it."""
         return await self._bus.lease_renew(
             key, holder, self._lease
         ) or await self._bus.lease_acquire(key, holder, self._lease)
 
     async def _release(self) -> None:
-        """Give the leases of ended calls back; what fails is left to expire."""
+        """Release the leases of ended calls; those that fail will expire."""
         while self._released:
             call_id, whose = self._released.popitem()
             await self._bus.lease_release(_call_key(call_id), self._holder(whose))
@@ -141,5 +141,5 @@ class CallRegistry:
 
 
 def _whose(workspace_id: str, owner: str | None) -> str:
-    """A workspace's call, and the ephemeral key's that began it, if one did."""
+    """The owner of a call: its workspace, and the ephemeral key that started it, if any."""
     return f"{workspace_id}{_SEPARATOR}{owner}" if owner else workspace_id

@@ -1,23 +1,23 @@
-"""A call as other nodes see it: events go out by a stream, requests come in by a queue.
+"""A call as other nodes see it: its events leave through a stream, requests arrive in a queue.
 
-The call never waits for Redis. Its own node publishes and carries out; any node follows and sends.
+The call never waits for Redis. Its own node publishes and executes; any node follows and sends.
 
 Rules of events
-- ``publish`` neither blocks nor awaits. Events wait in one bounded queue; overflow drops the
-  *oldest* event, and counts it. An outage of Redis does no more than fill that queue; it is
-  logged when it begins and when it ends.
-- Events of a call are numbered from 1 when published, in order; a dropped event keeps its
-  number, so an observer sees the hole, as an event (``MISSED``).
-- An event ``publish``ed to one follower (``to``) is seen by that one only.
+- ``publish`` neither blocks nor awaits. Events wait in one bounded queue; when it is full, the
+  *oldest* event is dropped and counted. An outage of Redis only fills that queue; its beginning
+  and its end are logged.
+- The events of a call are numbered from 1, in order of publishing. A dropped event keeps its
+  number, so an observer sees the gap, as an event (``MISSED``).
+- An event published to one follower (``to``) is seen by that follower only.
 
 Rules of requests
-- A call's requests wait in one queue of ``WAITING``; a full one refuses (``send`` returns False),
+- The requests for a call wait in one queue of ``WAITING``. If it is full, ``send`` returns False,
   so that a flood reaches neither the call nor its neighbours.
-- A request that nobody takes within ``REQUEST_SECONDS`` is forgotten: its node is dead.
-- One task per node waits for signals. After an outage it looks into the queues of all its calls,
-  for signals may have been lost.
-- A request is injected as if the caller had sent it. What follows is published as always; what is
-  refused is published to the sender alone.
+- A request that is not taken within ``REQUEST_SECONDS`` is dropped: its node is dead.
+- One task per node waits for signals. After an outage it checks the queues of all its calls,
+  because signals may have been lost.
+- A request is injected as if the caller had sent it. Its effects are published as usual; a refusal
+  is published to the sender alone.
 """
 
 import asyncio
@@ -44,16 +44,16 @@ _PAUSES = (0.05, 0.25, 1.0)
 
 
 MISSED = "blab.events.missed"
-"""Type of the event that stands for a hole: ``first`` and ``last`` are the lost numbers."""
+"""The type of the event that stands for a gap; ``first`` and ``last`` are the missing numbers."""
 _TO = "blab.to"
-"""Field of an event that is for one follower only."""
+"""The field that names the one follower of an event."""
 _END = b"end"
 QUEUE_EVENTS = 4096
 BATCH_EVENTS = 128
 KEPT_EVENTS = 2000
-"""Of each call, about; an observer who joins later sees from there on."""
+"""About how many events of a call are kept for observers who join later."""
 KEPT_SECONDS = 3600.0
-"""After the last event of a call."""
+"""How long they are kept after the last event of the call."""
 
 
 def _stream(call_id: str) -> str:
@@ -61,7 +61,7 @@ def _stream(call_id: str) -> str:
 
 
 class Fanout:
-    """Publishes the events of this node's calls, follows those of any."""
+    """Publishes the events of this node's calls, and follows those of any call."""
 
     def __init__(self, bus: Bus, *, queue_events: int = QUEUE_EVENTS) -> None:
         self._bus = bus
@@ -73,14 +73,14 @@ class Fanout:
         self._idle.set()
         self._writer: asyncio.Task[None] | None = None
         self.dropped = 0
-        """Events that will never be seen, since the beginning."""
+        """How many events have been dropped since the process started."""
 
     def start(self) -> None:
-        """Begin to write; call on the running loop."""
+        """Start writing; call it on the running loop."""
         self._writer = asyncio.create_task(self._write(), name="fanout-writer")
 
     async def stop(self, deadline: float = 2.0) -> None:
-        """Write what waits, as far as the deadline (seconds) allows, and end."""
+        """Write the queued events, within ``deadline`` seconds, and stop."""
         if self._writer is None:
             return
         with contextlib.suppress(TimeoutError):
@@ -96,7 +96,7 @@ class Fanout:
     def publish(self, call_id: str, event: Mapping[str, Any], *, to: str | None = None) -> int:
         """Queue an event and return its number. The event must not change afterwards.
 
-        ``to``: the name of the one follower that it is for."""
+        ``to``: the name of the only follower who is to see it."""
         sequence = self._sequences[call_id] = self._sequences.get(call_id, 0) + 1
         if to is not None:
             event = {**event, _TO: to}
@@ -104,21 +104,21 @@ class Fanout:
         return sequence
 
     def end(self, call_id: str) -> None:
-        """The call is over: its followers come to their end. Harmless for unknown calls."""
+        """The call is over: end its followers. Harmless for unknown calls."""
         if sequence := self._sequences.pop(call_id, 0):
             self._enqueue(call_id, sequence + 1, None)
 
     async def follow(
         self, call_id: str, after: int = 0, *, name: str = ""
     ) -> AsyncIterator[tuple[int, Mapping[str, Any]]]:
-        """The events of a call with numbers above ``after``, as they come, with their numbers.
+        """Yield the number and the content of each event of a call numbered above ``after``.
 
         ``name``: the follower's, for events that are published to it alone.
 
-        Where numbers are missing (trimmed, dropped, lost with the server), an event of type
-        MISSED comes in their place, numbered as the last of them. Ends with the call; follows
-        through an outage of Redis. Whether there is such a call, ask the registry first; a
-        call whose node dies never ends here, so close the generator when the registry says so.
+        If numbers are missing (trimmed, dropped, lost with the server), an event of type MISSED
+        takes their place, with the number of the last one. The generator ends with the call and
+        survives outages of Redis. Check with the registry first that the call exists. A call whose
+        node dies never ends here, so close the generator when the registry says so.
         """
         tries = 0
         while True:
@@ -148,7 +148,7 @@ class Fanout:
         self._wake.set()
 
     async def _write(self) -> None:
-        """Forever: batches in order; after a failure the same batch again."""
+        """Write batches in order, for ever; after a failure, retry the same batch."""
         tries = 0
         while True:
             await self._wake.wait()
@@ -161,7 +161,9 @@ class Fanout:
                 await self._bus.append(_entries(batch), keep=KEPT_EVENTS, ttl=KEPT_SECONDS)
             except BusUnavailable as error:
                 if not tries:
-                    log.warning("session events wait, the oldest are dropped: %s", error)
+                    log.warning(
+                        "session events are queued, and the oldest may be dropped: %s", error
+                    )
                 self._put_back(batch)
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
@@ -170,11 +172,13 @@ class Fanout:
                 raise
             else:
                 if tries:
-                    log.warning("session events flow again; %d dropped so far", self.dropped)
+                    log.warning(
+                        "session events are published again; %d dropped so far", self.dropped
+                    )
                 tries = 0
 
     def _put_back(self, batch: list[tuple[str, int, Mapping[str, Any] | None]]) -> None:
-        """The batch goes to the front again; of what does not fit, the oldest are dropped."""
+        """Put the batch back at the front; if it does not fit, drop its oldest events."""
         room = max(0, self._capacity - len(self._queue))
         kept = batch[len(batch) - room :] if room < len(batch) else batch
         self.dropped += len(batch) - len(kept)
@@ -194,15 +198,15 @@ def _entries(batch: list[tuple[str, int, Mapping[str, Any] | None]]) -> list[Str
 
 
 WAITING = 32
-"""Requests of one call that may wait."""
+"""How many requests for one call may wait."""
 REQUEST_SECONDS = 20.0
 HANG_UP_REASON = "client_hangup"
 _TAKEN_AT_ONCE = 16
 
 
 class RemoteRequest(msgspec.Struct, frozen=True):
-    """A client event for a call, from ``sender``. Without ``message`` the call is to end, or, where
-    ``describe`` is set, the sender is to be sent the session as it is."""
+    """A client event for a call, from ``sender``. Without ``message``, it ends the call, or, if
+    ``describe`` is set, has the current session sent to the sender."""
 
     sender: str
     message: dict[str, Any] | None = None
@@ -218,7 +222,7 @@ def _signal(node_id: str) -> str:
 
 
 class RemoteRequests:
-    """Sends requests to the calls of any node, carries out those for this node's."""
+    """Sends requests to calls of any node, and executes those for this node's calls."""
 
     def __init__(
         self,
@@ -237,18 +241,18 @@ class RemoteRequests:
         self._listener: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to listen; call on the running loop."""
+        """Start listening; call it on the running loop."""
         self._listener = asyncio.create_task(self._listen(), name="remote-requests")
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._listener is not None:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
             self._listener = None
 
     async def send(self, node_id: str, call_id: str, request: RemoteRequest) -> bool:
-        """Queue a request for a call of ``node_id``; False where too many wait. Raises
+        """Queue a request for a call of ``node_id``; False if too many are waiting. Raises
         BusUnavailable."""
         return await self._bus.post(
             _queue(call_id),
@@ -273,17 +277,17 @@ class RemoteRequests:
                     await self._drain(signalled)
             except BusUnavailable as error:
                 if not tries:
-                    log.warning("requests from other nodes wait: %s", error)
+                    log.warning("requests from other nodes are delayed: %s", error)
                 await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
 
     async def _drain(self, call_id: str) -> None:
-        """Carry out what a call's queue holds, a few requests at a time."""
+        """Execute the requests in a call's queue, a few at a time."""
         while taken := await self._bus.collect(_queue(call_id), _TAKEN_AT_ONCE):
             for encoded in taken:
                 try:
                     self._carry_out(call_id, msgspec.json.decode(encoded, type=RemoteRequest))
-                except Exception:  # a request's edge: a fault costs this one only
+                except Exception:  # a request's edge: a fault fails this request only
                     log.exception("a request to call %s failed", call_id)
 
     def _carry_out(self, call_id: str, request: RemoteRequest) -> None:

@@ -1,12 +1,12 @@
-"""A call's tools: as a client or an agent's record writes them, checked; listed and used.
+"""A call's tools: declared by a client or an agent's record, checked, listed and used.
 
 Rules
-- A client brings ``function``, ``blab.http`` and ``mcp`` (``gateway.channels.wire.tools``); an
-  agent's record holds the two that the server carries out, ``blab.http`` and ``mcp``.
-- Headers and ``authorization`` are sealed when a call takes them over, and shown to nobody.
-- Every listing and every use is a task of the session under a deadline, and is answered once: by
-  ToolsListed or ToolListFailed, by ToolReturned unless it is cancelled. Neither arguments nor
-  outputs of tools are logged.
+- A client may declare ``function``, ``blab.http`` and ``mcp`` (``gateway.channels.wire.tools``); an
+  agent's record only the two that the server carries out, ``blab.http`` and ``mcp``.
+- Headers and ``authorization`` are sealed when a call adopts them, and shown to nobody.
+- Every listing and every use is a task of the session with a deadline. Unless it is cancelled, it
+  is answered once: a listing with ToolsListed or ToolListFailed, a use with ToolReturned. Arguments
+  and outputs of tools are never logged.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 _LIST_SECONDS = 15.0
 _KEY = Fernet(Fernet.generate_key())
-"""Of this process only: what it sealed can be opened where the call runs, and nowhere else."""
+"""The key of this process: what it seals can be opened where the call runs, and nowhere else."""
 
 
 class ToolRunner(Protocol):
-    """Speaks to tools; raises EngineError with words that are safe to show."""
+    """Calls tools; raises EngineError with a message that is safe to show."""
 
     async def list_tools(
         self, url: str, headers: Mapping[str, str]
@@ -45,7 +45,7 @@ class ToolRunner(Protocol):
     async def call_mcp(
         self, url: str, headers: Mapping[str, str], name: str, arguments: str
     ) -> str:
-        """The result of a tool of an MCP server, as text."""
+        """The result of an MCP server's tool, as text."""
         ...
 
     async def call_http(
@@ -56,7 +56,7 @@ class ToolRunner(Protocol):
 
 
 class Tools:
-    """Carries out one call's orders about tools. ``runner`` None: there are none here."""
+    """Executes one call's tool commands. ``runner`` None: this process runs no tools."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Tools:
         self._uses: dict[str, asyncio.Task[None]] = {}
 
     def list(self, server: ToolServer) -> None:
-        """Ask a server for its tools."""
+        """List the tools of a server."""
         self._spawn(self._list(server))
 
     def run(self, order: RunTool) -> None:
@@ -79,7 +79,7 @@ class Tools:
         task.add_done_callback(lambda _: self._uses.pop(order.tool_use_id, None))
 
     def cancel(self, tool_use_id: str) -> None:
-        """Stop a tool use; nothing comes of it any more."""
+        """Stop a tool use, which then returns nothing."""
         task = self._uses.pop(tool_use_id, None)
         if task is not None:
             task.cancel()
@@ -115,7 +115,7 @@ class Tools:
     async def _output(self, order: RunTool) -> str:
         runner, tool, server = self._runner, order.tool, order.server
         if runner is None or (server is None and tool.kind is ToolKind.MCP):
-            raise EngineError("The tool cannot be reached from here.")
+            raise EngineError("The tool cannot be reached from this server.")
         if server is not None:
             return await runner.call_mcp(
                 server.url, unseal(server.sealed), tool.name, order.arguments
@@ -124,12 +124,12 @@ class Tools:
 
 
 def seal(headers: Mapping[str, str]) -> str:
-    """The headers, sealed; empty where there are none."""
+    """The headers, sealed; empty if there are none."""
     return _KEY.encrypt(msgspec.json.encode(dict(headers))).decode() if headers else ""
 
 
 def unseal(sealed: str) -> dict[str, str]:
-    """What was sealed by this process; nothing where another process did it."""
+    """The headers that this process sealed; none if another process sealed them."""
     if not sealed:
         return {}
     try:
@@ -142,7 +142,7 @@ def unseal(sealed: str) -> dict[str, str]:
 
 
 MOST = 64
-"""Tools of an agent."""
+"""The most tools of an agent."""
 MAX_AGENT_CHARS = 262_144
 MAX_HEADERS = 32
 MAX_TIMEOUT_MS = 60_000
@@ -154,7 +154,7 @@ _Url = Annotated[
     str,
     Meta(pattern=r"^https?://[^\s/@\\]+([/?#]\S*)?\Z", max_length=2_048, extra=_URL_RULE),
 ]
-"""Its form only: whether it may be called is decided where it is given and where it is called."""
+"""Only its form is checked here; whether it may be called is checked where it is set and called."""
 _Value = Annotated[str, Meta(max_length=8_192)]
 _Milliseconds = Annotated[int, Meta(ge=100, le=MAX_TIMEOUT_MS)]
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -162,7 +162,7 @@ _RESERVED = {"host", "content-length", "transfer-encoding", "connection", "upgra
 
 
 class InvalidTools(ValueError):
-    """The tools cannot be accepted; the message says why."""
+    """The tools are refused; the message says why."""
 
 
 def _no_parameters() -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _no_parameters() -> dict[str, Any]:
 
 
 class FunctionTool(msgspec.Struct, tag="function", tag_field="type", forbid_unknown_fields=True):
-    """A function of the client's."""
+    """A function of the client."""
 
     name: _Name
     description: str = ""
@@ -191,7 +191,7 @@ class HttpTool(msgspec.Struct, tag="blab.http", tag_field="type", forbid_unknown
 
 
 class McpServer(msgspec.Struct, tag="mcp", tag_field="type", forbid_unknown_fields=True):
-    """What every MCP server has; which tools it offers and which need approval comes beside it."""
+    """What every MCP server has; subclasses add which tools it offers and which need approval."""
 
     server_label: _Name
     server_url: _Url
@@ -211,19 +211,19 @@ _AgentTool = HttpTool | AgentServer
 
 
 def header_fault(headers: Mapping[str, str]) -> str | None:
-    """Why the headers cannot be sent; None where they can."""
+    """Why the headers cannot be sent; None if they can."""
     if len(headers) > MAX_HEADERS:
         return f"At most {MAX_HEADERS} headers."
     for name, value in headers.items():
         if _HEADER.fullmatch(name) is None or name.lower() in _RESERVED:
-            return "A header's name cannot be used."
+            return "A header's name is invalid or reserved."
         if not value.isprintable():
-            return "A header's value is not printable."
+            return "A header's value has unprintable characters."
     return None
 
 
 def http_tool(declared: HttpTool, schema: str, *, fixed: bool = False) -> Tool:
-    """The tool of a call; ``schema``: its parameters, as JSON."""
+    """A call's tool; ``schema``: its parameters, as JSON."""
     return Tool(
         declared.name,
         declared.description,
@@ -238,7 +238,7 @@ def http_tool(declared: HttpTool, schema: str, *, fixed: bool = False) -> Tool:
 
 
 def sealed_headers(declared: McpServer) -> str:
-    """The headers of its requests, ``authorization`` among them."""
+    """The sealed headers of its requests, with ``authorization``."""
     headers = dict(declared.headers)
     if declared.authorization:
         headers["Authorization"] = f"Bearer {declared.authorization}"
@@ -249,13 +249,13 @@ def sealed_headers(declared: McpServer) -> str:
 
 
 def check_tools(written: Iterable[Any]) -> list[dict[str, Any]]:
-    """The tools as they are to be stored; raises InvalidTools."""
+    """The tools in the form in which they are stored; raises InvalidTools."""
     tools = _read(written)
     for tool in tools:
         if (fault := header_fault(tool.headers)) is not None:
             raise InvalidTools(fault)
         if isinstance(tool, AgentServer) and not tool.authorization.isprintable():
-            raise InvalidTools("'authorization' is not printable.")
+            raise InvalidTools("'authorization' has unprintable characters.")
     names = [tool.name if isinstance(tool, HttpTool) else tool.server_label for tool in tools]
     if len(set(names)) < len(names):
         raise InvalidTools("Two tools have the same name.")
@@ -268,7 +268,7 @@ def check_tools(written: Iterable[Any]) -> list[dict[str, Any]]:
 def tools_of(
     written: Iterable[Mapping[str, Any]],
 ) -> tuple[tuple[Tool, ...], tuple[ToolServer, ...]]:
-    """Stored tools, as a conversation has them."""
+    """Stored tools, as a conversation uses them."""
     tools: list[Tool] = []
     servers: list[ToolServer] = []
     for each in _read(written):

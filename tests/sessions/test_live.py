@@ -396,7 +396,7 @@ async def test_hanging_up_works_when_the_peer_leaves_during_a_flood() -> None:
 
 async def test_nothing_starts_before_the_call() -> None:
     call = ScriptedCall()
-    with pytest.raises(RuntimeError, match="does not run"):
+    with pytest.raises(RuntimeError, match="is not running"):
         call.session._spawn(asyncio.sleep(0))
 
 

@@ -139,7 +139,7 @@ async def test_an_outage_delays_and_loses_nothing(own_postgres, caplog):
             os.kill(pid, signal.SIGKILL)
         journal.record(workspace.id, call.call_id, a_turn(number))
         if number > 350 and not written:
-            await eventually(lambda: "the journal waits for the database" in caplog.text)
+            await eventually(lambda: "the journal is waiting for the database" in caplog.text)
             written = number
     journal.closed(call.workspace_id, call.call_id, "hangup")
     await eventually(lambda: journal.waiting == 0)
@@ -148,7 +148,7 @@ async def test_an_outage_delays_and_loses_nothing(own_postgres, caplog):
     ended = await Calls(database).get(workspace.id, call.call_id)
     assert ended is not None
     assert ended.end_reason == "hangup"
-    assert caplog.text.count("the journal waits for the database") <= 3
+    assert caplog.text.count("the journal is waiting for the database") <= 3
     await journal.stop()
     await database.close()
 
