@@ -208,6 +208,7 @@ async def time_engines(engines: Catalogue) -> list[Finding]:
     """A finding for each of ``engines``, which are loaded and closed here."""
     try:
         await engines.start()
+        await engines.complete()
         pcm = await _probe(engines)
         seconds = {role: await _timed(role, engines, pcm) for role in LIMITS}
         return _findings(engines, seconds)

@@ -109,6 +109,38 @@ class Transcriber(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DetectedLanguage:
+    """``language``: a first subtag; ``probability`` 0..1, over the languages it was chosen from."""
+
+    language: str
+    probability: float
+
+
+class LanguageDetector(Protocol):
+    """Which language somebody speaks."""
+
+    async def detect(self, pcm: bytes, languages: Sequence[str]) -> DetectedLanguage:
+        """The one of ``languages`` (BCP 47 tags) that is spoken at the beginning of ``pcm``
+        (HEARING_RATE; the first 4 s count). A turn of a second and a half is enough, a word is
+        not. Raises EngineError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HearingLoad:
+    """Utterances that are transcribed now and that wait, and how many ``places`` there are."""
+
+    running: int = 0
+    waiting: int = 0
+    places: int = 0
+
+    @property
+    def crowded(self) -> bool:
+        """Whether another utterance would wait."""
+        return self.places > 0 and self.running + self.waiting >= self.places
+
+
 class TurnDetector(Protocol):
     """Semantic end of turn from the audio itself."""
 

@@ -63,7 +63,7 @@ def name_faults(names: CallNames, engines: "Catalogue") -> tuple[NameFault, ...]
         speech_model=engines.resolve(Role.SPEECH, names.speech_model),
     )
     chat = engines.chat_id(names.model)
-    transcriber = engines.transcription_id(names.transcription_model)
+    transcriber = engines.transcription_id(names.transcription_model, names.language)
     speech = engines.speech_id(names.speech_model, names.language, names.voice)
     faults = [
         *_no_model("model", names.model, engines.status(Role.CHAT, chat), engines),
@@ -80,9 +80,11 @@ def name_faults(names: CallNames, engines: "Catalogue") -> tuple[NameFault, ...]
     broken = {fault.field for fault in faults}
     unheard, unspoken = [], []
     if names.hears and "transcription_model" not in broken:
-        unheard = _no_language(names, "understood", Role.TRANSCRIPTION, transcriber, engines)
+        status = engines.status(Role.TRANSCRIPTION, transcriber)
+        unheard = _no_language(names, "understood", status, engines)
     if names.speaks and "speech_model" not in broken:
-        unspoken = _no_language(names, "spoken", Role.SPEECH, speech, engines)
+        status = engines.status(Role.SPEECH, speech)
+        unspoken = _no_language(names, "spoken", status, engines)
         if not unspoken:
             faults += _no_voice(names, speech, engines)
     return (*faults, *(unheard or unspoken))
@@ -121,23 +123,78 @@ def _names_in_calls(role: Role, engines: "Catalogue") -> list[str]:
 
 def spoken_in_calls(engines: "Catalogue") -> list[str]:
     """The languages of all engines that speak in calls, sorted."""
-    speakers = [s for s in engines.statuses() if s.role is Role.SPEECH and s.in_calls]
-    return sorted({language for status in speakers for language in status.languages})
+    return _served_in_calls(Role.SPEECH, engines)
+
+
+def heard_in_calls(engines: "Catalogue") -> list[str]:
+    """The languages of all engines that hear in calls, sorted."""
+    return _served_in_calls(Role.TRANSCRIPTION, engines)
+
+
+def _served_in_calls(role: Role, engines: "Catalogue") -> list[str]:
+    usable = [status for status in engines.statuses() if status.role is role and status.in_calls]
+    return sorted({language for status in usable for language in status.languages})
+
+
+def languages_for(names: CallNames, engines: "Catalogue") -> tuple[str, ...]:
+    """See ``Catalogue.languages_for``. Where no voice limits them, these are the languages in which
+    hearing was measured."""
+    candidates = _languages_of(names, engines)
+    if candidates is None or not names.speaks:
+        statuses = [s for s in engines.statuses() if s.role is Role.TRANSCRIPTION]
+        measured = {language for status in statuses for language in status.word_errors}
+        candidates = measured if candidates is None else candidates & measured
+    fit = [
+        language
+        for language in candidates
+        if all(
+            fault.field not in ("language", "voice")
+            for fault in name_faults(replace(names, language=language), engines)
+        )
+    ]
+    return tuple(sorted(fit, key=lambda language: (language != "en", language)))
+
+
+def _languages_of(names: CallNames, engines: "Catalogue") -> set[str] | None:
+    """The languages that a call with these names can have, its voice apart; None: any."""
+    limits = []
+    if names.hears:
+        limits.append(_of_role(Role.TRANSCRIPTION, names.transcription_model, engines))
+    if names.speaks:
+        limits.append(_of_role(Role.SPEECH, names.speech_model, engines))
+    known = [set(limit) for limit in limits if limit]
+    return set.intersection(*known) if known else None
+
+
+def _of_role(role: Role, name: str, engines: "Catalogue") -> Iterable[str]:
+    """The languages that the engine of a name serves, those of all engines in calls where the
+    language chooses the engine; empty: any."""
+    if role is Role.SPEECH:
+        chosen = engines.routes.voice_decides(name)
+        served_by = engines.speech_id(name, "en")
+    else:
+        served_by = engines.transcription_id(name, "en")
+        chosen = name != served_by and bool(engines.status(role, served_by).languages)
+    if chosen:
+        return _served_in_calls(role, engines)
+    return engines.status(role, served_by).languages
 
 
 def _no_language(
-    names: CallNames, what: str, role: Role, served_by: str, engines: "Catalogue"
+    names: CallNames, what: str, status: EngineStatus, engines: "Catalogue"
 ) -> list[NameFault]:
-    languages = engines.status(role, served_by).languages
-    if not languages or base_language(names.language) in languages:
+    """``status``: that of the engine that would serve the language."""
+    serves = not status.languages or base_language(names.language) in status.languages
+    late = serves and status.background and not status.loaded
+    if serves and not late:
         return []
-    if role is Role.SPEECH and names.speech_model == DEFAULT:
-        languages = tuple(spoken_in_calls(engines))
+    accepted = sorted(_languages_of(names, engines) or ())
+    now = f" now ({status.model_id}: {status.reason})" if late else ""
     message = (
-        f"The language {names.language!r} is not {what} in calls here. Accepted: "
-        f"{listed(sorted(languages))}."
+        f"The language {names.language!r} is not {what} in calls here{now}. Accepted: "
+        f"{listed(accepted)}."
     )
-    return [NameFault("language", names.language, message)]
+    return [NameFault("language", names.language, message, known=late)]
 
 
 def _no_voice(names: CallNames, served_by: str, engines: "Catalogue") -> list[NameFault]:

@@ -12,6 +12,8 @@ Rules
   OpenAI's own models: one that no engine here serves means ``default`` (see ``call_names``).
 - Upstreams have no streaming speech-to-text: partial transcripts come from the embedded engine,
   whichever model writes the final one.
+- The language decides who hears a call: ``default`` is the best engine for it, a model that is
+  named or configured is taken where it hears the language.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,6 +26,8 @@ from media.vad import SileroModel
 from .base import (
     ChatModel,
     EngineFailed,
+    HearingLoad,
+    LanguageDetector,
     ModelUnavailable,
     Speaker,
     StreamingTranscriber,
@@ -31,7 +35,14 @@ from .base import (
     TurnDetector,
     base_language,
 )
-from .call_names import CallNames, NameFault, is_stock, name_faults, spoken_in_calls
+from .call_names import (
+    CallNames,
+    NameFault,
+    is_stock,
+    languages_for,
+    name_faults,
+    spoken_in_calls,
+)
 from .chat.choice import ChatChoice
 from .discovery import Plugin, installed
 from .engine import DEFAULT, LOADING, NEEDED, Engine, EngineSettings, EngineStatus, Role
@@ -97,6 +108,10 @@ class Catalogue:
         """Fetch, load and warm up what calls use; returns when all is done or has failed."""
         await self._startup.run(self._upstream, self.ready)
 
+    async def complete(self) -> None:
+        """Wait until what is loaded after the start is there, or was tried once."""
+        await self._startup.complete()
+
     async def close(self) -> None:
         """Close every engine and the connection to the upstream."""
         await self._startup.close()
@@ -114,8 +129,8 @@ class Catalogue:
     def ready(self) -> bool:
         """Whether a call would be answered: every needed role's default is live."""
         try:
-            self.streaming_transcriber(DEFAULT)
-            self.transcriber(DEFAULT)
+            self.streaming_transcriber(DEFAULT, "en")
+            self.transcriber(DEFAULT, "en")
             self._find(Role.CHAT, self.chat_id(DEFAULT))
             self.speaker(DEFAULT, "en")
             _ = self.vad_model
@@ -174,19 +189,40 @@ class Catalogue:
         """The semantic end of turn."""
         return cast(TurnDetector, self._find(Role.TURN, self._best(Role.TURN)))
 
-    def streaming_transcriber(self, model_id: str) -> StreamingTranscriber:
-        """The engine of partial transcripts."""
+    @property
+    def language_detector(self) -> LanguageDetector:
+        """Which language a caller speaks."""
+        return cast(LanguageDetector, self._find(Role.LANGUAGE, self._best(Role.LANGUAGE)))
+
+    def streaming_transcriber(self, model_id: str, language: str = "en") -> StreamingTranscriber:
+        """The engine of partial transcripts in ``language`` (``en``, ``de-AT``, …)."""
         role = Role.STREAMING_TRANSCRIPTION
         if model_id != DEFAULT and (role, model_id) not in self._loader.engines:
-            self.transcriber(model_id)  # an id that nobody serves gets no partial transcripts
-            model_id = DEFAULT
-        found = model_id if model_id != DEFAULT else self._best(role)
-        return cast(StreamingTranscriber, self._find(role, found))
+            self.transcriber(model_id, language)  # an id that nobody serves gets none
+        if not self._hears(role, model_id, language):
+            model_id = self._best(role, language)
+        return cast(StreamingTranscriber, self._find_hearing(role, model_id, language))
 
-    def transcriber(self, model_id: str) -> Transcriber:
-        """The engine of final transcripts. The streaming one may be named too: its sessions get the
-        default transcriber."""
-        return cast(Transcriber, self._find(Role.TRANSCRIPTION, self.transcription_id(model_id)))
+    def transcriber(self, model_id: str, language: str = "en") -> Transcriber:
+        """The engine of final transcripts in ``language``. A streaming one may be named too: its
+        sessions get the default transcriber."""
+        role = Role.TRANSCRIPTION
+        model_id = self.transcription_id(model_id, language)
+        return cast(Transcriber, self._find_hearing(role, model_id, language))
+
+    def hearing_load(self, model_id: str = DEFAULT, language: str = "en") -> HearingLoad:
+        """How many utterances the transcriber has now; nothing is known of an upstream's."""
+        found = getattr(self.transcriber(model_id, language), "load_now", None)
+        return found if isinstance(found, HearingLoad) else HearingLoad()
+
+    def hearing_loads(self) -> dict[str, HearingLoad]:
+        """That of every loaded transcriber of calls."""
+        transcribers = {
+            engine.id: self._loader.loaded.get(engine.key)
+            for engine in self._loader.of(Role.TRANSCRIPTION)
+        }
+        loads = {name: getattr(one, "load_now", None) for name, one in transcribers.items()}
+        return {name: load for name, load in loads.items() if isinstance(load, HearingLoad)}
 
     async def chat(self, model_id: str) -> ChatModel:
         """The chat model, loaded first if need be."""
@@ -221,6 +257,11 @@ class Catalogue:
         """Every name that is not served in calls."""
         return name_faults(names, self)
 
+    def languages_for(self, names: CallNames) -> tuple[str, ...]:
+        """First subtags of the languages that a call with these names can have, whatever its own
+        ``language``: both heard and spoken now. English first, then by the alphabet."""
+        return languages_for(names, self)
+
     def call_options(self) -> CallOptions:
         """What a caller may choose among: the voices and languages that ``name_faults`` accepts."""
         chat = self.status(Role.CHAT, self.chat_id(DEFAULT))
@@ -233,16 +274,20 @@ class Catalogue:
         languages = [one for one in spoken if not self.name_faults(CallNames(language=one))]
         return CallOptions(tuple(fit), tuple(languages), chat.model_id, chat.note)
 
-    def transcription_id(self, model_id: str) -> str:
-        """The engine of final transcripts that ``model_id`` stands for."""
-        role = Role.TRANSCRIPTION
+    def transcription_id(self, model_id: str, language: str = "en") -> str:
+        """The engine of final transcripts in ``language`` that ``model_id`` stands for."""
+        role, engines = Role.TRANSCRIPTION, self._loader.engines
         model_id = self.settings.transcription_names.get(model_id, model_id)
-        if (Role.STREAMING_TRANSCRIPTION, model_id) in self._loader.engines:
+        streams = (Role.STREAMING_TRANSCRIPTION, model_id) in engines
+        if streams and (role, model_id) not in engines:
             model_id = DEFAULT
         model_id = self.resolve(role, model_id)
         if model_id == DEFAULT:
-            model_id = self.settings.transcription_model or DEFAULT
-        return model_id if model_id != DEFAULT else self._best(role)
+            configured = self.settings.transcription_model
+            if configured is not None and self._hears(role, configured, language):
+                return configured
+            model_id = self._best(role, language)
+        return model_id
 
     def speech_id(self, model_id: str, language: str, voice: str = DEFAULT) -> str:
         """The engine that ``model_id`` stands for in a call; by default the voice decides."""
@@ -361,14 +406,34 @@ class Catalogue:
             model_id = self.settings.chat_model or DEFAULT
         return model_id if model_id != DEFAULT else self._best(Role.CHAT)
 
-    def _best(self, role: Role) -> str:
-        """The role's first embedded engine: one that is loaded, else a live one, else any."""
-        loaded = self._loader.first_loaded(role)
-        if loaded is not None:
-            return loaded
+    def _best(self, role: Role, language: str | None = None) -> str:
+        """The role's first embedded engine for a language: one that is loaded, else a live one,
+        else any, at last one that does not serve the language."""
         known = [engine.id for engine in self._loader.of(role)]
-        live = [model_id for model_id in known if self.status(role, model_id).live]
-        return next(iter([*live, *known]), DEFAULT)
+        fitting = known
+        if language is not None:
+            fitting = [model_id for model_id in known if self._hears(role, model_id, language)]
+        loaded = [model_id for model_id in fitting if (role, model_id) in self._loader.loaded]
+        if loaded:
+            return loaded[0]
+        live = [model_id for model_id in fitting if self.status(role, model_id).live]
+        return next(iter([*live, *fitting, *known]), DEFAULT)
+
+    def _hears(self, role: Role, model_id: str, language: str) -> bool:
+        """Whether an engine, live or not, serves a language; DEFAULT is none."""
+        if model_id == DEFAULT:
+            return False
+        declared = self._loader.engines.get((role, model_id))
+        if declared is None:
+            return role is not Role.STREAMING_TRANSCRIPTION  # an upstream's: any language
+        return not declared.languages or base_language(language) in declared.languages
+
+    def _find_hearing(self, role: Role, model_id: str, language: str) -> Any:
+        """The engine, which must be loaded and serve the language."""
+        engine = self._find(role, model_id)
+        if not self._hears(role, model_id, language):
+            raise ModelUnavailable(f"{model_id} does not understand {language!r}")
+        return engine
 
     def _find(self, role: Role, model_id: str) -> Any:
         """The engine, which must be loaded."""

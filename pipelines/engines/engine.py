@@ -29,6 +29,7 @@ class Role(StrEnum):
 
     VAD = "vad"
     TURN = "turn_detection"
+    LANGUAGE = "language_detection"
     STREAMING_TRANSCRIPTION = "streaming_transcription"
     TRANSCRIPTION = "transcription"
     CHAT = "chat"
@@ -125,6 +126,8 @@ class Engine:
     on_demand: bool = False
     """Whether the first job that asks for it loads it, not the server's start: calls do not use it
     unless it is configured."""
+    background: bool = False
+    """Whether a server loads it when calls are ready: it serves calls, and none waits for it."""
     voices: tuple[VoiceInfo, ...] = ()
     """A speaker's own voices; a call or job that names one of them gets this engine."""
     monolingual_voices: bool = False
@@ -134,6 +137,9 @@ class Engine:
     and with cloned voices."""
     quality: Callable[[str], str] = _good
     """How well a speaker is understood in a language: good, weak or robotic."""
+    word_errors: Mapping[str, float] = field(default_factory=dict)
+    """How well a transcriber of calls understands a language: the share of words it gets wrong, as
+    measured."""
     unspoken: Callable[[str], str | None] = _nothing_to_add
     """Why a language is not among ``languages``, where there is more to say."""
 
@@ -188,12 +194,15 @@ class EngineStatus:
     note: str = ""
     """What else there is to know: why this chat model answers, and not a larger one."""
     on_demand: bool = False
+    background: bool = False
+    word_errors: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def in_calls(self) -> bool:
         """Whether a call can use it, now or as soon as it is loaded. An engine that only jobs load
-        does not count, except a chat model."""
-        waits = self.on_demand and not self.loaded and self.role is not Role.CHAT
+        does not count, except a chat model, nor one that is loaded later than those of calls."""
+        apart = self.background or (self.on_demand and self.role is not Role.CHAT)
+        waits = apart and not self.loaded
         return (self.live or self.reason == LOADING) and not waits
 
 

@@ -71,13 +71,6 @@ class Loader:
         """The declarations of a role, best first."""
         return [engine for engine in self.engines.values() if engine.role is role]
 
-    def first_loaded(self, role: Role) -> str | None:
-        """The id of the best engine of a role that is loaded."""
-        for key in self._engines or ():
-            if key[0] is role and key in self.loaded:
-                return key[1]
-        return None
-
     def status(self, key: Key) -> EngineStatus | None:
         """Where an engine stands; None for one that is not declared."""
         engine = self.engines.get(key)
@@ -91,6 +84,8 @@ class Loader:
             reason = ""
         else:
             reason = self._failure(engine) or self._missing_now(engine) or self._lacks(engine)
+            if not reason and engine.background and self._started:
+                reason = LOADING
         return EngineStatus(
             model_id=engine.id,
             role=engine.role,
@@ -100,6 +95,8 @@ class Loader:
             languages=engine.languages,
             loaded=key in self.loaded,
             on_demand=engine.on_demand,
+            background=engine.background,
+            word_errors=engine.word_errors,
         )
 
     # ------------------------------------------------------------------------------ loading
@@ -111,7 +108,11 @@ class Loader:
         busy = self.loaded.keys() | self._loading.keys()
         fresh = {engine.key: engine for engine in self._choose()}
         self._engines = fresh | {key: engine for key, engine in kept.items() if key in busy}
-        wanted = [engine for engine in self._engines.values() if not engine.on_demand]
+        wanted = [
+            engine
+            for engine in self._engines.values()
+            if not engine.on_demand and not engine.background
+        ]
         await asyncio.gather(*(_finished(self._task(engine)) for engine in wanted))
 
     async def fetch(self, key: Key) -> Any:
@@ -119,7 +120,7 @@ class Loader:
         engine, status = self.engines.get(key), self.status(key)
         if engine is None or status is None:
             raise ModelUnavailable(f"there is no {key[0]} engine {key[1]!r}")
-        if key not in self.loaded and (status.live or key in self._loading):
+        if key not in self.loaded and (status.live or status.reason == LOADING):
             await _finished(self._task(engine))
         if key not in self.loaded:
             status = self.status(key)
@@ -156,7 +157,7 @@ class Loader:
 
     def _failure(self, engine: Engine) -> str:
         reason, since = self._failures.get(engine.key, ("", 0.0))
-        final = self._started and not engine.on_demand
+        final = self._started and not engine.on_demand and not engine.background
         return reason if final or self._clock() - since < RETRY_SECONDS else ""
 
     def _missing_now(self, engine: Engine) -> str:

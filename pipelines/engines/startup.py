@@ -7,6 +7,8 @@ Rules
   it has proven fast enough on this machine, else the best of the profile whose weights are there.
   Where the larger one may be fast enough (see ``chat.choice``) it is tried in the background, and
   replaces the small one.
+- What is loaded in the background (``Engine.background``) comes when calls are ready, its weights
+  too; an engine that is not to be had then is tried again every ``AGAIN_SECONDS``.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from dataclasses import replace
 
 from pipelines.weights.manifest import FetchStopped, Model, WeightsError
 
-from .base import ChatModel, EngineError
+from .base import ChatModel, EngineError, ModelUnavailable
 from .chat.choice import (
     CHAT_MODELS,
     COMING,
@@ -43,6 +45,7 @@ Fetch = Callable[[Sequence[Model], Stop], None]
 """Fetch what is missing of these, blocking, until the function returns true. Raises
 WeightsError."""
 
+AGAIN_SECONDS = 5.0
 FETCHING, LOADING, READY, INCOMPLETE = "fetching", "loading", "ready", "incomplete"
 
 
@@ -71,6 +74,9 @@ class Startup:
         self._on_chat_replaced = on_chat_replaced
         self._verdicts = Verdicts(settings.models_dir)
         self._growth: asyncio.Task[None] | None = None
+        self._more: asyncio.Task[None] | None = None
+        """The loading of engines in the background."""
+        self._complete = asyncio.Event()
 
     async def run(self, upstream: UpstreamModels, ready: Callable[[], bool]) -> None:
         """Fetch, load and warm up; returns when all is done. ``ready``: whether calls would be
@@ -87,16 +93,22 @@ class Startup:
         await asyncio.gather(self.loader.load(), upstream.refresh())
         upstream.watch()
         await self.choose_chat()
+        self._more = asyncio.create_task(self._load_background(), name="more engines")
         if self._fetch is not None:
             self._growth = asyncio.create_task(self._grow(), name="larger chat model")
         self._begin(READY if ready() else INCOMPLETE, None)
 
+    async def complete(self) -> None:
+        """Wait until every engine that is loaded in the background was tried once."""
+        await self._complete.wait()
+
     async def close(self) -> None:
         """End what is under way, and close the engines."""
         self.waiting = "The server is shutting down."
-        if self._growth is not None:
-            self._growth.cancel()
-            await asyncio.gather(self._growth, return_exceptions=True)
+        behind = [task for task in (self._more, self._growth) if task is not None]
+        for task in behind:
+            task.cancel()
+        await asyncio.gather(*behind, return_exceptions=True)
         await self.loader.close()
 
     # ------------------------------------------------------------------------------ chat model
@@ -151,11 +163,30 @@ class Startup:
         return ChatChoice(LARGER, verdict.reason)
 
     async def _grow(self) -> None:
+        await self.complete()
         choice = await self.grow()
         if choice is not None:
             self._on_chat_replaced(choice)
 
     # ------------------------------------------------------------------------------ inside
+
+    async def _load_background(self) -> None:
+        engines = [engine for engine in self.loader.engines.values() if engine.background]
+        try:
+            await self._fetched(weights_of(engines))
+        except FetchStopped:
+            return
+        except WeightsError as error:
+            log.error("weights are missing: %s", error)
+        while missing := [engine for engine in engines if engine.key not in self.loader.loaded]:
+            for engine in missing:
+                try:
+                    await self.loader.fetch(engine.key)
+                except ModelUnavailable as error:
+                    log.debug("%s: %s", engine.role, error)  # its status says so, too
+            self._complete.set()
+            await asyncio.sleep(AGAIN_SECONDS)
+        self._complete.set()
 
     async def _fetched(self, models: Sequence[Model]) -> None:
         stop = threading.Event()
@@ -176,12 +207,16 @@ class Startup:
 def wanted(settings: EngineSettings, engines: Iterable[Engine]) -> list[Engine]:
     """The engines that a deployment uses. Of the embedded chat models: the configured one, else
     those of the profile; none where another model is configured. An engine that is configured is
-    one of calls, even if it is loaded on demand otherwise."""
+    one of calls, even if it is loaded on demand or in the background otherwise."""
     configured = frozenset(settings.configured())
     named = settings.chat_model
     chat = PROFILES[settings.profile] if named is None else (named,)
     return [
-        replace(engine, on_demand=engine.on_demand and engine.key not in configured)
+        replace(
+            engine,
+            on_demand=engine.on_demand and engine.key not in configured,
+            background=engine.background and engine.key not in configured,
+        )
         for engine in engines
         if engine.id not in CHAT_MODELS or engine.id in chat
     ]
@@ -218,11 +253,16 @@ def embedded_chat(settings: EngineSettings, engines: Iterable[Engine]) -> str | 
 
 def weights_for_calls(settings: EngineSettings, engines: Iterable[Engine]) -> list[Model]:
     """The weights that calls wait for, in the order in which they are fetched."""
-    return weights_of(engine for engine in wanted(settings, engines) if not engine.on_demand)
+    return weights_of(
+        engine
+        for engine in wanted(settings, engines)
+        if not engine.on_demand and not engine.background
+    )
 
 
 def weights_for_jobs(settings: EngineSettings, engines: Iterable[Engine]) -> list[Model]:
-    """The weights that only jobs need: no call waits for them."""
+    """The weights that jobs need, or engines that are loaded in the background: no call waits for
+    them."""
     engines = wanted(settings, engines)
     calls = weights_for_calls(settings, engines)
     return [model for model in weights_of(engines) if model not in calls]

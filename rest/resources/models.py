@@ -20,6 +20,7 @@ from .survey import Survey, Surveyed
 _MODALITIES = {
     Role.VAD: "vad",
     Role.TURN: "turn_detection",
+    Role.LANGUAGE: "language_detection",
     Role.STREAMING_TRANSCRIPTION: "stt",
     Role.TRANSCRIPTION: "stt",
     Role.FILE_TRANSCRIPTION: "stt",

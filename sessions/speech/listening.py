@@ -151,9 +151,10 @@ class Listening:
 
     async def _feed(self, turn: int, position: int) -> None:
         try:
+            language = self.config.language
             stream = await self._engines.streaming_transcriber(
-                self.config.transcription_model
-            ).open(self.config.language)
+                self.config.transcription_model, language
+            ).open(language)
         except EngineError as error:
             log.warning("no partial transcripts for turn %d: %s", turn, error.code)
             return
@@ -186,8 +187,9 @@ class Listening:
 
     async def _transcribe(self, turn: int, pcm: bytes, position: int) -> None:
         try:
-            engine = self._engines.transcriber(self.config.transcription_model)
-            heard = await engine.transcribe(pcm + _TAIL, self.config.language)
+            language = self.config.language
+            engine = self._engines.transcriber(self.config.transcription_model, language)
+            heard = await engine.transcribe(pcm + _TAIL, language)
         except EngineError as error:
             self._dispatch(TranscriptionFailed(turn, error.code, str(error)))
         else:

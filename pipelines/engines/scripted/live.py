@@ -22,6 +22,7 @@ from pipelines.engines.base import (
     AnswerFormat,
     ChatDelta,
     ChatMessage,
+    DetectedLanguage,
     EngineBusy,
     EngineError,
     ModelUnavailable,
@@ -303,6 +304,32 @@ class ScriptedTurnDetector:
         return self.scores[min(number, len(self.scores) - 1)]
 
 
+@dataclass
+class ScriptedLanguageDetector:
+    """Gives ``languages`` in order, then the last one for ever, each with ``probability``.
+
+    A language that is not among those it may choose from becomes the first of them."""
+
+    languages: Sequence[str] = ("en",)
+    probability: float = 0.9
+    fault: Fault | None = None
+    delay_seconds: float = 0.0
+    delay: Delay = asyncio.sleep
+    heard: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    """Samples, and what there was to choose from, each time."""
+
+    async def detect(self, pcm: bytes, languages: Sequence[str]) -> DetectedLanguage:
+        """The next language."""
+        number = len(self.heard)
+        self.heard.append((len(pcm) // SAMPLE_BYTES, tuple(languages)))
+        await self.delay(self.delay_seconds)
+        if self.fault is not None:
+            self.fault.strike(0)
+        language = self.languages[min(number, len(self.languages) - 1)]
+        found = language if language in languages else languages[0]
+        return DetectedLanguage(found, self.probability)
+
+
 class LoudnessModel(SileroModel):
     """A voice activity network that takes everything loud for speech."""
 
@@ -326,11 +353,19 @@ class ScriptedEngines(Catalogue):
     detector: ScriptedTurnDetector = field(default_factory=ScriptedTurnDetector)
     vad: SileroModel = field(default_factory=LoudnessModel)
     absent: frozenset[str] = frozenset()
+    linguist: ScriptedLanguageDetector = field(default_factory=ScriptedLanguageDetector)
+    languages: tuple[str, ...] = ("en",)
+    """What calls can be held in, as ``languages_for`` gives it."""
 
     @property
     def turn_detector(self) -> ScriptedTurnDetector:
         """The scripted one."""
         return self.detector
+
+    @property
+    def language_detector(self) -> ScriptedLanguageDetector:
+        """The scripted one."""
+        return self.linguist
 
     @property
     def vad_model(self) -> SileroModel:
@@ -341,13 +376,13 @@ class ScriptedEngines(Catalogue):
         """Whether it is not absent."""
         return model_id not in self.absent
 
-    def streaming_transcriber(self, model_id: str) -> ScriptedTranscriber:
-        """The scripted ears."""
+    def streaming_transcriber(self, model_id: str, language: str = "en") -> ScriptedTranscriber:  # noqa: ARG002
+        """The scripted ears, for any language."""
         self._refuse(Role.STREAMING_TRANSCRIPTION, model_id)
         return self.ears
 
-    def transcriber(self, model_id: str) -> ScriptedTranscriber:
-        """The scripted ears."""
+    def transcriber(self, model_id: str, language: str = "en") -> ScriptedTranscriber:  # noqa: ARG002
+        """The scripted ears, for any language."""
         self._refuse(Role.TRANSCRIPTION, model_id)
         return self.ears
 
@@ -388,6 +423,10 @@ class ScriptedEngines(Catalogue):
             if name in self.absent
         )
 
+    def languages_for(self, names: CallNames) -> tuple[str, ...]:  # noqa: ARG002 - as in Catalogue
+        """The same for all names."""
+        return self.languages
+
     def statuses(self) -> tuple[EngineStatus, ...]:
         """All live."""
         return (
@@ -403,6 +442,9 @@ class ScriptedEngines(Catalogue):
 
     async def start(self) -> None:
         """Nothing to load."""
+
+    async def complete(self) -> None:
+        """Nothing to wait for."""
 
     async def close(self) -> None:
         """Nothing to close."""
