@@ -17,7 +17,7 @@ from .cloning import voice_match
 from .engine import Engine
 from .kokoro import engine as kokoro
 from .speech import hibari, pico
-from .transcription import moonshine, smart_turn, voice_activity, vosk, whisper
+from .transcription import moonshine, smart_turn, voice_activity, vosk, whisper, whisper_calls
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ BUILT_IN: tuple[Engine, ...] = (
     hibari.ENGINE,
     pico.ENGINE,
     *llama.ENGINES,
+    *whisper_calls.ENGINES,
     whisper.ENGINE,
     kokoro.ENGINE,
     translation.ENGINE,

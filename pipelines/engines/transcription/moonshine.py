@@ -50,9 +50,8 @@ Samples = npt.NDArray[np.int16]
 Floats = npt.NDArray[np.float32]
 
 
-def pieces(samples: Samples) -> Iterator[Samples]:
-    """``samples`` in pieces of at most PIECE_SECONDS, cut at the quietest 100 ms."""
-    longest = PIECE_SECONDS * HEARING_RATE
+def pieces(samples: Samples, longest: int = PIECE_SECONDS * HEARING_RATE) -> Iterator[Samples]:
+    """``samples`` in pieces of at most ``longest`` samples, cut at the quietest 100 ms."""
     while len(samples) > longest:
         earliest = int(longest * EARLIEST_CUT)
         region = samples[earliest:longest].astype(np.float32)

@@ -144,12 +144,12 @@ class WhisperTranscriber:
         """The transcript of the window; runs on a thread."""
         samples = window.samples.astype(np.float32) * np.float32(1 / 32768)
         found, info = _decoded(model, samples, language, task=task)
-        if _looping(found, len(samples)):
+        if looping(_text(found), len(samples)):
             again, _ = _decoded(
                 model, samples, str(info.language), task=task, no_repeat_ngram_size=NGRAM
             )
             found = min(
-                (again, found), key=lambda one: (_looping(one, len(samples)), len(_text(one)))
+                (again, found), key=lambda one: (looping(_text(one), len(samples)), len(_text(one)))
             )
         segments = tuple(_segment(window, one) for one in found)
         return Understood(segments, str(info.language), float(info.language_probability) >= SURE)
@@ -182,9 +182,8 @@ def _text(found: list[Any]) -> str:
     return "".join(str(segment.text) for segment in found).strip()
 
 
-def _looping(found: list[Any], samples: int) -> bool:
+def looping(text: str, samples: int) -> bool:
     """Whether a text repeats itself, or has more characters than fit into ``samples``."""
-    text = _text(found)
     if len(text) > CHARACTERS + CHARACTERS_PER_SECOND * samples / HEARING_RATE:
         return True
     raw = text.encode()

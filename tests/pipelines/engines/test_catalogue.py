@@ -263,6 +263,7 @@ async def test_the_real_engines_are_live(models_dir: Path) -> None:
     engines = Catalogue(EngineSettings(models_dir), engines=BUILT_IN)
     await engines.start()
     try:
+        await engines.complete()
         assert {s.model_id: s.reason for s in engines.statuses() if not s.live} == {}
         assert engines.ready()
         question = [ChatMessage("user", "What is the capital of France?")]
@@ -327,7 +328,7 @@ from rest.resources.survey import Survey
 
 async def ask():
     engines = Catalogue(EngineSettings(Path(sys.argv[1])))
-    assert len(engines.statuses()) == 11
+    assert len(engines.statuses()) == 14
     assert engines.voices("blab-stable")
     assert engines.name_faults(CallNames(voice="de-DE", language="de"))
     assert engines.speech_engine(SpeechChoice("blab-stable", "de")).model_id == "pico"

@@ -13,7 +13,7 @@ from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import Engine as Declaration
 from pipelines.engines.engine import EngineSettings, Role
-from pipelines.weights.model import Model
+from pipelines.weights.manifest import Model
 from tests.pipelines.engines.test_catalogue import Engine, House, declared, upstream
 from tests.support.pipelines.upstream_server import KEY, Upstream
 
