@@ -4,7 +4,8 @@
 
 Every turn plays a recorded human voice in real time with silence after it; the next one begins a
 natural pause after the reply has been heard to its end. The stages are the server's own figures per
-turn (``blab.latency``): end to end on the critical path, so their sum is the server's total.
+turn (``blab.latency``): end to end on the critical path, so their sum is the server's total;
+``first_token_ms`` is part of ``llm_ms``, and ``heard_ms`` comes after the total.
 ``network`` is the rest: carrier, client jitter buffer, VAD tail.
 """
 
@@ -27,7 +28,16 @@ from gateway.caller import (
 from tests.support.paths import AUDIO
 
 SAID = ("joe_q_capital", "joe_q_help", "joe_q_hours", "joe_q_internet", "joe_q_slow", "joe_q_book")
-STAGES = ("endpointing_ms", "stt_ms", "llm_ms", "tts_ms", "gateway_ms", "total_ms")
+STAGES = (
+    "endpointing_ms",
+    "stt_ms",
+    "first_token_ms",
+    "llm_ms",
+    "tts_ms",
+    "gateway_ms",
+    "total_ms",
+    "heard_ms",
+)
 TURNS_PER_CALL = 6
 OVER = ("binary", "json", "webrtc", "aiortc", "both")
 """Channels; ``aiortc`` is WebRTC with a stock client and its 80 ms jitter buffer."""
@@ -81,7 +91,8 @@ async def one_turn(caller: Caller, recording: Recording, rows: dict[str, list[fl
     total = (first - end) * 1000
     rows["voice to voice"].append(total)
     for stage in STAGES:
-        rows[stage].append(float(latency[stage]))
+        if latency[stage] is not None:
+            rows[stage].append(float(latency[stage]))
     rows["network"].append(total - float(latency["total_ms"]))
 
 

@@ -92,6 +92,7 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
         record_to=settings.record_calls,
         on_ended=metrics.call_ended,
         on_empty_answer=metrics.empty_answer,
+        on_latency=metrics.turn_answered,
         tools=ToolRunner(tool_http),
     )
     metrics.watch_active(lambda: host.active)

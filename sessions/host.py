@@ -13,13 +13,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engines.catalogue import Catalogue
-from sessions.core.commands import Command, RecordTurn
+from sessions.core.commands import Command, Publish, RecordTurn
 from sessions.core.config import SessionConfig
 from sessions.core.events import Event, ReplyFailed, ReplyGenerated
+from sessions.core.notices import Latency
 
 from .channel import Channel, WireFormat
 from .event_log import EventLogWriter
@@ -119,8 +121,10 @@ class _CallObserver:
         fanout: Fanout,
         event_log: EventLogWriter | None,
         on_empty_answer: Callable[[str], None] | None,
+        on_latency: Callable[[Latency], None] | None,
     ) -> None:
         self._on_empty_answer = on_empty_answer
+        self._on_latency = on_latency
         self._request = request
         self._journal = journal
         self._fanout = fanout
@@ -136,6 +140,10 @@ class _CallObserver:
     def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
         if self._event_log is not None:
             self._event_log.append(event, now, commands)
+        if self._on_latency is not None:
+            for command in commands:
+                if isinstance(command, Publish) and isinstance(command.notice, Latency):
+                    self._on_latency(command.notice)
         if (
             self._on_empty_answer is not None
             and isinstance(event, ReplyGenerated | ReplyFailed)
@@ -158,9 +166,11 @@ class SessionHost:
         on_ended: Callable[[str, str], None] | None = None,
         tools: ToolRunner | None = None,
         on_empty_answer: Callable[[str], None] | None = None,
+        on_latency: Callable[[str, Latency], None] | None = None,
     ) -> None:
         """``on_ended`` receives the channel's name and the reason. ``on_empty_answer`` receives
-        "retried" or "failed", for a reply whose chat model gave an empty answer."""
+        "retried" or "failed", for a reply whose chat model gave an empty answer. ``on_latency``
+        receives the channel's name and the stages of a turn's waiting time."""
         self._engines = engines
         self._admission = admission
         self._journal = journal
@@ -169,6 +179,7 @@ class SessionHost:
         self._record_to = record_to
         self._on_ended = on_ended
         self._on_empty_answer = on_empty_answer
+        self._on_latency = on_latency
         self._tools = tools
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
@@ -214,7 +225,12 @@ class SessionHost:
         reason = INTERNAL_ERROR
         try:
             observer = _CallObserver(
-                request, journal, self._fanout, event_log, self._on_empty_answer
+                request,
+                journal,
+                self._fanout,
+                event_log,
+                self._on_empty_answer,
+                partial(self._on_latency, channel.name) if self._on_latency else None,
             )
             session = LiveSession(
                 call_id,

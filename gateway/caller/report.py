@@ -5,7 +5,7 @@ The narrator prints two times before each line: seconds since the call began, an
 the caller last stopped speaking (the last loud sample), from which latency is counted.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,6 +125,8 @@ class CallReport:
     stopped_ms: int | None = None
     """From the onset of the interrupting speech to the last audible sample of the old reply."""
     errors: list[dict[str, Any]] = field(default_factory=list)
+    latencies: list[dict[str, int]] = field(default_factory=list)
+    """Where the waiting time of each turn went, as the server reports it."""
 
     @property
     def answered(self) -> bool:
@@ -155,7 +157,24 @@ class CallReport:
             flushed_ms=round(player.flushed_samples * 1000 / player.rate),
             stopped_ms=_stopped(caller, interruption),
             errors=[e.event.get("error", {}) for e in caller.events if e.type == "error"],
+            latencies=[stages_of(e.event) for e in caller.events if e.type == "blab.latency"],
         )
+
+
+def stages_of(latency: Mapping[str, Any]) -> dict[str, int]:
+    """The stages of a ``blab.latency`` event in the order in which they pass, ms."""
+    first_token = int(latency["first_token_ms"])
+    stages = {
+        "endpointing": latency["endpointing_ms"],
+        "final text": latency["stt_ms"],
+        "first token": first_token,
+        "first clause": latency["llm_ms"] - first_token,
+        "first audio": latency["tts_ms"],
+        "sent": latency["gateway_ms"],
+        "heard": latency["heard_ms"],
+        "total": latency["total_ms"],
+    }
+    return {stage: int(value) for stage, value in stages.items() if value is not None}
 
 
 def _texts(caller: Caller, kind: str, key: str) -> list[str]:

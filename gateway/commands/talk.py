@@ -94,10 +94,11 @@ async def _call(
     async with Caller(channel, on_event=on_event, on_audio=on_audio) as caller:
         first = second = None
         try:
+            session = {"type": "realtime", "blab": {"events": ["latency"]}}
             if options.instructions:
-                session = {"type": "realtime", "instructions": options.instructions}
-                await caller.send({"type": "session.update", "session": session})
-                await caller.wait_for("session.updated", within=options.deadline)
+                session["instructions"] = options.instructions
+            await caller.send({"type": "session.update", "session": session})
+            await caller.wait_for("session.updated", within=options.deadline)
             first = caller.say(said)
             narrator.spoken(first)
             await _finished(first, said.seconds + options.deadline)
@@ -153,6 +154,8 @@ def _print_report(options: argparse.Namespace, report: CallReport, problem: str 
         print("no reply was heard")
     else:
         print(f"first audible sample {report.first_audio_ms} ms after the end of speech")
+    for stages in report.latencies:
+        print("where the time went: " + ", ".join(f"{k} {v} ms" for k, v in stages.items()))
     print(f"heard {report.heard_ms} ms of reply, {report.flushed_ms} ms dropped unheard")
     if options.interrupt and report.stopped_ms is not None:
         print(f"the reply stopped {report.stopped_ms} ms after the interruption's onset")

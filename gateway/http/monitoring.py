@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden
+from sessions.core.notices import Latency
 from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE
 
@@ -82,6 +83,7 @@ SCOPE = "usage:read"
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_STAGE_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 5, 10)
 _REASONS = frozenset(
     {
         "client_hangup",
@@ -113,6 +115,13 @@ class Metrics:
             ["outcome"],
             registry=self._registry,
         )
+        self._stages = Histogram(
+            "blab_turn_stage_seconds",
+            "Where the waiting time of a turn went, by stage; total: all but heard",
+            ["channel", "stage"],
+            registry=self._registry,
+            buckets=_STAGE_SECONDS,
+        )
         self._active = Gauge("blab_calls_active", "Calls in progress", registry=self._registry)
         self._requests = Counter(
             "blab_http_requests",
@@ -143,6 +152,22 @@ class Metrics:
     def empty_answer(self, outcome: str) -> None:
         """A chat model returned nothing; ``outcome``: "retried" (and answered), or "failed"."""
         self._empty_answers.labels(outcome).inc()
+
+    def turn_answered(self, channel: str, latency: Latency) -> None:
+        """The caller has begun to hear the answer to a turn."""
+        stages = {
+            "endpointing": latency.endpointing_ms,
+            "transcript": latency.stt_ms,
+            "first_token": latency.first_token_ms,
+            "first_clause": latency.llm_ms - latency.first_token_ms,
+            "first_audio": latency.tts_ms,
+            "sent": latency.gateway_ms,
+            "heard": latency.heard_ms,
+            "total": latency.total_ms,
+        }
+        for stage, milliseconds in stages.items():
+            if milliseconds is not None:
+                self._stages.labels(channel, stage).observe(milliseconds / 1000)
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; ``route``: the pattern, not the path."""

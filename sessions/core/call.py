@@ -70,13 +70,15 @@ class Moments:
     speech_end: float | None = None
     turn_end: float | None = None
     transcript: float | None = None
+    token: float | None = None
     clause: float | None = None
     audio: float | None = None
     sent: float | None = None
+    heard: float | None = None
 
     def restart(self) -> None:
         """Another reply is made for the turn: forget the stages of the previous one."""
-        self.clause = self.audio = self.sent = None
+        self.token = self.clause = self.audio = self.sent = self.heard = None
 
     def latency(self, turn: int, reply_id: str) -> Latency | None:
         """The stages end to end; None if the turn had no speech or nothing was sent."""
@@ -84,20 +86,27 @@ class Moments:
             return None
         reached = self.speech_end
         stages: list[int] = []
-        for moment in (self.turn_end, self.transcript, self.clause, self.audio, self.sent):
+        # A filler is spoken before there is a token: the wait for that ends with it.
+        token = self.token if self.clause is None else min(self.token or 0.0, self.clause)
+        for moment in (self.turn_end, self.transcript, token, self.clause, self.audio, self.sent):
             later = max(reached, moment if moment is not None else reached)
             stages.append(_milliseconds(later) - _milliseconds(reached))
             reached = later
-        endpointing, stt, llm, tts, gateway = stages
+        endpointing, stt, first_token, clause, tts, gateway = stages
+        heard = None
+        if self.heard is not None:
+            heard = _milliseconds(max(reached, self.heard)) - _milliseconds(reached)
         return Latency(
             turn,
             reply_id,
             endpointing_ms=endpointing,
             stt_ms=stt,
-            llm_ms=llm,
+            llm_ms=first_token + clause,
             tts_ms=tts,
             gateway_ms=gateway,
             total_ms=sum(stages),
+            first_token_ms=first_token,
+            heard_ms=heard,
         )
 
 

@@ -43,11 +43,13 @@ from .events import (
     DeleteItem,
     Event,
     FinalTranscript,
+    FirstToken,
     HangUp,
     InputEnded,
     KeyPressed,
     PartialTranscript,
     PlayoutFinished,
+    PlayoutHeard,
     PlayoutPaused,
     PlayoutStopped,
     ReplyClause,
@@ -140,6 +142,8 @@ class Conversation:
                 replies.on_paused(event)
             case InputEnded():
                 turns.on_input_ended()
+            case FirstToken():
+                replies.on_first_token(event)
             case ClauseReady():
                 replies.on_clause_ready(event)
             case ReplyClause():
@@ -156,6 +160,8 @@ class Conversation:
             case ClauseStarted():
                 self._ended.on_clause_started(event)
                 replies.on_clause_started(event)
+            case PlayoutHeard():
+                replies.on_playout_heard(event)
             case PlayoutFinished():
                 turns.on_playout_finished(event)
             case PlayoutStopped():

@@ -76,6 +76,13 @@ class TranscriptionFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The chat model's first token of the reply came."""
+
+    reply: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClauseReady:
     """The chat model finished the reply's first clause, which now goes to the TTS."""
 
@@ -136,6 +143,14 @@ class ClauseStarted:
 
     reply: int
     clause: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutHeard:
+    """The reply's first sample was heard, ``ago`` seconds before this became known."""
+
+    reply: int
+    ago: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,12 +404,14 @@ Event = (
     | FinalTranscript
     | TurnScored
     | TranscriptionFailed
+    | FirstToken
     | ClauseReady
     | ReplyClause
     | ToolUseRequested
     | ReplyGenerated
     | ReplyFailed
     | ClauseStarted
+    | PlayoutHeard
     | PlayoutFinished
     | PlayoutPaused
     | PlayoutStopped

@@ -284,6 +284,11 @@ class Latency:
     """Until the first sample left for the caller."""
     total_ms: int
     """From the caller's last sample of speech to the first sample sent (TTFA)."""
+    first_token_ms: int = 0
+    """The part of ``llm_ms`` until the chat model's first token."""
+    heard_ms: int | None = None
+    """From the first sample sent to the first sample heard, as far as the channel knows; beyond
+    ``total_ms``. None where the reply ended before."""
 
 
 @dataclass(frozen=True, slots=True)

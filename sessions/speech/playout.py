@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from media.echo import EchoDetector
 from media.formats import SAMPLE_BYTES, samples_of
 from sessions.channel import Channel, Piece
-from sessions.core.events import ClauseStarted, Event, PlayoutFinished
+from sessions.core.events import ClauseStarted, Event, PlayoutFinished, PlayoutHeard
 
 _FRAME_MS = 20
 _BUFFER_SECONDS = 20
@@ -40,6 +40,8 @@ class _Ledger:
     generated: int = 0
     sent: int = 0
     heard: int = 0
+    begun: bool = False
+    """Its first sample has been reported as heard."""
     clock: float | None = None
     """Moment at which sample ``heard_at_clock`` was heard; None: standing still."""
     heard_at_clock: int = 0
@@ -192,6 +194,9 @@ class Playout:
         else:
             heard = ledger.heard_at_clock + int((now - ledger.clock) * ledger.rate)
         ledger.heard = max(ledger.heard, min(heard, ledger.sent))
+        if ledger.heard and not ledger.begun:
+            ledger.begun = True
+            self._dispatch(PlayoutHeard(ledger.reply, ledger.heard / ledger.rate))
         if ledger.heard == ledger.sent:
             ledger.clock = None  # run dry: time counts again from the next sample sent
         chunks = ledger.chunks

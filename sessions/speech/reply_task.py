@@ -40,6 +40,7 @@ from sessions.core.config import AUTO, REQUIRED, Tool
 from sessions.core.events import (
     ClauseReady,
     Event,
+    FirstToken,
     ReplyClause,
     ReplyFailed,
     ReplyGenerated,
@@ -202,9 +203,12 @@ class ReplyTask:
             temperature=order.config.temperature,
             offer=offer_of(order.tools, order.config.tool_choice),
         )
-        before = self._usage
+        before, begun = self._usage, False
         async with aclosing(answers(stream, thinking=model.model_id in self._thinkers)) as deltas:
             async for delta in deltas:
+                if not begun:
+                    begun = True
+                    self._dispatch(FirstToken(order.reply))
                 self._account(delta, before)
                 if delta.retracts:
                     self._thinkers.add(model.model_id)

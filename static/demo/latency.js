@@ -3,7 +3,8 @@
 const STAGES = [
   ["endpointing", "Endpointing", "from your last sound to the decision that you are done"],
   ["stt", "STT", "until your words were final"],
-  ["llm", "LLM", "until the first clause of the answer was written"],
+  ["token", "First token", "until the chat model began to answer"],
+  ["clause", "Clause", "until the first clause of the answer was written"],
   ["tts", "TTS", "until its first sound was made"],
   ["gateway", "Gateway", "until that sound left the server"],
   ["network", "Network", "round trip and playout buffer, measured by this page"],
@@ -17,8 +18,16 @@ const SCALE_MS = 1200; // a full bar, unless a turn took longer
 export function stagesOf(event, networkMs = null, heardMs = null) {
   const stages = {};
   let sum = 0;
-  for (const name of ["endpointing", "stt", "llm", "tts"]) {
-    stages[name] = Math.max(0, Math.round(event[`${name}_ms`] ?? 0));
+  const token = event.first_token_ms ?? 0;
+  const reached = {
+    endpointing: event.endpointing_ms,
+    stt: event.stt_ms,
+    token,
+    clause: (event.llm_ms ?? 0) - token,
+    tts: event.tts_ms,
+  };
+  for (const [name, ms] of Object.entries(reached)) {
+    stages[name] = Math.max(0, Math.round(ms ?? 0));
     sum += stages[name];
   }
   stages.gateway = Math.round(event.gateway_ms ?? Math.max(0, (event.total_ms ?? sum) - sum));

@@ -27,6 +27,7 @@ CLAUSES = (
 LATENCY = {
     "endpointing_ms": 310,
     "stt_ms": 96,
+    "first_token_ms": 90,
     "llm_ms": 142,
     "tts_ms": 31,
     "gateway_ms": 4,

@@ -25,7 +25,9 @@ from sessions.core.config import SessionConfig
 from sessions.core.events import (
     ClauseReady,
     ClauseStarted,
+    FirstToken,
     PlayoutFinished,
+    PlayoutHeard,
     PlayoutPaused,
     PlayoutStopped,
     ReplyClause,
@@ -35,13 +37,7 @@ from sessions.core.events import (
     ToolUseRequested,
 )
 from sessions.core.items import Message, ReplyStatus
-from sessions.core.notices import (
-    Fault,
-    PlayoutBegan,
-    PlayoutEnded,
-    PlayoutHeld,
-    PlayoutResumed,
-)
+from sessions.core.notices import Fault, PlayoutBegan, PlayoutEnded, PlayoutHeld, PlayoutResumed
 from sessions.core.prompt import composed
 from sessions.core.states import ReplyTrigger, State, Trigger
 from sessions.core.tools import ToolUses
@@ -219,12 +215,15 @@ class Replies:
                 call.move(Trigger.REPLY_AUDIBLE)
             call.publish(PlayoutBegan(reply.reply_id, reply.item_id))
             reply.moments.sent = call.now
-            reply.latency = reply.moments.latency(reply.turn, reply.reply_id)
-            if reply.latency is not None:
-                call.publish(reply.latency)
         self._records.publish_text(reply, event.clause + 1)
         if reply is self._current:
             self._progress(reply)
+
+    def on_playout_heard(self, event: PlayoutHeard) -> None:
+        """The caller hears it."""
+        reply = self._of(event.reply) or self._stopping.get(event.reply)
+        if reply is not None and reply.audible:
+            self._records.report_latency(reply, heard=self._call.now - event.ago)
 
     def on_playout_finished(self, event: PlayoutFinished) -> None:
         """The caller has heard the whole reply. The state stays while a barge-in is undecided."""
@@ -262,6 +261,11 @@ class Replies:
         self._set_timers()
 
     # ------------------------------------------------------------------ generation
+
+    def on_first_token(self, event: FirstToken) -> None:
+        """The chat model has begun to answer."""
+        if (reply := self._of(event.reply)) and reply.moments.token is None:
+            reply.moments.token = self._call.now
 
     def on_clause_ready(self, event: ClauseReady) -> None:
         """The first clause goes to the TTS."""

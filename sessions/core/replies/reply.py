@@ -351,9 +351,18 @@ class ReplyRecords:
                 self._call.publish(ReplyText(reply.reply_id, reply.item_id, text, spoken))
         reply.published = max(reply.published, min(upto, len(reply.clauses)))
 
+    def report_latency(self, reply: Reply, heard: float | None = None) -> None:
+        """Publish where the waiting time went, once; ``heard``: when its first sample was."""
+        if reply.latency is None:
+            reply.moments.heard = heard
+            reply.latency = reply.moments.latency(reply.turn, reply.reply_id)
+            if reply.latency is not None:
+                self._call.publish(reply.latency)
+
     def finish(self, reply: Reply, status: ReplyStatus, reason: str | None, samples: int) -> None:
         """End the released ``reply``, of which ``samples`` were heard."""
         call, audible = self._call, reply.audible
+        self.report_latency(reply)
         reply.move(ReplyTrigger.ENDED)
         if reply.limit is not None:
             samples = min(samples, reply.limit)

@@ -15,6 +15,17 @@ from tests.support.gateway.realtime_server import RATE, RealtimeServer, running
 
 pytestmark = pytest.mark.slow
 
+STAGES = {
+    "endpointing": 300,
+    "final text": 0,
+    "first token": 80,
+    "first clause": 40,
+    "first audio": 30,
+    "sent": 1,
+    "total": 451,
+}
+"""Of the server's ``blab.latency``; its reply was not heard."""
+
 
 @pytest.fixture
 def server() -> Iterator[RealtimeServer]:
@@ -50,7 +61,13 @@ def test_a_conversation_is_printed_and_the_reply_written(
     reply = tmp_path / "reply.wav"
     assert main(["talk", str(speech), "--url", server.url, "--out", str(reply)]) == 0
     printed = capsys.readouterr().out
-    for words in ("sess_1", "caller: hello", "agent: Beep.", "ms after the end of speech"):
+    for words in (
+        "sess_1",
+        "caller: hello",
+        "agent: Beep.",
+        "ms after the end of speech",
+        "first token 80",
+    ):
         assert words in printed
     heard = Recording.read(reply, RATE)
     assert np.count_nonzero(heard.samples) == pytest.approx(RATE * server.beep_ms / 1000, rel=0.02)
@@ -74,7 +91,8 @@ def test_json_lines_are_json_and_end_with_the_report(
     assert lines[0]["type"] == "session.created"
     assert lines[-1]["type"] == "report"
     assert lines[-1]["replies"] == ["Beep."]
-    session = {"type": "realtime", "instructions": "Hi"}
+    assert lines[-1]["latencies"] == [STAGES]
+    session = {"type": "realtime", "blab": {"events": ["latency"]}, "instructions": "Hi"}
     assert server.messages == [{"type": "session.update", "session": session}]
 
 

@@ -9,6 +9,7 @@ from aiohttp.test_utils import make_mocked_request
 from gateway.http import monitoring as health
 from gateway.http.monitoring import Health, Metrics
 from rest.accounts.auth import Principal
+from sessions.core.notices import Latency
 from store.errors import DatabaseUnavailable
 
 
@@ -55,7 +56,7 @@ async def test_checks_are_not_run_more_often_than_needed() -> None:
     assert asked == [0.0, 1.0]
 
 
-async def test_empty_answers_are_counted_by_outcome() -> None:
+async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
     async def nobody(_request: object) -> Principal:
         raise AssertionError("loopback needs no key")
 
@@ -66,6 +67,7 @@ async def test_empty_answers_are_counted_by_outcome() -> None:
     metrics = Metrics()
     for outcome in ("retried", "retried", "failed"):
         metrics.empty_answer(outcome)
+    metrics.turn_answered("webrtc", Latency(1, "resp_1", 310, 0, 120, 30, 4, 464, 80))
     request = make_mocked_request(
         "GET", "/metrics", headers={"Host": "localhost"}, transport=Loopback()
     )
@@ -74,3 +76,8 @@ async def test_empty_answers_are_counted_by_outcome() -> None:
     lines = response.body.decode().splitlines()
     assert 'blab_empty_answers_total{outcome="retried"} 2.0' in lines
     assert 'blab_empty_answers_total{outcome="failed"} 1.0' in lines
+    stage = 'blab_turn_stage_seconds_sum{channel="webrtc",stage='
+    assert f'{stage}"first_token"}} 0.08' in lines
+    assert f'{stage}"first_clause"}} 0.04' in lines
+    assert f'{stage}"total"}} 0.464' in lines
+    assert not any('stage="heard"' in line for line in lines)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sessions.core.events import ClauseStarted, Event, PlayoutFinished
+from sessions.core.events import ClauseStarted, Event, PlayoutFinished, PlayoutHeard
 from sessions.speech.playout import Playout
 from tests.support.sessions.fake_channel import FakeChannel
 
@@ -45,7 +45,7 @@ async def test_runs_at_most_the_lead_ahead_and_follows_time() -> None:
     assert len(bench.channel.audio) == 3200 * 2  # 200 ms
     bench.playout.advance(10.1)
     assert len(bench.channel.audio) == 4800 * 2
-    assert bench.events == [ClauseStarted(1, 0)]
+    assert bench.events == [ClauseStarted(1, 0), PlayoutHeard(1, pytest.approx(0.1, abs=0.001))]
 
 
 async def test_finishes_when_the_last_sample_was_heard() -> None:
@@ -66,7 +66,7 @@ async def test_clauses_are_reported_when_their_first_sample_leaves() -> None:
     bench.playout.advance(0.0)
     assert bench.events == [ClauseStarted(1, 0)]
     bench.playout.advance(0.1)
-    assert bench.events == [ClauseStarted(1, 0), ClauseStarted(1, 1)]
+    assert bench.events == [ClauseStarted(1, 0), PlayoutHeard(1, 0.1), ClauseStarted(1, 1)]
 
 
 async def test_pause_flushes_and_resume_sends_the_unheard_part_again() -> None:
@@ -102,6 +102,17 @@ async def test_the_channels_own_clock_counts() -> None:
     bench.playout.advance(0.0)
     bench.channel.clock = 500 + 320
     assert bench.playout.pause(1, 99.0) == (320, 3200)
+
+
+@pytest.mark.parametrize("own_clock", [True, False])
+async def test_the_first_sample_heard_is_reported_once(own_clock: bool) -> None:
+    bench = Bench(own_clock=own_clock)
+    await bench.speak(16_000)
+    bench.playout.release(1)
+    for step in range(4):
+        bench.channel.clock = step * 160
+        bench.playout.advance(step / 100)
+    assert [e for e in bench.events if isinstance(e, PlayoutHeard)] == [PlayoutHeard(1, 0.01)]
 
 
 async def test_playout_waits_while_the_engine_is_behind() -> None:

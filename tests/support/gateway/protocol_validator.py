@@ -352,6 +352,8 @@ class ProtocolValidator:
     def _latency(self, event: Event) -> None:
         stages = [event[f"{stage}_ms"] for stage in ("endpointing", "stt", "llm", "tts", "gateway")]
         self._check(min(stages) >= 0 and sum(stages) == event["total_ms"], event)
+        self._check(0 <= event["first_token_ms"] <= event["llm_ms"], event)
+        self._check(event["heard_ms"] is None or event["heard_ms"] >= 0, event)
 
 
 def _is_manual(event: Event) -> bool:

@@ -13,6 +13,16 @@ from aiohttp import WSMsgType, web
 BINARY = "blab.binary.v1"
 RATE = 24_000
 LOUD = 500
+LATENCY = {
+    "endpointing_ms": 300,
+    "stt_ms": 0,
+    "first_token_ms": 80,
+    "llm_ms": 120,
+    "tts_ms": 30,
+    "gateway_ms": 1,
+    "total_ms": 451,
+    "heard_ms": None,
+}
 
 
 @dataclass
@@ -74,6 +84,7 @@ class RealtimeServer:
         else:
             audio = base64.b64encode(pcm).decode()
             await socket.send_json({"type": "response.output_audio.delta", "delta": audio})
+        await socket.send_json({"type": "blab.latency", **LATENCY})
         done = {"id": response, "status": "completed"}
         await socket.send_json({"type": "response.done", "response": done})
 

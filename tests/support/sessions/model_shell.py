@@ -42,6 +42,7 @@ from sessions.core.events import (
     FinalTranscript,
     PartialTranscript,
     PlayoutFinished,
+    PlayoutHeard,
     PlayoutPaused,
     PlayoutStopped,
     ReplyClause,
@@ -56,6 +57,7 @@ from sessions.core.events import (
 from sessions.core.items import Message, ReplyStatus
 from sessions.core.notices import (
     ItemTruncated,
+    Latency,
     Notice,
     PlayoutCleared,
     ReplyCreated,
@@ -72,7 +74,7 @@ RATE = 24_000
 
 T = TypeVar("T")
 
-_AFTER_CLOSE = (ItemTruncated, PlayoutCleared, ReplyDone)
+_AFTER_CLOSE = (ItemTruncated, Latency, PlayoutCleared, ReplyDone)
 
 
 def check_template(history: Sequence[Message]) -> None:
@@ -316,7 +318,7 @@ class ModelShell:
                 self._play(reply, seconds)
 
     def _play(self, reply: ModelReply, seconds: float) -> None:
-        reply.heard = min(reply.generated, reply.heard + int(RATE * seconds))
+        before, reply.heard = reply.heard, min(reply.generated, reply.heard + int(RATE * seconds))
         start = sum(samples for _, samples in reply.clauses[: reply.begun])
         while reply.begun < len(reply.clauses) and not (reply.stopped or reply.paused):
             samples = reply.clauses[reply.begun][1]
@@ -326,6 +328,8 @@ class ModelShell:
             start += samples
             if samples:
                 self.feed(ClauseStarted(reply.number, reply.begun - 1))
+        if reply.heard and not before:
+            self.feed(PlayoutHeard(reply.number, reply.heard / RATE))
         if reply.stopped or reply.paused or not reply.complete or not reply.generated:
             return
         if reply.heard >= reply.generated:

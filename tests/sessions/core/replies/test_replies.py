@@ -12,8 +12,10 @@ from sessions.core.commands import (
 )
 from sessions.core.events import (
     ClauseStarted,
+    FirstToken,
     HangUp,
     PlayoutFinished,
+    PlayoutHeard,
     PlayoutStopped,
     RequestCancel,
     RequestReply,
@@ -70,16 +72,24 @@ def test_the_latency_is_published_once_and_adds_up(call: ShellFactory) -> None:
     shell.final("What is it?", 0.9)
     shell.silence(256)
     shell.pass_time(0.05)
+    shell.feed(FirstToken(shell.reply.number))
+    shell.pass_time(0.03)
     shell.clause("This. ")
     shell.pass_time(0.01)
     shell.play(0.0)
+    waited = round((shell.now - end) * 1000)
+    assert not shell.published(Latency)
+    shell.pass_time(0.04)
+    shell.feed(PlayoutHeard(shell.reply.number, ago=0.02))
+    shell.play(0.02)
     latencies = shell.published(Latency)
     assert len(latencies) == 1
     stages = latencies[0]
-    assert stages.total_ms == round((shell.now - end) * 1000)
+    assert stages.total_ms == waited
+    assert (stages.first_token_ms, stages.heard_ms) == (50, 20)
     parts = (stages.endpointing_ms, stages.stt_ms, stages.llm_ms, stages.tts_ms, stages.gateway_ms)
     assert sum(parts) == stages.total_ms
-    assert parts == (484, 0, 50, 0, 10)
+    assert parts == (484, 0, 80, 0, 10)
     shell.generated()
     shell.play(1.0)
     assert shell.records[0].latency == stages
@@ -94,8 +104,20 @@ def test_a_cancelled_speculation_does_not_lend_its_moments(call: ShellFactory) -
     shell.ask("What is it, I ask?")
     shell.pass_time(0.2)
     shell.clause("That.")
-    shell.play(0.0)
+    shell.play(0.02)
     assert shell.published(Latency)[0].llm_ms >= 200
+
+
+def test_a_reply_that_is_cut_before_it_was_heard_reports_how_far_it_came(
+    call: ShellFactory,
+) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.feed(HangUp("client_hangup"))
+    (latency,) = shell.published(Latency)
+    assert latency.heard_ms is None
+    assert latency.total_ms > 0
+    assert shell.records[0].latency == latency
 
 
 def test_the_token_limit_makes_it_incomplete(call: ShellFactory) -> None:
