@@ -243,6 +243,13 @@ def test_tokens_are_bytes() -> None:
     assert text_of(["Ġ.", "..."]) == ""
 
 
+def test_a_text_ends_with_the_utterance() -> None:
+    again = ["<|0.00|>", "ĠSim", ".", "<|1.60|>", "<|1.60|>", "ĠSim", ".", "<|2.40|>"]
+    assert text_of(again, 2.0) == "Sim."
+    assert text_of(again, 3.0) == "Sim. Sim."
+    assert text_of(["<|1.80|>", "ĠSim", "."], 2.0) == "Sim."
+
+
 @pytest.mark.parametrize(("seconds", "frames"), [(1.0, 402), (2.005, 502), (27.0, 3000)])
 def test_only_what_is_heard_is_encoded(seconds: float, frames: int) -> None:
     heard = features(np.zeros(int(seconds * HEARING_RATE), np.int16))
