@@ -96,6 +96,7 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
         tools=ToolRunner(tool_http),
     )
     metrics.watch_active(lambda: host.active)
+    metrics.watch_hearing(engines.hearing_loads)
     remote = RemoteRequests(bus, fanout, registry.node_id, host.find, host.call_ids)
     ephemeral = EphemeralKeys(bus)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))

@@ -11,11 +11,14 @@ reasons, route patterns): nothing a client sends becomes one.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from pipelines.engines.base import HearingLoad
 from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden
 from sessions.core.notices import Latency
@@ -98,6 +101,26 @@ _REASONS = frozenset(
 )
 
 
+class _Hearing(Collector):
+    """Utterances by transcriber, looked up when the metrics are asked for."""
+
+    def __init__(self, loads: Callable[[], Mapping[str, HearingLoad]]) -> None:
+        self._loads = loads
+
+    def collect(self) -> Iterable[Metric]:
+        """What Prometheus' client calls."""
+        running = GaugeMetricFamily(
+            "blab_utterances_transcribed", "Utterances being transcribed", labels=["engine"]
+        )
+        waiting = GaugeMetricFamily(
+            "blab_utterances_waiting", "Utterances that wait to be transcribed", labels=["engine"]
+        )
+        for engine, load in self._loads().items():
+            running.add_metric([engine], load.running)
+            waiting.add_metric([engine], load.waiting)
+        return (running, waiting)
+
+
 class Metrics:
     """Counts what happens in this process."""
 
@@ -136,6 +159,10 @@ class Metrics:
             registry=self._registry,
             buckets=_SECONDS,
         )
+
+    def watch_hearing(self, loads: Callable[[], Mapping[str, HearingLoad]]) -> None:
+        """Set the function that gives how many utterances each transcriber of calls has."""
+        self._registry.register(_Hearing(loads))
 
     def watch_active(self, count: Callable[[], int]) -> None:
         """Set the function that counts the calls in progress."""

@@ -18,6 +18,7 @@ from pipelines.engines.speech.read_aloud import own_voice
 
 from .base import base_language
 from .engine import DEFAULT, EngineStatus, Role
+from .jobs import CallLanguage
 
 if TYPE_CHECKING:
     from .catalogue import Catalogue
@@ -153,6 +154,35 @@ def languages_for(names: CallNames, engines: "Catalogue") -> tuple[str, ...]:
         )
     ]
     return tuple(sorted(fit, key=lambda language: (language != "en", language)))
+
+
+def call_languages(engines: "Catalogue") -> dict[str, CallLanguage]:
+    """See ``Catalogue.call_languages``."""
+    measured = {
+        language
+        for status in engines.statuses()
+        if status.role is Role.TRANSCRIPTION
+        for language in status.word_errors
+    }
+    languages = sorted(measured | set(spoken_in_calls(engines)))
+    return {language: _call_language(language, engines) for language in languages}
+
+
+def _call_language(language: str, engines: "Catalogue") -> CallLanguage:
+    hearing = engines.status(Role.TRANSCRIPTION, engines.transcription_id(DEFAULT, language))
+    speech = engines.status(Role.SPEECH, engines.speech_id(DEFAULT, language))
+    heard, spoken = (
+        status.in_calls and (not status.languages or language in status.languages)
+        for status in (hearing, speech)
+    )
+    faults = name_faults(CallNames(language=language), engines)
+    reason = next((fault.message for fault in faults if fault.field == "language"), None)
+    return CallLanguage(
+        hearing=hearing.model_id if heard else None,
+        speech=speech.model_id if spoken else None,
+        word_errors=hearing.word_errors.get(language),
+        reason=reason,
+    )
 
 
 def _languages_of(names: CallNames, engines: "Catalogue") -> set[str] | None:

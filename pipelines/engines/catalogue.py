@@ -38,6 +38,7 @@ from .base import (
 from .call_names import (
     CallNames,
     NameFault,
+    call_languages,
     is_stock,
     languages_for,
     name_faults,
@@ -48,6 +49,7 @@ from .discovery import Plugin, installed
 from .engine import DEFAULT, LOADING, NEEDED, Engine, EngineSettings, EngineStatus, Role
 from .jobs import (
     UNKNOWN,
+    CallLanguage,
     CallOptions,
     Cloner,
     FileTranscriber,
@@ -261,6 +263,11 @@ class Catalogue:
         """First subtags of the languages that a call with these names can have, whatever its own
         ``language``: both heard and spoken now. English first, then by the alphabet."""
         return languages_for(names, self)
+
+    def call_languages(self) -> dict[str, CallLanguage]:
+        """How calls are held now, by the first subtags of the languages that are spoken in calls or
+        in which hearing was measured."""
+        return call_languages(self)
 
     def call_options(self) -> CallOptions:
         """What a caller may choose among: the voices and languages that ``name_faults`` accepts."""

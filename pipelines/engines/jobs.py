@@ -48,6 +48,18 @@ class CallOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class CallLanguage:
+    """How a call is held in a language now. ``hearing``, ``speech``: the engines, None where it is
+    not heard or spoken; ``word_errors``: the share of words heard wrongly, as measured."""
+
+    hearing: str | None = None
+    speech: str | None = None
+    word_errors: float | None = None
+    reason: str | None = None
+    """Why no call can be held in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechEngine:
     """Who speaks something. ``quality``: good, weak or robotic, as measured for the language;
     unknown for an upstream's."""

@@ -110,12 +110,27 @@ class Batch(Struct, rename="camel"):
     max_items: int
 
 
+class LiveLanguage(Struct, rename="camel"):
+    """How a language is heard and spoken in calls. ``hearing``, ``speech``: the engines;
+    ``word_error_rate``: the share of words heard wrongly, as measured; ``reason``: why no call is
+    held in it now."""
+
+    available: bool
+    hearing: str | None
+    speech: str | None
+    word_error_rate: float | None
+    reason: str | None
+
+
 class Realtime(Struct, rename="camel"):
-    """Live calls, and the paths at which they are opened."""
+    """Live calls, the paths at which they are opened, and their languages. ``language_detection``:
+    whether the language is recognised from what the caller says."""
 
     available: bool
     websocket: str
     webrtc: str
+    languages: dict[str, LiveLanguage]
+    language_detection: bool
 
 
 class Limits(Struct, rename="camel"):
@@ -197,7 +212,7 @@ class Capabilities:
             voice_cloning=self._cloning(surveyed),
             dubbing=_dubbing(surveyed, hearing),
             batch=Batch(MAX_ITEMS),
-            realtime=Realtime(self._answers_calls(), "/v1/realtime", "/v1/realtime/calls"),
+            realtime=self._realtime(),
             limits=Limits(
                 max_upload_bytes=limits.max_upload_bytes,
                 max_media_seconds=limits.max_media_seconds,
@@ -273,6 +288,25 @@ class Capabilities:
         ]
         note = next(iter(notes), "") or None
         return Chat(available=True, reason=None, name=CHAT, model=model, note=note)
+
+    def _realtime(self) -> Realtime:
+        languages = {
+            tag: LiveLanguage(
+                available=one.reason is None,
+                hearing=one.hearing,
+                speech=one.speech,
+                word_error_rate=one.word_errors,
+                reason=one.reason,
+            )
+            for tag, one in self._engines.call_languages().items()
+        }
+        return Realtime(
+            available=self._answers_calls(),
+            websocket="/v1/realtime",
+            webrtc="/v1/realtime/calls",
+            languages=languages,
+            language_detection=_lack(lambda: self._engines.language_detector) is None,
+        )
 
     def _cloning(self, surveyed: Surveyed) -> VoiceCloning:
         reason = _lack(self._engines.check_cloning)

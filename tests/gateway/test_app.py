@@ -15,7 +15,7 @@ from gateway.lifecycle import RunningServer
 from gateway.parsers import IceServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
-from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.base import HearingLoad, ModelUnavailable
 from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.jobs import CallOptions
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
@@ -55,6 +55,9 @@ class NoEngines:
 
     def call_options(self) -> CallOptions:
         return CallOptions()
+
+    def hearing_loads(self) -> dict[str, HearingLoad]:
+        return {}
 
     def name_faults(self, _names: CallNames) -> tuple[NameFault, ...]:
         return ()

@@ -16,6 +16,7 @@ from pipelines.engines.base import ModelUnavailable, Word
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import (
+    CallLanguage,
     Segment,
     SpeechChoice,
     SpeechEngine,
@@ -27,7 +28,14 @@ from pipelines.engines.jobs import (
 )
 from pipelines.speech.language import LANGUAGES
 
-from .live import WORD_MS, Delay, Fault, ScriptedChatModel, ScriptedSpeaker
+from .live import (
+    WORD_MS,
+    Delay,
+    Fault,
+    ScriptedChatModel,
+    ScriptedLanguageDetector,
+    ScriptedSpeaker,
+)
 
 VOICES = (
     VoiceInfo("scripted-high", "High", "en", "scripted-voice", "female"),
@@ -268,6 +276,15 @@ class ScriptedJobEngines(Catalogue):
     def voices(self, model_id: str) -> tuple[VoiceInfo, ...]:
         """The builtin voices; none of an absent model."""
         return () if model_id in self.absent else self.builtin
+
+    @property
+    def language_detector(self) -> ScriptedLanguageDetector:
+        """One that takes everybody for English."""
+        return ScriptedLanguageDetector()
+
+    def call_languages(self) -> dict[str, CallLanguage]:
+        """English, as far as calls go."""
+        return {"en": CallLanguage(hearing="scripted-ears", speech="scripted-voice")}
 
     def statuses(self) -> tuple[EngineStatus, ...]:
         """All live."""

@@ -25,6 +25,7 @@ from pipelines.engines.base import (
     DetectedLanguage,
     EngineBusy,
     EngineError,
+    HearingLoad,
     ModelUnavailable,
     ToolCallDelta,
     ToolOffer,
@@ -35,6 +36,7 @@ from pipelines.engines.base import (
 from pipelines.engines.call_names import CallNames, NameFault, NameField
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
+from pipelines.engines.jobs import CallLanguage
 
 Delay = Callable[[float], Awaitable[None]]
 """Waits for a number of seconds, or as long as a test decides."""
@@ -426,6 +428,16 @@ class ScriptedEngines(Catalogue):
     def languages_for(self, names: CallNames) -> tuple[str, ...]:  # noqa: ARG002 - as in Catalogue
         """The same for all names."""
         return self.languages
+
+    def call_languages(self) -> dict[str, CallLanguage]:
+        """All heard and spoken."""
+        return {
+            tag: CallLanguage(self.ears.model_id, self.voice.model_id) for tag in self.languages
+        }
+
+    def hearing_loads(self) -> dict[str, HearingLoad]:
+        """Nobody waits here."""
+        return {self.ears.model_id: HearingLoad(running=self.ears.opened)}
 
     def statuses(self) -> tuple[EngineStatus, ...]:
         """All live."""

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
-from pipelines.engines.base import ModelUnavailable, Transcription
+from pipelines.engines.base import HearingLoad, ModelUnavailable, Transcription
 from pipelines.engines.engine import Engine, EngineSettings, Role, warmed
 from pipelines.engines.executor import EngineExecutor
 from pipelines.weights.manifest import MODELS
@@ -143,6 +143,13 @@ class MoonshineTranscriber:
     async def warm(self) -> None:
         """Load a vendor transcriber per worker and let each hear something."""
         await self._executor.run(self._fill, deadline=60)
+
+    @property
+    def load_now(self) -> HearingLoad:
+        """How many utterances are transcribed and wait now."""
+        pending = self._executor.pending
+        running = min(pending, self._workers)
+        return HearingLoad(running, pending - running, self._workers)
 
     async def transcribe(self, pcm: bytes, language: str = "en") -> Transcription:
         """The text of an utterance; the empty text for less than 100 ms.

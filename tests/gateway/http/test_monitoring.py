@@ -5,9 +5,11 @@ import json
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from prometheus_client import generate_latest
 
 from gateway.http import monitoring as health
 from gateway.http.monitoring import Health, Metrics
+from pipelines.engines.base import HearingLoad
 from rest.accounts.auth import Principal
 from sessions.core.notices import Latency
 from store.errors import DatabaseUnavailable
@@ -81,3 +83,11 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
     assert f'{stage}"first_clause"}} 0.04' in lines
     assert f'{stage}"total"}} 0.464' in lines
     assert not any('stage="heard"' in line for line in lines)
+
+
+async def test_metrics_show_who_waits_to_be_heard() -> None:
+    metrics = Metrics()
+    metrics.watch_hearing(lambda: {"whisper-base": HearingLoad(running=2, waiting=3, places=2)})
+    text = generate_latest(metrics._registry).decode()
+    assert 'blab_utterances_transcribed{engine="whisper-base"} 2.0' in text
+    assert 'blab_utterances_waiting{engine="whisper-base"} 3.0' in text

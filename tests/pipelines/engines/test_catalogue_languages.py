@@ -13,6 +13,7 @@ from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import Engine as Declaration
 from pipelines.engines.engine import EngineSettings, Role
+from pipelines.engines.jobs import CallLanguage
 from pipelines.weights.manifest import Model
 from tests.pipelines.engines.test_catalogue import Engine, House, declared, upstream
 from tests.support.pipelines.upstream_server import KEY, Upstream
@@ -146,6 +147,19 @@ async def test_languages_are_those_that_are_heard_and_spoken(
         assert "Accepted: 'de', 'en'." in fault.message
         assert not fault.known
     assert faults(engines, language="fi", speaks=False) == []
+
+
+async def test_how_calls_are_held_in_each_language(engines: Catalogue, house: Linguists) -> None:
+    early = engines.call_languages()
+    assert early["en"] == CallLanguage("moonshine", "hibari")
+    assert (early["de"].hearing, early["de"].speech, early["de"].word_errors) == (None, "pico", 0.1)
+    assert "loading" in str(early["de"].reason)
+    await all_loaded(engines, house)
+    now = engines.call_languages()
+    assert list(now) == ["de", "en", "es"]
+    assert now["de"] == CallLanguage(POLYGLOT, "pico", 0.1)
+    assert (now["es"].hearing, now["es"].speech) == (POLYGLOT, None)
+    assert "'es' is not spoken" in str(now["es"].reason)
 
 
 async def test_how_crowded_hearing_is_can_be_asked(engines: Catalogue, house: Linguists) -> None:

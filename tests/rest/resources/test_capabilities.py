@@ -32,7 +32,21 @@ async def test_capabilities_of_a_whole_installation() -> None:
     assert set(shown["dubbing"]["targets"]) == {"de", "en", "pt"}  # those that are heard
     assert shown["dubbing"]["drafts"] == {}
     assert shown["batch"] == {"maxItems": 200}
-    assert shown["realtime"]["available"]
+    assert shown["realtime"] == {
+        "available": True,
+        "websocket": "/v1/realtime",
+        "webrtc": "/v1/realtime/calls",
+        "languages": {
+            "en": {
+                "available": True,
+                "hearing": "scripted-ears",
+                "speech": "scripted-voice",
+                "wordErrorRate": None,
+                "reason": None,
+            }
+        },
+        "languageDetection": True,
+    }
     assert shown["limits"] == {
         "maxUploadBytes": 1000,
         "maxMediaSeconds": 60,
