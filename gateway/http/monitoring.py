@@ -102,7 +102,7 @@ _REASONS = frozenset(
 
 
 class _Hearing(Collector):
-    """Utterances by transcriber, looked up when the metrics are asked for."""
+    """Utterances by transcriber, read for each request of the metrics."""
 
     def __init__(self, loads: Callable[[], Mapping[str, HearingLoad]]) -> None:
         self._loads = loads
