@@ -61,6 +61,7 @@ from sessions.core.events import (
 )
 from sessions.core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
 from sessions.speech.listening import Listening
+from sessions.speech.pace import Pace
 from sessions.speech.playout import Playout
 from sessions.speech.reply_task import ReplyTask, chat_message, offer_of
 
@@ -169,6 +170,7 @@ class LiveSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reply: tuple[StartReply, asyncio.Task[None]] | None = None
         self._reply_task: ReplyTask | None = None
+        self._pace = Pace()
         self._thinkers: set[str] = set()
         """The chat models that were seen to begin an answer inside a thought."""
         self._side_replies: dict[int, asyncio.Task[None]] = {}
@@ -357,6 +359,7 @@ class LiveSession:
             self.dispatch,
             self._advance,
             self._thinkers,
+            None if order.side else self._pace,
         )
         running = self._spawn(task.run())
         if order.side:

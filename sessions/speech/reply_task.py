@@ -9,8 +9,10 @@ Rules
   and ``ReplyFailed``, or neither when cancelled). Cancelling ``run`` stops the engines; the
   generators are closed before it returns.
 - Thoughts are no part of a reply; of a spoken one markup is neither (``spoken_form``).
+- The first words are spoken before their clause ends, if hearing them covers the time until more
+  is spoken (``pace``).
 - Text does not wait for the end of its clause for long: the words so far are spoken after about a
-  second, unless audio is still to be heard.
+  second, or when the audio is about to run dry.
 - An answer without a word and without a tool call is requested once more; the second one fails.
 """
 
@@ -34,7 +36,7 @@ from pipelines.engines.base import (
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.chat.sums import informed
 from pipelines.engines.chat.thoughts import answers
-from pipelines.engines.reading.clauses import ClauseSplitter, speakable
+from pipelines.engines.reading.clauses import NEXT_SECONDS, ClauseSplitter, speakable
 from sessions.core.commands import StartReply
 from sessions.core.config import AUTO, REQUIRED, Tool
 from sessions.core.events import (
@@ -48,6 +50,7 @@ from sessions.core.events import (
 )
 from sessions.core.items import Message
 
+from .pace import Pace
 from .playout import Playout
 from .spoken_form import SpokenForm
 
@@ -56,8 +59,6 @@ log = logging.getLogger(__name__)
 _CLAUSES = 4
 _ATTEMPTS = 2
 """Answers that are requested before the reply fails for lack of one."""
-_EARLY_SECONDS = 0.15
-"""Words are taken so long before the audio runs dry; a voice needs about that for them."""
 _CALLS = 32
 _ARGUMENTS = 65_536
 """Characters of one call's arguments."""
@@ -71,7 +72,7 @@ class ReplyTask:
     """Generates one reply.
 
     ``thinkers``: ids of the chat models that begin an answer within a thought; a model that is
-    found to do so is added."""
+    found to do so is added. ``pace``: of the call's replies before."""
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class ReplyTask:
         dispatch: Callable[[Event], None],
         advance: Callable[[], None],
         thinkers: set[str] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._order = order
         self._engines = engines
@@ -90,7 +92,8 @@ class ReplyTask:
         self._dispatch = dispatch
         self._advance = advance
         self._thinkers = set() if thinkers is None else thinkers
-        self._splitter = ClauseSplitter()
+        self._pace = Pace() if pace is None else pace
+        self._splitter = ClauseSplitter(order.config.language)
         self._clauses: asyncio.Queue[str | None] = asyncio.Queue(_CLAUSES)
         self._news = asyncio.Event()
         """There is more text, a clause, or a filler."""
@@ -168,6 +171,7 @@ class ReplyTask:
 
     async def _write_clauses(self) -> None:
         self._form = SpokenForm()
+        self._pace.begin()
         async for text in self._texts():
             await self._split(self._form.feed(text) if self._order.script is None else text)
         await self._split(self._form.flush())
@@ -177,8 +181,12 @@ class ReplyTask:
                 await self._hand_over(clause)
 
     async def _split(self, text: str) -> None:
-        for clause in self._splitter.feed(text, self._now):
+        now = self._now
+        self._pace.wrote(len(text), now)
+        for clause in self._splitter.feed(text, now):
             await self._hand_over(clause)
+        if self._order.script is None and self._pace.covers(len(self._splitter.phrase())):
+            await self._hand_over(self._splitter.take_phrase(now))
         self._news.set()
 
     async def _hand_over(self, clause: str) -> None:
@@ -253,7 +261,10 @@ class ReplyTask:
                 async with asyncio.timeout_at(self._due()):
                     await self._news.wait()
             except TimeoutError:
-                if words := self._splitter.take(self._now):
+                due, now = self._due(), self._now
+                if due is not None and due > now:
+                    continue  # what is to be heard stands still
+                if words := self._splitter.take(now, self._patience):
                     self._begun = self._said = True
                     self._dispatch(ClauseReady(self._order.reply))
                     return words
@@ -262,11 +273,16 @@ class ReplyTask:
 
     def _due(self) -> float | None:
         """When to speak what is held, although its clause has not ended."""
-        due = self._splitter.due()
+        due = self._splitter.due(self._patience)
         if due is None:
             return None
         unheard = self._playout.unheard_seconds(self._order.reply, self._now)
-        return max(due, self._now + unheard - _EARLY_SECONDS)
+        return max(due, self._now + unheard - self._pace.lead)
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that later words wait for the end of their clause, if nothing else is heard."""
+        return 0.0 if self._pace.keeps_up else NEXT_SECONDS
 
     @property
     def _now(self) -> float:
@@ -284,12 +300,17 @@ class ReplyTask:
             speech, voice=config.voice, speed=config.speed, language=config.language
         )
         text = clause
+        began, wait, samples = self._now, None, 0
         async with aclosing(audio):
             async for pcm in audio:
+                wait = self._now - began if wait is None else wait
+                samples += len(pcm) // SAMPLE_BYTES
                 await self._playout.room(order.reply)
                 self._put(text, resampler.push(pcm), filler=filler)
                 text = ""
         self._put(text, resampler.flush(), filler=filler)
+        if wait is not None:
+            self._pace.spoke(len(speech), samples / speaker.sample_rate, wait)
 
     def _put(self, text: str, pcm: bytes, *, filler: bool = False) -> None:
         if not text and not pcm:

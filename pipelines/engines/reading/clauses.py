@@ -3,9 +3,10 @@
 One rule decides everywhere whether a full stop ends a sentence: ``text.ends_abbreviated``.
 
 - ``ClauseSplitter`` cuts a token stream. The first clause is short, because the caller is waiting
-  for it; later ones are whole sentences, because they sound better. It does not wait for a model
-  that is slow or stalls: after ``due`` (seconds of whatever clock ``feed`` is given) the whole
-  words held so far may be taken. ``speakable`` prepares each clause for the voice.
+  for it; later ones are whole sentences, because they sound better. Its first words may be taken
+  before it ends, where a phrase ends (``phrase``). It does not wait for a model that is slow or
+  stalls: after ``due`` (seconds of whatever clock ``feed`` is given) the whole words held so far
+  may be taken. ``speakable`` prepares each clause for the voice.
 - ``clauses`` cuts a whole text lazily: finding the next clause costs the same however long the text
   is. The first is short, none is longer than ``MAXIMUM_CHARACTERS``.
 - ``sentences`` cuts for engines that translate one sentence at a time.
@@ -26,9 +27,23 @@ _CLAUSE_END = re.compile(r"[,;:—–](?=\s)|\s[-–—](?=\s)")
 _EAGER_END = re.compile(r"[^\W\d_]{3,}[.!?,;:]$")
 """Ends a first clause without waiting for the blank after it, which would cost a token's time."""
 _LINE_END = re.compile(r"\n+")
-_BREATH = re.compile(
-    r"\s(?=(?:and|but|or|because|so|which|that|when|while|where|if|to|for|with)\b)"
-)
+PHRASE_BEGINNINGS = {
+    "de": "und aber oder denn weil dass wenn damit mit für von bei nach vor bis um ohne über",
+    "en": "and but or because so which that when while where if to for with from at in on by until",
+    "es": "y pero o porque que cuando mientras donde si para con por en desde hasta sin sobre",
+    "fr": "et mais ou car parce que qui quand où si pour avec dans par chez sans avant après",
+    "it": "e ma o perché che quando mentre dove se per con in da senza prima dopo",
+    "pt": "e mas ou porque que quando enquanto onde se para com por em desde até sem sobre",
+}
+"""By language, the words before which one may breathe."""
+
+
+def _beginnings(words: str) -> re.Pattern[str]:
+    return re.compile(rf"\s(?=(?:{words.replace(' ', '|')})\b)", re.IGNORECASE)
+
+
+_BREATHS = {language: _beginnings(words) for language, words in PHRASE_BEGINNINGS.items()}
+_NEVER = re.compile(r"(?!)")
 _SIGNS = re.compile(r"[*`|]+")
 _PICTURES = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b50-\u2b55\ufe0f\u200d\U000e0020-\U000e007f]+"
@@ -41,9 +56,11 @@ _LONG_CHARACTERS = 90
 """Beyond this a clause is cut at the next comma, or where one would breathe."""
 _BREATH_WORDS = 4
 """Words taken early are cut where one would breathe, if so many stand before it."""
-_FIRST_SECONDS = 1.0
+_PHRASE_WORDS = 4
+"""A first phrase has at least so many words."""
+FIRST_SECONDS = 1.0
 """After this the first words are taken although the clause has not ended."""
-_NEXT_SECONDS = 2.0
+NEXT_SECONDS = 2.0
 """Likewise for later ones: at a word a second they come in pairs, which stutters less."""
 _PAUSE_SECONDS = 0.5
 _PAUSE_RATIO = 1.5
@@ -54,7 +71,9 @@ between two deltas so far: a slow model's tokens may be half words."""
 class ClauseSplitter:
     """Feed text deltas, take clauses. Holds back at most MAXIMUM_CHARACTERS."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = "en") -> None:
+        """``language`` (BCP 47) of the text: where a phrase ends depends on it."""
+        self._breaths = _BREATHS.get(language.lower().split("-")[0], _NEVER)
         self._held = ""
         self._first = True
         self._since = 0.0
@@ -80,27 +99,56 @@ class ClauseSplitter:
             self._first, self._since = False, now
         return clauses
 
-    def due(self) -> float | None:
-        """When held words may be taken before their clause ends; None if there are none."""
+    @property
+    def first(self) -> bool:
+        """Whether no clause has been taken yet."""
+        return self._first
+
+    def phrase(self) -> str:
+        """The first words, up to where a phrase ends; empty if they are few or have been taken."""
+        if not self._first:
+            return ""
+        for match in reversed(list(self._breaths.finditer(self._held))):
+            head = self._held[: match.start()]
+            # Not between "what to" and "with": a phrase does not end where another begins.
+            inside = self._breaths.match(f" {head.split()[-1]}") if head.split() else None
+            if len(head.split()) >= _PHRASE_WORDS and inside is None:
+                return head
+        return ""
+
+    def take_phrase(self, now: float) -> str:
+        """``phrase``, which is not held any longer."""
+        words = self.phrase()
+        if words:
+            self._held = self._held[len(words) :]
+            self._first, self._since = False, now
+        return words
+
+    def due(self, next_seconds: float = NEXT_SECONDS) -> float | None:
+        """When held words may be taken before their clause ends; None if there are none.
+
+        ``next_seconds``: how long words wait that are not the first."""
         if self._newest is None or not _speaks(self._held, 1):
             return None
-        due = self._since + (_FIRST_SECONDS if self._first else _NEXT_SECONDS)
+        due = self._since + (FIRST_SECONDS if self._first else next_seconds)
         whole = self._held.rfind(" ", 1)
         if whole > 0 and _speaks(self._held[:whole], 1):
             return due
         return max(due, self._newest + self._pause)
 
-    def take(self, now: float) -> str:
-        """The whole words held at ``now``; empty if there are none yet."""
-        due = self.due()
+    def take(self, now: float, next_seconds: float = NEXT_SECONDS) -> str:
+        """The whole words held at ``now``; empty if there are none yet, or not ``due``."""
+        due = self.due(next_seconds)
         if due is None or now < due or self._newest is None:
             return ""
         cut = len(self._held)
         if now < self._newest + self._pause:
             cut = self._held.rfind(" ", 1)
-            breaths = [m.start() for m in _BREATH.finditer(self._held, cut // 2, cut)]
-            if breaths and len(self._held[: breaths[-1]].split()) >= _BREATH_WORDS:
-                cut = breaths[-1]
+            commas = [m.end() for m in _CLAUSE_END.finditer(self._held, cut // 3, cut)]
+            breaths = [m.start() for m in self._breaths.finditer(self._held, cut // 2, cut)]
+            ends = commas or breaths
+            if ends and len(self._held[: ends[-1]].split()) >= _BREATH_WORDS:
+                cut = ends[-1]
         words, self._held = self._held[:cut], self._held[cut:]
         self._first, self._since = False, now
         return words
@@ -129,7 +177,7 @@ class ClauseSplitter:
                 if _speaks(text[: match.end()], least):
                     return match.end()
         if len(text) > _LONG_CHARACTERS:
-            breath = _BREATH.search(text, _LONG_CHARACTERS // 2)
+            breath = self._breaths.search(text, _LONG_CHARACTERS // 2)
             if breath:
                 return breath.start()
         if len(text) > MAXIMUM_CHARACTERS:

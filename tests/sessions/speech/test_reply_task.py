@@ -316,15 +316,16 @@ class Listener:
         engines.chat_model.delay = delay
         self.maker = Maker(engines)
         self.heard: list[tuple[float, str]] = []
-        self.task = ReplyTask(
-            ORDER, engines, self.maker.playout, RATE, self._note, self.maker._advance
-        )
+        self.task = ReplyTask(ORDER, engines, self.maker.playout, RATE, self._note, self._advance)
 
     def _note(self, event: Event) -> None:
         if isinstance(event, ReplyClause) and event.text:
             self.heard.append(
                 (round(asyncio.get_running_loop().time() - self._start, 1), event.text)
             )
+
+    def _advance(self) -> None:
+        self.maker.playout.advance(asyncio.get_running_loop().time())
 
     async def listen(self, seconds: float = 60.0, filler_after: float | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -334,7 +335,7 @@ class Listener:
         if filler_after is not None:
             loop.call_later(filler_after, self.task.speak_filler, "One moment. ")
         while loop.time() < self._start + seconds and not running.done():
-            self.maker.playout.advance(loop.time())
+            self._advance()
             await asyncio.sleep(0.02)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
