@@ -148,13 +148,17 @@ def table(summaries: dict[str, Summary]) -> str:
     return "\n".join(lines)
 
 
+def short(one: Verdict) -> str:
+    """Kind, name and gap."""
+    return f"{one.kind} {one.name} {'cut off' if one.gap is None else f'{one.gap:.2f} s'}"
+
+
 def worst(name: str, summary: Summary) -> str:
     """The turns to look at first: cut off, never answered, slow; what was understood of them."""
-    asked = sorted(summary.of("question"), key=lambda one: -99 if one.cut else -(one.gap or 0))
+    asked = sorted(summary.verdicts, key=lambda one: -99 if one.gap is None else -one.gap)
     lines = [f"{name}: the worst turns", ""]
     for one in asked[:WORST]:
-        gap = "cut off" if one.cut else f"{one.gap:.2f} s"
-        lines.append(f"- {one.name}: {gap}, {one.requests} requests, heard {one.heard!r}")
+        lines.append(f"- {short(one)}, {one.requests} requests, heard {one.heard!r}")
         lines += [f"  ({one.why})"] if one.why else []
     for one in summary.verdicts:
         if one.lost or one.again or one.held:
@@ -194,8 +198,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Summary]:
                 log = folder / f"{number:02d}.jsonl"
                 await take_log(system, before, log)
                 summary.verdicts += explained(verdicts, played, log)
-                gaps = [f"{v.kind} {v.name} {'cut' if v.cut else v.gap}" for v in verdicts]
-                print(f"{place}: {'; '.join(gaps)}", flush=True)
+                print(f"{place}: {'; '.join(map(short, verdicts))}", flush=True)
     return summaries
 
 

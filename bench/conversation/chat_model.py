@@ -50,8 +50,8 @@ class ChatModel:
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
             return web.json_response(_object(body, "chat.completion", choice))
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             for number, word in enumerate(text.split(" ")):
                 delta = {"role": "assistant", "content": word if not number else f" {word}"}
                 await _send(response, body, delta, None)

@@ -93,6 +93,8 @@ class Verdict:
     missed: bool = False
     after_pause: bool = False
     stopped: float | None = None
+    answered: float | None = None
+    """From the end of an interruption that stopped the agent to its next answer."""
     lost: bool = False
     held: float | None = None
     again: bool = False
@@ -155,6 +157,10 @@ def verdict(agent: Flags, exchange: Exchange, answer: Undisturbed | None = None)
     waited = (exchange.end if begun is None else begun) - asked.last
     gap = None if cut else waited * TICK
     stopped = _stopped(agent, exchange) if exchange.kind == "interruption" else None
+    answered = None
+    if exchange.over is not None and stopped is not None and math.isfinite(stopped):
+        again_at = first_audible(agent[: exchange.end], exchange.over.last)
+        answered = ((again_at or exchange.end) - exchange.over.last) * TICK
     lost = again = False
     held = None
     if answer is not None and begun is not None and exchange.kind != "interruption":
@@ -171,6 +177,7 @@ def verdict(agent: Flags, exchange: Exchange, answer: Undisturbed | None = None)
         missed=gap is not None and gap > MISSED,
         after_pause=exchange.pause is not None,
         stopped=stopped,
+        answered=answered,
         lost=lost or (answer is not None and begun is None),
         held=held,
         again=again,
@@ -237,17 +244,21 @@ class Summary:
     def rows(self) -> dict[str, str]:
         """What the table shows, by the row's name."""
         questions, stops = self.of("question"), self.of("interruption")
+        turns = [one for one in self.verdicts if one.kind not in ("echo", "television")]
         times = [one.stopped for one in stops if one.stopped is not None]
         pauses = [one.gap for one in questions if one.after_pause and one.gap is not None]
         words = sum(one.words for one in questions)
         rows = {
-            "turns": str(len(questions)),
+            "turns, of which to measure the gap": f"{len(self.verdicts)}, {len(questions)}",
             "gap, p50 / p95 s": _two(self.gaps()),
             "… after a pause inside the turn, p50 / p95 s": _two(pauses),
-            "cut off": _of(one.cut for one in questions),
+            "cut off": _of(one.cut for one in turns),
             "ends missed (over 3 s)": _of(one.missed for one in questions),
             "silent after an interruption, p50 / p95 s": _two(times),
-            "… never": _of(math.isinf(time) for time in times),
+            "… answered after, p50 / p95 s": _two(
+                [one.answered for one in stops if one.answered is not None]
+            ),
+            "… never silent": _of(math.isinf(time) for time in times),
         }
         for kind in DISTURBANCES:
             some = self.of(kind)

@@ -257,8 +257,10 @@ async def play(telephone: Telephone, call: Call, chat: ChatModel) -> list[Exchan
             await telephone.listen(turn.into)
             over = telephone.say(turn.over)
             await telephone.listen(over.last + 1 - telephone.tick)
+            if turn.kind == "interruption":
+                await telephone.hears(over.last, within=WAIT)
         if answered:
-            silence = ANSWER_OVER if turn.kind == "question" else LONG_OVER
+            silence = ANSWER_OVER if turn.kind in ("question", "interruption") else LONG_OVER
             await telephone.hears_nothing(silence, within=LONGEST)
         pause = turn.asked.pause
         played.append(

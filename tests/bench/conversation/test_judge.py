@@ -72,7 +72,9 @@ def test_an_answer_to_the_next_turn_is_none_to_this_one() -> None:
 
 def test_an_interrupted_agent_has_stopped_where_its_silence_begins() -> None:
     over = question(kind="interruption", over=Span(200, 260))
-    assert verdict(agent(130, 80, 390), over).stopped == pytest.approx(10 * TICK)
+    found = verdict(agent(130, 80, 100, 50, 240), over)
+    assert found.stopped == pytest.approx(10 * TICK)
+    assert found.answered == pytest.approx(50 * TICK)
 
 
 def test_a_breath_is_no_stop_and_talking_on_is_never() -> None:
