@@ -41,6 +41,10 @@ HOLD_MS = 352
 """How long playout is held by a sound that ends without words. Of recordings over a telephone
 line, "okay" and "yes" end 350 to 450 ms after their onset; "wait" ends after 290 ms, and its text
 is there after 500."""
+TEXT_MS = 576
+"""How long it is held by a sound shorter than ``_SHORT_MS`` whose words are not known yet: "no",
+"stop" and "wait" are as short, "mhm" and "okay" seldom."""
+_SHORT_MS = 384
 _SPEECH_MAXIMUM_MS = 2_000
 _DECISION_SECONDS = 4.0
 _NO_ECHO = 0.55
@@ -168,11 +172,13 @@ class BargeIn:
     def _let_go_on(self, utterance: Utterance) -> None:
         """Let playout go on where what was heard till now is no interruption."""
         gate, held_at = self._audio.gate, self._held_at
-        if held_at is None or gate.position - held_at < samples(HOLD_MS):
+        if held_at is None or not self._call.config.turn_taking.early_resume:
             return
-        if not self._call.config.turn_taking.early_resume:
+        overlap = self._overlap(utterance.text or utterance.partial)
+        unknown = overlap is Overlap.NOTHING and gate.voiced < samples(_SHORT_MS)
+        if gate.position - held_at < samples(TEXT_MS if unknown else HOLD_MS):
             return
-        if self._overlap(utterance.text or utterance.partial) is not Overlap.INTERRUPTION:
+        if overlap is not Overlap.INTERRUPTION:
             self._held_at, self._voiced = None, gate.voiced
             self._replies.resume()
 

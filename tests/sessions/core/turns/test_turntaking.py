@@ -139,7 +139,7 @@ def test_a_second_look_that_sees_nothing_changes_nothing(call: ShellFactory) -> 
     shell.final("Well, I think,", 0.7)
     shell.silence(352)
     shell.final("")
-    shell.silence(320)
+    shell.silence(544)
     assert [n.text for n in shell.published(TranscriptFinal)] == ["Well, I think,"]
 
 
@@ -161,8 +161,9 @@ def test_punctuation_that_changes_keeps_the_reply(call: ShellFactory) -> None:
     shell.speak(640)
     shell.silence(128)
     shell.final("Thank you, that is all,", 0.55)
-    shell.silence(352)
+    shell.silence(448)
     assert len(shell.replies) == 1
+    assert len(shell.asked) == 2
     shell.final("Thank you. That is all.")
     shell.silence(320)
     assert shell.ordered(ReleaseReply) == [ReleaseReply(1)]
@@ -207,6 +208,18 @@ def test_a_pause_inside_announced_dictation_is_waited_for(call: ShellFactory) ->
     assert [n.text for n in shell.published(TranscriptFinal)] == [
         "My booking code is four seven two nine two one."
     ]
+
+
+def test_the_turn_detector_hears_128_ms_of_silence_however_late_the_text(
+    call: ShellFactory,
+) -> None:
+    shell = call()
+    shell.speak(640)
+    end = shell.position
+    shell.silence(320)
+    assert not shell.scores
+    shell.final("I would like to book a flight to")
+    assert [score.position - end for score in shell.scores] == [4 * WINDOW]
 
 
 def test_without_an_early_hint_the_text_is_requested_after_128_ms(call: ShellFactory) -> None:
