@@ -1,10 +1,16 @@
 """A call's configuration, from an agent's record, and the engines that it names."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 from pipelines.engines.call_names import CallNames
 from sessions.core.config import SessionConfig, SessionKind
 from store.tenants.agents import Agent
 
 from .tools import tools_of
+
+LanguagesFor = Callable[[CallNames], tuple[str, ...]]
+"""``Catalogue.languages_for``."""
 
 
 def session_config(agent: Agent) -> SessionConfig:
@@ -17,9 +23,20 @@ def session_config(agent: Agent) -> SessionConfig:
         voice=agent.voice,
         speech_model=agent.tts_model,
         language=agent.language or SessionConfig().language,
+        detects_language=not agent.language,
         tools=tools,
         servers=servers,
     )
+
+
+def with_languages(config: SessionConfig, languages_for: LanguagesFor) -> SessionConfig:
+    """``config`` with the languages that the caller may speak, where that is left to the caller;
+    the call begins in the first of them, or in the one that is spoken already."""
+    if not config.detects_language:
+        return replace(config, languages=())
+    languages = languages_for(names_of(config))
+    begins = config.language if config.language in languages else (*languages, config.language)[0]
+    return replace(config, languages=languages, language=begins)
 
 
 def names_of(config: SessionConfig) -> CallNames:

@@ -31,6 +31,7 @@ from sessions.core.commands import (
     CancelTool,
     CloseCall,
     Command,
+    DetectLanguage,
     DropTranscription,
     FinishTranscription,
     ListTools,
@@ -39,6 +40,7 @@ from sessions.core.commands import (
     Publish,
     RecordTurn,
     ReleaseReply,
+    RestartTranscription,
     ResumePlayout,
     RunTool,
     ScoreTurn,
@@ -52,6 +54,7 @@ from sessions.core.config import SessionConfig
 from sessions.core.conversation import Conversation
 from sessions.core.events import (
     CallStarted,
+    ConfigureSession,
     Event,
     HangUp,
     PlayoutPaused,
@@ -59,12 +62,20 @@ from sessions.core.events import (
     RequestCancel,
     Tick,
 )
-from sessions.core.notices import Fault, Notice, Pong, SessionChanged, SessionOpened
+from sessions.core.notices import (
+    Fault,
+    LanguageChanged,
+    Notice,
+    Pong,
+    SessionChanged,
+    SessionOpened,
+)
 from sessions.speech.listening import Listening
 from sessions.speech.pace import Pace
 from sessions.speech.playout import Playout
 from sessions.speech.reply_task import ReplyTask, chat_message, offer_of
 
+from .agent_config import with_languages
 from .channel import Channel, ClientFault, Partly, ServerEvent, SpokenItem, WireFormat
 from .tools import ToolRunner, Tools
 
@@ -182,7 +193,9 @@ class LiveSession:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self.dispatch(CallStarted(self._config))
+                self.dispatch(
+                    CallStarted(with_languages(self._config, self._engines.languages_for))
+                )
                 self._spawn(self._read())
                 await self._ended.wait()
                 for task in tuple(self._tasks):
@@ -228,6 +241,10 @@ class LiveSession:
                 )
             if isinstance(event, SpokenItem):
                 event = replace(event.event, clip=self._listening.keep(event.pcm, event.rate))
+            elif isinstance(event, ConfigureSession):
+                event = replace(
+                    event, config=with_languages(event.config, self._engines.languages_for)
+                )
             self.dispatch(event)
 
     def _pong(self, ping: Mapping[str, Any], answer: Answer | None) -> None:
@@ -291,6 +308,10 @@ class LiveSession:
                 self._listening.finish(turn, position)
             case ScoreTurn(turn, position):
                 self._listening.score(turn, position)
+            case DetectLanguage():
+                self._listening.detect_language(command)
+            case RestartTranscription(turn):
+                self._listening.restart(turn)
             case DropTranscription(turn):
                 self._listening.drop(turn)
             case StartReply():
@@ -327,7 +348,7 @@ class LiveSession:
                 assert_never(command)
 
     def _publish(self, notice: Notice) -> None:
-        if isinstance(notice, SessionOpened | SessionChanged):
+        if isinstance(notice, SessionOpened | SessionChanged | LanguageChanged):
             self._take_over(notice.config)
         if isinstance(notice, Fault) and (claimed := self._injected.claim(notice)) is not None:
             fault, answer = claimed

@@ -55,6 +55,23 @@ class ScoreTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectLanguage:
+    """Find out which of ``languages`` the turn is spoken in up to ``position``: LanguageDetected
+    follows."""
+
+    turn: int
+    position: int
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RestartTranscription:
+    """Hear the turn again from its start, in the language that is spoken now."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class StartReply:
     """Generate a reply to ``history``. Nothing of it may leave before ReleaseReply."""
 
@@ -183,6 +200,8 @@ Command = (
     | FinishTranscription
     | DropTranscription
     | ScoreTurn
+    | DetectLanguage
+    | RestartTranscription
     | StartReply
     | SpeakFiller
     | PrepareReply

@@ -51,6 +51,7 @@ class Extension(StrEnum):
     TRANSCRIPT_PARTIAL = "transcript.partial"
     PLAYOUT = "playout"
     CALL = "call"
+    LANGUAGE = "language"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,11 @@ class SessionConfig:
     voice: str = "default"
     speed: float = 1.0
     language: str = "en"
+    """Spoken in the call now (BCP 47): heard, thought and answered in."""
+    detects_language: bool = True
+    """The language is the caller's, one of ``languages``; False: it stays ``language``."""
+    languages: tuple[str, ...] = ()
+    """What the caller may speak, as the shell found out; of fewer than two none is detected."""
     speech_model: str = "default"
     """Text-to-speech model id."""
     transcription_model: str = "default"

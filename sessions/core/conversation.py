@@ -47,6 +47,7 @@ from .events import (
     HangUp,
     InputEnded,
     KeyPressed,
+    LanguageDetected,
     PartialTranscript,
     PlayoutFinished,
     PlayoutHeard,
@@ -136,6 +137,8 @@ class Conversation:
                 turns.on_final(event)
             case TurnScored():
                 turns.on_scored(event)
+            case LanguageDetected():
+                turns.on_language(event)
             case TranscriptionFailed():
                 turns.on_failed(event)
             case PlayoutPaused():

@@ -64,6 +64,17 @@ class TurnScored:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageDetected:
+    """Answer to DetectLanguage: ``turn`` is spoken in ``language`` up to ``position``, with
+    ``probability`` 0..1 among those that it may be; 0 where the detector failed."""
+
+    turn: int
+    position: int
+    language: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionFailed:
     """Transcription of the turn failed."""
 
@@ -403,6 +414,7 @@ Event = (
     | PartialTranscript
     | FinalTranscript
     | TurnScored
+    | LanguageDetected
     | TranscriptionFailed
     | FirstToken
     | ClauseReady

@@ -28,6 +28,16 @@ class SessionChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageChanged:
+    """The caller speaks another language, ``config.language``, from item ``item_id`` on.
+    ``probability``: the detector's, 0..1."""
+
+    config: SessionConfig
+    item_id: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStarted:
     """The caller started speaking at ``position``."""
 
@@ -313,6 +323,7 @@ class Pong:
 Notice = (
     SessionOpened
     | SessionChanged
+    | LanguageChanged
     | SpeechStarted
     | SpeechStopped
     | InputCommitted

@@ -5,8 +5,9 @@ Rules
 - The last seconds of input are kept: from the start of the oldest open turn, at most 90 s, and
   2 s for prefix padding where no turn is open. Older audio is dropped; a turn that is longer
   loses its beginning for the final transcript (the core ends a turn after 60 s).
-- Each open turn has one feeding task (partials) and at most one finishing and one scoring task;
-  dropping the turn cancels them. A recogniser that fails costs the partials, not the turn.
+- Each open turn has one feeding task (partials) and at most one finishing, one scoring and one
+  language task; dropping the turn cancels them. A recogniser that fails costs the partials, not the
+  turn.
 """
 
 import asyncio
@@ -18,12 +19,14 @@ from media.echo import EchoDetector
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
 from media.vad import VoiceDetector, level_of
-from pipelines.engines.base import EngineError
+from pipelines.engines.base import DetectedLanguage, EngineError
 from pipelines.engines.catalogue import Catalogue
+from sessions.core.commands import DetectLanguage
 from sessions.core.config import SessionConfig
 from sessions.core.events import (
     Event,
     FinalTranscript,
+    LanguageDetected,
     PartialTranscript,
     TranscriptionFailed,
     TurnScored,
@@ -118,6 +121,15 @@ class Listening:
         """Ask the turn detector about the turn up to ``position``."""
         self._replace(turn, "score", self._score(turn, position))
 
+    def detect_language(self, order: DetectLanguage) -> None:
+        """Ask the language detector about a turn."""
+        self._replace(order.turn, "language", self._detect_language(order))
+
+    def restart(self, turn: int) -> None:
+        """Give the turn's partial transcripts anew from its start: another language is spoken."""
+        if (position := self._starts.get(turn)) is not None:
+            self._replace(turn, "feed", self._feed(turn, position))
+
     def drop(self, turn: int) -> None:
         """The turn needs no transcription any more."""
         self._starts.pop(turn, None)
@@ -150,11 +162,9 @@ class Listening:
             self._first = oldest
 
     async def _feed(self, turn: int, position: int) -> None:
+        model, language = self.config.transcription_model, self.config.language
         try:
-            language = self.config.language
-            stream = await self._engines.streaming_transcriber(
-                self.config.transcription_model, language
-            ).open(language)
+            stream = await self._engines.streaming_transcriber(model, language).open(language)
         except EngineError as error:
             log.warning("no partial transcripts for turn %d: %s", turn, error.code)
             return
@@ -186,9 +196,9 @@ class Listening:
         await self._transcribe(turn, self._cut(self._starts[turn], position), position)
 
     async def _transcribe(self, turn: int, pcm: bytes, position: int) -> None:
+        model, language = self.config.transcription_model, self.config.language
         try:
-            language = self.config.language
-            engine = self._engines.transcriber(self.config.transcription_model, language)
+            engine = self._engines.transcriber(model, language)
             heard = await engine.transcribe(pcm + _TAIL, language)
         except EngineError as error:
             self._dispatch(TranscriptionFailed(turn, error.code, str(error)))
@@ -203,3 +213,14 @@ class Listening:
             log.warning("turn detector gave no opinion: %s", error.code)
             probability = _UNDECIDED
         self._dispatch(TurnScored(turn, position, probability))
+
+    async def _detect_language(self, order: DetectLanguage) -> None:
+        pcm = self._cut(self._starts[order.turn], order.position)
+        found = DetectedLanguage(self.config.language, 0.0)
+        try:
+            found = await self._engines.language_detector.detect(pcm, order.languages)
+        except EngineError as error:
+            log.warning("the language of turn %d is not known: %s", order.turn, error.code)
+        self._dispatch(
+            LanguageDetected(order.turn, order.position, found.language, found.probability)
+        )

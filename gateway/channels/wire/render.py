@@ -24,6 +24,7 @@ from sessions.core.notices import (
     ItemRetrieved,
     ItemTruncated,
     KeyReceived,
+    LanguageChanged,
     Latency,
     Notice,
     PlayoutBegan,
@@ -96,6 +97,8 @@ class Renderer:
                 return self._session("created", notice.config)
             case SessionChanged():
                 return self._session("updated", notice.config)
+            case LanguageChanged():
+                return self._language_changed(notice)
             case SpeechStarted():
                 return self._speech_started(notice)
             case SpeechStopped():
@@ -150,6 +153,15 @@ class Renderer:
         self._config = config
         session = render_session(config, self._session_id)
         return [{"type": f"session.{what}", "session": session}]
+
+    def _language_changed(self, notice: LanguageChanged) -> list[Body]:
+        self._config = notice.config
+        language: Body = {
+            "item_id": notice.item_id,
+            "language": notice.config.language,
+            "probability": round(notice.probability, 3),
+        }
+        return self._if_asked(Extension.LANGUAGE, "blab.language", language)
 
     def _speech_started(self, notice: SpeechStarted) -> list[Body]:
         start = milliseconds_of(notice.position, HEARING_RATE)

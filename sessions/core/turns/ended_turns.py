@@ -13,6 +13,7 @@ from sessions.core.commands import (
     DropTranscription,
     FinishTranscription,
     RecordTurn,
+    RestartTranscription,
     TranscribeClip,
 )
 from sessions.core.events import (
@@ -117,7 +118,11 @@ class EndedTurns:
     def on_final(self, event: FinalTranscript) -> bool:
         """A final text; False if no ended turn has that number."""
         if (waiting := self._waiting.get(event.turn)) is not None:
-            if waiting.asked == event.position:
+            if waiting.asked != event.position:
+                return True
+            if waiting.awaits_language:
+                waiting.held_text = event.text
+            else:
                 self._take_text(waiting, UtteranceTrigger.TEXT_ARRIVED, event.text)
             return True
         return self._replace_stand_in(event)
@@ -128,6 +133,9 @@ class EndedTurns:
         if (waiting := self._waiting.get(event.turn)) is None:
             return False
         trigger, text = UtteranceTrigger.TEXT_ARRIVED, waiting.partial
+        if waiting.held_text is not None:
+            self._take_text(waiting, trigger, waiting.held_text)
+            return True
         if not waiting.partial_stands_in:
             trigger, text = UtteranceTrigger.TEXT_FAILED, ""
             waiting.failure = event
@@ -136,6 +144,21 @@ class EndedTurns:
         else:
             self._take_text(waiting, trigger, text)
         return True
+
+    def waiting(self, turn: int) -> Utterance | None:
+        """The ended turn of that number, where it waits for its text."""
+        return self._waiting.get(turn)
+
+    def on_language(self, utterance: Utterance, *, changed: bool) -> None:
+        """The language of a waiting turn is known; ``changed``: its text is made anew."""
+        if changed:
+            utterance.speaks(self._call.config.language)
+            utterance.asked_at = self._call.now
+            self._call.order(RestartTranscription(utterance.turn))
+            self._call.order(FinishTranscription(utterance.turn, utterance.asked))
+            self._set_timer()
+        elif utterance.held_text is not None:
+            self._take_text(utterance, UtteranceTrigger.TEXT_ARRIVED, utterance.held_text)
 
     def on_overdue(self) -> None:
         """The text of a waiting turn is overdue."""

@@ -95,6 +95,16 @@ class Utterance:
     seconds: float = 0.0
     is_clip: bool = False
     """It is the speech of an item, which nobody said in the call."""
+    questions: int = 0
+    """How often the language detector was asked about it."""
+    questioned: int = 0
+    """Samples of speech that it had when the detector was asked last."""
+    awaits_language: bool = False
+    """The detector has not answered."""
+    held_text: str | None = None
+    """Its final text, if that came before its language was known."""
+    language_uncertain: bool = False
+    """The detector's last answer left it open."""
     level: float | None = None
     """The caller's level in dBFS; None if it was too short to measure or is not over."""
     moments: Moments = field(default_factory=Moments)
@@ -143,6 +153,10 @@ class Utterance:
             return False
         words = " ".join(words_of(self.final))
         return not words or (words in pack_of(self.language).invented and not self.partial)
+
+    def speaks(self, language: str) -> None:
+        """It is in another language than was assumed: discard the text so far."""
+        self.language, self.partial, self.covered, self.held_text = language, "", 0, None
 
     def hear_out(self, event: PartialTranscript) -> None:
         """Take a partial text after the turn has ended: the recogniser is behind. What it hears
@@ -286,6 +300,14 @@ class InputAudio:
         utterance = self.opened()
         utterance.asked, utterance.asked_again = self.gate.position, True
         self._call.order(FinishTranscription(utterance.turn, self.gate.position))
+
+    def ask_text_again(self) -> None:
+        """Request the open utterance's text anew."""
+        utterance = self.opened()
+        probability = utterance.probability
+        utterance.go_on()
+        self.ask_text()
+        utterance.probability = probability
 
     def go_on(self) -> None:
         """The open utterance goes on: its text up to here is no longer requested."""

@@ -17,6 +17,7 @@ from sessions.core.commands import DropTranscription, ScoreTurn
 from sessions.core.config import SessionConfig, TurnMode
 from sessions.core.events import (
     FinalTranscript,
+    LanguageDetected,
     PartialTranscript,
     PlayoutFinished,
     RequestReply,
@@ -34,6 +35,7 @@ from .caller_pace import CUT_OFF_MS
 from .ended_turns import EndedTurns, too_late
 from .endpointing import Speculation
 from .input_audio import InputAudio, Utterance
+from .language import CallerLanguage
 from .speech_gate import samples
 
 GRACE_MS = 1_500
@@ -64,6 +66,7 @@ class TurnTaking:
         self._ended = ended
         self._audio = InputAudio(call)
         self._bargein = BargeIn(call, replies, self._audio)
+        self._language = CallerLanguage(call, self._audio, replies, ended)
         self._speculation = Speculation(call, self._audio, replies, tools)
         self._ended_at: int | None = None
         """Position of the last voice of the turn before, and the patience that it met."""
@@ -80,6 +83,8 @@ class TurnTaking:
         """Take the next window of audio."""
         audio, start = self._audio, self._audio.gate.position
         audio.look(event)
+        if audio.gate.speaking:
+            self._language.listen()
         if self._call.config.turn_detection.mode is TurnMode.NONE:
             self._buffer(start)
             return
@@ -145,6 +150,7 @@ class TurnTaking:
         """First sign of an end: request the text."""
         self._call.move(Trigger.SPEECH_PAUSED)
         self._audio.ask_text()
+        self._language.hear_end()
         self._guess(self._audio.opened())
 
     def _guess(self, utterance: Utterance) -> None:
@@ -164,7 +170,8 @@ class TurnTaking:
         self._ask_score(utterance)
         missing = self._speculation.patience(utterance) - audio.gate.silence
         if missing <= 0 and (utterance.has_text or missing <= -samples(GRACE_MS)):
-            self._end_turn()
+            if not self._language.awaited(utterance, -missing):
+                self._end_turn()
         else:
             self._speculate(utterance)
             self._look_again(utterance, missing)
@@ -276,6 +283,11 @@ class TurnTaking:
         self._speculation.discard_other(utterance)
         self._weigh_text(utterance, ending=ending)
 
+    def on_language(self, event: LanguageDetected) -> None:
+        """Which language a turn is spoken in, as was asked."""
+        self._language.on_detected(event)
+        self._audio.set_timer()
+
     def on_scored(self, event: TurnScored) -> None:
         """The requested score of the turn detector."""
         utterance = self._audio.utterance
@@ -376,6 +388,7 @@ class TurnTaking:
             return False
         if call.state is State.BARGE_IN:
             self._bargein.confirm()
+        self._language.hear_end()
         speaking = utterance.state is UtteranceState.SPEAKING
         if speaking or audio.gate.voiced != utterance.voiced_when_asked:
             if not speaking:
@@ -407,6 +420,7 @@ class TurnTaking:
         if manual != (config.turn_detection.mode is TurnMode.NONE):
             self.clear()
         self._call.configure(config)
+        self._language.configure(before, config)
         self._speculation.read_instructions()
 
     def close(self) -> None:

@@ -43,6 +43,7 @@ from sessions.core.events import (
     HangUp,
     InputEnded,
     KeyPressed,
+    LanguageDetected,
     PartialTranscript,
     PlayoutFinished,
     PlayoutPaused,
@@ -61,7 +62,7 @@ from sessions.core.events import (
     TurnScored,
 )
 from sessions.core.items import PromptLine
-from sessions.core.notices import ItemAdded, Notice, ReplyCreated, ReplyDone
+from sessions.core.notices import ItemAdded, LanguageChanged, Notice, ReplyCreated, ReplyDone
 from sessions.core.states import State
 from tests.support.examples import examples
 from tests.support.gateway.protocol_validator import ProtocolValidator
@@ -116,6 +117,8 @@ CONFIGS = st.builds(
     servers=st.sampled_from([(), SERVERS]),
     tool_choice=st.sampled_from(["auto", "auto", "required", "none"]),
     max_call_ms=st.sampled_from([3_600_000, 3_600_000, 20_000]),
+    detects_language=st.sampled_from([True, True, True, False]),
+    languages=st.sampled_from([(), ("en", "es"), ("en", "de", "es")]),
     extensions=st.sampled_from([frozenset(), frozenset(Extension)]),
 )
 LINES = (PromptLine("user", "Sum up."), PromptLine(item_id="x"))
@@ -239,6 +242,36 @@ class Calls(RuleBasedStateMachine):
     def score(self, probability: float, back: int) -> None:
         asked = self.shell.scores[-1 - back % len(self.shell.scores)]
         self.shell.feed(TurnScored(asked.turn, asked.position, probability))
+
+    @precondition(lambda self: self.shell.detections)
+    @rule(
+        language=st.sampled_from(["en", "es", "es", "de", "tlh"]),
+        probability=st.sampled_from([0.0, 0.4, 0.7, 0.85, 0.99]),
+        back=st.integers(0, 2),
+    )
+    def detect_language(self, language: str, probability: float, back: int) -> None:
+        asked = self.shell.detections[-1 - back % len(self.shell.detections)]
+        self.shell.feed(LanguageDetected(asked.turn, asked.position, language, probability))
+
+    @rule(windows=st.integers(48, 70), language=st.sampled_from(["en", "es"]), words=WORDS)
+    def ask_in(self, windows: int, language: str, words: str) -> None:
+        """A question that is long enough for its language to be found out."""
+        self.shell.hear(0.9, windows)
+        if self.shell.detections:
+            self.shell.detect(language)
+        self.shell.hear(0.0, 4)
+        if self.shell.asked:
+            self.shell.final(words, 0.9)
+        self.shell.hear(0.0, 20)
+
+    @invariant()
+    def the_language_is_one_that_may_be_spoken(self) -> None:
+        if not hasattr(self, "shell"):
+            return
+        changed = [n for n in self.shell.notices if isinstance(n, LanguageChanged)]
+        for notice in changed:
+            assert notice.config.detects_language
+            assert notice.config.language in notice.config.languages
 
     @rule(turn=NUMBERS, words=WORDS)
     def late_partial(self, turn: int, words: str) -> None:

@@ -15,6 +15,7 @@ from sessions.core.commands import (
     CancelTool,
     CloseCall,
     Command,
+    DetectLanguage,
     DropTranscription,
     FinishTranscription,
     ListTools,
@@ -22,6 +23,7 @@ from sessions.core.commands import (
     Publish,
     RecordTurn,
     ReleaseReply,
+    RestartTranscription,
     ResumePlayout,
     RunTool,
     ScoreTurn,
@@ -40,6 +42,7 @@ from sessions.core.events import (
     ConfigureSession,
     Event,
     FinalTranscript,
+    LanguageDetected,
     PartialTranscript,
     PlayoutFinished,
     PlayoutHeard,
@@ -156,6 +159,7 @@ class ModelShell:
         self.turns: set[int] = set()
         self.asked: list[FinishTranscription] = []
         self.scores: list[ScoreTurn] = []
+        self.detections: list[DetectLanguage] = []
         self.notices: list[Notice] = []
         self.records: list[RecordTurn] = []
         self.commands: list[Command] = []
@@ -263,6 +267,11 @@ class ModelShell:
             commands += self.feed(TurnScored(asked.turn, asked.position, probability))
         return commands
 
+    def detect(self, language: str, probability: float = 0.95) -> list[Command]:
+        """Answer the newest question for the language."""
+        asked = self.detections[-1]
+        return self.feed(LanguageDetected(asked.turn, asked.position, language, probability))
+
     @property
     def reply(self) -> ModelReply:
         """The newest reply."""
@@ -363,6 +372,13 @@ class ModelShell:
             case ScoreTurn(turn, position):
                 assert turn in self.transcriptions
                 self.scores.append(command)
+            case DetectLanguage(turn, position):
+                assert turn in self.transcriptions
+                assert position <= self.position
+                assert len(command.languages) > 1, "there is nothing to find out"
+                self.detections.append(command)
+            case RestartTranscription(turn):
+                assert turn in self.transcriptions
             case DropTranscription(turn):
                 assert turn in self.transcriptions, "released twice"
                 self.transcriptions.remove(turn)

@@ -20,6 +20,7 @@ from sessions.core.notices import (
     ItemRetrieved,
     ItemTruncated,
     KeyReceived,
+    LanguageChanged,
     Latency,
     Notice,
     PlayoutBegan,
@@ -46,7 +47,14 @@ from sessions.core.notices import (
 )
 
 ALL = SessionConfig(
-    extensions=frozenset({Extension.LATENCY, Extension.TRANSCRIPT_PARTIAL, Extension.PLAYOUT})
+    extensions=frozenset(
+        {
+            Extension.LATENCY,
+            Extension.TRANSCRIPT_PARTIAL,
+            Extension.PLAYOUT,
+            Extension.LANGUAGE,
+        }
+    )
 )
 CALL = ToolUse("call_1", "get_weather", "{}")
 OURS = ToolUse("call_2", "find", "{}", "shop")
@@ -98,6 +106,7 @@ NOTICES: list[Notice] = [
     SessionOpened(SessionConfig(turn_detection=TurnDetection(TurnMode.SERVER_VAD))),
     SessionChanged(ALL),
     SessionChanged(SessionConfig(turn_detection=TurnDetection(TurnMode.NONE), output_audio=False)),
+    LanguageChanged(replace(ALL, language="es"), "item_1", 0.97312),
     SpeechStarted("item_1", 16_000),
     SpeechStopped("item_1", 32_000),
     InputCommitted("item_1", None),
@@ -174,6 +183,8 @@ def test_a_strict_client_never_sees_our_own_events(notice: Notice) -> None:
     spoken = wire_format(SessionConfig(), playout_events=False)
     if isinstance(notice, ReplyDone):
         begin(spoken, notice.output_audio)
+    if isinstance(notice, LanguageChanged):
+        notice = replace(notice, config=SessionConfig(language="es"))
     for event in spoken.render(notice):
         assert not event["type"].startswith(("blab.", "output_audio_buffer."))
 
@@ -305,3 +316,17 @@ def test_a_side_reply_is_no_conversation_item() -> None:
     for event in (events[0], next(e for e in events if e["type"] == "response.done")):
         assert event["response"]["conversation_id"] is None
         assert event["response"]["metadata"] == {"a": "b"}
+
+
+def test_another_language_is_published_to_clients_that_want_to_know() -> None:
+    changed = LanguageChanged(replace(ALL, language="es"), "item_1", 0.97312)
+    (event,) = wire_format().render(changed)
+    del event["event_id"]
+    assert event == {
+        "type": "blab.language",
+        "item_id": "item_1",
+        "language": "es",
+        "probability": 0.973,
+    }
+    strict = replace(changed, config=SessionConfig(language="es"))
+    assert not wire_format().render(strict)

@@ -1,0 +1,273 @@
+"""The caller's language: when the detector is asked, and what follows from its answer."""
+
+from dataclasses import replace
+
+import pytest
+
+from sessions.core.commands import (
+    CancelReply,
+    DetectLanguage,
+    FinishTranscription,
+    RestartTranscription,
+    StartReply,
+)
+from sessions.core.config import SessionConfig, TurnDetection, TurnMode
+from sessions.core.events import CommitInput, ConfigureSession, LanguageDetected
+from sessions.core.notices import LanguageChanged, TranscriptFinal
+from sessions.core.states import State
+from sessions.core.turns.language import CLEAR, ENOUGH_MS, LIKELY, SURE, WAIT_MS
+from sessions.languages.packs import PACKS
+from tests.support.sessions.model_shell import ModelShell
+
+CONFIG = SessionConfig(languages=("en", "de", "es"))
+
+
+def begun(**changes: object) -> ModelShell:
+    return ModelShell(replace(CONFIG, **changes))
+
+
+def turn(shell: ModelShell, language: str, probability: float, words: str = "hola amigo") -> None:
+    """A turn of two seconds, about which the detector answers before its end."""
+    shell.speak(2_000)
+    shell.detect(language, probability)
+    shell.silence(128)
+    shell.final(words, 0.9)
+    shell.silence(300)
+
+
+def languages(shell: ModelShell) -> list[str]:
+    return [notice.config.language for notice in shell.published(LanguageChanged)]
+
+
+def decided(language: str) -> ModelShell:
+    """A call in which a long turn in ``language`` has been answered."""
+    shell = begun()
+    turn(shell, language, 0.97)
+    shell.clause("Claro. ", 300)
+    shell.generated()
+    shell.play(0.0)
+    shell.play(1.0)
+    assert shell.stands(State.LISTENING)
+    return shell
+
+
+@pytest.mark.parametrize(
+    "changes", [{"detects_language": False}, {"languages": ("en",)}, {"languages": ()}]
+)
+def test_where_there_is_nothing_to_find_out_nothing_is_asked(changes: dict[str, object]) -> None:
+    shell = begun(**changes)
+    shell.speak(3_000)
+    shell.silence(128)
+    assert not shell.detections
+
+
+def test_a_turn_is_asked_about_once_there_is_enough_speech() -> None:
+    shell = begun()
+    shell.speak(ENOUGH_MS - 100)
+    assert not shell.detections
+    shell.speak(200)
+    (asked,) = shell.ordered(DetectLanguage)
+    assert asked.languages == ("en", "de", "es")
+    shell.speak(3_000)
+    shell.silence(128)
+    assert shell.ordered(DetectLanguage) == [asked]
+
+
+def test_the_first_long_turn_decides_and_is_heard_again_from_its_start() -> None:
+    shell = begun()
+    shell.speak(1_800, "ola key tall")
+    shell.detect("es", LIKELY)
+    (number,) = {order.turn for order in shell.ordered(DetectLanguage)}
+    assert languages(shell) == ["es"]
+    assert shell.ordered(RestartTranscription) == [RestartTranscription(number)]
+    shell.speak(200, "hola qué tal")
+    shell.silence(128)
+    shell.final("Hola, ¿qué tal?", 0.9)
+    shell.silence(300)
+    order = shell.reply.order
+    assert order.config.language == "es"
+    assert "in Spanish" in order.history[0].content
+    assert order.history[-1].content == "Hola, ¿qué tal?"
+
+
+def test_a_decided_language_stays_until_a_turn_clearly_speaks_another() -> None:
+    shell = decided("es")
+    turn(shell, "en", CLEAR - 0.01)
+    assert languages(shell) == ["es"]
+    shell = decided("es")
+    turn(shell, "en", CLEAR)
+    assert languages(shell) == ["es", "en"]
+
+
+def test_short_turns_inherit_the_language() -> None:
+    shell = decided("es")
+    asked = len(shell.detections)
+    shell.ask("sí")
+    assert len(shell.detections) == asked
+    assert shell.reply.order.config.language == "es"
+
+
+@pytest.mark.parametrize(("probability", "spoken"), [(SURE, "es"), (SURE - 0.01, "en")])
+def test_a_short_first_turn_is_guessed_only_where_the_detector_is_sure(
+    probability: float, spoken: str
+) -> None:
+    shell = begun()
+    shell.speak(640)
+    shell.silence(128)
+    shell.detect("es", probability)
+    shell.final("Sí.", 0.9)
+    shell.silence(300)
+    assert shell.reply.order.config.language == spoken
+
+
+def test_after_a_guess_the_first_long_turn_still_decides() -> None:
+    shell = begun()
+    shell.speak(640)
+    shell.silence(128)
+    shell.detect("es", SURE)
+    shell.final("Sí.", 0.9)
+    shell.silence(300)
+    turn(shell, "de", LIKELY)
+    assert languages(shell) == ["es", "de"]
+
+
+def test_the_text_and_the_speculation_in_the_wrong_language_are_dropped() -> None:
+    shell = begun()
+    shell.speak(1_600)
+    shell.silence(128)
+    shell.final("Ola key tall.", 0.9)
+    speculated = shell.ordered(StartReply)[-1]
+    assert not shell.reply.released
+    shell.detect("es")
+    assert shell.ordered(CancelReply) == [CancelReply(speculated.reply)]
+    assert len(shell.ordered(FinishTranscription)) == 2
+    shell.final("Hola, ¿qué tal?", 0.9)
+    shell.silence(400)
+    assert [notice.text for notice in shell.published(TranscriptFinal)] == ["Hola, ¿qué tal?"]
+    assert shell.reply.released
+    assert shell.reply.order.history[-1].content == "Hola, ¿qué tal?"
+
+
+def test_the_end_of_a_first_turn_waits_for_its_language_but_not_for_long() -> None:
+    shell = begun()
+    shell.speak(1_600)
+    shell.silence(128)
+    shell.final("What time is it?", 0.9)
+    shell.silence(380 - 128)
+    assert shell.stands(State.ENDPOINTING)
+    shell.silence(WAIT_MS + 32)
+    assert shell.stands(State.THINKING)
+    assert shell.reply.order.config.language == "en"
+    shell.detect("es")
+    assert languages(shell) == ["es"], "it counts for the turns to come"
+
+
+def test_an_answer_that_is_there_delays_nothing() -> None:
+    shell = begun()
+    shell.speak(1_600)
+    shell.detect("en")
+    shell.silence(128)
+    shell.final("What time is it?", 0.9)
+    shell.silence(300)
+    assert shell.stands(State.THINKING)
+    assert not languages(shell)
+
+
+def test_an_unclear_answer_is_asked_for_again_at_the_end() -> None:
+    shell = begun()
+    shell.speak(1_600)
+    shell.detect("es", 0.4)
+    shell.speak(1_000)
+    shell.silence(128)
+    assert len(shell.detections) == 2
+    shell.detect("es", 0.6)
+    assert languages(shell) == ["es"]
+
+
+def test_a_turn_that_began_like_english_is_heard_as_german_at_its_end() -> None:
+    shell = begun()
+    shell.speak(1_600)
+    shell.detect("en", 0.84)
+    shell.speak(600)
+    shell.silence(128)
+    shell.final("Vas costet das?", 0.9)
+    shell.silence(380)
+    assert shell.stands(State.ENDPOINTING), "it waits for the second answer"
+    shell.detect("de", 1.0)
+    assert languages(shell) == ["de"]
+    shell.final("Was kostet das?", 0.9)
+    shell.silence(32)
+    assert shell.reply.order.config.language == "de"
+
+
+def test_an_uncertain_answer_that_comes_late_is_followed_by_another_question() -> None:
+    shell = begun()
+    shell.speak(2_300)
+    shell.silence(128)
+    shell.detect("en", 0.91)
+    assert len(shell.detections) == 2
+    shell.detect("de", 1.0)
+    assert languages(shell) == ["de"]
+
+
+def test_a_detector_that_fails_leaves_the_language_as_it_is() -> None:
+    shell = begun()
+    turn(shell, "en", 0.0)
+    assert shell.stands(State.THINKING)
+    assert not languages(shell)
+
+
+def test_answers_to_other_questions_are_ignored() -> None:
+    shell = begun()
+    shell.speak(1_600)
+    (asked,) = shell.detections
+    shell.feed(LanguageDetected(asked.turn, asked.position + 1, "es", 1.0))
+    shell.feed(LanguageDetected(asked.turn + 1, asked.position, "es", 1.0))
+    shell.feed(LanguageDetected(asked.turn, asked.position, "tlh", 1.0))
+    shell.feed(LanguageDetected(asked.turn, asked.position, "es", 1.0))
+    assert not languages(shell)
+
+
+def test_by_hand_the_text_is_held_until_the_language_is_known() -> None:
+    shell = begun(turn_detection=TurnDetection(mode=TurnMode.NONE))
+    shell.speak(2_000)
+    shell.feed(CommitInput())
+    shell.final("Ola key tall.")
+    assert not shell.published(TranscriptFinal)
+    shell.detect("es")
+    assert len(shell.ordered(FinishTranscription)) == 2
+    shell.final("Hola, ¿qué tal?")
+    assert [notice.text for notice in shell.published(TranscriptFinal)] == ["Hola, ¿qué tal?"]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_by_hand_a_text_in_the_right_language_is_taken(answers: bool) -> None:
+    shell = begun(turn_detection=TurnDetection(mode=TurnMode.NONE))
+    shell.speak(2_000)
+    shell.feed(CommitInput())
+    shell.final("What time is it?")
+    if answers:
+        shell.detect("en")
+    else:
+        shell.pass_time(11)
+    assert [notice.text for notice in shell.published(TranscriptFinal)] == ["What time is it?"]
+
+
+def test_a_language_that_the_client_sets_ends_the_search() -> None:
+    shell = decided("es")
+    fixed = replace(shell.config, language="de", detects_language=False, languages=())
+    shell.feed(ConfigureSession(fixed))
+    asked = len(shell.detections)
+    shell.speak(2_000)
+    shell.silence(128)
+    shell.final("Ich hätte gern einen Tisch für", 0.9)
+    shell.silence(1_500)
+    assert len(shell.detections) == asked
+    assert shell.stands(State.ENDPOINTING), "the words are judged as German"
+
+
+def test_what_is_said_of_its_own_accord_is_in_the_callers_language() -> None:
+    shell = begun()
+    turn(shell, "es", 0.97)
+    shell.fail()
+    assert shell.reply.order.script == PACKS["es"].spoken.apology
