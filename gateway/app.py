@@ -102,7 +102,7 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
     agents = Agents(database, stores.vault)
-    session_checks = SessionChecks(engines.name_faults, tool_http.check)
+    session_checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
     authorization = Authorization(authenticator, agents, settings.allowed_origins, session_checks)
     sidebands = Sidebands(authorization, registry, fanout, remote)
     calls = RealtimeCalls(

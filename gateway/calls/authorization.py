@@ -31,7 +31,7 @@ from pipelines.engines import call_names
 from pipelines.engines.call_names import NameFault
 from rest.accounts.auth import Authenticator, Principal, bearer_token
 from rest.http.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
-from sessions.agent_config import names_of, session_config
+from sessions.agent_config import session_config
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig, SessionKind
 from store.tenants.agents import Agent, Agents
@@ -215,7 +215,7 @@ class Authorization:
             before, config = config, merge_session(given, config)
             self.checks(principal).session(given, before, config)
             sources.append(given)
-        for fault in self._checks.name_faults(names_of(config)):
+        for fault in self._checks.faults_of(config):
             raise _where_given(fault, sources, model, agent)
         return config
 

@@ -35,6 +35,7 @@ from gateway.channels.telephony.carrier import Carrier, OpeningRequest, Proof, S
 from gateway.channels.telephony.channel import LIMITS, NeverStarted, Patience, TelephonyChannel
 from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.facts import (
+    LANGUAGE,
     TelephonyWireFormat,
     facts_of,
     instructions_with,
@@ -45,6 +46,8 @@ from gateway.channels.telephony.plivo import Plivo
 from gateway.channels.telephony.telnyx import Telnyx
 from gateway.channels.telephony.twilio import SignalWire, Twilio
 from gateway.channels.telephony.vonage import Vonage
+from gateway.channels.wire.fields import Fields
+from gateway.channels.wire.session_object import merge_session
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal, bearer_token
@@ -167,7 +170,7 @@ class TelephonyCalls:
         async with made as channel:
             try:
                 started = await channel.started()
-                authorized = await proven(started)
+                authorized = self._in_language(await proven(started), started)
                 held.close()
                 held.enter_context(self._calls.slot())
             except NeverStarted as error:
@@ -180,6 +183,17 @@ class TelephonyCalls:
                 await channel.close(reason, words)
             else:
                 await self._carry(_with_facts(authorized, started, channel), started, channel)
+
+    def _in_language(self, authorized: AuthorizedCall, started: Started) -> AuthorizedCall:
+        """The call in the language that the start's parameters name; raises ClientFault."""
+        language = started.parameters.get(LANGUAGE)
+        if not language:
+            return authorized
+        given = Fields({"blab": {"language": language}}, "session", None)
+        config = merge_session(given, authorized.config)
+        checks = self._authorization.checks(authorized.principal)
+        checks.session(given, authorized.config, config)
+        return replace(authorized, config=config)
 
     async def _carry(
         self, authorized: AuthorizedCall, started: Started, channel: TelephonyChannel

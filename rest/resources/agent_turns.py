@@ -34,8 +34,8 @@ from rest.http.pagination import Cursors, PageQuery
 from rest.http.waiting import slot, unless_gone
 from rest.jobs.kinds import JobViews
 from rest.jobs.recordings import FORMAT, encode_reply, no_speech, read_speech
-from sessions.agent_config import names_of, session_config
-from sessions.core.config import SessionConfig
+from sessions.agent_config import names_of, session_config, with_languages
+from sessions.core.config import AUTO, SessionConfig
 from sessions.core.items import ReplyStatus
 from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR, SERVER_SHUTDOWN
@@ -198,9 +198,17 @@ class AgentTurns:
         if (waiting := self._waiting_for()) is not None:
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
         config = replace(session_config(agent), turn_detection=RECORDED, tools=(), servers=())
-        config = replace(config, model=model or config.model, language=language or config.language)
+        config = replace(config, model=model or config.model)
+        if language:
+            auto = language.lower() == AUTO
+            config = replace(
+                config, language=config.language if auto else language, detects_language=auto
+            )
+        config = with_languages(config, self._engines.languages_for)
         if _TAG.fullmatch(config.language) is None:
-            raise NoSuchModel("This is not a language: send a tag such as 'en'.", param="language")
+            raise NoSuchModel(
+                "This is not a language: send a tag such as 'en', or 'auto'.", param="language"
+            )
         given = {"model": model, "language": language}
         for fault in self._engines.name_faults(names_of(config)):
             field = fault.field if fault.field == "model" else "language"

@@ -291,6 +291,9 @@ class AgentResource:
             voice=whole["voice"],
             language=whole["language"] or SessionConfig().language,
         )
+        if not whole["language"]:  # whatever the caller speaks
+            spoken = self._engines.languages_for(names)
+            names = dataclasses.replace(names, language=(*spoken, names.language)[0])
         for fault in self._engines.name_faults(names):
             field = next((f for f in _AT_FAULT.get(fault.field, ()) if f in given), None)
             if field is None or fault.known:

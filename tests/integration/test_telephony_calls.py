@@ -23,6 +23,7 @@ from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents, NewAgent
 from tests.support.gateway.scripted_server import ScriptedServer, assert_discreet, server
 from tests.support.gateway.twilio_client import FRAME, TwilioClient
+from tests.support.pipelines.polyglot import listen_in
 
 __all__ = ["server"]
 
@@ -92,6 +93,25 @@ async def test_a_call_is_answered_in_frames_followed_by_marks(
     assert row is not None
     assert row["channel"] == "twilio"
     assert_discreet(caplog, at_most=1)
+
+
+@pytest.mark.parametrize(("parameters", "heard"), [({}, "es"), ({"blab_language": "en"}, "en")])
+async def test_a_caller_is_heard_in_their_language_or_in_the_one_that_is_set(
+    server: ScriptedServer, parameters: dict[str, str], heard: str
+) -> None:
+    words = {"en": "ola key tall", "es": "hola qué tal"}
+    listen_in(server.engines, "es", words)
+    async with call(server, parameters=parameters) as caller:
+        caller.say(SPEECH * 4)
+        await caller.until(lambda: bool(caller.of("media")), seconds=8, what="answer")
+        await caller.until(lambda: caller.silent, seconds=8, what="end of the answer")
+        assert (await turn_of(server))["user_text"] == words[heard]
+
+
+async def test_a_call_in_something_that_is_no_language_is_refused(server: ScriptedServer) -> None:
+    async with call(server, parameters={"blab_language": "Klingon!"}) as caller:
+        assert (await caller.wait_closed())[0] == 1008
+    assert not await server.database.fetch("SELECT * FROM calls")
 
 
 async def test_no_mark_is_sent_without_audio_before_it(

@@ -1,7 +1,8 @@
 """What a customer sends along with a call (``customParameters``): the key, and facts.
 
 Rules: ``blab_key`` is a credential: it opens the call and goes nowhere else. ``blab_keys`` =
-``answer`` makes pressed keys something that the caller says. Other names that begin with ``blab_``
+``answer`` makes pressed keys something that the caller says; ``blab_language`` is the call's
+language, or ``auto``. Other names that begin with ``blab_``
 are dropped. The rest are facts about the call: at most ``MAX_FACTS`` with a name of letters,
 digits, ``_``, ``.`` and ``-`` and a printable value; others are dropped. The agent is given them as
 data, behind its own instructions, never as instructions. Observers who ask for the events ``call``
@@ -22,6 +23,7 @@ from .carrier import Started
 
 KEY = "blab_key"
 KEYS = "blab_keys"
+LANGUAGE = "blab_language"
 ANSWER = "answer"
 MAX_FACTS = 32
 MAX_VALUE_CHARS = 500

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.ssrf import UrlRefused
-from sessions.agent_config import names_of
+from sessions.agent_config import LanguagesFor, names_of, with_languages
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, RequestReply
@@ -57,11 +57,16 @@ _PLACES = {
     "servers": ("tools",),
 }
 """Paths of a member of SessionConfig in the session object, the one that wins first."""
+_PLACES["detects_language"] = _PLACES["language"]
 _TOUCHED_BY = {"voice": ("language", "speech_model"), "language": ("transcription_model",)}
 
 
 def _all_served(_names: CallNames) -> tuple[NameFault, ...]:
     return ()
+
+
+def _one_language(names: CallNames) -> tuple[str, ...]:
+    return (names.language,)
 
 
 def _any_url(_url: str) -> None:
@@ -70,11 +75,13 @@ def _any_url(_url: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SessionChecks:
-    """``name_faults``: the names that are not served; ``check_url`` raises UrlRefused; ``locked``:
-    the caller came with a locked ephemeral key. Every method raises ClientFault."""
+    """``name_faults``: the names that are not served; ``languages_for``: what the caller may speak;
+    ``check_url`` raises UrlRefused; ``locked``: the caller came with a locked ephemeral key. Every
+    method raises ClientFault."""
 
     name_faults: Callable[[CallNames], tuple[NameFault, ...]] = _all_served
     check_url: Callable[[str], object] = _any_url
+    languages_for: LanguagesFor = _one_language
     locked: bool = False
 
     def session(self, given: Fields, before: SessionConfig, after: SessionConfig) -> None:
@@ -101,9 +108,13 @@ class SessionChecks:
             raise _locked(given, "role")
 
     def _names(self, given: Fields, config: SessionConfig) -> None:
-        for fault in self.name_faults(names_of(config)):
+        for fault in self.faults_of(config):
             if (place := place_at_fault(given, fault)) is not None:
                 raise given.fault("invalid_value", fault.message, place)
+
+    def faults_of(self, config: SessionConfig) -> tuple[NameFault, ...]:
+        """The names of a configuration that are not served."""
+        return self.name_faults(names_of(with_languages(config, self.languages_for)))
 
     def _urls(self, given: Fields) -> None:
         tools = given.raw("tools")

@@ -12,6 +12,8 @@ Rules
   to it. ``transcription: null`` keeps the caller's words from being sent.
 - ``session.blab`` holds our own: ``events`` (names of ``blab.*`` events wanted), ``language``,
   ``speech_model``, ``echo_suppression``, ``turn_taking`` (its parts, each on or off).
+- A language is a tag or ``auto``, which is what the caller speaks. Of ``auto`` OpenAI's part shows
+  null, ours also the language that is spoken now (``language_in_use``).
 """
 
 import re
@@ -21,6 +23,7 @@ from typing import Any, Literal, TypeVar, cast
 
 from media.formats import PCM_RATES, AudioFormat, Encoding
 from sessions.core.config import (
+    AUTO,
     Eagerness,
     Extension,
     SessionConfig,
@@ -135,7 +138,8 @@ def render_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
     if config.extensions or not all_on:
         session["blab"] = {
             "events": sorted(extension.value for extension in config.extensions),
-            "language": config.language,
+            "language": AUTO if config.detects_language else config.language,
+            "language_in_use": config.language,
             "speech_model": config.speech_model,
             "echo_suppression": config.suppresses_echo,
             "turn_taking": asdict(config.turn_taking),
@@ -180,7 +184,8 @@ def _realtime_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
 
 
 def _render_input(config: SessionConfig) -> dict[str, Any]:
-    transcription = {"model": config.transcription_model, "language": config.language}
+    language = None if config.detects_language else config.language
+    transcription = {"model": config.transcription_model, "language": language}
     noise = config.noise_reduction
     return {
         "format": render_format(config.input_format),
@@ -330,10 +335,9 @@ def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> Se
     wanted.sequence("languages", max_items=100)
     wanted.choice("delay", ("minimal", "low", "medium", "high", "xhigh"))
     return replace(
-        config,
+        _merge_language(wanted, config),
         publishes_transcripts=True,
         transcription_model=wanted.text("model", max_chars=256) or config.transcription_model,
-        language=_language(wanted) or config.language,
     )
 
 
@@ -345,12 +349,13 @@ def _merge_switches(switches: Fields, settings: TurnTakingSettings) -> TurnTakin
 
 
 def _merge_extensions(blab: Fields, config: SessionConfig) -> SessionConfig:
-    blab.only(("events", "language", "speech_model", "echo_suppression", "turn_taking"))
+    blab.only(
+        ("events", "language", "language_in_use", "speech_model", "echo_suppression", "turn_taking")
+    )
     if (switches := blab.child("turn_taking")) is not None:
         config = replace(config, turn_taking=_merge_switches(switches, config.turn_taking))
     config = replace(
-        config,
-        language=_language(blab) or config.language,
+        _merge_language(blab, config),
         speech_model=blab.text("speech_model", max_chars=256) or config.speech_model,
         suppresses_echo=_kept(blab.flag("echo_suppression"), config.suppresses_echo),
     )
@@ -365,18 +370,20 @@ def _merge_extensions(blab: Fields, config: SessionConfig) -> SessionConfig:
     return replace(config, extensions=frozenset(map(Extension, names)))
 
 
-def _language(fields: Fields) -> str | None:
-    """The primary subtag, in lower case: ``en`` of ``en-GB``."""
+def _merge_language(fields: Fields, config: SessionConfig) -> SessionConfig:
+    """``auto``, or a tag's primary subtag in lower case: ``en`` of ``en-GB``."""
     tag = fields.text("language", max_chars=35)
     if not tag:
-        return None
+        return config
+    if tag.lower() == AUTO:
+        return replace(config, detects_language=True)
     if _LANGUAGE.fullmatch(tag) is None:
         raise fields.fault(
             "invalid_value",
-            f"'{fields.where('language')}' must be a language code such as 'en' or 'pt'.",
+            f"'{fields.where('language')}' must be 'auto' or a language code such as 'en' or 'pt'.",
             "language",
         )
-    return tag.split("-", 1)[0].lower()
+    return replace(config, language=tag.split("-", 1)[0].lower(), detects_language=False)
 
 
 def read_format(fields: Fields, name: str, present: AudioFormat) -> AudioFormat:

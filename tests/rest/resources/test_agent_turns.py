@@ -25,6 +25,7 @@ from store.ids import new_id
 from store.tenants.agents import Agents, NewAgent
 from store.tenants.calls import Calls, Turns
 from tests.support.pipelines.job_support import new_workspace
+from tests.support.pipelines.polyglot import listen_in
 from tests.support.rest.agent_app import AgentNode, Called, called, recording
 
 
@@ -92,6 +93,19 @@ async def test_a_turn_is_answered_stored_and_billed(node: AgentNode, tmp_path: P
         pcm, rate = decoded(await node.artifacts.read(ours, key[1]), tmp_path / "reply.mp3")
         assert len(pcm) / 2 / rate == pytest.approx(1.0, abs=0.15)
         assert tone_of(pcm, rate) == pytest.approx(500, abs=3)
+
+
+@pytest.mark.parametrize("asked", [{}, {"language": "auto"}])
+async def test_a_turn_is_heard_and_answered_in_the_callers_language(
+    node: AgentNode, asked: dict[str, str]
+) -> None:
+    listen_in(node.engines, "es", {"en": "ola key tall", "es": "hola qué tal"})
+    async with called(node) as caller:
+        status, turn = await caller.turn(file=recording(2.5), **asked)
+        assert (status, turn["userTranscript"]) == (200, "hola qué tal")
+        assert "in Spanish" in node.engines.chat_model.asked[-1][0].content
+        status, turn = await caller.turn(file=recording(2.5), language="en")
+        assert (status, turn["userTranscript"]) == (200, "ola key tall")
 
 
 async def test_a_conversation_continues(node: AgentNode) -> None:

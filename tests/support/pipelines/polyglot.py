@@ -31,4 +31,4 @@ def listen_in(engines: ScriptedEngines, spoken: str, words: Mapping[str, str]) -
     """Have ``engines`` hear ``words`` by language, and recognise that ``spoken`` is spoken."""
     engines.ears = PolyglotTranscriber(words=words)
     engines.languages = tuple(words)
-    engines.linguist = ScriptedLanguageDetector((spoken,), 0.95)
+    engines.linguist = ScriptedLanguageDetector((spoken,), 0.995)

@@ -217,6 +217,25 @@ def test_extensions_are_requested_by_name() -> None:
     assert configured({"blab": {"events": []}}, config).extensions == frozenset()
 
 
+def test_the_language_is_the_callers_until_one_is_set() -> None:
+    shows = {"blab": {"events": ["language"]}}
+    config = configured(shows)
+    assert config.detects_language
+    session = render_session(config, "sess_1")
+    assert session["audio"]["input"]["transcription"]["language"] is None
+    assert session["blab"]["language"] == "auto"
+    assert session["blab"]["language_in_use"] == "en"
+    config = configured({"blab": {"language": "de-AT"}}, config)
+    assert (config.language, config.detects_language) == ("de", False)
+    session = render_session(config, "sess_1")
+    assert session["audio"]["input"]["transcription"]["language"] == "de"
+    assert session["blab"]["language"] == session["blab"]["language_in_use"] == "de"
+    config = configured({"audio": {"input": {"transcription": {"language": "auto"}}}}, config)
+    assert (config.language, config.detects_language) == ("de", True)
+    fault = fault_of({"type": "session.update", "session": {"blab": {"language": "automatic"}}})
+    assert (fault.code, fault.param) == ("invalid_value", "session.blab.language")
+
+
 def test_echo_suppression_is_on_until_it_is_switched_off() -> None:
     assert configured({}).suppresses_echo
     config = configured({"blab": {"echo_suppression": False}})
@@ -246,7 +265,7 @@ def test_every_extension_can_be_asked_for_and_a_misspelt_one_is_refused_with_the
     fault = fault_of({"type": "session.update", "session": session})
     assert (fault.code, fault.param) == ("invalid_value", "session.blab.events")
     assert fault.message == (
-        "'session.blab.events' may name: latency, transcript.partial, playout, call."
+        "'session.blab.events' may name: latency, transcript.partial, playout, call, language."
     )
 
 

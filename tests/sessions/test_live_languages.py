@@ -1,0 +1,89 @@
+"""Calls whose caller speaks another language than English, with scripted engines."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from pipelines.engines.base import ModelUnavailable
+from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines
+from sessions.core.commands import Command, StartReply
+from sessions.core.config import Extension
+from tests.support.pipelines.polyglot import listen_in
+from tests.support.sessions.scripted_call import CONFIG, ScriptedCall
+
+WORDS: Mapping[str, str] = {"en": "ola key tall a migo mio", "es": "hola qué tal amigo mío"}
+EVENTS = replace(CONFIG, extensions=CONFIG.extensions | {Extension.LANGUAGE})
+HEARD = "conversation.item.input_audio_transcription.completed"
+
+
+def polyglot(spoken: str = "es") -> ScriptedEngines:
+    engines = scripted_engines(answers=("Muy bien.",))
+    listen_in(engines, spoken, WORDS)
+    return engines
+
+
+def replies(call: ScriptedCall) -> list[StartReply]:
+    commands: list[Command] = [each for _, step in call.notes.steps for each in step]
+    return [each for each in commands if isinstance(each, StartReply)]
+
+
+async def test_a_spanish_caller_is_heard_and_answered_in_spanish() -> None:
+    engines = polyglot()
+    async with ScriptedCall(engines, EVENTS) as call:
+        (created,) = call.of("session.created")
+        assert created["session"]["blab"]["language"] == "auto"
+        assert created["session"]["blab"]["language_in_use"] == "en"
+        await call.say(8)
+        response = await call.answered()
+        assert response["status"] == "completed"
+        assert (await call.event(HEARD))["transcript"] == WORDS["es"]
+        changed = await call.event("blab.language")
+        assert (changed["language"], changed["probability"]) == ("es", 0.995)
+        assert "in Spanish" in engines.chat_model.asked[-1][0].content
+        assert engines.chat_model.asked[-1][-1].content == WORDS["es"]
+        assert replies(call)[-1].config.language == "es"
+        await call.configure(instructions="Sé breve.")
+        updated = await call.event("session.updated")
+        assert updated["session"]["blab"]["language_in_use"] == "es", "it stays as it was found"
+    assert [turn.user_text for turn in call.notes.turns] == [WORDS["es"]]
+
+
+async def test_an_english_caller_stays_in_english_and_a_strict_client_sees_nothing_new() -> None:
+    engines = polyglot("en")
+    async with ScriptedCall(engines, extensions=frozenset()) as call:
+        await call.say(8)
+        await call.answered()
+        assert (await call.event(HEARD))["transcript"] == WORDS["en"]
+        assert "in the caller's language" in engines.chat_model.asked[-1][0].content
+        assert not [e for e in call.channel.events if e["type"].startswith("blab.")]
+    assert len(engines.linguist.heard) == 1
+
+
+async def test_a_language_that_is_set_is_not_detected() -> None:
+    engines = polyglot()
+    async with ScriptedCall(engines) as call:
+        await call.configure(audio={"input": {"transcription": {"language": "en"}}})
+        await call.event("session.updated")
+        await call.say(8)
+        await call.answered()
+    assert not engines.linguist.heard
+
+
+@pytest.mark.parametrize("languages", [("en",), ()])
+async def test_with_one_language_nothing_is_detected(languages: tuple[str, ...]) -> None:
+    engines = polyglot()
+    engines.languages = languages
+    async with ScriptedCall(engines) as call:
+        await call.say(8)
+        await call.answered()
+    assert not engines.linguist.heard
+
+
+async def test_without_a_detector_the_call_goes_on() -> None:
+    engines = polyglot()
+    engines.linguist.fault = Fault(ModelUnavailable("gone"), times=9)
+    async with ScriptedCall(engines) as call:
+        await call.say(8)
+        await call.answered()
+        assert (await call.event(HEARD))["transcript"] == WORDS["en"]
