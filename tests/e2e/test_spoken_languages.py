@@ -1,0 +1,90 @@
+"""Callers who speak Spanish or German, with the real server and the real engines: each is heard and
+answered by voice in that language, which nobody has set."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from gateway.caller import Caller, CallerWebSocket, Recording, demo_key
+from pipelines.engines.transcription.whisper_calls import WhisperCalls
+from tests.support.gateway.protocol_validator import check_stream
+from tests.support.paths import AUDIO
+
+from .live_server import LiveServer
+
+pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
+
+RATE = 24_000
+LOADED_SECONDS = 90.0
+COMPLETED = "conversation.item.input_audio_transcription.completed"
+LANGUAGES = ("en", "de", "es", "fr", "it", "pt")
+
+
+async def update(caller: Caller, **blab: Any) -> bool:
+    """Change ``session.blab``; False where it is refused."""
+    since = caller.now()
+    session = {"type": "realtime", "blab": blab}
+    await caller.send({"type": "session.update", "session": session})
+    while not (
+        answers := [
+            e for e in caller.events if e.at >= since and e.type in ("session.updated", "error")
+        ]
+    ):
+        await asyncio.sleep(0.02)
+    return answers[0].type == "session.updated"
+
+
+async def until_spoken(caller: Caller, language: str) -> None:
+    """The engines of other languages are loaded behind the start."""
+    deadline = time.monotonic() + LOADED_SECONDS
+    while not await update(caller, language=language):
+        assert time.monotonic() < deadline, "the language is not accepted"
+        await asyncio.sleep(1.0)
+
+
+def heard_since(caller: Caller, since: float) -> bytes:
+    """What the caller heard, PCM16 at 16 kHz."""
+    heard = caller.player.heard()[int((since - caller.player.start) * RATE) :]
+    frame = av.AudioFrame.from_ndarray(
+        np.ascontiguousarray(heard).reshape(1, -1), format="s16", layout="mono"
+    )
+    frame.sample_rate = RATE
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=16_000)
+    pieces = [p.to_ndarray()[0] for f in (frame, None) for p in resampler.resample(f)]
+    return np.concatenate(pieces).astype("<i2").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "language", "words"),
+    [("lang_es5", "es", "número de teléfono"), ("lang_de5", "de", "Können Sie")],
+)
+async def test_a_caller_is_heard_and_answered_in_their_language(
+    name: str, language: str, words: str, live_server: LiveServer, models_dir: Path
+) -> None:
+    channel = await CallerWebSocket.open(live_server.url, await demo_key(live_server.url))
+    async with Caller(channel) as caller:
+        await caller.wait_for("session.created", within=10)
+        await until_spoken(caller, language)
+        assert await update(caller, language="en")
+        assert await update(caller, language="auto", events=["language"])
+        since = caller.now()
+        utterance = caller.say(Recording.read(AUDIO / f"{name}.wav", RATE))
+        await asyncio.wait_for(utterance.done.wait(), 20)
+        await caller.wait_settled(within=60, since=utterance.end or since)
+        changed = await caller.wait_for("blab.language", within=5, since=since)
+        assert changed.event["language"] == language
+        understood = await caller.wait_for(COMPLETED, within=5, since=since)
+        assert words in understood.event["transcript"]
+        answer = heard_since(caller, since)
+        check_stream(e.event for e in caller.events if "audio_bytes" not in e.event)
+    ears = await WhisperCalls.load(models_dir / "whisper-base")
+    try:
+        spoken = await ears.detect(answer[-4 * 2 * 16_000 :], LANGUAGES)
+    finally:
+        await ears.close()
+    assert spoken.language == language, spoken
