@@ -1,8 +1,8 @@
 """G.711 µ-law and A-law (ITU-T G.711) to and from PCM16, by table.
 
-One byte a sample, always 8 kHz. Every byte decodes and every sample encodes: there is no error.
-Decoding an encoded byte and encoding it again gives the same byte (but for the two zeros of
-µ-law, of which the positive one, 0xFF, is produced).
+One byte per sample, always at 8 kHz. Every byte decodes and every sample encodes. A byte that is
+decoded and encoded again stays the same, except for µ-law's negative zero, which becomes the
+positive one, 0xFF.
 """
 
 import numpy as np
@@ -27,18 +27,18 @@ def decode_alaw(payload: bytes | memoryview) -> bytes:
 
 
 def encode_ulaw(pcm: bytes | memoryview) -> bytes:
-    """PCM16 to µ-law bytes; an odd byte count raises ValueError."""
+    """PCM16 to µ-law bytes; raises ValueError for an odd number of bytes."""
     return _PCM_TO_ULAW[_samples(pcm)].tobytes()
 
 
 def encode_alaw(pcm: bytes | memoryview) -> bytes:
-    """PCM16 to A-law bytes; an odd byte count raises ValueError."""
+    """PCM16 to A-law bytes; raises ValueError for an odd number of bytes."""
     return _PCM_TO_ALAW[_samples(pcm)].tobytes()
 
 
 def _samples(pcm: bytes | memoryview) -> npt.NDArray[np.uint16]:
     if len(pcm) % 2:
-        raise ValueError(f"{len(pcm)} bytes are not whole PCM16 samples: send an even count")
+        raise ValueError(f"{len(pcm)} bytes are not whole PCM16 samples: send an even number")
     return np.frombuffer(pcm, "<u2")
 
 

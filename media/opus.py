@@ -7,8 +7,8 @@ wheel contains none.
 
 Rules
 - One encoder or decoder per direction of a call; not shareable between threads.
-- A lost frame is replaced once, by ``recover`` (from the packet after it) or by ``conceal``: the
-  sample count stays exact.
+- A lost frame is replaced once, by ``recover`` (from the packet after it) or by ``conceal``, so
+  the number of samples stays exact.
 """
 
 import ctypes
@@ -80,7 +80,7 @@ class OpusEncoder:
         return ctypes.string_at(self._packet, size)
 
     def reset(self) -> None:
-        """Forget the past, as at the beginning of a stream."""
+        """Start over, as at the beginning of a stream."""
         self._library.opus_encoder_ctl(self._encoder, _RESET_STATE)
 
 

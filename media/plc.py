@@ -1,10 +1,10 @@
-"""Packet-loss concealment for PCM16 that has no codec to do it (G.711, raw audio).
+"""Packet-loss concealment for audio whose codec has none (G.711, raw PCM16).
 
-What was lost is filled with the last pitch period, repeated and faded, as ITU-T G.711 Appendix I
-describes in principle; nothing is held back, so there is no delay.
+A gap is filled with the last pitch period, repeated and faded out, after the principle of ITU-T
+G.711 Appendix I. Nothing is held back, so there is no delay.
 
 Invariants
-- ``conceal(n)`` gives exactly ``n`` samples, ``take`` as many as it got: the count stays exact.
+- ``conceal(n)`` returns exactly ``n`` samples, and ``take`` as many as it was given.
 - After ``FADE_MS`` of loss there is silence; memory is bounded by ``HISTORY_MS``.
 """
 
@@ -19,17 +19,17 @@ LONGEST_PITCH_MS = 15
 """400 Hz down to 66 Hz."""
 COMPARED_MS = 20
 FULL_MS = 10
-"""Repeated at full strength; then it fades."""
+"""The period is repeated at full strength for this long; then it fades."""
 FADE_MS = 60
 BLEND_MS = 4
-"""Of the first good audio after a loss, crossed with what was made up."""
+"""Length of the cross-fade from the concealment to the first good audio after a loss."""
 
 _Wave = npt.NDArray[np.float32]
 
 
 class Concealer:
-    """One stream at ``rate`` Hz: every good piece goes through ``take``, every hole is filled by
-    ``conceal``."""
+    """One stream at ``rate`` Hz: good audio goes through ``take``, and ``conceal`` fills the
+    gaps."""
 
     def __init__(self, rate: int) -> None:
         self.rate = rate
@@ -38,7 +38,7 @@ class Concealer:
         self._made_up = 0
 
     def take(self, pcm: bytes) -> bytes:
-        """Good audio: remembered, and returned with its beginning blended after a loss."""
+        """Remember good audio and return it, its beginning cross-faded after a loss."""
         samples = np.frombuffer(pcm, "<i2").astype(np.float32)
         if self._period is not None:
             width = min(samples_of(BLEND_MS, self.rate), len(samples))
@@ -50,7 +50,7 @@ class Concealer:
         return _pcm(samples)
 
     def conceal(self, samples: int) -> bytes:
-        """``samples`` that stand for lost ones."""
+        """``samples`` samples in place of lost ones."""
         if self._period is None:
             self._period = self._find_period()
             self._made_up = 0

@@ -7,7 +7,7 @@ Invariants
 - After ``n`` source samples exactly ``n // M * L`` target samples have been returned (``L / M`` is
   the reduced ratio of the rates), for any sizes of pushes: a 20 ms frame in is a 20 ms frame out.
   The *sound* in them is ``delay`` target samples late.
-- ``flush`` ends the stream: in all ``ceil(n * L / M) + delay`` samples, and the object is new.
+- ``flush`` ends the stream: ``ceil(n * L / M) + delay`` samples in all, and the object is as new.
 - The output does not depend on how the input was cut into pushes.
 """
 
@@ -48,15 +48,15 @@ class Resampler:
         self._pending = np.zeros(self._memory, np.float32)
 
     def push(self, pcm: bytes | memoryview) -> bytes:
-        """Take source samples, return the target samples that have become due."""
+        """Take source samples and return the target samples now due."""
         if len(pcm) % SAMPLE_BYTES:
-            raise ValueError(f"{len(pcm)} bytes are not whole PCM16 samples: send an even count")
+            raise ValueError(f"{len(pcm)} bytes are not whole PCM16 samples: send an even number")
         if self.source_hz == self.target_hz:
             return bytes(pcm)
         return self._convert(np.frombuffer(pcm, "<i2"))
 
     def flush(self) -> bytes:
-        """End the stream: return what the filter still holds and begin anew."""
+        """End the stream: return what the filter still holds, and start over."""
         if self.source_hz == self.target_hz:
             return b""
         begun = len(self._pending) - self._memory

@@ -290,7 +290,7 @@ class ObjectStore:
         pieces too."""
         _check(key)
         if start < 0 or (end is not None and end <= start):
-            raise ValueError(f"no bytes lie between {start} and {end}")
+            raise ValueError(f"not a range of bytes: {start} to {end}")
         options: obstore.GetOptions = {}
         if end is not None:
             options = {"range": (start, end)}

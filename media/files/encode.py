@@ -106,7 +106,7 @@ class Encoder:
     def push(self, pcm: bytes) -> bytes:
         """Take samples, return what the file gains by them (perhaps nothing yet)."""
         if len(pcm) % SAMPLE_BYTES:
-            raise ValueError(f"{len(pcm)} bytes are not whole PCM16 samples: send an even count")
+            raise ValueError(f"{len(pcm)} bytes are not whole PCM16 samples: send an even number")
         if self._wave:
             return self._head() + pcm
         if pcm:

@@ -46,7 +46,7 @@ def test_every_sample_encodes_to_a_near_value(name):
 def test_sizes(payload):
     assert len(g711.decode_ulaw(payload)) == 2 * len(payload)
     if len(payload) % 2:
-        with pytest.raises(ValueError, match="even count"):
+        with pytest.raises(ValueError, match="even number"):
             g711.encode_alaw(payload)
     else:
         assert len(g711.encode_ulaw(payload)) == len(payload) // 2

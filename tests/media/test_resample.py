@@ -83,5 +83,5 @@ def test_the_same_rate_changes_nothing():
 def test_refusals():
     with pytest.raises(ValueError, match="44100 Hz"):
         Resampler(44_100, 16_000)
-    with pytest.raises(ValueError, match="even count"):
+    with pytest.raises(ValueError, match="even number"):
         Resampler(8_000, 16_000).push(b"abc")

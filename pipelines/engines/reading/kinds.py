@@ -1,5 +1,5 @@
-"""The kinds of text that are not read as they are written: how each is recognised (``pattern``)
-and what is said instead (``Reader``, with a method for each kind)."""
+"""The kinds of text that are not read as written: how each is recognised (``pattern``) and what is
+said instead (``Reader``, one method per kind)."""
 
 import re
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _SPELLED = frozenset(
     "AI API ATM CEO CPU CFO CTO EU FAQ GPU IBAN IP ISO IT UI UK URL US USA USB UX EC EEUU UE USP AG"
     " EDV ADAC IVA ISBN".split()
 )
-"""Acronyms that are spelled although they have vowels; those without always are."""
+"""Acronyms that are spelled out although they have vowels; those without vowels always are."""
 _PRODUCTS = (
     "Python|Java|Node|Ubuntu|Debian|iOS|Android|macOS|Windows|Chrome|Firefox|Django|PostgreSQL"
     "|Postgres|PHP|Ruby|Go|Rust|Linux|TLS|HTTP|USB|Bluetooth|[Vv]ersion|[Rr]elease|[Vv]ersión"
@@ -56,7 +56,7 @@ def _alternatives(texts: Sequence[str]) -> str:
 
 
 def pattern(words: Words) -> re.Pattern[str]:
-    """All kinds; the name of the group is that of the Reader's method."""
+    """All kinds; each group is named after the Reader's method."""
     money = _alternatives([*_CURRENCIES, *words.money])
     scale = rf"(?:\s?(?:{_alternatives(list(_SCALES))}){_E})?"
     number = number_pattern(words)
@@ -107,8 +107,8 @@ def pattern(words: Words) -> re.Pattern[str]:
 
 
 class Reader:
-    """What is said, in the language of ``words``. ``day_first``: of dates with slashes; ``loud``:
-    the whole text is in capitals."""
+    """What is said, in the language of ``words``. ``day_first``: dates with slashes begin with the
+    day; ``loud``: the whole text is in capitals."""
 
     def __init__(self, words: Words, *, day_first: bool, loud: bool) -> None:
         self._words = words
@@ -227,7 +227,7 @@ class Reader:
         )
 
     def code(self, text: str) -> str:
-        """IBANs and card numbers: sign by sign, in fours."""
+        """IBANs and card numbers: character by character, in groups of four."""
         plain = re.sub(r"[\s-]", "", text)
         return ", ".join(spelled(plain[at : at + 4]) for at in range(0, len(plain), 4))
 
@@ -374,18 +374,18 @@ class Reader:
         return self._words.ordinals[number - 1] if known else str(number)
 
     def short(self, text: str) -> str:
-        """An abbreviation."""
+        """An abbreviation, in full."""
         return self._words.abbreviations[text]
 
     def acronym(self, text: str) -> str:
-        """Letter by letter, if it cannot be a word or is known to be spelled."""
+        """Letter by letter, if it cannot be a word or is known to be spelled out."""
         name, plural = (text[:-1], "s") if text.endswith("s") else (text, "")
         if self._loud or not (name in _SPELLED or not set(name) & set("AEIOUY")):
             return text
         return self._letters(name) + plural
 
     def _letters(self, text: str) -> str:
-        """Letters by their names. English engines read capitals that way; separated, "A" would be
+        """Letters by their names. English engines read capitals that way; a lone "A" would be
         read as the article."""
         return text.upper() if self._words is ENGLISH else " ".join(text.upper())
 

@@ -113,5 +113,5 @@ def test_a_whole_file(tmp_path: Path) -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="'ogg': one of wav, mp3, opus, aac, flac"):
         Encoder("ogg", 24_000)
-    with pytest.raises(ValueError, match="even count"):
+    with pytest.raises(ValueError, match="even number"):
         Encoder("wav", 24_000).push(b"123")
