@@ -93,6 +93,7 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
         on_ended=metrics.call_ended,
         on_empty_answer=metrics.empty_answer,
         on_latency=metrics.turn_answered,
+        on_prompt=metrics.prompt_read,
         tools=ToolRunner(tool_http),
     )
     metrics.watch_active(lambda: host.active)

@@ -122,9 +122,11 @@ class _CallObserver:
         event_log: EventLogWriter | None,
         on_empty_answer: Callable[[str], None] | None,
         on_latency: Callable[[Latency], None] | None,
+        on_prompt: Callable[[int, int], None] | None,
     ) -> None:
         self._on_empty_answer = on_empty_answer
         self._on_latency = on_latency
+        self._on_prompt = on_prompt
         self._request = request
         self._journal = journal
         self._fanout = fanout
@@ -144,6 +146,8 @@ class _CallObserver:
             for command in commands:
                 if isinstance(command, Publish) and isinstance(command.notice, Latency):
                     self._on_latency(command.notice)
+        if self._on_prompt is not None and isinstance(event, ReplyGenerated):
+            self._on_prompt(event.prompt_tokens, event.cached_tokens)
         if (
             self._on_empty_answer is not None
             and isinstance(event, ReplyGenerated | ReplyFailed)
@@ -167,10 +171,12 @@ class SessionHost:
         tools: ToolRunner | None = None,
         on_empty_answer: Callable[[str], None] | None = None,
         on_latency: Callable[[str, Latency], None] | None = None,
+        on_prompt: Callable[[int, int], None] | None = None,
     ) -> None:
         """``on_ended`` receives the channel's name and the reason. ``on_empty_answer`` receives
         "retried" or "failed", for a reply whose chat model gave an empty answer. ``on_latency``
-        receives the channel's name and the stages of a turn's waiting time."""
+        receives the channel's name and the stages of a turn's waiting time. ``on_prompt`` receives
+        the tokens of a reply's prompt, and how many of them the chat model had read before."""
         self._engines = engines
         self._admission = admission
         self._journal = journal
@@ -180,6 +186,7 @@ class SessionHost:
         self._on_ended = on_ended
         self._on_empty_answer = on_empty_answer
         self._on_latency = on_latency
+        self._on_prompt = on_prompt
         self._tools = tools
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
@@ -231,6 +238,7 @@ class SessionHost:
                 event_log,
                 self._on_empty_answer,
                 partial(self._on_latency, channel.name) if self._on_latency else None,
+                self._on_prompt,
             )
             session = LiveSession(
                 call_id,

@@ -145,6 +145,12 @@ class Metrics:
             registry=self._registry,
             buckets=_STAGE_SECONDS,
         )
+        self._prompt_tokens = Counter(
+            "blab_prompt_tokens",
+            "Tokens of the prompts of replies; cached: read by the chat model before",
+            ["cached"],
+            registry=self._registry,
+        )
         self._active = Gauge("blab_calls_active", "Calls in progress", registry=self._registry)
         self._requests = Counter(
             "blab_http_requests",
@@ -195,6 +201,11 @@ class Metrics:
         for stage, milliseconds in stages.items():
             if milliseconds is not None:
                 self._stages.labels(channel, stage).observe(milliseconds / 1000)
+
+    def prompt_read(self, tokens: int, cached: int) -> None:
+        """A reply was generated; its prompt had ``tokens``, of which ``cached`` were known."""
+        self._prompt_tokens.labels("yes").inc(cached)
+        self._prompt_tokens.labels("no").inc(max(0, tokens - cached))
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; ``route``: the pattern, not the path."""

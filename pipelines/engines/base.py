@@ -235,6 +235,8 @@ class ChatDelta:
     """What the model thought, never part of the answer (see ``engines.thoughts``)."""
     retracts: bool = False
     """All ``text`` before this delta has turned out to be a thought."""
+    cached_tokens: int = 0
+    """The part of ``prompt_tokens`` that the model had read before, as far as it says."""
 
 
 class ChatModel(Protocol):

@@ -135,6 +135,8 @@ class ReplyGenerated:
     """True if the token limit cut it."""
     empty: int = 0
     """How many empty answers were retried."""
+    cached_tokens: int = 0
+    """The part of ``prompt_tokens`` that the model had read before."""
 
 
 @dataclass(frozen=True, slots=True)

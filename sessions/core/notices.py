@@ -186,6 +186,8 @@ class ReplyDone:
     tool_uses: tuple[ReplyToolUse, ...] = ()
     audio_seconds: float = 0.0
     """The length of the speech synthesised for it, heard or not."""
+    cached_tokens: int = 0
+    """The part of ``prompt_tokens`` that the model had read before."""
 
 
 @dataclass(frozen=True, slots=True)

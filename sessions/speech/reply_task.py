@@ -103,7 +103,8 @@ class ReplyTask:
         """A clause of the answer has been taken to be spoken."""
         self._said = False
         """The answer has a word."""
-        self._usage = (0, 0)
+        self._usage = (0, 0, 0)
+        """Prompt, completion and cached tokens."""
         self._empty = 0
         """Answers without a word that were thrown away."""
         self._truncated = False
@@ -127,8 +128,9 @@ class ReplyTask:
             self._playout.complete(reply)
             for _, (name, arguments) in sorted(self._calls.items()):
                 self._dispatch(ToolUseRequested(reply, name, arguments or "{}"))
+            prompt, completion, cached = self._usage
             self._dispatch(
-                ReplyGenerated(reply, *self._usage, truncated=self._truncated, empty=self._empty)
+                ReplyGenerated(reply, prompt, completion, self._truncated, self._empty, cached)
             )
         self._advance()
 
@@ -231,10 +233,14 @@ class ReplyTask:
         while not self._clauses.empty():
             self._clauses.get_nowait()
 
-    def _account(self, delta: ChatDelta, before: tuple[int, int]) -> None:
+    def _account(self, delta: ChatDelta, before: tuple[int, int, int]) -> None:
         if delta.prompt_tokens or delta.completion_tokens:
-            prompt, completion = before
-            self._usage = (prompt + delta.prompt_tokens, completion + delta.completion_tokens)
+            prompt, completion, cached = before
+            self._usage = (
+                prompt + delta.prompt_tokens,
+                completion + delta.completion_tokens,
+                cached + delta.cached_tokens,
+            )
         for part in delta.calls:
             call = self._calls.setdefault(part.index, ["", ""])
             call[0] = call[0] or part.name

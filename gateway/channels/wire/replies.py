@@ -163,6 +163,7 @@ def _usage(notice: ReplyDone, heard_seconds: float) -> Body:
     """Tokens of the chat model, and of audio as OpenAI counts it: one for 100 ms of the caller's
     speech since the reply before, one for 50 ms of the reply's."""
     prompt, completion = notice.prompt_tokens, notice.completion_tokens
+    cached = min(notice.cached_tokens, prompt)
     heard = math.ceil(heard_seconds * _HEARD_A_SECOND)
     spoken = math.ceil(notice.audio_seconds * _SPOKEN_A_SECOND)
     return {
@@ -173,8 +174,8 @@ def _usage(notice: ReplyDone, heard_seconds: float) -> Body:
             "text_tokens": prompt,
             "audio_tokens": heard,
             "image_tokens": 0,
-            "cached_tokens": 0,
-            "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 0, "image_tokens": 0},
+            "cached_tokens": cached,
+            "cached_tokens_details": {"text_tokens": cached, "audio_tokens": 0, "image_tokens": 0},
         },
         "output_token_details": {"text_tokens": completion, "audio_tokens": spoken},
     }

@@ -204,7 +204,8 @@ class ChunkReader:
         if usage is not None and self.finish_reason is not None:
             self.finished = True
             prompt, completion = usage["prompt_tokens"], usage["completion_tokens"]
-            return ChatDelta(text, self.finish_reason, prompt, completion)
+            cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+            return ChatDelta(text, self.finish_reason, prompt, completion, cached_tokens=cached)
         return ChatDelta(text) if text else None
 
 

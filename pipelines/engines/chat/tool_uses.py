@@ -210,7 +210,7 @@ async def checked_answer(
     ``offer``: the tools of this answer. Tools used in ``messages`` are recognised too, though they
     may not be used now; without any tool the text is passed on unchanged. ``formatted``: the answer
     is JSON."""
-    prompt = completion = 0
+    prompt = completion = cached = 0
     history, offered = messages, offer
     if offer is None or not offer.tools:
         names = dict.fromkeys(call.name for message in messages for call in message.calls)
@@ -221,12 +221,14 @@ async def checked_answer(
         async with aclosing(answers(ask(history, offered))) as stream:
             async for delta in stream:
                 if delta.finish_reason is not None:
-                    prompt, completion = (
-                        prompt + delta.prompt_tokens,
-                        completion + delta.completion_tokens,
-                    )
+                    prompt += delta.prompt_tokens
+                    completion += delta.completion_tokens
+                    cached += delta.cached_tokens
                     last = replace(
-                        answer.end(delta), prompt_tokens=prompt, completion_tokens=completion
+                        answer.end(delta),
+                        prompt_tokens=prompt,
+                        completion_tokens=completion,
+                        cached_tokens=cached,
                     )
                     break
                 if (passed := answer.read(delta)) is not None:

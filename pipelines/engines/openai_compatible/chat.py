@@ -126,11 +126,13 @@ class _Answer:
         """The last delta. Raises EngineFailed if the answer was cut short."""
         if self._finish is None:
             raise EngineFailed("the upstream's answer ended early")
+        details = self._usage.get("prompt_tokens_details") or {}
         return ChatDelta(
             "",
             self._finish,
             int(self._usage.get("prompt_tokens") or 0),
             int(self._usage.get("completion_tokens") or 0),
+            cached_tokens=int(details.get("cached_tokens") or 0),
         )
 
     def _check(self, chunk: dict[str, Any]) -> None:

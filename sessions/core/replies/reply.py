@@ -398,6 +398,7 @@ class ReplyRecords:
                 message=failure.message if failure else None,
                 tool_uses=tool_uses,
                 audio_seconds=reply.seconds if reply.config.output_audio else 0.0,
+                cached_tokens=getattr(reply.result, "cached_tokens", 0),
             )
         )
         if status is ReplyStatus.CANCELLED and audible:

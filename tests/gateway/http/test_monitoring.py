@@ -69,6 +69,7 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
     metrics = Metrics()
     for outcome in ("retried", "retried", "failed"):
         metrics.empty_answer(outcome)
+    metrics.prompt_read(100, 91)
     metrics.turn_answered("webrtc", Latency(1, "resp_1", 310, 0, 120, 30, 4, 464, 80))
     request = make_mocked_request(
         "GET", "/metrics", headers={"Host": "localhost"}, transport=Loopback()
@@ -78,6 +79,8 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
     lines = response.body.decode().splitlines()
     assert 'blab_empty_answers_total{outcome="retried"} 2.0' in lines
     assert 'blab_empty_answers_total{outcome="failed"} 1.0' in lines
+    assert 'blab_prompt_tokens_total{cached="yes"} 91.0' in lines
+    assert 'blab_prompt_tokens_total{cached="no"} 9.0' in lines
     stage = 'blab_turn_stage_seconds_sum{channel="webrtc",stage='
     assert f'{stage}"first_token"}} 0.08' in lines
     assert f'{stage}"first_clause"}} 0.04' in lines

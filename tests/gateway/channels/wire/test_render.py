@@ -266,10 +266,11 @@ def test_usage_counts_audio_as_openai_does() -> None:
     for _ in range(2):
         spoken.render(ReplyCreated("resp_1", "item_2", True))
         spoken.render(ReplyItemAdded("resp_1", "item_2", "item_1", True))
-        ended = spoken.render(replace(done(), audio_seconds=2.01))
+        ended = spoken.render(replace(done(), audio_seconds=2.01, cached_tokens=5))
         whole = next(event for event in ended if event["type"] == "response.done")
         usages.append(whole["response"]["usage"])
     first, second = usages
+    assert first["input_token_details"]["cached_tokens"] == 5
     assert first["input_token_details"]["audio_tokens"] == 18
     assert first["output_token_details"]["audio_tokens"] == 41
     assert first["total_tokens"] == 17 + 18 + 41

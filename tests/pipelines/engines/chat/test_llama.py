@@ -319,6 +319,21 @@ class TestRealModel:
 
         assert await first_token("One", prefilled=True) < await first_token("Two", prefilled=False)
 
+    async def test_the_next_turn_and_the_next_call_read_only_what_is_new(
+        self, real: LlamaChat
+    ) -> None:
+        agent = ChatMessage("system", "You answer the telephone of a hotel by the sea. " * 8)
+        first = (agent, ChatMessage("user", "Do you have a pool?"))
+        answer = [delta async for delta in real.stream(first, max_tokens=8)]
+        said = ChatMessage("assistant", "".join(delta.text for delta in answer))
+        second = (*first, said, ChatMessage("user", "And a sauna?"))
+        other_call = (agent, ChatMessage("user", "When is breakfast?"))
+        for prompt in (second, other_call):
+            answer = [delta async for delta in real.stream(prompt, max_tokens=8)]
+            last = answer[-1]
+            assert last.prompt_tokens - last.cached_tokens < 30
+            assert last.cached_tokens > 80
+
     async def test_closing_an_answer_returns_at_once(self, real: LlamaChat) -> None:
         answer = real.stream((ChatMessage("user", "Tell me a long story."),), max_tokens=200)
         await anext(answer)
