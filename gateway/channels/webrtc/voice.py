@@ -14,7 +14,8 @@ Receiving: RTP packets in, PCM16 out, in the same call of the event loop. This r
 receiver (80 ms of buffering, a thread per call, a stall of 320 ms per lost packet). Packets go
 through ``media.jitter`` and are decoded where they arrive: about 30 µs for 20 ms, cheaper than a
 hand-off to a thread.
-- The output is gapless in time: what was lost is concealed, what was not sent is silence.
+- The output is gapless in time: what was lost is concealed, what was not sent is silence. When the
+  network froze and then brought everything, pauses are shortened until the count is right again.
 - Audio more than ``MAX_AHEAD`` seconds ahead of real time is a flood and dropped (a token bucket).
 - Reports (RTCP RR, RFC 3550) are sent so that the caller's encoder learns of loss and adds
   redundancy.
@@ -28,6 +29,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.rtcrtpreceiver import StreamStatistics
 from aiortc.rtp import (
@@ -39,7 +41,7 @@ from aiortc.rtp import (
 )
 
 from media.formats import SAMPLE_BYTES, samples_of
-from media.jitter import Frame, JitterBuffer, Lost, Received
+from media.jitter import Bridge, Frame, JitterBuffer, Lost, Received
 from media.opus import TICK_RATE, OpusDecoder, OpusEncoder, OpusError, packet_ticks
 
 FRAME_MS = 20
@@ -160,6 +162,10 @@ MAX_AHEAD = 2.0
 MAX_STREAMS = 16
 """SSRCs accepted in one call; a browser rarely changes its SSRC."""
 REPORT_INTERVAL = 1.0
+PAUSE_DEPTH = 0.1
+"""A packet is part of a pause if it is so much (-20 dB) weaker than the voice."""
+VOICE_DECAY = 0.998
+"""Per packet, of the strength that counts as the voice's: half after 7 s."""
 
 
 class VoiceReceiver:
@@ -178,6 +184,8 @@ class VoiceReceiver:
         self._allowance = MAX_AHEAD
         self._allowed_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._voice_strength = 0.0
+        self._left_out = False
         self.dropped = 0
         """Packets refused: garbage, floods, foreign streams."""
 
@@ -261,9 +269,21 @@ class VoiceReceiver:
     def _release(self, frames: list[Frame]) -> None:
         for frame in frames:
             pcm = self._pcm_of(frame)
-            if pcm:
+            self._left_out = isinstance(frame, Received) and self._shortens_pause(frame, pcm)
+            if self._left_out:
+                self._buffer.repay(frame.ticks)
+            elif pcm:
                 self._deliver(pcm)
         self._arm()
+
+    def _shortens_pause(self, frame: Received, pcm: bytes) -> bool:
+        """Whether to leave the packet out: the stream has become too long, and this is a pause,
+        of which at most every second packet is left out so that no gap arises."""
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+        strength = float(np.sqrt(np.mean(samples * samples))) if len(samples) else 0.0
+        self._voice_strength = max(strength, self._voice_strength * VOICE_DECAY)
+        is_pause = strength < PAUSE_DEPTH * self._voice_strength
+        return is_pause and not self._left_out and self._buffer.surplus >= frame.ticks
 
     def _pcm_of(self, frame: Frame) -> bytes:
         if isinstance(frame, Received):
@@ -272,9 +292,9 @@ class VoiceReceiver:
             except OpusError:
                 self.dropped += 1
                 return self._decoder.conceal(self._samples(frame.ticks))
-        if isinstance(frame, Lost):
+        if isinstance(frame, Lost | Bridge):
             samples = self._samples(frame.ticks)
-            if frame.following is None:
+            if isinstance(frame, Bridge) or frame.following is None:
                 return self._decoder.conceal(samples)
             return self._decoder.recover(frame.following, samples)
         return bytes(2 * self._samples(frame.ticks))
@@ -285,12 +305,16 @@ class VoiceReceiver:
     def _arm(self) -> None:
         """Set a timer for when the buffer next releases something without a packet arriving.
 
-        The timer stays set while packets push the deadline back: re-arming it for each of them
-        would cost more than checking again."""
-        if self._timer is None and self._payload_types:
-            deadline = self._buffer.deadline()
-            if deadline is not None:
-                self._timer = self._loop.call_at(deadline, self._on_timer)
+        A timer that is too early stays: packets push the deadline back all the time, and re-arming
+        it for each of them would cost more than checking again."""
+        deadline = self._buffer.deadline() if self._payload_types else None
+        if deadline is None:
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
