@@ -11,6 +11,7 @@ loses and delays packets by ``NETWORKS``. The same seed gives the same figures o
   jitter buffer, which gets the same packets at the same times.
 - Server to caller. The caller plays with a fixed delay of ``PLAIN_DELAY``, once with and once
   without the redundancy (in-band FEC) of the server's packets; what neither brings is concealed.
+  Packets of pauses are not counted.
 - Words lost: Moonshine transcribes what arrived; the row without loss shows what it misses anyway.
 
 ``--sockets SECONDS`` also makes one real call over loopback, whose packets to the server are lost
@@ -32,6 +33,7 @@ from aiortc.rtp import RtpPacket
 
 from bench.conversation.judge import lost_words
 from bench.figures import machine, percentiles
+from gateway.caller.audio import LOUD_RMS
 from gateway.channels.webrtc.voice import FRAME_MS, FRAME_TICKS, VoiceReceiver, VoiceTrack
 from media.opus import OpusDecoder, OpusEncoder, has_redundancy
 from media.resample import resample
@@ -144,6 +146,15 @@ def answer_packets() -> list[bytes]:
     return run(tracked(take(REPLY_RATE)[0]))
 
 
+@cache
+def answer_is_loud() -> list[bool]:
+    """For each of ``answer_packets`` whether there is speech in it."""
+    samples = np.frombuffer(take(REPLY_RATE)[0], "<i2").astype(np.float64)
+    frames = samples.reshape(-1, round(REPLY_RATE * FRAME))
+    loud: list[bool] = (np.sqrt(np.mean(frames * frames, axis=1)) > LOUD_RMS).tolist()
+    return loud
+
+
 async def tracked(pcm: bytes) -> list[bytes]:
     """What a track makes of audio at REPLY_RATE."""
     track = VoiceTrack(REPLY_RATE)
@@ -220,6 +231,7 @@ def to_caller(
     packets: Sequence[bytes], arrivals: Sequence[float | None], *, use_redundancy: bool
 ) -> Heard:
     """Play packets as a plain receiver does: each ``PLAIN_DELAY`` after it was sent, or never."""
+    spoken = answer_is_loud()
     decoder = OpusDecoder(REPLY_RATE)
     samples = round(REPLY_RATE * FRAME)
     pcm, gaps, missing = bytearray(), [], 0
@@ -232,11 +244,11 @@ def to_caller(
         elif use_redundancy and following is not None and following <= due:
             pcm += decoder.recover(packets[number + 1], samples)
             if not has_redundancy(packets[number + 1]):
-                missing += 1
+                missing += spoken[number]
                 continue
         else:
             pcm += decoder.conceal(samples)
-            missing += 1
+            missing += spoken[number]
             continue
         gaps, missing = gaps + [missing * FRAME_MS] * bool(missing), 0
     return Heard(bytes(pcm), gaps, [PLAIN_DELAY * 1000], 0.0)

@@ -30,9 +30,10 @@ def test_as_many_packets_are_lost_as_the_network_says_and_in_such_bursts(network
 @pytest.mark.parametrize("overtaking", [False, True])
 def test_jitter_is_bounded_and_overtaking_is_a_choice(overtaking):
     arrivals = sent_over(Network("", loss=0.0, jitter=0.03, overtaking=overtaking))
-    delays = [at - n * FRAME for n, at in enumerate(arrivals) if at is not None]
+    times = [at for at in arrivals if at is not None]
+    delays = [at - n * FRAME for n, at in enumerate(times)]
     assert 0 <= min(delays) < 0.001 < 0.029 < max(delays) <= 0.03
-    assert (arrivals != sorted(arrivals)) == overtaking
+    assert (times != sorted(times)) == overtaking
 
 
 def test_nothing_arrives_while_the_network_is_frozen():
@@ -49,4 +50,5 @@ def test_the_server_hears_without_gaps_and_the_caller_needs_less_concealment(net
     assert max(server.gaps) <= AUDIBLE_GAP_MS
     assert sorted(server.added)[len(server.added) // 2] <= 20
     assert abs(server.drift) <= FRAME * 1000
-    assert sum(caller.gaps) < 0.75 * sum(without_fec.gaps)
+    # redundancy brings one packet back per burst
+    assert sum(caller.gaps) < (0.2 if network.burst == (1, 1) else 0.7) * sum(without_fec.gaps)
