@@ -37,7 +37,7 @@ from sessions.languages.packs import (
     words_of,
 )
 
-from .caller_pace import CallerPace
+from .caller_pace import MOST_EXTRA_MS, CallerPace
 from .dictation import Progress, progress_of
 from .input_audio import InputAudio, Utterance
 from .speech_gate import samples
@@ -141,7 +141,8 @@ def patience(
         steps = (_STEPS if graded else _UNGRADED)[ending]
         if progress is not None:
             steps = _DICTATED[progress]
-        wanted = pace * next(ms for least, ms in steps if (probability or 0.0) >= least)
+        plain = next(ms for least, ms in steps if (probability or 0.0) >= least)
+        wanted = min(pace * plain, plain + MOST_EXTRA_MS)
     maximum = _MAXIMUM_MS[detection.eagerness]
     return samples(min(maximum, wanted * _PACE[detection.eagerness]))
 

@@ -95,5 +95,7 @@ def test_announced_dictation_is_waited_for_until_it_is_complete(
 
 def test_the_pace_of_the_caller_stretches_patience_up_to_the_maximum() -> None:
     assert patience(TurnDetection(), Ending.CLOSED, 0.9, pace=1.5) == samples(570)
-    assert patience(TurnDetection(), Ending.OPEN, 0.1, pace=1.6) == samples(4_000)
+    assert patience(TurnDetection(), Ending.OPEN, 0.1, pace=1.6) == samples(3_200)
+    hasty = TurnDetection(eagerness=Eagerness.HIGH)
+    assert patience(hasty, Ending.OPEN, 0.1, pace=2.4) == samples(1_920)
     assert patience(TurnDetection(), Ending.EMPTY, 0.9, wordless=True, pace=1.6) == samples(600)
