@@ -145,6 +145,17 @@ class Metrics:
             registry=self._registry,
             buckets=_STAGE_SECONDS,
         )
+        self._speculations = Counter(
+            "blab_speculative_replies",
+            "Replies begun before the end of the turn was certain, of answered turns",
+            ["outcome"],
+            registry=self._registry,
+        )
+        self._discarded_tokens = Counter(
+            "blab_discarded_tokens",
+            "Tokens of discarded speculative replies, estimated at four characters each",
+            registry=self._registry,
+        )
         self._prompt_tokens = Counter(
             "blab_prompt_tokens",
             "Tokens of the prompts of replies; cached: read by the chat model before",
@@ -201,6 +212,9 @@ class Metrics:
         for stage, milliseconds in stages.items():
             if milliseconds is not None:
                 self._stages.labels(channel, stage).observe(milliseconds / 1000)
+        self._speculations.labels("kept").inc(latency.head_start_ms > 0)
+        self._speculations.labels("discarded").inc(latency.discarded_replies)
+        self._discarded_tokens.inc(latency.discarded_tokens)
 
     def prompt_read(self, tokens: int, cached: int) -> None:
         """A reply was generated; its prompt had ``tokens``, of which ``cached`` were known."""

@@ -75,6 +75,15 @@ class Moments:
     audio: float | None = None
     sent: float | None = None
     heard: float | None = None
+    begun: float | None = None
+    """When the reply was begun, perhaps before the turn's end was certain."""
+    discarded: int = 0
+    """Replies begun before that, and cancelled for other words or more speech."""
+    discarded_tokens: int = 0
+
+    def discard(self, tokens: int) -> None:
+        """A reply that nobody was to hear yet was cancelled; it cost about ``tokens``."""
+        self.discarded, self.discarded_tokens = self.discarded + 1, self.discarded_tokens + tokens
 
     def restart(self) -> None:
         """Another reply is made for the turn: forget the stages of the previous one."""
@@ -107,7 +116,15 @@ class Moments:
             total_ms=sum(stages),
             first_token_ms=first_token,
             heard_ms=heard,
+            head_start_ms=self._head_start(),
+            discarded_replies=self.discarded,
+            discarded_tokens=self.discarded_tokens,
         )
+
+    def _head_start(self) -> int:
+        if self.begun is None or self.turn_end is None:
+            return 0
+        return max(0, _milliseconds(self.turn_end) - _milliseconds(self.begun))
 
 
 class Call:

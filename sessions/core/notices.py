@@ -301,6 +301,12 @@ class Latency:
     heard_ms: int | None = None
     """From the first sample sent to the first sample heard, as far as the channel knows; beyond
     ``total_ms``. None where the reply ended before."""
+    head_start_ms: int = 0
+    """How long before the end of the turn was certain the reply was begun; 0 if after it."""
+    discarded_replies: int = 0
+    """Replies begun for the turn before that, and cancelled."""
+    discarded_tokens: int = 0
+    """What they cost, estimated: a quarter of the characters read and written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ class Replies:
         if script is None:
             self._tools.give_up()
         moments.restart()
+        moments.begun = self._call.now
         self._current = reply = new_reply(self._call, turn, config or self._call.config, moments)
         reply.user_text, reply.extra, reply.script = user_text, extra, script
         reply.request, reply.rounds = request, rounds
@@ -154,6 +155,7 @@ class Replies:
                 self._stop(reply)
             else:
                 reply.move(ReplyTrigger.CANCELLED)
+                reply.moments.discard(reply.estimated_tokens)
         self._set_timers()
 
     def truncate(self, item_id: str, audio_end_ms: int) -> bool:

@@ -200,6 +200,12 @@ class Reply:
         return 0, 0
 
     @property
+    def estimated_tokens(self) -> int:
+        """Tokens read and written so far, at four characters each."""
+        read = sum(len(message.content) for message in self.history)
+        return (read + len(self.spoken.text)) // 4
+
+    @property
     def outcome(self) -> tuple[ReplyStatus, str | None]:
         """Its status and the reason for it, if it is heard to its end."""
         if (failure := self.failure) is not None:

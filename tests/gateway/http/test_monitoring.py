@@ -71,6 +71,10 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
         metrics.empty_answer(outcome)
     metrics.prompt_read(100, 91)
     metrics.turn_answered("webrtc", Latency(1, "resp_1", 310, 0, 120, 30, 4, 464, 80))
+    speculative = Latency(
+        2, "resp_2", 0, 0, 0, 0, 0, 0, head_start_ms=90, discarded_replies=2, discarded_tokens=80
+    )
+    metrics.turn_answered("webrtc", speculative)
     request = make_mocked_request(
         "GET", "/metrics", headers={"Host": "localhost"}, transport=Loopback()
     )
@@ -86,6 +90,9 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
     assert f'{stage}"first_clause"}} 0.04' in lines
     assert f'{stage}"total"}} 0.464' in lines
     assert not any('stage="heard"' in line for line in lines)
+    assert 'blab_speculative_replies_total{outcome="kept"} 1.0' in lines
+    assert 'blab_speculative_replies_total{outcome="discarded"} 2.0' in lines
+    assert "blab_discarded_tokens_total 80.0" in lines
 
 
 async def test_metrics_show_who_waits_to_be_heard() -> None:

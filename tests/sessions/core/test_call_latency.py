@@ -71,3 +71,17 @@ def test_they_always_add_up(
     reached = (start, turn_end, transcript, token, clause, audio, sent)
     end = max(moment for moment in reached if moment is not None)
     assert abs(latency.total_ms - (end - start) * 1000) <= 1.01
+
+
+def test_what_was_begun_ahead_is_reported() -> None:
+    moments = Moments(1.0, 1.4, 1.3, 1.35, 1.4, 1.5, 1.6, begun=1.25)
+    moments.discard(40)
+    moments.discard(50)
+    latency = moments.latency(1, "r")
+    assert latency is not None
+    assert latency.head_start_ms == 150
+    assert (latency.discarded_replies, latency.discarded_tokens) == (2, 90)
+    moments.begun = 1.5
+    latency = moments.latency(1, "r")
+    assert latency is not None
+    assert latency.head_start_ms == 0

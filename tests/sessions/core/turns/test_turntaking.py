@@ -22,6 +22,7 @@ from sessions.core.events import (
 from sessions.core.items import Message
 from sessions.core.notices import (
     InputCommitted,
+    Latency,
     ReplyCreated,
     SpeechStarted,
     SpeechStopped,
@@ -321,6 +322,16 @@ def test_a_reply_to_another_partial_text_is_discarded(call: ShellFactory) -> Non
     shell.final("What is the capital of France?")
     assert shell.ordered(CancelReply) == [CancelReply(1)]
     assert shell.reply.said == (Message("user", "What is the capital of France?"),)
+    shell.silence(64)
+    shell.final("What is the capital of France?", 0.9)
+    shell.silence(288)
+    shell.clause("Paris. ", 100)
+    shell.generated()
+    shell.silence(640)
+    (latency,) = shell.published(Latency)
+    assert latency.head_start_ms == 320
+    assert latency.discarded_replies == 1
+    assert 50 < latency.discarded_tokens < 200
 
 
 def test_more_speech_cancels_the_speculative_reply(call: ShellFactory) -> None:
