@@ -78,7 +78,8 @@ async def build_app(
 def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) -> web.Application:
     """Wire one server together; ``demo``: the folder of the demo page."""
     database, bus = stores.database, stores.bus
-    metrics, admission = Metrics(), Admission(settings.max_calls)
+    metrics = Metrics()
+    admission = Admission(settings.max_calls, engines.hearing_overloaded)
     usage = Usage(database, Prices.read(settings.prices))
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
     registry, fanout = CallRegistry(bus), Fanout(bus)
@@ -94,6 +95,7 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
         on_empty_answer=metrics.empty_answer,
         on_latency=metrics.turn_answered,
         on_prompt=metrics.prompt_read,
+        on_waits=metrics.utterance_waits,
         tools=ToolRunner(tool_http),
     )
     metrics.watch_active(lambda: host.active)

@@ -20,7 +20,13 @@ from typing import Any, Protocol
 from pipelines.engines.catalogue import Catalogue
 from sessions.core.commands import Command, Publish, RecordTurn
 from sessions.core.config import SessionConfig
-from sessions.core.events import Event, ReplyFailed, ReplyGenerated
+from sessions.core.events import (
+    Event,
+    FinalTranscript,
+    ReplyFailed,
+    ReplyGenerated,
+    TranscriptionWaits,
+)
 from sessions.core.notices import Latency
 
 from .channel import Channel, WireFormat
@@ -67,10 +73,12 @@ class Ticket:
 class Admission:
     """Counts slots."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, overloaded: Callable[[], bool] = lambda: False) -> None:
+        """``overloaded``: whether the callers that are here already wait to be heard."""
         if capacity < 1:
             raise ValueError("capacity must be at least 1 call")
         self.capacity = capacity
+        self._overloaded = overloaded
         self.active = 0
         self.draining = False
 
@@ -80,6 +88,8 @@ class Admission:
             raise ServerFull("The server is shutting down. Please call again in a moment.", 5)
         if self.active >= self.capacity:
             raise ServerFull("Every line is in use. Please try again in a moment.")
+        if self._overloaded():
+            raise ServerFull("Speech recognition is overloaded. Please try again in a moment.", 5)
         self.active += 1
         return Ticket(self)
 
@@ -123,10 +133,13 @@ class _CallObserver:
         on_empty_answer: Callable[[str], None] | None,
         on_latency: Callable[[Latency], None] | None,
         on_prompt: Callable[[int, int], None] | None,
+        on_waits: Callable[[float | None], None] | None,
     ) -> None:
         self._on_empty_answer = on_empty_answer
         self._on_latency = on_latency
         self._on_prompt = on_prompt
+        self._on_waits = on_waits
+        self._has_waited = False
         self._request = request
         self._journal = journal
         self._fanout = fanout
@@ -148,12 +161,24 @@ class _CallObserver:
                     self._on_latency(command.notice)
         if self._on_prompt is not None and isinstance(event, ReplyGenerated):
             self._on_prompt(event.prompt_tokens, event.cached_tokens)
+        if isinstance(event, TranscriptionWaits):
+            self._note_wait(event)
+        elif isinstance(event, FinalTranscript) and event.waited and self._on_waits is not None:
+            self._on_waits(event.waited)
         if (
             self._on_empty_answer is not None
             and isinstance(event, ReplyGenerated | ReplyFailed)
             and event.empty
         ):
             self._on_empty_answer("failed" if isinstance(event, ReplyFailed) else "retried")
+
+    def _note_wait(self, event: TranscriptionWaits) -> None:
+        if not self._has_waited:
+            self._has_waited = True
+            call_id, ahead = self._request.call_id, event.ahead
+            log.warning("call %s waits for speech recognition, %d ahead of it", call_id, ahead)
+        if self._on_waits is not None:
+            self._on_waits(None)
 
 
 class SessionHost:
@@ -172,11 +197,14 @@ class SessionHost:
         on_empty_answer: Callable[[str], None] | None = None,
         on_latency: Callable[[str, Latency], None] | None = None,
         on_prompt: Callable[[int, int], None] | None = None,
+        on_waits: Callable[[float | None], None] | None = None,
     ) -> None:
         """``on_ended`` receives the channel's name and the reason. ``on_empty_answer`` receives
         "retried" or "failed", for a reply whose chat model gave an empty answer. ``on_latency``
         receives the channel's name and the stages of a turn's waiting time. ``on_prompt`` receives
-        the tokens of a reply's prompt, and how many of them the chat model had read before."""
+        the tokens of a reply's prompt, and how many of them the chat model had read before.
+        ``on_waits`` receives None when an utterance waits for a recogniser, and the seconds that it
+        waited when its text has come."""
         self._engines = engines
         self._admission = admission
         self._journal = journal
@@ -187,6 +215,7 @@ class SessionHost:
         self._on_empty_answer = on_empty_answer
         self._on_latency = on_latency
         self._on_prompt = on_prompt
+        self._on_waits = on_waits
         self._tools = tools
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
@@ -239,6 +268,7 @@ class SessionHost:
                 self._on_empty_answer,
                 partial(self._on_latency, channel.name) if self._on_latency else None,
                 self._on_prompt,
+                self._on_waits,
             )
             session = LiveSession(
                 call_id,

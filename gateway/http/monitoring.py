@@ -162,6 +162,17 @@ class Metrics:
             ["cached"],
             registry=self._registry,
         )
+        self._waits = Counter(
+            "blab_utterances_waited",
+            "Utterances of calls that waited for a recogniser",
+            registry=self._registry,
+        )
+        self._wait_seconds = Histogram(
+            "blab_utterance_wait_seconds",
+            "From the request to the final transcript of such utterances",
+            registry=self._registry,
+            buckets=_STAGE_SECONDS,
+        )
         self._active = Gauge("blab_calls_active", "Calls in progress", registry=self._registry)
         self._requests = Counter(
             "blab_http_requests",
@@ -220,6 +231,13 @@ class Metrics:
         """A reply was generated; its prompt had ``tokens``, of which ``cached`` were known."""
         self._prompt_tokens.labels("yes").inc(cached)
         self._prompt_tokens.labels("no").inc(max(0, tokens - cached))
+
+    def utterance_waits(self, seconds: float | None) -> None:
+        """An utterance waits for a recogniser; or, with ``seconds``, has waited so long."""
+        if seconds is None:
+            self._waits.inc()
+        else:
+            self._wait_seconds.observe(seconds)
 
     def request_done(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request was answered; ``route``: the pattern, not the path."""

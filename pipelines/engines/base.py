@@ -127,6 +127,10 @@ class LanguageDetector(Protocol):
         ...
 
 
+ROUNDS = 4
+"""An utterance takes 0.2 to 0.3 s: after four others, nearly a second has passed."""
+
+
 @dataclass(frozen=True, slots=True)
 class HearingLoad:
     """Utterances that are transcribed now and that wait, and how many ``places`` there are."""
@@ -139,6 +143,11 @@ class HearingLoad:
     def crowded(self) -> bool:
         """Whether another utterance would wait."""
         return self.places > 0 and self.running + self.waiting >= self.places
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether so many wait that another one would wait for about a second."""
+        return self.places > 0 and self.waiting >= ROUNDS * self.places
 
 
 class TurnDetector(Protocol):

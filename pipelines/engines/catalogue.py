@@ -226,6 +226,10 @@ class Catalogue:
         loads = {name: getattr(one, "load_now", None) for name, one in transcribers.items()}
         return {name: load for name, load in loads.items() if isinstance(load, HearingLoad)}
 
+    def hearing_overloaded(self) -> bool:
+        """Whether callers already wait to be heard."""
+        return any(load.overloaded for load in self.hearing_loads().values())
+
     async def chat(self, model_id: str) -> ChatModel:
         """The chat model, loaded first if need be."""
         model_id = self.chat_id(model_id)

@@ -52,6 +52,7 @@ class Extension(StrEnum):
     PLAYOUT = "playout"
     CALL = "call"
     LANGUAGE = "language"
+    HEARING = "hearing"
 
 
 @dataclass(frozen=True, slots=True)

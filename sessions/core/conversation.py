@@ -65,6 +65,7 @@ from .events import (
     ToolsListed,
     ToolUseRequested,
     TranscriptionFailed,
+    TranscriptionWaits,
     TruncateItem,
     TurnScored,
     VoiceWindow,
@@ -90,7 +91,7 @@ class Conversation:
         ended = self._ended = EndedTurns(call, replies, tools)
         turns = self._turns = TurnTaking(call, replies, tools, ended)
         self._requests = ClientRequests(call, replies, side, tools, turns, ended)
-        self._continuations = Continuations(call, replies, tools)
+        self._continuations = Continuations(call, replies, tools, ended)
 
     @property
     def state(self) -> State:
@@ -135,6 +136,8 @@ class Conversation:
                 turns.on_partial(event)
             case FinalTranscript():
                 turns.on_final(event)
+            case TranscriptionWaits():
+                turns.on_waits(event)
             case TurnScored():
                 turns.on_scored(event)
             case LanguageDetected():

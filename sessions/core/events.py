@@ -52,6 +52,16 @@ class FinalTranscript:
     turn: int
     text: str
     position: int
+    waited: float = 0.0
+    """Seconds since the request, if the recogniser was too busy to begin at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionWaits:
+    """The turn waits for a recogniser, after ``ahead`` other utterances; comes once a turn."""
+
+    turn: int
+    ahead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +425,7 @@ Event = (
     VoiceWindow
     | PartialTranscript
     | FinalTranscript
+    | TranscriptionWaits
     | TurnScored
     | LanguageDetected
     | TranscriptionFailed

@@ -38,6 +38,14 @@ class LanguageChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class HearingWaits:
+    """The words of item ``item_id`` wait for a recogniser, after ``ahead`` other utterances."""
+
+    item_id: str
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStarted:
     """The caller started speaking at ``position``."""
 
@@ -332,6 +340,7 @@ Notice = (
     SessionOpened
     | SessionChanged
     | LanguageChanged
+    | HearingWaits
     | SpeechStarted
     | SpeechStopped
     | InputCommitted

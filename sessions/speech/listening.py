@@ -8,6 +8,8 @@ Rules
 - Each open turn has one feeding task (partials) and at most one finishing, one scoring and one
   language task; dropping the turn cancels them. A recogniser that fails costs the partials, not the
   turn.
+- A busy recogniser is tried again: for partials while the turn lasts, for the final transcript for
+  ``_BUSY_SECONDS``. A turn that waits says so once (``TranscriptionWaits``).
 """
 
 import asyncio
@@ -19,7 +21,14 @@ from media.echo import EchoDetector
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
 from media.vad import VoiceDetector, level_of
-from pipelines.engines.base import DetectedLanguage, EngineError
+from pipelines.engines.base import (
+    DetectedLanguage,
+    EngineBusy,
+    EngineError,
+    Transcriber,
+    Transcription,
+    TranscriptionStream,
+)
 from pipelines.engines.catalogue import Catalogue
 from sessions.core.commands import DetectLanguage
 from sessions.core.config import SessionConfig
@@ -29,6 +38,7 @@ from sessions.core.events import (
     LanguageDetected,
     PartialTranscript,
     TranscriptionFailed,
+    TranscriptionWaits,
     TurnScored,
     VoiceWindow,
 )
@@ -45,6 +55,12 @@ _CLIPS = 4
 _STRETCH_BYTES = 48_000
 _TAIL = bytes(HEARING_RATE // 10 * SAMPLE_BYTES)
 """Silence put behind an utterance: whole-utterance models hear its last word better with it."""
+
+_CROWDED_SECONDS = 0.5
+"""A transcript that takes longer waits, if every place was taken when it was requested:
+an utterance takes 0.2 to 0.3 s."""
+_RETRY_SECONDS = 0.25
+_BUSY_SECONDS = 20.0
 
 Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
@@ -71,6 +87,8 @@ class Listening:
         self._tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
         self._clips: dict[int, tuple[bytes, int]] = {}
         self._kept = 0
+        self._waiting: set[int] = set()
+        """Turns that have said that they wait."""
         self._more = asyncio.Event()
         self.config = SessionConfig()
 
@@ -134,6 +152,7 @@ class Listening:
         """The turn needs no transcription any more."""
         self._starts.pop(turn, None)
         self._asked.pop(turn, None)
+        self._waiting.discard(turn)
         for task in self._tasks.pop(turn, {}).values():
             task.cancel()
 
@@ -164,7 +183,7 @@ class Listening:
     async def _feed(self, turn: int, position: int) -> None:
         model, language = self.config.transcription_model, self.config.language
         try:
-            stream = await self._engines.streaming_transcriber(model, language).open(language)
+            stream = await self._open(turn, model, language)
         except EngineError as error:
             log.warning("no partial transcripts for turn %d: %s", turn, error.code)
             return
@@ -185,6 +204,25 @@ class Listening:
         finally:
             stream.close()
 
+    async def _open(self, turn: int, model: str, language: str) -> TranscriptionStream:
+        """Begin partial transcripts as soon as a recogniser is free."""
+        engine = self._engines.streaming_transcriber(model, language)
+        while True:
+            try:
+                return await engine.open(language)
+            except EngineBusy:
+                self._wait_for_place(turn, self._ahead(model, language))
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _ahead(self, model: str, language: str) -> int:
+        load = self._engines.hearing_load(model, language)
+        return load.running + load.waiting
+
+    def _wait_for_place(self, turn: int, ahead: int) -> None:
+        if turn not in self._waiting:
+            self._waiting.add(turn)
+            self._dispatch(TranscriptionWaits(turn, ahead))
+
     async def _transcribe_clip(self, turn: int, pcm: bytes, rate: int) -> None:
         resampler, heard = Resampler(rate, HEARING_RATE), bytearray()
         for start in range(0, len(pcm), _STRETCH_BYTES):
@@ -199,11 +237,36 @@ class Listening:
         model, language = self.config.transcription_model, self.config.language
         try:
             engine = self._engines.transcriber(model, language)
-            heard = await engine.transcribe(pcm + _TAIL, language)
+            heard, waited = await self._heard(turn, engine, pcm + _TAIL, language)
         except EngineError as error:
             self._dispatch(TranscriptionFailed(turn, error.code, str(error)))
         else:
-            self._dispatch(FinalTranscript(turn, heard.text, position))
+            self._dispatch(FinalTranscript(turn, heard.text, position, waited))
+
+    async def _heard(
+        self, turn: int, engine: Transcriber, pcm: bytes, language: str
+    ) -> tuple[Transcription, float]:
+        """The final transcript, and the seconds that it took if the turn had to wait for it."""
+        loop, model = asyncio.get_running_loop(), self.config.transcription_model
+        began, waits = loop.time(), None
+        if self._engines.hearing_load(model, language).crowded:
+            ahead = self._ahead(model, language)
+            waits = loop.call_later(_CROWDED_SECONDS, self._wait_for_place, turn, ahead)
+        try:
+            while True:
+                try:
+                    heard = await engine.transcribe(pcm, language)
+                except EngineBusy:
+                    if loop.time() - began >= _BUSY_SECONDS:
+                        raise
+                    self._wait_for_place(turn, self._ahead(model, language))
+                    await asyncio.sleep(_RETRY_SECONDS)
+                else:
+                    waited = round(loop.time() - began, 3) if turn in self._waiting else 0.0
+                    return heard, waited
+        finally:
+            if waits is not None:
+                waits.cancel()
 
     async def _score(self, turn: int, position: int) -> None:
         pcm = self._cut(self._starts[turn], position)

@@ -59,6 +59,9 @@ class NoEngines:
     def hearing_loads(self) -> dict[str, HearingLoad]:
         return {}
 
+    def hearing_overloaded(self) -> bool:
+        return False
+
     def name_faults(self, _names: CallNames) -> tuple[NameFault, ...]:
         return ()
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.channels.wire.wire_format import RealtimeWireFormat
-from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
+from pipelines.engines.base import EngineBusy, HearingLoad
+from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines
 from sessions import host as host_module
 from sessions.core.commands import RecordTurn
 from sessions.event_log import replay
@@ -61,6 +62,7 @@ class Node:
         self.admission = Admission(10)
         self.ended: list[tuple[str, str]] = []
         self.empty: list[str] = []
+        self.waits: list[float | None] = []
         self.host = SessionHost(
             engines or scripted_engines(answers=("Fine.",)),
             self.admission,
@@ -70,6 +72,7 @@ class Node:
             record_to=to,
             on_ended=lambda carrier, reason: self.ended.append((carrier, reason)),
             on_empty_answer=self.empty.append,
+            on_waits=self.waits.append,
         )
         self.tasks: list[asyncio.Task[str]] = []
 
@@ -111,6 +114,27 @@ async def test_empty_answers_are_counted(
     await channel.inbox.put(None)
     await asyncio.wait_for(task, 5)
     assert node.empty == outcomes
+
+
+async def test_utterances_that_wait_are_counted_and_logged_once_a_call(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engines = scripted_engines(answers=("Fine.",))
+    engines.ears.load_now = HearingLoad(running=2, waiting=3, places=2)
+    node = Node(engines)
+    channel, task = await node.call()
+    for turn in (1, 2):
+        engines.ears.fault = Fault(EngineBusy("crowded"))
+        await channel.inbox.put(scripted_speech(0.6))
+        await channel.inbox.put(bytes(2 * RATE))
+        async with asyncio.timeout(5):
+            while len(node.shared.turns) < turn:
+                await asyncio.sleep(0.01)
+    await channel.inbox.put(None)
+    await asyncio.wait_for(task, 5)
+    assert [seconds is None for seconds in node.waits] == [True, False, True, False]
+    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert warned == ["call call_1 waits for speech recognition, 5 ahead of it"]
 
 
 async def test_every_observer_sees_the_whole_call(node: Node) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipelines.engines.base import HearingLoad
 from sessions.host import Admission, ServerFull
 
 
@@ -23,6 +24,17 @@ def test_a_slot_is_released_once() -> None:
     ticket.release()
     ticket.release()
     assert admission.active == 0
+
+
+def test_nobody_is_admitted_while_callers_wait_to_be_heard() -> None:
+    load = HearingLoad(running=2, waiting=7, places=2)
+    admission = Admission(2, lambda: load.overloaded)
+    admission.admit()
+    load = HearingLoad(running=2, waiting=8, places=2)
+    with pytest.raises(ServerFull, match="recognition is overloaded") as refused:
+        admission.admit()
+    assert refused.value.retry_after == 5
+    assert admission.active == 1
 
 
 def test_nobody_is_admitted_while_draining() -> None:

@@ -16,6 +16,7 @@ from media.formats import HEARING_RATE, milliseconds_of
 from sessions.core.config import Extension, SessionConfig
 from sessions.core.notices import (
     Fault,
+    HearingWaits,
     IdleTimeout,
     InputCleared,
     InputCommitted,
@@ -99,6 +100,8 @@ class Renderer:
                 return self._session("updated", notice.config)
             case LanguageChanged():
                 return self._language_changed(notice)
+            case HearingWaits():
+                return self._if_asked(Extension.HEARING, "blab.hearing.waiting", asdict(notice))
             case SpeechStarted():
                 return self._speech_started(notice)
             case SpeechStopped():

@@ -99,6 +99,7 @@ class ScriptedTranscriber:
     partial_delay: float = 0.0
     final_delay: float = 0.0
     places: int = 1000
+    load_now: HearingLoad = field(default_factory=HearingLoad)
     fault: Fault | None = None
     delay: Delay = asyncio.sleep
     opened: int = 0
@@ -438,6 +439,14 @@ class ScriptedEngines(Catalogue):
     def hearing_loads(self) -> dict[str, HearingLoad]:
         """Nobody waits here."""
         return {self.ears.model_id: HearingLoad(running=self.ears.opened)}
+
+    def hearing_overloaded(self) -> bool:
+        """Nobody waits here."""
+        return False
+
+    def hearing_load(self, model_id: str = "default", language: str = "en") -> HearingLoad:  # noqa: ARG002
+        """What the transcriber reports."""
+        return self.ears.load_now
 
     def statuses(self) -> tuple[EngineStatus, ...]:
         """All live."""

@@ -1,4 +1,4 @@
-"""Continuing after tools, and fillers while a tool or an answer is slow.
+"""Continuing after tools, and fillers while a tool, an answer or the caller's words are slow.
 
 Rules
 - Once the tools have returned, the reply continues by itself; but only when the call would rest
@@ -6,12 +6,18 @@ Rules
 - Each wait for tools gets one filler, after ``PATIENCE`` seconds of silence.
 - If the chat model has no clause ``ANSWER_PATIENCE`` seconds after its reply was released, the same
   filler is spoken at the beginning of that reply, unless the turn has already had one.
+- If the text of a turn has not come ``ANSWER_PATIENCE`` seconds after its end, and no partial text
+  can stand in for it, the filler is spoken as its own reply, and the turn is answered after it. A
+  client that commits turns by hand gets only the replies that it requested.
 - The filler is that of the language's pack; where it has none, nothing is said.
 """
 
 from sessions.core.call import Call, Moments, Timer
+from sessions.core.config import TurnMode
 from sessions.core.states import ReplyState, State, Trigger
 from sessions.core.tools import ToolUses
+from sessions.core.turns.ended_turns import EndedTurns
+from sessions.core.turns.input_audio import Utterance
 from sessions.languages.packs import pack_of
 
 from .replies import Replies
@@ -26,20 +32,25 @@ before its answer would only delay it."""
 class Continuations:
     """Continues a conversation after its tool uses, and fills the wait."""
 
-    def __init__(self, call: Call, replies: Replies, tools: ToolUses) -> None:
+    def __init__(self, call: Call, replies: Replies, tools: ToolUses, ended: EndedTurns) -> None:
         self._call = call
         self._replies = replies
         self._tools = tools
+        self._ended = ended
         self._filled: float | None = None
         """The beginning of the last wait that had a filler."""
         self._filled_turn: int | None = None
         """The last turn that had a filler."""
+        self._bridging = False
+        """A filler is spoken before a turn whose text is late."""
         self._timed = False
         """The filler's timer is set."""
 
     def proceed(self) -> None:
         """Wait for running tools, or continue with their outputs."""
         call = self._call
+        if self._bridging:
+            self._cross()
         if call.state is State.USING_TOOLS or (
             call.state is State.LISTENING and self._tools.pending
         ):
@@ -52,6 +63,8 @@ class Continuations:
         if (slow := self._slow_reply()) is not None:
             self._filled_turn = slow.turn
             self._replies.speak_filler(f"{pack_of(slow.config.language).spoken.filler} ")
+        elif (unheard := self._unheard_turn()) is not None:
+            self._bridge(unheard)
         else:
             self._speak_filler()
         self._set_timer()
@@ -68,6 +81,24 @@ class Continuations:
         turn = self._filled_turn = onward.turn if onward is not None else call.next_turn()
         self._replies.start(turn, "", Moments(), config=config, script=words)
         self._replies.release()
+
+    def _bridge(self, unheard: Utterance) -> None:
+        """Speak a filler as its own reply, before the turn whose text is late."""
+        words = pack_of(self._call.config.language).spoken.filler
+        self._filled_turn, self._bridging = unheard.turn, True
+        self._ended.postpone_text()
+        self._replies.start(self._call.next_turn(), "", Moments(), script=words, filler=True)
+        self._replies.release()
+
+    def _cross(self) -> None:
+        """Answer that turn once the filler has ended. Where the caller speaks meanwhile, what
+        they say decides."""
+        state = self._call.state
+        if state is State.LISTENING and self._replies.current is None:
+            self._bridging = False
+            self._ended.answer_postponed()
+        elif state in (State.USER_SPEAKING, State.ENDPOINTING):
+            self._bridging = False
 
     def _set_timer(self) -> None:
         due = self._patience_ends()
@@ -94,6 +125,8 @@ class Continuations:
         reply = self._slow_reply()
         if reply is not None:
             return reply.progress + ANSWER_PATIENCE
+        if (unheard := self._unheard_turn()) is not None:
+            return (unheard.moments.turn_end or self._call.now) + ANSWER_PATIENCE
         since = self._tools.since
         if self._call.state is not State.USING_TOOLS or since is None or since == self._filled:
             return None
@@ -116,3 +149,20 @@ class Continuations:
         ):
             return None
         return reply
+
+    def _unheard_turn(self) -> Utterance | None:
+        """The turn to be answered whose text is missing, if a filler may cover the wait."""
+        call, utterance = self._call, self._ended.wanted
+        if (
+            call.state is not State.THINKING
+            or self._replies.current is not None
+            or utterance is None
+            or utterance.request is not None
+            or utterance.partial_stands_in
+            or utterance.turn == self._filled_turn
+            or call.detection.mode is TurnMode.NONE
+            or not call.config.output_audio
+            or pack_of(call.config.language).spoken.filler is None
+        ):
+            return None
+        return utterance

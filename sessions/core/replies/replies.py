@@ -88,19 +88,21 @@ class Replies:
         extra: tuple[Message, ...] = (),
         config: SessionConfig | None = None,
         script: str | None = None,
+        filler: bool = False,
         request: RequestReply | None = None,
         rounds: int = 0,
     ) -> None:
         """Start a reply, speculatively: nothing of it leaves before ``release``.
 
-        ``extra``: messages that are not in the transcript yet (an uncommitted turn)."""
+        ``extra``: messages that are not in the transcript yet (an uncommitted turn). ``filler``:
+        ``script`` is one, which the chat model does not read."""
         if script is None:
             self._tools.give_up()
         moments.restart()
         moments.begun = self._call.now
         self._current = reply = new_reply(self._call, turn, config or self._call.config, moments)
         reply.user_text, reply.extra, reply.script = user_text, extra, script
-        reply.request, reply.rounds = request, rounds
+        reply.request, reply.rounds, reply.begins_with_filler = request, rounds, filler
         if self.settled:
             reply.start(self._call, self._tools)
         self._set_timers()

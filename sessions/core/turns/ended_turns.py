@@ -93,7 +93,7 @@ class EndedTurns:
     def _wait(self, utterance: Utterance) -> None:
         utterance.move(UtteranceTrigger.TURN_ENDED)
         self._waiting[utterance.turn] = utterance
-        self._set_timer()
+        self.set_timer()
 
     def _supersede(self, utterance: Utterance) -> None:
         """Drop the turn of a deleted item whose id ``utterance`` has taken over."""
@@ -112,7 +112,7 @@ class EndedTurns:
         if (waiting := self._waiting.get(event.turn)) is None:
             return False
         waiting.hear_out(event)
-        self._set_timer()
+        self.set_timer()
         return True
 
     def on_final(self, event: FinalTranscript) -> bool:
@@ -156,9 +156,15 @@ class EndedTurns:
             utterance.asked_at = self._call.now
             self._call.order(RestartTranscription(utterance.turn))
             self._call.order(FinishTranscription(utterance.turn, utterance.asked))
-            self._set_timer()
+            self.set_timer()
         elif utterance.held_text is not None:
             self._take_text(utterance, UtteranceTrigger.TEXT_ARRIVED, utterance.held_text)
+
+    def set_timer(self) -> None:
+        """Update the deadline for the texts of ended turns, after a change to one of them."""
+        dues = (utterance.text_due for utterance in self._waiting.values())
+        due = min((moment for moment in dues if moment is not None), default=None)
+        self._call.timers.set(Timer.COMMITTED_TEXT, due)
 
     def on_overdue(self) -> None:
         """The text of a waiting turn is overdue."""
@@ -183,7 +189,7 @@ class EndedTurns:
 
     def _end_wait(self, utterance: Utterance, trigger: UtteranceTrigger, text: str) -> None:
         del self._waiting[utterance.turn]
-        self._set_timer()
+        self.set_timer()
         utterance.move(trigger)
         utterance.final = text
         utterance.moments.transcript = self._call.now
@@ -299,6 +305,11 @@ class EndedTurns:
         self._replies.cancel("turn_detected")
         return wanted.request if wanted is not None else None
 
+    def postpone_text(self) -> None:
+        """Postpone the answer to a turn whose text is late, to say something before it."""
+        if (wanted := self.wanted) is not None:
+            self._postponed, wanted.reply_wanted = wanted, False
+
     def answer_postponed(self) -> None:
         """Nothing followed: make the postponed reply, if any."""
         postponed, self._postponed = self._postponed, None
@@ -357,11 +368,6 @@ class EndedTurns:
         resting = self._replies.current is None and self.wanted is None
         if resting and self._call.state is State.THINKING:
             self._call.move(Trigger.REPLY_ENDED)
-
-    def _set_timer(self) -> None:
-        dues = (utterance.text_due for utterance in self._waiting.values())
-        due = min((moment for moment in dues if moment is not None), default=None)
-        self._call.timers.set(Timer.COMMITTED_TEXT, due)
 
 
 def too_late(turn: int) -> TranscriptionFailed:

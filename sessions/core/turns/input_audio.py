@@ -52,6 +52,8 @@ _TEXT_SECONDS = 4.0
 """How long to wait for a final text if the partial one can stand in for it."""
 _TEXT_SECONDS_ALONE = 10.0
 """How long to wait if it cannot: there is none, or it covers only part of the sound."""
+_TEXT_SECONDS_CROWDED = 22.0
+"""The same while a recogniser has other utterances to transcribe first: it gives up after 20 s."""
 _LONG_TURN_SECONDS = 10.0
 """Half of a turn's length beyond this is added to the wait: a long turn takes longer to transcribe,
 and its partial text may be far behind."""
@@ -105,6 +107,8 @@ class Utterance:
     """Its final text, if that came before its language was known."""
     language_uncertain: bool = False
     """The detector's last answer left it open."""
+    crowded_out: bool = False
+    """Its words wait for a recogniser."""
     level: float | None = None
     """The caller's level in dBFS; None if it was too short to measure or is not over."""
     moments: Moments = field(default_factory=Moments)
@@ -141,7 +145,10 @@ class Utterance:
         """The deadline of its text; None if none is awaited."""
         if not self.awaits_text:
             return None
-        seconds = _TEXT_SECONDS if self.partial_stands_in else _TEXT_SECONDS_ALONE
+        if self.partial_stands_in:
+            seconds = _TEXT_SECONDS
+        else:
+            seconds = _TEXT_SECONDS_CROWDED if self.crowded_out else _TEXT_SECONDS_ALONE
         seconds += max(0.0, self.seconds - _LONG_TURN_SECONDS) / 2
         return self.asked_at + seconds
 

@@ -22,10 +22,11 @@ from sessions.core.events import (
     PlayoutFinished,
     RequestReply,
     TranscriptionFailed,
+    TranscriptionWaits,
     TurnScored,
     VoiceWindow,
 )
-from sessions.core.notices import TranscriptPartial
+from sessions.core.notices import HearingWaits, TranscriptPartial
 from sessions.core.replies.replies import Replies
 from sessions.core.states import State, Trigger, UtteranceState, UtteranceTrigger
 from sessions.core.tools import ToolUses
@@ -312,6 +313,18 @@ class TurnTaking:
         else:
             utterance.fail(event, self._call.now)
         self._weigh_text(utterance, ending=ending)
+
+    def on_waits(self, event: TranscriptionWaits) -> None:
+        """A turn's words wait for a recogniser: be patient with them, and publish that."""
+        utterance = self._audio.utterance
+        if utterance is None or utterance.turn != event.turn:
+            utterance = self._ended.waiting(event.turn)
+        if utterance is None or utterance.crowded_out:
+            return
+        utterance.crowded_out = True
+        self._audio.set_timer()
+        self._ended.set_timer()
+        self._call.publish(HearingWaits(utterance.item_id, event.ahead))
 
     def on_text_overdue(self) -> None:
         """The open utterance's text is overdue."""

@@ -70,6 +70,8 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
     for outcome in ("retried", "retried", "failed"):
         metrics.empty_answer(outcome)
     metrics.prompt_read(100, 91)
+    for seconds in (None, None, 1.25):
+        metrics.utterance_waits(seconds)
     metrics.turn_answered("webrtc", Latency(1, "resp_1", 310, 0, 120, 30, 4, 464, 80))
     speculative = Latency(
         2, "resp_2", 0, 0, 0, 0, 0, 0, head_start_ms=90, discarded_replies=2, discarded_tokens=80
@@ -85,6 +87,8 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
     assert 'blab_empty_answers_total{outcome="failed"} 1.0' in lines
     assert 'blab_prompt_tokens_total{cached="yes"} 91.0' in lines
     assert 'blab_prompt_tokens_total{cached="no"} 9.0' in lines
+    assert "blab_utterances_waited_total 2.0" in lines
+    assert "blab_utterance_wait_seconds_sum 1.25" in lines
     stage = 'blab_turn_stage_seconds_sum{channel="webrtc",stage='
     assert f'{stage}"first_token"}} 0.08' in lines
     assert f'{stage}"first_clause"}} 0.04' in lines

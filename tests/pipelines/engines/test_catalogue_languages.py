@@ -162,12 +162,17 @@ async def test_how_calls_are_held_in_each_language(engines: Catalogue, house: Li
     assert "'es' is not spoken" in str(now["es"].reason)
 
 
-async def test_how_crowded_hearing_is_can_be_asked(engines: Catalogue, house: Linguists) -> None:
+async def test_how_crowded_hearing_is_can_be_asked(
+    engines: Catalogue, house: Linguists, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await all_loaded(engines, house)
     assert engines.hearing_load("default", "de") == Polyglot.load_now
     assert engines.hearing_load("default", "de").crowded
     assert engines.hearing_load() == HearingLoad()
     assert engines.hearing_loads() == {POLYGLOT: Polyglot.load_now}
+    assert not engines.hearing_overloaded()
+    monkeypatch.setattr(Polyglot, "load_now", HearingLoad(running=2, waiting=8, places=2))
+    assert engines.hearing_overloaded()
 
 
 async def test_an_upstreams_model_hears_any_language(house: Linguists, upstream: Upstream) -> None:

@@ -58,6 +58,7 @@ from sessions.core.events import (
     ToolReturned,
     ToolsListed,
     TranscriptionFailed,
+    TranscriptionWaits,
     TruncateItem,
     TurnScored,
 )
@@ -236,6 +237,11 @@ class Calls(RuleBasedStateMachine):
     def final(self, words: str, back: int) -> None:
         asked = self.shell.asked[-1 - back % len(self.shell.asked)]
         self.shell.feed(FinalTranscript(asked.turn, words, asked.position))
+
+    @precondition(lambda self: self.shell.asked)
+    @rule(ahead=st.integers(0, 9))
+    def wait_for_a_recogniser(self, ahead: int) -> None:
+        self.shell.feed(TranscriptionWaits(self.shell.asked[-1].turn, ahead))
 
     @precondition(lambda self: self.shell.scores)
     @rule(probability=st.floats(0, 1), back=st.integers(0, 2))

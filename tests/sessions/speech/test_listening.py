@@ -8,16 +8,18 @@ import pytest
 
 from media.formats import HEARING_RATE
 from media.vad import WINDOW_BYTES
-from pipelines.engines.base import EngineBusy, EngineFailed, ModelUnavailable
+from pipelines.engines.base import EngineBusy, EngineFailed, HearingLoad, ModelUnavailable
 from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines
 from sessions.core.events import (
     Event,
     FinalTranscript,
     PartialTranscript,
     TranscriptionFailed,
+    TranscriptionWaits,
     TurnScored,
     VoiceWindow,
 )
+from sessions.speech import listening
 from sessions.speech.listening import Listening
 from sessions.speech.playout import Playout
 from tests.media.test_echo import AGENT, ECHO, pcm
@@ -147,14 +149,59 @@ async def test_a_dropped_turn_is_not_transcribed(ear: Ear) -> None:
     assert not ear.of(FinalTranscript)
 
 
-@pytest.mark.parametrize("error", [EngineFailed("deaf"), EngineBusy("crowded")])
-async def test_a_failed_transcription_is_an_event(ear: Ear, error: EngineFailed) -> None:
+async def test_a_failed_transcription_is_an_event(ear: Ear) -> None:
+    error = EngineFailed("deaf")
     ear.engines.ears.fault = Fault(error)
     ear.listening.start(1, 0)
     ear.hear(1)
     ear.listening.finish(1, SECOND)
     failed = await ear.event(TranscriptionFailed)
     assert (failed.turn, failed.code, failed.message) == (1, "PROVIDER_ERROR", str(error))
+    ear.listening.drop(1)
+
+
+async def test_a_busy_recogniser_is_tried_again_and_the_wait_is_reported_once(ear: Ear) -> None:
+    ear.engines.ears.fault = Fault(EngineBusy("crowded"), times=2)
+    ear.engines.ears.load_now = HearingLoad(running=2, waiting=3, places=2)
+    ear.listening.start(1, 0)
+    ear.hear(1)
+    ear.listening.finish(1, SECOND)
+    final = await ear.event(FinalTranscript)
+    assert final.waited > 0
+    assert ear.of(TranscriptionWaits) == [TranscriptionWaits(1, 5)]
+    assert not ear.of(TranscriptionFailed)
+    ear.listening.drop(1)
+
+
+async def test_a_recogniser_that_stays_busy_fails_in_the_end(
+    ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "_BUSY_SECONDS", 0.0)
+    ear.engines.ears.fault = Fault(EngineBusy("crowded"), times=9)
+    ear.listening.start(1, 0)
+    ear.hear(1)
+    ear.listening.finish(1, SECOND)
+    assert (await ear.event(TranscriptionFailed)).message == "crowded"
+    ear.listening.drop(1)
+
+
+async def test_partial_transcripts_wait_for_a_place(ear: Ear) -> None:
+    ear.engines.ears.places = 0
+    ear.listening.start(1, 0)
+    ear.hear(1)
+    assert (await ear.event(TranscriptionWaits)).turn == 1
+    ear.engines.ears.places = 1
+    assert (await ear.event(PartialTranscript)).position == SECOND
+    ear.listening.drop(1)
+
+
+async def test_an_early_text_of_a_crowded_recogniser_has_not_waited(ear: Ear) -> None:
+    ear.engines.ears.load_now = HearingLoad(running=2, places=2)
+    ear.listening.start(1, 0)
+    ear.hear(1)
+    ear.listening.finish(1, SECOND)
+    assert (await ear.event(FinalTranscript)).waited == 0.0
+    assert not ear.of(TranscriptionWaits)
     ear.listening.drop(1)
 
 

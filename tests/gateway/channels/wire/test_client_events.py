@@ -265,7 +265,8 @@ def test_every_extension_can_be_asked_for_and_a_misspelt_one_is_refused_with_the
     fault = fault_of({"type": "session.update", "session": session})
     assert (fault.code, fault.param) == ("invalid_value", "session.blab.events")
     assert fault.message == (
-        "'session.blab.events' may name: latency, transcript.partial, playout, call, language."
+        "'session.blab.events' may name: latency, transcript.partial, playout, call, language, "
+        "hearing."
     )
 
 

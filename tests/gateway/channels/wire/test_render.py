@@ -12,6 +12,7 @@ from sessions.core.config import Extension, ListedTool, SessionConfig, TurnDetec
 from sessions.core.items import Item, ReplyStatus, ToolUse, ToolUseState
 from sessions.core.notices import (
     Fault,
+    HearingWaits,
     IdleTimeout,
     InputCleared,
     InputCommitted,
@@ -53,6 +54,7 @@ ALL = SessionConfig(
             Extension.TRANSCRIPT_PARTIAL,
             Extension.PLAYOUT,
             Extension.LANGUAGE,
+            Extension.HEARING,
         }
     )
 )
@@ -107,6 +109,7 @@ NOTICES: list[Notice] = [
     SessionChanged(ALL),
     SessionChanged(SessionConfig(turn_detection=TurnDetection(TurnMode.NONE), output_audio=False)),
     LanguageChanged(replace(ALL, language="es"), "item_1", 0.97312),
+    HearingWaits("item_1", 3),
     SpeechStarted("item_1", 16_000),
     SpeechStopped("item_1", 32_000),
     InputCommitted("item_1", None),
@@ -331,3 +334,9 @@ def test_another_language_is_published_to_clients_that_want_to_know() -> None:
     }
     strict = replace(changed, config=SessionConfig(language="es"))
     assert not wire_format().render(strict)
+
+
+def test_a_wait_for_a_recogniser_is_published_to_clients_that_want_to_know() -> None:
+    (event,) = wire_format().render(HearingWaits("item_1", 3))
+    del event["event_id"]
+    assert event == {"type": "blab.hearing.waiting", "item_id": "item_1", "ahead": 3}

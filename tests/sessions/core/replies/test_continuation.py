@@ -5,13 +5,15 @@ from dataclasses import replace
 import pytest
 
 from sessions.core.commands import SpeakFiller, StartReply, TranscribeClip
-from sessions.core.config import SessionConfig
+from sessions.core.config import SessionConfig, TurnMode
 from sessions.core.events import (
     AddItem,
     ClauseReady,
+    CommitInput,
     FinalTranscript,
     RequestCancel,
     RequestReply,
+    TranscriptionWaits,
 )
 from sessions.core.notices import ReplyDone
 from sessions.core.replies.continuation import ANSWER_PATIENCE, PATIENCE
@@ -174,3 +176,86 @@ def test_a_turn_that_had_a_filler_for_its_tool_gets_no_other() -> None:
     assert shell.stands(State.THINKING)
     shell.pass_time(10)
     assert not fillers(shell)
+
+
+def unheard(call: ShellFactory, **changes: object) -> ModelShell:
+    """The caller's turn is over, and its words wait for a recogniser."""
+    shell = call(**changes)
+    shell.speak(640)
+    shell.silence(128)
+    shell.feed(TranscriptionWaits(1, 5))
+    shell.silence(4_200)
+    assert shell.stands(State.THINKING)
+    assert not shell.replies
+    return shell
+
+
+def filled(call: ShellFactory) -> ModelShell:
+    """The same, and the filler is being heard."""
+    shell = unheard(call)
+    shell.pass_time(ANSWER_PATIENCE)
+    assert scripts(shell) == [FILLER]
+    shell.clause(FILLER, 400)
+    shell.generated()
+    shell.play(0.0)
+    assert shell.stands(State.SPEAKING)
+    return shell
+
+
+def test_a_turn_whose_words_come_late_gets_a_filler_and_then_its_answer(
+    call: ShellFactory,
+) -> None:
+    shell = filled(call)
+    shell.play(1.0)
+    assert shell.stands(State.THINKING)
+    shell.pass_time(9.0)
+    assert len(scripts(shell)) == 1, "it still waits, and asks for nothing"
+    shell.final("What is it?")
+    assert shell.reply.order.script is None
+    assert shell.reply.order.history[-1].content == "What is it?"
+
+
+def test_words_that_come_during_the_filler_are_answered_after_it(call: ShellFactory) -> None:
+    shell = filled(call)
+    shell.final("What is it?")
+    assert shell.stands(State.SPEAKING)
+    shell.play(1.0)
+    assert shell.stands(State.THINKING)
+    assert "What is it?" in [message.content for message in shell.reply.order.history]
+
+
+def test_words_that_never_come_are_asked_for_again_after_the_filler(call: ShellFactory) -> None:
+    shell = filled(call)
+    shell.play(1.0)
+    shell.pass_time(22.0)
+    assert scripts(shell) == [FILLER, PACKS["en"].spoken.unheard]
+
+
+def test_noise_whose_text_came_during_the_filler_is_not_answered(call: ShellFactory) -> None:
+    shell = filled(call)
+    shell.final("")
+    shell.play(1.0)
+    assert shell.stands(State.LISTENING)
+    assert len(shell.replies) == 1
+
+
+def test_a_caller_who_speaks_over_that_filler_is_answered_once(call: ShellFactory) -> None:
+    shell = filled(call)
+    shell.final("What is it?")
+    shell.speak(640, "no wait")
+    shell.silence(128)
+    shell.final("No, wait, where is it?", 0.9)
+    shell.silence(600)
+    shell.play(1.0)
+    answers = [order for order in shell.ordered(StartReply) if order.script is None]
+    assert answers[-1].history[-1].content == "What is it?\nNo, wait, where is it?"
+    assert shell.stands(State.THINKING)
+
+
+def test_a_client_that_commits_by_hand_gets_no_filler_of_its_own(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
+    shell.speak(640)
+    shell.feed(CommitInput())
+    shell.feed(RequestReply())
+    shell.pass_time(ANSWER_PATIENCE + 1)
+    assert not scripts(shell)

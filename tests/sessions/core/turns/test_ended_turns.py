@@ -15,6 +15,7 @@ from sessions.core.events import (
 )
 from sessions.core.items import Message
 from sessions.core.notices import ReplyCreated, TranscriptFailed, TranscriptFinal
+from sessions.core.replies.continuation import ANSWER_PATIENCE
 from sessions.core.states import State
 from sessions.languages.packs import PACKS
 from tests.sessions.core.conftest import ShellFactory
@@ -27,6 +28,17 @@ def awaiting_text(shell: ModelShell) -> None:
     shell.silence(4_300)
     assert shell.stands(State.THINKING)
     assert not shell.replies
+
+
+def hear_filler(shell: ModelShell) -> None:
+    """The text stays away until the filler has been spoken."""
+    shell.pass_time(ANSWER_PATIENCE)
+    assert shell.reply.order.script == PACKS["en"].spoken.filler
+    shell.clause("One moment.", 400)
+    shell.generated()
+    shell.play(0.0)
+    shell.play(1.0)
+    assert shell.stands(State.THINKING)
 
 
 def test_the_agent_asks_the_caller_to_repeat_untranscribed_words(call: ShellFactory) -> None:
@@ -57,7 +69,8 @@ def test_a_text_after_the_failure_repairs_it(call: ShellFactory) -> None:
 def test_after_a_late_failure_the_agent_asks_to_repeat_too(call: ShellFactory) -> None:
     shell = call()
     awaiting_text(shell)
-    shell.pass_time(10.0)
+    hear_filler(shell)
+    shell.pass_time(8.0)
     assert shell.reply.order.script == PACKS["en"].spoken.unheard
 
 
@@ -194,8 +207,7 @@ def half_heard(shell: ModelShell) -> None:
 def test_half_a_number_is_not_answered_as_the_whole(call: ShellFactory) -> None:
     shell = call()
     half_heard(shell)
-    shell.pass_time(3)
-    assert not shell.replies
+    hear_filler(shell)
     shell.final(NUMBER)
     assert shell.reply.said[-1] == Message("user", NUMBER)
     assert [told.text for told in shell.published(TranscriptFinal)] == [NUMBER]
@@ -204,7 +216,8 @@ def test_half_a_number_is_not_answered_as_the_whole(call: ShellFactory) -> None:
 def test_the_agent_asks_to_repeat_an_unfinished_number(call: ShellFactory) -> None:
     shell = call()
     half_heard(shell)
-    shell.pass_time(12)
+    hear_filler(shell)
+    shell.pass_time(8)
     assert shell.reply.order.script == PACKS["en"].spoken.unheard
     assert not shell.published(TranscriptFinal)
 

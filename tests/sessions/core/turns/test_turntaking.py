@@ -18,9 +18,11 @@ from sessions.core.events import (
     InputEnded,
     RequestReply,
     TranscriptionFailed,
+    TranscriptionWaits,
 )
 from sessions.core.items import Message
 from sessions.core.notices import (
+    HearingWaits,
     InputCommitted,
     Latency,
     ReplyCreated,
@@ -560,3 +562,20 @@ def test_without_turn_detection_a_minute_is_committed_in_parts_and_silence_forgo
     shell.silence(60_000)
     assert len(shell.published(InputCommitted)) == 1
     assert not shell.replies
+
+
+def test_a_turn_that_waits_for_a_recogniser_says_so_once_and_is_given_time(
+    call: ShellFactory,
+) -> None:
+    shell = call(output_audio=False)
+    shell.speak(640)
+    shell.silence(128)
+    shell.feed(TranscriptionWaits(1, 5))
+    shell.feed(TranscriptionWaits(1, 4))
+    assert shell.published(HearingWaits) == [HearingWaits("item_c_1", 5)]
+    shell.silence(4_000)
+    shell.pass_time(15.0)
+    assert shell.stands(State.THINKING)
+    assert not shell.replies
+    shell.final("What is it?")
+    assert shell.reply.order.history[-1].content == "What is it?"
