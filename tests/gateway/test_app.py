@@ -62,6 +62,9 @@ class NoEngines:
     def hearing_overloaded(self) -> bool:
         return False
 
+    def languages_for(self, names: CallNames) -> tuple[str, ...]:
+        return (names.language,)
+
     def name_faults(self, _names: CallNames) -> tuple[NameFault, ...]:
         return ()
 
