@@ -16,8 +16,8 @@ import msgspec
 
 from .carrier import (
     BadAudio,
-    Carrier,
     Heard,
+    MarkingCarrier,
     Message,
     Started,
     StreamEvent,
@@ -43,7 +43,7 @@ _IGNORED = frozenset(
 )
 
 
-class Asterisk(Carrier):
+class Asterisk(MarkingCarrier):
     """Asterisk: µ-law, A-law, G.722 and linear audio. Channel variables are the parameters."""
 
     name = "asterisk"

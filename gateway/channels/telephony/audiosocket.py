@@ -20,7 +20,6 @@ from store.ids import ALPHABET, is_id
 from .carrier import (
     BadAudio,
     Carrier,
-    Clock,
     Heard,
     Message,
     Started,
@@ -59,7 +58,6 @@ class AudioSocket(Carrier):
     answered at its rate."""
 
     name = "audiosocket"
-    clock = Clock.TIME
     lead_ms = 60
     """Nothing that was sent can be taken back: the caller hears so much after interrupting."""
 

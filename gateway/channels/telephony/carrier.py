@@ -171,24 +171,15 @@ class Proof(Enum):
     """It is not signed."""
 
 
-class Clock(Enum):
-    """How the channel knows what the caller has heard."""
-
-    MARKS = "marks"
-    """The carrier returns each mark once the audio before it was played, or cleared."""
-    TIME = "time"
-    """The carrier reports nothing: audio is sent, and counted as heard, in real time."""
-
-
 # ---------------------------------------------------------------------- the carrier
 
 
 class Carrier(ABC):
-    """One carrier; an object of it is one stream."""
+    """One carrier; an object of it is one stream. Unless it is a ``MarkingCarrier``, audio is sent,
+    and counted as heard, in real time."""
 
     name: ClassVar[str]
     """In addresses, logs and metrics, and the channel's name in the calls table."""
-    clock: ClassVar[Clock] = Clock.MARKS
     lead_ms: ClassVar[int] = 1000
     """How far audio is sent ahead of what was heard. What a carrier cannot clear, the caller still
     hears after interrupting: keep it short there."""
@@ -238,12 +229,6 @@ class Carrier(ABC):
     def media(self, pcm: bytes) -> Message:
         """One frame of audio for the caller (PCM16 mono at ``output_rate``)."""
 
-    def mark(self, name: str) -> Message:
-        """To be returned as ``MarkReturned`` when what stands before it has been played.
-
-        Only for carriers with ``Clock.MARKS``; ``name`` is short and printable."""
-        raise NotImplementedError(f"{self.name} returns no marks: {name}")
-
     def clear(self) -> Message | None:
         """Has the carrier forget all audio that it has not played; None where it cannot."""
         return None
@@ -251,6 +236,15 @@ class Carrier(ABC):
     def hang_up(self, reason: str) -> Message | None:  # noqa: ARG002
         """The last message before the socket is closed; None where the close says it all."""
         return None
+
+
+class MarkingCarrier(Carrier):
+    """A carrier that returns each mark once the audio before it was played, or cleared: its marks
+    say what the caller has heard."""
+
+    @abstractmethod
+    def mark(self, name: str) -> Message:
+        """To be returned as ``MarkReturned``; ``name`` is short and printable."""
 
 
 def is_id(text: str) -> bool:

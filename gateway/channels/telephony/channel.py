@@ -33,8 +33,8 @@ from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, Reques
 from .carrier import (
     Answer,
     Carrier,
-    Clock,
     Heard,
+    MarkingCarrier,
     MarkReturned,
     Message,
     Pressed,
@@ -130,7 +130,8 @@ class TelephonyChannel:
         self._started = self._ended = False
         self._keys: KeyGather | None = None
         self._agree()
-        self._marks = MarkClock() if carrier.clock is Clock.MARKS else None
+        self._marking = carrier if isinstance(carrier, MarkingCarrier) else None
+        self._marks = MarkClock() if self._marking is not None else None
         self._time = TimeClock()
         self._rest: asyncio.TimerHandle | None = None
         """Sends less than a frame, where time says that all else was played."""
@@ -331,9 +332,9 @@ class TelephonyChannel:
 
     def _mark(self) -> None:
         """Learn when everything so far has been played."""
-        if self._marks is not None and self._marks.unmarked:
+        if self._marking is not None and self._marks is not None and self._marks.unmarked:
             # Taken back like the audio that it stands behind.
-            self._put_audio(self._carrier.mark(self._marks.mark()))
+            self._put_audio(self._marking.mark(self._marks.mark()))
 
     def _send_rest(self) -> None:
         """Less than a frame is left: send it where nothing else is being played."""

@@ -25,7 +25,6 @@ from .carrier import (
     USUAL_FORMAT,
     Answer,
     Carrier,
-    Clock,
     Heard,
     Message,
     OpeningRequest,
@@ -76,7 +75,6 @@ class Genesys(Carrier):
     """Genesys Cloud: µ-law at 8 kHz. Input variables are the parameters."""
 
     name = "genesys"
-    clock = Clock.TIME
     frame_ms = 200
     secret_setting: ClassVar[str] = "BLAB_GENESYS_CLIENT_SECRET"  # noqa: S105 - the setting's name
 

@@ -23,8 +23,8 @@ from media.formats import SAMPLE_BYTES, milliseconds_of
 
 from .carrier import (
     BadAudio,
-    Carrier,
     Heard,
+    MarkingCarrier,
     MarkReturned,
     Message,
     Pressed,
@@ -65,7 +65,7 @@ class Names:
     """In ``start``: what the customer sends along."""
 
 
-class MediaStream(Carrier):
+class MediaStream(MarkingCarrier):
     """One stream. A subclass gives the names and formats, and overrides what is its own."""
 
     names: ClassVar[Names]

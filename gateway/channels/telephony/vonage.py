@@ -20,8 +20,8 @@ from aiohttp import hdrs
 
 from .carrier import (
     BadAudio,
-    Carrier,
     Heard,
+    MarkingCarrier,
     Message,
     OpeningRequest,
     Proof,
@@ -40,7 +40,7 @@ _CONTENT_TYPE = re.compile(r"audio/l16;\s*rate=(8000|16000|24000)", re.IGNORECAS
 _USUAL = StreamFormat("l16", 16_000)
 
 
-class Vonage(Carrier):
+class Vonage(MarkingCarrier):
     """Vonage: linear audio at 8, 16 or 24 kHz. The NCCO's headers are the parameters."""
 
     name = "vonage"

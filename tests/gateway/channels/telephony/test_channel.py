@@ -14,7 +14,6 @@ from aiohttp import WSMsgType
 from gateway.channels.telephony.carrier import (
     Answer,
     Carrier,
-    Clock,
     Heard,
     Message,
     Started,
@@ -52,7 +51,6 @@ class Plain(Carrier):
     """A carrier of binary audio that returns no marks, answers pings and says goodbye."""
 
     name = "plain"
-    clock = Clock.TIME
 
     def __init__(self) -> None:
         super().__init__(StreamFormat("l16", RATE))
