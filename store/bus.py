@@ -140,6 +140,11 @@ class Bus:
         async with self._bounded():
             return cast("bytes | None", await self._redis.get(self._prefix + key))
 
+    async def pop(self, key: str) -> bytes | None:
+        """The value, which only one caller gets and which is gone then; None as in ``get``."""
+        async with self._bounded():
+            return cast("bytes | None", await self._redis.getdel(self._prefix + key))
+
     async def delete(self, key: str) -> None:
         """Delete a key, if it is there."""
         async with self._bounded():

@@ -27,7 +27,7 @@ from store.errors import StoreError
 from store.tenants.accounts import ApiKey, ApiKeys, Membership, Workspaces
 
 from . import keys
-from .keys import EPHEMERAL_PREFIX, EphemeralKeys, key_id
+from .keys import EPHEMERAL_PREFIX, EphemeralKeys, Grant, key_id
 from .signing import InvalidToken, Tokens, is_token
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,12 @@ class Authenticator:
             raise not_a_member()
         return principal
 
+    async def spend(self, token: str) -> Principal | None:
+        """The principal behind an ephemeral key, which is worth nothing afterwards; None where it
+        is worth nothing already. Raises StoreUnavailable."""
+        grant = await self._ephemeral.spend(token)
+        return None if grant is None else _granted(grant, token)
+
     def forget(self, key_id: str) -> None:
         """Drop a revoked key from the cache."""
         self._revoked += 1
@@ -121,14 +127,7 @@ class Authenticator:
                 "The ephemeral key is unknown or has expired: get a new one.",
                 openai_code="invalid_api_key",
             )
-        return Principal(
-            grant.workspace_id,
-            "ephemeral",
-            agent_id=grant.agent_id,
-            session=grant.session,
-            locked=grant.locked,
-            ephemeral_id=key_id(token),
-        )
+        return _granted(grant, token)
 
     async def _by_digest(self, digest: bytes) -> Principal | None:
         now = self._clock()
@@ -159,6 +158,17 @@ class Authenticator:
             await self._api_keys.touch(key.workspace_id, key.id)
         except StoreError as error:
             log.warning("the last use of key %s was not stored: %s", key.id, type(error).__name__)
+
+
+def _granted(grant: Grant, token: str) -> Principal:
+    return Principal(
+        grant.workspace_id,
+        "ephemeral",
+        agent_id=grant.agent_id,
+        session=grant.session,
+        locked=grant.locked,
+        ephemeral_id=key_id(token),
+    )
 
 
 def bearer_token(authorization: str | None) -> str | None:

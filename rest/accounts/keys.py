@@ -7,9 +7,11 @@ no secret and proves nothing else. The text is shown once and never stored; its 
 random bits a slow hash would add nothing).
 
 An ephemeral key is bound to one workspace, optionally one agent, and one session configuration; it
-may be reused until it expires. Redis holds its grant under the key's SHA-256, sealed with the key,
-for the key's lifetime: a reader of Redis finds no key and cannot read the session (the headers of
-its tools may contain secrets), and an expired key is simply gone.
+may be reused until it expires, or until it is spent (``EphemeralKeys.spend``). It is ``ek_`` and 32
+hexadecimal digits (128 random bits), so that a protocol with room for no more than a UUID can carry
+it. Redis holds its grant under the key's SHA-256, sealed with the key, for the key's lifetime: a
+reader of Redis finds no key and cannot read the session (the headers of its tools may contain
+secrets), and an expired key is simply gone.
 
 ``repr`` and ``str`` never show the text of either.
 """
@@ -20,6 +22,7 @@ import re
 import secrets
 import string
 import time
+import uuid
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -121,7 +124,7 @@ def checksum(body: str) -> str:
 
 EPHEMERAL_PREFIX = "ek_"
 MIN_SECONDS, MAX_SECONDS, DEFAULT_SECONDS = 10, 7200, 600
-_RANDOM_BYTES = 24
+_RANDOM_BYTES = 16
 _MAX_CHARS = 128
 _SEAL = Seal("blab ephemeral grant")
 
@@ -169,15 +172,29 @@ class EphemeralKeys:
         Raises BusUnavailable."""
         if len(value) > _MAX_CHARS:
             return None
-        sealed = await self._bus.get(_place(value))
-        if sealed is None:
+        return _opened(value, await self._bus.get(_place(value)))
+
+    async def spend(self, value: str) -> Grant | None:
+        """As ``find``, but only once: the key is unknown from then on."""
+        if len(value) > _MAX_CHARS:
             return None
-        try:
-            content = _SEAL.open(_bytes(value), sealed)
-        except Broken:
-            log.warning("the grant of an ephemeral key was changed in Redis; it is refused")
-            return None
-        return msgspec.json.decode(content, type=Grant)
+        return _opened(value, await self._bus.pop(_place(value)))
+
+
+def _opened(value: str, sealed: bytes | None) -> Grant | None:
+    if sealed is None:
+        return None
+    try:
+        content = _SEAL.open(_bytes(value), sealed)
+    except Broken:
+        log.warning("the grant of an ephemeral key was changed in Redis; it is refused")
+        return None
+    return msgspec.json.decode(content, type=Grant)
+
+
+def ephemeral_key_of(number: uuid.UUID) -> str:
+    """The ephemeral key whose digits are a UUID's."""
+    return EPHEMERAL_PREFIX + number.hex
 
 
 def _bytes(value: str) -> bytes:

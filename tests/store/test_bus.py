@@ -21,6 +21,13 @@ async def test_values_expire(redis):
     assert await redis.get("k") is None
 
 
+async def test_a_value_is_popped_once(redis):
+    await redis.put("k", b"v", 10)
+    popped = await asyncio.gather(*(redis.pop("k") for _ in range(4)))
+    assert sorted(popped, key=bool) == [None, None, None, b"v"]
+    assert await redis.get("k") is None
+
+
 async def test_a_lease_has_one_holder(redis):
     assert await redis.lease_acquire("l", "a", 10)
     assert not await redis.lease_acquire("l", "b", 10)
