@@ -149,7 +149,9 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
         waiting_for=engines.waiting_for,
     )
     if settings.audiosocket is not None:
-        app.cleanup_ctx.append(AudioSocketListener(settings.audiosocket, telephony).context)
+        open_to = LOCAL_WORKSPACE if answers_agents_by_id(settings) else None
+        listener = AudioSocketListener(settings.audiosocket, telephony, open_to)
+        app.cleanup_ctx.append(listener.context)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
     add_webrtc(app, settings, calls, authorization)
     return app
@@ -312,6 +314,12 @@ def _turn_server(server: IceServer, secret: str | None) -> TurnServer:
 def gives_keys_to_the_demo_page(settings: Settings) -> bool:
     """Whether the demo page gets a key without sign-in: in embedded mode, on this machine only."""
     return settings.database_url is None and serves_this_machine_only(settings)
+
+
+def answers_agents_by_id(settings: Settings) -> bool:
+    """Whether AudioSocket's callers need no key: in embedded mode, on this machine only."""
+    on_loopback = settings.audiosocket is not None and is_loopback(settings.audiosocket[0])
+    return settings.database_url is None and on_loopback
 
 
 def serves_this_machine_only(settings: Settings) -> bool:

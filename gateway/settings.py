@@ -271,8 +271,8 @@ class Settings:
         None,
         "off",
         "HOST:PORT, such as 10.0.0.5:9092",
-        "Where Blab accepts AudioSocket calls. Whoever reaches this address may call every agent,"
-        " so keep it private; see docs/telephony.md.",
+        "Where Blab accepts AudioSocket calls. They need a one-time key, except on loopback in"
+        " embedded mode, and are not encrypted: keep the address private. See docs/telephony.md.",
     )
     registration: str = setting(
         "BLAB_REGISTRATION",

@@ -148,6 +148,11 @@ class Authorization:
                 )
         return principal
 
+    async def spend(self, token: str) -> Principal | None:
+        """Who asks by an ephemeral key, which is worth nothing afterwards; None where it is worth
+        nothing already. Raises StoreUnavailable."""
+        return await self._authenticator.spend(token)
+
     async def websocket_principal(
         self, request: web.Request, scopes: Collection[str] = CALL_SCOPES
     ) -> tuple[Principal, Offer]:

@@ -8,19 +8,23 @@ Who may call is proven by one of
   the upgrade);
 - a key in the parameters of ``start``; until then the stream has no slot, at most
   ``MOST_UNPROVEN`` may wait like that, and one that proves nothing is closed with 1008 and the
-  reason.
+  reason;
+- over AudioSocket, the digits of an ephemeral key as the UUID, which spend it: nothing is encrypted
+  there, so what was sent once is worth nothing to who saw it. A listener that is ``open_to`` a
+  workspace takes the ids of its agents as well.
 
 Rules
 - An agent of another workspace does not exist for the caller. A carrier's formats hold, whatever
   a session says.
 - Over TCP: one task per connection; beyond ``MOST_CONNECTIONS`` a connection is closed at once.
-  One that has not named its agent counts as unproven.
+  One that has not proven itself counts as unproven.
 - Closing the listener waits ``GRACE_SECONDS`` for its calls, which end because their host drains,
   and cancels what is left.
 """
 
 import asyncio
 import logging
+import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -30,7 +34,7 @@ from aiohttp import hdrs, web
 
 from gateway.channels.message_socket import make_websocket
 from gateway.channels.telephony.asterisk import Asterisk
-from gateway.channels.telephony.audiosocket import AudioSocket, TcpMessages
+from gateway.channels.telephony.audiosocket import AudioSocket, TcpMessages, agent_id_of
 from gateway.channels.telephony.carrier import Carrier, OpeningRequest, Proof, Started
 from gateway.channels.telephony.channel import LIMITS, NeverStarted, Patience, TelephonyChannel
 from gateway.channels.telephony.exotel import Exotel
@@ -51,7 +55,8 @@ from gateway.channels.wire.session_object import merge_session
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal, bearer_token
-from rest.http.errors import ApiError, Forbidden, Unavailable
+from rest.accounts.keys import ephemeral_key_of
+from rest.http.errors import ApiError, Forbidden, Unauthenticated, Unavailable
 from sessions.channel import ClientFault
 from sessions.host import ServerFull
 from store.errors import StoreError
@@ -140,12 +145,16 @@ class TelephonyCalls:
         return ws
 
     async def answer_audiosocket(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        open_to: str | None = None,
     ) -> None:
-        """One call over one TCP connection, for the agent that it names."""
+        """One call over one TCP connection. ``open_to``: the workspace whose agents may be called
+        without a key."""
 
         async def proven(started: Started) -> AuthorizedCall:
-            return await self._by_agent(started.stream_id)
+            return await self._by_uuid(uuid.UUID(started.stream_id), open_to)
 
         with ExitStack() as held:
             try:
@@ -234,6 +243,18 @@ class TelephonyCalls:
         principal = Principal(agent.workspace_id, "carrier")
         return AuthorizedCall(principal, agent.id, self._authorization.configure(principal, agent))
 
+    async def _by_uuid(self, call: uuid.UUID, open_to: str | None) -> AuthorizedCall:
+        """The call that a UUID proves as an ephemeral key, or names in ``open_to``; raises
+        ApiError."""
+        principal = await self._authorization.spend(ephemeral_key_of(call))
+        agent_id = agent_id_of(call) if principal is None else principal.agent_id
+        if principal is None and open_to is not None:
+            principal = Principal(open_to, "carrier")
+        if principal is None:
+            raise Unauthenticated("The UUID is no ephemeral key, or one that expired or was used.")
+        agent = await self._authorization.agent(principal.workspace_id, agent_id)
+        return AuthorizedCall(principal, agent.id, self._authorization.configure(principal, agent))
+
     def _proof(self, request: web.Request, carrier: type[Carrier]) -> Proof:
         secret = self._secrets.get(carrier.name)
         if secret is None:
@@ -319,10 +340,14 @@ GRACE_SECONDS = 5.0
 class AudioSocketListener:
     """Listens on one address while the application runs."""
 
-    def __init__(self, address: tuple[str, int], calls: TelephonyCalls) -> None:
-        """``address``: host and port; port 0 is any free one."""
+    def __init__(
+        self, address: tuple[str, int], calls: TelephonyCalls, open_to: str | None = None
+    ) -> None:
+        """``address``: host and port; port 0 is any free one. ``open_to``: the workspace whose
+        agents may be called without a key."""
         self._address = address
         self._calls = calls
+        self._open_to = open_to
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
         """Listened on; 0 before."""
@@ -333,7 +358,8 @@ class AudioSocketListener:
         server = await asyncio.start_server(self._connected, host, port)
         self.port = server.sockets[0].getsockname()[1]
         app[AUDIOSOCKET_PORT] = self.port
-        log.info("AudioSocket is taken on %s:%d", host, self.port)
+        needs = "every call needs a key" if self._open_to is None else "agents' ids need no key"
+        log.info("AudioSocket is taken on %s:%d; %s", host, self.port, needs)
         try:
             yield
         finally:
@@ -354,7 +380,7 @@ class AudioSocketListener:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await self._calls.answer_audiosocket(reader, writer)
+            await self._calls.answer_audiosocket(reader, writer, self._open_to)
         except Exception:  # the task has no other reader
             log.exception("an AudioSocket call failed")
         finally:

@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import struct
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from gateway.calls.telephony import AUDIOSOCKET_PORT
@@ -64,11 +66,12 @@ class Telephone:
 
 
 @asynccontextmanager
-async def call(server: ScriptedServer, agent_id: str) -> AsyncIterator[Telephone]:
+async def call(server: ScriptedServer, agent: str | uuid.UUID) -> AsyncIterator[Telephone]:
+    """A call to an agent by its id, or with a key's digits."""
     port = server.app[AUDIOSOCKET_PORT]
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     telephone = Telephone(reader, writer)
-    telephone.send(0x01, uuid_of(agent_id).bytes)
+    telephone.send(0x01, (uuid_of(agent) if isinstance(agent, str) else agent).bytes)
     speaking = asyncio.create_task(telephone.speak())
     try:
         yield telephone
@@ -108,6 +111,26 @@ async def test_little_audio_follows_an_interruption(server: ScriptedServer) -> N
     assert turn["status"] == "cancelled"
     words = len(turn["heard_text"].split())
     assert 1 <= words < len(LONG_ANSWER.split()) - 8
+
+
+async def test_a_key_made_over_rest_opens_one_call(server: ScriptedServer) -> None:
+    headers = {"Authorization": f"Bearer {server.key}"}
+    url = f"{server.url}/v1/realtime/client_secrets"
+    body = {
+        "agent_id": await new_agent(server),
+        "expires_after": {"anchor": "created_at", "seconds": 60},
+    }
+    async with aiohttp.ClientSession(headers=headers) as http, http.post(url, json=body) as made:
+        key = uuid.UUID(hex=(await made.json())["value"].removeprefix("ek_"))
+    async with call(server, key) as telephone, asyncio.timeout(15):
+        listening = asyncio.create_task(telephone.listen())
+        telephone.mouth += tone(440, RATE // 2, RATE)
+        assert (await turn_of(server))["status"] == "completed"
+        listening.cancel()
+    await server.empty()
+    async with call(server, key) as telephone, asyncio.timeout(5):
+        await telephone.listen()
+    assert telephone.kinds == [0x00]
 
 
 async def test_a_caller_of_an_unknown_agent_is_disconnected(server: ScriptedServer) -> None:

@@ -1,13 +1,14 @@
 """AudioSocket, the protocol of Asterisk (and of FreeSWITCH's module of that name) over plain TCP.
 
 A message is one byte of kind, two of length (big-endian) and a payload. The first names the call by
-a UUID; linear audio at 8, 16, 24 or 48 kHz and pressed keys follow. There is no TLS, no credential,
-no mark and no way to take audio back: it is sent as it is played, and whoever reaches the port may
-call. The UUID is an agent's id (``uuid_of``).
+a UUID; linear audio at 8, 16, 24 or 48 kHz and pressed keys follow. There is no TLS, no mark and no
+way to take audio back: it is sent as it is played. The only credential that fits is the UUID: it is
+an ephemeral key's digits or, where callers need no key, an agent's id (``uuid_of``).
 https://docs.asterisk.org/Configuration/Channel-Drivers/AudioSocket/
 """
 
 import asyncio
+import logging
 import struct
 import uuid
 from contextlib import suppress
@@ -31,9 +32,12 @@ from .carrier import (
 )
 from .media_stream import pressed_key
 
+log = logging.getLogger(__name__)
+
 _HEADER = struct.Struct(">BH")
 _TERMINATE, _UUID, _DTMF, _ERROR = 0x00, 0x01, 0x03, 0xFF
 _RATES = {0x10: 8_000, 0x12: 16_000, 0x13: 24_000, 0x16: 48_000}
+_UUID_BYTES = 16
 _AUDIO = range(0x10, 0x19)
 """All kinds of audio; 12, 32, 44.1, 96 and 192 kHz are not spoken here."""
 _AGENT = "agt_"
@@ -54,7 +58,7 @@ def uuid_of(agent_id: str) -> uuid.UUID:
 
 
 class AudioSocket(Carrier):
-    """One connection. The stream's id is the agent's; audio begins with the first frame, and is
+    """One connection. The stream's id is the UUID; audio begins with the first frame, and is
     answered at its rate."""
 
     name = "audiosocket"
@@ -63,7 +67,7 @@ class AudioSocket(Carrier):
 
     def __init__(self) -> None:
         super().__init__(StreamFormat("l16", _RATES[0x10]))
-        self._agent_id: str | None = None
+        self._call: uuid.UUID | None = None
         self._kind: int | None = None
         """Of the audio; None before the first of it."""
         self._stopped = False
@@ -80,7 +84,7 @@ class AudioSocket(Carrier):
             raise WireFault("invalid_length")
         if kind == _UUID:
             return self._name(payload)
-        if self._agent_id is None:
+        if self._call is None:
             raise WireFault("before_start")
         if kind in _AUDIO:
             return self._media(kind, payload)
@@ -92,11 +96,11 @@ class AudioSocket(Carrier):
         raise WireFault("unknown_event")
 
     def _name(self, payload: bytes) -> list[StreamEvent]:
-        if self._agent_id is not None:
+        if self._call is not None:
             raise WireFault("out_of_order")
-        if len(payload) != 16:
+        if len(payload) != _UUID_BYTES:
             raise WireFault("invalid_stream_id")
-        self._agent_id = agent_id_of(uuid.UUID(bytes=payload))
+        self._call = uuid.UUID(bytes=payload)
         return []
 
     def _media(self, kind: int, payload: bytes) -> list[StreamEvent]:
@@ -117,7 +121,7 @@ class AudioSocket(Carrier):
         self._kind = kind
         form = StreamFormat("l16", _RATES[kind])
         self._agree(form, form)
-        return Started(self._agent_id or "", "", "", form)
+        return Started(str(self._call), "", "", form)
 
     def media(self, pcm: bytes) -> bytes:
         """Audio of the caller's own kind."""
@@ -129,17 +133,23 @@ class AudioSocket(Carrier):
         return _HEADER.pack(_TERMINATE, 0)
 
 
+_CLOSED = WSMessage(WSMsgType.CLOSED, None, None)
+
+
 class TcpMessages:
     """An AudioSocket connection with the interface of a WebSocket of aiohttp's, as far as
     ``MessageSocket`` uses it: every message is binary, and ends where its header says.
 
-    There are no pings: a peer that says nothing is given up when the answer does not come."""
+    There are no pings: a peer that says nothing is given up when the answer does not come. One that
+    does not begin with a UUID speaks another protocol (a browser, a port scanner): its connection
+    counts as closed."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
         self._head: bytes | None = None
         """Of a message whose rest has not come yet."""
+        self._begun = False
 
     @property
     def closed(self) -> bool:
@@ -153,10 +163,14 @@ class TcpMessages:
             async with asyncio.timeout(timeout):
                 if self._head is None:
                     self._head = await self._reader.readexactly(_HEADER.size)
-                _, length = _HEADER.unpack(self._head)
+                kind, length = _HEADER.unpack(self._head)
+                if not self._begun and (kind, length) != (_UUID, _UUID_BYTES):
+                    log.info("an audiosocket connection does not begin with a UUID: closed")
+                    return _CLOSED
+                self._begun = True
                 payload = await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
-            return WSMessage(WSMsgType.CLOSED, None, None)
+            return _CLOSED
         message, self._head = self._head + payload, None
         return WSMessage(WSMsgType.BINARY, message, None)
 

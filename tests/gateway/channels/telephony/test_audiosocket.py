@@ -1,8 +1,10 @@
 """AudioSocket: messages with a header, the call's UUID as an agent's id, and their stream."""
 
 import asyncio
+import logging
 import struct
 import uuid
+from typing import Any, cast
 
 import pytest
 from aiohttp import WSMsgType
@@ -27,7 +29,8 @@ def message(kind: int, payload: bytes = b"") -> bytes:
     return struct.pack(">BH", kind, len(payload)) + payload
 
 
-NAME = message(0x01, uuid_of(AGENT).bytes)
+CALL = uuid_of(AGENT)
+NAME = message(0x01, CALL.bytes)
 
 
 def named() -> AudioSocket:
@@ -54,7 +57,7 @@ def test_the_first_audio_starts_the_call_at_its_rate(kind: int, rate: int) -> No
     carrier = named()
     started, heard = carrier.parse(message(kind, b"\1\2\3\4"))
     assert isinstance(started, Started)
-    assert started.stream_id == AGENT
+    assert started.stream_id == str(CALL)
     assert heard == Heard(b"\1\2\3\4")
     assert carrier.input_rate == carrier.output_rate == rate
     assert carrier.media(b"\5\6") == message(kind, b"\5\6")
@@ -112,15 +115,28 @@ async def test_messages_are_reassembled_from_any_packets() -> None:
         port = server.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         messages = await server_side.get()
-        for part in (b"\x10\0", b"\4ab", b"cd" + message(0x00)):
+        for part in (NAME[:2], NAME[2:9], NAME[9:] + message(0x00)):
             writer.write(part)
             await writer.drain()
             if not part.endswith(b"\0"):
                 with pytest.raises(TimeoutError):
                     await messages.receive(0.02)
-        assert (await messages.receive(1)).data == b"\x10\0\4abcd"
+        assert (await messages.receive(1)).data == NAME
         assert (await messages.receive(1)).data == message(0x00)
         writer.close()
         assert (await messages.receive(1)).type is WSMsgType.CLOSED
         await messages.close()
         assert messages.closed
+
+
+@pytest.mark.parametrize("first", [b"GET / HTTP/1.1", message(0x10, bytes(320)), b"\x01\0\x0fx"])
+async def test_a_connection_that_does_not_begin_with_a_uuid_is_over(
+    first: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A web page can have a browser send anything to a port of this machine, behind a header."""
+    caplog.set_level(logging.INFO)
+    reader = asyncio.StreamReader()
+    reader.feed_data(first + NAME)
+    messages = TcpMessages(reader, cast(Any, None))
+    assert (await messages.receive(1)).type is WSMsgType.CLOSED
+    assert "does not begin with a UUID" in caplog.text
