@@ -129,6 +129,8 @@ class TelephonyChannel:
         self._loop = asyncio.get_running_loop()
         self._started = self._ended = False
         self._keys: KeyGather | None = None
+        self._behind: list[StreamEvent] = []
+        """What came in one message with the start."""
         self._agree()
         self._marking = carrier if isinstance(carrier, MarkingCarrier) else None
         self._marks = MarkClock() if self._marking is not None else None
@@ -156,21 +158,24 @@ class TelephonyChannel:
         try:
             async with asyncio.timeout(self._patience.start):
                 while (events := await self._receive()) is not None:
-                    for event in events:
+                    for at, event in enumerate(events):
                         if isinstance(event, Started):
-                            self._started = True
-                            self._agree()
-                            self._keys = (
-                                KeyGather(self._patience.key)
-                                if keys_answer(event.parameters)
-                                else None
-                            )
+                            self._begin(event, events[at + 1 :])
                             return event
+                        if isinstance(event, Stopped):
+                            raise NeverStarted("peer_gone")
         except TimeoutError as error:
             raise NeverStarted("no_start") from error
         except UnsupportedFormat as error:
             raise NeverStarted(error.code) from error
         raise NeverStarted("malformed" if self._faults >= self._patience.faults else "peer_gone")
+
+    def _begin(self, started: Started, behind: list[StreamEvent]) -> None:
+        self._started = True
+        self._behind = behind
+        self._agree()
+        if keys_answer(started.parameters):
+            self._keys = KeyGather(self._patience.key)
 
     def _agree(self) -> None:
         """Take the formats of the stream, before any audio."""
@@ -187,7 +192,8 @@ class TelephonyChannel:
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """PCM16 at ``input_rate`` and pressed keys, until the stream has ended."""
-        while (events := await self._receive()) is not None:
+        events: list[StreamEvent] | None = self._behind
+        while events is not None:
             for event in events:
                 match event:
                     case Heard(pcm):
@@ -205,6 +211,7 @@ class TelephonyChannel:
                         assert_never(event)
             for due in self._keys_due():
                 yield due
+            events = await self._receive()
 
     def configure(self, config: SessionConfig) -> None:
         """The carrier's format holds for the whole stream."""

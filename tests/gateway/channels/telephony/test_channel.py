@@ -17,6 +17,7 @@ from gateway.channels.telephony.carrier import (
     Heard,
     Message,
     Started,
+    Stopped,
     StreamEvent,
     StreamFormat,
     WireFault,
@@ -61,6 +62,10 @@ class Plain(Carrier):
                 return [Heard(message)]
             case '"start"':
                 return [Started("s", "c", "", StreamFormat("l16", RATE))]
+            case '"start and audio"':
+                return [Started("s", "c", "", StreamFormat("l16", RATE)), Heard(b"\1\2")]
+            case '"stop"':
+                return [Stopped()]
             case '"ping"':
                 return [Answer('{"event": "answer"}')]
         raise WireFault("unknown")
@@ -232,6 +237,24 @@ async def test_keys_can_count_as_the_callers_words() -> None:
         AddItem("user", "(I pressed 4 on my telephone.)"),
         RequestReply(),
     ]
+
+
+async def test_what_came_with_the_start_is_heard() -> None:
+    socket = Socket()
+    async with TelephonyChannel(socket, socket, Plain()) as channel:
+        socket.say("start and audio")
+        await channel.started()
+        socket.say(b"\3\4", WSMsgType.BINARY)
+        socket.say("stop")
+        assert await _drain(channel) == [b"\1\2", b"\3\4"]
+
+
+async def test_a_stream_that_stops_before_it_starts_is_over_at_once() -> None:
+    socket = Socket()
+    async with TelephonyChannel(socket, socket, Plain()) as channel, asyncio.timeout(2):
+        socket.say("stop")
+        with pytest.raises(NeverStarted, match="peer_gone"):
+            await channel.started()
 
 
 async def test_a_carrier_without_marks_and_json() -> None:
