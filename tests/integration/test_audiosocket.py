@@ -36,7 +36,12 @@ async def server(
 
 
 class Telephone:
-    """Asterisk's side: 20 ms a message in real time, both ways."""
+    """Asterisk's side: 20 ms a message in real time, both ways.
+
+    Other than Asterisk it does not play what comes, and reports no error (0xff).
+    https://docs.asterisk.org/Configuration/Channel-Drivers/AudioSocket/ has the kinds 0x00, 0x01,
+    0x03, 0x10 and 0xff; the rates above 8 kHz (0x11 to 0x18) are in the protocol's own repository,
+    https://github.com/CyCoreSystems/audiosocket."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer

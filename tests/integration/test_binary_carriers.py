@@ -122,5 +122,5 @@ async def test_a_probe_of_genesys_is_opened_and_closed_without_a_call(
     caller.tell = tell
     async with caller:
         assert not server.app[HOST]._sessions
-    assert caller.kinds == ["opened", "closed"]
+    assert caller.kinds == ["opened", "pong", "closed"]
     await server.empty()

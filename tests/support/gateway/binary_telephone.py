@@ -151,20 +151,30 @@ class BinaryTelephone:
 class AsteriskTelephone(BinaryTelephone):
     """``chan_websocket`` with JSON control messages.
 
+    It cuts audio into frames of ``optimal_frame_size``, and drops what does not fill one, as
+    Asterisk does outside ``START_MEDIA_BUFFERING``. Other than Asterisk it asks for no pause at
+    900 frames (``MEDIA_XOFF``): what is sent ahead here is checked to stay far below.
     https://docs.asterisk.org/Configuration/Channel-Drivers/WebSocket/"""
+
+    CHANNEL = "pbx1-123456789.999"
 
     async def begin(self) -> None:
         start = {
             "event": "MEDIA_START",
             "connection_id": "e226e283-c90a-4ea9-9e37-389000b9ef47",
             "channel": "WebSocket/blab/0x1",
-            "channel_id": "pbx1-123456789.999",
+            "channel_id": self.CHANNEL,
             "format": "ulaw",
             "optimal_frame_size": FRAME,
             "ptime": 20,
             "channel_variables": {"order": "A-1734"},
         }
         await self.send(start)
+
+    def take_audio(self, frame: bytes) -> bytes:
+        assert len(frame) % FRAME == 0, "the rest of a frame would be dropped"
+        assert sum(len(one) for one in self._ear if isinstance(one, bytes)) < 900 * FRAME
+        return frame
 
     async def take(self, message: dict[str, Any]) -> None:
         match message["command"]:
@@ -178,16 +188,21 @@ class AsteriskTelephone(BinaryTelephone):
                 raise AssertionError(f"Asterisk has no command {other}")
 
     async def played(self, mark: str) -> None:
-        await self.send({"event": "MEDIA_MARK_PROCESSED", "correlation_id": mark})
+        event = {"event": "MEDIA_MARK_PROCESSED", "channel_id": self.CHANNEL}
+        await self.send({**event, "correlation_id": mark})
 
     async def press(self, digit: str) -> None:
-        await self.send({"event": "DTMF_END", "channel_id": "pbx1-1", "digit": digit})
+        await self.send({"event": "DTMF_END", "channel_id": self.CHANNEL, "digit": digit})
 
 
 class GenesysTelephone(BinaryTelephone):
     """Genesys Cloud's Audio Connector.
 
-    https://developer.genesys.cloud/devapps/audiohook/session-walkthrough"""
+    It pings once after the opening and expects a pong with the ping's number, where Genesys pings
+    every 5 s; ``position`` is always 0, where Genesys counts the audio that it has sent. It reports
+    no playback (``playback_started``, ``playback_completed``), which Blab does not read.
+    https://developer.genesys.cloud/devapps/audiohook/session-walkthrough
+    https://github.com/purecloudlabs/audiohook-reference-implementation"""
 
     SESSION = "30b0e395-84d3-4570-ac13-9a62d8f514c0"
     _numbers = 0
@@ -205,6 +220,9 @@ class GenesysTelephone(BinaryTelephone):
         await self.tell("open", **parameters)
         await self.until(lambda: self.kinds == ["opened"], "opened")
         assert self.came[0]["parameters"]["media"] == [mono]
+        await self.tell("ping")
+        await self.until(lambda: self.kinds[:2] == ["opened", "pong"], "pong")
+        assert self.came[1]["clientseq"] == self._numbers
 
     async def end(self) -> None:
         await self.tell("close", reason="end")
@@ -237,6 +255,7 @@ class GenesysTelephone(BinaryTelephone):
 class VonageTelephone(BinaryTelephone):
     """Vonage's Voice API: linear audio at 8 kHz.
 
+    Other than Vonage it has no limit to what it buffers (3072 messages there; Blab sends 50 ahead).
     https://developer.vonage.com/en/voice/voice-api/concepts/websockets"""
 
     async def begin(self) -> None:
