@@ -13,6 +13,7 @@ import pytest
 from gateway.app import answers_agents_by_id
 from gateway.calls.telephony import AUDIOSOCKET_PORT, AudioSocketListener
 from gateway.channels.telephony.audiosocket import uuid_of
+from gateway.channels.telephony.channel import Patience
 from gateway.settings import Settings
 from rest.accounts.keys import DEFAULT_SECONDS, Grant
 from store.ids import new_id
@@ -23,9 +24,9 @@ SESSION = {"type": "realtime", "instructions": "Only tea."}
 
 
 @asynccontextmanager
-async def listening(open_to: str | None = None) -> AsyncIterator[TelephonyServer]:
+async def listening(open_to: str | None = None, **options: Any) -> AsyncIterator[TelephonyServer]:
     """A server with an AudioSocket port; whatever was called has ended at its end."""
-    server = TelephonyServer()
+    server = TelephonyServer(**options)
     listener = AudioSocketListener(("127.0.0.1", 0), server.telephony, open_to)
     server.app.cleanup_ctx.append(listener.context)
     async with server.running():
@@ -114,6 +115,18 @@ async def test_where_no_key_is_needed_the_workspaces_agents_are_called_by_id() -
         assert (await authorized(server, call)).workspace_id == "ws_2"
         for agent_id in (server.new_agent("ws_2"), new_id("agt")):
             assert await is_refused(server, uuid_of(agent_id))
+
+
+@pytest.mark.parametrize("part", [1, 2, 10, 19, 21, 300])
+async def test_a_caller_that_stops_within_a_message_is_disconnected(part: int) -> None:
+    async with listening(WORKSPACE, patience=Patience(start=0.05)) as server, asyncio.timeout(5):
+        port = server.app[AUDIOSOCKET_PORT]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        name = struct.pack(">BH", 0x01, 16) + uuid_of(server.agent_id).bytes
+        writer.write((name + struct.pack(">BH", 0x10, 320) + bytes(320))[:part])
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
