@@ -55,6 +55,13 @@ _IGNORED = frozenset(
 )
 _COMPLETED = ("client_hangup", "ended", "max_duration", "peer_gone")
 """Reasons of a close that are no fault."""
+_UNAUTHORIZED = (
+    "foreign_origin",
+    "insufficient_permissions",
+    "invalid_api_key",
+    "invalid_signature",
+    "missing_api_key",
+)
 _COVERED = frozenset(
     (
         "@request-target",
@@ -163,10 +170,12 @@ class Genesys(Carrier):
         """``disconnect``, which hands the conversation back to the flow."""
         if self._closed:
             return None
-        completed = reason in _COMPLETED
-        return self._message(
-            "disconnect", reason="completed" if completed else "error", info=reason
-        )
+        kind = "error"
+        if reason in _COMPLETED:
+            kind = "completed"
+        elif reason in _UNAUTHORIZED:
+            kind = "unauthorized"
+        return self._message("disconnect", reason=kind, info=reason)
 
     def _message(self, kind: str, **parameters: Any) -> str:
         self._sent += 1

@@ -99,7 +99,16 @@ def test_keys_and_the_end() -> None:
         carrier.parse(message("ping", 5))
 
 
-@pytest.mark.parametrize(("reason", "said"), [("ended", "completed"), ("internal_error", "error")])
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("ended", "completed"),
+        ("internal_error", "error"),
+        ("server_full", "error"),
+        ("missing_api_key", "unauthorized"),
+        ("invalid_signature", "unauthorized"),
+    ],
+)
 def test_a_disconnect_says_why(reason: str, said: str) -> None:
     last = opened().hang_up(reason)
     assert last is not None
