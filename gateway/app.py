@@ -8,7 +8,7 @@ then the stores. Only the command line imports this module.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -35,12 +35,16 @@ from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
+from sessions.agent_config import session_config
+from sessions.core.config import SessionConfig
+from sessions.dry_turn import dry_turn
 from sessions.host import Admission, SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import Fanout, RemoteRequests
+from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
-from store.tenants.agents import Agents
+from store.tenants.agents import DEFAULT_PROMPT, Agents
 
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .parsers import IceServer
@@ -63,19 +67,23 @@ async def build_app(
     engines: Catalogue,
     *,
     demo: Path = CHECKOUT / "static" / "demo",
+    keep_warm: bool = False,
 ) -> web.Application:
     """The application on open stores, not started; the caller starts it or cleans it up.
 
+    ``keep_warm``: go through a dry turn at the start, and while nobody calls for minutes.
     ``app[HOST].drain`` is what ``lifecycle.serve`` needs. Raises StoreError."""
     stores = await Stores.open(settings, urls)
     try:
-        return compose(settings, stores, engines, demo)
+        return compose(settings, stores, engines, demo, keep_warm=keep_warm)
     except BaseException:
         await stores.close()
         raise
 
 
-def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) -> web.Application:
+def compose(
+    settings: Settings, stores: Stores, engines: Catalogue, demo: Path, *, keep_warm: bool = False
+) -> web.Application:
     """Wire one server together; ``demo``: the folder of the demo page."""
     database, bus = stores.database, stores.bus
     metrics = Metrics()
@@ -111,14 +119,10 @@ def compose(settings: Settings, stores: Stores, engines: Catalogue, demo: Path) 
     calls = RealtimeCalls(
         authorization, ephemeral, host, metrics, sidebands, waiting_for=engines.waiting_for
     )
-    signatures = {
-        "twilio": settings.twilio_auth_token,
-        "genesys": settings.genesys_client_secret,
-        "vonage": settings.vonage_signature_secret,
-        "plivo": settings.plivo_auth_token,
-    }
+    signatures = carrier_secrets(settings)
     telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
-    loading = EngineLoading(engines)
+    answering = partial(default_config, agents) if keep_warm else None
+    loading = EngineLoading(engines, host, answering)
     health = Health(readiness_checks(settings, stores, admission, loading))
     local_workspace = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
     page = Demo(demo, ephemeral, local_workspace, engines.call_options)
@@ -226,19 +230,43 @@ def _writers(
     return context
 
 
-class EngineLoading:
-    """Loads the engines while the application already answers."""
+async def default_config(agents: Agents) -> SessionConfig:
+    """Of a call to the local workspace's default agent; a plain one where there is none."""
+    try:
+        return session_config(await agents.ensure_default_agent(LOCAL_WORKSPACE))
+    except StoreError as error:
+        log.debug("no default agent: %s", error)
+        return SessionConfig(instructions=DEFAULT_PROMPT)
 
-    def __init__(self, engines: Catalogue) -> None:
+
+WARM_SECONDS = 240.0
+"""Between two dry turns of a server that nobody calls."""
+
+
+class EngineLoading:
+    """Loads the engines while the application already answers, and keeps them warm."""
+
+    def __init__(
+        self,
+        engines: Catalogue,
+        host: SessionHost,
+        answering: Callable[[], Awaitable[SessionConfig]] | None,
+    ) -> None:
+        """``answering``: gives the configuration of dry turns; None: there are none."""
         self._engines = engines
+        self._host = host
         self._task: asyncio.Task[None] | None = None
+        self._warm: asyncio.Task[None] | None = None
+        self._answering = answering
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
         """For ``cleanup_ctx``: start loading; at the end, stop it and close the engines."""
         self._task = asyncio.create_task(self._load(), name="engines-loading")
         yield
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [task for task in (self._task, self._warm) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._engines.close()
 
     async def waiting_for(self) -> str | None:
@@ -251,10 +279,28 @@ class EngineLoading:
 
     async def _load(self) -> None:
         try:
-            await self._engines.start()
+            await self._engines.start(self._host.quiet, self._warm_up)
         except Exception:  # the edge of a background task: reported here and in /readyz
             log.exception("the engines could not be loaded")
             raise
+        if self._answering is not None:
+            self._warm = asyncio.create_task(self._keep_warm(), name="engines-warm")
+
+    async def _keep_warm(self) -> None:
+        while True:
+            await asyncio.sleep(WARM_SECONDS)
+            if self._engines.ready() and not self._host.active:
+                await self._warm_up()
+
+    async def _warm_up(self) -> None:
+        """Go through a dry turn; whatever comes of it, calls are answered."""
+        if self._answering is None:
+            return
+        try:
+            config = await self._answering()
+            await dry_turn(self._engines, config, lambda: bool(self._host.active))
+        except Exception:  # the edge of a background task
+            log.exception("a dry turn failed")
 
 
 def readiness_checks(
@@ -309,6 +355,16 @@ def _turn_server(server: IceServer, secret: str | None) -> TurnServer:
     if server.username is None:
         return TurnServer(server.url, secret=secret or "")
     return TurnServer(server.url, server.username, server.credential or "")
+
+
+def carrier_secrets(settings: Settings) -> dict[str, str | None]:
+    """What carriers sign their requests with."""
+    return {
+        "twilio": settings.twilio_auth_token,
+        "genesys": settings.genesys_client_secret,
+        "vonage": settings.vonage_signature_secret,
+        "plivo": settings.plivo_auth_token,
+    }
 
 
 def gives_keys_to_the_demo_page(settings: Settings) -> bool:

@@ -314,6 +314,10 @@ class SessionHost:
         if self._on_ended is not None:
             self._on_ended(carrier, reason)
 
+    async def quiet(self) -> None:
+        """Wait until there is no call."""
+        await self._empty.wait()
+
     async def drain(self, deadline: float) -> None:
         """Admit no more calls, and give those in progress ``deadline`` seconds to end."""
         self._admission.draining = True

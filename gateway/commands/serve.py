@@ -147,7 +147,7 @@ class Server:
                 on_chat_replaced=self._on_chat_replaced,
             )
             self._waiting_for = engines.waiting_for
-            app = await build_app(settings, urls, engines)
+            app = await build_app(settings, urls, engines, keep_warm=True)
             await serve(
                 app,
                 settings.host,

@@ -55,6 +55,16 @@ class NameFault:
     known: bool = False
 
 
+def upstream_roles(names: CallNames, engines: "Catalogue") -> frozenset[Role]:
+    """What an upstream does in a call with these names."""
+    ids = {
+        Role.CHAT: engines.chat_id(names.model),
+        Role.TRANSCRIPTION: engines.transcription_id(names.transcription_model, names.language),
+        Role.SPEECH: engines.speech_id(names.speech_model, names.language, names.voice),
+    }
+    return frozenset(role for role, name in ids.items() if engines.status(role, name).upstream)
+
+
 def name_faults(names: CallNames, engines: "Catalogue") -> tuple[NameFault, ...]:
     """Every name that is not served in calls; empty where all are. Loads nothing."""
     names = replace(

@@ -43,6 +43,7 @@ from .call_names import (
     languages_for,
     name_faults,
     spoken_in_calls,
+    upstream_roles,
 )
 from .chat.choice import ChatChoice
 from .discovery import Plugin, installed
@@ -62,7 +63,7 @@ from .jobs import (
 )
 from .openai_compatible import DISCOVERY_PERIOD, UpstreamModels
 from .speech.routes import BoundSpeaker, SpeechRoutes
-from .startup import Fetch, Startup
+from .startup import Fetch, Startup, Wait, at_once
 from .transcription.voice_activity import silero_file
 from .translation import CHAT_LANGUAGES, FAST_LANGUAGES, FAST_TRANSLATE, ChatTranslator, speaks
 
@@ -106,9 +107,10 @@ class Catalogue:
 
     # ------------------------------------------------------------------------------ life
 
-    async def start(self) -> None:
-        """Fetch, load and warm up what calls use; returns when all is done or has failed."""
-        await self._startup.run(self._upstream, self.ready)
+    async def start(self, quiet: Wait = at_once, warm_up: Wait = at_once) -> None:
+        """Fetch and load what calls use and ``warm_up``; returns when all is done or has failed.
+        The rest is loaded when ``quiet`` returns: when nobody calls."""
+        await self._startup.run(self._upstream, self.ready, quiet, warm_up)
 
     async def complete(self) -> None:
         """Wait until what is loaded after the start is there, or was tried once."""
@@ -284,6 +286,10 @@ class Catalogue:
         spoken = spoken_in_calls(self)
         languages = [one for one in spoken if not self.name_faults(CallNames(language=one))]
         return CallOptions(tuple(fit), tuple(languages), chat.model_id, chat.note)
+
+    def upstream_roles(self, names: CallNames) -> frozenset[Role]:
+        """What an upstream does in a call with these names."""
+        return upstream_roles(names, self)
 
     def transcription_id(self, model_id: str, language: str = "en") -> str:
         """The engine of final transcripts in ``language`` that ``model_id`` stands for."""

@@ -9,12 +9,16 @@ Rules
   replaces the small one.
 - What is loaded in the background (``Engine.background``) comes when calls are ready, its weights
   too; an engine that is not to be had then is tried again every ``AGAIN_SECONDS``.
+- Loading takes processor time and holds the GIL for up to seconds, so it begins while nobody calls;
+  an engine that calls may need waits ``QUIET_SECONDS`` for that, the larger chat model as long as
+  it takes.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from pipelines.weights.manifest import FetchStopped, Model, WeightsError
@@ -45,8 +49,15 @@ Fetch = Callable[[Sequence[Model], Stop], None]
 """Fetch what is missing of these, blocking, until the function returns true. Raises
 WeightsError."""
 
+Wait = Callable[[], Awaitable[None]]
+
 AGAIN_SECONDS = 5.0
+QUIET_SECONDS = 60.0
 FETCHING, LOADING, READY, INCOMPLETE = "fetching", "loading", "ready", "incomplete"
+
+
+async def at_once() -> None:
+    """Nothing to wait for."""
 
 
 class Startup:
@@ -77,10 +88,15 @@ class Startup:
         self._more: asyncio.Task[None] | None = None
         """The loading of engines in the background."""
         self._complete = asyncio.Event()
+        self._quiet: Wait = at_once
+        """Waits until nobody calls."""
 
-    async def run(self, upstream: UpstreamModels, ready: Callable[[], bool]) -> None:
+    async def run(
+        self, upstream: UpstreamModels, ready: Callable[[], bool], quiet: Wait, warm_up: Wait
+    ) -> None:
         """Fetch, load and warm up; returns when all is done. ``ready``: whether calls would be
         answered."""
+        self._quiet = quiet
         if self._fetch is not None:
             self._begin(FETCHING, "The models are being fetched.")
             try:
@@ -93,6 +109,8 @@ class Startup:
         await asyncio.gather(self.loader.load(), upstream.refresh())
         upstream.watch()
         await self.choose_chat()
+        if ready():
+            await warm_up()
         self._more = asyncio.create_task(self._load_background(), name="more engines")
         if self._fetch is not None:
             self._growth = asyncio.create_task(self._grow(), name="larger chat model")
@@ -138,13 +156,16 @@ class Startup:
         """Load the larger chat model and let it answer from then on, where ``choose_chat`` found it
         worth having and it proves fast enough. Returns what answers now, and why; None where
         nothing was tried."""
+        await self._quiet()
         larger = next((engine for engine in self._engines if engine.id == LARGER), None)
         if self.choice is None or self.choice.final or larger is None:
             return None
         try:
             await self._fetched(larger.weights)
+            await self._quiet()
             model = await larger.load(self._settings)
             try:
+                await self._quiet()
                 self.choice = await self._tried(larger, model)
             finally:
                 if self.loader.loaded.get(larger.key) is not model:
@@ -180,6 +201,8 @@ class Startup:
             log.error("weights are missing: %s", error)
         while missing := [engine for engine in engines if engine.key not in self.loader.loaded]:
             for engine in missing:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._quiet(), QUIET_SECONDS)
                 try:
                     await self.loader.fetch(engine.key)
                 except ModelUnavailable as error:

@@ -39,7 +39,7 @@ class NoEngines:
         self.loaded = asyncio.Event()
         self.closed = False
 
-    async def start(self) -> None:
+    async def start(self, *_waits: object) -> None:
         await self.loaded.wait()
 
     async def close(self) -> None:

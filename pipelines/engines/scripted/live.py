@@ -37,6 +37,7 @@ from pipelines.engines.call_names import CallNames, NameFault, NameField
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import CallLanguage
+from pipelines.engines.startup import Wait, at_once
 
 Delay = Callable[[float], Awaitable[None]]
 """Waits for a number of seconds, or as long as a test decides."""
@@ -359,6 +360,8 @@ class ScriptedEngines(Catalogue):
     linguist: ScriptedLanguageDetector = field(default_factory=ScriptedLanguageDetector)
     languages: tuple[str, ...] = ("en",)
     """What calls can be held in, as ``languages_for`` gives it."""
+    upstream: frozenset[Role] = frozenset()
+    """What an upstream does in calls, as ``upstream_roles`` gives it."""
 
     @property
     def turn_detector(self) -> ScriptedTurnDetector:
@@ -457,11 +460,15 @@ class ScriptedEngines(Catalogue):
             EngineStatus(self.voice.model_id, Role.SPEECH, live=True),
         )
 
+    def upstream_roles(self, names: CallNames) -> frozenset[Role]:  # noqa: ARG002 - as in Catalogue
+        """As scripted."""
+        return self.upstream
+
     def ready(self) -> bool:
         """Always."""
         return True
 
-    async def start(self) -> None:
+    async def start(self, quiet: Wait = at_once, warm_up: Wait = at_once) -> None:
         """Nothing to load."""
 
     async def complete(self) -> None:

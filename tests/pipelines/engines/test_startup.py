@@ -10,7 +10,7 @@ import pytest
 from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.discovery import BUILT_IN
-from pipelines.engines.engine import EngineSettings
+from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.startup import Stop, weights_for_calls, weights_for_jobs
 from pipelines.weights.manifest import FetchStopped, Model, WeightsError
 
@@ -92,3 +92,27 @@ def test_only_the_weights_in_use_are_fetched() -> None:
     assert wanted(chat_model="qwen2.5-1.5b") == ([*hearing, "qwen2.5-1.5b"], jobs)
     spoken = [*hearing, "qwen2.5-0.5b", "kokoro"]
     assert wanted(speech_model="kokoro") == (spoken, ["whisper-base", "speaker-encoder"])
+
+
+async def test_what_is_loaded_later_waits_until_nobody_calls(tmp_path: Path) -> None:
+    loaded = asyncio.Event()
+    quiet = asyncio.Event()
+    waiting = asyncio.Event()
+
+    async def load(_settings: EngineSettings) -> object:
+        loaded.set()
+        return object()
+
+    async def when_quiet() -> None:
+        waiting.set()
+        await quiet.wait()
+
+    later = Engine(role=Role.CLONING, id="later", languages=(), load=load, background=True)
+    engines = Catalogue(EngineSettings(tmp_path), engines=(later,))
+    await engines.start(when_quiet)
+    await asyncio.wait_for(waiting.wait(), 5)
+    assert not loaded.is_set()
+    quiet.set()
+    await asyncio.wait_for(engines.complete(), 5)
+    assert loaded.is_set()
+    await engines.close()

@@ -69,9 +69,6 @@ class ServerEngines(ScriptedEngines):
     def statuses(self) -> tuple[EngineStatus, ...]:
         return (*super().statuses(), *self.jobs.statuses())
 
-    async def start(self) -> None:
-        """Nothing to load."""
-
     async def close(self) -> None:
         self.closed.set()
 
