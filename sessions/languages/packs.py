@@ -14,7 +14,7 @@ How numbers are read aloud is not here but in ``pipelines.engines.reading``.
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from types import MappingProxyType
@@ -23,13 +23,21 @@ from typing import Any
 UNDETERMINED = "und"
 """The pack of every language that has none of its own."""
 
-EXAMPLES = ("open", "closed", "dictation", "backchannel", "interruption")
-"""How a text ends, and what words over a reply are."""
+ENDINGS = ("open", "weak", "dictation", "closed")
+OVERLAPS = ("backchannel", "interruption")
+PROGRESS = ("begun", "enough", "whole", "unannounced")
+EXAMPLES = (*ENDINGS, *OVERLAPS, *PROGRESS)
+"""How a text ends, what words over a reply are, and how far announced dictation has come."""
 
 _WORD = re.compile(r"[\w']+")
 _FILE_NAME = re.compile(r"[a-z]{2,3}")
 _MOST_CHARACTERS = 200
 """Of a sentence or a phrase."""
+_MOST_SYMBOLS = 64
+"""Digits and letters of a number that is announced."""
+LONGEST_NUMBER = 4
+"""Words of a number of two digits: "quatre vingt dix neuf"."""
+_NEVER = re.compile(r"(?!)")
 
 
 class PackError(ValueError):
@@ -56,12 +64,55 @@ class DictationWords:
     """Words of numbers, addresses and spelling that are dictated piece by piece."""
 
     digits: frozenset[str] = frozenset()
-    """Two of them in a row are dictation."""
+    """Each is one digit; two of them in a row are dictation."""
+    zeros: frozenset[str] = frozenset()
+    """Those of ``digits`` that are not part of the number before: "twenty, oh five"."""
+    repeats: Mapping[str, int] = field(default_factory=dict)
+    """How many more times the next symbol counts: 1 for "double", 2 for "triple"."""
+    two_digits: frozenset[tuple[str, ...]] = frozenset()
+    """Numbers of two digits, as words: "fifteen", "soixante et onze"."""
+    tens: frozenset[str] = frozenset()
+    """Numbers of two digits that may have one of ``digits`` behind them: "twenty", "twenty one"."""
+    ands: frozenset[str] = frozenset()
+    """They stand between numbers and are no digit: "y" in "treinta y dos"."""
     inside: frozenset[str] = frozenset()
-    """They stand inside dictation, but do not make it: "twenty", "dot"."""
+    """All that stands inside dictation, but does not make it: "twenty", "dot"."""
     joining: frozenset[str] = frozenset()
-    """As ``inside``, but dictation does not end with one: "y" in "treinta y dos". Also the single
-    letters that are words of the language, which are not taken for spelling."""
+    """As ``inside``, but dictation does not end with one: ``ands``. Also the single letters that
+    are words of the language, which are not taken for spelling."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedNumber:
+    """A number or code of known length."""
+
+    names: frozenset[str]
+    """Any of these words announces it."""
+    least: int
+    """Fewest digits and letters."""
+    usual: frozenset[int]
+    """Lengths with which it is taken for complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcements:
+    """What announces dictation, and how much of it is to come."""
+
+    before: frozenset[tuple[str, ...]] = frozenset()
+    """Dictation is announced only right before it, by one of these phrases: "is", "es el"."""
+    address: frozenset[str] = frozenset()
+    """They announce dictation of any length."""
+    numbers: tuple[AnnouncedNumber, ...] = ()
+    """The first that a text names counts."""
+    mail: re.Pattern[str] = _NEVER
+    """Names an e-mail address; what follows is its group ``said``."""
+    mail_sign: re.Pattern[str] = _NEVER
+    """Matches what only e-mail addresses have."""
+    mail_whole: re.Pattern[str] = _NEVER
+    birth: re.Pattern[str] = _NEVER
+    day: re.Pattern[str] = _NEVER
+    """Matches where the day of birth has been said, and ``year`` where the year has been begun."""
+    year: re.Pattern[str] = _NEVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +149,8 @@ class LanguagePack:
     """In English, for the prompt; None: the prompt says "the caller's language"."""
     turn_end: TurnEndWords = TurnEndWords()
     dictation: DictationWords = DictationWords()
-    time_of_day: re.Pattern[str] = re.compile(r"(?!)")
+    announced: Announcements = Announcements()
+    time_of_day: re.Pattern[str] = _NEVER
     """Matches a time in figures at the end of a text; such a text is no dictation."""
     overlap: OverlapWords = OverlapWords()
     invented: frozenset[str] = frozenset()
@@ -127,7 +179,7 @@ def read_pack(file: str, text: str) -> LanguagePack:
     except tomllib.TOMLDecodeError as error:
         raise PackError(f"{file}: {error}") from None
     name = pack.sentence("name")
-    spoken, turn_end, dictation = pack.table("spoken"), pack.table("turn_end"), pack.table("digits")
+    spoken, turn_end = pack.table("spoken"), pack.table("turn_end")
     time, overlap, noise = pack.table("time_of_day"), pack.table("overlap"), pack.table("noise")
     examples = pack.table("examples")
     made = LanguagePack(
@@ -143,13 +195,10 @@ def read_pack(file: str, text: str) -> LanguagePack:
             stranded=turn_end.words("stranded"),
             asking=turn_end.words("asking"),
             rarely_last=turn_end.words("rarely_last"),
-            may_end=turn_end.pairs("may_end"),
+            may_end=turn_end.several("may_end", range(2, 3)),
         ),
-        dictation=DictationWords(
-            digits=dictation.words("digits"),
-            inside=dictation.words("inside"),
-            joining=dictation.words("joining"),
-        ),
+        dictation=_dictation(pack.table("digits")),
+        announced=_announcements(pack.table("announced")),
         time_of_day=_time_of_day(time.phrases("between"), time.phrases("after")),
         overlap=OverlapWords(
             backchannels=overlap.words("backchannels"),
@@ -159,7 +208,7 @@ def read_pack(file: str, text: str) -> LanguagePack:
         invented=frozenset(" ".join(words_of(phrase)) for phrase in noise.phrases("invented")),
         examples={kind: examples.phrases(kind, any_case=True) for kind in EXAMPLES},
     )
-    for table in (pack, spoken, turn_end, dictation, time, overlap, noise, examples):
+    for table in (pack, spoken, turn_end, time, overlap, noise, examples):
         table.refuse_rest()
     _refuse_contradictions(file, made)
     return made
@@ -173,12 +222,25 @@ class _Table:
         self._path = path
         self._left = dict(values)
 
+    @property
+    def empty(self) -> bool:
+        """Whether no key is left."""
+        return not self._left
+
     def table(self, key: str) -> "_Table":
         """A table within; one that is absent is empty."""
         value = self._left.pop(key, {})
         if not isinstance(value, dict):
             raise self._fault(key, "must be a table")
         return _Table(self._file, f"{self._path}{key}.", value)
+
+    def tables(self, key: str) -> Iterator["_Table"]:
+        """The tables of an array."""
+        value = self._left.pop(key, [])
+        if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+            raise self._fault(key, "must be an array of tables")
+        for at, each in enumerate(value, 1):
+            yield _Table(self._file, f"{self._path}{key}.{at}.", each)
 
     def need_sentence(self, key: str) -> str:
         """Text that must be there."""
@@ -210,6 +272,31 @@ class _Table:
                 raise self._fault(key, f"has {word!r} twice")
         return frozenset(words)
 
+    def need_words(self, key: str) -> frozenset[str]:
+        """As ``words``, of which there must be one."""
+        if not (words := self.words(key)):
+            raise self._fault(key, "is missing")
+        return words
+
+    def need_phrases(self, key: str) -> tuple[str, ...]:
+        """As ``phrases``, of which there must be one."""
+        if not (phrases := self.phrases(key)):
+            raise self._fault(key, "is missing")
+        return phrases
+
+    def lengths(self) -> tuple[int, frozenset[int]]:
+        """``least``, and ``usual``, none of which is less."""
+        least, usual = self._left.pop("least", None), self._left.pop("usual", [])
+        if type(least) is not int or not 1 <= least <= _MOST_SYMBOLS:
+            raise self._fault("least", f"must be a number from 1 to {_MOST_SYMBOLS}")
+        if not isinstance(usual, list) or any(
+            type(each) is not int or not least <= each <= _MOST_SYMBOLS for each in usual
+        ):
+            raise self._fault(
+                "usual", f"must be an array of numbers from {least} to {_MOST_SYMBOLS}"
+            )
+        return least, frozenset(usual)
+
     def phrases(self, key: str, *, any_case: bool = False) -> tuple[str, ...]:
         """Texts in an array, in lower case unless ``any_case``."""
         value = self._left.pop(key, [])
@@ -224,12 +311,12 @@ class _Table:
                 raise self._fault(key, f"must have at most {_MOST_CHARACTERS} characters each")
         return tuple(value)
 
-    def pairs(self, key: str) -> frozenset[tuple[str, ...]]:
-        """Phrases of two words."""
-        pairs = [tuple(words_of(phrase)) for phrase in self.phrases(key)]
-        if any(len(pair) != 2 for pair in pairs):
-            raise self._fault(key, "must hold phrases of two words")
-        return frozenset(pairs)
+    def several(self, key: str, sizes: range) -> frozenset[tuple[str, ...]]:
+        """Phrases of as many words as one of ``sizes``."""
+        phrases = [tuple(words_of(phrase)) for phrase in self.phrases(key)]
+        if any(len(phrase) not in sizes for phrase in phrases):
+            raise self._fault(key, f"must hold phrases of {' or '.join(map(str, sizes))} words")
+        return frozenset(phrases)
 
     def refuse_rest(self) -> None:
         """Refuse keys that nothing has taken: they are misspelt."""
@@ -254,12 +341,62 @@ def _refuse_contradictions(file: str, pack: LanguagePack) -> None:
             raise PackError(f"{file}: {table}.{second} has {min(both)!r}, as {table}.{first} has")
 
 
+def _dictation(table: _Table) -> DictationWords:
+    digits, zeros = table.words("digits"), table.words("zeros")
+    two_digits, tens, ands = table.words("two_digits"), table.words("tens"), table.words("and")
+    phrases = table.several("two_digit_phrases", range(2, LONGEST_NUMBER + 1))
+    repeats = dict.fromkeys(table.words("double"), 1) | dict.fromkeys(table.words("triple"), 2)
+    inside, joining = table.words("inside"), table.words("joining")
+    table.refuse_rest()
+    return DictationWords(
+        digits=digits | zeros,
+        zeros=zeros,
+        repeats=repeats,
+        two_digits=frozenset({(word,) for word in two_digits} | phrases),
+        tens=tens,
+        ands=ands,
+        inside=inside | two_digits | tens | {word for each in phrases for word in each} - ands,
+        joining=joining | ands,
+    )
+
+
+def _announcements(table: _Table) -> Announcements:
+    if table.empty:
+        return Announcements()
+    before = frozenset(tuple(words_of(phrase)) for phrase in table.need_phrases("before"))
+    address, numbers = table.words("address"), []
+    for each in table.tables("numbers"):
+        numbers.append(AnnouncedNumber(each.need_words("names"), *each.lengths()))
+        each.refuse_rest()
+    mail, birth = table.table("mail"), table.table("birth")
+    patterns: dict[str, str] = {}
+    if not mail.empty:
+        at, dot = _any_of(mail.need_words("at")), _any_of(mail.need_words("dot"))
+        patterns["mail"] = rf"\b(?:{_any_of(mail.need_phrases('names'))}):? (?P<said>.*)"
+        patterns["mail_sign"] = rf"@|\b(?:{at}|{dot})\b|\w[._]\w"
+        patterns["mail_whole"] = rf"(?:@|\b(?:{at})\b).*(?:\.|\b(?:{dot})\s+)[a-z]{{2,}}\W*$"
+    if not birth.empty:
+        ends = "".join(rf"|\w+{end}" for end in birth.words("day_endings"))
+        patterns["birth"] = rf"\b(?:{_any_of(birth.need_phrases('names'))})\b"
+        patterns["day"] = rf"\d|\b(?:{_any_of(birth.need_words('days'))}{ends})\b"
+        years = _any_of(birth.need_phrases("years"))
+        patterns["year"] = rf"\b(?:19|20)\d\d\b|\b(?:{years}) ?\w"
+    for each in (table, mail, birth):
+        each.refuse_rest()
+    compiled = {name: re.compile(each, re.IGNORECASE) for name, each in patterns.items()}
+    return Announcements(before=before, address=address, numbers=tuple(numbers), **compiled)
+
+
+def _any_of(phrases: Iterable[str]) -> str:
+    """A pattern of any of ``phrases``, the longest first."""
+    return "|".join(map(re.escape, sorted(phrases, key=lambda each: (-len(each), each))))
+
+
 def _time_of_day(between: tuple[str, ...], after: tuple[str, ...]) -> re.Pattern[str]:
     """``between``: what separates hours from minutes; ``after``: up to two stand behind them."""
 
     def any_of(phrases: tuple[str, ...]) -> str:
-        longest_first = sorted(phrases, key=len, reverse=True)
-        return "|".join(re.escape(phrase).replace(r"\ ", r"\s*") for phrase in longest_first)
+        return _any_of(phrases).replace(r"\ ", r"\s*")
 
     words = tuple(each for each in between if each[0].isalpha())
     marks = tuple(each for each in between if each not in words)

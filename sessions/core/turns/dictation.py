@@ -7,13 +7,21 @@ Rules
 - Spelling is complete when it has as many letters as the word before it that begins alike: "Smith,
   that is S M I T H".
 - Where nothing was announced, only the ending counts (``endpointing.ending_of``).
-- The announcing words are English; in other languages nothing is expected.
+- The words are those of the language's pack (``sessions.languages``). In a language whose pack
+  announces nothing, nothing is expected.
 """
 
-import re
 from enum import StrEnum
+from unicodedata import combining, normalize
 
-from sessions.languages.packs import words_of
+from sessions.languages.packs import (
+    LONGEST_NUMBER,
+    Announcements,
+    DictationWords,
+    LanguagePack,
+    pack_of,
+    words_of,
+)
 
 
 class Progress(StrEnum):
@@ -27,93 +35,122 @@ class Progress(StrEnum):
     """It has the length that such things have."""
 
 
-_DIGITS = dict.fromkeys("zero oh o nought one two three four five six seven eight nine".split(), 1)
-_DIGITS |= dict.fromkeys(
-    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split(), 2
-)
-_TENS = frozenset("twenty thirty forty fifty sixty seventy eighty ninety".split())
-_REPEATS = {"double": 1, "triple": 2}
-
-_LENGTHS: tuple[tuple[frozenset[str], int, frozenset[int]], ...] = (
-    (frozenset(("card", "visa", "mastercard")), 13, frozenset((15, 16))),
-    (frozenset(("phone", "telephone", "mobile")), 7, frozenset((10, 11, 12))),
-    (frozenset(("pin",)), 4, frozenset((4, 6))),
-    (frozenset(("zip",)), 5, frozenset((5, 9))),
-    (frozenset(("postcode",)), 5, frozenset((6, 7))),
-    (frozenset(("account", "iban", "serial")), 6, frozenset()),
-    (frozenset(("code", "reference", "booking", "confirmation", "tracking")), 4, frozenset((6, 8))),
-)
-"""Announcing words, the fewest digits and letters, and the usual lengths."""
-_BEFORE = frozenset("is it's its was are number code pin reference".split())
-"""Only behind one of these has dictation been announced: "a card for two" announces nothing."""
-
-_MAIL = re.compile(r"\be-?mail( address)?( is|:| it's)? (?P<said>.*)", re.IGNORECASE)
-_MAIL_SIGN = re.compile(r"@|\bat\b|\bdot\b|\w[._]\w", re.IGNORECASE)
-_MAIL_WHOLE = re.compile(r"(@|\bat\b).*(\.|\bdot\s+)[a-z]{2,}\W*$", re.IGNORECASE)
-_BIRTH = re.compile(r"\b(date of birth|birthday)\b", re.IGNORECASE)
-_YEAR = re.compile(r"\b(19|20)\d\d\b|\b(nineteen|twenty|two thousand) ?\w", re.IGNORECASE)
-_DAY = re.compile(r"\d|\b(first|second|third|\w+(th|ieth))\b", re.IGNORECASE)
-
-
-def progress_of(text: str, question: str = "") -> Progress | None:
+def progress_of(text: str, question: str = "", language: str = "en") -> Progress | None:
     """How far the dictation at the end of ``text`` has come; None where none was announced.
 
-    ``question`` is what the agent said last; it counts where ``text`` is nothing but dictation."""
-    words = words_of(text)
-    begin = _begin(words)
-    if (spelt := _spelling(words[:begin], words[begin:])) is not None:
-        return spelt
-    if (mail := _MAIL.search(text)) is not None and _MAIL_SIGN.search(mail["said"]):
-        return Progress.WHOLE if _MAIL_WHOLE.search(mail["said"]) else Progress.BEGUN
-    if _BIRTH.search(text) and _DAY.search(text):
-        return Progress.WHOLE if _YEAR.search(text) else Progress.BEGUN
-    announced = words[:begin]
-    if begin == len(words) or (announced and announced[-1] not in _BEFORE):
+    ``question`` is what the agent said last; it counts where ``text`` is nothing but dictation.
+    ``language``: BCP 47."""
+    pack = pack_of(language)
+    known = pack.announced
+    if not known.before:
         return None
-    if len(announced) <= 1:
-        announced = words_of(question)
-    length = sum(_length(words, at) for at in range(begin, len(words)))
-    if "address" in announced:
+    words = words_of(text)
+    lengths = _lengths(words, pack.dictation)
+    begin = _begin(words, lengths, pack)
+    announced = tuple(words[:begin])
+    if (spelt := _spelling(announced, words[begin:])) is not None:
+        return spelt
+    if (mail := known.mail.search(text)) is not None and known.mail_sign.search(mail["said"]):
+        return Progress.WHOLE if known.mail_whole.search(mail["said"]) else Progress.BEGUN
+    if known.birth.search(text) and known.day.search(text):
+        return Progress.WHOLE if known.year.search(text) else Progress.BEGUN
+    if begin == len(words) or (announced and not _ends_in(announced, known.before)):
+        return None
+    if not announced or announced in known.before:
+        announced = tuple(words_of(question))
+    return _counted(sum(length or 0 for length in lengths[begin:]), announced, known)
+
+
+def _counted(length: int, announced: tuple[str, ...], known: Announcements) -> Progress | None:
+    """What ``length`` digits and letters are of what the words ``announced`` name."""
+    if not known.address.isdisjoint(announced):
         return Progress.BEGUN
-    for names, least, usual in _LENGTHS:
-        if not names.isdisjoint(announced):
-            if length in usual:
+    for number in known.numbers:
+        if not number.names.isdisjoint(announced):
+            if length in number.usual:
                 return Progress.WHOLE
-            return Progress.BEGUN if length < least else Progress.ENOUGH
+            return Progress.BEGUN if length < number.least else Progress.ENOUGH
     return None
 
 
-def _begin(words: list[str]) -> int:
+def _begin(words: list[str], lengths: list[int | None], pack: LanguagePack) -> int:
     """Index of the first word of the digits and letters at the end of ``words``."""
     begin = len(words)
-    while begin and _length(words, begin - 1):
+    while begin and lengths[begin - 1] is not None:
         begin -= 1
+    for at in range(begin, len(words)):
+        if words[at] not in pack.dictation.joining:
+            break
+        if _ends_in(tuple(words[: at + 1]), pack.announced.before):
+            begin = at + 1
     return begin
 
 
-def _length(words: list[str], at: int) -> int:
-    """Digits or letters that a word stands for."""
+def _ends_in(words: tuple[str, ...], phrases: frozenset[tuple[str, ...]]) -> bool:
+    return any(words[-len(phrase) :] == phrase for phrase in phrases)
+
+
+def _lengths(words: list[str], known: DictationWords) -> list[int | None]:
+    """Digits and letters that each word stands for; the first word of a number has them all. None
+    where a word is none of dictation."""
+    lengths: list[int | None] = []
+    while (at := len(lengths)) < len(words):
+        if size := _two_digits(words, at, known):
+            lengths += [2, *[0] * (size - 1)]
+        elif at and lengths[-1] is not None and _is_between(words, at, known):
+            lengths.append(0)
+        else:
+            lengths.append(_length(words, at, known))
+    return lengths
+
+
+def _two_digits(words: list[str], at: int, known: DictationWords) -> int:
+    """How many words from ``at`` on are one number of two digits."""
+    for size in range(LONGEST_NUMBER, 0, -1):
+        if tuple(words[at : at + size]) in known.two_digits:
+            return size
+    if words[at] not in known.tens:
+        return 0
+    unit = at + 1
+    if words[unit : unit + 1] and words[unit] in known.ands:
+        unit += 1
+    ones = known.digits - known.zeros
+    return unit - at + 1 if words[unit : unit + 1] and words[unit] in ones else 1
+
+
+def _is_between(words: list[str], at: int, known: DictationWords) -> bool:
+    """Whether a word only joins the numbers beside it."""
+    if words[at] not in known.ands or at + 1 == len(words):
+        return False
+    after = words[at + 1]
+    spelt = any(len(word) == 1 and word.isalpha() for word in (words[at - 1], after))
+    return not spelt and bool(_two_digits(words, at + 1, known) or _length(words, at + 1, known))
+
+
+def _length(words: list[str], at: int, known: DictationWords) -> int | None:
+    """Digits or letters that a word stands for alone."""
     word = words[at]
-    if word in _REPEATS:
-        return _REPEATS[word]
-    if word in _TENS:
-        units = at + 1 < len(words) and words[at + 1] in _DIGITS
-        return 1 if units else 2
-    if word in _DIGITS:
-        return _DIGITS[word]
+    if word in known.repeats:
+        return known.repeats[word]
+    if word in known.digits:
+        return 1
     if word.isdigit() or (any(map(str.isdigit, word)) and word.isalnum()):
         return len(word)
     if len(word) != 1:
-        return 0
+        return None
     beside = words[max(0, at - 1) : at] + words[at + 1 : at + 2]
-    return 1 if word not in ("i", "a") or any(len(other) == 1 for other in beside) else 0
+    return 1 if word not in known.joining or any(len(other) == 1 for other in beside) else None
 
 
-def _spelling(before: list[str], letters: list[str]) -> Progress | None:
+def _spelling(before: tuple[str, ...], letters: list[str]) -> Progress | None:
     """Letters at the end, beside a word before them that begins alike."""
     if len(letters) < 2 or not all(len(word) == 1 and word.isalpha() for word in letters):
         return None
     for word in reversed(before):
-        if len(word) > 2 and list(word[:2]) == letters[:2]:
+        if len(word) > 2 and _unaccented(word[:2]) == _unaccented("".join(letters[:2])):
             return Progress.WHOLE if len(letters) >= len(word) else Progress.BEGUN
     return None
+
+
+def _unaccented(text: str) -> str:
+    return "".join(each for each in normalize("NFD", text) if not combining(each))

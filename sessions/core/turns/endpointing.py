@@ -188,7 +188,7 @@ def _is_dictation(text: str, words: list[str], pack: LanguagePack) -> bool:
     for word in reversed(words):
         if word.isdigit():
             run += len(word)
-        elif word in known.digits or (len(word) == 1 and word not in known.joining):
+        elif _is_digit(word, known) or (len(word) == 1 and word not in known.joining):
             run += 1
         elif not (word in known.inside or (word in known.joining and run)):
             break
@@ -196,7 +196,11 @@ def _is_dictation(text: str, words: list[str], pack: LanguagePack) -> bool:
 
 
 def _is_figure(word: str, known: DictationWords) -> bool:
-    return word.isdigit() or word in known.digits
+    return word.isdigit() or _is_digit(word, known)
+
+
+def _is_digit(word: str, known: DictationWords) -> bool:
+    return word in known.digits or word in known.repeats
 
 
 def _is_symbol(tail: list[str], known: DictationWords) -> bool:
@@ -290,8 +294,8 @@ class Speculation:
     def _patience(self, utterance: Utterance, pace: float) -> int:
         settings = self._call.config.turn_taking
         progress = None
-        if settings.counted_dictation and _is_english(utterance.language):
-            progress = progress_of(utterance.text, self._question())
+        if settings.counted_dictation:
+            progress = progress_of(utterance.text, self._question(), utterance.language)
         return patience(
             self._call.detection,
             _ending(utterance),
@@ -329,10 +333,6 @@ class Speculation:
         history = call.prompts.beginning(composed(call.config), extra)
         if history:
             call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
-
-
-def _is_english(language: str) -> bool:
-    return language.lower().partition("-")[0] == "en"
 
 
 def _ending(utterance: Utterance) -> Ending:

@@ -198,19 +198,26 @@ def test_parts_can_be_switched_off(
     assert shell.stands(State.THINKING)
 
 
-def test_a_pause_inside_announced_dictation_is_waited_for(call: ShellFactory) -> None:
-    shell = call()
+@pytest.mark.parametrize(
+    ("language", "begun", "rest"),
+    [
+        ("en", "My booking code is four seven two", " nine two one."),
+        ("es", "Mi código de reserva es cuatro siete dos", " nueve dos uno."),
+    ],
+)
+def test_a_pause_inside_announced_dictation_is_waited_for(
+    call: ShellFactory, language: str, begun: str, rest: str
+) -> None:
+    shell = call(language=language)
     shell.speak(640)
     shell.silence(128)
-    shell.final("My booking code is four seven two", 0.95)
+    shell.final(begun, 0.95)
     shell.silence(1_800)
     shell.speak(640)
     shell.silence(128)
-    shell.final("My booking code is four seven two nine two one.", 0.9)
+    shell.final(begun + rest, 0.9)
     shell.silence(384)
-    assert [n.text for n in shell.published(TranscriptFinal)] == [
-        "My booking code is four seven two nine two one."
-    ]
+    assert [n.text for n in shell.published(TranscriptFinal)] == [begun + rest]
 
 
 def test_the_turn_detector_hears_128_ms_of_silence_however_late_the_text(
