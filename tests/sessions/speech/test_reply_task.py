@@ -207,6 +207,17 @@ async def test_a_speculative_reply_runs_only_a_few_seconds_ahead(endless: Maker)
     assert endless.engines.chat_model.running == 1
 
 
+async def test_a_speculative_reply_leaves_in_the_moment_of_its_release() -> None:
+    """Its first clause has been spoken by then: there is nothing left to wait for."""
+    maker = Maker(scripted_engines(answers=("Hello there. How are you?",)))
+    await maker.made()
+    assert maker.playout.advance(7.0) is None
+    assert not maker.channel.pieces
+    maker.playout.release(1)
+    maker.playout.advance(7.0)
+    assert len(maker.channel.audio) == RATE // 5 * 2, "as far ahead as the channel allows"
+
+
 async def test_a_released_reply_runs_as_far_ahead_as_the_buffer(endless: Maker) -> None:
     endless.playout.release(1)
     endless.playout.advance(0.0)
