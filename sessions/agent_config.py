@@ -35,8 +35,11 @@ def with_languages(config: SessionConfig, languages_for: LanguagesFor) -> Sessio
     if not config.detects_language:
         return replace(config, languages=())
     languages = languages_for(names_of(config))
+    if config.language_hints:
+        languages = tuple(one for one in languages if one in config.language_hints)
     begins = config.language if config.language in languages else (*languages, config.language)[0]
-    return replace(config, languages=languages, language=begins)
+    known = config.language_known and begins == config.language
+    return replace(config, languages=languages, language=begins, language_known=known)
 
 
 def names_of(config: SessionConfig) -> CallNames:

@@ -22,6 +22,7 @@ from sessions.core.items import Message
 from sessions.core.notices import (
     Fault,
     InputCommitted,
+    LanguageChanged,
     Notice,
     ReplyCreated,
     ReplyDone,
@@ -49,6 +50,8 @@ class RecordedTurn:
         """The reply's id; None before there is one."""
         self.reply: RecordTurn | None = None
         """The record of the reply; None if there was none, or it did not end."""
+        self.language: str | None = None
+        """The language that the caller turned out to speak; None where it was the one assumed."""
         self._ended = False
         """The whole recording has been heard."""
         self._replied = False
@@ -89,6 +92,8 @@ class RecordedTurn:
             case InputCommitted():
                 self._awaited += 1
                 self._none_awaited.clear()
+            case LanguageChanged():
+                self.language = notice.config.language
             case TranscriptFinal():
                 self._texts.append(notice.text)
                 self._text_came()

@@ -178,9 +178,11 @@ class AgentTurns:
                 conversations.turn(request.workspace_id, agent.id, asked) as conversation,
                 asyncio.timeout(self._seconds),
             ):
-                turn, pcm = await self._hold(
+                config = _as_found(config, conversation.language)
+                turn, pcm, found = await self._hold(
                     request.workspace_id, agent.id, config, upload.path, conversation
                 )
+                config = _as_found(config, found)
                 return await self._keep(request, agent.id, config, conversation, turn, pcm)
         except TimeoutError as error:
             raise Unavailable(
@@ -230,8 +232,8 @@ class AgentTurns:
         config: SessionConfig,
         recording: Path,
         conversation: Conversation,
-    ) -> tuple[NewTurn, bytearray]:
-        """The turn and the reply's audio."""
+    ) -> tuple[NewTurn, bytearray, str | None]:
+        """The turn, the reply's audio, and the language that the caller turned out to speak."""
         with slot(self._host):
             try:
                 model = self._engines.vad_model
@@ -247,7 +249,8 @@ class AgentTurns:
                 config=config,
             )
             reason = await self._host.run(call, channel, recorded, recorded)
-        return _outcome(recorded, reason, conversation.next_number), channel.reply
+        turn = _outcome(recorded, reason, conversation.next_number)
+        return turn, channel.reply, recorded.language
 
     async def _keep(
         self,
@@ -286,6 +289,13 @@ class AgentTurns:
             await self._conversations.store(workspace_id, agent_id, conversation, turn, configured)
             undo.pop_all()
         return Answer(result)
+
+
+def _as_found(config: SessionConfig, language: str | None) -> SessionConfig:
+    """The configuration with the caller's language, where it was found out and may be spoken."""
+    if language is None or not config.detects_language or language not in config.languages:
+        return config
+    return replace(config, language=language, language_known=True)
 
 
 def _outcome(recorded: RecordedTurn, reason: str, number: int) -> NewTurn:

@@ -44,6 +44,8 @@ class Conversation:
     id: str
     began: datetime
     turns: tuple[Turn, ...] = ()
+    language: str | None = None
+    """The caller's, where an earlier turn found it out."""
 
     @property
     def next_number(self) -> int:
@@ -97,7 +99,8 @@ class Conversations:
         async with self._lease(call.id):
             turns = Turns(self._database)
             last = await turns.latest_of_call(workspace_id, call.id, HISTORY_TURNS)
-            yield Conversation(call.id, call.started_at, tuple(last))
+            language = call.config["language"] if call.config.get("language_known") else None
+            yield Conversation(call.id, call.started_at, tuple(last), language)
 
     async def store(
         self,
@@ -107,7 +110,8 @@ class Conversations:
         turn: NewTurn,
         config: dict[str, Any],
     ) -> None:
-        """Store and bill a turn; ``config``: the session's, as JSON, for a new conversation."""
+        """Store and bill a turn; ``config``: the session's, as JSON, for a new conversation, or for
+        one whose language it found out."""
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
             calls = Calls(connection)
@@ -123,6 +127,8 @@ class Conversations:
                 )
                 await calls.open(workspace_id, new)
                 await calls.close(workspace_id, conversation.id, ENDED, now)
+            elif config["language_known"] and config["language"] != conversation.language:
+                await calls.reconfigure(workspace_id, conversation.id, config)
             await calls.prolong(workspace_id, conversation.id, now)
             await Turns(connection).insert(workspace_id, conversation.id, turn)
             await self._book(connection, workspace_id, conversation.id, turn)

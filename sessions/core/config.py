@@ -179,6 +179,11 @@ class SessionConfig:
     """The language is the caller's, one of ``languages``; False: it stays ``language``."""
     languages: tuple[str, ...] = ()
     """What the caller may speak, as the shell found out; of fewer than two none is detected."""
+    language_hints: tuple[str, ...] = ()
+    """The caller speaks one of these; empty: any language that can be heard and spoken."""
+    language_known: bool = False
+    """``language`` was found out earlier in the conversation: it changes only for a turn that is
+    clearly in another."""
     speech_model: str = "default"
     """Text-to-speech model id."""
     transcription_model: str = "default"

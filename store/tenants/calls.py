@@ -94,6 +94,16 @@ class Calls:
         )
         return tag == "UPDATE 1"
 
+    async def reconfigure(self, workspace_id: str, call_id: str, config: dict[str, Any]) -> bool:
+        """Replace a call's configuration; False where the workspace has no such call."""
+        tag = await self._db.execute(
+            "UPDATE calls SET config = $3, updated_at = now() WHERE workspace_id = $1 AND id = $2",
+            workspace_id,
+            call_id,
+            config,
+        )
+        return tag == "UPDATE 1"
+
     async def get(self, workspace_id: str, call_id: str) -> Call | None:
         """The call, or None where the workspace has no such call."""
         row = await self._db.fetchrow(

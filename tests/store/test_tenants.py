@@ -249,6 +249,11 @@ async def test_a_call_from_beginning_to_end(database, workspaces):
     prolonged = await calls.get(ours, call.id)
     assert prolonged is not None
     assert (prolonged.end_reason, prolonged.ended_at) == ("hangup", NOW + timedelta(seconds=9))
+    assert not await calls.reconfigure(theirs, call.id, {})
+    assert await calls.reconfigure(ours, call.id, {"model": "n"})
+    configured = await calls.get(ours, call.id)
+    assert configured is not None
+    assert configured.config == {"model": "n"}
     assert [one.id for one in await calls.list(ours)] == [call.id]
     assert await calls.list(theirs) == []
     assert await Agents(database).delete(ours, agent.id)

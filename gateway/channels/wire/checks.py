@@ -50,6 +50,10 @@ _PLACES = {
         "audio.input.transcription.language",
         "input_audio_transcription.language",
     ),
+    "language_hints": (
+        "audio.input.transcription.languages",
+        "input_audio_transcription.languages",
+    ),
     "speech_model": ("blab.speech_model",),
     "voice": ("audio.output.voice", "voice"),
     "max_output_tokens": ("max_output_tokens", "max_response_output_tokens"),
@@ -65,8 +69,8 @@ def _all_served(_names: CallNames) -> tuple[NameFault, ...]:
     return ()
 
 
-def _one_language(names: CallNames) -> tuple[str, ...]:
-    return (names.language,)
+def _unknown_languages(_names: CallNames) -> tuple[str, ...]:
+    return ()
 
 
 def _any_url(_url: str) -> None:
@@ -81,7 +85,7 @@ class SessionChecks:
 
     name_faults: Callable[[CallNames], tuple[NameFault, ...]] = _all_served
     check_url: Callable[[str], object] = _any_url
-    languages_for: LanguagesFor = _one_language
+    languages_for: LanguagesFor = _unknown_languages
     locked: bool = False
 
     def session(self, given: Fields, before: SessionConfig, after: SessionConfig) -> None:
@@ -93,6 +97,7 @@ class SessionChecks:
                     raise _locked(given, place_of(given, name) or name)
         self._urls(given)
         self._names(given, after)
+        self._hints(given, after)
 
     def response(self, given: Fields, config: SessionConfig, asked: RequestReply) -> None:
         """A request for a reply in the session that ``config`` describes."""
@@ -111,6 +116,19 @@ class SessionChecks:
         for fault in self.faults_of(config):
             if (place := place_at_fault(given, fault)) is not None:
                 raise given.fault("invalid_value", fault.message, place)
+
+    def _hints(self, given: Fields, config: SessionConfig) -> None:
+        place = place_of(given, "language_hints")
+        if place is None or not config.language_hints:
+            return
+        accepted = self.languages_for(names_of(config))
+        unknown = [tag for tag in config.language_hints if tag not in accepted]
+        if unknown and accepted:
+            message = (
+                f"The language {unknown[0]!r} is not heard and spoken in calls here, with this "
+                f"voice. Accepted: {', '.join(map(repr, accepted))}."
+            )
+            raise given.fault("invalid_value", message, place)
 
     def faults_of(self, config: SessionConfig) -> tuple[NameFault, ...]:
         """The names of a configuration that are not served."""

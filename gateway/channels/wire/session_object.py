@@ -332,13 +332,27 @@ def _merge_transcription(fields: Fields, name: str, config: SessionConfig) -> Se
     wanted.only(("model", "language", "languages", "prompt", "keywords", "delay"))
     wanted.text("prompt")
     wanted.sequence("keywords", max_items=1_000)
-    wanted.sequence("languages", max_items=100)
     wanted.choice("delay", ("minimal", "low", "medium", "high", "xhigh"))
     return replace(
         _merge_language(wanted, config),
+        language_hints=_language_hints(wanted, config),
         publishes_transcripts=True,
         transcription_model=wanted.text("model", max_chars=256) or config.transcription_model,
     )
+
+
+def _language_hints(wanted: Fields, config: SessionConfig) -> tuple[str, ...]:
+    """The first subtags, in lower case."""
+    tags = wanted.sequence("languages", max_items=100)
+    if tags is None:
+        return () if wanted.is_null("languages") else config.language_hints
+    if not all(isinstance(tag, str) and _LANGUAGE.fullmatch(tag) for tag in tags):
+        raise wanted.fault(
+            "invalid_value",
+            f"'{wanted.where('languages')}' must contain language codes such as 'en' or 'pt'.",
+            "languages",
+        )
+    return tuple(sorted({str(tag).split("-", 1)[0].lower() for tag in tags}))
 
 
 def _merge_switches(switches: Fields, settings: TurnTakingSettings) -> TurnTakingSettings:

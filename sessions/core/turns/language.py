@@ -74,6 +74,8 @@ class CallerLanguage:
         """Another configuration holds: what was decided counts while the choice is the same."""
         if not after.detects_language or before.language != after.language:
             self._decided = False
+        if after.detects_language and after.language_known:
+            self._decided = True
 
     def listen(self) -> None:
         """Another window of speech: ask once there is enough of it."""

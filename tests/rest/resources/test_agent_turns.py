@@ -10,7 +10,12 @@ import av
 import pytest
 
 from pipelines.engines.base import ChatMessage, EngineBusy, EngineFailed
-from pipelines.engines.scripted.live import Fault, scripted_engines, tone_of
+from pipelines.engines.scripted.live import (
+    Fault,
+    ScriptedLanguageDetector,
+    scripted_engines,
+    tone_of,
+)
 from pipelines.jobs.usage import Prices, Usage
 from rest.http.errors import ProviderFailed
 from rest.jobs import recordings as turn_audio
@@ -106,6 +111,23 @@ async def test_a_turn_is_heard_and_answered_in_the_callers_language(
         assert "in Spanish" in node.engines.chat_model.asked[-1][0].content
         status, turn = await caller.turn(file=recording(2.5), language="en")
         assert (status, turn["userTranscript"]) == (200, "ola key tall")
+
+
+async def test_a_conversation_keeps_the_language_that_it_has_found(node: AgentNode) -> None:
+    listen_in(node.engines, "es", {"en": "ola key tall", "es": "hola qué tal"})
+    async with called(node) as caller:
+        _, first = await caller.turn(file=recording(2.5))
+        node.engines.linguist = ScriptedLanguageDetector(("en",), 0.7)
+        _, second = await caller.turn(first["conversationId"], file=recording(2.5))
+        assert second["userTranscript"] == "hola qué tal"
+        node.engines.linguist = ScriptedLanguageDetector(("en",), 0.99)
+        _, third = await caller.turn(first["conversationId"], file=recording(2.5))
+        assert third["userTranscript"] == "ola key tall"
+        call = await Calls(node.database).get(caller.workspace_id, first["conversationId"])
+        assert call is not None
+        assert call.config["language"] == "en"
+        _, other = await caller.turn(file=recording(2.5))
+        assert other["userTranscript"] == "ola key tall"
 
 
 async def test_a_conversation_continues(node: AgentNode) -> None:
@@ -302,7 +324,11 @@ async def test_an_engine_that_fails_is_a_provider_error(node: AgentNode, part: s
         assert await caller.history() == []
         assert node.booked == []
         engine.fault = Fault(EngineBusy("crowded"))
-        assert (await caller.turn())[0] == 502
+        status, error = await caller.turn()
+        if part == "ears":  # it is tried again, and hears nothing
+            assert (status, error["code"]) == (400, "VALIDATION_ERROR")
+        else:
+            assert status == 502
 
 
 @pytest.mark.parametrize("nothing", ["", "…", "<think>What now?</think>"])

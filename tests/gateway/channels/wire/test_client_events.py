@@ -9,6 +9,7 @@ import pytest
 from openai.types.realtime import RealtimeClientEvent
 
 from gateway.calls.sidebands import HANG_UP
+from gateway.channels.wire.checks import SessionChecks
 from gateway.channels.wire.client_events import (
     CallHangUp,
     ClientEvent,
@@ -541,3 +542,30 @@ def test_every_event_of_openais_package_is_declared() -> None:
 
 def test_the_session_and_the_sideband_know_their_events_by_the_declared_names() -> None:
     assert (Ping.__struct_config__.tag, CallHangUp.__struct_config__.tag) == (PING, HANG_UP)
+
+
+def hinted(*languages: Any) -> dict[str, Any]:
+    return {"audio": {"input": {"transcription": {"languages": list(languages)}}}}
+
+
+def test_hints_of_languages_narrow_what_is_detected() -> None:
+    config = configured(hinted("es-MX", "EN", "es"))
+    assert config.language_hints == ("en", "es")
+    assert config.detects_language
+    assert configured({"voice": "alloy"}, config).language_hints == ("en", "es")
+    assert configured(hinted(), config).language_hints == ()
+    fault = fault_of({"type": "session.update", "session": hinted("en", "Klingon!")})
+    assert fault.param == "session.audio.input.transcription.languages"
+
+
+def test_a_hint_of_a_language_that_is_not_served_is_refused_with_those_that_are() -> None:
+    checks = SessionChecks(languages_for=lambda _: ("en", "de", "es"))
+    message = {"type": "session.update", "session": hinted("en", "ja")}
+    with pytest.raises(ClientFault) as refused:
+        parse_event(message, CONFIG, checks)
+    assert refused.value.param == "session.audio.input.transcription.languages"
+    assert refused.value.message == (
+        "The language 'ja' is not heard and spoken in calls here, with this voice. "
+        "Accepted: 'en', 'de', 'es'."
+    )
+    assert parse_event({"type": "session.update", "session": hinted("es")}, CONFIG, checks)

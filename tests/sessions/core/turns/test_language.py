@@ -271,3 +271,12 @@ def test_what_is_said_of_its_own_accord_is_in_the_callers_language() -> None:
     turn(shell, "es", 0.97)
     shell.fail()
     assert shell.reply.order.script == PACKS["es"].spoken.apology
+
+
+@pytest.mark.parametrize(("probability", "found"), [(CLEAR - 0.01, []), (CLEAR, ["en"])])
+def test_a_language_known_from_before_changes_only_for_a_clear_turn(
+    probability: float, found: list[str]
+) -> None:
+    shell = begun(language="es", language_known=True)
+    turn(shell, "en", probability)
+    assert languages(shell) == found
