@@ -133,6 +133,8 @@ class ProtocolValidator:
             "blab.playout.truncated": lambda event: self._exists(event["item_id"]),
             "blab.playout.heard": self._heard,
             "blab.latency": self._latency,
+            "blab.language": self._language,
+            "blab.hearing.waiting": self._waiting,
         }
 
     def feed(self, event: Event) -> None:
@@ -233,6 +235,14 @@ class ProtocolValidator:
         self._exists(event["item_id"])
         self._check(event["item_id"] not in self._transcribed, event)
         self._transcribed.add(event["item_id"])
+
+    def _language(self, event: Event) -> None:
+        self._check(self._manual or event["item_id"] in self._known, event)
+        self._check(bool(event["language"]) and 0.0 <= event["probability"] <= 1.0, event)
+
+    def _waiting(self, event: Event) -> None:
+        self._check(self._manual or event["item_id"] in self._known, event)
+        self._check(event["item_id"] not in self._transcribed and event["ahead"] >= 0, event)
 
     # ------------------------------------------------------------------ responses
 

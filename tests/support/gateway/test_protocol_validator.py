@@ -10,8 +10,10 @@ from gateway.channels.wire.wire_format import RealtimeWireFormat
 from sessions.core.config import Extension, SessionConfig
 from sessions.core.items import Item, ReplyStatus
 from sessions.core.notices import (
+    HearingWaits,
     InputCommitted,
     ItemAdded,
+    LanguageChanged,
     Notice,
     PlayoutBegan,
     PlayoutEnded,
@@ -168,3 +170,22 @@ def test_strange_events_ids_and_fields(change: Callable[[list[Event]], None]) ->
     change(events)
     with pytest.raises(OutOfOrder):
         check_stream(events)
+
+
+OWN: list[Notice] = [
+    LanguageChanged(SessionConfig(language="es", extensions=frozenset(Extension)), "item_1", 0.97),
+    HearingWaits("item_1", 2),
+]
+
+
+@pytest.mark.parametrize("notice", OWN, ids=lambda notice: type(notice).__name__)
+def test_what_is_said_about_a_turn_follows_its_beginning(notice: Notice) -> None:
+    wire_format = RealtimeWireFormat("call_1")
+    asked = SessionOpened(SessionConfig(extensions=frozenset(Extension)))
+    begun, started = wire_format.render(asked), wire_format.render(NOTICES[1])
+    (own,) = wire_format.render(notice)
+    check_stream([*begun, *started, own])
+    with pytest.raises(OutOfOrder):
+        check_stream([*begun, own, *started])
+    with pytest.raises(OutOfOrder):
+        check_stream([*begun, *started, own | {"probability": 1.2, "ahead": -1}])
