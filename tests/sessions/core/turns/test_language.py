@@ -15,7 +15,7 @@ from sessions.core.config import SessionConfig, TurnDetection, TurnMode
 from sessions.core.events import CommitInput, ConfigureSession, LanguageDetected
 from sessions.core.notices import LanguageChanged, TranscriptFinal
 from sessions.core.states import State
-from sessions.core.turns.language import CLEAR, ENOUGH_MS, LIKELY, SURE, WAIT_MS
+from sessions.core.turns.language import CERTAIN, CLEAR, ENOUGH_MS, LIKELY, SURE, WAIT_MS
 from sessions.languages.packs import PACKS
 from tests.support.sessions.model_shell import ModelShell
 
@@ -280,3 +280,54 @@ def test_a_language_known_from_before_changes_only_for_a_clear_turn(
     shell = begun(language="es", language_known=True)
     turn(shell, "en", probability)
     assert languages(shell) == found
+
+
+def answered(shell: ModelShell, language: str, probability: float) -> bool:
+    """A turn of two seconds and its answer; whether the detector was asked about it."""
+    asked = len(shell.ordered(DetectLanguage))
+    shell.speak(2_000)
+    was_asked = len(shell.ordered(DetectLanguage)) > asked
+    if was_asked:
+        shell.detect(language, probability)
+    shell.silence(128)
+    shell.final("hola amigo", 0.9)
+    shell.silence(1_500)
+    shell.clause("Claro. ", 300)
+    shell.generated()
+    shell.play(0.0)
+    shell.play(1.0)
+    assert shell.stands(State.LISTENING)
+    return was_asked
+
+
+def test_once_the_language_is_settled_each_third_turn_is_asked_about() -> None:
+    shell = begun()
+    assert [answered(shell, "en", CERTAIN) for _ in range(8)] == [
+        *(True, True),
+        *(False, False, True),
+        *(False, False, True),
+    ]
+
+
+def test_one_less_certain_answer_has_every_turn_asked_about_again() -> None:
+    shell = begun()
+    for _ in range(4):
+        answered(shell, "en", CERTAIN)
+    assert answered(shell, "en", CERTAIN - 0.01)
+    assert [answered(shell, "en", CERTAIN) for _ in range(3)] == [True, True, False]
+
+
+def test_a_caller_who_changes_a_settled_language_is_followed() -> None:
+    shell = begun()
+    for _ in range(5):
+        answered(shell, "en", CERTAIN)
+    assert [answered(shell, "es", CERTAIN) for _ in range(4)] == [False, False, True, True]
+    assert languages(shell) == ["es"]
+
+
+def test_with_another_configuration_the_language_is_not_settled() -> None:
+    shell = begun()
+    for _ in range(2):
+        answered(shell, "en", CERTAIN)
+    shell.feed(ConfigureSession(replace(CONFIG, language="es")))
+    assert answered(shell, "es", CERTAIN)
