@@ -1,5 +1,5 @@
-"""Callers who speak Spanish or German, with the real server and the real engines: each is heard and
-answered by voice in that language, which nobody has set."""
+"""Callers who speak Spanish, German or French, with the real server and the real engines: each is
+heard and answered by voice in that language, which nobody has set."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from gateway.caller import Caller, CallerWebSocket, Recording, demo_key
+from gateway.caller import Caller, CallerWebRtc, CallerWebSocket, Recording, demo_key
 from pipelines.engines.transcription.whisper_calls import WhisperCalls
 from tests.support.gateway.protocol_validator import check_stream
 from tests.support.paths import AUDIO
@@ -60,13 +60,22 @@ def heard_since(caller: Caller, since: float) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "language", "words"),
-    [("lang_es5", "es", "número de teléfono"), ("lang_de5", "de", "Können Sie")],
+    ("name", "language", "words", "over"),
+    [
+        ("lang_es5", "es", "número de teléfono", CallerWebRtc),
+        ("lang_de5", "de", "Können Sie", CallerWebSocket),
+        ("lang_fr5", "fr", "plus lentement", CallerWebSocket),
+    ],
 )
 async def test_a_caller_is_heard_and_answered_in_their_language(
-    name: str, language: str, words: str, live_server: LiveServer, models_dir: Path
+    name: str,
+    language: str,
+    words: str,
+    over: type[CallerWebRtc] | type[CallerWebSocket],
+    live_server: LiveServer,
+    models_dir: Path,
 ) -> None:
-    channel = await CallerWebSocket.open(live_server.url, await demo_key(live_server.url))
+    channel = await over.open(live_server.url, await demo_key(live_server.url))
     async with Caller(channel) as caller:
         await caller.wait_for("session.created", within=10)
         await until_spoken(caller, language)
