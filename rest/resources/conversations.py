@@ -127,7 +127,7 @@ class Conversations:
                 )
                 await calls.open(workspace_id, new)
                 await calls.close(workspace_id, conversation.id, ENDED, now)
-            elif config["language_known"] and config["language"] != conversation.language:
+            elif config.get("language_known") and config["language"] != conversation.language:
                 await calls.reconfigure(workspace_id, conversation.id, config)
             await calls.prolong(workspace_id, conversation.id, now)
             await Turns(connection).insert(workspace_id, conversation.id, turn)
