@@ -267,6 +267,8 @@ class ReplyTask:
                 async with asyncio.timeout_at(self._due()):
                     await self._news.wait()
             except TimeoutError:
+                if not self._clauses.empty():
+                    continue  # a clause came at that very moment, and goes before what is held
                 due, now = self._due(), self._now
                 if due is not None and due > now:
                     continue  # what is to be heard stands still

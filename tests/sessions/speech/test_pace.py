@@ -146,6 +146,12 @@ def test_a_short_first_sentence_is_followed_before_it_has_been_heard() -> None:
     assert not said.gaps
 
 
+def test_a_clause_that_comes_when_words_are_due_is_spoken_before_the_words_behind_it() -> None:
+    answer = "a a a aaaaa aaaaa and and with a and aaaa a."
+    said = hearing(answer, first_token=0.0, words_a_second=10.0)
+    assert "".join(text for _, text in said.pieces) == answer
+
+
 WORDS = st.text("abcdefgh", min_size=1, max_size=9) | st.sampled_from(["and", "with", "to", "for"])
 
 
