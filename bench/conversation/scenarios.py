@@ -145,9 +145,22 @@ def noise_clip(kind: str, seed: int) -> Clip:
 
 
 def speech_level() -> float:
-    """RMS of the voiced ticks of all questions: what levels of the room are relative to."""
-    ticks = np.concatenate([levels(clip(name).samples) for name in questions()])
+    """The median question's level, which levels of the room are relative to: a few are 12 dB
+    louder."""
+    return float(np.median([_voiced_level(clip(name).samples) for name in questions()]))
+
+
+def _voiced_level(samples: Samples) -> float:
+    """RMS of the voiced ticks."""
+    ticks = levels(samples)
     return float(np.sqrt(np.mean(ticks[ticks > VOICED] ** 2)))
+
+
+def _at_level(samples: Samples, decibels: float) -> Floats:
+    """A recording, so much louder than the callers, however loud it was."""
+    gain = speech_level() * 10 ** (decibels / 20) / _voiced_level(samples)
+    scaled: Floats = samples.astype(np.float64) * gain
+    return scaled
 
 
 def questions() -> list[str]:
@@ -162,9 +175,9 @@ def room_of(variant: str, *, voice: str = "") -> Room:
             level = speech_level() * 10 ** (NOISE_DB / 20)
             return Room(background=_pcm(_shaped_noise(1, 7.3, 80, 3_400) * level))
         case "television":
-            names = [name for name in questions() if not name.startswith(voice)]
-            others = np.concatenate([clip(name, "quick").samples for name in names])
-            return Room(background=_pcm(others.astype(float) * 10 ** (TELEVISION_DB / 20)))
+            names = [name for name in questions() if not name.startswith((voice, "lang"))]
+            others = [_at_level(clip(name, "quick").samples, TELEVISION_DB) for name in names]
+            return Room(background=_pcm(np.concatenate(others)))
         case "echo":
             return Room(echo=float(variant.removeprefix("echo")))
         case _:
