@@ -200,9 +200,9 @@ class Startup:
         except WeightsError as error:
             log.error("weights are missing: %s", error)
         while missing := [engine for engine in engines if engine.key not in self.loader.loaded]:
+            with contextlib.suppress(TimeoutError):  # once: they share a model
+                await asyncio.wait_for(self._quiet(), QUIET_SECONDS)
             for engine in missing:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._quiet(), QUIET_SECONDS)
                 try:
                     await self.loader.fetch(engine.key)
                 except ModelUnavailable as error:

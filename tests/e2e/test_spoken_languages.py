@@ -25,10 +25,10 @@ COMPLETED = "conversation.item.input_audio_transcription.completed"
 LANGUAGES = ("en", "de", "es", "fr", "it", "pt")
 
 
-async def update(caller: Caller, **blab: Any) -> bool:
-    """Change ``session.blab``; False where it is refused."""
+async def update(caller: Caller, instructions: str = "", **blab: Any) -> bool:
+    """Change ``session.blab`` and the instructions; False where it is refused."""
     since = caller.now()
-    session = {"type": "realtime", "blab": blab}
+    session = {"type": "realtime", "instructions": instructions, "blab": blab}
     await caller.send({"type": "session.update", "session": session})
     while not (
         answers := [
@@ -60,27 +60,30 @@ def heard_since(caller: Caller, since: float) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("name", "language", "words", "over"),
+    ("name", "language", "words", "instructions", "over"),
     [
-        ("lang_es5", "es", "número de teléfono", CallerWebRtc),
-        ("lang_de5", "de", "Können Sie", CallerWebSocket),
-        ("lang_fr5", "fr", "plus lentement", CallerWebSocket),
+        ("lang_es5", "es", "número de teléfono", "Responde siempre en español.", CallerWebRtc),
+        ("lang_de5", "de", "Können Sie", "Antworte immer auf Deutsch.", CallerWebSocket),
+        ("lang_fr5", "fr", "plus lentement", "Réponds toujours en français.", CallerWebSocket),
     ],
 )
 async def test_a_caller_is_heard_and_answered_in_their_language(
     name: str,
     language: str,
     words: str,
+    instructions: str,
     over: type[CallerWebRtc] | type[CallerWebSocket],
     live_server: LiveServer,
     models_dir: Path,
 ) -> None:
+    """The instructions are in the caller's language: the smallest chat model answers in English now
+    and then although its prompt names the language."""
     channel = await over.open(live_server.url, await demo_key(live_server.url))
     async with Caller(channel) as caller:
         await caller.wait_for("session.created", within=10)
         await until_spoken(caller, language)
         assert await update(caller, language="en")
-        assert await update(caller, language="auto", events=["language"])
+        assert await update(caller, instructions, language="auto", events=["language"])
         since = caller.now()
         utterance = caller.say(Recording.read(AUDIO / f"{name}.wav", RATE))
         await asyncio.wait_for(utterance.done.wait(), 20)
