@@ -35,10 +35,11 @@ from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
+from sessions.admission import Admission
 from sessions.agent_config import session_config
 from sessions.core.config import SessionConfig
 from sessions.dry_turn import dry_turn
-from sessions.host import Admission, SessionHost
+from sessions.host import SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import Fanout, RemoteRequests

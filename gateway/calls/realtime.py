@@ -31,9 +31,10 @@ from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal
 from rest.accounts.keys import EphemeralKeys
 from rest.http.errors import ApiError, Unavailable, ValidationFailed
+from sessions.admission import ServerFull, Ticket
 from sessions.channel import Channel, ClientFault, WireFormat
 from sessions.core.notices import Fault
-from sessions.host import CallRequest, ServerFull, SessionHost, Ticket
+from sessions.host import CallRequest, SessionHost
 from store.ids import new_id
 
 from .authorization import Authorization, AuthorizedCall

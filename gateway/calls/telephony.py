@@ -57,8 +57,8 @@ from gateway.http.responses import as_api_error
 from rest.accounts.auth import Principal, bearer_token
 from rest.accounts.keys import ephemeral_key_of
 from rest.http.errors import ApiError, Forbidden, Unauthenticated, Unavailable
+from sessions.admission import ServerFull
 from sessions.channel import ClientFault
-from sessions.host import ServerFull
 from store.errors import StoreError
 from store.ids import is_id, new_id
 from store.tenants.agents import Agents

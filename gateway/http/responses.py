@@ -16,8 +16,8 @@ from rest.http.errors import (
     ValidationFailed,
     error_body,
 )
+from sessions.admission import ServerFull
 from sessions.channel import ClientFault
-from sessions.host import ServerFull
 from store.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)

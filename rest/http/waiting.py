@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from sessions.host import ServerFull, SessionHost, Ticket
+from sessions.admission import ServerFull, Ticket
+from sessions.host import SessionHost
 
 from .errors import ApiError, Unavailable, openai_failure
 from .operation import EVENT_STREAM

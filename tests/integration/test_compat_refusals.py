@@ -8,7 +8,7 @@ import aiohttp
 import openai
 import pytest
 
-from sessions.host import Admission
+from sessions.admission import Admission
 from tests.support.rest.agent_app import recording
 from tests.support.rest.compat_app import KEY, CompatNode
 

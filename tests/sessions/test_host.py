@@ -12,9 +12,10 @@ from gateway.channels.wire.wire_format import RealtimeWireFormat
 from pipelines.engines.base import EngineBusy, HearingLoad
 from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines
 from sessions import host as host_module
+from sessions.admission import Admission, ServerFull
 from sessions.core.commands import RecordTurn
 from sessions.event_log import replay
-from sessions.host import Admission, CallRequest, ServerFull, SessionHost
+from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR
 from sessions.persistence import OpenedCall
 from tests.support.sessions.fake_channel import FakeChannel

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from gateway.http.middleware import Middleware
 from rest.http.errors import NotFound
+from sessions.admission import ServerFull
 from sessions.channel import ClientFault
-from sessions.host import ServerFull
 from store.errors import DatabaseUnavailable
 from tests.support.gateway.http_support import TestServer
 

@@ -4,7 +4,7 @@ import pytest
 
 from rest.http.errors import Unavailable
 from rest.http.waiting import slot
-from sessions.host import Admission
+from sessions.admission import Admission
 
 
 def test_a_slot_is_taken_and_given_back() -> None:

@@ -20,6 +20,7 @@ from rest.accounts import keys
 from rest.accounts.auth import Authenticator
 from rest.accounts.keys import EphemeralKeys
 from rest.http.errors import NotFound
+from sessions.admission import Admission, Ticket
 from sessions.channel import Channel, ClientFault, Piece, WireFormat
 from sessions.core.events import AddItem, CommitInput, ConfigureSession, Event, RequestReply
 from sessions.core.items import Item, ReplyStatus
@@ -36,7 +37,7 @@ from sessions.core.notices import (
     SessionOpened,
     TranscriptFinal,
 )
-from sessions.host import Admission, CallRequest, Ticket
+from sessions.host import CallRequest
 from store.tenants.accounts import ApiKey
 from store.tenants.agents import Agent
 

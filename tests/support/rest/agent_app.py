@@ -24,7 +24,8 @@ from rest.jobs.kinds import JobViews
 from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import READ, WRITE, AgentResource
 from rest.resources.conversations import Conversations
-from sessions.host import Admission, SessionHost
+from sessions.admission import Admission
+from sessions.host import SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import Fanout

@@ -37,7 +37,7 @@ from rest.http.operation import Resource
 from rest.http.uploads import UploadLimits, Uploads
 from rest.jobs.speech_requests import SpeechChecks
 from rest.resources.survey import Survey
-from sessions.host import Admission
+from sessions.admission import Admission
 from tests.support.services import eventually
 
 KEY = "blab_sk_ours"

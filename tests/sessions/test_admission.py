@@ -3,7 +3,7 @@
 import pytest
 
 from pipelines.engines.base import HearingLoad
-from sessions.host import Admission, ServerFull
+from sessions.admission import Admission, ServerFull
 
 
 def test_refuses_beyond_capacity_and_frees_on_exit() -> None:
