@@ -35,11 +35,12 @@ from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
-from sessions.admission import Admission
+from sessions.admission import Admission, Reason, ServerFull
 from sessions.agent_config import session_config
 from sessions.core.config import SessionConfig
 from sessions.dry_turn import dry_turn
 from sessions.host import SessionHost
+from sessions.machine import MachineWatch
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import Fanout, RemoteRequests
@@ -88,7 +89,9 @@ def compose(
     """Wire one server together; ``demo``: the folder of the demo page."""
     database, bus = stores.database, stores.bus
     metrics = Metrics()
-    admission = Admission(settings.max_calls, engines.hearing_overloaded)
+    admission = Admission(
+        settings.max_calls, engines.hearing_overloaded, on_refused=metrics.call_refused
+    )
     usage = Usage(database, Prices.read(settings.prices))
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
     registry, fanout = CallRegistry(bus), Fanout(bus)
@@ -140,7 +143,9 @@ def compose(
             *page.routes(),
         ]
     )
-    writers = _writers([registry, fanout, journal, remote], settings.record_calls)
+    writers = _writers(
+        [registry, fanout, journal, remote, MachineWatch(admission)], settings.record_calls
+    )
     app.cleanup_ctx.extend([_storage(settings, stores), writers, loading.context])
     add_rest(
         app,
@@ -215,7 +220,8 @@ def _storage(settings: Settings, stores: Stores) -> Context:
 
 
 def _writers(
-    writers: Sequence[CallRegistry | Fanout | CallJournal | RemoteRequests], record_to: Path | None
+    writers: Sequence[CallRegistry | Fanout | CallJournal | RemoteRequests | MachineWatch],
+    record_to: Path | None,
 ) -> Context:
     """``writers`` are started in their order and stopped in reverse."""
 
@@ -309,13 +315,17 @@ def readiness_checks(
 ) -> dict[str, Check]:
     """What /readyz asks: each returns None, or why no call would be answered."""
 
-    async def slots() -> str | None:
-        if admission.active >= admission.capacity:
+    async def room() -> str | None:
+        reason = admission.reason()
+        if reason in (None, Reason.DRAINING):
+            return None
+        if reason is Reason.CAPACITY:
             return f"Every line is in use ({admission.capacity})."
-        return None
+        return f"No call is admitted ({reason}): {ServerFull(reason)}"
 
     async def draining() -> str | None:
-        return "The server is shutting down." if admission.draining else None
+        stopping = admission.leaving or admission.draining
+        return "The server is shutting down." if stopping else None
 
     async def database() -> str | None:
         await stores.database.fetchval("SELECT 1")
@@ -327,7 +337,7 @@ def readiness_checks(
 
     checks: dict[str, Check] = {
         "engines": loading.waiting_for,
-        "admission": slots,
+        "admission": room,
         "draining": draining,
         "database": database,
     }

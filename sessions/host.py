@@ -180,9 +180,9 @@ class SessionHost:
         """The id of this process in the calls table."""
         return self._registry.node_id
 
-    def admit(self) -> Ticket:
-        """Take a slot; raises ServerFull."""
-        return self._admission.admit()
+    def admit(self, workspace_id: str) -> Ticket:
+        """Take a slot for a call of the workspace; raises ServerFull."""
+        return self._admission.admit(workspace_id)
 
     def find(self, call_id: str) -> LiveSession | None:
         """A call of this process."""

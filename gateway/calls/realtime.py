@@ -92,7 +92,7 @@ class RealtimeCalls:
             return await self._sidebands.join(request)
         try:
             authorized = await self._authorization.authorize(request)
-            ticket = self.slot()
+            ticket = self.slot(authorized)
         except (ApiError, ClientFault, ServerFull) as refusal:
             if hdrs.ORIGIN not in request.headers:
                 raise
@@ -126,7 +126,7 @@ class RealtimeCalls:
     ) -> str:
         """WebRTC: authorize the caller and start the call on its channel; returns the call's id."""
         authorized = await self._authorization.authorize(request, session)
-        ticket = self.slot()
+        ticket = self.slot(authorized)
         call_id = new_id("call")
         wire_format = RealtimeWireFormat(
             call_id,
@@ -175,16 +175,12 @@ class RealtimeCalls:
         if tasks:
             await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
 
-    def slot(self) -> Ticket:
+    def slot(self, authorized: AuthorizedCall) -> Ticket:
         """The slot of one call; raises ServerFull or Unavailable."""
         if (waiting := self._waiting_for()) is not None:
             self._metrics.call_refused("warming_up")
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
-        try:
-            return self._host.admit()
-        except ServerFull:
-            self._metrics.call_refused("full")
-            raise
+        return self._host.admit(authorized.principal.workspace_id)
 
     async def carry(
         self, call_id: str, authorized: AuthorizedCall, channel: Channel, wire_format: WireFormat

@@ -133,7 +133,9 @@ class TelephonyCalls:
             )
         authorized = await self._by_request(request, carrier)
         with ExitStack() as held:
-            held.enter_context(self._unproven_place() if authorized is None else self._calls.slot())
+            held.enter_context(
+                self._unproven_place() if authorized is None else self._calls.slot(authorized)
+            )
             ws = make_websocket(LIMITS, carrier.subprotocol)
             await ws.prepare(request)
             channel = TelephonyChannel(ws, request.transport, carrier(), patience=self._patience)
@@ -181,7 +183,7 @@ class TelephonyCalls:
                 started = await channel.started()
                 authorized = self._in_language(await proven(started), started)
                 held.close()
-                held.enter_context(self._calls.slot())
+                held.enter_context(self._calls.slot(authorized))
             except NeverStarted as error:
                 await channel.close(error.reason)
             except (ApiError, ClientFault, ServerFull, StoreError) as fault:

@@ -32,7 +32,7 @@ def as_api_error(error: BaseException) -> ApiError:
             return ValidationFailed(error.message, openai_code=error.code, param=error.param)
         case ServerFull():
             return Unavailable(
-                error.reason, openai_code="server_full", retry_after=error.retry_after
+                error.message, openai_code="server_full", retry_after=error.retry_after
             )
         case StoreUnavailable():
             return Unavailable(

@@ -320,7 +320,7 @@ class CompatChat:
             reply.model_id,
             with_usage=options is not None and options.include_usage,
         )
-        with slot(self._host):
+        with slot(self._host, request.workspace_id):
             try:
                 if asked.stream:
                     return await self._stream(request, reply, view)

@@ -166,7 +166,7 @@ class CompatSpeech:
         choice = await self._checks.choice(
             request.workspace_id, order, streaming=events, guessed=guessed
         )
-        with slot(self._host):
+        with slot(self._host, request.workspace_id):
             return await self._answer.answer(request, order, choice, events=events)
 
     def _voice(self, asked: SpeechCreate, model: str) -> str:

@@ -67,13 +67,13 @@ async def in_time(seconds: float) -> AsyncGenerator[None, None]:
         ) from error
 
 
-def slot(host: SessionHost) -> Ticket:
-    """A slot, released when its block is left; raises Unavailable where all are taken."""
+def slot(host: SessionHost, workspace_id: str) -> Ticket:
+    """A slot, released when its block is left; raises Unavailable where there is no room."""
     try:
-        return host.admit()
+        return host.admit(workspace_id)
     except ServerFull as full:
         raise Unavailable(
-            full.reason,
+            full.message,
             openai_code="server_full",
             reason="server_full",
             retry_after=full.retry_after,

@@ -234,7 +234,7 @@ class AgentTurns:
         conversation: Conversation,
     ) -> tuple[NewTurn, bytearray, str | None]:
         """The turn, the reply's audio, and the language that the caller turned out to speak."""
-        with slot(self._host):
+        with slot(self._host, workspace_id):
             try:
                 model = self._engines.vad_model
             except ModelUnavailable as error:

@@ -75,7 +75,7 @@ async def test_too_many_requests(tmp_path: Path, ask: Ask) -> None:
 @pytest.mark.parametrize("ask", [speech, chat])
 async def test_a_request_without_a_free_slot_is_refused(tmp_path: Path, ask: Ask) -> None:
     async with CompatNode(tmp_path, slots=Admission(1)).running() as node, node.client() as client:
-        with node.slots.admit():
+        with node.slots.admit("ws_1"):
             with pytest.raises(openai.InternalServerError) as refused:
                 await ask(client)
             assert (refused.value.status_code, refused.value.code) == (503, "server_full")

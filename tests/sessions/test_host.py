@@ -205,7 +205,7 @@ async def test_draining_waits_then_hangs_up(node: Node) -> None:
     draining = asyncio.create_task(node.host.drain(0.2))
     await asyncio.sleep(0)
     with pytest.raises(ServerFull, match="shutting down"):
-        node.host.admit()
+        node.host.admit("ws_1")
     await first.inbox.put(None)
     assert await asyncio.wait_for(one, 2) == "peer_gone"
     assert not draining.done()

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.http.middleware import Middleware
 from rest.http.errors import NotFound
-from sessions.admission import ServerFull
+from sessions.admission import Reason, ServerFull
 from sessions.channel import ClientFault
 from store.errors import DatabaseUnavailable
 from tests.support.gateway.http_support import TestServer
@@ -19,7 +19,7 @@ from tests.support.gateway.http_support import TestServer
 FAULTS = {
     "notfound": NotFound("No such thing."),
     "fault": ClientFault("invalid_value", "Wrong.", param="session.speed"),
-    "full": ServerFull("All lines are in use.", 7),
+    "full": ServerFull(Reason.CAPACITY),
     "store": DatabaseUnavailable("postgresql://secret"),
     "bug": RuntimeError("the secret inside"),
 }
@@ -84,7 +84,7 @@ async def test_an_error_has_the_shape_its_client_reads(
         assert (await answer.json())["error"]["code"] == openai
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
         if kind == "full":
-            assert answer.headers["Retry-After"] == "7"
+            assert answer.headers["Retry-After"] == "10"
 
 
 async def test_the_frameworks_refusals_are_json_too(

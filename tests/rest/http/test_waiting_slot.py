@@ -9,10 +9,10 @@ from sessions.admission import Admission
 
 def test_a_slot_is_taken_and_given_back() -> None:
     admission = Admission(1)
-    with slot(admission):
+    with slot(admission, "ws_1"):
         assert admission.active == 1
         with pytest.raises(Unavailable) as full:
-            slot(admission)
+            slot(admission, "ws_1")
         assert (full.value.openai_code, full.value.reason) == ("server_full", "server_full")
         assert full.value.retry_after == 10
     assert admission.active == 0

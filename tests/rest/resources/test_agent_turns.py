@@ -392,7 +392,7 @@ async def test_a_full_server_says_when_to_retry(node: AgentNode) -> None:
     node.capacity = 1
     node.__post_init__()
     async with called(node) as caller:
-        with node.host.admit():
+        with node.host.admit("ws_1"):
             status, error = await caller.turn()
             assert (status, error["code"]) == (503, "MODEL_UNAVAILABLE")
             assert error["details"] == {"reason": "server_full", "retryAfter": 10}

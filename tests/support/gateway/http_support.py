@@ -219,8 +219,8 @@ class EchoHost:
         self.ended: list[tuple[str, str]] = []
         self.changed = asyncio.Condition()
 
-    def admit(self) -> Ticket:
-        return self.admission.admit()
+    def admit(self, workspace_id: str) -> Ticket:
+        return self.admission.admit(workspace_id)
 
     def find(self, call_id: str) -> EchoCall | None:
         return self.calls.get(call_id)

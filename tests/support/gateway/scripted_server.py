@@ -29,6 +29,7 @@ from pipelines.engines.jobs import CallOptions
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from pipelines.engines.scripted.live import ScriptedEngines, tone
 from rest.accounts import keys
+from sessions.admission import Strain, Thresholds
 from store.bus import Bus
 from store.database import Database
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Users, Workspaces
@@ -164,6 +165,7 @@ async def running_node(
     app = await build_app(
         dataclasses.replace(Settings(), data_dir=data_dir, **chosen), urls, engines, demo=DEMO
     )
+    app[HOST]._admission.strain = Strain(Thresholds(lag=60))  # other tests use the processor too
     running = await RunningServer.start(app, "127.0.0.1", 0)
     bus = Bus(urls.redis_url)
     made = ScriptedServer(running, app, engines, bus, database)
