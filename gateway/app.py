@@ -26,7 +26,8 @@ from gateway.channels.webrtc.ice import IceSettings, TurnServer
 from gateway.channels.webrtc.whip import setup_whip
 from gateway.channels.wire.checks import SessionChecks
 from gateway.http.middleware import Middleware, show_request_id
-from gateway.http.monitoring import Check, Health, Metrics
+from gateway.http.monitoring import Check, Health, metrics_handler
+from gateway.telemetry.metrics import Metrics
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
@@ -47,6 +48,7 @@ from sessions.remote import Fanout, RemoteRequests
 from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
 from store.tenants.agents import DEFAULT_PROMPT, Agents
+from store.tenants.jobs import Jobs
 
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .parsers import IceServer
@@ -103,15 +105,15 @@ def compose(
         fanout,
         registry,
         record_to=settings.record_calls,
-        on_ended=metrics.call_ended,
-        on_empty_answer=metrics.empty_answer,
-        on_latency=metrics.turn_answered,
-        on_prompt=metrics.prompt_read,
-        on_waits=metrics.utterance_waits,
         tools=ToolRunner(tool_http),
+        observe=[metrics.observer],
     )
-    metrics.watch_active(lambda: host.active)
+    machine = MachineWatch(admission, on_lag=metrics.loop_lagged)
+    metrics.watch_calls(lambda: host.active, admission)
     metrics.watch_hearing(engines.hearing_loads)
+    metrics.watch_engines()
+    metrics.watch_writers(fanout, journal)
+    metrics.watch_backlog(Jobs(database).backlog)
     remote = RemoteRequests(bus, fanout, registry.node_id, host.find, host.call_ids)
     ephemeral = EphemeralKeys(bus)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
@@ -137,16 +139,14 @@ def compose(
         [
             web.get("/healthz", health.live),
             web.get("/readyz", health.ready),
-            web.get("/metrics", metrics.handler(authenticator.of_request)),
+            web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
             *page.routes(),
         ]
     )
-    writers = _writers(
-        [registry, fanout, journal, remote, MachineWatch(admission)], settings.record_calls
-    )
-    app.cleanup_ctx.extend([_storage(settings, stores), writers, loading.context])
+    writers = _writers([registry, fanout, journal, remote, machine], settings.record_calls)
+    app.cleanup_ctx.extend([_storage(settings, stores), writers, metrics.context, loading.context])
     add_rest(
         app,
         settings,

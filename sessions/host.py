@@ -10,23 +10,15 @@ Rules
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from pipelines.engines.catalogue import Catalogue
-from sessions.core.commands import Command, Publish, RecordTurn
+from sessions.core.commands import Command, RecordTurn
 from sessions.core.config import SessionConfig
-from sessions.core.events import (
-    Event,
-    FinalTranscript,
-    ReplyFailed,
-    ReplyGenerated,
-    TranscriptionWaits,
-)
-from sessions.core.notices import Latency
+from sessions.core.events import Event
 
 from .admission import Admission, Ticket
 from .channel import Channel, WireFormat
@@ -69,8 +61,24 @@ class Journal(Protocol):
         ...
 
 
-class _CallObserver:
-    """Passes what one call publishes to the journal, the fan-out and the event log."""
+class CallObserver(Protocol):
+    """Follows one call to its end, and never blocks it."""
+
+    def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
+        """One step of the core; ``now`` is the loop's time."""
+        ...
+
+    def ended(self, reason: str) -> None:
+        """The call is over."""
+        ...
+
+
+Observe = Callable[[CallRequest, str], CallObserver]
+"""Makes the observer of a call that begins; takes the call and its channel's name."""
+
+
+class _CallObservers:
+    """Passes what one call publishes to the journal, the fan-out, the event log and to others."""
 
     def __init__(
         self,
@@ -78,20 +86,13 @@ class _CallObserver:
         journal: Journal,
         fanout: Fanout,
         event_log: EventLogWriter | None,
-        on_empty_answer: Callable[[str], None] | None,
-        on_latency: Callable[[Latency], None] | None,
-        on_prompt: Callable[[int, int], None] | None,
-        on_waits: Callable[[float | None], None] | None,
+        others: Sequence[CallObserver],
     ) -> None:
-        self._on_empty_answer = on_empty_answer
-        self._on_latency = on_latency
-        self._on_prompt = on_prompt
-        self._on_waits = on_waits
-        self._has_waited = False
         self._request = request
         self._journal = journal
         self._fanout = fanout
         self._event_log = event_log
+        self._others = others
 
     def published(self, events: list[dict[str, Any]]) -> None:
         for event in events:
@@ -103,30 +104,8 @@ class _CallObserver:
     def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
         if self._event_log is not None:
             self._event_log.append(event, now, commands)
-        if self._on_latency is not None:
-            for command in commands:
-                if isinstance(command, Publish) and isinstance(command.notice, Latency):
-                    self._on_latency(command.notice)
-        if self._on_prompt is not None and isinstance(event, ReplyGenerated):
-            self._on_prompt(event.prompt_tokens, event.cached_tokens)
-        if isinstance(event, TranscriptionWaits):
-            self._note_wait(event)
-        elif isinstance(event, FinalTranscript) and event.waited and self._on_waits is not None:
-            self._on_waits(event.waited)
-        if (
-            self._on_empty_answer is not None
-            and isinstance(event, ReplyGenerated | ReplyFailed)
-            and event.empty
-        ):
-            self._on_empty_answer("failed" if isinstance(event, ReplyFailed) else "retried")
-
-    def _note_wait(self, event: TranscriptionWaits) -> None:
-        if not self._has_waited:
-            self._has_waited = True
-            call_id, ahead = self._request.call_id, event.ahead
-            log.warning("call %s waits for speech recognition, %d ahead of it", call_id, ahead)
-        if self._on_waits is not None:
-            self._on_waits(None)
+        for other in self._others:
+            other.stepped(event, now, commands)
 
 
 class SessionHost:
@@ -140,31 +119,18 @@ class SessionHost:
         fanout: Fanout,
         registry: CallRegistry,
         record_to: Path | None = None,
-        on_ended: Callable[[str, str], None] | None = None,
         tools: ToolRunner | None = None,
-        on_empty_answer: Callable[[str], None] | None = None,
-        on_latency: Callable[[str, Latency], None] | None = None,
-        on_prompt: Callable[[int, int], None] | None = None,
-        on_waits: Callable[[float | None], None] | None = None,
+        observe: Sequence[Observe] = (),
     ) -> None:
-        """``on_ended`` receives the channel's name and the reason. ``on_empty_answer`` receives
-        "retried" or "failed", for a reply whose chat model gave an empty answer. ``on_latency``
-        receives the channel's name and the stages of a turn's waiting time. ``on_prompt`` receives
-        the tokens of a reply's prompt, and how many of them the chat model had read before.
-        ``on_waits`` receives None when an utterance waits for a recogniser, and the seconds that it
-        waited when its text has come."""
+        """``observe``: who follows every call besides the journal and the fan-out."""
         self._engines = engines
         self._admission = admission
         self._journal = journal
         self._fanout = fanout
         self._registry = registry
         self._record_to = record_to
-        self._on_ended = on_ended
-        self._on_empty_answer = on_empty_answer
-        self._on_latency = on_latency
-        self._on_prompt = on_prompt
-        self._on_waits = on_waits
         self._tools = tools
+        self._observe = tuple(observe)
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
         self._empty = asyncio.Event()
@@ -206,18 +172,10 @@ class SessionHost:
         journal = journal or self._journal
         event_log = self._event_log(request)
         self._begin(request, channel.name, journal)
+        others = [observe(request, channel.name) for observe in self._observe]
         reason = INTERNAL_ERROR
         try:
-            observer = _CallObserver(
-                request,
-                journal,
-                self._fanout,
-                event_log,
-                self._on_empty_answer,
-                partial(self._on_latency, channel.name) if self._on_latency else None,
-                self._on_prompt,
-                self._on_waits,
-            )
+            observer = _CallObservers(request, journal, self._fanout, event_log, others)
             session = LiveSession(
                 call_id,
                 request.config,
@@ -235,7 +193,9 @@ class SessionHost:
         except Exception:  # the connection's edge
             log.exception("call %s failed", call_id)
         finally:
-            self._end(request, channel.name, reason, journal)
+            self._end(request, reason, journal)
+            for other in others:
+                other.ended(reason)
             if event_log is not None:
                 await asyncio.to_thread(event_log.close)
             await _say_goodbye(channel, reason)
@@ -251,7 +211,7 @@ class SessionHost:
             )
         )
 
-    def _end(self, request: CallRequest, carrier: str, reason: str, journal: Journal) -> None:
+    def _end(self, request: CallRequest, reason: str, journal: Journal) -> None:
         self._sessions.pop(request.call_id, None)
         self._running -= 1
         if not self._running:
@@ -259,8 +219,6 @@ class SessionHost:
         self._registry.unregister(request.call_id)
         journal.closed(request.workspace_id, request.call_id, reason)
         self._fanout.end(request.call_id)
-        if self._on_ended is not None:
-            self._on_ended(carrier, reason)
 
     async def quiet(self) -> None:
         """Wait until there is no call."""

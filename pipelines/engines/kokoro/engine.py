@@ -115,7 +115,7 @@ class KokoroSpeaker:
         self._vocabulary = vocabulary
         self._styles = styles
         self._emotions = Emotions(styles)
-        self._executor = EngineExecutor(model_id, 1, queue_limit)
+        self._executor = EngineExecutor(model_id, 1, queue_limit, role=Role.SPEECH)
 
     @classmethod
     async def load(

@@ -43,7 +43,7 @@ class HibariSpeaker:
         self.model_id = model_id
         self.voices: tuple[str, ...] = ("default", str(engine.voice))
         self._engine = engine
-        self._executor = EngineExecutor(model_id, workers, queue_limit)
+        self._executor = EngineExecutor(model_id, workers, queue_limit, role=Role.SPEECH)
 
     @classmethod
     async def load(cls, model_id: str = "hibari", *, workers: int = 2) -> "HibariSpeaker":

@@ -135,7 +135,9 @@ class MoonshineTranscriber:
         self._model_dir = model_dir
         self._workers = workers
         self._deadline = deadline
-        self._executor = EngineExecutor(self.model_id, workers, queue_limit)
+        self._executor = EngineExecutor(
+            self.model_id, workers, queue_limit, role=Role.TRANSCRIPTION
+        )
         self._lock = Lock()
         self._idle: list[_Vendor] = []
         self.load_seconds = 0.0

@@ -116,7 +116,7 @@ class SmartTurn:
         ``deadline`` (seconds) bounds each ``score``."""
         self._model = model
         self._deadline = deadline
-        self._executor = EngineExecutor(self.model_id, workers, queue_limit)
+        self._executor = EngineExecutor(self.model_id, workers, queue_limit, role=Role.TURN)
         self._session: Any = None
         self.load_seconds = 0.0
 

@@ -152,7 +152,9 @@ class VoskTranscriber:
         self._model_dir = model_dir
         self._recognizers = recognizers
         self._deadline = deadline
-        self._executor = EngineExecutor(self.model_id, workers, 4 * recognizers)
+        self._executor = EngineExecutor(
+            self.model_id, workers, 4 * recognizers, role=Role.STREAMING_TRANSCRIPTION
+        )
         self._model: Any = None
         self._idle: list[_Recognizer] = []
         self._made = 0

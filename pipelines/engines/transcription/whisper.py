@@ -99,7 +99,9 @@ class WhisperTranscriber:
         self.model_id = model_id
         self._model = model
         self._vad = vad
-        self._executor = EngineExecutor(model_id, workers, queue_limit=32)
+        self._executor = EngineExecutor(
+            model_id, workers, queue_limit=32, role=Role.FILE_TRANSCRIPTION
+        )
 
     @classmethod
     async def load(

@@ -166,7 +166,9 @@ class WhisperCalls:
         self._model = model
         self._queue_limit = queue_limit
         self._deadline = deadline
-        self._executor = EngineExecutor(f"{MODEL_ID} for calls", workers, queue_limit=16)
+        self._executor = EngineExecutor(
+            f"{MODEL_ID} for calls", workers, queue_limit=16, role=Role.TRANSCRIPTION
+        )
         self._waiting: deque[_Utterance] = deque()
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()

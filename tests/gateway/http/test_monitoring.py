@@ -5,13 +5,11 @@ import json
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from prometheus_client import generate_latest
 
 from gateway.http import monitoring as health
-from gateway.http.monitoring import Health, Metrics
-from pipelines.engines.base import HearingLoad
+from gateway.http.monitoring import Health, metrics_handler
+from gateway.telemetry.metrics import Metrics
 from rest.accounts.auth import Principal
-from sessions.core.notices import Latency
 from store.errors import DatabaseUnavailable
 
 
@@ -58,7 +56,7 @@ async def test_checks_are_not_run_more_often_than_needed() -> None:
     assert asked == [0.0, 1.0]
 
 
-async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
+async def test_this_machine_reads_the_metrics_without_a_key() -> None:
     async def nobody(_request: object) -> Principal:
         raise AssertionError("loopback needs no key")
 
@@ -67,41 +65,10 @@ async def test_empty_answers_and_the_stages_of_turns_are_counted() -> None:
             return ("127.0.0.1", 1) if name == "peername" else default
 
     metrics = Metrics()
-    for outcome in ("retried", "retried", "failed"):
-        metrics.empty_answer(outcome)
-    metrics.prompt_read(100, 91)
-    for seconds in (None, None, 1.25):
-        metrics.utterance_waits(seconds)
-    metrics.turn_answered("webrtc", Latency(1, "resp_1", 310, 0, 120, 30, 4, 464, 80))
-    speculative = Latency(
-        2, "resp_2", 0, 0, 0, 0, 0, 0, head_start_ms=90, discarded_replies=2, discarded_tokens=80
-    )
-    metrics.turn_answered("webrtc", speculative)
+    metrics.empty_answer("failed")
     request = make_mocked_request(
         "GET", "/metrics", headers={"Host": "localhost"}, transport=Loopback()
     )
-    response = await metrics.handler(nobody)(request)
+    response = await metrics_handler(metrics, nobody)(request)
     assert isinstance(response.body, bytes)
-    lines = response.body.decode().splitlines()
-    assert 'blab_empty_answers_total{outcome="retried"} 2.0' in lines
-    assert 'blab_empty_answers_total{outcome="failed"} 1.0' in lines
-    assert 'blab_prompt_tokens_total{cached="yes"} 91.0' in lines
-    assert 'blab_prompt_tokens_total{cached="no"} 9.0' in lines
-    assert "blab_utterances_waited_total 2.0" in lines
-    assert "blab_utterance_wait_seconds_sum 1.25" in lines
-    stage = 'blab_turn_stage_seconds_sum{channel="webrtc",stage='
-    assert f'{stage}"first_token"}} 0.08' in lines
-    assert f'{stage}"first_clause"}} 0.04' in lines
-    assert f'{stage}"total"}} 0.464' in lines
-    assert not any('stage="heard"' in line for line in lines)
-    assert 'blab_speculative_replies_total{outcome="kept"} 1.0' in lines
-    assert 'blab_speculative_replies_total{outcome="discarded"} 2.0' in lines
-    assert "blab_discarded_tokens_total 80.0" in lines
-
-
-async def test_metrics_show_who_waits_to_be_heard() -> None:
-    metrics = Metrics()
-    metrics.watch_hearing(lambda: {"whisper-base": HearingLoad(running=2, waiting=3, places=2)})
-    text = generate_latest(metrics._registry).decode()
-    assert 'blab_utterances_transcribed{engine="whisper-base"} 2.0' in text
-    assert 'blab_utterances_waiting{engine="whisper-base"} 3.0' in text
+    assert b'blab_empty_answers_total{outcome="failed"} 1.0' in response.body

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pipelines.engines.base import EngineBusy, EngineFailed, EngineTimeout
-from pipelines.engines.executor import EngineExecutor
+from pipelines.engines.executor import EngineExecutor, watched_executors
 
 
 class Gate:
@@ -301,3 +301,22 @@ def test_survives_a_change_of_event_loop() -> None:
 def test_refuses_invalid_bounds() -> None:
     with pytest.raises(ValueError, match="workers"):
         EngineExecutor("none", 0, 0)
+
+
+async def test_an_executor_with_a_role_shows_how_long_its_calls_waited_and_took() -> None:
+    executor, gate = EngineExecutor("test-watched", 1, 1, role="chat"), Gate()
+    unwatched = EngineExecutor("test-unwatched", 1, 1)
+    assert executor in watched_executors()
+    assert unwatched not in watched_executors()
+    first = asyncio.create_task(executor.run(gate, deadline=5))
+    await reached(gate.entered)
+    second = asyncio.create_task(executor.run(lambda: None, deadline=5))
+    await until(lambda: executor.pending == 2)
+    gate.open.set()
+    await asyncio.gather(first, second)
+    (_, at_work), (waited, _) = executor.take_served()
+    assert 0 < waited <= at_work
+    assert executor.take_served() == []
+    await executor.close()
+    await unwatched.close()
+    assert executor not in watched_executors()

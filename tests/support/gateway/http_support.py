@@ -14,8 +14,8 @@ from gateway.calls.realtime import RealtimeCalls
 from gateway.channels.message_socket import Limits
 from gateway.channels.websocket import LIMITS
 from gateway.http.middleware import Middleware, show_request_id
-from gateway.http.monitoring import Metrics
 from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard, RunningServer
+from gateway.telemetry.metrics import Metrics
 from rest.accounts import keys
 from rest.accounts.auth import Authenticator
 from rest.accounts.keys import EphemeralKeys

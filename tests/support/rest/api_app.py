@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.http.middleware import Middleware, show_request_id
-from gateway.http.monitoring import Metrics
+from gateway.telemetry.metrics import Metrics
 from rest.accounts import keys
 from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.keys import SCOPES, EphemeralKeys

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.http.middleware import Middleware, show_request_id
-from gateway.http.monitoring import Metrics
+from gateway.telemetry.metrics import Metrics
 from media.files.limits import MediaLimits
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from pipelines.jobs.job import Unit
