@@ -26,6 +26,7 @@ from typing import Any, Protocol, assert_never
 from media.formats import SAMPLE_BYTES
 from pipelines.engines.base import EngineError
 from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.fair_queue import FLOW
 from sessions.core.commands import (
     CancelReply,
     CancelTool,
@@ -190,6 +191,7 @@ class LiveSession:
     async def run(self) -> str:
         """Run the call to its end; returns the reason. The caller closes the channel."""
         otherwise = INTERNAL_ERROR
+        FLOW.set(self.call_id)
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group

@@ -1,7 +1,8 @@
 """EngineExecutor: the bounded threads on which one engine's blocking vendor code runs.
 
 Rules
-- At most ``workers`` calls run and ``queue_limit`` wait; one more is refused with EngineBusy.
+- At most ``workers`` calls run and ``queue_limit`` wait, in a line for each flow (``fair_queue``);
+  one more is refused with EngineBusy, or takes the place of the longest line's newest.
 - Every call has a deadline in seconds, its time in the queue included. A call that is still
   waiting then is dropped. One that is running cannot be stopped from outside: its awaiter gets
   EngineTimeout, its thread is written off as stuck and a fresh one takes its place, so that the
@@ -21,12 +22,12 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
 from enum import Enum, auto
-from queue import SimpleQueue
-from threading import Lock, Thread, current_thread
+from threading import Condition, Thread, current_thread
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
 from .base import EngineBusy, EngineError, EngineFailed, EngineTimeout
+from .fair_queue import FLOW, FairQueue
 from .handoff import Handoff, HandoffEnded
 
 log = logging.getLogger(__name__)
@@ -56,11 +57,12 @@ class _State(Enum):
 class _Job(Generic[T]):
     """One call on its way through the executor; ``state`` changes under the executor's lock."""
 
-    __slots__ = ("done", "loop", "since", "state", "timer", "work")
+    __slots__ = ("done", "flow", "loop", "since", "state", "timer", "work")
 
     def __init__(self, work: Callable[[], T], loop: asyncio.AbstractEventLoop) -> None:
         self.work = work
         self.loop = loop
+        self.flow = FLOW.get()
         self.done: asyncio.Future[T] = loop.create_future()
         self.state = _State.QUEUED
         self.since = time.monotonic()
@@ -88,8 +90,9 @@ class EngineExecutor:
         self.name = name
         self.workers = workers
         self.queue_limit = queue_limit
-        self._lock = Lock()
-        self._jobs: SimpleQueue[_Job[Any] | None] = SimpleQueue()
+        self._lock = Condition()
+        """Notified when there is work, or no more of it."""
+        self._jobs: FairQueue[_Job[Any]] = FairQueue()
         self._threads: set[Thread] = set()
         self._pending = 0
         self._live = 0
@@ -195,11 +198,10 @@ class EngineExecutor:
             self._closed = True
             waiting = [job for job in self._open if job.state is _State.QUEUED]
             threads = list(self._threads)
+            self._lock.notify_all()
         for job in waiting:
             self._drop(job)
             job.settle(None, EngineFailed(f"{self.name}: the engine is shutting down"))
-        for _ in threads:
-            self._jobs.put(None)
         return await asyncio.to_thread(_join_all, threads, time.monotonic() + deadline)
 
     def _submit(self, work: Callable[[], T]) -> _Job[T]:
@@ -209,15 +211,26 @@ class EngineExecutor:
                 raise EngineFailed(f"{self.name}: the engine is shutting down")
             if self._stuck >= 2 * self.workers:
                 raise EngineFailed(f"{self.name}: the engine does not answer; restart the server")
-            if self._pending >= self.workers + self.queue_limit:
-                raise EngineBusy(f"{self.name}: {self._pending} calls are under way; try later")
             job = _Job(work, loop)
+            if self._pending >= self.workers + self.queue_limit:
+                self._make_room(job.flow)
             self._open.add(job)
             self._pending += 1
             if self._live < min(self.workers, self._pending):
                 self._start_thread()
-        self._jobs.put(job)
+            self._jobs.push(job, job.flow)
+            self._lock.notify()
         return job
+
+    def _make_room(self, flow: str) -> None:
+        """Drop another flow's newest job for one of ``flow``; raises EngineBusy. Under the lock."""
+        busy = EngineBusy(f"{self.name}: {self._pending} calls are under way; try later")
+        dropped = self._jobs.displaced(flow)
+        if dropped is None:
+            raise busy
+        dropped.state = _State.DROPPED
+        self._forget(dropped)
+        dropped.loop.call_soon_threadsafe(dropped.settle, None, busy)
 
     def _start_thread(self) -> None:
         """Add a worker; called under the lock."""
@@ -228,13 +241,9 @@ class EngineExecutor:
         thread.start()
 
     def _work(self) -> None:
-        """One worker thread: jobs until the sentinel comes or its own job got stuck."""
+        """One worker thread: jobs until the executor is closed or its own job got stuck."""
         replaced = False
-        while not replaced and (job := self._jobs.get()) is not None:
-            with self._lock:
-                if job.state is not _State.QUEUED:
-                    continue
-                job.state = _State.RUNNING
+        while not replaced and (job := self._next()) is not None:
             replaced = self._carry_out(job)
             del job  # an idle worker must not keep audio alive
         with self._lock:
@@ -243,6 +252,17 @@ class EngineExecutor:
                 self._stuck -= 1
             else:
                 self._live -= 1
+
+    def _next(self) -> _Job[Any] | None:
+        """The next job, waiting for one; None once the executor is closed."""
+        with self._lock:
+            while not self._jobs:
+                if self._closed:
+                    return None
+                self._lock.wait()
+            job = self._jobs.pop()
+            job.state = _State.RUNNING
+            return job
 
     def _carry_out(self, job: _Job[Any]) -> bool:
         """Run ``job`` and notify its loop; True when it took so long that it was written off."""
@@ -274,8 +294,7 @@ class EngineExecutor:
         """The deadline of ``job`` has passed."""
         with self._lock:
             if job.state is _State.QUEUED:
-                job.state = _State.DROPPED
-                self._forget(job)
+                self._unqueue(job)
             elif job.state is _State.RUNNING:
                 job.state = _State.STUCK
                 self._forget(job)
@@ -293,11 +312,16 @@ class EngineExecutor:
         with self._lock:
             if job.state is not _State.QUEUED:
                 return False
-            job.state = _State.DROPPED
-            self._forget(job)
+            self._unqueue(job)
         if job.timer is not None:
             job.timer.cancel()
         return True
+
+    def _unqueue(self, job: _Job[Any]) -> None:
+        """Take a waiting job out; called under the lock."""
+        self._jobs.remove(job, job.flow)
+        job.state = _State.DROPPED
+        self._forget(job)
 
     def _forget(self, job: _Job[Any]) -> None:
         """Book ``job`` as no longer pending; called under the lock, once a job."""

@@ -9,8 +9,9 @@ Rules
   event loop for 55 ms while it reads its tokenizer, which is not needed here.
 - The encoder is given an utterance and ``REST_SECONDS`` of silence, not 30 s (see ``whisper``).
 - At most ``workers`` decodings run at once, one thread each. Utterances that wait meanwhile are
-  decoded together (four at once take two thirds of the time); at most ``queue_limit`` wait, one
-  more is refused at once with EngineBusy.
+  decoded together (four at once take two thirds of the time); at most ``queue_limit`` wait, in a
+  line for each call. One more is refused with EngineBusy, or takes the place of the newest in the
+  longest line.
 - A partial transcript is decoded only where a thread is idle and another one stays free for the
   final transcripts; otherwise it is skipped, and the last one stands.
 - The text ends at the first time that the model writes near the end of the utterance: after it, it
@@ -22,7 +23,6 @@ Rules
 import asyncio
 import os
 import re
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ from pipelines.engines.base import (
 )
 from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
+from pipelines.engines.fair_queue import FLOW, FairQueue
 from pipelines.weights.manifest import MODELS
 
 from .moonshine import SHORTEST, pieces, tidy
@@ -138,11 +139,12 @@ def features(samples: Samples, rest_seconds: float = REST_SECONDS) -> Floats:
 class _Utterance:
     """What is to be decoded, and where the text goes."""
 
-    __slots__ = ("language", "samples", "text")
+    __slots__ = ("flow", "language", "samples", "text")
 
     def __init__(self, samples: Samples, language: str) -> None:
         self.samples = samples
         self.language = language
+        self.flow = FLOW.get()
         self.text: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
 
@@ -169,7 +171,7 @@ class WhisperCalls:
         self._executor = EngineExecutor(
             f"{MODEL_ID} for calls", workers, queue_limit=16, role=Role.TRANSCRIPTION
         )
-        self._waiting: deque[_Utterance] = deque()
+        self._waiting: FairQueue[_Utterance] = FairQueue()
         self._running = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -212,7 +214,8 @@ class WhisperCalls:
         """Begin an utterance. Raises ModelUnavailable (language), EngineBusy while so many
         utterances wait that another one would be refused."""
         language = self._known(language)
-        self._check_room()
+        if (busy := self._busy()) is not None:
+            raise busy
         return WhisperStream(self, language)
 
     async def detect(self, pcm: bytes, languages: Sequence[str]) -> DetectedLanguage:
@@ -243,9 +246,9 @@ class WhisperCalls:
 
     async def hear(self, samples: Samples, language: str) -> str:
         """The text of at most 30 s; waits for its turn. Errors as ``transcribe``."""
-        self._check_room()
         utterance = _Utterance(samples, language)
-        self._waiting.append(utterance)
+        self._make_room(utterance.flow)
+        self._waiting.push(utterance, utterance.flow)
         self._serve()
         try:
             async with asyncio.timeout(self._deadline):
@@ -253,8 +256,7 @@ class WhisperCalls:
         except TimeoutError:
             raise EngineTimeout(f"{self.model_id}: no text in {self._deadline:g} s") from None
         finally:
-            if utterance in self._waiting:
-                self._waiting.remove(utterance)
+            self._waiting.remove(utterance, utterance.flow)
 
     async def hear_now(self, samples: Samples, language: str) -> str | None:
         """As ``hear``; None where no thread can be spared at once."""
@@ -270,17 +272,29 @@ class WhisperCalls:
             raise ModelUnavailable(f"{self.model_id} does not understand {language!r}")
         return base
 
-    def _check_room(self) -> None:
-        if len(self._waiting) >= self._queue_limit:
-            raise EngineBusy(
-                f"{self.model_id}: {len(self._waiting)} utterances are waiting; try later"
-            )
+    def _busy(self) -> EngineBusy | None:
+        if len(self._waiting) < self._queue_limit:
+            return None
+        return EngineBusy(
+            f"{self.model_id}: {len(self._waiting)} utterances are waiting; try later"
+        )
+
+    def _make_room(self, flow: str) -> None:
+        """Refuse the newest utterance of another call for one of ``flow``; raises EngineBusy."""
+        busy = self._busy()
+        if busy is None:
+            return
+        displaced = self._waiting.displaced(flow)
+        if displaced is None:
+            raise busy
+        if not displaced.text.done():
+            displaced.text.set_exception(busy)
 
     def _serve(self) -> None:
         """Give what waits to the threads that are idle."""
         while self._waiting and self._running < self.workers:
             count = min(BATCH, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(count)]
+            batch = [self._waiting.pop() for _ in range(count)]
             self._running += 1
             task = asyncio.create_task(self._decode(batch), name=f"{self.model_id} utterances")
             self._tasks.add(task)
