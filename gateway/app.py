@@ -51,10 +51,10 @@ from store.tenants.agents import DEFAULT_PROMPT, Agents
 from store.tenants.jobs import Jobs
 
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
-from .parsers import IceServer
 from .platform import Context, add_rest
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback
+from .settings.parsers import IceServer
 from .stores import Stores
 
 log = logging.getLogger(__name__)

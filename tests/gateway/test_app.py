@@ -12,9 +12,9 @@ import pytest
 
 from gateway.app import HOST, build_app, ice_settings
 from gateway.lifecycle import RunningServer
-from gateway.parsers import IceServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
+from gateway.settings.parsers import IceServer
 from pipelines.engines.base import HearingLoad, ModelUnavailable
 from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.jobs import CallOptions

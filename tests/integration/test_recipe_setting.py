@@ -10,9 +10,9 @@ VARIABLE = "BLAB_MAX_CALL_MINUTES"
 
 
 def declare(copy: ScratchCopy, declaration: str) -> None:
-    """Put a field behind the last one of the settings."""
-    begin = "    @classmethod\n    def read("
-    copy.replace("gateway/settings.py", begin, f"{declaration}\n{begin}")
+    """Put a field behind the last one of the calls' settings."""
+    settings = copy.root / "gateway" / "settings" / "calls.py"
+    settings.write_text(settings.read_text() + declaration)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import aiohttp
 
-from gateway.parsers import IceServer
 from gateway.services import ServiceUrls
+from gateway.settings.parsers import IceServer
 from store.database import Database
 from tests.support.gateway.scripted_server import running_node
 

@@ -1,0 +1,139 @@
+"""Settings: everything a deployment may choose, read once from the environment.
+
+The only reader of ``os.environ`` in Blab (through ``Settings.read(os.environ)`` in the command
+line). The fields of ``Settings`` are the declarations, by subject in ``server``, ``calls`` and
+``platform``: the variable, its parser, default, accepted form and meaning stand together, and the
+table in ``docs/configuration.md`` is generated from them.
+
+Rules: a value is accepted, or refused with its variable's name and the accepted form; all errors
+are reported at once; an undeclared ``BLAB_`` variable is an error, because a misspelt setting that
+is silently ignored is worse. A secret's value is in no message and no ``repr``. An empty value
+counts as not set.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from .calls import CallSettings
+from .parsers import Declaration
+from .platform import PlatformSettings
+from .server import ServerSettings
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+"""The folder of the packages: a checkout's root, or site-packages when installed."""
+
+BOOTSTRAP_VARIABLES = frozenset({"BLAB_VENV"})
+"""Read by the bootstrap script ``./blab`` before this program runs."""
+
+
+class SettingsError(Exception):
+    """One or more variables hold values that cannot be accepted; the message names each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+GROUPS = (ServerSettings, CallSettings, PlatformSettings)
+"""The settings by subject, in the order of the documentation."""
+
+
+@dataclass(frozen=True)
+class Settings(ServerSettings, CallSettings, PlatformSettings):
+    """A deployment's choices; ``Settings()`` is what an empty environment gives, unresolved."""
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], *, cores: int | None = None) -> "Settings":
+        """Settings from ``environ``; ``cores`` (default: this process's) decides some defaults.
+
+        Raises SettingsError naming every variable that is wrong."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for name, declaration in _declared():
+            raw = environ.get(declaration.variable, "").strip()
+            if not raw:
+                continue
+            try:
+                values[name] = declaration.parse(raw)
+            except ValueError as error:
+                problems.append(declaration.refusal(raw, error))
+        problems += _unknown(environ, [declaration.variable for declaration in declarations()])
+        if not problems:
+            problems = _contradictions(cls(**values))
+        if problems:
+            raise SettingsError(problems)
+        return _resolve(cls(**values), environ, cores or _available_cores())
+
+
+def declarations() -> list[Declaration]:
+    """Every variable, in the order of the documentation."""
+    return [declaration for _, declaration in _declared()]
+
+
+def _declared() -> list[tuple[str, Declaration]]:
+    members: list[Field[Any]] = [member for group in GROUPS for member in fields(group)]
+    return [(member.name, member.metadata["declaration"]) for member in members]
+
+
+def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
+    problems = []
+    for variable in sorted(environ):
+        if not variable.startswith("BLAB_") or variable in known:
+            continue
+        if variable in BOOTSTRAP_VARIABLES:
+            continue
+        near = difflib.get_close_matches(variable, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; docs/configuration.md lists them all"
+        problems.append(f"{variable}: there is no such setting{hint}")
+    return problems
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    """Values that are valid by themselves and not together."""
+    if settings.tls_key is not None and settings.tls_certificate is None:
+        return ["BLAB_TLS_KEY: it has no effect without BLAB_TLS_CERTIFICATE"]
+    open_turns = [
+        server
+        for server in settings.ice_servers
+        if server.url.startswith("turn") and server.username is None
+    ]
+    if open_turns and settings.turn_secret is None:
+        return [
+            "BLAB_ICE_SERVERS: a TURN server needs user:password@, or BLAB_TURN_SECRET must be set"
+        ]
+    return []
+
+
+def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Settings:
+    data_dir = settings.data_dir if settings.data_dir != Path() else _default_data_dir(environ)
+    return replace(
+        settings,
+        data_dir=data_dir,
+        models_dir=settings.models_dir if settings.models_dir != Path() else data_dir / "models",
+        profile=settings.profile or ("small" if cores <= 2 else "standard"),
+        max_calls=settings.max_calls or 2 * cores,
+        registration=settings.registration or ("open" if is_loopback(settings.host) else "closed"),
+        objects_url=settings.objects_url or (data_dir / "objects").as_uri(),
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on can be reached from this machine only."""
+    return host in ("127.0.0.1", "::1", "localhost")
+
+
+def _default_data_dir(environ: Mapping[str, str]) -> Path:
+    if (CHECKOUT / "pyproject.toml").is_file():
+        return CHECKOUT / ".blab"
+    base = environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if base else Path.home() / ".local" / "share") / "blab"
+
+
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
