@@ -8,7 +8,7 @@ table in ``docs/configuration.md`` is generated from them.
 Rules: a value is accepted, or refused with its variable's name and the accepted form; all errors
 are reported at once; an undeclared ``BLAB_`` variable is an error, because a misspelt setting that
 is silently ignored is worse. A secret's value is in no message and no ``repr``. An empty value
-counts as not set.
+counts as not set. A secret may also be in a file, named by its variable with ``_FILE`` behind it.
 """
 
 import difflib
@@ -47,12 +47,19 @@ class Settings(ServerSettings, CallSettings, PlatformSettings):
     """A deployment's choices; ``Settings()`` is what an empty environment gives, unresolved."""
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], *, cores: int | None = None) -> "Settings":
+    def read(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        given: Mapping[str, str] | None = None,
+        cores: int | None = None,
+    ) -> "Settings":
         """Settings from ``environ``; ``cores`` (default: this process's) decides some defaults.
 
-        Raises SettingsError naming every variable that is wrong."""
+        ``given``: variables from the command line, in place of the environment's. Raises
+        SettingsError naming every variable that is wrong."""
         values: dict[str, Any] = {}
-        problems: list[str] = []
+        environ, problems = _with_files({**environ, **(given or {})})
         for name, declaration in _declared():
             raw = environ.get(declaration.variable, "").strip()
             if not raw:
@@ -61,7 +68,7 @@ class Settings(ServerSettings, CallSettings, PlatformSettings):
                 values[name] = declaration.parse(raw)
             except ValueError as error:
                 problems.append(declaration.refusal(raw, error))
-        problems += _unknown(environ, [declaration.variable for declaration in declarations()])
+        problems += _unknown(environ)
         if not problems:
             problems = _contradictions(cls(**values))
         if problems:
@@ -79,7 +86,48 @@ def _declared() -> list[tuple[str, Declaration]]:
     return [(member.name, member.metadata["declaration"]) for member in members]
 
 
-def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
+MOST_SECRET_BYTES = 64 * 1024
+
+
+def _with_files(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """``environ`` with the secrets that are in files, and what is wrong with those."""
+    values, problems = dict(environ), []
+    for declaration in declarations():
+        path = environ.get(declaration.file_variable or "", "").strip()
+        if declaration.file_variable is None or not path:
+            continue
+        if values.get(declaration.variable, "").strip():
+            both = f"{declaration.variable}, {declaration.file_variable}"
+            problems.append(f"{both}: both are set; set one of them")
+            continue
+        try:
+            values[declaration.variable] = _secret_in(Path(path))
+        except OSError as error:
+            reason = error.strerror or "it cannot be read"
+            problems.append(f"{declaration.file_variable}: {path!r}: {reason}")
+        except ValueError as error:
+            problems.append(f"{declaration.file_variable}: {path!r}: {error}")
+    return values, problems
+
+
+def _secret_in(path: Path) -> str:
+    """A file's text without the line's end; raises OSError, or ValueError for what is no secret."""
+    with path.expanduser().open("rb") as file:
+        content = file.read(MOST_SECRET_BYTES + 1)
+    if len(content) > MOST_SECRET_BYTES:
+        raise ValueError("it is too large for a secret")
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8 text") from None
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def _unknown(environ: Mapping[str, str]) -> list[str]:
+    known = [declaration.variable for declaration in declarations()]
+    known += [name for declaration in declarations() if (name := declaration.file_variable)]
     problems = []
     for variable in sorted(environ):
         if not variable.startswith("BLAB_") or variable in known:

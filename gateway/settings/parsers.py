@@ -45,6 +45,11 @@ class Declaration:
     meaning: str
     secret: bool = False
 
+    @property
+    def file_variable(self) -> str | None:
+        """The variable for the path of a file that holds a secret; None for other settings."""
+        return f"{self.variable}_FILE" if self.secret else None
+
     def refusal(self, raw: str, error: ValueError) -> str:
         """Why ``raw`` is not accepted; a secret's value is not repeated."""
         shown = "its value" if self.secret else f"{raw!r}"

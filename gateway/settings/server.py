@@ -121,6 +121,14 @@ class ServerSettings:
         "debug, info, warning or error",
         "Lowest severity that is logged. Logs hold no transcript, key or audio.",
     )
+    log_format: str = setting(
+        "BLAB_LOG_FORMAT",
+        parsers.one_of("text", "json"),
+        "text",
+        "text",
+        "text or json",
+        "Form of the log: lines of text, or a JSON object a line; see docs/operations.md.",
+    )
     drain_seconds: float = setting(
         "BLAB_DRAIN_SECONDS",
         parsers.number(0, 86_400),

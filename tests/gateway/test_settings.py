@@ -26,6 +26,7 @@ GOOD = {
     "BLAB_TRANSCRIPTION_MODEL": ("whisper-1", "transcription_model", "whisper-1"),
     "BLAB_MAX_CALLS": ("7", "max_calls", 7),
     "BLAB_LOG_LEVEL": ("WARNING", "log_level", "warning"),
+    "BLAB_LOG_FORMAT": ("JSON", "log_format", "json"),
     "BLAB_RECORD_CALLS": ("/srv/calls", "record_calls", Path("/srv/calls")),
     "BLAB_TURN_SECRET": ("sekret", "turn_secret", "sekret"),
     "BLAB_ADVERTISED_ADDRESS": ("203.0.113.7", "advertised_address", "203.0.113.7"),
@@ -76,6 +77,7 @@ BAD = {
     "BLAB_TRANSCRIPTION_MODEL": "a\x02b",
     "BLAB_MAX_CALLS": "0",
     "BLAB_LOG_LEVEL": "loud",
+    "BLAB_LOG_FORMAT": "xml",
     "BLAB_RECORD_CALLS": __file__,
     "BLAB_ICE_SERVERS": "relay:host",
     "BLAB_TURN_SECRET": "a\x04b",
@@ -176,6 +178,57 @@ def test_a_turn_server_needs_a_password_or_the_secret() -> None:
     for wrong in ("turns:turn.example", "stun:u:p@stun.example"):
         with pytest.raises(SettingsError, match="BLAB_ICE_SERVERS"):
             Settings.read({"BLAB_ICE_SERVERS": wrong})
+
+
+def test_a_secret_may_be_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("postgresql://blab:p@db/blab\n")
+    assert Settings.read({"DATABASE_URL_FILE": str(file)}).database_url == (
+        "postgresql://blab:p@db/blab"
+    )
+    file.write_text("mysql://blab:sekret@db\n")
+    with pytest.raises(SettingsError, match="DATABASE_URL: its value is not a postgresql") as bad:
+        Settings.read({"DATABASE_URL_FILE": str(file)})
+    assert "sekret" not in str(bad.value)
+
+
+def test_a_secret_is_set_once() -> None:
+    with pytest.raises(SettingsError, match="BLAB_TURN_SECRET, BLAB_TURN_SECRET_FILE: both"):
+        Settings.read({"BLAB_TURN_SECRET": "s", "BLAB_TURN_SECRET_FILE": "/nowhere"})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        (b"", "it is empty"),
+        (b"\n", "it is empty"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"x" * 70_000, "too large"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_named(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    file = tmp_path / "secret"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match=f"BLAB_UPSTREAM_KEY_FILE: .*{reason}"):
+        Settings.read({"BLAB_UPSTREAM_KEY_FILE": str(file)})
+
+
+def test_only_secrets_are_read_from_files() -> None:
+    for declaration in declarations():
+        if not declaration.secret and declaration.variable.startswith("BLAB_"):
+            with pytest.raises(SettingsError, match="there is no such setting"):
+                Settings.read({f"{declaration.variable}_FILE": "/x"})
+    with pytest.raises(SettingsError, match="did you mean BLAB_SECRET_KEY_FILE"):
+        Settings.read({"BLAB_SECRT_KEY_FILE": "/x"})
+
+
+def test_the_command_line_takes_precedence() -> None:
+    settings = Settings.read({"BLAB_PORT": "1", "BLAB_HOST": "::1"}, given={"BLAB_PORT": "2"})
+    assert (settings.port, settings.host) == (2, "::1")
 
 
 SECRETS = {

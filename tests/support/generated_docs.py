@@ -20,9 +20,9 @@ REALTIME = ROOT / "docs" / "realtime.md"
 def configuration_table() -> str:
     """The Markdown table of ``docs/configuration.md``."""
     rows = ["| variable | default | accepted | meaning |", "|---|---|---|---|"]
-    rows += [
-        f"| `{d.variable}` | {d.default} | {d.accepted} | {d.meaning} |" for d in declarations()
-    ]
+    for d in declarations():
+        file = f" Or `{d.file_variable}`." if d.file_variable else ""
+        rows.append(f"| `{d.variable}` | {d.default} | {d.accepted} | {d.meaning}{file} |")
     return "\n".join(rows)
 
 
