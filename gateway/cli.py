@@ -2,18 +2,20 @@
 
 A command is a module of ``gateway.commands`` with ``arguments(parser)`` and
 ``run(options, settings) -> exit code``; it is imported only when it is used (``options.command`` is
-its name). Exit codes: 0 success, 1 the command found a problem, 2 the arguments or a setting are
+its name). An option whose ``dest`` is a setting's variable is read in place of that variable. Exit
+codes: 0 success, 1 the command found a problem, 2 the arguments or a setting are
 invalid.
 """
 
 import argparse
 import importlib
-import logging
+import importlib.metadata
 import os
 import sys
 from types import ModuleType
-from typing import Final, TextIO
+from typing import Final
 
+from gateway import logs
 from gateway.settings import Settings, SettingsError
 
 COMMANDS: Final = {
@@ -41,6 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[:1] in (["-h"], ["--help"], ["help"]):
         print(_usage())
         return 0
+    if arguments[:1] == ["--version"]:
+        print(f"blab {importlib.metadata.version('blab')}")
+        return 0
     name, rest = ("serve", arguments)
     if arguments and not arguments[0].startswith("-"):
         name, rest = arguments[0], arguments[1:]
@@ -52,12 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     command.arguments(parser)
     options = parser.parse_args(rest, argparse.Namespace(command=name))
     try:
-        settings = Settings.read(os.environ)
+        settings = Settings.read(os.environ, given=_given(options))
     except SettingsError as error:
         print(f"blab: {error}", file=sys.stderr)
         return 2
     quiet = name not in PROCESSES and settings.log_level == "info"
-    _configure_logging("warning" if quiet else settings.log_level)
+    logs.configure("warning" if quiet else settings.log_level, settings.log_format)
     try:
         code: int = command.run(options, settings)
     except KeyboardInterrupt:
@@ -68,34 +73,24 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
+def _given(options: argparse.Namespace) -> dict[str, str]:
+    """The settings among the options."""
+    return {
+        name: str(value)
+        for name, value in vars(options).items()
+        if name.startswith("BLAB_") and value is not None
+    }
+
+
 def module_of(command: str) -> ModuleType:
     """The module of a command, imported."""
     return importlib.import_module(f"gateway.commands.{_MODULES.get(command, command)}")
 
 
-class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to the current ``sys.stderr``, which progress displays replace."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # a plain attribute in the base class
-        return sys.stderr
-
-
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {meaning}" for name, meaning in COMMANDS.items()]
-    return "usage: blab [COMMAND] [--help]\n\n" + "\n".join(lines)
-
-
-def _configure_logging(level: str) -> None:
-    handler = _StandardError()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler])
-    for noisy in ("aioice", "aiortc", "websockets", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    return "usage: blab [COMMAND] [--help]\n       blab --version\n\n" + "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from gateway import logs
 from gateway.calls.authorization import Offer, UnknownSubprotocol, read_offer
 from gateway.channels.message_socket import Limits, make_websocket
 from gateway.channels.webrtc.calls import BETA_CALLS
@@ -188,6 +189,7 @@ class RealtimeCalls:
         """Run an authorized call, in its slot, to its end."""
         principal = authorized.principal
         self._callers[call_id] = principal
+        logs.call_id.set(call_id)
         log.info("call %s begins over %s", call_id, channel.name)
         request = CallRequest(
             call_id,

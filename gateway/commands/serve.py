@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import logging
 import socket
 import ssl
 import sys
@@ -27,6 +28,7 @@ from gateway.commands.models import FetchProgress
 from gateway.engines import engine_settings, model_store
 from gateway.housekeeping import Housekeeping
 from gateway.lifecycle import StopSignals, bound_sockets, serve, tls_context
+from gateway.logs import JSON
 from gateway.services import EmbeddedServices, ServiceError, ServiceUrls, present_services
 from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT, Settings, SettingsError
@@ -42,42 +44,44 @@ from store.database import Database
 from store.errors import StoreError
 from store.tenants.calls import Calls
 
+log = logging.getLogger(__name__)
+
 STAGES = {"loading": "Loading and warming the engines"}
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound to
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    """``blab serve`` and ``blab web`` accept nothing: settings are environment variables."""
+    """An address in place of ``BLAB_HOST`` and ``BLAB_PORT``; all else is environment variables."""
+    parser.add_argument("--host", dest="BLAB_HOST", metavar="ADDRESS", help="address to listen on")
+    parser.add_argument("--port", dest="BLAB_PORT", metavar="PORT", help="TCP port to listen on")
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; 1 with the reason on standard error if it cannot start."""
-    steps = Steps()
+    steps = Steps(logged=settings.log_format == JSON)
     try:
         uvloop.run(Server(settings, embedded=options.command == "serve", steps=steps).run())
     except (ServiceError, StoreError, SettingsError, PricesError) as error:
-        steps.fail()
-        print(f"blab: {error}", file=sys.stderr)
+        steps.fail(str(error))
         return 1
     except OSError as error:
-        steps.fail()
         advice = "choose another with BLAB_HOST and BLAB_PORT"
         if error.errno == errno.EADDRINUSE:
             advice = f"stop the program that listens there, or {advice}"
-        print(
-            f"blab: cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; "
-            f"{advice}",
-            file=sys.stderr,
-        )
+        where = f"{settings.host}:{settings.port}"
+        steps.fail(f"cannot listen on {where}: {error.strerror or error}; {advice}")
         return 1
     return 0
 
 
 class Steps:
-    """Prints the steps of a start one after the other, each with the time it took."""
+    """Prints the steps of a start one after the other, each with the time it took.
 
-    def __init__(self, console: Console | None = None) -> None:
+    ``logged``: as lines of the log, for whoever collects that."""
+
+    def __init__(self, console: Console | None = None, *, logged: bool = False) -> None:
         self.console = console or Console(stderr=True)
+        self._logged = logged
         self._status: Status | None = None
         self._began = 0.0
         self._doing = ""
@@ -86,7 +90,7 @@ class Steps:
         """End the previous step and begin this one."""
         self.end()
         self._doing, self._began = doing, time.monotonic()
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self._logged:
             self._status = self.console.status(doing)
             self._status.start()
 
@@ -103,13 +107,20 @@ class Steps:
             self.say(f"{self._doing}: {time.monotonic() - self._began:.1f} s")
         self._doing = ""
 
-    def fail(self) -> None:
-        """The last step failed; the caller prints why."""
+    def fail(self, why: str) -> None:
+        """The last step failed."""
         self.pause()
         self._doing = ""
+        if self._logged:
+            log.error("%s", why)
+        else:
+            print(f"blab: {why}", file=sys.stderr)
 
     def say(self, text: str) -> None:
         """Print a line."""
+        if self._logged:
+            log.info("%s", text.strip())
+            return
         self.console.print(text, highlight=False, soft_wrap=True)
 
 

@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from aiohttp.typedefs import Middleware as WebMiddleware
 
+from gateway import logs
 from gateway.telemetry.metrics import Metrics
 from rest.http.endpoint import DEADLINE, REQUEST_ID
 from rest.http.errors import ApiError, UnsupportedMediaType
@@ -48,6 +49,7 @@ class Middleware:
     async def observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Give the request an id; count, time and log it."""
         request[REQUEST_ID] = new_request_id()
+        logs.request_id.set(request[REQUEST_ID])
         began = time.monotonic()
         status = 499
         try:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -142,6 +143,17 @@ async def test_a_taken_port_and_a_taken_directory_are_reported_plainly(
             assert "stop the program that listens there, or choose another" in printed
             assert "Starting" not in printed, "nothing was started needlessly"
             assert await third.child.wait() == 1
+
+
+async def test_a_collector_of_logs_reads_every_line(data_dir: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        json_lines = {"BLAB_LOG_FORMAT": "json", "BLAB_PORT": port}
+        async with blab("serve", data_dir, tmp_path, **json_lines) as process:
+            assert await process.child.wait() == 1
+            lines = [json.loads(line) for line in (await process.rest()).splitlines()]
+    assert lines[-1]["level"] == "error"
+    assert f"cannot listen on 127.0.0.1:{port}" in lines[-1]["message"]
 
 
 async def test_web_needs_running_services(data_dir: Path, models_dir: Path) -> None:
