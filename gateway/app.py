@@ -40,11 +40,13 @@ from sessions.admission import Admission, Reason, ServerFull
 from sessions.agent_config import session_config
 from sessions.core.config import SessionConfig
 from sessions.dry_turn import dry_turn
+from sessions.fanout import Fanout
+from sessions.following import Following
 from sessions.host import SessionHost
 from sessions.machine import MachineWatch
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
-from sessions.remote import Fanout, RemoteRequests
+from sessions.remote import RemoteRequests
 from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
 from store.tenants.agents import DEFAULT_PROMPT, Agents
@@ -96,7 +98,7 @@ def compose(
     )
     usage = Usage(database, Prices.read(settings.prices))
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
-    registry, fanout = CallRegistry(bus), Fanout(bus)
+    registry, fanout, following = CallRegistry(bus), Fanout(bus), Following(bus)
     journal = CallJournal(database, registry.node_id, book=usage.book_turn)
     host = SessionHost(
         engines,
@@ -121,7 +123,7 @@ def compose(
     agents = Agents(database, stores.vault)
     session_checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
     authorization = Authorization(authenticator, agents, settings.allowed_origins, session_checks)
-    sidebands = Sidebands(authorization, registry, fanout, remote)
+    sidebands = Sidebands(authorization, registry, following, remote)
     calls = RealtimeCalls(
         authorization, ephemeral, host, metrics, sidebands, waiting_for=engines.waiting_for
     )
@@ -145,7 +147,8 @@ def compose(
             *page.routes(),
         ]
     )
-    writers = _writers([registry, fanout, journal, remote, machine], settings.record_calls)
+    kept: list[Writer] = [registry, fanout, following, journal, remote, machine]
+    writers = _writers(kept, settings.record_calls)
     app.cleanup_ctx.extend([_storage(settings, stores), writers, metrics.context, loading.context])
     add_rest(
         app,
@@ -219,8 +222,11 @@ def _storage(settings: Settings, stores: Stores) -> Context:
     return context
 
 
+Writer = CallRegistry | Fanout | Following | CallJournal | RemoteRequests | MachineWatch
+
+
 def _writers(
-    writers: Sequence[CallRegistry | Fanout | CallJournal | RemoteRequests | MachineWatch],
+    writers: Sequence[Writer],
     record_to: Path | None,
 ) -> Context:
     """``writers`` are started in their order and stopped in reverse."""

@@ -23,10 +23,11 @@ from sessions.core.events import Event
 from .admission import Admission, Ticket
 from .channel import Channel, WireFormat
 from .event_log import EventLogWriter
+from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
 from .persistence import CallJournal, OpenedCall
 from .registry import CallRegistry
-from .remote import Fanout
+
 from .tools import ToolRunner
 
 log = logging.getLogger(__name__)

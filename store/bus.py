@@ -11,7 +11,7 @@ Rules
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,6 +29,41 @@ return 0
 _RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
+"""
+
+# A lease, its record and its place in a list; see ``Lease``. A list outlives its members' leases: a
+# dead node's are in it until it is read.
+_HOLD = """
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] and ARGV[3] ~= '1' then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if #KEYS > 1 then
+    redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[2])
+    redis.call('ZADD', KEYS[3], 0, ARGV[5])
+    redis.call('PEXPIRE', KEYS[3], 4 * ARGV[2])
+end
+return 1
+"""
+_DROP = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', unpack(KEYS, 1, math.min(#KEYS, 2)))
+if #KEYS > 1 then redis.call('ZREM', KEYS[3], ARGV[2]) end
+return 1
+"""
+# Members whose record has expired are removed on the way; there may be many, so it stops somewhere.
+_MEMBERS = """
+local found, from, count = {}, ARGV[1], tonumber(ARGV[4])
+for _ = 1, 50 do
+    local members = redis.call('ZREVRANGEBYLEX', KEYS[1], from, '-', 'LIMIT', 0, 100)
+    for _, member in ipairs(members) do
+        local record = redis.call('GET', ARGV[2] .. member .. ARGV[3])
+        if record then found[#found + 1] = record else redis.call('ZREM', KEYS[1], member) end
+        if #found == count then return found end
+        from = '(' .. member
+    end
+    if #members < 100 then return found end
+end
+return found
 """
 
 # GCRA: the key holds when the next request is due if they came evenly spaced (microseconds of the
@@ -58,13 +93,16 @@ return 1
 """
 
 
+_LEASES_AT_ONCE = 100
+
+
 @dataclass(frozen=True, slots=True)
 class BusLimits:
     """Limits of a Bus; seconds."""
 
     deadline: float = 0.9
     connections: int = 16
-    readers: int = 128
+    readers: int = 16
     """Simultaneous blocking reads; further ones fail with BusUnavailable."""
 
 
@@ -75,6 +113,21 @@ class StreamEntry:
     stream: str
     sequence: int
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A lease, and what others see while it is held: a record, by name in a list of records.
+
+    ``forced``: take it over from whoever holds it."""
+
+    key: str
+    holder: str
+    record_key: str = ""
+    record: bytes = b""
+    list_key: str = ""
+    member: str = ""
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +221,47 @@ class Bus:
         async with self._bounded():
             return await self._scripted(_RELEASE, key, holder)
 
+    async def hold(self, leases: Sequence[Lease], ttl: float) -> list[bool]:
+        """Take or renew leases for ``ttl`` seconds and write their records, in one go; False where
+        somebody else holds one."""
+        held: list[bool] = []
+        for start in range(0, len(leases), _LEASES_AT_ONCE):
+            async with self._bounded(), self._redis.pipeline(transaction=False) as pipe:
+                for lease in leases[start : start + _LEASES_AT_ONCE]:
+                    shown = (lease.record, lease.member) if lease.record_key else ()
+                    keys = self._keys_of(lease)
+                    forced = "1" if lease.forced else "0"
+                    pipe.eval(
+                        _HOLD, len(keys), *keys, lease.holder, _milliseconds(ttl), forced, *shown
+                    )
+                held += map(bool, await pipe.execute())
+        return held
+
+    async def release(self, leases: Sequence[Lease]) -> None:
+        """Release those of the leases that their holder still holds, with their records."""
+        for start in range(0, len(leases), _LEASES_AT_ONCE):
+            async with self._bounded(), self._redis.pipeline(transaction=False) as pipe:
+                for lease in leases[start : start + _LEASES_AT_ONCE]:
+                    keys = self._keys_of(lease)
+                    pipe.eval(_DROP, len(keys), *keys, lease.holder, lease.member)
+                await pipe.execute()
+
+    async def members(
+        self, list_key: str, *, value_of: str, before: str | None = None, count: int = 100
+    ) -> list[bytes]:
+        """The records in a list whose leases are held, the greatest name first, at most ``count``,
+        with names below ``before``. ``value_of``: the key of a record, its name as ``*``."""
+        prefix, _, suffix = value_of.partition("*")
+        begin = "+" if before is None else f"({before}"
+        arguments = (begin, self._prefix + prefix, suffix, str(count))
+        async with self._bounded():
+            reply = self._redis.eval(_MEMBERS, 1, self._prefix + list_key, *arguments)
+            return list(await cast("Any", reply))
+
+    def _keys_of(self, lease: Lease) -> list[str]:
+        keys = [lease.key, lease.record_key, lease.list_key] if lease.record_key else [lease.key]
+        return [self._prefix + key for key in keys]
+
     async def _scripted(self, script: str, key: str, *arguments: str | int) -> bool:
         reply = self._redis.eval(script, 1, self._prefix + key, *map(str, arguments))
         return bool(await cast("Any", reply))
@@ -215,19 +309,31 @@ class Bus:
                 if isinstance(reply, Exception) and not written_before:
                     raise reply
 
-    async def read(
-        self, stream: str, after: int, *, count: int = 100, wait: float = 0.5
-    ) -> list[tuple[int, bytes]]:
-        """Entries with numbers above ``after``, oldest first; waits up to ``wait`` seconds for
-        the first one, then returns an empty list."""
-        async with self._bounded(wait):
-            reply = await self._reader.xread(
-                {self._prefix + stream: f"{after}-0"}, count=count, block=_milliseconds(wait)
+    async def range(self, stream: str, after: int, *, count: int = 100) -> list[tuple[int, bytes]]:
+        """Entries with numbers above ``after``, oldest first, at most ``count``."""
+        async with self._bounded():
+            entries = await self._redis.xrange(
+                self._prefix + stream, min=f"{after + 1}-0", count=count
             )
-        if not reply:
-            return []
-        [(_, entries)] = cast("list[tuple[bytes, list[tuple[bytes, dict[bytes, bytes]]]]]", reply)
-        return [(int(number.split(b"-")[0]), fields[b"e"]) for number, fields in entries]
+        return _numbered(entries)
+
+    async def last(self, stream: str) -> int:
+        """The number of a stream's last entry; 0 where there is none."""
+        async with self._bounded():
+            entries = await self._redis.xrevrange(self._prefix + stream, count=1)
+        return _numbered(entries)[0][0] if entries else 0
+
+    async def read(
+        self, positions: Mapping[str, int], *, count: int = 100, wait: float = 0.5
+    ) -> dict[str, list[tuple[int, bytes]]]:
+        """Entries with numbers above those given, by stream, oldest first, at most ``count`` of
+        each; waits up to ``wait`` seconds for the first one, then returns nothing."""
+        streams: Any = {self._prefix + name: f"{after}-0" for name, after in positions.items()}
+        async with self._bounded(wait):
+            reply = await self._reader.xread(streams, count=count, block=_milliseconds(wait))
+        found = cast("list[tuple[bytes, Any]]", reply or [])
+        begin = len(self._prefix)
+        return {name.decode()[begin:]: _numbered(entries) for name, entries in found}
 
     # ------------------------------------------------------------------ letter boxes
 
@@ -262,6 +368,10 @@ class Bus:
                 yield
         except (RedisError, OSError, TimeoutError) as error:
             raise BusUnavailable(f"Redis: {type(error).__name__}: {error}") from error
+
+
+def _numbered(entries: Any) -> list[tuple[int, bytes]]:
+    return [(int(number.split(b"-")[0]), fields[b"e"]) for number, fields in entries]
 
 
 def _milliseconds(seconds: float) -> int:

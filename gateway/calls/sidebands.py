@@ -9,8 +9,9 @@ Rules
 - Out: the call's events as its caller gets them, the session first; where the beginning is gone,
   the session as it is now and what comes from there on. A client that names the last event it has
   (``after``) gets what follows, each event with its ``sequence_number``, and
-  ``blab.events.missed`` for what is gone. An observer who takes nothing for ``Timing.send`` s is
-  closed with 1013; the call never waits for one.
+  ``blab.events.missed`` for what is gone. The frames of an event are made once for all sidebands
+  that want them in the same form. One that lags behind reads on at its own pace; one that takes
+  nothing for ``Timing.send`` s is closed with 1013. The call never waits for one.
 - In: client events, paced, posted to the call's node. Audio comes from the caller alone. What
   cannot be posted is answered by an ``error`` event and the sideband goes on.
 - It ends with the call, or when the call's node is gone; its own end changes nothing in the call.
@@ -20,14 +21,20 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
-from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, make_websocket
+from gateway.channels.message_socket import (
+    CLOSE_CODES,
+    Limits,
+    MessageSocket,
+    framed,
+    make_websocket,
+)
 from gateway.channels.wire.client_events import event_id_of, read_message
 from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.wire_format import EventIds
@@ -35,8 +42,9 @@ from rest.accounts.auth import Principal
 from rest.http.errors import Forbidden, NotFound, Unavailable, ValidationFailed
 from sessions.channel import ClientFault
 from sessions.core.notices import Fault
+from sessions.following import Batch, Following
 from sessions.registry import CallRegistry
-from sessions.remote import MISSED, Fanout, RemoteRequest, RemoteRequests
+from sessions.remote import RemoteRequest, RemoteRequests
 from store.errors import BusUnavailable
 from store.ids import new_id
 
@@ -56,6 +64,8 @@ LIMITS = Limits(
     messages_at_once=100,
 )
 _AUDIO = "input_audio_buffer."
+_SENT_AT_ONCE = 32 * 1024
+"""Bytes queued before the peer has to take them."""
 _NO_AUDIO = "Audio comes from the caller: a sideband sends other events."
 
 _CLOSE_CODES = {**CLOSE_CODES, "call_lost": 1012}
@@ -88,7 +98,7 @@ class Sideband:
         ws: web.WebSocketResponse[Any],
         transport: asyncio.Transport | None,
         call: JoinedCall,
-        events: Fanout,
+        following: Following,
         requests: RemoteRequests,
         *,
         controls: bool = True,
@@ -103,10 +113,14 @@ class Sideband:
         self._timing = timing
         self._call = call
         self._node_id = call.node_id
-        self._events = events
+        self._following = following
         self._requests = requests
         self._name = new_id("side")
         self._ids = EventIds()
+        self._numbered = False
+        """It gets the events from a number on, each with its own."""
+        self._opened = False
+        """It knows the session, or needs no introduction."""
 
     async def attend(self, after: int | None = None) -> str:
         """Observe and control until either side ends; closes the WebSocket, returns the reason.
@@ -135,27 +149,39 @@ class Sideband:
     # ------------------------------------------------------------------ out
 
     async def _observe(self, after: int | None) -> str:
-        events = self._events.follow(self._call.call_id, after or 0, name=self._name)
-        opened = False
-        try:
-            async for number, event in events:
-                if after is not None:
-                    event_id = event.get("event_id") or self._ids.next()
-                    event = {**event, "event_id": event_id, "sequence_number": number}
-                elif event["type"] == MISSED:
-                    if not opened and not await self._ask_for_session():
-                        return "call_lost"
-                    continue
-                elif not opened:
-                    opened = event["type"] == "session.created"
-                    if not opened:
-                        continue
-                if not await self._send(event):
+        self._opened = self._numbered = after is not None
+        call_id = self._call.call_id
+        with self._following.follow(call_id, after or 0, name=self._name) as follower:
+            while (batch := await follower.next()) is not None:
+                if not self._opened:
+                    batch = await self._introduce(batch)
+                if batch is None:
+                    return "call_lost"
+                if not await self._send(batch.once(self._form)):
                     return "slow_reader"
-        finally:
-            if isinstance(events, AsyncGenerator):
-                await events.aclose()
+                if self._opened:
+                    await follower.attend(self._push)
         return "call_ended"
+
+    @property
+    def _form(self) -> Callable[[Batch], list[bytes]]:
+        return _numbered if self._numbered else _plain
+
+    def _push(self, batch: Batch) -> bool:
+        """Send new events if the peer keeps up."""
+        frames = batch.once(_numbered_frames if self._numbered else _plain_frames)
+        return not frames or self._socket.write_through(frames)
+
+    async def _introduce(self, batch: Batch) -> Batch | None:
+        """What of the batch comes after the session; None where the call cannot describe it."""
+        for place, event in enumerate(batch.events):
+            kind = event.type
+            if kind == "session.created":
+                self._opened = True
+                return Batch(batch.events[place:], batch.last, batch.ended)
+            if event.is_gap and not await self._ask_for_session():
+                return None
+        return Batch((), batch.last, batch.ended)
 
     async def _ask_for_session(self) -> bool:
         """Ask the call to describe its session, where the call's beginning is gone."""
@@ -164,16 +190,22 @@ class Sideband:
             return await self._requests.send(self._node_id, self._call.call_id, request)
         return False
 
-    async def _send(self, event: Mapping[str, Any]) -> bool:
-        """False where the peer does not take it in time."""
-        try:
-            async with asyncio.timeout(self._timing.send):
-                self._socket.send(msgspec.json.encode(event))
-                await self._socket.wait_sent()
-        except TimeoutError:
-            log.info("a sideband reads too slowly: closed")
-            self._socket.give_up("slow_reader")
-            return False
+    async def _send(self, payloads: Sequence[bytes]) -> bool:
+        """False where the peer does not take them in time."""
+        queued = 0
+        for place, payload in enumerate(payloads, 1):
+            self._socket.send(payload)
+            queued += len(payload)
+            if queued < _SENT_AT_ONCE and place < len(payloads):
+                continue
+            queued = 0
+            try:
+                async with asyncio.timeout(self._timing.send):
+                    await self._socket.wait_sent()
+            except TimeoutError:
+                log.info("a sideband reads too slowly: closed")
+                self._socket.give_up("slow_reader")
+                return False
         return True
 
     async def _watch(self) -> str:
@@ -235,15 +267,32 @@ class Sideband:
         )
 
     async def _refuse(self, fault: Fault) -> bool:
-        return await self._send({"event_id": self._ids.next(), **fault_body(fault)})
+        event = {"event_id": self._ids.next(), **fault_body(fault)}
+        return await self._send([msgspec.json.encode(event)])
+
+
+def _plain(batch: Batch) -> list[bytes]:
+    """The events as the caller gets them."""
+    return [event.data for event in batch.events if not event.is_gap]
+
+
+def _numbered(batch: Batch) -> list[bytes]:
+    return [event.numbered for event in batch.events]
+
+
+def _plain_frames(batch: Batch) -> bytes:
+    return framed(batch.once(_plain))
+
+
+def _numbered_frames(batch: Batch) -> bytes:
+    return framed(batch.once(_numbered))
 
 
 # ---------------------------------------------------------------------- all of this node
 
 
-MOST = 96
-"""Each holds a connection to Redis."""
-MOST_OF_ONE = 32
+MOST = 2_000
+MOST_OF_ONE = 1_000
 _MAX_ID_CHARS = 64
 _GOODBYE_SECONDS = 5.0
 
@@ -255,14 +304,14 @@ class Sidebands:
         self,
         authorization: Authorization,
         registry: CallRegistry,
-        fanout: Fanout,
+        following: Following,
         requests: RemoteRequests,
         timing: Timing = Timing(),
     ) -> None:
         self._timing = timing
         self._authorization = authorization
         self._registry = registry
-        self._fanout = fanout
+        self._following = following
         self._requests = requests
         self._present: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[str]] = set()
@@ -293,7 +342,7 @@ class Sidebands:
                 ws,
                 request.transport,
                 call,
-                self._fanout,
+                self._following,
                 self._requests,
                 controls=bool(controls),
                 timing=self._timing,

@@ -14,8 +14,9 @@ Rules
 import asyncio
 import logging
 import socket
+import struct
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
@@ -37,6 +38,8 @@ _MAX_REASON_BYTES = 120
 """A close frame's reason has at most 123 bytes (RFC 6455, 5.5)."""
 _SHORTEST_WAIT = 0.001
 """The framework takes a timeout of 0 for none at all."""
+_WRITE_THROUGH_BYTES = 32 * 1024
+"""What may lie unsent before ``write_through`` refuses."""
 _TURN = 32
 """Messages taken at a stretch before the other calls get their turn."""
 
@@ -197,6 +200,23 @@ def make_websocket(limits: Limits, subprotocol: str | None = None) -> web.WebSoc
     )
 
 
+def framed(payloads: Iterable[bytes], *, binary: bool = False) -> bytes:
+    """Messages as the frames of a server: whole, unmasked (RFC 6455, 5.2). They are the same for
+    every peer, so that they need to be made only once."""
+    first = 0x80 | (WSMsgType.BINARY if binary else WSMsgType.TEXT)
+    frames = bytearray()
+    for payload in payloads:
+        length = len(payload)
+        if length < 126:
+            frames += struct.pack("!BB", first, length)
+        elif length < 1 << 16:
+            frames += struct.pack("!BBH", first, 126, length)
+        else:
+            frames += struct.pack("!BBQ", first, 127, length)
+        frames += payload
+    return bytes(frames)
+
+
 class MessageStream(Protocol):
     """What carries the messages: a WebSocket of aiohttp's, or ``audiosocket.TcpMessages``."""
 
@@ -295,6 +315,17 @@ class MessageSocket:
     ) -> None:
         """Queue a message; the arguments as in ``Frame``."""
         self._put(Frame(payload, binary, audio, written))
+
+    def write_through(self, frames: bytes) -> bool:
+        """Write whole frames (``framed``) at once, without the queue. False, and nothing is
+        written, where something waits, the peer does not keep up or the socket is closing."""
+        transport = self._transport
+        if self._outbox.closed or len(self._outbox) or transport is None or transport.is_closing():
+            return False
+        if transport.get_write_buffer_size() > _WRITE_THROUGH_BYTES:
+            return False
+        transport.write(frames)
+        return True
 
     def drop_audio(self) -> None:
         """Take back all audio that has not left."""

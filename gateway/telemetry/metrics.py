@@ -42,9 +42,9 @@ from sessions.core.events import (
     TranscriptionWaits,
 )
 from sessions.core.notices import Latency
+from sessions.fanout import Fanout
 from sessions.host import CallObserver, CallRequest
 from sessions.persistence import CallJournal
-from sessions.remote import Fanout
 from store.errors import StoreError
 from store.tenants.jobs import Backlog
 

@@ -66,43 +66,53 @@ async def test_a_rate_is_exact_and_expires(redis):
 async def test_a_stream_can_be_read_from_any_number(redis):
     entries = [StreamEntry("s", number, b"%d" % number) for number in (1, 2, 4)]
     await redis.append(entries, keep=100, ttl=10)
-    assert await redis.read("s", 0) == [(1, b"1"), (2, b"2"), (4, b"4")]
-    assert await redis.read("s", 2) == [(4, b"4")]
-    assert await redis.read("s", 0, count=1) == [(1, b"1")]
-    assert await redis.read("s", 4, wait=0.01) == []
-    assert await redis.read("other", 0, wait=0.01) == []
+    assert await redis.range("s", 0) == [(1, b"1"), (2, b"2"), (4, b"4")]
+    assert await redis.range("s", 2) == [(4, b"4")]
+    assert await redis.range("s", 0, count=1) == [(1, b"1")]
+    assert await redis.range("s", 4) == await redis.range("other", 0) == []
+    assert (await redis.last("s"), await redis.last("other")) == (4, 0)
+
+
+async def test_several_streams_are_read_at_once(redis):
+    entries = [StreamEntry("s", 1, b"1"), StreamEntry("s", 2, b"2"), StreamEntry("t", 7, b"7")]
+    await redis.append(entries, keep=100, ttl=10)
+    both = {"s": [(1, b"1"), (2, b"2")], "t": [(7, b"7")]}
+    assert await redis.read({"s": 0, "t": 0, "other": 0}) == both
+    assert await redis.read({"s": 1, "t": 7}) == {"s": [(2, b"2")]}
+    assert await redis.read({"s": 0}, count=1) == {"s": [(1, b"1")]}
+    assert await redis.read({"s": 2, "t": 7}, wait=0.01) == {}
 
 
 async def test_writing_twice_is_harmless(redis):
     one, two = StreamEntry("s", 1, b"1"), StreamEntry("s", 2, b"2")
     await redis.append([one], keep=100, ttl=10)
     await redis.append([one, two], keep=100, ttl=10)
-    assert await redis.read("s", 0) == [(1, b"1"), (2, b"2")]
+    assert await redis.range("s", 0) == [(1, b"1"), (2, b"2")]
 
 
 async def test_a_stream_is_capped_and_expires(redis):
     await redis.append([StreamEntry("s", n, b"x") for n in range(1, 1001)], keep=100, ttl=0.2)
-    kept = await redis.read("s", 0, count=1000)
+    kept = await redis.range("s", 0, count=1000)
     assert 100 <= len(kept) < 300
     assert kept[-1][0] == 1000
     async with asyncio.timeout(2):
-        while await redis.read("s", 0, wait=0.01):
+        while await redis.range("s", 0):
             pass
 
 
 async def test_a_reader_wakes_when_an_entry_arrives(redis):
-    reading = asyncio.create_task(redis.read("s", 0, wait=5))
+    reading = asyncio.create_task(redis.read({"s": 0}, wait=5))
     while not reading.done():
         await redis.append([StreamEntry("s", 1, b"!")], keep=10, ttl=10)
-    assert await reading == [(1, b"!")]
+    assert await reading == {"s": [(1, b"!")]}
 
 
 async def test_readers_are_bounded(redis_url):
     bus = Bus(redis_url, prefix="none:", limits=BusLimits(readers=2))
     reads = await asyncio.gather(
-        *(bus.read("s", 0, wait=0.1) for _ in range(3)), return_exceptions=True
+        *(bus.read({"s": 0}, wait=0.1) for _ in range(3)), return_exceptions=True
     )
-    assert sorted(type(read).__name__ for read in reads) == ["BusUnavailable", "list", "list"]
+    assert sorted(type(read).__name__ for read in reads) == ["BusUnavailable", "dict", "dict"]
     await bus.close()
 
 

@@ -25,10 +25,10 @@ from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import READ, WRITE, AgentResource
 from rest.resources.conversations import Conversations
 from sessions.admission import Admission
+from sessions.fanout import Fanout
 from sessions.host import SessionHost
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
-from sessions.remote import Fanout
 from store.bus import Bus
 from store.database import Database
 from store.objects import ObjectStore
