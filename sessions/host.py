@@ -10,8 +10,10 @@ Rules
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,8 +28,7 @@ from .event_log import EventLogWriter
 from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
 from .persistence import CallJournal, OpenedCall
-from .registry import CallRegistry
-
+from .registry import CallRegistry, CallState, RegisteredCall
 from .tools import ToolRunner
 
 log = logging.getLogger(__name__)
@@ -86,20 +87,26 @@ class _CallObservers:
         request: CallRequest,
         journal: Journal,
         fanout: Fanout,
+        registry: CallRegistry,
         event_log: EventLogWriter | None,
         others: Sequence[CallObserver],
     ) -> None:
         self._request = request
         self._journal = journal
         self._fanout = fanout
+        self._registry = registry
         self._event_log = event_log
         self._others = others
+        self.turns = 0
+        """How many have ended."""
 
     def published(self, events: list[dict[str, Any]]) -> None:
         for event in events:
             self._fanout.publish(self._request.call_id, event)
+        self._registry.touch(self._request.call_id)
 
     def recorded(self, turn: RecordTurn) -> None:
+        self.turns = max(self.turns, turn.turn)
         self._journal.record(self._request.workspace_id, self._request.call_id, turn)
 
     def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
@@ -172,11 +179,11 @@ class SessionHost:
         call_id = request.call_id
         journal = journal or self._journal
         event_log = self._event_log(request)
-        self._begin(request, channel.name, journal)
         others = [observe(request, channel.name) for observe in self._observe]
+        observer = _CallObservers(request, journal, self._fanout, self._registry, event_log, others)
+        self._begin(request, channel.name, journal, observer)
         reason = INTERNAL_ERROR
         try:
-            observer = _CallObservers(request, journal, self._fanout, event_log, others)
             session = LiveSession(
                 call_id,
                 request.config,
@@ -202,10 +209,15 @@ class SessionHost:
             await _say_goodbye(channel, reason)
         return reason
 
-    def _begin(self, request: CallRequest, carrier: str, journal: Journal) -> None:
+    def _begin(
+        self, request: CallRequest, carrier: str, journal: Journal, observer: _CallObservers
+    ) -> None:
         self._running += 1
         self._empty.clear()
-        self._registry.register(request.call_id, request.workspace_id, request.owner)
+        call = RegisteredCall(
+            request.call_id, request.workspace_id, carrier, time.time(), request.owner
+        )
+        self._registry.register(call, partial(self._describe, request, observer))
         journal.opened(
             OpenedCall(
                 request.call_id, request.workspace_id, request.agent_id, carrier, request.config
@@ -220,6 +232,16 @@ class SessionHost:
         self._registry.unregister(request.call_id)
         journal.closed(request.workspace_id, request.call_id, reason)
         self._fanout.end(request.call_id)
+
+    def _describe(self, request: CallRequest, observer: _CallObservers) -> CallState:
+        """What the list of live calls says of it now."""
+        session = self._sessions.get(request.call_id)
+        if session is None:
+            return CallState(request.agent_id)
+        config = session.config
+        known = observer.turns > 0 or not config.detects_language
+        language = config.language if known else None
+        return CallState(request.agent_id, session.state, language, observer.turns)
 
     async def quiet(self) -> None:
         """Wait until there is no call."""

@@ -188,6 +188,16 @@ class LiveSession:
         self._side_replies: dict[int, asyncio.Task[None]] = {}
         self._hint: asyncio.Task[None] | None = None
 
+    @property
+    def state(self) -> str:
+        """The state of the conversation."""
+        return self._core.state.value
+
+    @property
+    def config(self) -> SessionConfig:
+        """The configuration in force."""
+        return self._config
+
     async def run(self) -> str:
         """Run the call to its end; returns the reason. The caller closes the channel."""
         otherwise = INTERNAL_ERROR

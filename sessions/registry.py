@@ -1,23 +1,34 @@
-"""Which node carries which call: leases that every node can read, and that expire with their node.
+"""Which node carries which call, and what is known of it: leases that every node can read, and that
+expire with their node.
 
 Rules
 - Registering is synchronous and never fails: the call lives on this node whatever Redis says. One
   background task takes the leases, renews them every third of their lifetime, and takes them again
   after an outage.
+- With its lease a call has a record (``LiveCall``), which is in its workspace's list. A record that
+  ``touch`` marked is looked at within ``LOOK_SECONDS`` and written if it has changed, together with
+  those of all calls; otherwise it is written with the lease's renewal. It expires with the lease.
+- A call that moves here from another node is registered with ``adopted``: its lease is taken over.
 - The node itself holds a lease too, so that others know whether it is alive.
 - A call of another workspace looks as if it did not exist.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from store.bus import Bus
+import msgspec
+
+from store.bus import Bus, Lease
 from store.errors import BusUnavailable
 from store.ids import new_id
 
 logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
+LOOK_SECONDS = 1.0
+"""How soon a change of a call's state is seen by others."""
 _SEPARATOR = "|"
 
 
@@ -25,8 +36,67 @@ def _call_key(call_id: str) -> str:
     return f"call:{call_id}:node"
 
 
+def _record_key(call_id: str) -> str:
+    return f"call:{call_id}:record"
+
+
+def _list_key(workspace_id: str) -> str:
+    return f"workspace:{workspace_id}:calls"
+
+
 def _node_key(node_id: str) -> str:
     return f"node:{node_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredCall:
+    """What does not change while a call runs. ``owner``: id of the ephemeral key that started it;
+    ``started_at``: Unix seconds."""
+
+    call_id: str
+    workspace_id: str
+    channel: str = ""
+    started_at: float = 0.0
+    owner: str | None = None
+
+    @property
+    def whose(self) -> str:
+        """Its workspace, and the ephemeral key that started it, if any."""
+        return f"{self.workspace_id}{_SEPARATOR}{self.owner}" if self.owner else self.workspace_id
+
+
+@dataclass(frozen=True, slots=True)
+class CallState:
+    """What changes. ``language``: the caller's, None while it is not known; ``turns``: how many
+    have ended."""
+
+    agent_id: str | None = None
+    state: str = "listening"
+    language: str | None = None
+    turns: int = 0
+
+
+class LiveCall(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call of any node as others see it; ``started_at``: Unix seconds."""
+
+    id: str
+    workspace_id: str
+    node_id: str
+    agent_id: str | None
+    channel: str
+    started_at: float
+    state: str
+    turns: int
+    language: str | None = None
+
+
+class _Registered:
+    def __init__(self, call: RegisteredCall, describe: Callable[[], CallState], adopted: bool):
+        self.call = call
+        self.describe = describe
+        self.adopted = adopted
+        self.written: bytes | None = None
+        """The record as others see it; None before they do."""
 
 
 class CallRegistry:
@@ -35,9 +105,9 @@ class CallRegistry:
     def __init__(self, bus: Bus, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._bus = bus
         self._lease = lease_seconds
-        self._calls: dict[str, str] = {}
-        """Call id -> owner (``_whose``), for the calls of this node."""
-        self._released: dict[str, str] = {}
+        self._calls: dict[str, _Registered] = {}
+        self._touched: set[str] = set()
+        self._released: dict[str, RegisteredCall] = {}
         self._wake = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
         self._away = False
@@ -55,7 +125,7 @@ class CallRegistry:
         self._keeper.cancel()
         await asyncio.gather(self._keeper, return_exceptions=True)
         self._keeper = None
-        self._released.update(self._calls)
+        self._released |= {call_id: one.call for call_id, one in self._calls.items()}
         try:
             await self._release()
             await self._bus.lease_release(_node_key(self.node_id), self.node_id)
@@ -63,16 +133,28 @@ class CallRegistry:
             logger.info("leases could not be released and will expire: %s", error)
         self._calls.clear()
 
-    def register(self, call_id: str, workspace_id: str, owner: str | None = None) -> None:
-        """Register a call on this node. ``owner``: id of the ephemeral key that started it."""
-        self._calls[call_id] = _whose(workspace_id, owner)
-        self._released.pop(call_id, None)
+    def register(
+        self,
+        call: RegisteredCall,
+        describe: Callable[[], CallState] = CallState,
+        *,
+        adopted: bool = False,
+    ) -> None:
+        """Register a call on this node. ``describe``: its state now; called when the record is
+        written. ``adopted``: it comes from another node, which may still hold its lease."""
+        self._calls[call.call_id] = _Registered(call, describe, adopted)
+        self._released.pop(call.call_id, None)
+        self._touched.add(call.call_id)
         self._wake.set()
 
+    def touch(self, call_id: str) -> None:
+        """The state of a call of this node may have changed."""
+        self._touched.add(call_id)
+
     def unregister(self, call_id: str) -> None:
-        """Remove a call that has ended. Harmless for unknown calls."""
-        if whose := self._calls.pop(call_id, None):
-            self._released[call_id] = whose
+        """Remove a call that has ended, or goes on elsewhere. Harmless for unknown calls."""
+        if registered := self._calls.pop(call_id, None):
+            self._released[call_id] = registered.call
             self._wake.set()
 
     async def find(self, workspace_id: str, call_id: str, owner: str | None = None) -> str | None:
@@ -80,24 +162,55 @@ class CallRegistry:
         for the calls of this node.
 
         ``owner``: the ephemeral key that looks for it; it finds only the calls that it started."""
-        node_id, whose = self.node_id, self._calls.get(call_id)
-        if whose is None:
+        if (here := self._calls.get(call_id)) is not None:
+            node_id, whose = self.node_id, here.call.whose
+        else:
             value = await self._bus.get(_call_key(call_id))
             node_id, _, whose = (value or b"").decode().partition(_SEPARATOR)
         if owner is None:
             found = whose.partition(_SEPARATOR)[0] == workspace_id
         else:
-            found = whose == _whose(workspace_id, owner)
+            found = whose == RegisteredCall(call_id, workspace_id, owner=owner).whose
         return node_id if found and node_id else None
+
+    async def get(self, workspace_id: str, call_id: str) -> LiveCall | None:
+        """The workspace's live call, or None. Raises BusUnavailable, but never for the calls of
+        this node."""
+        if (here := self._calls.get(call_id)) is not None:
+            found = self._record(here)
+        else:
+            record = await self._bus.get(_record_key(call_id))
+            if record is None:
+                return None
+            found = msgspec.json.decode(record, type=LiveCall)
+        return found if found.workspace_id == workspace_id else None
+
+    async def list(
+        self, workspace_id: str, *, before: str | None = None, limit: int = 100
+    ) -> list[LiveCall]:
+        """The workspace's live calls on all nodes, newest first, at most ``limit``, from the one
+        before id ``before`` on. Raises BusUnavailable."""
+        records = await self._bus.members(
+            _list_key(workspace_id), value_of=_record_key("*"), before=before, count=limit
+        )
+        return [msgspec.json.decode(record, type=LiveCall) for record in records]
 
     async def is_alive(self, node_id: str) -> bool:
         """Whether the node holds its lease. Raises BusUnavailable."""
         return node_id == self.node_id or await self._bus.get(_node_key(node_id)) is not None
 
+    # ------------------------------------------------------------------ within
+
     async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        renew_at = loop.time()
         while True:
             try:
-                await self._hold_all()
+                if loop.time() >= renew_at:
+                    await self._renew()
+                    renew_at = loop.time() + self._lease / 3
+                else:
+                    await self._write_changes()
                 await self._release()
                 if self._away:
                     logger.warning("other nodes can find this node's calls again")
@@ -105,9 +218,9 @@ class CallRegistry:
             except BusUnavailable as error:
                 if not self._away:
                     logger.warning("other nodes cannot find this node's calls: %s", error)
-                self._away = True
+                self._away, renew_at = True, loop.time()
             try:
-                async with asyncio.timeout(self._lease / 3 if not self._away else 1.0):
+                async with asyncio.timeout(min(LOOK_SECONDS, self._lease / 3)):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -115,31 +228,75 @@ class CallRegistry:
                 await asyncio.sleep(0.2)  # so that a busy node does not flood a dead server
             self._wake.clear()
 
-    async def _hold_all(self) -> None:
-        await self._hold(_node_key(self.node_id), self.node_id)
-        for call_id, whose in tuple(self._calls.items()):
-            if self._calls.get(call_id) != whose:
-                continue
-            holder = self._holder(whose)
-            if not await self._hold(_call_key(call_id), holder):
-                logger.error("call %s is also registered on another node", call_id)
+    async def _renew(self) -> None:
+        """Renew all leases, or take those that nobody holds."""
+        await self._bus.hold([Lease(_node_key(self.node_id), self.node_id)], self._lease)
+        self._touched.clear()
+        await self._hold(tuple(self._calls))
 
-    async def _hold(self, key: str, holder: str) -> bool:
-        """Renew a lease, or take it if nobody holds it."""
-        return await self._bus.lease_renew(
-            key, holder, self._lease
-        ) or await self._bus.lease_acquire(key, holder, self._lease)
+    async def _write_changes(self) -> None:
+        """Write the records that have changed."""
+        touched, self._touched = self._touched, set()
+        changed = [
+            call_id
+            for call_id in touched
+            if (one := self._calls.get(call_id)) and one.written != self._encoded(one)
+        ]
+        try:
+            await self._hold(changed)
+        except BusUnavailable:
+            self._touched |= touched
+            raise
+
+    async def _hold(self, call_ids: Collection[str]) -> None:
+        held = [one for call_id in call_ids if (one := self._calls.get(call_id)) is not None]
+        records = [self._encoded(one) for one in held]
+        leases = [
+            self._lease_of(one.call, record, forced=one.adopted)
+            for one, record in zip(held, records, strict=True)
+        ]
+        granted = await self._bus.hold(leases, self._lease)
+        for one, record, is_ours in zip(held, records, granted, strict=True):
+            call_id = one.call.call_id
+            if self._calls.get(call_id) is not one:
+                continue
+            if is_ours:
+                one.written, one.adopted = record, False
+            else:
+                logger.error("call %s is also registered on another node", call_id)
 
     async def _release(self) -> None:
         """Release the leases of ended calls; those that fail will expire."""
-        while self._released:
-            call_id, whose = self._released.popitem()
-            await self._bus.lease_release(_call_key(call_id), self._holder(whose))
+        released, self._released = self._released, {}
+        if released:
+            await self._bus.release([self._lease_of(call) for call in released.values()])
 
-    def _holder(self, whose: str) -> str:
-        return f"{self.node_id}{_SEPARATOR}{whose}"
+    def _record(self, one: _Registered) -> LiveCall:
+        call, state = one.call, one.describe()
+        return LiveCall(
+            id=call.call_id,
+            workspace_id=call.workspace_id,
+            node_id=self.node_id,
+            agent_id=state.agent_id,
+            channel=call.channel,
+            started_at=call.started_at,
+            state=state.state,
+            turns=state.turns,
+            language=state.language,
+        )
 
+    def _encoded(self, one: _Registered) -> bytes:
+        return msgspec.json.encode(self._record(one))
 
-def _whose(workspace_id: str, owner: str | None) -> str:
-    """The owner of a call: its workspace, and the ephemeral key that started it, if any."""
-    return f"{workspace_id}{_SEPARATOR}{owner}" if owner else workspace_id
+    def _lease_of(
+        self, call: RegisteredCall, record: bytes = b"", *, forced: bool = False
+    ) -> Lease:
+        return Lease(
+            _call_key(call.call_id),
+            f"{self.node_id}{_SEPARATOR}{call.whose}",
+            record_key=_record_key(call.call_id),
+            record=record,
+            list_key=_list_key(call.workspace_id),
+            member=call.call_id,
+            forced=forced,
+        )

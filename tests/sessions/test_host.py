@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sessions.event_log import replay
 from sessions.host import CallRequest, SessionHost
 from sessions.live import INTERNAL_ERROR
 from sessions.persistence import OpenedCall
+from sessions.registry import CallState, RegisteredCall
 from tests.support.sessions.fake_channel import FakeChannel
 from tests.support.sessions.scripted_call import CONFIG, RATE, scripted_speech
 
@@ -48,8 +49,12 @@ class Shared:
     def end(self, call_id: str) -> None:
         self.log.append(("ended", call_id))
 
-    def register(self, call_id: str, workspace_id: str, owner: str | None) -> None:
-        self.log.append(("registered", call_id))
+    def register(self, call: RegisteredCall, describe: Callable[[], CallState]) -> None:
+        self.log.append(("registered", call.call_id))
+        self.describe = describe
+
+    def touch(self, call_id: str) -> None:
+        pass
 
     def unregister(self, call_id: str) -> None:
         self.log.append(("unregistered", call_id))
