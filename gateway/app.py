@@ -8,7 +8,7 @@ then the stores. Only the command line imports this module.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -147,8 +147,7 @@ def compose(
             *page.routes(),
         ]
     )
-    kept: list[Writer] = [registry, fanout, following, journal, remote, machine]
-    writers = _writers(kept, settings.record_calls)
+    writers = _writers(settings, registry, fanout, following, journal, remote, machine)
     app.cleanup_ctx.extend([_storage(settings, stores), writers, metrics.context, loading.context])
     add_rest(
         app,
@@ -225,14 +224,11 @@ def _storage(settings: Settings, stores: Stores) -> Context:
 Writer = CallRegistry | Fanout | Following | CallJournal | RemoteRequests | MachineWatch
 
 
-def _writers(
-    writers: Sequence[Writer],
-    record_to: Path | None,
-) -> Context:
+def _writers(settings: Settings, *writers: Writer) -> Context:
     """``writers`` are started in their order and stopped in reverse."""
 
     async def context(_app: web.Application) -> AsyncIterator[None]:
-        if record_to is not None:
+        if (record_to := settings.record_calls) is not None:
             await asyncio.to_thread(record_to.mkdir, mode=0o700, parents=True, exist_ok=True)
         for writer in writers:
             writer.start()
