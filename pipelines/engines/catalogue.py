@@ -16,7 +16,7 @@ Rules
   named or configured is taken where it hears the language.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import permutations
 from typing import cast
 
@@ -61,8 +61,9 @@ from .jobs import (
 )
 from .lookup import Lookup
 from .openai_compatible import DISCOVERY_PERIOD, UpstreamModels
+from .source import EngineSource, Wait, at_once
 from .speech.routes import BoundSpeaker, SpeechRoutes
-from .startup import Fetch, Startup, Wait, at_once
+from .startup import Fetch, Startup
 from .transcription.voice_activity import silero_file
 from .translation import CHAT_LANGUAGES, FAST_LANGUAGES, FAST_TRANSLATE, ChatTranslator, speaks
 
@@ -78,25 +79,29 @@ class Catalogue(Lookup):
         settings: EngineSettings,
         *,
         engines: Iterable[Engine] | None = None,
+        source: Callable[[Sequence[Engine]], EngineSource] | None = None,
         fetch: Fetch | None = None,
         on_stage: Callable[[str], None] = lambda _: None,
         on_chat_replaced: Callable[[ChatChoice], None] = lambda _: None,
         discovery_period: float = DISCOVERY_PERIOD,
     ) -> None:
         """``engines``: declarations, best first within a role; None: the built-in ones and those of
-        installed packages. The others are for a server: ``fetch`` fetches weights, without which
+        installed packages. ``source`` makes of them what the embedded engines come from; None: this
+        process. The others are for a server: ``fetch`` fetches weights, without which
         none are; ``on_stage`` is called with each stage of the start ("fetching", "loading", then
         "ready" or "incomplete"), ``on_chat_replaced`` when the larger chat model was tried."""
         declared = tuple(engines or ())
         if engines is None:
             declared, self.plugins = installed().engines, installed().plugins
-        super().__init__(
-            settings,
-            UpstreamModels(settings, silero_file(settings.models_dir), period=discovery_period),
-            Startup(
+        made: EngineSource
+        if source is not None:
+            made = source(declared)
+        else:
+            made = Startup(
                 settings, declared, fetch, on_stage=on_stage, on_chat_replaced=on_chat_replaced
-            ),
-        )
+            )
+        vad = silero_file(settings.models_dir)
+        super().__init__(settings, UpstreamModels(settings, vad, period=discovery_period), made)
         self.routes = SpeechRoutes(
             settings,
             lambda: self._loader.of(Role.SPEECH),
@@ -108,21 +113,21 @@ class Catalogue(Lookup):
     async def start(self, quiet: Wait = at_once, warm_up: Wait = at_once) -> None:
         """Fetch and load what calls use and ``warm_up``; returns when all is done or has failed.
         The rest is loaded when ``quiet`` returns: when nobody calls."""
-        await self._startup.run(self._upstream, self.ready, quiet, warm_up)
+        await self.source.run(self._upstream, self.ready, quiet, warm_up)
 
     async def complete(self) -> None:
         """Wait until what is loaded after the start is there, or was tried once."""
-        await self._startup.complete()
+        await self.source.complete()
 
     async def close(self) -> None:
         """Close every engine and the connection to the upstream."""
-        await self._startup.close()
+        await self.source.close()
         await self._upstream.close()
 
     def waiting_for(self) -> str | None:
         """Why calls cannot be answered (a sentence); None when they can."""
-        if self._startup.waiting is not None:
-            return self._startup.waiting
+        if self.source.waiting is not None:
+            return self.source.waiting
         if self.ready():
             return None
         dead = [status for status in self.statuses() if not status.live and status.role in NEEDED]
@@ -181,12 +186,7 @@ class Catalogue(Lookup):
 
     def hearing_loads(self) -> dict[str, HearingLoad]:
         """That of every loaded transcriber of calls."""
-        transcribers = {
-            engine.id: self._loader.loaded.get(engine.key)
-            for engine in self._loader.of(Role.TRANSCRIPTION)
-        }
-        loads = {name: getattr(one, "load_now", None) for name, one in transcribers.items()}
-        return {name: load for name, load in loads.items() if isinstance(load, HearingLoad)}
+        return self.source.hearing_loads()
 
     def hearing_overloaded(self) -> bool:
         """Whether callers already wait to be heard."""

@@ -10,19 +10,19 @@ from .base import ModelUnavailable, base_language
 from .call_names import is_stock
 from .engine import DEFAULT, LOADING, EngineSettings, EngineStatus, Role
 from .openai_compatible import UpstreamModels
-from .startup import Startup
+from .source import EngineSource
 
 
 class Lookup:
-    """Engines by role and model id: the embedded ones of ``startup``, and those of ``upstream``."""
+    """Engines by role and model id: the embedded ones of ``source``, and those of ``upstream``."""
 
     def __init__(
-        self, settings: EngineSettings, upstream: UpstreamModels, startup: Startup
+        self, settings: EngineSettings, upstream: UpstreamModels, source: EngineSource
     ) -> None:
         self.settings = settings
+        self.source = source
         self._upstream = upstream
-        self._startup = startup
-        self._loader = startup.loader
+        self._loader = source.loader
 
     def statuses(self) -> tuple[EngineStatus, ...]:
         """Every engine that is, should be or could be live now: which can be used, which are
@@ -44,7 +44,7 @@ class Lookup:
         """Where the engine of that id stands; that of the chat model that answers says why it is
         that one."""
         status = self._loader.status((role, model_id)) or self._upstream.status(role, model_id)
-        choice = self._startup.choice
+        choice = self.source.choice
         if choice is not None and (role, model_id) == (Role.CHAT, choice.model_id):
             return replace(status, note=choice.reason)
         return status

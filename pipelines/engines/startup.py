@@ -18,12 +18,12 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from pipelines.weights.manifest import FetchStopped, Model, WeightsError
 
-from .base import ChatModel, EngineError, ModelUnavailable
+from .base import ChatModel, EngineError, HearingLoad, ModelUnavailable
 from .chat.choice import (
     CHAT_MODELS,
     COMING,
@@ -41,6 +41,7 @@ from .chat.choice import (
 from .engine import Engine, EngineSettings, Role, missing_files, weights_of
 from .loading import Loader
 from .openai_compatible import UpstreamModels
+from .source import Wait, at_once
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +50,17 @@ Fetch = Callable[[Sequence[Model], Stop], None]
 """Fetch what is missing of these, blocking, until the function returns true. Raises
 WeightsError."""
 
-Wait = Callable[[], Awaitable[None]]
-
 AGAIN_SECONDS = 5.0
 QUIET_SECONDS = 60.0
+_HEARS = Role.TRANSCRIPTION
 FETCHING, LOADING, READY, INCOMPLETE = "fetching", "loading", "ready", "incomplete"
 
 
-async def at_once() -> None:
-    """Nothing to wait for."""
-
-
 class Startup:
-    """Owns the loader from before anything is loaded until all is closed."""
+    """An EngineSource: owns the loader from before anything is loaded until all is closed."""
+
+    calls_elsewhere = 0
+    """Engines of one process serve its calls alone."""
 
     def __init__(
         self,
@@ -119,6 +118,15 @@ class Startup:
     async def complete(self) -> None:
         """Wait until every engine that is loaded in the background was tried once."""
         await self._complete.wait()
+
+    def report_calls(self, active: int) -> None:
+        """Nobody else needs to know."""
+
+    def hearing_loads(self) -> dict[str, HearingLoad]:
+        """How many utterances every loaded transcriber of calls has now."""
+        loaded = ((one.id, self.loader.loaded.get(one.key)) for one in self.loader.of(_HEARS))
+        loads = {model_id: getattr(engine, "load_now", None) for model_id, engine in loaded}
+        return {name: load for name, load in loads.items() if isinstance(load, HearingLoad)}
 
     async def close(self) -> None:
         """End what is under way, and close the engines."""

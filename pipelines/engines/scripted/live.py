@@ -37,7 +37,7 @@ from pipelines.engines.call_names import CallNames, NameFault, NameField
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import CallLanguage
-from pipelines.engines.startup import Wait, at_once
+from pipelines.engines.source import Wait, at_once
 
 Delay = Callable[[float], Awaitable[None]]
 """Waits for a number of seconds, or as long as a test decides."""

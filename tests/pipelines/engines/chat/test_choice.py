@@ -24,7 +24,7 @@ from pipelines.engines.chat.choice import (
 )
 from pipelines.engines.chat.llama import ENGINES, llama
 from pipelines.engines.engine import Engine, EngineSettings, Role
-from pipelines.engines.startup import Stop, embedded_chat
+from pipelines.engines.startup import Startup, Stop, embedded_chat
 from pipelines.weights.manifest import Model, WeightsError
 
 FAST = Verdict(Speed(20.0, 0.5), estimated=False)
@@ -144,8 +144,13 @@ class House:
         await self.engines.start()
         return await self.grown()
 
+    @property
+    def startup(self) -> Startup:
+        assert isinstance(self.engines.source, Startup)
+        return self.engines.source
+
     async def grown(self) -> ChatChoice | None:
-        growth = self.engines._startup._growth
+        growth = self.startup._growth
         assert growth is not None
         await growth
         return self.choices[-1] if self.choices else None
@@ -187,8 +192,8 @@ async def test_a_slow_large_model_is_closed_and_not_tried_again(house: House) ->
     assert house.larger.closed
     assert not house.small.closed
     assert await house.answers() == (SMALLER, SLOW.reason)
-    await house.engines._startup.choose_chat()
-    assert await house.engines._startup.grow() is None
+    await house.startup.choose_chat()
+    assert await house.startup.grow() is None
     assert (house.fetches, house.estimates) == ([SMALLER, LARGER], 1)
     await house.engines.close()
 
