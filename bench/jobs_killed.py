@@ -11,6 +11,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,10 @@ class Work:
         return JobResult({"n": run.input["n"], "run": run.run}, (Unit(run.id, "tts", "none"),))
 
 
-async def book(connection: Any, job: Job, units: tuple[Unit, ...]) -> None:
+async def book(connection: Any, ended: Sequence[tuple[Job, tuple[Unit, ...]]]) -> None:
     """One row per completion of a job, so that a second one shows."""
-    await connection.execute("INSERT INTO bench_ends VALUES ($1, $2)", job.id, len(units))
+    for job, units in ended:
+        await connection.execute("INSERT INTO bench_ends VALUES ($1, $2)", job.id, len(units))
 
 
 async def work(url: str) -> None:

@@ -252,21 +252,28 @@ class WebhookEvents:
     def __init__(self, database: Database) -> None:
         self._queue = JobQueue(database)
 
-    async def hook(self, connection: Any, job: Job, units: tuple[Unit, ...]) -> None:  # noqa: ARG002
+    async def hook(self, connection: Any, ended: Sequence[tuple[Job, tuple[Unit, ...]]]) -> None:
         """See FinishHook."""
-        ended = (JobStatus.COMPLETED, JobStatus.FAILED)
-        if job.type not in REPORTED or job.status not in ended or job.parent_id is not None:
-            return
-        event = f"{job.type}.{job.status}"
-        patterns = (EVERYTHING, event, f"job.{job.status}")
-        listening = await Webhooks(connection).listening(job.workspace_id, patterns)
-        if not listening:
-            return
-        event_id, body = new_id("evt"), body_of(event, job)
-        for webhook_id in listening:
-            order = DeliveryOrder(webhook_id, event_id, event, body)
-            new = NewJob(JobType.WEBHOOK, msgspec.to_builtins(order))
-            await self._queue.submit_in(connection, job.workspace_id, new)
+        listening: dict[tuple[str, str], Sequence[str]] = {}
+        for job, _ in ended:
+            if not _reported(job):
+                continue
+            event = f"{job.type}.{job.status}"
+            of_event = (job.workspace_id, event)
+            if of_event not in listening:
+                patterns = (EVERYTHING, event, f"job.{job.status}")
+                found = await Webhooks(connection).listening(job.workspace_id, patterns)
+                listening[of_event] = found
+            event_id, body = new_id("evt"), body_of(event, job) if listening[of_event] else ""
+            for webhook_id in listening[of_event]:
+                order = DeliveryOrder(webhook_id, event_id, event, body)
+                new = NewJob(JobType.WEBHOOK, msgspec.to_builtins(order))
+                await self._queue.submit_in(connection, job.workspace_id, new)
+
+
+def _reported(job: Job) -> bool:
+    ended = job.status in (JobStatus.COMPLETED, JobStatus.FAILED)
+    return ended and job.type in REPORTED and job.parent_id is None
 
 
 def body_of(event: str, job: Job) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from pgqueuer.adapters.persistence.qb import QueryQueueBuilder
 
 from store.database import Database
-from store.tenants.jobs import Job, Jobs
+from store.tenants.jobs import Job, JobEnd, Jobs
 
 from .job import TERMINAL, JobFailed, JobResult, JobRun, JobStatus, JobType, NewJob
 
@@ -27,9 +27,9 @@ FORGOTTEN_SECONDS = 60.0
 """How long an active job may be missing from the queue before it is put back."""
 
 
-def payload(job: Job) -> bytes:
+def payload(workspace_id: str, job_id: str) -> bytes:
     """The payload of a job's queue row."""
-    return json.dumps([job.workspace_id, job.id]).encode()
+    return json.dumps([workspace_id, job_id]).encode()
 
 
 def named(content: bytes | None) -> tuple[str, str]:
@@ -56,7 +56,7 @@ class JobQueue:
         job = await Jobs(connection).insert(
             workspace_id, new.type, new.input, new.parent_id, new.item_index
         )
-        await _enqueue(connection, job, delay_seconds)
+        await _enqueue(connection, job.workspace_id, job.type, [job.id], delay_seconds)
         return job
 
     async def cancel(self, workspace_id: str, job_id: str) -> Job | None:
@@ -77,7 +77,7 @@ class JobQueue:
             job = await Jobs(connection).reset(workspace_id, job_id)
             if job is not None:
                 await _dequeue(connection, job)
-                await _enqueue(connection, job)
+                await _enqueue(connection, job.workspace_id, job.type, [job.id])
             return job
 
     async def recover(self, older_than: float = FORGOTTEN_SECONDS) -> int:
@@ -87,7 +87,7 @@ class JobQueue:
         async with self._database.transaction() as connection:
             lost = await Jobs(connection).forgotten(older_than)
             for job in lost:
-                await _enqueue(connection, job)
+                await _enqueue(connection, job.workspace_id, job.type, [job.id])
             return len(lost)
 
 
@@ -96,16 +96,29 @@ async def _cancel(connection: Any, job: Job) -> None:
     if job.status == JobStatus.QUEUED:
         locked = await jobs.lock(job.workspace_id, job.id)
         if locked is not None and locked.status == JobStatus.QUEUED:
-            await jobs.finish(job.workspace_id, job.id, JobStatus.CANCELLED)
+            await jobs.finish([JobEnd(job.workspace_id, job.id, JobStatus.CANCELLED)])
             await _dequeue(connection, job)
             return
     await jobs.request_cancel(job.workspace_id, job.id)
 
 
-async def _enqueue(connection: Any, job: Job, delay_seconds: float = 0) -> None:
-    # headers are NULL: the library would encode them, and the connection once more
-    delay = timedelta(seconds=delay_seconds)
-    await connection.fetch(_ENQUEUE, [0], [job.type], [payload(job)], [delay], [job.id], [None])
+async def _enqueue(
+    connection: Any,
+    workspace_id: str,
+    type: str,
+    job_ids: Sequence[str],
+    delay_seconds: float = 0,
+) -> None:
+    count = len(job_ids)
+    await connection.fetch(
+        _ENQUEUE,
+        [0] * count,
+        [type] * count,
+        [payload(workspace_id, job_id) for job_id in job_ids],
+        [timedelta(seconds=delay_seconds)] * count,
+        list(job_ids),
+        [None] * count,  # headers: the library would encode them, and the connection once more
+    )
 
 
 async def _dequeue(connection: Any, job: Job) -> None:
@@ -136,10 +149,9 @@ async def submit_batch(
     queue = JobQueue(database)
     async with database.transaction() as connection:
         batch = await queue.submit_in(connection, workspace_id, NewJob(JobType.BATCH, head))
-        for index, item in zip(indices or range(len(items)), items, strict=True):
-            await queue.submit_in(
-                connection, workspace_id, NewJob(JobType.TTS, item, batch.id, index)
-            )
+        places = indices or range(len(items))
+        ids = await Jobs(connection).insert_items(batch, JobType.TTS, items, places)
+        await _enqueue(connection, workspace_id, JobType.TTS, ids)
         return batch
 
 

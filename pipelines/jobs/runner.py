@@ -1,8 +1,8 @@
 """JobRunner: one run of a job, from the queue's row to the record's last state.
 
 Invariants
-- A run's end is one transaction: the record (guarded by the run's number), usage, webhook
-  deliveries, the event. A run that was overtaken writes nothing.
+- A run's end is one transaction (``pipelines.jobs.records``). A run that was overtaken writes
+  nothing.
 - JobFailed and EngineError are final. Any other exception is a fault of ours and the job is tried
   again, as is a run whose worker died, until ``MAX_RUNS`` are used up. A kind may also ask to be
   started again later (TryAgain), which does not count.
@@ -29,11 +29,11 @@ from pipelines.jobs.job import (
     JobRun,
     JobStatus,
     TryAgain,
-    Unit,
 )
+from pipelines.jobs.records import FinishHook, RunEnd, RunRecords
 from store.database import Database
 from store.errors import StoreError, StoreRefused, StoreUnavailable
-from store.tenants.jobs import Job, Jobs
+from store.tenants.jobs import Claim, Job, Jobs
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,6 @@ UNWIND_SECONDS = 5.0
 """How long a cancelled kind may take to end; then its task is abandoned."""
 AGAIN_SECONDS = 1.0
 """Before a job is tried again after a fault, times the number of its runs."""
-
-FinishHook = Callable[[Any, Job, tuple[Unit, ...]], Awaitable[None]]
-"""Called in the transaction that ends a job, with its connection, the updated job, and the units to
-book (if it completed)."""
 
 
 class RunAgain(Exception):
@@ -70,6 +66,7 @@ class _Stop(StrEnum):
 @dataclass(slots=True)
 class _Running:
     job: Job
+    claim: Claim
     run: JobRun
     task: asyncio.Task[JobResult]
     stop: _Stop | None = None
@@ -88,27 +85,28 @@ class JobRunner:
         self._database = database
         self._jobs = Jobs(database)
         self._kinds = {str(kind.type): kind for kind in kinds}
-        self._hooks = tuple(hooks)
+        self._records = RunRecords(database, hooks)
         self._running: dict[str, _Running] = {}
         self._interrupted = False
 
-    async def run(self, workspace_id: str, job_id: str, queue_id: int, worker: object) -> None:
-        """Run the job that the queue's row names; returns when its end is recorded.
+    async def run(self, claim: Claim) -> bool:
+        """Run the job that a row of the queue names; returns when its end is recorded, and whether
+        the row was deleted with that.
 
         Raises RunAgain if it is to stay in the queue, StoreUnavailable if it could not start."""
-        job = await self._jobs.begin(workspace_id, job_id, queue_id, worker)
+        job = await self._records.begin(claim)
         if job is None:
-            return
+            return False
         if job.cancel_requested:
-            await self._finish(job, JobStatus.CANCELLED)
+            await self._end(RunEnd(job, claim, JobStatus.CANCELLED))
         elif job.runs > MAX_RUNS:
             logger.error("job %s was started %d times and never ended: given up", job.id, MAX_RUNS)
             message = f"The job was started {MAX_RUNS} times and never ended."
-            await self._finish(
-                job, JobStatus.FAILED, error=_error("INTERNAL", message, reason="runs_used_up")
-            )
+            error = _error("INTERNAL", message, reason="runs_used_up")
+            await self._end(RunEnd(job, claim, JobStatus.FAILED, error=error))
         else:
-            await self._run(job, self._kinds[job.type])
+            await self._run(job, claim, self._kinds[job.type])
+        return True
 
     async def watch(self) -> None:
         """Cancel runs that must stop; runs until cancelled."""
@@ -132,7 +130,7 @@ class JobRunner:
 
     # ------------------------------------------------------------------ one run
 
-    async def _run(self, job: Job, kind: JobKind) -> None:
+    async def _run(self, job: Job, claim: Claim, kind: JobKind) -> None:
         run = JobRun(
             id=job.id,
             workspace_id=job.workspace_id,
@@ -143,7 +141,7 @@ class JobRunner:
             item_index=job.item_index,
         )
         task = asyncio.create_task(kind.run(run), name=f"job-{job.id}")
-        running = self._running[job.id] = _Running(job, run, task)
+        running = self._running[job.id] = _Running(job, claim, run, task)
         try:
             if self._interrupted:
                 running.cancel(_Stop.SHUTDOWN)
@@ -154,10 +152,10 @@ class JobRunner:
         finally:
             task.cancel()
             del self._running[job.id]
-        await self._conclude(job, kind, running)
+        await self._conclude(kind, running)
 
-    async def _conclude(self, job: Job, kind: JobKind, running: _Running) -> None:
-        task, why = running.task, running.stop
+    async def _conclude(self, kind: JobKind, running: _Running) -> None:
+        job, task, why = running.job, running.task, running.stop
         if not task.done():
             logger.error("job %s (%s) did not end after being cancelled", job.id, job.type)
             task.add_done_callback(_forget_outcome)
@@ -173,21 +171,24 @@ class JobRunner:
             await self._give_back(job, counted=False, delay=0)
         elif why is _Stop.DEADLINE:
             message = f"The job did not finish within {kind.deadline:.0f} seconds."
-            await self._finish(job, JobStatus.FAILED, error=_error("INTERNAL", message, "deadline"))
+            failed = _error("INTERNAL", message, "deadline")
+            await self._end(RunEnd(job, running.claim, JobStatus.FAILED, error=failed))
         elif why is _Stop.ASKED:
-            await self._finish(job, JobStatus.CANCELLED)
+            await self._end(RunEnd(job, running.claim, JobStatus.CANCELLED))
         else:
             await self._fail(running, RuntimeError("the kind cancelled itself"))
 
     async def _complete(self, running: _Running, result: JobResult) -> None:
+        end = RunEnd(
+            running.job,
+            running.claim,
+            JobStatus.COMPLETED,
+            output=result.output,
+            units=result.units,
+            warnings=_plain(running.run.warnings),
+        )
         try:
-            await self._finish(
-                running.job,
-                JobStatus.COMPLETED,
-                output=result.output,
-                units=result.units,
-                warnings=running.run.warnings,
-            )
+            await self._end(end)
         except StoreRefused as error:
             await self._fail(running, error)
 
@@ -206,39 +207,19 @@ class JobRunner:
             if job.runs < MAX_RUNS:
                 await self._give_back(job, counted=True, delay=AGAIN_SECONDS * job.runs)
             shown = _error("INTERNAL", "The job failed because of a server error.", "fault")
-        warnings = running.run.warnings
-        await self._finish(job, JobStatus.FAILED, error=shown, warnings=warnings)
+        warnings = _plain(running.run.warnings)
+        end = RunEnd(job, running.claim, JobStatus.FAILED, error=shown, warnings=warnings)
+        await self._end(end)
 
     # ------------------------------------------------------------------ its end
 
-    async def _finish(
-        self,
-        job: Job,
-        status: JobStatus,
-        *,
-        output: dict[str, Any] | None = None,
-        error: dict[str, Any] | None = None,
-        units: tuple[Unit, ...] = (),
-        warnings: Sequence[ApiWarning] = (),
-    ) -> None:
-        async def end() -> None:
-            async with self._database.transaction() as connection:
-                ended = await Jobs(connection).finish(
-                    job.workspace_id,
-                    job.id,
-                    status,
-                    run=job.runs,
-                    output=output,
-                    error=error,
-                    warnings=msgspec.to_builtins(warnings),
-                )
-                if ended is None:
-                    logger.warning("job %s was taken over: run %d is discarded", job.id, job.runs)
-                    return
-                for hook in self._hooks:
-                    await hook(connection, ended, units)
+    async def _end(self, end: RunEnd) -> None:
+        async def write() -> None:
+            if not await self._records.end(end):
+                job = end.job
+                logger.warning("job %s was taken over: run %d is discarded", job.id, job.runs)
 
-        await _persist(end)
+        await _persist(write)
 
     async def _give_back(self, job: Job, *, counted: bool, delay: float) -> NoReturn:
         async def release() -> None:
@@ -286,6 +267,11 @@ async def _persist(write: Callable[[], Awaitable[None]]) -> None:
             logger.warning("the end of a job could not be written yet: %s", error)
         await asyncio.sleep(pause)
         pause = min(2 * pause, 5.0)
+
+
+def _plain(warnings: Sequence[ApiWarning]) -> list[dict[str, Any]]:
+    plain: list[dict[str, Any]] = msgspec.to_builtins(warnings)
+    return plain
 
 
 def _error(code: str, message: str, reason: str | None = None) -> dict[str, Any]:

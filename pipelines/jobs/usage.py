@@ -119,22 +119,23 @@ class Usage:
 
     async def book_in(self, connection: Any, workspace_id: str, units: Sequence[Unit]) -> None:
         """As ``book``, as part of the transaction that ``connection`` is in."""
-        events = UsageEvents(connection)
-        for unit in units:
-            cost = self._prices.cost(unit)
-            event = NewUsageEvent(
-                unit=unit.name,
-                type=unit.type,
-                model=unit.model,
-                tokens=unit.tokens,
-                audio_ms=unit.audio_ms,
-                cost=cost,
-            )
-            await events.insert(workspace_id, event)
+        events = [(workspace_id, self._event(unit)) for unit in units]
+        await UsageEvents(connection).insert(events)
 
-    async def hook(self, connection: Any, job: Job, units: tuple[Unit, ...]) -> None:
-        """Book a job's units; a FinishHook."""
-        await self.book_in(connection, job.workspace_id, units)
+    async def hook(self, connection: Any, ended: Sequence[tuple[Job, tuple[Unit, ...]]]) -> None:
+        """Book the units of jobs; a FinishHook."""
+        events = [(job.workspace_id, self._event(unit)) for job, units in ended for unit in units]
+        await UsageEvents(connection).insert(events)
+
+    def _event(self, unit: Unit) -> NewUsageEvent:
+        return NewUsageEvent(
+            unit=unit.name,
+            type=unit.type,
+            model=unit.model,
+            tokens=unit.tokens,
+            audio_ms=unit.audio_ms,
+            cost=self._prices.cost(unit),
+        )
 
     async def book_turn(
         self, connection: Any, workspace_id: str, call_id: str, turn: NewTurn

@@ -2,13 +2,16 @@
 
 pgqueuer does the claiming: rows are picked with SKIP LOCKED, heartbeats are sent while a job runs,
 and rows of dead workers are picked again. Its limits per entrypoint count all workers, so the
-kinds' own limits (per worker) are enforced here, claiming one row at a time. Rows never end as
-failed in the queue; how a job ended is in its record.
+kinds' own limits (per worker) are enforced here: the oldest row is claimed, and with it as many of
+its kind as there is room for. Rows never end as failed in the queue; how a job ended is in its
+record.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from datetime import timedelta
 
@@ -16,12 +19,15 @@ from pgqueuer import AsyncpgPoolDriver, Queries
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain import models, types
 from pgqueuer.domain.errors import RetryRequested
+from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from pipelines.jobs.job import JobKind
 from pipelines.jobs.queue import JobQueue, named
-from pipelines.jobs.runner import FinishHook, JobRunner, RunAgain
+from pipelines.jobs.records import FinishHook
+from pipelines.jobs.runner import JobRunner, RunAgain
 from store.database import Database
 from store.errors import StoreError, StoreUnavailable
+from store.tenants.jobs import Claim
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +36,10 @@ HEARTBEAT_SECONDS = 30.0
 DEQUEUE_SECONDS = 1.0
 RECOVER_SECONDS = 15.0
 RESTART_SECONDS = 1.0
+ROOM_SECONDS = 0.1
+"""How long claiming waits for one of its own jobs to end before it looks for other kinds."""
+FLUSHED_ROWS = 16
+"""Rows without a run to end are deleted in groups of this size, or after 0.1 s."""
 UNAVAILABLE_SECONDS = 2.0
 """Before a job that could not be started is tried again, because Postgres is unavailable."""
 
@@ -39,13 +49,18 @@ class OwnRows(Queries):
 
     A worker that was overtaken must not take the row from the one that holds it now."""
 
+    deleted: set[types.JobId]
+    """Rows that were deleted with their job's end."""
+
     async def log_jobs(
         self,
         job_status: list[tuple[models.Job, types.JOB_STATUS, models.TracebackRecord | None]],
     ) -> None:
         """Remove the rows of these jobs."""
-        mine = await self._still_held([job for job, _, _ in job_status])
-        ended = [entry for entry in job_status if entry[0].id in mine]
+        left = [entry for entry in job_status if entry[0].id not in self.deleted]
+        self.deleted.difference_update(job.id for job, _, _ in job_status)
+        mine = await self._still_held([job for job, _, _ in left]) if left else set()
+        ended = [entry for entry in left if entry[0].id in mine]
         if ended:
             await super().log_jobs(ended)
 
@@ -75,36 +90,62 @@ class Claims(QueueManager):
 
     limits: dict[str, int]
     held: dict[types.JobId, str]
+    busy: Counter[str]
+    room: asyncio.Event
+    """Set when a job of this worker ends."""
 
     def entrypoints_below_capacity_limits(self) -> set[types.QueueEntrypoint]:
         """Entrypoints of which one more job may be claimed."""
-        busy = list(self.held.values())
-        return {name for name in self.entrypoint_registry if busy.count(name) < self.limits[name]}
+        return {name for name in self.entrypoint_registry if self.busy[name] < self.limits[name]}
 
     async def fetch_jobs(
         self,
-        batch_size: int,
+        batch_size: int,  # noqa: ARG002 - the room of the kind decides
         global_concurrency_limit: int | None,
         heartbeat_timeout: timedelta,
     ) -> AsyncGenerator[models.Job, None]:
-        """One job at a time, while there are jobs and room for them."""
-        while not self.shutdown.is_set() and self.entrypoints_below_capacity_limits():
-            async for job in super().fetch_jobs(
-                batch_size, global_concurrency_limit, heartbeat_timeout
-            ):
-                self.held[job.id] = job.entrypoint
-                yield job
-                if not self.entrypoints_below_capacity_limits():
-                    return
-            return
+        """Jobs, while there are any and room for them."""
+        claim = functools.partial(
+            self.queries.dequeue,
+            queue_manager_id=self.queue_manager_id,
+            global_concurrency_limit=global_concurrency_limit,
+            heartbeat_timeout=heartbeat_timeout,
+        )
+        while not self.shutdown.is_set():
+            self.room.clear()
+            open_names = self.entrypoints_below_capacity_limits()
+            claimed = await claim(1, dict.fromkeys(open_names, _UNLIMITED)) if open_names else []
+            for first in claimed:
+                yield self._hold(first)
+                if room := self.limits[first.entrypoint] - self.busy[first.entrypoint]:
+                    for job in await claim(room, {first.entrypoint: _UNLIMITED}):
+                        yield self._hold(job)
+            if claimed:
+                continue
+            if len(open_names) == len(self.entrypoint_registry):
+                return
+            try:
+                await asyncio.wait_for(self.room.wait(), ROOM_SECONDS)
+            except TimeoutError:
+                return
+
+    def _hold(self, job: models.Job) -> models.Job:
+        if job.id not in self.held:
+            self.held[job.id] = job.entrypoint
+            self.busy[job.entrypoint] += 1
+        return job
 
     def forget_job(
         self, job_id: types.JobId, context: models.Context, task: asyncio.Task[None]
     ) -> None:
         """The job's task has ended: there is room for another."""
         super().forget_job(job_id, context, task)
-        if job_id not in self.job_context:
-            self.held.pop(job_id, None)
+        if job_id not in self.job_context and job_id in self.held:
+            self.busy[self.held.pop(job_id)] -= 1
+            self.room.set()
+
+
+_UNLIMITED = EntrypointExecutionParameter(concurrency_limit=0)
 
 
 class Worker:
@@ -125,6 +166,7 @@ class Worker:
         self._queue = JobQueue(database)
         self._heartbeat = timedelta(seconds=heartbeat_seconds)
         self._claims: Claims | None = None
+        self._deleted: set[types.JobId] = set()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -160,8 +202,10 @@ class Worker:
 
     async def _work(self) -> None:
         async with self._database.plain_pool(4) as pool:
-            claims = self._claims = Claims(OwnRows(AsyncpgPoolDriver(pool)))
-            claims.held = {}
+            rows = OwnRows(AsyncpgPoolDriver(pool))
+            rows.deleted = self._deleted = set()
+            claims = self._claims = Claims(rows)
+            claims.held, claims.busy, claims.room = {}, Counter(), asyncio.Event()
             claims.limits = {str(kind.type): kind.concurrency for kind in self._kinds}
             for name in claims.limits:
                 claims.entrypoint(name)(self._handle)
@@ -169,7 +213,7 @@ class Worker:
                 return
             await claims.run(
                 dequeue_timeout=timedelta(seconds=DEQUEUE_SECONDS),
-                batch_size=1,
+                batch_size=FLUSHED_ROWS,
                 shutdown_on_listener_failure=True,
                 heartbeat_timeout=self._heartbeat,
             )
@@ -178,7 +222,9 @@ class Worker:
         """Run the job that a queue row names; the row is deleted when this returns."""
         try:
             workspace_id, job_id = named(row.payload)
-            await self._runner.run(workspace_id, job_id, row.id, row.queue_manager_id)
+            claim = Claim(workspace_id, job_id, row.id, row.queue_manager_id)
+            if await self._runner.run(claim):
+                self._deleted.add(row.id)
         except RunAgain as again:
             raise RetryRequested(timedelta(seconds=again.delay), "run again") from None
         except StoreUnavailable as error:

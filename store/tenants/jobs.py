@@ -9,7 +9,7 @@ why ``Jobs`` that write events are built on a connection in a transaction.
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +49,30 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A row of the queue that a worker holds (``worker``: pgqueuer's queue_manager_id), and the job
+    that it names."""
+
+    workspace_id: str
+    job_id: str
+    queue_id: int
+    worker: object
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a job ends. ``run``: whose end it is; None: whichever run is the job's."""
+
+    workspace_id: str
+    job_id: str
+    status: str
+    run: int | None = None
+    output: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    warnings: Sequence[dict[str, Any]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class JobEvent:
     """Something that happened to a job."""
 
@@ -69,6 +93,12 @@ class Backlog:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Job))
+_QUALIFIED = ", ".join(f"jobs.{field.name}" for field in fields(Job))
+_LOCKED = (
+    "SELECT jobs.id FROM jobs JOIN {0} ON jobs.workspace_id = {0}.workspace_id"
+    " AND jobs.id = {0}.job_id ORDER BY jobs.id FOR UPDATE OF jobs"
+)
+"""Rows are locked in the order of their ids, so that groups of them cannot block each other."""
 
 
 class Jobs:
@@ -108,6 +138,29 @@ class Jobs:
             " FROM jobs WHERE status IN ('queued', 'running') GROUP BY type"
         )
         return [Backlog(**row) for row in rows]
+
+    async def insert_items(
+        self,
+        parent: Job,
+        type: str,
+        inputs: Sequence[dict[str, Any]],
+        indices: Sequence[int],
+    ) -> list[str]:
+        """New queued jobs, the items of a batch; returns their ids, which sort in the items' order.
+        Raises StoreRefused where the parent already has one of them."""
+        ids = sorted(new_id("job") for _ in inputs)
+        await self._db.execute(
+            "INSERT INTO jobs (id, workspace_id, type, input, parent_id, item_index)"
+            " SELECT item.id, $1, $2, item.input, $3, item.place"
+            " FROM unnest($4::text[], $5::jsonb[], $6::int[]) AS item (id, input, place)",
+            parent.workspace_id,
+            type,
+            parent.id,
+            ids,
+            list(inputs),
+            list(indices),
+        )
+        return ids
 
     async def get(self, workspace_id: str, job_id: str) -> Job | None:
         """The job, or None where the workspace has no such job."""
@@ -151,23 +204,27 @@ class Jobs:
 
     # ------------------------------------------------------------------ runs
 
-    async def begin(
-        self, workspace_id: str, job_id: str, queue_id: int, worker: object
-    ) -> Job | None:
-        """Begin a run; the job with the run's number in ``runs``. None where the job has ended or
-        is gone, or where ``worker`` (pgqueuer's queue_manager_id) no longer holds the queue's row
-        ``queue_id``: then another worker runs it."""
-        row = await self._db.fetchrow(
-            "UPDATE jobs SET status = 'running', runs = runs + 1, updated_at = now(),"
-            " started_at = now() WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL"
-            " AND EXISTS (SELECT 1 FROM pgqueuer WHERE id = $3 AND queue_manager_id = $4)"
-            f" RETURNING {_COLUMNS}",
-            workspace_id,
-            job_id,
-            queue_id,
-            worker,
+    async def begin(self, claims: Sequence[Claim]) -> dict[str, Job]:
+        """Begin a run of each job; by id, the jobs with the run's number in ``runs``. Missing are
+        jobs that have ended or are gone, and those whose row of the queue the worker no longer
+        holds: another worker runs them."""
+        rows = await self._db.fetch(
+            "WITH claims AS (SELECT claim.workspace_id, claim.job_id"
+            " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[])"
+            " AS claim (workspace_id, job_id, queue_id, worker)"
+            " JOIN pgqueuer AS held ON held.id = claim.queue_id"
+            " AND held.queue_manager_id = claim.worker),"
+            f" mine AS ({_LOCKED.format('claims')})"
+            " UPDATE jobs SET status = 'running', runs = runs + 1, updated_at = now(),"
+            " started_at = now() FROM mine"
+            " WHERE jobs.id = mine.id AND jobs.finished_at IS NULL"
+            f" RETURNING {_QUALIFIED}",
+            [claim.workspace_id for claim in claims],
+            [claim.job_id for claim in claims],
+            [claim.queue_id for claim in claims],
+            [claim.worker for claim in claims],
         )
-        return Job(**row) if row else None
+        return {row["id"]: Job(**row) for row in rows}
 
     async def progress(self, workspace_id: str, job_id: str, run: int, percent: int) -> bool:
         """Raise the progress and write the event; False where the run is no longer the job's."""
@@ -187,40 +244,37 @@ class Jobs:
             )
         return True
 
-    async def finish(
-        self,
-        workspace_id: str,
-        job_id: str,
-        status: str,
-        *,
-        run: int | None = None,
-        output: dict[str, Any] | None = None,
-        error: dict[str, Any] | None = None,
-        warnings: Sequence[dict[str, Any]] = (),
-    ) -> Job | None:
-        """End an active job and write the event; None where it has ended already, or where ``run``
-        (if given) is no longer its run."""
-        row = await self._db.fetchrow(
-            "UPDATE jobs SET status = $3, output = $5, error = $6, warnings = $7,"
-            " finished_at = now(), updated_at = now(),"
-            " progress = CASE WHEN $3 = 'completed' THEN 100 ELSE progress END"
-            " WHERE workspace_id = $1 AND id = $2 AND finished_at IS NULL"
-            f" AND ($4::int IS NULL OR (runs = $4 AND status = 'running')) RETURNING {_COLUMNS}",
-            workspace_id,
-            job_id,
-            status,
-            run,
-            output,
-            error,
-            list(warnings),
+    async def finish(self, ends: Sequence[JobEnd]) -> dict[str, Job]:
+        """End active jobs and write their events; by id, the jobs that ended. Missing are jobs that
+        had ended already, and those whose ``run`` is no longer theirs."""
+        rows = await self._db.fetch(
+            "WITH ends AS (SELECT * FROM jsonb_to_recordset($1) AS e (workspace_id text,"
+            " job_id text, status text, run int, output jsonb, error jsonb, warnings jsonb)),"
+            f" mine AS ({_LOCKED.format('ends')})"
+            " UPDATE jobs SET status = ends.status, output = ends.output, error = ends.error,"
+            " warnings = ends.warnings, finished_at = now(), updated_at = now(),"
+            " progress = CASE WHEN ends.status = 'completed' THEN 100 ELSE progress END"
+            " FROM ends JOIN mine ON mine.id = ends.job_id"
+            " WHERE jobs.id = mine.id AND jobs.finished_at IS NULL"
+            " AND (ends.run IS NULL OR (jobs.runs = ends.run AND jobs.status = 'running'))"
+            f" RETURNING {_QUALIFIED}",
+            [asdict(end) for end in ends],
         )
-        if row is None:
-            return None
-        job = Job(**row)
-        await self.write_event(
-            workspace_id, job_id, status, {"status": status, "progress": job.progress}
+        jobs = [Job(**row) for row in rows]
+        # a statement of its own, which sees the events written until the rows were locked
+        await self._db.execute(
+            "INSERT INTO job_events (workspace_id, job_id, sequence, event, data)"
+            " SELECT ended.workspace_id, ended.id,"
+            " (SELECT COALESCE(max(sequence), 0) + 1 FROM job_events WHERE job_id = ended.id),"
+            " ended.status, ended.data"
+            " FROM unnest($1::text[], $2::text[], $3::text[], $4::jsonb[])"
+            " AS ended (workspace_id, id, status, data)",
+            [job.workspace_id for job in jobs],
+            [job.id for job in jobs],
+            [job.status for job in jobs],
+            [{"status": job.status, "progress": job.progress} for job in jobs],
         )
-        return job
+        return {job.id: job for job in jobs}
 
     async def release(self, workspace_id: str, job_id: str, run: int, *, counted: bool) -> bool:
         """Return a running job to the queue; not ``counted``: as if the run had never happened."""

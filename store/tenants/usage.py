@@ -6,7 +6,7 @@ what is listed.
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -73,21 +73,25 @@ class UsageEvents:
     def __init__(self, db: Queryable) -> None:
         self._db = db
 
-    async def insert(self, workspace_id: str, event: NewUsageEvent) -> bool:
-        """Store a unit of work; False where it is stored already."""
+    async def insert(self, events: Sequence[tuple[str, NewUsageEvent]]) -> int:
+        """Store units of work, each with its workspace; returns how many were not stored yet."""
+        if not events:
+            return 0
         tag = await self._db.execute(
             "INSERT INTO usage_events (id, workspace_id, unit, type, model, tokens, audio_ms, cost)"
-            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (workspace_id, unit) DO NOTHING",
-            new_id("use"),
-            workspace_id,
-            storable(event.unit),
-            event.type,
-            storable(event.model),
-            event.tokens,
-            event.audio_ms,
-            event.cost,
+            " SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],"
+            " $6::bigint[], $7::bigint[], $8::numeric[])"
+            " ON CONFLICT (workspace_id, unit) DO NOTHING",
+            [new_id("use") for _ in events],
+            [workspace_id for workspace_id, _ in events],
+            [storable(event.unit) for _, event in events],
+            [event.type for _, event in events],
+            [storable(event.model) for _, event in events],
+            [event.tokens for _, event in events],
+            [event.audio_ms for _, event in events],
+            [event.cost for _, event in events],
         )
-        return tag == "INSERT 0 1"
+        return int(tag.split()[-1])
 
     async def total(self, workspace_id: str) -> UsageSum:
         """The sum of all events ever."""

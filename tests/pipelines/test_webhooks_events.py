@@ -9,7 +9,7 @@ from pipelines.jobs.job import JobResult, JobRun, JobStatus, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
 from pipelines.webhooks import MAX_BODY_BYTES, WebhookEvents
 from store.database import Database
-from store.tenants.jobs import Job, Jobs
+from store.tenants.jobs import Job, JobEnd, Jobs
 from store.tenants.webhooks import Webhooks
 from tests.support.pipelines.job_support import Kind, new_workspace, submit, until, working
 from tests.support.pipelines.webhook_endpoint import Endpoint, listen
@@ -20,9 +20,10 @@ WEBHOOK = Endpoint(url="https://example.com/hook")
 async def end(database: Database, job: Job, status: str = "completed", **ended: Any) -> Job:
     """End the job as the runner does."""
     async with database.transaction() as connection:
-        over = await Jobs(connection).finish(job.workspace_id, job.id, status, **ended)
-        assert over is not None
-        await WebhookEvents(database).hook(connection, over, ())
+        [over] = (
+            await Jobs(connection).finish([JobEnd(job.workspace_id, job.id, status, **ended)])
+        ).values()
+        await WebhookEvents(database).hook(connection, [(over, ())])
         return over
 
 

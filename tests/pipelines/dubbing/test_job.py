@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,8 @@ class Rig:
         assert job.output is not None
         return await self.artifacts.read(self.workspace_id, job.output[name])
 
-    async def book(self, connection: Any, job: Job, units: tuple[Unit, ...]) -> None:
-        self.units += units
+    async def book(self, connection: Any, ended: Sequence[tuple[Job, tuple[Unit, ...]]]) -> None:
+        self.units += [unit for _, units in ended for unit in units]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pipelines.jobs.queue import JobQueue
 from rest.jobs.kinds import OUTPUTS
 from store.database import Database
 from store.objects import ObjectStore
-from store.tenants.jobs import Job, Jobs
+from store.tenants.jobs import Job, JobEnd, Jobs
 from tests.support.object_store import keys
 from tests.support.pipelines.job_support import new_workspace, submit, until, working
 
@@ -44,7 +44,8 @@ async def swept(kind: Cleanup, workspace_id: str) -> dict[str, int]:
 
 async def finished(database: Database, job: Job, days: float) -> Job:
     async with database.transaction() as connection:
-        assert await Jobs(connection).finish(job.workspace_id, job.id, JobStatus.COMPLETED)
+        end = JobEnd(job.workspace_id, job.id, JobStatus.COMPLETED)
+        assert await Jobs(connection).finish([end])
     await database.execute(
         "UPDATE jobs SET finished_at = now() - $2 * interval '1 day' WHERE id = $1", job.id, days
     )

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -60,9 +61,10 @@ async def test_jobs_run_and_end_once(database: Database) -> None:
     ended: list[tuple[str, tuple[Unit, ...]]] = []
     unit = Unit("u", "tts", "m", tokens=3)
 
-    async def hook(connection: Any, job: Job, units: tuple[Unit, ...]) -> None:
-        assert await Jobs(connection).get(ours, job.id) == job
-        ended.append((job.id, units))
+    async def hook(connection: Any, jobs: Sequence[tuple[Job, tuple[Unit, ...]]]) -> None:
+        for job, units in jobs:
+            assert await Jobs(connection).get(ours, job.id) == job
+            ended.append((job.id, units))
 
     async def work(run: JobRun) -> JobResult:
         for percent in (10, 5, 50):

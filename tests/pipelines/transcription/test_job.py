@@ -3,7 +3,7 @@
 import asyncio
 import io
 import wave
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ class Rig:
         async with working(self.database, kind, hooks=[self._book]):
             return await until(self.database, job, status)
 
-    async def _book(self, connection: Any, job: Job, units: tuple[Unit, ...]) -> None:
-        self.units += units
+    async def _book(self, connection: Any, ended: Sequence[tuple[Job, tuple[Unit, ...]]]) -> None:
+        self.units += [unit for _, units in ended for unit in units]
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 from pipelines.jobs.job import JobStatus, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
 from store.database import Database
-from store.tenants.jobs import Job, Jobs
+from store.tenants.jobs import Job, JobEnd, Jobs
 from tests.support.pipelines.job_support import new_workspace, submit
 from tests.support.rest.job_app import Client, Deleted, jobs_client
 
@@ -18,7 +18,8 @@ async def ask(client: Client, method: str, path: str) -> tuple[int, dict[str, An
 
 async def end(database: Database, job: Job, status: str, **ended: Any) -> None:
     async with database.transaction() as connection:
-        assert await Jobs(connection).finish(job.workspace_id, job.id, status, **ended)
+        end = JobEnd(job.workspace_id, job.id, status, **ended)
+        assert await Jobs(connection).finish([end])
 
 
 async def test_a_job_is_shown_with_signed_addresses(database: Database) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.jobs.queue import JobQueue
 from store.database import Database
-from store.tenants.jobs import Job, Jobs
+from store.tenants.jobs import Job, JobEnd, Jobs
 from tests.support.pipelines.job_support import SECONDS, new_workspace, submit
 from tests.support.rest.job_app import Client, jobs_client
 
@@ -38,7 +38,8 @@ async def run_by_hand(database: Database, job: Job) -> None:
         async with database.transaction() as connection:
             assert await Jobs(connection).progress(ours, job.id, 1, percent)
     async with database.transaction() as connection:
-        assert await Jobs(connection).finish(ours, job.id, "completed", run=1, output={"aKey": "k"})
+        end = JobEnd(ours, job.id, "completed", run=1, output={"aKey": "k"})
+        assert await Jobs(connection).finish([end])
 
 
 async def test_a_stream_on_another_node_follows_the_job_to_its_end(database: Database) -> None:

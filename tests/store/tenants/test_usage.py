@@ -21,10 +21,11 @@ async def test_each_workspace_sees_its_own_usage(database: Database) -> None:
     ours = await new_workspace(database)
     theirs = await new_workspace(database, "stranger@example.com")
     events = UsageEvents(database)
-    assert await events.insert(ours, EVENT)
-    assert not await events.insert(ours, replace(EVENT, tokens=99))
-    assert await events.insert(theirs, EVENT)
-    assert await events.insert(ours, replace(EVENT, unit="nul\0", cost=Decimal("123456789.1")))
+    assert await events.insert([(ours, EVENT), (ours, replace(EVENT, tokens=98))]) == 1
+    assert await events.insert([(ours, replace(EVENT, tokens=99)), (theirs, EVENT)]) == 1
+    another = replace(EVENT, unit="nul\0", cost=Decimal("123456789.1"))
+    assert await events.insert([(ours, another)]) == 1
+    assert await events.insert([]) == 0
     total = UsageSum(
         count=2,
         tokens=20,

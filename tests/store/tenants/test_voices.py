@@ -6,7 +6,7 @@ import pytest
 from store.database import Database
 from store.errors import StoreRefused
 from store.tenants.accounts import Users, Workspaces
-from store.tenants.jobs import Jobs
+from store.tenants.jobs import JobEnd, Jobs
 from store.tenants.objects import NewObject, Objects
 from store.tenants.voices import NewVoice, Voices
 
@@ -71,7 +71,7 @@ async def test_a_job_makes_one_voice(database: Database) -> None:
         await voices.put(theirs, replace(NEW, job_id=job.id))
     with pytest.raises(StoreRefused):
         await voices.put(ours, replace(NEW, sample_key=f"{ours}/gone"))
-    await Jobs(database).finish(ours, job.id, "completed")
+    await Jobs(database).finish([JobEnd(ours, job.id, "completed")])
     assert await Jobs(database).delete(ours, job.id)
     kept = await voices.get(ours, again.id)
     assert kept is not None
@@ -113,5 +113,5 @@ async def test_a_sample_is_needed_by_voices_and_jobs(database: Database) -> None
     assert not await voices.needs_sample(ours, key)
     job = await jobs.insert(ours, "voice_clone", {"sampleKey": key})
     assert await voices.needs_sample(ours, key)
-    await jobs.finish(ours, job.id, "cancelled")
+    await jobs.finish([JobEnd(ours, job.id, "cancelled")])
     assert not await voices.needs_sample(ours, key)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pipelines.jobs.job import JobResult, JobRun, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
-from pipelines.jobs.runner import FinishHook
+from pipelines.jobs.records import FinishHook
 from pipelines.jobs.worker import Worker
 from store.database import Database
 from store.tenants.accounts import Users, Workspaces
