@@ -17,10 +17,8 @@ Rules
 
 import asyncio
 import logging
-import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from typing import Any, Protocol, assert_never
 
 from media.formats import SAMPLE_BYTES
@@ -55,7 +53,6 @@ from sessions.core.config import SessionConfig
 from sessions.core.conversation import Conversation
 from sessions.core.events import (
     CallStarted,
-    ConfigureSession,
     Event,
     HangUp,
     PlayoutPaused,
@@ -67,7 +64,6 @@ from sessions.core.notices import (
     Fault,
     LanguageChanged,
     Notice,
-    Pong,
     SessionChanged,
     SessionOpened,
 )
@@ -77,23 +73,18 @@ from sessions.speech.playout import Playout
 from sessions.speech.reply_task import ReplyTask, chat_message, offer_of
 
 from .agent_config import with_languages
-from .channel import Channel, ClientFault, Partly, ServerEvent, SpokenItem, WireFormat
+from .channel import Channel, ServerEvent, WireFormat
+from .client_messages import Answer, ClientMessages
 from .tools import ToolRunner, Tools
 
 log = logging.getLogger(__name__)
 
-PING = "blab.ping"
 INTERNAL_ERROR = "internal_error"
 SERVER_SHUTDOWN = "server_shutdown"
 
 _INPUT_PACE = 8.0
 _INPUT_BURST_SECONDS = 2.0
 _SLICE_SECONDS = 0.1
-MOST_INJECTED = 256
-_LONGEST_ID = 512
-
-Answer = Callable[[list[ServerEvent]], None]
-"""Receives the server events that answer one injected message."""
 
 
 class Observer(Protocol):
@@ -110,37 +101,6 @@ class Observer(Protocol):
     def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
         """One step of the core."""
         ...
-
-
-class InjectedMessages:
-    """Messages that somebody other than the caller sent into a call, and who receives their faults.
-
-    Such a message is given an event id of ours. A fault with that id, at once or later, goes to the
-    sender alone, under the sender's own event id. ``MOST_INJECTED`` messages are remembered; the
-    fault of a forgotten one goes to nobody."""
-
-    def __init__(self) -> None:
-        self._prefix = f"aside_{secrets.token_hex(8)}_"
-        self._count = 0
-        self._senders: dict[str, tuple[str | None, Answer]] = {}
-
-    def mark(self, message: Mapping[str, Any], answer: Answer) -> Mapping[str, Any]:
-        """The message under an event id of ours; ``answer`` receives its faults."""
-        own = message.get("event_id")
-        known = isinstance(own, str) and len(own) <= _LONGEST_ID and own.isprintable()
-        self._count += 1
-        event_id = f"{self._prefix}{self._count}"
-        if len(self._senders) >= MOST_INJECTED:
-            del self._senders[next(iter(self._senders))]
-        self._senders[event_id] = own if known else None, answer
-        return {**message, "event_id": event_id}
-
-    def claim(self, fault: Fault) -> tuple[Fault, Answer] | None:
-        """The fault for its sender, and the sender; None if it is the caller's."""
-        if fault.event_id is None or not fault.event_id.startswith(self._prefix):
-            return None
-        own, answer = self._senders.get(fault.event_id, (None, lambda _events: None))
-        return replace(fault, event_id=own), answer
 
 
 class LiveSession:
@@ -164,8 +124,10 @@ class LiveSession:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._core = Conversation(call_id)
-        self._injected = InjectedMessages()
         self._listening = Listening(engines, self.dispatch, self._spawn)
+        self._messages = ClientMessages(
+            wire_format, engines.languages_for, self._listening.keep, self._send
+        )
         self._playout = Playout(channel, self.dispatch, self._listening.echo)
         self._tools = Tools(tools, self.dispatch, self._spawn)
         self._events: deque[Event] = deque()
@@ -236,37 +198,14 @@ class LiveSession:
         """Carry out a client message, whoever sent it; a faulty one is answered with an error.
 
         ``answer``: receives the error instead of the caller."""
-        if message.get("type") == PING:
-            self._pong(message, answer)
-            return
-        if answer is not None:
-            message = self._injected.mark(message, answer)
-        try:
-            event = self._wire_format.parse(message, self._config, by_caller=answer is None)
-        except ClientFault as fault:
-            self._publish(Fault(fault.code, fault.message, fault.param, fault.event_id))
-        else:
-            if isinstance(event, Partly):
-                left_out, event = event.fault, event.event
-                self._publish(
-                    Fault(left_out.code, left_out.message, left_out.param, left_out.event_id)
-                )
-            if isinstance(event, SpokenItem):
-                event = replace(event.event, clip=self._listening.keep(event.pcm, event.rate))
-            elif isinstance(event, ConfigureSession):
-                event = replace(
-                    event, config=with_languages(event.config, self._engines.languages_for)
-                )
-            self.dispatch(event)
+        for read in self._messages.read(message, self._config, answer):
+            if isinstance(read, Fault):
+                self._publish(read)
+            else:
+                self.dispatch(read)
 
-    def _pong(self, ping: Mapping[str, Any], answer: Answer | None) -> None:
-        """Answer a ping to its sender; it is no part of the conversation."""
-        ping_id = ping.get("event_id")
-        known = ping_id if isinstance(ping_id, str) else None
-        events = list(self._wire_format.render(Pong(known)))
-        if answer is not None:
-            answer(events)
-            return
+    def _send(self, events: list[ServerEvent]) -> None:
+        """Send to the caller alone."""
         for event in events:
             self._channel.send(event)
 
@@ -362,13 +301,10 @@ class LiveSession:
     def _publish(self, notice: Notice) -> None:
         if isinstance(notice, SessionOpened | SessionChanged | LanguageChanged):
             self._take_over(notice.config)
-        if isinstance(notice, Fault) and (claimed := self._injected.claim(notice)) is not None:
-            fault, answer = claimed
-            answer(list(self._wire_format.render(fault)))
+        if isinstance(notice, Fault) and self._messages.answered(notice):
             return
         events = list(self._wire_format.render(notice))
-        for event in events:
-            self._channel.send(event)
+        self._send(events)
         self._observer.published(events)
 
     def _take_over(self, config: SessionConfig) -> None:

@@ -20,8 +20,9 @@ import msgspec
 from store.bus import Bus
 from store.errors import BusUnavailable
 
+from .client_messages import Answer
 from .fanout import PAUSES, Fanout
-from .live import Answer, LiveSession
+from .live import LiveSession
 
 log = logging.getLogger(__name__)
 

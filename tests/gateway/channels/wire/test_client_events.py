@@ -20,6 +20,7 @@ from gateway.channels.wire.client_events import (
 from gateway.channels.wire.session_object import render_session
 from media.formats import AudioFormat, Encoding
 from sessions.channel import ClientFault, Parsed, Partly, SpokenItem
+from sessions.client_messages import PING
 from sessions.core.config import (
     Eagerness,
     Extension,
@@ -41,7 +42,6 @@ from sessions.core.events import (
     RetrieveItem,
     TruncateItem,
 )
-from sessions.live import PING
 
 CONFIG = SessionConfig()
 

@@ -1,9 +1,9 @@
-"""InjectedMessages: who caused a fault, and the sender's own id for it."""
+"""Client messages: who caused a fault, and the sender's own id for it."""
 
 import pytest
 
+from sessions.client_messages import MOST_INJECTED, InjectedMessages
 from sessions.core.notices import Fault
-from sessions.live import MOST_INJECTED, InjectedMessages
 
 
 def test_a_fault_goes_to_its_sender_under_the_senders_id() -> None:
