@@ -13,6 +13,8 @@ Rules
 - The core is a pure function of events and time, so the same log gives the same commands
   (``replay``). If it does not, either another version of the core recorded the log, or the core has
   read something that is not in the log.
+- The log of a call that was resumed begins with ``CallResumed``, which holds its checkpoint, so
+  that it can be replayed without the log of the part before.
 - Reading a damaged log raises EventLogError, with the line. A cut last line (the process was
   killed) makes a log incomplete, not damaged.
 """
@@ -34,7 +36,7 @@ import msgspec
 from sessions.core.commands import Command
 from sessions.core.config import SessionConfig
 from sessions.core.conversation import Conversation
-from sessions.core.events import Event
+from sessions.core.events import CallResumed, Event
 
 log = logging.getLogger(__name__)
 
@@ -232,6 +234,8 @@ def replay_log(recorded: EventLog) -> ReplayResult:
     commands: list[tuple[Command, ...]] = []
     mismatches: list[Mismatch] = []
     for entry in recorded.entries:
+        if isinstance(entry.event, CallResumed):
+            core = Conversation(recorded.call_id)
         orders = tuple(core.handle(entry.event, entry.now))
         commands.append(orders)
         if entry.digest is not None and entry.digest != digest(orders):

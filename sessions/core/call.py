@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from sessions.core.turns.speech_gate import CallerLevel
 
+from .checkpoint import Checkpoint, Numbers
 from .commands import Command, Publish
 from .config import SessionConfig, SessionKind, TurnDetection
 from .items import Transcript
@@ -152,6 +153,27 @@ class Call:
     def detection(self) -> TurnDetection:
         """The current turn detection."""
         return self.config.turn_detection
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+        return 0.0 if self.started is None else self.now - self.started
+
+    def numbers(self, tool_lists: int) -> Numbers:
+        """The last numbers that were given."""
+        return Numbers(self._turns, self._replies, self._items, tool_lists)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from ``checkpoint``; the configuration follows with ``configure``."""
+        numbers, now = checkpoint.moving.numbers, self.now
+        self._turns, self._replies, self._items = numbers.turns, numbers.replies, numbers.items
+        self.started = now - checkpoint.moving.elapsed
+        self.quiet_since = now if checkpoint.rested else None
+        for item in checkpoint.items:
+            self.transcript.add(item)
+        self.prompts.since = checkpoint.since
+        for level in checkpoint.habits.levels:
+            self.level.learn(level)
 
     def configure(self, config: SessionConfig) -> None:
         """Replace the configuration."""

@@ -12,6 +12,8 @@ Rules
 - After ``CloseCall`` only the end of a reply that was still playing follows, once
   ``PlayoutStopped`` reports how much of it was heard.
 - Each part receives the neighbours that it uses, and never reaches through one to another.
+- The first event is ``CallStarted``, or ``CallResumed`` with the checkpoint of an earlier part of
+  the same call.
 - Deadlines are in ``call.timers``, by name. A part sets and clears its own; this module acts on
   them, in the order of ``Timer`` if several are due.
 """
@@ -26,12 +28,14 @@ from sessions.core.turns.ended_turns import EndedTurns
 from sessions.core.turns.turntaking import TurnTaking
 
 from .call import Call, Timer
+from .checkpoint import Checkpoint, Moving
 from .commands import CloseCall, Command
 from .events import (
     AddItem,
     AddToolOutput,
     AddToolUse,
     AnswerApproval,
+    CallResumed,
     CallStarted,
     ClauseReady,
     ClauseStarted,
@@ -72,6 +76,7 @@ from .events import (
 )
 from .notices import IdleTimeout, SessionOpened
 from .requests import ClientRequests
+from .resuming import Resuming
 from .states import State, Trigger
 
 CALL_ENDED = "call_ended"
@@ -92,6 +97,7 @@ class Conversation:
         turns = self._turns = TurnTaking(call, replies, tools, ended)
         self._requests = ClientRequests(call, replies, side, tools, turns, ended)
         self._continuations = Continuations(call, replies, tools, ended)
+        self._resuming = Resuming(call, replies, side, tools, turns, ended, self._requests)
 
     @property
     def state(self) -> State:
@@ -123,6 +129,18 @@ class Conversation:
         """When to feed ``Tick`` at the latest; None if nothing is due."""
         call = self._call
         return None if call.state is State.CLOSED else call.timers.next
+
+    def checkpoint(self, now: float, heard: int) -> Checkpoint:
+        """What the conversation needs to go on later, with ``CallResumed``.
+
+        ``heard``: how many samples of the current reply were heard; 0 if there is none."""
+        self._call.now = max(self._call.now, now)
+        return self._resuming.checkpoint(heard)
+
+    def moving(self, now: float, heard: int) -> Moving:
+        """The part of ``checkpoint`` that changes while somebody speaks."""
+        self._call.now = max(self._call.now, now)
+        return self._resuming.moving(heard)
 
     # ------------------------------------------------------------------ within
 
@@ -180,6 +198,8 @@ class Conversation:
                 tools.on_returned(event)
             case CallStarted():
                 self._on_started(event)
+            case CallResumed(checkpoint):
+                self._resuming.resume(checkpoint)
             case HangUp(reason):
                 self._close(reason)
             case Tick():

@@ -15,10 +15,12 @@ The core answers with ``commands`` and ``notices``; the nouns are in ``items``.
 
 from dataclasses import dataclass
 
-from sessions.core.config import ListedTool, Tool
+from sessions.core.config import ListedTool
 
+from .checkpoint import Checkpoint
 from .config import SessionConfig
-from .items import PromptLine, Role
+from .items import RequestReply as RequestReply
+from .items import Role
 
 # ---------------------------------------------------------------------------- events: input audio
 
@@ -242,6 +244,13 @@ class CallStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CallResumed:
+    """The first event of a call that goes on from ``checkpoint``, instead of CallStarted."""
+
+    checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigureSession:
     """The client changed its session; ``config`` is the complete new value."""
 
@@ -337,33 +346,6 @@ class TruncateItem:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestReply:
-    """The client requests a reply now. Fields that are None keep the session's values."""
-
-    instructions: str | None = None
-    output_audio: bool | None = None
-    max_output_tokens: int | None = None
-    event_id: str | None = None
-    voice: str | None = None
-    prompt: tuple[PromptLine, ...] | None = None
-    """Its prompt, in place of the conversation."""
-    metadata: tuple[tuple[str, str], ...] = ()
-    """Returned with the reply."""
-    out_of_band: bool = False
-    """It does not become part of the conversation."""
-    tools: tuple[Tool, ...] | None = None
-    """Its tools, in place of the session's."""
-    servers: tuple[str, ...] | None = None
-    """The labels of the session's MCP servers whose tools it may use."""
-    tool_choice: str | None = None
-
-    @property
-    def apart(self) -> bool:
-        """Whether a speculative reply can never stand in for it."""
-        return self.out_of_band or self.prompt is not None or bool(self.metadata)
-
-
-@dataclass(frozen=True, slots=True)
 class RequestCancel:
     """The client cancels the reply in progress (or the named one)."""
 
@@ -444,6 +426,7 @@ Event = (
     | ToolListFailed
     | ToolReturned
     | CallStarted
+    | CallResumed
     | ClientRequest
     | InputEnded
     | HangUp

@@ -1,4 +1,5 @@
-"""The nouns of a conversation: its items, and the transcript that keeps them in order.
+"""The nouns of a conversation: its items, the transcript that keeps them in order, and the replies
+that were requested of it.
 
 The chat model's history is made from the items (``prompt``); there, an assistant's item is what the
 caller *heard*.
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
+
+from .config import SessionConfig, Tool
 
 Role = Literal["system", "user", "assistant"]
 
@@ -45,6 +48,42 @@ class PromptLine:
     text: str = ""
     item_id: str | None = None
     """An item whose words it repeats, in place of ``role`` and ``text``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestReply:
+    """The client requests a reply now. Fields that are None keep the session's values."""
+
+    instructions: str | None = None
+    output_audio: bool | None = None
+    max_output_tokens: int | None = None
+    event_id: str | None = None
+    voice: str | None = None
+    prompt: tuple[PromptLine, ...] | None = None
+    """Its prompt, in place of the conversation."""
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Returned with the reply."""
+    out_of_band: bool = False
+    """It does not become part of the conversation."""
+    tools: tuple[Tool, ...] | None = None
+    """Its tools, in place of the session's."""
+    servers: tuple[str, ...] | None = None
+    """The labels of the session's MCP servers whose tools it may use."""
+    tool_choice: str | None = None
+
+    @property
+    def apart(self) -> bool:
+        """Whether a speculative reply can never stand in for it."""
+        return self.out_of_band or self.prompt is not None or bool(self.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A reply to make once the tools have returned."""
+
+    turn: int
+    config: SessionConfig
+    rounds: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,11 @@ from .items import Item, ReplyStatus
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """The call has begun."""
+    """The call has begun, or goes on over another connection."""
 
     config: SessionConfig
+    begun: tuple["BegunReply", ...] = ()
+    """Replies that began before the call was resumed; each ends now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,14 @@ class ReplyItemAdded:
     previous_item_id: str | None
     output_audio: bool
     in_conversation: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BegunReply:
+    """A reply that has been published in part."""
+
+    created: ReplyCreated
+    added: ReplyItemAdded | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ class Prompts:
 
     def __init__(self, transcript: Transcript) -> None:
         self._transcript = transcript
-        self._since = ""
+        self.since = ""
         """The first item of the last history: the next one starts there too, if it fits."""
 
     def messages(self, instructions: str, extra: Iterable[Message] = ()) -> tuple[Message, ...]:
@@ -169,8 +169,8 @@ class Prompts:
     ) -> tuple[tuple[Message, ...], _History]:
         items = list(self._transcript)
         lead = list(takewhile(lambda item: item.role == "system" and item.says, items))
-        said = _newest(items[len(lead) :], extra, self._since)
-        self._since = said.first
+        said = _newest(items[len(lead) :], extra, self.since)
+        self.since = said.first
         return _system(instructions, [item.text for item in lead]), said
 
 

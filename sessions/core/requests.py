@@ -252,6 +252,15 @@ class ClientRequests:
         utterance.request = event
         self._held = event, utterance
 
+    @property
+    def held(self) -> RequestReply | None:
+        """A reply that was requested while the caller spoke."""
+        return None if self._held is None else self._held[0]
+
+    def hold(self, event: RequestReply) -> None:
+        """Make the reply as soon as nobody speaks."""
+        self._held = event, None
+
     def proceed(self) -> None:
         """Make the held reply if the turn that it was to answer proved to be noise."""
         if self._held is None:

@@ -10,16 +10,19 @@ Rules
   by itself (``Continuation``), with tools at most ``MAXIMUM_ROUNDS`` times in a row.
 - If the caller says something meanwhile that is answered, running tools are cancelled; a cough does
   not cancel them.
+- Tools do not survive the node that runs them: when the call goes on elsewhere, their output says
+  that the outcome is not known. A client's function stays pending until its output comes.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sessions.core.call import Call, Timer
+from sessions.core.checkpoint import AskedTool, RunningTool, UnfinishedTools
 from sessions.core.commands import CancelTool, ListTools, RunTool
 from sessions.core.config import AUTO, NONE, ListedTool, SessionConfig, Tool, ToolKind, ToolServer
 from sessions.core.events import AnswerApproval, ToolListFailed, ToolReturned, ToolsListed
-from sessions.core.items import Item, ToolUse, ToolUseState, UnknownItem
+from sessions.core.items import Continuation, Item, ToolUse, ToolUseState, UnknownItem
 from sessions.core.notices import (
     Fault,
     ItemAdded,
@@ -35,6 +38,7 @@ MAXIMUM_TOOL_USES = 8
 """Per reply; further ones are ignored."""
 GIVEN_UP = "Cancelled: the conversation went on before the tool had answered."
 TIMED_OUT = "The tool did not answer in time."
+UNKNOWN_OUTCOME = "The connection to the tool was lost. It is not known whether it did its work."
 REFUSED = "The user did not approve this call."
 
 _GRACE_SECONDS = 1.0
@@ -50,15 +54,6 @@ class _Work:
     index: int
     since: float
     due: float
-
-
-@dataclass(frozen=True, slots=True)
-class Continuation:
-    """A reply to make once the tools have returned."""
-
-    turn: int
-    config: SessionConfig
-    rounds: int
 
 
 class ToolUses:
@@ -246,6 +241,34 @@ class ToolUses:
         for tool_use_id, work in list(self._work.items()):
             if work.due <= self._call.now:
                 self._abandon(tool_use_id, TIMED_OUT)
+
+    # ------------------------------------------------------------------ resuming
+
+    @property
+    def lists(self) -> int:
+        """How many lists of tools have been numbered."""
+        return self._lists
+
+    def unfinished(self) -> UnfinishedTools:
+        """The tool uses that have not ended, for a checkpoint."""
+        return UnfinishedTools(
+            tuple(RunningTool(work.item_id, work.index) for work in self._work.values()),
+            tuple(AskedTool(item_id, *asked) for item_id, asked in self._asked.items()),
+            self._continuation,
+        )
+
+    def restore(self, lists: int) -> None:
+        """Number lists of tools after the first ``lists``; before ``configure``."""
+        self._lists = lists
+
+    def settle(self, before: UnfinishedTools) -> None:
+        """Go on with what was in flight ``before`` the call was resumed."""
+        for asked in before.asked:
+            self._asked[asked.item_id] = asked.use, asked.tool, asked.onward
+        for running in before.running:
+            if self._settle(running.item_id, UNKNOWN_OUTCOME, failed=True):
+                self._publish_end(running.item_id, running.index, failed=True)
+        self._continue_with(before.continuation)
 
     # ------------------------------------------------------------------ within
 

@@ -8,9 +8,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from sessions.client_messages import Answer
 from sessions.fanout import Fanout
 from sessions.following import Following
-from sessions.live import Answer, LiveSession
+from sessions.live import LiveSession
 from sessions.remote import HANG_UP_REASON, WAITING, RemoteRequest, RemoteRequests
 from store.bus import Bus
 from store.errors import BusUnavailable

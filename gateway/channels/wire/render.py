@@ -95,6 +95,10 @@ class Renderer:
         """The server events of ``notice``, in protocol order."""
         match notice:
             case SessionOpened():
+                for reply in notice.begun:
+                    self._replies[reply.created.item_id] = reply.created
+                    if reply.added is not None:
+                        self._messages[reply.created.item_id] = reply.added
                 return self._session("created", notice.config)
             case SessionChanged():
                 return self._session("updated", notice.config)

@@ -9,6 +9,9 @@ Rules
 - A reply is started only when it is known how much of the previous one was heard, because its
   history contains that.
 - Results for any other reply are late and are dropped here.
+- A reply that was heard in part before the call was resumed ends there. Another one goes on with
+  it: it speaks the rest of the text, or, if that had not been written to its end, asks the chat
+  model to go on. Both are one answer in the record of the turn.
 """
 
 from media.formats import milliseconds_of, samples_of
@@ -54,6 +57,8 @@ from .reply import (
 )
 
 PLAYOUT_STALLED = "playout_stalled"
+CALL_RESUMED = "call_resumed"
+GO_ON = "(The line was cut off after these words. Go on with your answer from there.)"
 _STOP_SECONDS = 2.0
 
 
@@ -71,6 +76,11 @@ class Replies:
     def current(self) -> Reply | None:
         """The reply that is being generated or heard; read it only."""
         return self._current
+
+    @property
+    def stopping(self) -> tuple[Reply, ...]:
+        """The stopped replies of which it is not known how much was heard; read them only."""
+        return tuple(self._stopping.values())
 
     @property
     def settled(self) -> bool:
@@ -175,6 +185,53 @@ class Replies:
         if reply is self._current:
             self.cancel("client_cancelled")
         return True
+
+    # ------------------------------------------------------------------ resuming
+
+    def end_earlier(self, reply: Reply, heard: int, *, goes_on: bool) -> None:
+        """End a reply of before the call was resumed, of which ``heard`` samples were heard.
+
+        ``goes_on``: ``go_on`` follows."""
+        status, reason = reply.outcome
+        if goes_on or not _spoken_to_its_end(reply, heard):
+            status, reason = ReplyStatus.CANCELLED, CALL_RESUMED
+        else:
+            self._records.publish_text(reply, len(reply.clauses))
+        self._records.finish(reply, status, reason, heard, recorded=not goes_on)
+
+    def goes_on(self, reply: Reply, heard: int) -> bool:
+        """Whether anything is left to be said of ``reply``."""
+        return not _spoken_to_its_end(reply, heard)
+
+    def go_on(self, cut: Reply, heard: int, filler: int) -> None:
+        """Make the reply that goes on with ``cut``, after its first ``heard`` samples.
+
+        ``filler``: how many characters at its beginning are one."""
+        said, whole = cut.heard(heard), cut.script or cut.spoken.text
+        if not cut.config.output_audio or not cut.spoken.samples:
+            said = cut.published_text
+        script: str | None = None
+        extra: tuple[Message, ...] = ()
+        if cut.generated or cut.script is not None:
+            script = whole[max(len(said), filler) :].strip()
+        elif said[filler:].strip():
+            extra = (Message("user", GO_ON),)
+        self._call.move(Trigger.REPLY_REQUESTED)
+        self.start(
+            cut.turn,
+            cut.user_text,
+            Moments(),
+            extra=extra,
+            config=cut.config,
+            script=script,
+            request=cut.request,
+            rounds=cut.rounds,
+        )
+        if (reply := self._current) is not None:
+            reply.before = cut.before + (f"{said.strip()} " if said.strip() else "")
+            if script is not None:
+                reply.tool_uses, reply.tools = list(cut.tool_uses), cut.tools
+        self.release()
 
     # ------------------------------------------------------------------ playout
 
@@ -407,3 +464,9 @@ class Replies:
         self._records.finish(reply, *reply.outcome, 0)
         self._call.move(Trigger.REPLY_ENDED)
         self._set_timers()
+
+
+def _spoken_to_its_end(reply: Reply, heard: int) -> bool:
+    """Whether nothing is left to be said, or done, of a reply."""
+    unheard = reply.spoken.samples - heard if reply.config.output_audio else 0
+    return reply.generated and unheard <= 0 and not reply.tool_uses

@@ -71,6 +71,11 @@ class SpokenText:
         return "".join(self._texts)
 
     @property
+    def clauses(self) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """The clauses, and the sample with which each ends."""
+        return tuple(self._texts), tuple(self._ends)
+
+    @property
     def samples(self) -> int:
         """Samples generated so far."""
         return self._ends[-1] if self._ends else 0
@@ -133,6 +138,8 @@ class Reply:
     reason: str | None = None
     """Why it was cancelled."""
     latency: Latency | None = None
+    before: str = ""
+    """What the caller heard of the same answer before the call was resumed."""
 
     def move(self, trigger: ReplyTrigger) -> None:
         """Change the state as the table says; raises IllegalTransition."""
@@ -365,8 +372,18 @@ class ReplyRecords:
             if reply.latency is not None:
                 self._call.publish(reply.latency)
 
-    def finish(self, reply: Reply, status: ReplyStatus, reason: str | None, samples: int) -> None:
-        """End the released ``reply``, of which ``samples`` were heard."""
+    def finish(
+        self,
+        reply: Reply,
+        status: ReplyStatus,
+        reason: str | None,
+        samples: int,
+        *,
+        recorded: bool = True,
+    ) -> None:
+        """End the released ``reply``, of which ``samples`` were heard.
+
+        ``recorded``: False if the reply that goes on with it will record the turn."""
         call, audible = self._call, reply.audible
         self.report_latency(reply)
         reply.move(ReplyTrigger.ENDED)
@@ -409,7 +426,8 @@ class ReplyRecords:
         )
         if status is ReplyStatus.CANCELLED and audible:
             call.publish(PlayoutCleared(reply.reply_id, reply.item_id))
-        self.record(reply, status, heard)
+        if recorded:
+            self.record(reply, status, heard)
         self._tools.begin(
             tool_uses, reply.tools, turn=reply.turn, config=reply.config, rounds=reply.rounds
         )
@@ -420,8 +438,8 @@ class ReplyRecords:
             RecordTurn(
                 reply.turn,
                 reply.user_text,
-                reply.spoken.text,
-                heard,
+                reply.before + reply.spoken.text,
+                (reply.before + heard).rstrip() if reply.before else heard,
                 status is ReplyStatus.CANCELLED,
                 status,
                 reply.latency,

@@ -36,6 +36,11 @@ class SideReplies:
         self._replies: dict[int, Reply] = {}
 
     @property
+    def open(self) -> tuple[Reply, ...]:
+        """Those that have not ended; read them only."""
+        return tuple(self._replies.values())
+
+    @property
     def full(self) -> bool:
         """Whether no more can be started now."""
         return len(self._replies) >= MOST_SIDE

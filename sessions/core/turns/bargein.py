@@ -142,11 +142,16 @@ class BargeIn:
 
     def decide(self) -> None:
         """Decide by the words so far: the partial's, else the final text's."""
-        utterance = self._audio.opened()
-        if self._overlap(utterance.partial or utterance.text) is Overlap.INTERRUPTION:
+        if self.interrupts:
             self.confirm()
         else:
             self.refute()
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether the words so far are an interruption."""
+        utterance = self._audio.opened()
+        return self._overlap(utterance.partial or utterance.text) is Overlap.INTERRUPTION
 
     def confirm(self) -> None:
         """Give the caller the floor, and cancel the reply if there still is one."""

@@ -8,7 +8,8 @@ Rules
   made after all.
 """
 
-from sessions.core.call import Call, Timer
+from sessions.core.call import Call, Moments, Timer
+from sessions.core.checkpoint import OpenTurn, PendingReply
 from sessions.core.commands import (
     DropTranscription,
     FinishTranscription,
@@ -33,6 +34,8 @@ from sessions.languages.packs import pack_of, words_of
 
 from .input_audio import Utterance
 
+AUDIO_LOST = "audio_lost"
+_AUDIO_LOST_WORDS = "The connection was lost before these words were transcribed."
 MOST_WAITING = 8
 """While this many turns wait for their text, items that are speech are refused."""
 
@@ -346,6 +349,75 @@ class EndedTurns:
         if text.strip():
             call.order(RecordTurn(utterance.turn, text, "", "", False, ReplyStatus.COMPLETED, None))
 
+    # ------------------------------------------------------------------ resuming
+
+    def waiting_turns(self) -> tuple[OpenTurn, ...]:
+        """The turns whose text is not settled, oldest first, for a checkpoint."""
+        waiting = [
+            _open_turn(turn, wanted=turn.reply_wanted or turn is self._postponed)
+            for turn in self._waiting.values()
+        ]
+        if self._standing_in is not None:
+            waiting.append(_open_turn(self._standing_in, wanted=False))
+        return tuple(sorted(waiting, key=lambda turn: turn.turn))
+
+    def pending(self) -> PendingReply | None:
+        """The postponed reply to a turn that has its text, for a checkpoint."""
+        postponed = self._postponed
+        if postponed is None or postponed.turn in self._waiting:
+            return None
+        if isinstance(postponed, Reply):
+            config, script = postponed.config, postponed.script
+        else:
+            config, script = overridden(self._call.config, postponed.request), None
+        return PendingReply(postponed.turn, config, postponed.request, script)
+
+    def commit_earlier(self, turn: OpenTurn, *, answered: bool) -> None:
+        """Commit a turn of before the call was resumed, with the words that were heard of it.
+
+        ``answered``: a reply records it."""
+        call = self._call
+        if not turn.committed:
+            previous = call.transcript.last_id
+            item = Item(turn.item_id, "user", "", "completed", spoken=True)
+            call.transcript.add(item)
+            call.publish(InputCommitted(turn.item_id, previous))
+            call.publish(ItemAdded(item, previous))
+        if turn.item_id in call.transcript:
+            call.transcript.update(turn.item_id, text=turn.text)
+            if turn.text.strip():
+                call.publish(TranscriptFinal(turn.item_id, turn.text, turn.seconds))
+            else:
+                call.publish(TranscriptFailed(turn.item_id, AUDIO_LOST, _AUDIO_LOST_WORDS))
+        if not answered:
+            text = turn.text
+            call.order(RecordTurn(turn.turn, text, "", "", False, ReplyStatus.COMPLETED, None))
+
+    def answer_earlier(self, turn: OpenTurn) -> None:
+        """Answer a turn that was committed like that; one without words is to be repeated."""
+        call, replies = self._call, self._replies
+        config, script = overridden(call.config, turn.request), None
+        if not turn.text.strip() and turn.request is None:
+            script = pack_of(config.language).spoken.unheard
+        call.move(Trigger.REPLY_REQUESTED)
+        replies.start(
+            turn.turn, turn.text, Moments(), config=config, script=script, request=turn.request
+        )
+        replies.release()
+
+    def make_pending(self, reply: PendingReply) -> None:
+        """Make a reply that was postponed before the call was resumed."""
+        self._call.move(Trigger.REPLY_REQUESTED)
+        self._replies.start(
+            reply.turn,
+            "",
+            Moments(),
+            config=reply.config,
+            script=reply.script,
+            request=reply.request,
+        )
+        self._replies.release()
+
     # ------------------------------------------------------------------ within
 
     def _answer(self, utterance: Utterance, text: str) -> None:
@@ -378,3 +450,15 @@ def too_late(turn: int) -> TranscriptionFailed:
 def _answerable(utterance: Utterance) -> bool:
     said = bool(utterance.final and utterance.final.strip())
     return said or utterance.request is not None or utterance.failure is not None
+
+
+def _open_turn(utterance: Utterance, *, wanted: bool) -> OpenTurn:
+    return OpenTurn(
+        utterance.turn,
+        utterance.item_id,
+        utterance.text if utterance.held_text is None else utterance.held_text,
+        utterance.seconds,
+        committed=True,
+        wanted=wanted,
+        request=utterance.request,
+    )

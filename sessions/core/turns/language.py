@@ -75,7 +75,8 @@ class CallerLanguage:
         self._audio = audio
         self._replies = replies
         self._ended = ended
-        self._decided = False
+        self.decided = False
+        """The language was found out."""
         self._agreed = 0
         """Turns in a row that were certainly in the call's language."""
         self._passed: deque[int] = deque(maxlen=EVERY - 1)
@@ -86,9 +87,9 @@ class CallerLanguage:
     def configure(self, before: SessionConfig, after: SessionConfig) -> None:
         """Another configuration holds: what was decided counts while the choice is the same."""
         if not after.detects_language or before.language != after.language:
-            self._decided, self._agreed = False, 0
+            self.decided, self._agreed = False, 0
         if after.detects_language and after.language_known:
-            self._decided = True
+            self.decided = True
 
     def listen(self) -> None:
         """Another window of speech: ask once there is enough of it."""
@@ -102,7 +103,7 @@ class CallerLanguage:
         """The caller pauses, or the turn is ended by hand: ask by what there is."""
         utterance, voiced = self._audio.opened(), self._audio.gate.voiced
         if not utterance.questions:
-            if not self._decided and voiced:
+            if not self.decided and voiced:
                 self._ask(utterance)
         elif (
             utterance.language_uncertain
@@ -114,7 +115,7 @@ class CallerLanguage:
     def awaited(self, utterance: Utterance, overdue: int) -> bool:
         """Whether the end of the turn waits for the language, ``overdue`` samples after it was
         due."""
-        open_question = not self._decided or utterance.questions > 1
+        open_question = not self.decided or utterance.questions > 1
         return utterance.awaits_language and open_question and overdue < samples(WAIT_MS)
 
     def on_detected(self, event: LanguageDetected) -> None:
@@ -179,10 +180,10 @@ class CallerLanguage:
         long_enough = question.voiced >= samples(ENOUGH_MS)
         if not config.detects_language or event.language not in config.languages:
             return False
-        needed = (CLEAR if self._decided else LIKELY) if long_enough else SURE
-        if event.probability < needed or (self._decided and not long_enough):
+        needed = (CLEAR if self.decided else LIKELY) if long_enough else SURE
+        if event.probability < needed or (self.decided and not long_enough):
             return False
-        self._decided = self._decided or long_enough
+        self.decided = self.decided or long_enough
         return event.language != config.language
 
     def _change(self, question: _Question, event: LanguageDetected) -> None:

@@ -138,6 +138,11 @@ class CallerLevel:
         """Samples of softer speech during the caller's turns."""
 
     @property
+    def turns(self) -> tuple[float, ...]:
+        """The levels of the last turns, oldest first."""
+        return tuple(self._turns)
+
+    @property
     def learnt(self) -> float | None:
         """The caller's level; None before the first turn with words."""
         return _median(self._turns) if self._turns else None

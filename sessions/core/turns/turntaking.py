@@ -12,7 +12,9 @@ Rules
   runs dry, ends as it is.
 """
 
+from media.formats import HEARING_RATE
 from sessions.core.call import Call
+from sessions.core.checkpoint import OpenTurn
 from sessions.core.commands import DropTranscription, ScoreTurn
 from sessions.core.config import SessionConfig, TurnMode
 from sessions.core.events import (
@@ -32,7 +34,7 @@ from sessions.core.states import State, Trigger, UtteranceState, UtteranceTrigge
 from sessions.core.tools import ToolUses
 
 from .bargein import BargeIn, Overlap, classify
-from .caller_pace import CUT_OFF_MS
+from .caller_pace import CUT_OFF_MS, CallerPace
 from .ended_turns import EndedTurns, too_late
 from .endpointing import Speculation
 from .input_audio import InputAudio, Utterance
@@ -435,6 +437,35 @@ class TurnTaking:
         self._call.configure(config)
         self._language.configure(before, config)
         self._speculation.read_instructions()
+
+    def open_turn(self) -> OpenTurn | None:
+        """What the caller is saying, as far as it has words that count, for a checkpoint."""
+        call, utterance = self._call, self._audio.utterance
+        if utterance is None or call.detection.mode is TurnMode.NONE or utterance.wordless:
+            return None
+        over_reply = call.state is State.BARGE_IN
+        if not utterance.text.strip() or (over_reply and not self._bargein.interrupts):
+            return None
+        if self._tools.busy and classify(utterance.text, "") is Overlap.BACKCHANNEL:
+            return None
+        return OpenTurn(
+            utterance.turn,
+            utterance.item_id,
+            utterance.text,
+            max(0, self._audio.gate.position - utterance.start) / HEARING_RATE,
+            wanted=call.config.answers or utterance.request is not None,
+            request=utterance.request,
+        )
+
+    @property
+    def language_decided(self) -> bool:
+        """Whether it was found out which language the caller speaks."""
+        return self._language.decided
+
+    @property
+    def pace(self) -> CallerPace:
+        """How long the caller pauses."""
+        return self._speculation.pace
 
     def close(self) -> None:
         """The call ends: record what was said, and release the recognisers."""

@@ -128,10 +128,13 @@ LEVELS = st.sampled_from((-20.0, -20.0, -30.0, -45.0))
 NUMBERS = st.integers(0, 12)
 
 
-def check_told(notices: list[Notice]) -> None:
+def check_told(notices: list[Notice], resumed_at: list[int]) -> None:
     """The notices about them keep to the protocol."""
     wire_format, validator = RealtimeWireFormat("c"), ProtocolValidator(fields=False)
-    for notice in notices:
+    for number, notice in enumerate(notices):
+        if number in resumed_at:
+            wire_format = RealtimeWireFormat("c")
+            validator.resume()
         for event in wire_format.render(notice):
             validator.feed(event)
 
@@ -472,6 +475,22 @@ class Calls(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ ends
 
+    @precondition(lambda self: self.shell.core.state is not State.CLOSED)
+    @rule(lost=st.sampled_from([0.0, 0.5, 30.0]))
+    def resume(self, lost: float) -> None:
+        """The node dies, in whatever state; the call goes on elsewhere."""
+        before = {item.item_id: item for item in self.shell.core._call.transcript}
+        checkpoint = self.shell.resume(lost)
+        after = {item.item_id: item for item in self.shell.core._call.transcript}
+        said = [item_id for item_id, item in before.items() if item.says]
+        assert [item_id for item_id in after if item_id in said] == said
+        for item_id, item in before.items():
+            heard = after[item_id].text if after[item_id].heard is None else after[item_id].heard
+            assert after[item_id].text.startswith(heard)
+            if item.status == "completed" and item.text and item.tool_use is None:
+                assert after[item_id] == item
+        assert checkpoint.moving.numbers.turns >= max(self.shell.turns, default=0)
+
     @precondition(lambda self: len(self.shell.log) > 30)
     @rule(digit=st.sampled_from("0123456789*#ABCD"))
     def press_key(self, digit: str) -> None:
@@ -527,7 +546,7 @@ class Calls(RuleBasedStateMachine):
         assert all(r.done is not None for r in shell.replies.values() if r.created)
         assert shell.core.next_deadline() is None
         assert not self._written()
-        check_told(shell.notices)
+        check_told(shell.notices, shell.resumed_at)
 
 
 TestCalls = Calls.TestCase

@@ -183,7 +183,7 @@ def test_a_deleted_beginning_is_left_out() -> None:
         transcript.add(user(turn))
         transcript.add(agent(turn))
         prompts.messages("")
-    transcript.delete(prompts._since)
+    transcript.delete(prompts.since)
     check_template(prompts.messages(""))
 
 

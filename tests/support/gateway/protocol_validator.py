@@ -159,6 +159,12 @@ class ProtocolValidator:
         if rule is not None:
             rule(event)
 
+    def resume(self) -> None:
+        """The call goes on over another connection: the session comes again, and what the caller
+        was saying is forgotten."""
+        self._opened, self._speaking, self._next = False, None, None
+        self._transcripts.clear()
+
     @staticmethod
     def _check(condition: bool, event: Event) -> None:
         if not condition:
