@@ -9,8 +9,8 @@
 The first half, all but ``tests/e2e``, runs in a process per core, for it waits more than it works.
 The second has the machine to itself: it speaks to the real engines in real time.
 
-System programs that tests need (Chromium) are installed where this may be done (root and apt)
-and the model weights are fetched first. With CI=true nothing may be missing.
+System programs that tests need (Chromium, HAProxy, nginx) are installed where this may be done
+(root and apt) and the model weights are fetched first. With CI=true nothing may be missing.
 """
 
 import os
@@ -32,6 +32,10 @@ CHECKS = (
 PARALLEL = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile"]
 HALVES = ([*PARALLEL, "--ignore", "tests/e2e"], ["tests/e2e"])
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PROGRAMS = {"chromium": BROWSERS, "haproxy": ("haproxy",), "nginx-light": ("nginx",)}
+"""By Debian's package: the programs of which the tests need one."""
+SERVERS = ("haproxy", "nginx-light")
+"""Packages that start a server where systemd runs."""
 
 
 def main(arguments: list[str]) -> int:
@@ -115,31 +119,44 @@ def git(*arguments: str) -> str:
 
 
 def prepare() -> int:
-    """Bring what the tests need from outside: a browser and the weights."""
+    """Bring what the tests need from outside: programs and the weights."""
     required = os.environ.get("CI") == "true"
-    if not any(map(shutil.which, BROWSERS)):
-        installed = install_browser()
-        if not installed and required:
-            print("== the browser tests need chromium, and it could not be installed", flush=True)
-            return 1
-        if not installed:
-            print("== no chromium: the browser tests will be skipped", flush=True)
+    missing = missing_packages()
+    if missing:
+        install(missing)
+        missing = missing_packages()
+    if missing and required:
+        print(f"== tests need {', '.join(missing)}: could not be installed", flush=True)
+        return 1
+    if missing:
+        print(f"== no {', '.join(missing)}: their tests will be skipped", flush=True)
     print("== model weights", flush=True)
     return run([sys.executable, "-m", "gateway.cli", "models", "fetch"])
 
 
-def install_browser() -> bool:
-    """Install Debian's chromium where that is possible; returns whether it is there now."""
+def missing_packages() -> list[str]:
+    """Debian's packages of the programs that tests need and this machine lacks."""
+    path = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
+    return [
+        package
+        for package, names in PROGRAMS.items()
+        if not any(shutil.which(name, path=path) for name in names)
+    ]
+
+
+def install(packages: list[str]) -> None:
+    """Install Debian's packages where that is possible, and no server is started by it."""
+    if Path("/run/systemd/system").exists():
+        packages = [package for package in packages if package not in SERVERS]
     apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
-        return False
-    print("== installing chromium with apt-get", flush=True)
+    if apt is None or os.geteuid() != 0 or not packages:
+        return
+    print(f"== installing {', '.join(packages)} with apt-get", flush=True)
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    options = ["-y", "-qq", "--no-install-recommends"]
-    if run([apt, "install", *options, "chromium"], **quiet):
+    command = [apt, "install", "-y", "-qq", "--no-install-recommends", *packages]
+    if run(command, **quiet):
         run([apt, "update", "-qq"], **quiet)
-        run([apt, "install", *options, "chromium"], **quiet)
-    return any(map(shutil.which, BROWSERS))
+        run(command, **quiet)
 
 
 if __name__ == "__main__":

@@ -88,8 +88,9 @@ def advice(target: Target, offered: list[tuple[str, str, int]]) -> str:
 
 
 def _listed(offered: list[tuple[str, str, int]]) -> str:
-    shown = [f"{host} UDP {port} ({kind})" for kind, host, port in offered[:4]]
-    return ", ".join(shown) + (" and others" if len(offered) > 4 else "")
+    distinct = list(dict.fromkeys(offered))
+    shown = [f"{host} UDP {port} ({kind})" for kind, host, port in distinct[:4]]
+    return ", ".join(shown) + (" and others" if len(distinct) > 4 else "")
 
 
 async def _call(target: Target, servers: list[RTCIceServer]) -> list[tuple[str, str, int]]:
@@ -191,7 +192,9 @@ async def _relay(entry: dict[str, Any], url: str) -> Finding:
     except stun.TransactionFailed as error:
         return Finding(subject, Verdict.FAILED, f"{url} refuses: {error}. {_ON_REFUSAL}")
     except (stun.TransactionError, OSError, TimeoutError) as error:
-        detail = f"{url} does not answer ({error or 'timeout'}): let {transport.upper()} {port} in"
+        detail = (
+            f"{url} does not answer ({str(error) or 'timeout'}): let {transport.upper()} {port} in"
+        )
         return Finding(subject, Verdict.FAILED, detail)
     milliseconds = (time.perf_counter() - began) * 1000
     return Finding(subject, Verdict.OK, f"{url} answers in {milliseconds:.0f} ms: {seen}")
