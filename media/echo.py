@@ -15,12 +15,11 @@ Rules
 - ``reference`` is fed when audio leaves for the caller, who hears it in order: it follows the audio
   sent before, or begins now if that is over. ``flush`` takes back what is not due yet, except the
   next 128 ms, which may still be heard.
-- Bounded: keeps the bands of 8 s. Takes some 0.3 ms per window while audio is playing, 0.02 ms
-  otherwise.
+- Bounded: keeps the bands of 8 s. While nothing that was played is audible, the microphone's
+  windows are kept as they are and analysed ``_UNHEARD`` at a time.
 """
 
 from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,11 +36,19 @@ WINDOWS = 19
 
 _STEPS = 2
 """Reference windows per microphone window: one every 16 ms."""
+_STEP = WINDOW // _STEPS
+"""Samples of the microphone between two windows of the reference."""
 _LAGS = 32
 """Delays to try, in steps of 16 ms."""
-_EDGES = tuple(93.75 + 62.5 * band for band in range(33))
-"""Hz between the bands: narrow enough for the harmonics of a voice. With eight wide bands different
-voices are too much alike: their pauses alone give 0.86."""
+_SPAN = (WINDOWS - 1) * _STEPS + 1
+"""Reference windows from the first to the last that the correlated windows are compared with."""
+_BANDS = 32
+_FIRST_BIN, _BAND_BINS = 3, 2
+"""The first band begins at 93.75 Hz and each is 62.5 Hz wide (bins of 31.25 Hz at any rate): narrow
+enough for the harmonics of a voice. With eight wide bands different voices are too much alike:
+their pauses alone give 0.86."""
+_UNHEARD = 16
+"""One analysis of 16 windows costs what three of one do."""
 _COMPRESSION = 0.3
 """Exponent of power. Separates echo from double talk better than decibels, which weigh silence as
 much as the voice, and better than amplitudes."""
@@ -100,27 +107,34 @@ class EchoDetector:
     """One call's. Feed it both sides; ``hear`` says how much of an echo each window is."""
 
     def __init__(self) -> None:
-        bands = len(_EDGES) - 1
         self._position = 0
         """Windows of the microphone so far, in samples."""
-        self._heard: Floats = np.zeros((WINDOWS, bands), np.float32)
-        """Power in each band of the last windows."""
-        self._floor: Floats = np.full(bands, 1e-9, np.float32)
+        self._unheard: list[bytes] = []
+        """The last windows of the microphone, not analysed yet."""
+        self._heard: Floats = np.zeros((WINDOWS, _BANDS), np.float32)
+        """Power in each band of the last windows that were analysed."""
+        self._floor: Floats = np.full(_BANDS, 1e-9, np.float32)
         """The microphone's noise, band by band."""
-        self._played: Floats = np.zeros((_KEPT, bands), np.float32)
+        self._played: Floats = np.zeros((_KEPT, _BANDS), np.float32)
         """Power number n (mod _KEPT): the window from n * 16 ms on."""
-        self._tails: Floats = np.zeros((_KEPT, bands), np.float32)
+        self._tails: Floats = np.zeros((_KEPT, _BANDS), np.float32)
         """What a room makes of all windows up to number n."""
+        self._shapes: Floats = np.zeros((_KEPT, _BANDS), np.float32)
+        """``_played``, compressed."""
+        self._loudness: Floats = np.zeros(_KEPT, np.float32)
+        """Of each window, its power in all bands."""
         self._next = 0
         """Number of the next window of the reference."""
+        self._audible_to = -_KEPT
+        """No window behind this number is audible."""
         self._flushed = False
         self._pending: Floats = np.zeros(0, np.float32)
         self._rate = 0
         self._audible = 0
         """Windows while the reference was audible."""
-        self._gains: Floats = np.ones(bands, np.float32)
+        self._gains: Floats = np.ones(_BANDS, np.float32)
         """The path: power heard for power played, band by band."""
-        self._taught: Numbers = np.zeros(bands, np.intp)
+        self._taught: Numbers = np.zeros(_BANDS, np.intp)
         """Lessons about each band's gain."""
         self._lag = 0
         self._lessons = 0
@@ -132,24 +146,27 @@ class EchoDetector:
 
     def reference(self, pcm: bytes | memoryview, rate: int) -> None:
         """Audio that leaves for the caller now (PCM16 mono)."""
-        now = self._position // (WINDOW // _STEPS)
+        now = self._position // _STEP
         if self._next < now or rate != self._rate or self._flushed:
             self._clear(max(now, min(self._next, now + _LAGS)) if not self._flushed else now)
             self._rate, self._flushed = rate, False
-        if (self._next - now) * (WINDOW // _STEPS) > _AHEAD:
+        if (self._next - now) * _STEP > _AHEAD:
             return
         samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
-        self._pending = np.concatenate((self._pending, samples))
+        self._pending = pending = np.concatenate((self._pending, samples))
         width = WINDOW * rate // HEARING_RATE
         hop = width // _STEPS
-        count = max(0, (len(self._pending) - width) // hop + 1)
-        for number in range(count):
-            self._lay(_powers(self._pending[number * hop : number * hop + width], rate))
-        self._pending = self._pending[count * hop :]
+        count = max(0, (len(pending) - width) // hop + 1)
+        if count:
+            item = pending.itemsize
+            windows: Floats = np.ndarray((count, width), np.float32, pending, 0, (hop * item, item))
+            for powers in _powers(windows, rate):
+                self._lay(powers)
+            self._pending = pending[count * hop :].copy()
 
     def flush(self) -> None:
         """What was sent and is not due yet will not be played."""
-        self._clear(min(self._next, self._position // (WINDOW // _STEPS) + _FLUSHED_LATE))
+        self._clear(min(self._next, self._position // _STEP + _FLUSHED_LATE))
         self._flushed = True
 
     def hear(self, pcm: bytes) -> float:
@@ -157,21 +174,20 @@ class EchoDetector:
         are none or there is somebody else in them."""
         if len(pcm) != WINDOW * SAMPLE_BYTES:
             raise ValueError(f"a window has {WINDOW} samples, not {len(pcm) / SAMPLE_BYTES}")
-        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
-        self._heard[:-1] = self._heard[1:]
-        self._heard[-1] = _powers(samples, HEARING_RATE)
-        recent = self._heard[-2:].mean(axis=0)
-        self._floor = np.minimum(self._floor * np.float32(_FLOOR_RISE), recent + np.float32(1e-12))
-        last = self._position // (WINDOW // _STEPS)
+        self._unheard.append(pcm)
+        last = self._position // _STEP
         self._position += WINDOW
-        while self._next < last + _STEPS:  # nothing was sent for now
-            self._lay(np.zeros_like(self._floor))
-        oldest = last - (WINDOWS - 1) * _STEPS - _LAGS
-        played = self._played[np.arange(oldest, last + 1) % _KEPT]
-        if float(played.sum(axis=1).max()) < _AUDIBLE:
+        oldest = last - (_SPAN - 1) - _LAGS
+        if self._audible_to < oldest:
+            if len(self._unheard) >= _UNHEARD:
+                self._analyse()
+            return 0.0
+        self._analyse()
+        self._lay_silence(last + _STEPS - self._next)  # nothing was sent for now
+        if float(_ring(self._loudness, oldest, last + 1).max()) < _AUDIBLE:
             return 0.0
         self._audible += 1
-        alike, lag = _likeness(self._heard**_COMPRESSION, played**_COMPRESSION)
+        alike, lag = _likeness(self._heard**_COMPRESSION, _ring(self._shapes, oldest, last + 1))
         if alike >= _ALIKE:
             self._learn(last, lag)
         elif not self.learnt:
@@ -182,22 +198,58 @@ class EchoDetector:
 
     # ------------------------------------------------------------------ within
 
+    def _analyse(self) -> None:
+        """Take the powers of the windows that were kept, and the noise with them."""
+        count = len(self._unheard)
+        samples = np.frombuffer(b"".join(self._unheard), "<i2").reshape(count, WINDOW)
+        self._unheard.clear()
+        powers = _powers(samples.astype(np.float32) / np.float32(32768), HEARING_RATE)
+        heard = np.concatenate((self._heard, powers))
+        recent = (heard[-count:] + heard[-count - 1 : -1]) / 2 + np.float32(1e-12)
+        rises = _FLOOR_RISE ** np.arange(count - 1, -1, -1, dtype=np.float32)
+        lowest = (recent * rises[:, None]).min(axis=0)
+        self._floor = np.minimum(self._floor * np.float32(_FLOOR_RISE**count), lowest)
+        self._heard = heard[-WINDOWS:].copy()
+
     def _lay(self, powers: Floats) -> None:
         """The next window of the reference."""
-        before = self._tails[(self._next - 1) % _KEPT]
-        self._played[self._next % _KEPT] = powers
-        self._tails[self._next % _KEPT] = before * np.float32(_TAIL_STEP) + powers * np.float32(
+        at, loudness = self._next % _KEPT, float(powers.sum())
+        self._played[at] = powers
+        self._shapes[at] = powers**_COMPRESSION
+        self._loudness[at] = loudness
+        self._tails[at] = self._tails[at - 1] * np.float32(_TAIL_STEP) + powers * np.float32(
             1 - _TAIL_STEP
         )
+        if loudness >= _AUDIBLE:
+            self._audible_to = self._next
         self._next += 1
+
+    def _lay_silence(self, count: int) -> None:
+        """The next ``count`` windows of the reference are silent."""
+        if count <= 0:
+            return
+        numbers = np.arange(self._next, self._next + count)[-_KEPT:]
+        decay = _TAIL_STEP ** (numbers - self._next + 1).astype(np.float32)
+        tail = self._tails[(self._next - 1) % _KEPT].copy()
+        self._erase(numbers)
+        self._tails[numbers % _KEPT] = tail * decay[:, None]
+        self._next += count
 
     def _clear(self, number: int) -> None:
         """The next window of the reference is that number; there is none behind it."""
-        self._played[np.arange(number, max(self._next, number)) % _KEPT] = 0.0
-        while self._next < number:
-            self._lay(np.zeros_like(self._floor))
-        self._next = number
+        if self._next > number:
+            self._erase(np.arange(number, self._next)[:_KEPT])
+            self._next = number
+        else:
+            self._lay_silence(number - self._next)
+        self._audible_to = min(self._audible_to, number - 1)
         self._pending = self._pending[:0]
+
+    def _erase(self, numbers: Numbers) -> None:
+        """Nothing is played in these windows."""
+        at = numbers % _KEPT
+        self._played[at] = self._shapes[at] = 0.0
+        self._loudness[at] = 0.0
 
     def _expected(self, steps: Numbers) -> Floats:
         """What a room of gain 1 makes of the reference at ``steps``."""
@@ -249,41 +301,65 @@ class EchoDetector:
         return max(0.0, min(1.0, 1 - (float(excess) - _SURE) / (_NONE - _SURE)))
 
 
+def _ring(kept: Floats, start: int, end: int) -> Floats:
+    """Numbers ``start`` to ``end`` of a ring of ``_KEPT``, as a view where they do not wrap."""
+    low = start % _KEPT
+    if low + end - start <= _KEPT:
+        return kept[low : low + end - start]
+    return np.concatenate((kept[low:], kept[: low + end - start - _KEPT]))
+
+
 def _likeness(heard: Floats, played: Floats) -> tuple[float, int]:
-    """The highest correlation of ``heard`` with a part of ``played``, and at which delay."""
-    length = (WINDOWS - 1) * _STEPS + 1
-    parts = np.lib.stride_tricks.sliding_window_view(played, length, axis=0)[:, :, ::_STEPS]
-    mine = (heard - heard.mean(axis=0)).T
-    rows = np.square(played).sum(axis=1)
-    strength = np.lib.stride_tricks.sliding_window_view(rows, length)[:, ::_STEPS].sum(axis=1)
-    varied = strength - np.square(parts.sum(axis=2)).sum(axis=1) / len(heard)
+    """The highest correlation of ``heard`` with a part of ``played``, and at which delay.
+
+    Part ``l`` of ``played`` is its rows ``l``, ``l + 2``, …: one for each window of ``heard``."""
+    mine = heard - heard.mean(axis=0)
     own = float(np.square(mine).sum())
     if own <= _FLAT * float(np.square(heard).sum()):
         return 0.0, 0
+    parts = _parts()
+    strength = parts @ np.einsum("rb,rb->r", played, played)
+    sums = parts @ played
+    varied = strength - np.einsum("lb,lb->l", sums, sums) / len(heard)
     varying = np.flatnonzero(varied > _FLAT * strength)
     if not len(varying):
         return 0.0, 0
-    # ``mine`` has zero mean, so the mean of ``parts`` drops out
-    products = np.einsum("lbt,bt->l", parts[varying], mine)
-    alike = products / np.sqrt(varied[varying] * own)
+    # ``mine`` has zero mean, so the mean of the parts drops out
+    products = played @ mine.T
+    row, column = products.strides
+    along: Floats = np.ndarray(
+        (len(parts), WINDOWS), np.float32, products, 0, (row, _STEPS * row + column)
+    )
+    alike = along.sum(axis=1)[varying] / np.sqrt(varied[varying] * own)
     best = int(alike.argmax())
     return max(0.0, float(alike[best])), _LAGS - int(varying[best])
 
 
-def _powers(samples: Floats, rate: int) -> Floats:
-    """The power in each band of one window."""
-    window, bands = _analysis(len(samples), rate)
-    spectrum = np.fft.rfft(samples * window)
-    powers: Floats = (bands @ (spectrum.real**2 + spectrum.imag**2)).astype(np.float32)
+@lru_cache(maxsize=1)
+def _parts() -> Floats:
+    """Which rows of the reference belong to each part, as a matrix of 0 and 1."""
+    parts = np.zeros((_LAGS + 1, _SPAN + _LAGS), np.float32)
+    for lag, part in enumerate(parts):
+        part[lag : lag + _SPAN : _STEPS] = 1
+    return parts
+
+
+def _powers(windows: Floats, rate: int) -> Floats:
+    """The power in each band of each window (a row)."""
+    count, width = windows.shape
+    bins = slice(_FIRST_BIN, _FIRST_BIN + _BANDS * _BAND_BINS)
+    spectrum = np.fft.rfft(windows * _analysis(width, rate))[:, bins]
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    powers: Floats = power.reshape(count, _BANDS, _BAND_BINS).sum(axis=2, dtype=np.float32)
     return powers
 
 
 @lru_cache(maxsize=8)
-def _analysis(width: int, rate: int) -> tuple[Floats, Floats]:
-    """A window of ``width`` samples, scaled so that powers are shares of full scale at any rate,
-    and which frequencies belong to which band."""
+def _analysis(width: int, rate: int) -> Floats:
+    """A window of ``width`` samples, scaled so that powers are shares of full scale at any rate."""
+    if width * HEARING_RATE != WINDOW * rate:
+        raise ValueError(f"{width} samples at {rate} Hz are not a window")
     window = np.hanning(width)
-    frequencies = np.fft.rfftfreq(width, 1 / rate)
-    bands = [(low <= frequencies) & (frequencies < high) for low, high in pairwise(_EDGES)]
     scale = np.sqrt(2 / (np.square(window).sum() * width))
-    return (window * scale).astype(np.float32), np.array(bands, np.float32)
+    scaled: Floats = (window * scale).astype(np.float32)
+    return scaled
