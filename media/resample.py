@@ -24,6 +24,10 @@ _REACH = 16
 _CUTOFF = 0.456
 """Middle of the transition band, in units of the lower rate (3648 Hz at 8 kHz)."""
 _KAISER_BETA = 5.65
+_LEAST, _MOST = np.float32(-32768), np.float32(32767)
+_TOGETHER = 16
+"""Blocks for one row of the matrix product, where their number is a multiple: for 20 ms from 24 to
+16 kHz that takes 6 µs; block by block 9."""
 
 
 class Resampler:
@@ -43,6 +47,7 @@ class Resampler:
         self._up = target_hz // divisor
         self._down = source_hz // divisor
         self._weights = _weights(self._up, self._down)
+        self._wide_weights = _weights(self._up, self._down, _TOGETHER)
         self._memory = self._weights.shape[0] - self._down
         self.delay = _REACH * target_hz // min(source_hz, target_hz)
         self._pending = np.zeros(self._memory, np.float32)
@@ -73,14 +78,18 @@ class Resampler:
         if blocks == 0:
             self._pending = stream
             return b""
+        rows, hop, weights = blocks, self._down, self._weights
+        if not blocks % _TOGETHER:
+            rows, hop, weights = blocks // _TOGETHER, hop * _TOGETHER, self._wide_weights
         item = stream.itemsize
         windows: npt.NDArray[np.float32] = np.ndarray(
-            (blocks, self._weights.shape[0]), np.float32, stream, 0, (item * self._down, item)
+            (rows, len(weights)), np.float32, stream, 0, (item * hop, item)
         )
-        out = windows.copy() @ self._weights
+        out = windows.copy() @ weights
         self._pending = stream[blocks * self._down :].copy()
         np.rint(out, out)
-        np.clip(out, -32768, 32767, out)
+        np.maximum(out, _LEAST, out=out)  # np.clip takes three times as long
+        np.minimum(out, _MOST, out=out)
         return out.astype("<i2").tobytes()
 
 
@@ -92,12 +101,20 @@ def resample(pcm: bytes | memoryview, source_hz: int, target_hz: int) -> bytes:
 
 
 @cache
-def _weights(up: int, down: int) -> npt.NDArray[np.float32]:
-    """Filter as a matrix: a window of source samples times it gives ``up`` target samples.
+def _weights(up: int, down: int, blocks: int = 1) -> npt.NDArray[np.float32]:
+    """Filter as a matrix: a window of source samples times it gives ``up`` target samples for each
+    of ``blocks``.
 
     Column ``r`` holds the phase of the ``r``-th target sample of a block of ``down`` source
-    samples; the window is the block and the source samples before it that the filter reaches.
+    samples; the window is the blocks and the source samples before them that the filter reaches.
     """
+    if blocks > 1:
+        one = _weights(up, down)
+        wide = np.zeros((len(one) + (blocks - 1) * down, blocks * up), np.float32)
+        for block in range(blocks):
+            rows = slice(block * down, block * down + len(one))
+            wide[rows, block * up : (block + 1) * up] = one
+        return wide
     high = max(up, down)
     half = _REACH * high
     n = np.arange(-half, half + 1)
