@@ -36,8 +36,6 @@ CLOSE_CODES: Mapping[str, int] = {
 """What every channel may be closed for; a reason that stands in no table is closed with 1000."""
 _MAX_REASON_BYTES = 120
 """A close frame's reason has at most 123 bytes (RFC 6455, 5.5)."""
-_SHORTEST_WAIT = 0.001
-"""The framework takes a timeout of 0 for none at all."""
 _WRITE_THROUGH_BYTES = 32 * 1024
 """What may lie unsent before ``write_through`` refuses."""
 _TURN = 32
@@ -225,8 +223,8 @@ class MessageStream(Protocol):
         """Whether the socket is closed."""
         ...
 
-    async def receive(self, timeout: float | None = None) -> WSMessage:
-        """The next message; raises TimeoutError."""
+    async def receive(self) -> WSMessage:
+        """The next message; loses nothing if it is cancelled."""
         ...
 
     async def send_frame(self, message: bytes, opcode: WSMsgType, /) -> None:
@@ -274,8 +272,15 @@ class MessageSocket:
         self._pace = Pace(limits.messages_a_second, limits.messages_at_once)
         self._writer: asyncio.Task[None] | None = None
         self._cutter: asyncio.TimerHandle | None = None
-        self._deadline: float | None = None
-        """When a silent peer is pinged, or given up; None from one message to the next wait."""
+        self._watcher: asyncio.TimerHandle | None = None
+        """One for the socket: a timeout for each message would cost a tenth of a call."""
+        self._quiet_since: float | None = None
+        """When the wait for the next message began; None from one message to the next wait."""
+        self._look_at: float | None = None
+        """When the wait ends without a message; None while nobody waits."""
+        self._reader: asyncio.Task[Any] | None = None
+        self._looks = False
+        """The reader was woken to look at its clocks."""
         self._pinged = False
         self._taken = 0
         self.given_up = False
@@ -358,9 +363,10 @@ class MessageSocket:
             finally:
                 if not self._ws.closed:
                     self._cut()
-        if self._cutter is not None:
-            self._cutter.cancel()
-            self._cutter = None
+        for timer in (self._cutter, self._watcher):
+            if timer is not None:
+                timer.cancel()
+        self._cutter = self._watcher = None
 
     def _last(self, reason: str, words: str | None) -> Close:
         shown = (words or reason).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
@@ -412,38 +418,46 @@ class MessageSocket:
 
         A peer that was given up is read on, and what it sends dropped, so that it comes to read
         why. Raises TimeoutError after ``look_seconds`` without a message, where that is set."""
-        look_at = None
-        if self._limits.look_seconds is not None:
-            look_at = self._loop.time() + self._limits.look_seconds
         while not self._is_cut:
-            if self._deadline is None:
-                self._deadline = self._loop.time() + self._limits.quiet_seconds
-            until = self._deadline if look_at is None else min(self._deadline, look_at)
             try:
-                received = await self._ws.receive(max(_SHORTEST_WAIT, until - self._loop.time()))
-            except TimeoutError:
-                self._check_for_peer(self._deadline)
-                if look_at is not None and self._loop.time() >= look_at:
-                    raise
-                continue
+                received = await self._next_message()
+            finally:
+                self._look_at = None
             self._pinged = False
-            self._deadline = None
+            self._quiet_since = None
             self._taken += 1
             if self._taken % _TURN == 0:
                 await asyncio.sleep(0)
-            match received.type:
-                case WSMsgType.TEXT | WSMsgType.BINARY if self.given_up:
-                    await self.hold_back()
-                case WSMsgType.TEXT | WSMsgType.BINARY:
-                    return received.type is WSMsgType.BINARY, received.data
-                case WSMsgType.PING:
-                    self._put(Pong(received.data))
-                    await self.hold_back()
-                case WSMsgType.PONG:
-                    await self.hold_back()
-                case _:
-                    return None
+            kind = received.type
+            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+                if not self.given_up:
+                    return kind is WSMsgType.BINARY, received.data
+            elif kind is WSMsgType.PING:
+                self._put(Pong(received.data))
+            elif kind is not WSMsgType.PONG:
+                return None
+            await self.hold_back()
         return None
+
+    async def _next_message(self) -> WSMessage:
+        """The next message; raises TimeoutError when it is time to look."""
+        now = self._loop.time()
+        if self._quiet_since is None:
+            self._quiet_since = now
+        if self._limits.look_seconds is not None:
+            self._look_at = now + self._limits.look_seconds
+            self._reader = asyncio.current_task()
+        if self._watcher is None:
+            self._watch()
+        try:
+            return await self._ws.receive()
+        except asyncio.CancelledError:
+            if not self._looks or self._reader is None:
+                raise
+            self._looks = False
+            if self._reader.uncancel():  # somebody else cancels the task as well
+                raise
+            raise TimeoutError from None
 
     async def hold_back(self) -> bool:
         """Count a message, and let a peer that is too fast wait; False where there was no need."""
@@ -456,14 +470,31 @@ class MessageSocket:
         """As ``Pace.left``, now."""
         return self._pace.left(self._loop.time())
 
-    def _check_for_peer(self, deadline: float) -> None:
-        """Ping a peer that was silent until ``deadline``; give one up that does not answer."""
-        if self._loop.time() < deadline:
-            return
+    def _watch(self) -> None:
+        """Do what is due for a peer that says nothing, and come again."""
+        limits, now = self._limits, self._loop.time()
+        again = now + min(limits.quiet_seconds, limits.look_seconds or limits.quiet_seconds)
+        if self._quiet_since is not None:
+            deadline = self._quiet_since + limits.quiet_seconds
+            if self._pinged:
+                deadline += limits.pong_seconds
+            if now >= deadline:
+                self._check_for_peer()
+                deadline = now + limits.pong_seconds
+            again = min(again, deadline)
+        if self._look_at is not None and self._reader is not None:
+            if now >= self._look_at:
+                self._look_at, self._looks = None, True
+                self._reader.cancel()
+            else:
+                again = min(again, self._look_at)
+        self._watcher = None if self._is_cut else self._loop.call_at(again, self._watch)
+
+    def _check_for_peer(self) -> None:
+        """Ping a peer that was silent for so long; give one up that has not answered."""
         if self._pinged:
             log.info("a %s peer vanished", self._name)
             self._cut()
             return
         self._pinged = True
-        self._deadline = self._loop.time() + self._limits.pong_seconds
         self._put(Ping())

@@ -156,19 +156,18 @@ class TcpMessages:
         """Whether nothing can be sent any more."""
         return self._writer.is_closing()
 
-    async def receive(self, timeout: float | None = None) -> WSMessage:
-        """The next message with its header; CLOSED at the connection's end. Raises TimeoutError,
-        and loses nothing of a message that has come in part."""
+    async def receive(self) -> WSMessage:
+        """The next message with its header; CLOSED at the connection's end. Cancelled, it loses
+        nothing of a message that has come in part."""
         try:
-            async with asyncio.timeout(timeout):
-                if self._head is None:
-                    self._head = await self._reader.readexactly(_HEADER.size)
-                kind, length = _HEADER.unpack(self._head)
-                if not self._begun and (kind, length) != (_UUID, _UUID_BYTES):
-                    log.info("an audiosocket connection does not begin with a UUID: closed")
-                    return _CLOSED
-                self._begun = True
-                payload = await self._reader.readexactly(length)
+            if self._head is None:
+                self._head = await self._reader.readexactly(_HEADER.size)
+            kind, length = _HEADER.unpack(self._head)
+            if not self._begun and (kind, length) != (_UUID, _UUID_BYTES):
+                log.info("an audiosocket connection does not begin with a UUID: closed")
+                return _CLOSED
+            self._begun = True
+            payload = await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             return _CLOSED
         message, self._head = self._head + payload, None

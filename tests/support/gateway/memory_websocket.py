@@ -24,8 +24,8 @@ class Socket:
         self.pings = 0
         self.aborted = asyncio.Event()
 
-    async def receive(self, timeout: float) -> WSMessage:
-        return await asyncio.wait_for(self.inbox.get(), timeout)
+    async def receive(self) -> WSMessage:
+        return await self.inbox.get()
 
     async def send_frame(self, payload: bytes, kind: WSMsgType) -> None:
         self.held_up = not self.open.is_set()

@@ -120,11 +120,11 @@ async def test_messages_are_reassembled_from_any_packets() -> None:
             await writer.drain()
             if not part.endswith(b"\0"):
                 with pytest.raises(TimeoutError):
-                    await messages.receive(0.02)
-        assert (await messages.receive(1)).data == NAME
-        assert (await messages.receive(1)).data == message(0x00)
+                    await asyncio.wait_for(messages.receive(), 0.02)
+        assert (await messages.receive()).data == NAME
+        assert (await messages.receive()).data == message(0x00)
         writer.close()
-        assert (await messages.receive(1)).type is WSMsgType.CLOSED
+        assert (await messages.receive()).type is WSMsgType.CLOSED
         await messages.close()
         assert messages.closed
 
@@ -138,5 +138,5 @@ async def test_a_connection_that_does_not_begin_with_a_uuid_is_over(
     reader = asyncio.StreamReader()
     reader.feed_data(first + NAME)
     messages = TcpMessages(reader, cast(Any, None))
-    assert (await messages.receive(1)).type is WSMsgType.CLOSED
+    assert (await messages.receive()).type is WSMsgType.CLOSED
     assert "does not begin with a UUID" in caplog.text
