@@ -133,6 +133,7 @@ class LiveSession:
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
+        """Rings at the core's next deadline, or before it."""
         self._pacer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._over = False
@@ -365,12 +366,24 @@ class LiveSession:
         return self._loop.time()
 
     def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        """Have the alarm ring at the next deadline. One that rings too early stays: while the
+        caller speaks, each window of audio postpones a deadline."""
         deadline = self._core.next_deadline()
-        if deadline is not None and not self._ended.is_set():
-            self._alarm = self._loop.call_at(deadline, self.dispatch, Tick())
+        if deadline is None or self._ended.is_set():
+            return
+        if self._alarm is not None:
+            if self._alarm.when() <= deadline:
+                return
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        deadline = self._core.next_deadline()
+        if deadline is not None and deadline <= self._now:
+            self.dispatch(Tick())
+        else:
+            self._set_alarm()
 
     def _advance(self) -> None:
         """Send the audio that is due, and schedule the next round."""

@@ -110,7 +110,6 @@ class Listening:
             self._dispatch(VoiceWindow(self._looked, voice, level, echo))
         self._forget()
         self._more.set()
-        self._more = asyncio.Event()
 
     def start(self, turn: int, position: int) -> None:
         """Begin to transcribe the turn that starts at ``position``."""
@@ -191,6 +190,7 @@ class Listening:
         try:
             while True:
                 while (self.position - position) * SAMPLE_BYTES < _FEED_BYTES:
+                    self._more.clear()
                     await self._more.wait()
                 end = self.position
                 partial = await stream.accept(self._cut(position, end))

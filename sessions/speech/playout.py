@@ -119,6 +119,7 @@ class Playout:
             seconds = _BUFFER_SECONDS if ledger.released else _SPECULATIVE_SECONDS
             if ledger.generated - ledger.sent <= seconds * ledger.rate:
                 return
+            self._moved.clear()
             await self._moved.wait()
 
     def pause(self, reply: int, now: float) -> tuple[int, int]:
@@ -160,7 +161,6 @@ class Playout:
     def advance(self, now: float) -> float | None:
         """Send what is due at ``now``; the moment to come again, None while nothing is due."""
         self._moved.set()
-        self._moved = asyncio.Event()
         ledger = self._ledger
         if ledger is None or not ledger.released or ledger.paused:
             return None
