@@ -8,6 +8,8 @@ costs (about 0.15 ms per window).
 Rules
 - Pure and synchronous: no clock, no thread. Fed 16 kHz PCM16 in chunks of any whole number of
   samples, it returns exactly one probability per complete window of 512 samples.
+- In two steps for many calls: ``cut`` returns the windows, the gate's opinion included, and
+  ``judge`` runs the network for the windows of all calls together.
 - While the gate is shut the probability is 0.0. When it opens, the two windows before are run
   through the network first, so that it judges the onset with the context it was trained with.
 - The network's state is reset when the gate has been shut for ``HANGOVER`` windows.
@@ -24,7 +26,9 @@ one by one. It is pure arithmetic on the detector's windows.
 """
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +71,16 @@ class SileroModel:
         """Speech probability of one window and the state after it.
 
         ``samples`` is float32 [1, CONTEXT + WINDOW] in -1..1."""
-        probability, after = self._session.run(
-            None, {"input": samples, "state": state, "sr": self._rate}
+        [probability], after = self.run_together(samples, state)
+        return probability, after
+
+    def run_together(self, samples: Floats, states: Floats) -> tuple[list[float], Floats]:
+        """As ``run``, for windows of several calls: float32 [n, CONTEXT + WINDOW] and their states
+        [2, n, 128]. A window takes 120 µs alone, 65 µs among eight."""
+        probabilities, after = self._session.run(
+            None, {"input": samples, "state": states, "sr": self._rate}
         )
-        return float(probability[0, 0]), after
+        return probabilities[:, 0].tolist(), after
 
 
 WINDOW_BYTES = WINDOW * SAMPLE_BYTES
@@ -100,11 +110,24 @@ def level_of(pcm: bytes) -> float:
     return 10 * math.log10(max(power, _SILENCE_POWER))
 
 
+@dataclass(slots=True)
+class Window:
+    """One complete window, until and after it is judged."""
+
+    pcm: bytes
+    unheard: list[bytes] = field(default_factory=list)
+    """What the network has yet to hear, this window last; empty while the gate is shut."""
+    is_last: bool = False
+    """The network's state is reset behind this window."""
+    voice: float = 0.0
+    """The probability of speech."""
+
+
 class VoiceDetector:
     """Voice activity of one call; ``model`` is shared, all else is this call's own."""
 
     def __init__(self, model: SileroModel) -> None:
-        self._model = model
+        self.model = model
         self._gate = webrtcvad.Vad(GATE_MODE)
         self._pending = bytearray()
         """Samples not yet judged: less than a window between two calls."""
@@ -114,24 +137,33 @@ class VoiceDetector:
         """The last windows, at most LOOKBACK, for the network's context."""
         self._linger = 0
         """Windows for which the network still runs."""
-        self._frame = np.zeros((1, CONTEXT + WINDOW), dtype=np.float32)
-        self._state: Floats = model.initial_state()
+        self.frame = np.zeros((1, CONTEXT + WINDOW), dtype=np.float32)
+        """The network's next input."""
+        self.state: Floats = model.initial_state()
 
     def windows(self, pcm: bytes) -> list[float]:
         """Take more samples; the speech probability of each window they complete.
 
         ``pcm`` is PCM16 at 16 kHz; ValueError when it ends inside a sample."""
+        cut = self.cut(pcm)
+        judge((self, window) for window in cut)
+        return [window.voice for window in cut]
+
+    def cut(self, pcm: bytes) -> list[Window]:
+        """Take more samples, as ``windows`` does; the windows they complete, for ``judge``."""
         if len(pcm) % SAMPLE_BYTES:
             raise ValueError(f"{len(pcm)} bytes are no whole number of 16-bit samples")
         self._pending += pcm
-        probabilities = []
+        if len(self._pending) < WINDOW_BYTES:
+            return []
+        windows = []
         taken = 0
         for end in range(WINDOW_BYTES, len(self._pending) + 1, WINDOW_BYTES):
             window = bytes(self._pending[taken:end])
-            probabilities.append(self._judge(window, self._gate_hears(window)))
+            windows.append(self._window(window, self._gate_hears(window)))
             taken = end
         del self._pending[:taken]
-        return probabilities
+        return windows
 
     def reset(self) -> None:
         """Begin anew, as for a new call."""
@@ -140,7 +172,7 @@ class VoiceDetector:
         self._ungated.clear()
         self._history.clear()
         self._linger = 0
-        self._forget()
+        self.forget()
 
     def _gate_hears(self, window: bytes) -> bool:
         """Let the gate hear the whole frames that ``window`` completes."""
@@ -152,32 +184,73 @@ class VoiceDetector:
             speech |= self._gate.is_speech(heard[start : start + GATE_BYTES], HEARING_RATE)
         return speech
 
-    def _judge(self, window: bytes, gate: bool) -> float:
+    def _window(self, pcm: bytes, gate: bool) -> Window:
+        window = Window(pcm)
         if gate:
             if not self._linger:
-                for earlier in self._history:
-                    self._run(earlier)
+                window.unheard += self._history
             self._linger = HANGOVER + 1
-        probability = 0.0
         if self._linger:
-            probability = self._run(window)
+            window.unheard.append(pcm)
             self._linger -= 1
-            if not self._linger:
-                self._forget()
-        self._history = [*self._history[1 - LOOKBACK :], window]
-        return probability
+            window.is_last = not self._linger
+        self._history = [*self._history[1 - LOOKBACK :], pcm]
+        return window
 
-    def _run(self, window: bytes) -> float:
-        """One window through the network, after the one before it."""
-        frame = self._frame
+    def prepare(self, pcm: bytes) -> None:
+        """Make ``frame`` of the network's next window, after the one before it."""
+        frame = self.frame
         frame[0, :CONTEXT] = frame[0, WINDOW:]
-        np.multiply(np.frombuffer(window, "<i2"), 1 / 32768, out=frame[0, CONTEXT:])
-        probability, self._state = self._model.run(frame, self._state)
-        return probability
+        np.multiply(np.frombuffer(pcm, "<i2"), 1 / 32768, out=frame[0, CONTEXT:])
 
-    def _forget(self) -> None:
-        self._state = self._model.initial_state()
-        self._frame.fill(0.0)
+    def forget(self) -> None:
+        """Reset the network's state."""
+        self.state = self.model.initial_state()
+        self.frame.fill(0.0)
+
+
+TOGETHER = 32
+"""Windows in one run of the network: 2 ms."""
+
+
+def judge(windows: Iterable[tuple[VoiceDetector, Window]]) -> None:
+    """Give the windows their probabilities: one model's, of any number of calls, each call's in
+    their order. What a call's windows need of the network is run one after the other, what
+    different calls need, together."""
+    waiting: dict[VoiceDetector, deque[tuple[bytes, Window | None]]] = {}
+    for detector, window in windows:
+        if window.unheard:
+            steps = waiting.setdefault(detector, deque())
+            steps += [(earlier, None) for earlier in window.unheard[:-1]]
+            steps.append((window.unheard[-1], window))
+    while waiting:
+        together = list(waiting)[:TOGETHER]
+        due = [waiting[detector].popleft() for detector in together]
+        for detector, (pcm, _) in zip(together, due, strict=True):
+            detector.prepare(pcm)
+        for detector, (_, judged), voice in zip(together, due, _run(together), strict=True):
+            if judged is not None:
+                judged.voice = voice
+                if judged.is_last:
+                    detector.forget()
+            if not waiting[detector]:
+                del waiting[detector]
+
+
+def _run(detectors: list[VoiceDetector]) -> list[float]:
+    """One run of the network for all; the probabilities."""
+    model = detectors[0].model
+    if len(detectors) == 1:
+        [detector] = detectors
+        voice, detector.state = model.run(detector.frame, detector.state)
+        return [voice]
+    voices, states = model.run_together(
+        np.concatenate([detector.frame for detector in detectors]),
+        np.concatenate([detector.state for detector in detectors], axis=1),
+    )
+    for place, detector in enumerate(detectors):
+        detector.state = states[:, place : place + 1].copy()
+    return voices
 
 
 LONGEST_PART = 20_000 // WINDOW_MS

@@ -29,6 +29,7 @@ from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
 from .persistence import CallJournal, OpenedCall
 from .registry import CallRegistry, CallState, RegisteredCall
+from .speech.voice_activity import VoiceActivity
 from .tools import ToolRunner
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,7 @@ class SessionHost:
         self._registry = registry
         self._record_to = record_to
         self._tools = tools
+        self._voices = VoiceActivity()
         self._observe = tuple(observe)
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
@@ -192,6 +194,7 @@ class SessionHost:
                 self._engines,
                 observer,
                 self._tools,
+                self._voices,
             )
             self._sessions[call_id] = session
             reason = await session.run()

@@ -71,6 +71,7 @@ from sessions.speech.listening import Listening
 from sessions.speech.pace import Pace
 from sessions.speech.playout import Playout
 from sessions.speech.reply_task import ReplyTask, chat_message, offer_of
+from sessions.speech.voice_activity import VoiceActivity
 
 from .agent_config import with_languages
 from .channel import Channel, ServerEvent, WireFormat
@@ -115,7 +116,9 @@ class LiveSession:
         engines: Catalogue,
         observer: Observer,
         tools: ToolRunner | None = None,
+        voices: VoiceActivity | None = None,
     ) -> None:
+        """``voices`` is shared by the calls of the process."""
         self.call_id = call_id
         self._config = config
         self._channel = channel
@@ -124,7 +127,7 @@ class LiveSession:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._core = Conversation(call_id)
-        self._listening = Listening(engines, self.dispatch, self._spawn)
+        self._listening = Listening(engines, self.dispatch, self._spawn, voices)
         self._messages = ClientMessages(
             wire_format, engines.languages_for, self._listening.keep, self._send
         )
@@ -424,7 +427,8 @@ class LiveSession:
         step = int(rate * _SLICE_SECONDS) * SAMPLE_BYTES
         for start in range(0, len(pcm), step):
             part = pcm[start : start + step]
-            self._listening.hear(part, rate)
+            if (judged := self._listening.hear(part, rate)) is not None:
+                await judged
             now = self._now
             refilled = self._credit + (now - self._refilled) * _INPUT_PACE
             self._credit = min(_INPUT_BURST_SECONDS, refilled) - len(part) / SAMPLE_BYTES / rate

@@ -20,7 +20,7 @@ from typing import Any
 from media.echo import EchoDetector
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import Resampler
-from media.vad import VoiceDetector, level_of
+from media.vad import Window, level_of
 from pipelines.engines.base import (
     DetectedLanguage,
     EngineBusy,
@@ -42,6 +42,7 @@ from sessions.core.events import (
     TurnScored,
     VoiceWindow,
 )
+from sessions.speech.voice_activity import VoiceActivity
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,19 @@ Spawn = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 class Listening:
     """Hears the caller."""
 
-    def __init__(self, engines: Catalogue, dispatch: Callable[[Event], None], spawn: Spawn) -> None:
+    def __init__(
+        self,
+        engines: Catalogue,
+        dispatch: Callable[[Event], None],
+        spawn: Spawn,
+        voices: VoiceActivity | None = None,
+    ) -> None:
+        """``voices`` is shared by the calls of the process."""
         self._engines = engines
         self._dispatch = dispatch
         self._spawn = spawn
-        self._detector = VoiceDetector(engines.vad_model)
+        self._voices = voices or VoiceActivity()
+        self._detector = self._voices.detector(engines.vad_model)
         self.echo = EchoDetector()
         """Knows what was played, once somebody shows it."""
         self._resampler: Resampler | None = None
@@ -97,19 +106,30 @@ class Listening:
         """Samples heard so far."""
         return self._first + len(self._audio) // SAMPLE_BYTES
 
-    def hear(self, pcm: bytes | memoryview, rate: int) -> None:
-        """Take the next samples (PCM16 mono at ``rate`` Hz)."""
+    def hear(self, pcm: bytes | memoryview, rate: int) -> Coroutine[Any, Any, None] | None:
+        """Take the next samples (PCM16 mono at ``rate`` Hz). The result, if there is one, is to be
+        awaited before the samples after them: the network hears other calls, too."""
         if self._resampler is None or self._resampler.source_hz != rate:
             self._resampler = Resampler(rate, HEARING_RATE)
         heard = self._resampler.push(pcm)
         self._audio += heard
-        for voice in self._detector.windows(heard):
-            self._looked += _WINDOW
-            window = self._cut(self._looked - _WINDOW, self._looked)
-            level, echo = round(level_of(window), 1), round(self.echo.hear(window), 2)
-            self._dispatch(VoiceWindow(self._looked, voice, level, echo))
+        windows = self._detector.cut(heard)
+        judged = self._voices.judge(self._detector, windows)
+        if judged is None:
+            self._look(windows)
         self._forget()
         self._more.set()
+        return None if judged is None else self._look_when(judged, windows)
+
+    async def _look_when(self, judged: asyncio.Future[None], windows: list[Window]) -> None:
+        await judged
+        self._look(windows)
+
+    def _look(self, windows: list[Window]) -> None:
+        for window in windows:
+            self._looked += _WINDOW
+            level, echo = round(level_of(window.pcm), 1), round(self.echo.hear(window.pcm), 2)
+            self._dispatch(VoiceWindow(self._looked, window.voice, level, echo))
 
     def start(self, turn: int, position: int) -> None:
         """Begin to transcribe the turn that starts at ``position``."""

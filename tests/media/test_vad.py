@@ -17,6 +17,7 @@ from media.vad import (
     WINDOW_MS,
     SileroModel,
     VoiceDetector,
+    judge,
     level_of,
 )
 from tests.support.examples import examples
@@ -130,6 +131,21 @@ def test_block_sizes_do_not_change_the_result(silero: SileroModel, audio: Audio)
         assert heard == whole
 
     pieces()
+
+
+def test_calls_that_are_judged_together_hear_what_they_hear_alone(
+    silero: SileroModel, audio: Audio
+) -> None:
+    calls = [bytes(2 * 700 * n) + audio(name) for n, name in enumerate(SPEECH)]
+    detectors = [VoiceDetector(silero) for _ in calls]
+    together: list[list[float]] = [[] for _ in calls]
+    for start in range(0, max(map(len, calls)), 1_600):
+        cut = [d.cut(pcm[start : start + 1_600]) for d, pcm in zip(detectors, calls, strict=True)]
+        judge((d, w) for d, windows in zip(detectors, cut, strict=True) for w in windows)
+        for heard, windows in zip(together, cut, strict=True):
+            heard += [window.voice for window in windows]
+    for pcm, heard in zip(calls, together, strict=True):
+        assert heard == pytest.approx(VoiceDetector(silero).windows(pcm), abs=1e-4)
 
 
 def test_calls_are_independent_and_reset_begins_anew(silero: SileroModel, audio: Audio) -> None:

@@ -341,10 +341,10 @@ class LoudnessModel(SileroModel):
         """``threshold`` is the RMS, full scale being 1, from which a window is speech."""
         self._threshold = threshold
 
-    def run(self, samples: Floats, state: Floats) -> tuple[float, Floats]:
+    def run_together(self, samples: Floats, states: Floats) -> tuple[list[float], Floats]:
         """1.0 for loud, 0.0 for quiet."""
-        loud = float(np.sqrt(np.mean(samples * samples))) >= self._threshold
-        return (1.0 if loud else 0.0), state
+        loud = np.sqrt(np.mean(samples * samples, axis=1)) >= self._threshold
+        return loud.astype(float).tolist(), states
 
 
 @dataclass
