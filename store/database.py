@@ -94,9 +94,9 @@ class Database:
 
     async def _open_pool(self) -> asyncpg.Pool:
         timeout = self._limits.statement_timeout
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             self._url,
-            min_size=1,
+            min_size=0,  # with a floor, each attempt to hold it in an outage is a traceback
             max_size=self._limits.max_connections,
             timeout=self._limits.acquire_timeout,
             command_timeout=timeout + 1,
@@ -108,6 +108,12 @@ class Database:
             },
             init=_speak_json,
         )
+        try:
+            await pool.fetchval("SELECT 1")
+        except BaseException:
+            pool.terminate()
+            raise
+        return pool
 
     async def close(self, deadline: float = 5.0) -> None:
         """Close every connection; those still busy at the deadline are aborted."""
@@ -161,7 +167,7 @@ class Database:
         with _translated():
             pool = await asyncpg.create_pool(
                 self._url,
-                min_size=1,
+                min_size=0,
                 max_size=size,
                 timeout=self._limits.acquire_timeout,
                 command_timeout=timeout + 1,

@@ -7,6 +7,7 @@ URL-safe, without look-alikes, no counter that could be guessed, and not a secre
 import re
 import secrets
 import time
+from datetime import datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _RANDOM_BITS = 80
@@ -17,7 +18,18 @@ _ID = re.compile(rf"[a-z]+_[{ALPHABET}]{{{_LETTERS}}}")
 def new_id(prefix: str) -> str:
     """A new identifier such as ``call_01jd…``; ``prefix`` is lower-case letters."""
     number = time.time_ns() // 1_000_000 << _RANDOM_BITS | secrets.randbits(_RANDOM_BITS)
-    return prefix + "_" + "".join(ALPHABET[number >> 5 * i & 31] for i in reversed(range(_LETTERS)))
+    return prefix + "_" + _encoded(number)
+
+
+def first_id(prefix: str, moment: datetime) -> str:
+    """Sorts before every identifier with ``prefix`` that is made at ``moment`` or later, and behind
+    all that were made earlier."""
+    number = int(moment.timestamp() * 1000) << _RANDOM_BITS
+    return prefix + "_" + _encoded(number)
+
+
+def _encoded(number: int) -> str:
+    return "".join(ALPHABET[number >> 5 * place & 31] for place in reversed(range(_LETTERS)))
 
 
 def is_id(text: str) -> bool:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from store.database import Queryable
-from store.ids import new_id
+from store.ids import first_id, new_id
 
 ACTIVE = ("queued", "running")
 
@@ -192,15 +192,19 @@ class Jobs:
         )
         return tag == "DELETE 1"
 
-    async def finished_before(self, moment: datetime, limit: int = 100) -> list[Job]:
-        """Jobs of every workspace, except items of batches, that ended before ``moment``."""
+    async def finished_before(
+        self, workspace_id: str, moment: datetime, limit: int = 100
+    ) -> list[str]:
+        """Ids of a workspace's jobs, except items of batches, that ended before ``moment``."""
         rows = await self._db.fetch(
-            f"SELECT {_COLUMNS} FROM jobs WHERE finished_at < $1 AND parent_id IS NULL"
-            " ORDER BY finished_at LIMIT $2",
+            "SELECT id FROM jobs WHERE workspace_id = $1 AND id < $2 AND finished_at < $3"
+            " AND parent_id IS NULL ORDER BY id LIMIT $4",
+            workspace_id,
+            first_id("job", moment),
             moment,
             limit,
         )
-        return [Job(**row) for row in rows]
+        return [row["id"] for row in rows]
 
     # ------------------------------------------------------------------ runs
 

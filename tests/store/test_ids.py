@@ -1,5 +1,6 @@
 import re
 import time
+from datetime import UTC, datetime
 
 from store import ids
 
@@ -18,3 +19,14 @@ def test_ids_sort_by_time(monkeypatch):
     monkeypatch.setattr(time, "time_ns", lambda: next(times))
     made = [ids.new_id("x") for _ in range(50)]
     assert made == sorted(made)
+
+
+def test_a_moment_separates_earlier_ids_from_later_ones(monkeypatch):
+    moment = datetime(2030, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+    made = []
+    for milliseconds in (-1, 0, 1):
+        nanoseconds = int(moment.timestamp() * 1000 + milliseconds) * 1_000_000
+        monkeypatch.setattr(time, "time_ns", lambda: nanoseconds)  # noqa: B023 - used at once
+        made.append(ids.new_id("job"))
+    first = ids.first_id("job", moment)
+    assert made[0] < first <= made[1] < made[2]
