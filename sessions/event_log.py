@@ -56,6 +56,11 @@ _DIGESTED = msgspec.json.Encoder(order="deterministic")
 Step = tuple[Event, float, tuple[Command, ...]]
 
 
+def event_log_path(folder: Path, call_id: str) -> Path:
+    """Where the log of a call is."""
+    return folder / f"{call_id}.jsonl"
+
+
 class EventLogError(Exception):
     """A log cannot be read; the message says where and why."""
 

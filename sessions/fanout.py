@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,6 +47,12 @@ WRITE_SECONDS = 0.02
 def stream_of(call_id: str) -> str:
     """The name of a call's stream."""
     return f"call:{call_id}:events"
+
+
+async def forget(bus: Bus, call_ids: Sequence[str]) -> None:
+    """Delete the events of calls that have ended; raises BusUnavailable."""
+    for call_id in call_ids:
+        await bus.delete(stream_of(call_id))
 
 
 class Fanout:

@@ -24,7 +24,7 @@ from sessions.core.events import Event
 
 from .admission import Admission, Ticket
 from .channel import Channel, WireFormat
-from .event_log import EventLogWriter
+from .event_log import EventLogWriter, event_log_path
 from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
 from .persistence import CallJournal, OpenedCall
@@ -39,13 +39,15 @@ _GOODBYE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CallRequest:
-    """A call to run. ``owner``: id of the ephemeral key that started it."""
+    """A call to run. ``owner``: id of the ephemeral key that started it; ``caller``: a digest of
+    who calls, by which the call is found when everything kept of them is to be erased."""
 
     call_id: str
     workspace_id: str
     agent_id: str | None
     config: SessionConfig
     owner: str | None = None
+    caller: bytes | None = None
 
 
 class Journal(Protocol):
@@ -223,7 +225,12 @@ class SessionHost:
         self._registry.register(call, partial(self._describe, request, observer))
         journal.opened(
             OpenedCall(
-                request.call_id, request.workspace_id, request.agent_id, carrier, request.config
+                request.call_id,
+                request.workspace_id,
+                request.agent_id,
+                carrier,
+                request.config,
+                request.caller,
             )
         )
 
@@ -266,7 +273,7 @@ class SessionHost:
     def _event_log(self, request: CallRequest) -> EventLogWriter | None:
         if self._record_to is None:
             return None
-        path = self._record_to / f"{request.call_id}.jsonl"
+        path = event_log_path(self._record_to, request.call_id)
         return EventLogWriter(path, request.call_id, request.config)
 
 

@@ -30,6 +30,7 @@ from pipelines.dubbing.job import DubbingKind
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.cleanup import Cleanup, CleanupSchedule
+from pipelines.jobs.erasure import Eraser
 from pipelines.jobs.job import JobKind
 from pipelines.jobs.queue import BatchKind
 from pipelines.jobs.usage import Prices, PricesError, Usage
@@ -38,6 +39,7 @@ from pipelines.speech.job import TtsKind, polish
 from pipelines.ssrf import CustomerHttp
 from pipelines.transcription.job import SttKind
 from pipelines.webhooks import WebhookEvents, WebhookKind
+from sessions.fanout import forget
 from sessions.registry import CallRegistry
 from store.errors import StoreError
 from store.tenants.calls import Calls
@@ -133,5 +135,10 @@ def job_kinds(
         CloneKind(database, engines, artifacts),
         DubbingKind(engines, voices, artifacts, limits),
         WebhookKind(database, webhook_http),
-        Cleanup(database, objects, settings.retention_days),
+        Cleanup(
+            database,
+            objects,
+            Eraser(database, objects, partial(forget, stores.bus)),
+            settings.retention_days,
+        ),
     ]

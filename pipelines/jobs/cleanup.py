@@ -5,24 +5,30 @@ Deleted by age alone:
   samples, sources, previews, turns' audio) and that nothing refers to; bytes in the object store
   without a record;
 - after ``RECORD_KEEP``: records of webhook deliveries and of this server's own jobs;
-- after the retention, if one is set: finished jobs with everything they made.
+- after the retention of the server or the workspace, if one is set: calls with their turns;
+  recordings, which are the audio and other files of turns and jobs; finished jobs with everything
+  they made. Records of usage are kept: they have no content.
 
-A workspace's cleanup job sweeps the whole installation, and sweeping twice does no harm. Records
-are deleted before their bytes (``pipelines.jobs.artifacts``).
+A job that names an erasure does that, and nothing else (``pipelines.jobs.erasure``). Any other
+sweeps the whole installation, and sweeping twice does no harm. Records are deleted before their
+bytes (``pipelines.jobs.artifacts``).
 
 Every node checks now and then how long ago the last cleanup was; the one that holds the database's
 lock submits the next. The job is the oldest workspace's, though it sweeps for all.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
 from store.database import Database
 from store.objects import STAGING, ObjectStore, is_key
-from store.tenants.jobs import Job, Jobs
+from store.tenants.jobs import Jobs
 from store.tenants.objects import Objects
+from store.tenants.retention import Periods, Retention
 
+from .erasure import INPUT as ERASURE
+from .erasure import Eraser
 from .job import JobResult, JobRun, JobType, NewJob
 from .queue import JobQueue
 
@@ -36,21 +42,36 @@ _OWN_JOBS = f"AND type IN ('{JobType.WEBHOOK}', '{JobType.CLEANUP}')"
 
 
 class Cleanup:
-    """Jobs of type ``cleanup``. ``retention_days`` 0: jobs are kept for ever."""
+    """Jobs of type ``cleanup``. ``retention_days``: the server's own retention, the longest that a
+    workspace can have; 0: for ever."""
 
     type = JobType.CLEANUP
-    concurrency = 1
+    concurrency = 2
     deadline = 3600.0
 
-    def __init__(self, database: Database, store: ObjectStore, retention_days: int = 0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ObjectStore,
+        eraser: Eraser,
+        retention_days: int = 0,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._database = database
         self._store = store
         self._objects = Objects(database)
-        self._retention_days = retention_days
+        self._eraser = eraser
+        self._retention = Retention(database)
+        self._server_days = retention_days or None
+        self._clock = clock
 
     async def run(self, run: JobRun) -> JobResult:
-        """Delete; the output has the number of deleted things by kind."""
-        now = datetime.now(UTC)
+        """Delete; the output has the number of deleted things by kind. Raises TryAgain for an
+        erasure that has to wait."""
+        if ERASURE in run.input:
+            return await self._eraser.run(run)
+        now = self._clock()
         before, long_before = now - KEEP, now - RECORD_KEEP
         deleted = {"idempotencyKeys": await self._old_rows("idempotency_keys", before)}
         deleted["queueLog"] = 0
@@ -58,10 +79,18 @@ class Cleanup:
             deleted["queueLog"] += await self._old_rows(table, before, "created")
         await run.progress(20)
         deleted["deliveries"] = await self._old_rows("webhook_deliveries", long_before)
+        deleted |= {"calls": 0, "recordings": 0}
         deleted["jobs"] = await self._old_rows("jobs", long_before, "finished_at", _OWN_JOBS)
+        await self._old_rows("deleted_calls", long_before)
         await run.progress(40)
-        if self._retention_days:
-            deleted["jobs"] += await self._finished_jobs(now - timedelta(days=self._retention_days))
+        async for workspace_id, periods in self._periods():
+            for name, expire, days in (
+                ("calls", self._calls, periods.calls),
+                ("recordings", self._recordings, periods.recordings),
+                ("jobs", self._finished_jobs, periods.jobs),
+            ):
+                if days is not None:
+                    deleted[name] += await expire(workspace_id, now - timedelta(days=days))
         await run.progress(60)
         deleted["uploads"] = await self._loose_objects(before)
         await run.progress(80)
@@ -94,24 +123,54 @@ class Cleanup:
                 break
         return total
 
-    async def _finished_jobs(self, before: datetime) -> int:
+    # ------------------------------------------------------------------ by retention
+
+    async def _periods(self) -> AsyncIterator[tuple[str, Periods]]:
+        """Each workspace that has a retention, with it."""
+        last = ""
+        while found := await self._retention.in_force(self._server_days, after=last):
+            for last, periods in found.items():
+                yield last, periods
+
+    async def _calls(self, workspace_id: str, before: datetime) -> int:
+        total = 0
+        for _ in range(MAX_BATCHES):
+            gone = await self._retention.delete_calls(workspace_id, before, BATCH)
+            total += gone
+            if gone < BATCH:
+                break
+        return total
+
+    async def _recordings(self, workspace_id: str, before: datetime) -> int:
+        total = 0
+        for _ in range(MAX_BATCHES):
+            keys = await self._retention.delete_recordings(workspace_id, before, BATCH)
+            await self._store.delete(keys)
+            total += len(keys)
+            if not keys:
+                break
+        return total
+
+    async def _finished_jobs(self, workspace_id: str, before: datetime) -> int:
         jobs, total = Jobs(self._database), 0
         for _ in range(MAX_BATCHES):
-            found = await jobs.finished_before(before, BATCH)
-            gone = sum([await self._finished_job(jobs, job) for job in found])
+            found = await jobs.finished_before(workspace_id, before, BATCH)
+            gone = sum([await self._finished_job(jobs, workspace_id, job_id) for job_id in found])
             total += gone
             if len(found) < BATCH or not gone:
                 break
         return total
 
-    async def _finished_job(self, jobs: Jobs, job: Job) -> bool:
-        items = await jobs.children(job.workspace_id, job.id)
-        ids = [job.id, *(item.id for item in items)]
-        keys = await self._objects.keys_of_jobs(job.workspace_id, ids)
-        if not await jobs.delete(job.workspace_id, job.id):
+    async def _finished_job(self, jobs: Jobs, workspace_id: str, job_id: str) -> bool:
+        items = await jobs.children(workspace_id, job_id)
+        ids = [job_id, *(item.id for item in items)]
+        keys = await self._objects.keys_of_jobs(workspace_id, ids)
+        if not await jobs.delete(workspace_id, job_id):
             return False  # it was retried meanwhile
         await self._store.delete(keys)
         return True
+
+    # ------------------------------------------------------------------ bytes without a record
 
     async def _orphans(self, before: datetime) -> int:
         """Delete bytes whose record was deleted or never written."""
@@ -130,6 +189,12 @@ LOOK_SECONDS = 600.0
 """How often a node checks at most."""
 _LOCK_KEY = 0x626C6163
 """Of an advisory lock; migrations use the number before it."""
+
+
+_LAST = (
+    "SELECT created_at FROM jobs WHERE workspace_id = $1 AND parent_id IS NULL"
+    " AND type = 'cleanup' AND NOT input ? $2 ORDER BY id DESC LIMIT 1"
+)
 
 
 class CleanupSchedule:
@@ -157,8 +222,8 @@ class CleanupSchedule:
             )
             if workspace_id is None:
                 return False
-            last = await Jobs(connection).list(workspace_id, type=JobType.CLEANUP, limit=1)
-            if last and last[0].created_at > datetime.now(UTC) - EVERY:
+            last = await connection.fetchval(_LAST, workspace_id, ERASURE)
+            if last is not None and last > datetime.now(UTC) - EVERY:
                 return False
             await self._queue.submit_in(connection, workspace_id, NewJob(JobType.CLEANUP, {}))
             return True

@@ -245,14 +245,17 @@ class WebhookOutput(Struct, rename="camel", kw_only=True):
 
 
 class CleanupOutput(Struct, rename="camel", kw_only=True):
-    """How many of each were deleted."""
+    """How many of each were deleted; of an erasure, ``calls``, ``turns`` and ``recordings``."""
 
-    idempotency_keys: int
-    queue_log: int
-    deliveries: int
-    jobs: int
-    uploads: int
-    orphans: int
+    calls: int
+    recordings: int
+    turns: int | UnsetType = UNSET
+    idempotency_keys: int | UnsetType = UNSET
+    queue_log: int | UnsetType = UNSET
+    deliveries: int | UnsetType = UNSET
+    jobs: int | UnsetType = UNSET
+    uploads: int | UnsetType = UNSET
+    orphans: int | UnsetType = UNSET
 
 
 OUTPUTS: dict[JobType, type[Struct]] = {

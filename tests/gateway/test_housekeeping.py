@@ -1,11 +1,14 @@
 """Calls of dead nodes are closed; calls of live and of doubtful nodes are not."""
 
 import asyncio
-from datetime import UTC, datetime
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from gateway.housekeeping import Housekeeping
+from gateway.housekeeping import CallFiles, Housekeeping
+from sessions.event_log import event_log_path
 from sessions.registry import CallRegistry
 from store.bus import Bus
 from store.database import Database
@@ -13,6 +16,8 @@ from store.errors import BusUnavailable
 from store.ids import new_id
 from store.tenants.accounts import Workspaces
 from store.tenants.calls import NODE_LOST, Calls, NewCall
+from store.tenants.retention import Retention
+from tests.support.services import eventually
 
 
 async def open_call(database: Database, node_id: str) -> tuple[str, str]:
@@ -60,3 +65,20 @@ async def test_nobody_is_declared_dead_while_redis_is_away(database: Database) -
     await asyncio.gather(running, return_exceptions=True)
     await away.close()
     assert await Calls(database).nodes_with_open_calls() == {"node_unknown"}
+
+
+async def test_files_of_deleted_calls_are_deleted(database: Database, tmp_path: Path) -> None:
+    workspace_id, gone = await open_call(database, "node_a")
+    _, kept = await open_call(database, "node_a")
+    for call_id in (gone, kept):
+        event_log_path(tmp_path, call_id).write_text("SECRET")
+    files = CallFiles(database, tmp_path)
+    assert await files.sweep(tmp_path) == 0
+    await Calls(database).close(workspace_id, gone, "hung_up", datetime.now(UTC))
+    later = datetime.now(UTC) + timedelta(days=1)
+    assert await Retention(database).delete_calls(workspace_id, later, 10) == 1
+    files.start()
+    await eventually(lambda: not event_log_path(tmp_path, gone).exists())
+    await files.stop()
+    assert os.listdir(tmp_path) == [f"{kept}.jsonl"]
+    assert await CallFiles(database, tmp_path).sweep(tmp_path) == 0  # after a restart

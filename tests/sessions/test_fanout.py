@@ -6,7 +6,7 @@ import time
 import msgspec
 import pytest
 
-from sessions.fanout import Fanout
+from sessions.fanout import Fanout, forget, stream_of
 from sessions.following import MISSED, Following
 from store.bus import Bus, StreamEntry
 from tests.support.services import eventually
@@ -54,6 +54,16 @@ async def test_followers_see_everything_in_order(fanout, following):
     assert await followed(following, "a") == wanted
     assert await followed(following, "a", after=298) == wanted[298:]
     assert fanout.dropped == 0
+
+
+async def test_an_erased_call_has_no_events(fanout, following, redis):
+    for call_id in ("a", "b", "c"):
+        fanout.publish(call_id, {"n": 1})
+        fanout.end(call_id)
+        await followed(following, call_id)
+    await forget(redis, ["a", "c", "never was"])
+    left = await redis.read({stream_of(call_id): 0 for call_id in ("a", "b", "c")}, wait=0.01)
+    assert [stream for stream, entries in left.items() if entries] == [stream_of("b")]
 
 
 async def test_an_event_for_one_follower_is_for_that_one(fanout, following):
