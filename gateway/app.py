@@ -33,6 +33,7 @@ from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
 from pipelines.tool_runner import MOST_SECONDS, ToolRunner
 from rest.accounts.auth import Authenticator, SignedIn
+from rest.accounts.callers import CallerIds
 from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
@@ -47,11 +48,13 @@ from sessions.machine import MachineWatch
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
+from store.database import Database
 from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
 from store.tenants.agents import DEFAULT_PROMPT, Agents
 from store.tenants.jobs import Jobs
 
+from .housekeeping import CallFiles
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .platform import Context, add_rest
 from .services import ServiceUrls
@@ -112,25 +115,24 @@ def compose(
     )
     machine = MachineWatch(admission, on_lag=metrics.loop_lagged)
     metrics.watch_calls(lambda: host.active, admission)
-    metrics.watch_hearing(engines.hearing_loads)
-    metrics.watch_engines()
-    metrics.watch_writers(fanout, journal)
-    metrics.watch_backlog(Jobs(database).backlog)
+    _watch(metrics, engines, fanout, journal, database)
     remote = RemoteRequests(bus, fanout, registry.node_id, host.find, host.call_ids)
     ephemeral = EphemeralKeys(bus)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
     agents = Agents(database, stores.vault)
     session_checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
-    authorization = Authorization(authenticator, agents, settings.allowed_origins, session_checks)
+    callers = CallerIds(stores.secrets.callers)
+    authorization = Authorization(
+        authenticator, agents, settings.allowed_origins, session_checks, callers=callers
+    )
     sidebands = Sidebands(authorization, registry, following, remote)
     calls = RealtimeCalls(
         authorization, ephemeral, host, metrics, sidebands, waiting_for=engines.waiting_for
     )
     signatures = carrier_secrets(settings)
     telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
-    answering = partial(default_config, agents) if keep_warm else None
-    loading = EngineLoading(engines, host, answering)
+    loading = EngineLoading(engines, host, partial(default_config, agents) if keep_warm else None)
     health = Health(readiness_checks(settings, stores, admission, loading))
     local_workspace = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
     page = Demo(demo, ephemeral, local_workspace, engines.call_options)
@@ -147,7 +149,8 @@ def compose(
             *page.routes(),
         ]
     )
-    writers = _writers(settings, registry, fanout, following, journal, remote, machine)
+    files = CallFiles(database, settings.record_calls)
+    writers = _writers(settings, registry, fanout, following, journal, remote, machine, files)
     app.cleanup_ctx.extend([_storage(settings, stores), writers, metrics.context, loading.context])
     add_rest(
         app,
@@ -167,6 +170,16 @@ def compose(
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
     add_webrtc(app, settings, calls, authorization)
     return app
+
+
+def _watch(
+    metrics: Metrics, engines: Catalogue, fanout: Fanout, journal: CallJournal, database: Database
+) -> None:
+    """Show what waits for the engines, the stores and the workers."""
+    metrics.watch_hearing(engines.hearing_loads)
+    metrics.watch_engines()
+    metrics.watch_writers(fanout, journal)
+    metrics.watch_backlog(Jobs(database).backlog)
 
 
 def new_application(settings: Settings, metrics: Metrics) -> web.Application:
@@ -221,7 +234,7 @@ def _storage(settings: Settings, stores: Stores) -> Context:
     return context
 
 
-Writer = CallRegistry | Fanout | Following | CallJournal | RemoteRequests | MachineWatch
+Writer = CallRegistry | Fanout | Following | CallJournal | RemoteRequests | MachineWatch | CallFiles
 
 
 def _writers(settings: Settings, *writers: Writer) -> Context:

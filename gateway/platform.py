@@ -20,6 +20,7 @@ from pipelines.ssrf import CustomerHttp
 from rest.accounts.accounts import AccountResource, Passwords, SignInThrottle
 from rest.accounts.api_keys import ApiKeyResource
 from rest.accounts.auth import Authenticator
+from rest.accounts.callers import CallerIds
 from rest.accounts.signing import Tokens, UrlSigner
 from rest.compat.chat import CompatChat
 from rest.compat.models import CompatModels, CrossOrigin
@@ -45,9 +46,11 @@ from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import AgentResource
 from rest.resources.capabilities import Capabilities, PlatformLimits
 from rest.resources.conversations import Conversations
+from rest.resources.erasures import ErasureResource
 from rest.resources.files import FilesResource
 from rest.resources.models import ModelResource
 from rest.resources.projects import ProjectResource
+from rest.resources.retention import RetentionResource
 from rest.resources.survey import Survey
 from rest.resources.usage import UsageResource
 from rest.resources.voices import VoiceResource
@@ -91,6 +94,7 @@ def add_rest(
     artifacts = Artifacts(database, stores.objects)
     checks, survey = SpeechChecks(engines, Voices(database)), Survey(engines)
     limits, media = platform_limits(settings), media_limits(settings)
+    callers = CallerIds(secrets.callers)
     jobs = JobResource(database, artifacts, views, cursors)
     turns = AgentTurns(
         database=database,
@@ -100,6 +104,7 @@ def add_rest(
         artifacts=artifacts,
         views=views,
         cursors=cursors,
+        callers=callers,
         waiting_for=waiting_for,
     )
     capabilities = Capabilities(engines, survey, limits, lambda: waiting_for() is None)
@@ -123,6 +128,8 @@ def add_rest(
         DubbingResource(database, engines, checks, artifacts, views, media),
         AgentResource(database, turns, engines, cursors, tool_http, stores.vault),
         ModelResource(engines, survey, capabilities, limits),
+        RetentionResource(database, settings.retention_days or None),
+        ErasureResource(database, callers, cursors),
     ]
     openai = openai_resources(engines, checks, survey, usage, host)
     uploads = Uploads(uploads_dir(settings), UploadLimits(max_bytes=limits.max_upload_bytes))

@@ -27,6 +27,7 @@ class Secrets:
     addresses: bytes
     cursors: bytes
     tokens: bytes
+    callers: bytes
 
     def __repr__(self) -> str:
         """Without the secrets."""
@@ -60,7 +61,7 @@ class Stores:
             secrets = Secrets(
                 *[
                     await kept.get_or_create(name, SECRET_BYTES)
-                    for name in ("addresses", "cursors", "tokens")
+                    for name in ("addresses", "cursors", "tokens", "callers")
                 ]
             )
         except BaseException:

@@ -43,13 +43,15 @@ _Entry = tuple[str, Callable[[], Awaitable[bool | None]]]
 
 @dataclass(frozen=True, slots=True)
 class OpenedCall:
-    """A call that has started. ``call_id`` from ``store.ids.new_id("call")``."""
+    """A call that has started. ``call_id`` from ``store.ids.new_id("call")``; ``caller``: as in
+    CallRequest."""
 
     call_id: str
     workspace_id: str
     agent_id: str | None
     channel: str
     config: SessionConfig
+    caller: bytes | None = None
 
 
 class CallJournal:
@@ -111,6 +113,7 @@ class CallJournal:
             channel=call.channel,
             config=msgspec.to_builtins(call.config),
             started_at=datetime.now(UTC),
+            caller=call.caller,
         )
         self._enqueue(f"call {call.call_id}", lambda: self._calls.open(call.workspace_id, new))
 

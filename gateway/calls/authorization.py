@@ -30,6 +30,7 @@ from gateway.http.requests import is_allowed_origin
 from pipelines.engines import call_names
 from pipelines.engines.call_names import NameFault
 from rest.accounts.auth import Authenticator, Principal, bearer_token
+from rest.accounts.callers import CallerIds
 from rest.http.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
 from sessions.agent_config import session_config
 from sessions.channel import ClientFault
@@ -92,12 +93,13 @@ _MAX_QUERY_CHARS = 256
 
 @dataclass(frozen=True, slots=True)
 class AuthorizedCall:
-    """A call that its caller may have, as it was requested."""
+    """A call that its caller may have, as it was requested. ``caller``: as in CallRequest."""
 
     principal: Principal
     agent_id: str | None
     config: SessionConfig
     offer: Offer = Offer()
+    caller: bytes | None = None
 
 
 class Authorization:
@@ -109,11 +111,14 @@ class Authorization:
         agents: Agents,
         allowed_origins: Collection[str] = (),
         checks: SessionChecks = UNCHECKED,
+        *,
+        callers: CallerIds,
     ) -> None:
         self._authenticator = authenticator
         self._agents = agents
         self._allowed_origins = frozenset(allowed_origins)
         self._checks = checks
+        self.callers = callers
 
     async def principal(
         self,
@@ -178,9 +183,16 @@ class Authorization:
         agent = await self.agent(principal.workspace_id, agent_id)
         asked = {name: _query(request, name) for name in ("model", "intent")}
         given = None if session is None else Fields(session, "session", None)
-        return AuthorizedCall(
-            principal, agent.id, self.configure(principal, agent, asked, given), offer
-        )
+        config = self.configure(principal, agent, asked, given)
+        caller = self.caller(principal, request)
+        return AuthorizedCall(principal, agent.id, config, offer, caller)
+
+    def caller(self, principal: Principal, request: web.Request) -> bytes | None:
+        """The digest of who calls, as the key says, or else the request; raises
+        ValidationFailed."""
+        if principal.caller is not None:
+            return principal.caller
+        return self.callers.of_request(principal.workspace_id, request)
 
     def checks(self, principal: Principal) -> SessionChecks:
         """What the messages of a caller's session are checked against."""

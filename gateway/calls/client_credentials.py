@@ -116,7 +116,8 @@ class RealtimeKeys:
         config = self._authorization.configure(principal, agent, given=given)
         if locked:
             agent_id = agent.id  # another agent would be another session
-        grant = Grant(principal.workspace_id, agent_id, session, locked)
+        caller = self._authorization.caller(principal, request)
+        grant = Grant(principal.workspace_id, agent_id, session, locked, caller)
         key = await self._ephemeral.mint(grant, seconds)
         return config, {"value": key.value, "expires_at": key.expires_at} | (
             {"locked": True} if locked else {}

@@ -197,6 +197,7 @@ class RealtimeCalls:
             authorized.agent_id,
             authorized.config,
             principal.ephemeral_id,
+            authorized.caller,
         )
         try:
             reason = await self._host.run(request, channel, wire_format)

@@ -41,6 +41,7 @@ from gateway.channels.telephony.exotel import Exotel
 from gateway.channels.telephony.facts import (
     LANGUAGE,
     TelephonyWireFormat,
+    caller_of,
     facts_of,
     instructions_with,
     key_of,
@@ -182,6 +183,7 @@ class TelephonyCalls:
             try:
                 started = await channel.started()
                 authorized = self._in_language(await proven(started), started)
+                authorized = self._by_caller(authorized, started)
                 held.close()
                 held.enter_context(self._calls.slot(authorized))
             except NeverStarted as error:
@@ -205,6 +207,12 @@ class TelephonyCalls:
         checks = self._authorization.checks(authorized.principal)
         checks.session(given, authorized.config, config)
         return replace(authorized, config=config)
+
+    def _by_caller(self, authorized: AuthorizedCall, started: Started) -> AuthorizedCall:
+        """The call with the digest of who calls, unless the key says it."""
+        principal = authorized.principal
+        named = self._authorization.callers.of(principal.workspace_id, caller_of(started))
+        return replace(authorized, caller=principal.caller or named)
 
     async def _carry(
         self, authorized: AuthorizedCall, started: Started, channel: TelephonyChannel

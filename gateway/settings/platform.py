@@ -125,7 +125,7 @@ class PlatformSettings:
         0,
         "0",
         "a whole number of days from 0 to 36500 (0: forever)",
-        "How long finished jobs and their artifacts are kept.",
+        "How long calls, recordings and finished jobs are kept; a workspace may choose less.",
     )
     webhook_private: bool = setting(
         "BLAB_WEBHOOK_PRIVATE",

@@ -41,7 +41,8 @@ _BEARER = "bearer "
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is asking, and for which workspace. An ephemeral key comes with its own session,
-    ``locked`` or not, and owns the calls that it started (``ephemeral_id``); a user may do
+    ``locked`` or not, perhaps with its ``caller`` (a digest), and owns the calls that it started
+    (``ephemeral_id``); a user may do
     everything in a workspace of which they are a member; a carrier (telephony) has proven itself by
     its signature and connects calls to the workspace of the agent that it names."""
 
@@ -54,6 +55,7 @@ class Principal:
     session: dict[str, Any] | None = None
     locked: bool = False
     ephemeral_id: str | None = None
+    caller: bytes | None = None
 
 
 class Authenticator:
@@ -167,6 +169,7 @@ def _granted(grant: Grant, token: str) -> Principal:
         agent_id=grant.agent_id,
         session=grant.session,
         locked=grant.locked,
+        caller=grant.caller,
         ephemeral_id=key_id(token),
     )
 

@@ -131,12 +131,14 @@ _SEAL = Seal("blab ephemeral grant")
 
 class Grant(msgspec.Struct, frozen=True):
     """What an ephemeral key allows. ``session``: OpenAI session JSON, already validated;
-    ``locked``: the holder of the key cannot change the agent's configuration."""
+    ``locked``: the holder of the key cannot change the agent's configuration; ``caller``: a digest
+    of who will call."""
 
     workspace_id: str
     agent_id: str | None = None
     session: dict[str, Any] | None = None
     locked: bool = False
+    caller: bytes | None = None
 
 
 class MintedKey(msgspec.Struct, frozen=True):

@@ -221,6 +221,8 @@ REQUEST_EXAMPLES: dict[str, Any] = {
         "language": "en",
     },
     "PATCH /api/agents/{id}": {"name": "Porter"},
+    "POST /api/erasures": {"caller": "+49 30 901820"},
+    "PUT /api/workspace/retention": {"callsDays": 30, "recordingsDays": 7},
 }
 """Bodies by method and path."""
 

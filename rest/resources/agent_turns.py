@@ -20,6 +20,7 @@ from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.speech.job import CONTENT_TYPES
+from rest.accounts.callers import CallerIds
 from rest.http.errors import (
     AgentNotUsable,
     ApiError,
@@ -136,6 +137,7 @@ class AgentTurns:
         artifacts: Artifacts,
         views: JobViews,
         cursors: Cursors,
+        callers: CallerIds,
         waiting_for: Callable[[], str | None] = lambda: None,
         seconds: float = TURN_SECONDS,
     ) -> None:
@@ -146,6 +148,7 @@ class AgentTurns:
         self._artifacts = artifacts
         self._views = views
         self._cursors = cursors
+        self._callers = callers
         self._waiting_for = waiting_for
         self._seconds = seconds
 
@@ -172,6 +175,7 @@ class AgentTurns:
         upload = request.file
         config = self._config(agent, upload.model, upload.language)
         asked = upload.conversation_id
+        caller = self._callers.of_request(request.workspace_id, request.http)
         conversations = self._conversations
         try:
             async with (
@@ -183,6 +187,7 @@ class AgentTurns:
                     request.workspace_id, agent.id, config, upload.path, conversation
                 )
                 config = _as_found(config, found)
+                conversation = replace(conversation, caller=caller)
                 return await self._keep(request, agent.id, config, conversation, turn, pcm)
         except TimeoutError as error:
             raise Unavailable(

@@ -46,6 +46,8 @@ class Conversation:
     turns: tuple[Turn, ...] = ()
     language: str | None = None
     """The caller's, where an earlier turn found it out."""
+    caller: bytes | None = None
+    """A digest of who speaks, for a new conversation."""
 
     @property
     def next_number(self) -> int:
@@ -111,7 +113,7 @@ class Conversations:
         config: dict[str, Any],
     ) -> None:
         """Store and bill a turn; ``config``: the session's, as JSON, for a new conversation, or for
-        one whose language it found out."""
+        one whose language it found out. Raises NotFound where it was erased meanwhile."""
         now = datetime.now(UTC)
         async with self._database.transaction() as connection:
             calls = Calls(connection)
@@ -124,12 +126,14 @@ class Conversations:
                     channel=CHANNEL,
                     config=config,
                     started_at=began,
+                    caller=conversation.caller,
                 )
                 await calls.open(workspace_id, new)
                 await calls.close(workspace_id, conversation.id, ENDED, now)
             elif config.get("language_known") and config["language"] != conversation.language:
                 await calls.reconfigure(workspace_id, conversation.id, config)
-            await calls.prolong(workspace_id, conversation.id, now)
+            if not await calls.prolong(workspace_id, conversation.id, now):
+                raise NotFound("The conversation was erased meanwhile.", param="conversationId")
             await Turns(connection).insert(workspace_id, conversation.id, turn)
             await self._book(connection, workspace_id, conversation.id, turn)
 

@@ -16,8 +16,7 @@ import pytest
 from rest.accounts.keys import SCOPES
 from store.ids import new_id
 from tests.support.gateway.scripted_server import ScriptedServer, server
-from tests.support.paths import CONTRACT as CONTRACT_FILE
-from tests.support.rest.all_resources import all_operations
+from tests.support.rest.all_resources import all_operations, contract_with_additions
 from tests.support.rest.tenancy import (
     Route,
     Schema,
@@ -34,7 +33,7 @@ from tests.support.rest.tenancy import (
 
 __all__ = ["server"]
 
-CONTRACT: Schema = json.loads(CONTRACT_FILE.read_text())
+CONTRACT: Schema = contract_with_additions()
 AT_ONCE = 8
 
 

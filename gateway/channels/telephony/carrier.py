@@ -96,6 +96,8 @@ class Started:
     """How the caller's audio is written."""
     parameters: Mapping[str, str] = field(default_factory=dict)
     """What the customer sends along, as it came."""
+    caller: str = ""
+    """The number that called; empty where the carrier does not say it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Rules: ``blab_key`` is a credential: it opens the call and goes nowhere else. ``blab_keys`` =
 ``answer`` makes pressed keys something that the caller says; ``blab_language`` is the call's
-language, or ``auto``. Other names that begin with ``blab_``
+language, or ``auto``; ``blab_caller`` names the caller, where the carrier does not say the number:
+only a digest of it is stored (``rest.accounts.callers``). Other names that begin with ``blab_``
 are dropped. The rest are facts about the call: at most ``MAX_FACTS`` with a name of letters,
 digits, ``_``, ``.`` and ``-`` and a printable value; others are dropped. The agent is given them as
 data, behind its own instructions, never as instructions. Observers who ask for the events ``call``
@@ -24,6 +25,7 @@ from .carrier import Started
 KEY = "blab_key"
 KEYS = "blab_keys"
 LANGUAGE = "blab_language"
+CALLER = "blab_caller"
 ANSWER = "answer"
 MAX_FACTS = 32
 MAX_VALUE_CHARS = 500
@@ -38,6 +40,11 @@ _HEADING = (
 def key_of(parameters: Mapping[str, str]) -> str | None:
     """The credential among the parameters."""
     return parameters.get(KEY) or None
+
+
+def caller_of(started: Started) -> str | None:
+    """Who calls, as the customer says it, or else the carrier."""
+    return started.parameters.get(CALLER) or started.caller or None
 
 
 def keys_answer(parameters: Mapping[str, str]) -> bool:

@@ -146,7 +146,9 @@ class Genesys(Carrier):
             return [opened]
         account_id = id_of(given, "organizationId")
         parameters = _parameters(given)
-        return [opened, Started(session_id, conversation_id, account_id, USUAL_FORMAT, parameters)]
+        caller = _text(_participant(given).get("ani"))
+        started = Started(session_id, conversation_id, account_id, USUAL_FORMAT, parameters, caller)
+        return [opened, started]
 
     def _media(self, payload: bytes) -> list[StreamEvent]:
         if self._session_id is None:
@@ -207,12 +209,21 @@ def _media_of(offered: Any) -> dict[str, Any] | None:
     return taken and {name: taken[name] for name in ("type", "format", "channels", "rate")}
 
 
+def _participant(given: dict[str, Any]) -> dict[str, Any]:
+    participant = given.get("participant")
+    return participant if isinstance(participant, dict) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def _parameters(given: dict[str, Any]) -> dict[str, str]:
     """The flow's input variables, and who called whom."""
     variables = given.get("inputVariables")
-    participant = given.get("participant")
+    participant = _participant(given)
     found = dict(variables) if isinstance(variables, dict) else {}
-    if isinstance(participant, dict):
+    if participant:
         found["caller"], found["called"] = participant.get("ani"), participant.get("dnis")
     texts = [(name, value) for name, value in found.items() if isinstance(value, str)]
     return dict(texts[:MAX_PARAMETERS])

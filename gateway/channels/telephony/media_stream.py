@@ -174,7 +174,9 @@ class MediaStream(MarkingCarrier):
         self._agree(form, self.answer_to(form))
         self._timeline = Timeline(self.input_rate)
         call_id, account_id = (id_of(start, name) for name in (names.call_id, names.account_id))
-        return [Started(stream_id, call_id, account_id, form, parameters)]
+        number = start.get("from")
+        caller = number if isinstance(number, str) else ""
+        return [Started(stream_id, call_id, account_id, form, parameters, caller)]
 
     def _format(self, described: Any) -> StreamFormat:
         """How the caller's audio is written; what is not said is as the carrier has it."""

@@ -32,7 +32,9 @@ MAX_BODY_BYTES = MAX_OFFER_BYTES + MAX_SESSION_BYTES + 4096
 BODY_TIMEOUT = 10.0
 BETA_CALLS = "/v1/realtime"
 """Where the beta took offers; events of its calls have the beta's names."""
-ALLOWED_HEADERS = "Authorization, Content-Type, X-OpenAI-Agents-SDK, OpenAI-Beta"
+ALLOWED_HEADERS = (
+    "Authorization, Content-Type, X-OpenAI-Agents-SDK, OpenAI-Beta, OpenAI-Safety-Identifier"
+)
 
 T = TypeVar("T")
 

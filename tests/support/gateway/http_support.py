@@ -18,6 +18,7 @@ from gateway.lifecycle import CONNECTION_GUARD, ConnectionGuard, RunningServer
 from gateway.telemetry.metrics import Metrics
 from rest.accounts import keys
 from rest.accounts.auth import Authenticator
+from rest.accounts.callers import CallerIds
 from rest.accounts.keys import EphemeralKeys
 from rest.http.errors import NotFound
 from sessions.admission import Admission, Ticket
@@ -288,6 +289,7 @@ class TestServer:
             Authenticator(self.keys, self.ephemeral, lambda: self.bus.now),
             cast(Any, self.agents),
             allowed_origins,
+            callers=CallerIds(b"secret"),
         )
         self.calls = RealtimeCalls(
             authorization,

@@ -18,6 +18,7 @@ from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines, t
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.ssrf import CustomerHttp
 from rest.accounts.auth import Principal
+from rest.accounts.callers import CallerIds
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.uploads import Uploads
 from rest.jobs.kinds import JobViews
@@ -88,6 +89,7 @@ class AgentNode:
             artifacts=self.artifacts,
             views=JobViews(Signer()),
             cursors=cursors,
+            callers=CallerIds(b"secret"),
             waiting_for=lambda: self.waiting,
         )
         guard = CustomerHttp(look_up=lambda _: [])

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from typing import Any
@@ -9,6 +10,18 @@ from unittest.mock import MagicMock
 
 import rest
 from rest.http.operation import AnyOperation, Resource
+from rest.openapi.document import document
+from tests.support.paths import CONTRACT
+
+Schema = dict[str, Any]
+
+ADDITIONS = (
+    "/api/calls/{id}",
+    "/api/erasures",
+    "/api/erasures/{id}",
+    "/api/workspace/retention",
+)
+"""Paths under /api that Blab serves beside the contract's."""
 
 
 def all_resources(name_pattern: str = r"\w+Resource") -> list[Resource]:
@@ -26,6 +39,16 @@ def all_operations(name_pattern: str = r"\w+Resource") -> list[AnyOperation]:
     """What those classes declare; OpenAI's operations are declared by ``Compat…``."""
     resources = all_resources(name_pattern)
     return [operation for resource in resources for operation in resource.operations()]
+
+
+def contract_with_additions() -> Schema:
+    """The contract, and the served document's part about ``ADDITIONS``."""
+    whole: Schema = json.loads(CONTRACT.read_text())
+    served: Schema = json.loads(json.dumps(document(all_operations())))
+    whole["paths"] |= {path: served["paths"][path] for path in ADDITIONS}
+    for kind, known in served["components"].items():
+        whole["components"][kind] = known | whole["components"].get(kind, {})
+    return whole
 
 
 def _hollow(kind: Any) -> Resource:

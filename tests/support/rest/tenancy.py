@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import FormData, web
 
 from gateway.calls.telephony import CARRIERS
+from pipelines.jobs.erasure import submit_erasure
 from pipelines.jobs.job import JobType, NewJob
 from pipelines.jobs.queue import JobQueue, submit_batch
 from rest.accounts import keys
@@ -232,6 +233,8 @@ async def tenant(database: Database, email: str) -> Tenant:
             "agents": agent.id,
             "api-keys": listed.id,
             "conversation": call.id,
+            "calls": call.id,
+            "erasures": (await submit_erasure(database, ours, requested_by="u", caller=b"c")).id,
             **stored,
         },
     )
