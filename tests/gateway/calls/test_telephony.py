@@ -123,6 +123,19 @@ async def test_a_key_opens_the_call(server: TelephonyServer, by: str) -> None:
     assert request.config.output_format.rate == 8_000
 
 
+async def test_the_caller_is_known_by_a_digest(server: TelephonyServer) -> None:
+    callers = server.calls._authorization.callers
+    key = server.keys.add()
+    named = await authorized(server, parameters={"blab_key": key, "blab_caller": "+49 30 901820"})
+    assert named.caller == callers.of(WORKSPACE, "+4930901820")
+    assert "901820" not in repr(named)
+    assert (await authorized(server, parameters={"blab_key": key})).caller is None
+    known = Grant(WORKSPACE, server.agent_id, caller=b"digest")
+    minted = (await server.ephemeral.mint(known)).value
+    other = {"blab_key": minted, "blab_caller": "somebody else"}
+    assert (await authorized(server, parameters=other)).caller == b"digest"
+
+
 async def test_twilios_signature_opens_the_call_in_the_agents_workspace(
     server: TelephonyServer,
 ) -> None:
