@@ -22,7 +22,10 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
 COPY blab pyproject.toml uv.lock README.md LICENSE ./
-RUN mkdir gateway media pipelines rest sessions static store
+# Stand-ins for the source, to which the installation links.
+RUN mkdir gateway media pipelines rest sessions static store \
+    && touch gateway/__init__.py media/__init__.py pipelines/__init__.py rest/__init__.py \
+        sessions/__init__.py static/__init__.py store/__init__.py
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -c "import runpy; runpy.run_path('blab')['prepare']([])"
 

@@ -59,7 +59,10 @@ class Settings(ServerSettings, CallSettings, PlatformSettings):
         ``given``: variables from the command line, in place of the environment's. Raises
         SettingsError naming every variable that is wrong."""
         values: dict[str, Any] = {}
-        environ, problems = _with_files({**environ, **(given or {})})
+        given = given or {}
+        replaced = {f"{variable}_FILE" for variable in given}
+        environ = {name: value for name, value in environ.items() if name not in replaced}
+        environ, problems = _with_files({**environ, **given})
         for name, declaration in _declared():
             raw = environ.get(declaration.variable, "").strip()
             if not raw:

@@ -229,6 +229,9 @@ def test_only_secrets_are_read_from_files() -> None:
 def test_the_command_line_takes_precedence() -> None:
     settings = Settings.read({"BLAB_PORT": "1", "BLAB_HOST": "::1"}, given={"BLAB_PORT": "2"})
     assert (settings.port, settings.host) == (2, "::1")
+    given = {"DATABASE_URL": "postgresql://given/d"}
+    settings = Settings.read({"DATABASE_URL_FILE": "/nowhere"}, given=given)
+    assert settings.database_url == given["DATABASE_URL"]
 
 
 SECRETS = {
