@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway.services import workers
+from gateway.services import kept
 from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT
 from tests.support.services import eventually
@@ -22,7 +22,7 @@ PATIENT = (sys.executable, "-c", "import time; time.sleep(600)")
 async def test_a_worker_that_dies_is_started_again_and_all_end_with_the_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "BACKOFF_SECONDS", (0.0,))
+    monkeypatch.setattr(kept, "BACKOFF_SECONDS", (0.0,))
     children = Workers(2, Path("/"), PATIENT)
     children.start()
     try:
