@@ -14,14 +14,12 @@ import asyncio
 import errno
 import logging
 import os
-import signal
 import socket
 import ssl
 import struct
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +27,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from gateway.http.protocol import HttpProtocol
+from gateway.processes.connections import HTTP, PassedConnections, Serve
+from gateway.stop_signals import StopSignals
 from rest.http.ratelimit import ClientAddress
 
 log = logging.getLogger(__name__)
@@ -39,38 +39,9 @@ WRITE_SECONDS = 30.0
 WRITE_RATE = 1000.0
 """Bytes a second that a peer must take, averaged over ``WRITE_SECONDS``."""
 _SHUTDOWN_SECONDS = 2.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Drain = Callable[[float], Awaitable[None]]
 """Stop admitting calls, then wait up to that many seconds for the calls in progress."""
-
-
-class StopSignals:
-    """The first signal asks to stop, the second to stop at once."""
-
-    def __init__(self) -> None:
-        self.stop = asyncio.Event()
-        self.force = asyncio.Event()
-
-    def receive(self) -> None:
-        """Handle one signal."""
-        if not self.stop.is_set():
-            log.info("stopping: calls in progress may finish; signal again to end them now")
-            self.stop.set()
-        else:
-            self.force.set()
-
-    @contextmanager
-    def installed(self) -> Iterator["StopSignals"]:
-        """Handle SIGTERM and SIGINT inside the block."""
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self.receive)
-        try:
-            yield self
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
 
 
 @dataclass(slots=True)
@@ -106,6 +77,11 @@ class ConnectionGuard:
         self._counts: dict[str, int] = {}
         self._timers: set[asyncio.TimerHandle] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open."""
+        return len(self._open)
 
     @web.middleware
     async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -279,10 +255,12 @@ class RunningServer:
         port: int,
         sockets: Sequence[socket.socket] = (),
         tls: ssl.SSLContext | None = None,
+        passed: PassedConnections | None = None,
     ) -> "RunningServer":
         """Start the application, then listen; raises OSError if the port is in use.
 
         ``sockets``: already bound (``bound_sockets``), used instead of ``host`` and ``port``;
+        ``passed``: connections that another process accepts, served instead of listening;
         ``tls``: None for plain HTTP."""
         guard = app.get(CONNECTION_GUARD) or ConnectionGuard()
         servers: list[asyncio.Server] = []
@@ -302,7 +280,12 @@ class RunningServer:
             loop = asyncio.get_running_loop()
             factory = guard.watch(protocols)
             handshake = HEAD_SECONDS if tls is not None else None
-            for bound in sockets or bound_sockets(host, port):
+            if passed is not None:
+                passed.serve(HTTP, _acceptance(factory, tls, handshake))
+                sockets = ()
+            else:
+                sockets = sockets or bound_sockets(host, port)
+            for bound in sockets:
                 servers.append(
                     await loop.create_server(
                         factory, sock=bound, backlog=256, ssl=tls, ssl_handshake_timeout=handshake
@@ -318,7 +301,9 @@ class RunningServer:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port it listens on; 0 where another process does."""
+        if not self._servers:
+            return 0
         return int(self._servers[0].sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -327,6 +312,17 @@ class RunningServer:
             server.close()
         self._guard.close()
         await self._runner.cleanup()
+
+
+def _acceptance(
+    factory: Callable[[], asyncio.Protocol], tls: ssl.SSLContext | None, handshake: float | None
+) -> Serve:
+    async def serve_one(connection: socket.socket) -> None:
+        await asyncio.get_running_loop().connect_accepted_socket(
+            factory, connection, ssl=tls, ssl_handshake_timeout=handshake
+        )
+
+    return serve_one
 
 
 async def serve(
@@ -340,12 +336,13 @@ async def serve(
     signals: StopSignals | None = None,
     sockets: Sequence[socket.socket] = (),
     tls: ssl.SSLContext | None = None,
+    passed: PassedConnections | None = None,
 ) -> None:
     """Run until a signal asks to stop, drain, clean up. ``on_listening`` gets the port;
-    ``sockets`` and ``tls``: see RunningServer.start."""
+    ``sockets``, ``tls`` and ``passed``: see RunningServer.start."""
     signals = signals or StopSignals()
     with signals.installed():
-        server = await RunningServer.start(app, host, port, sockets, tls)
+        server = await RunningServer.start(app, host, port, sockets, tls, passed)
         try:
             on_listening(server.port)
             await signals.stop.wait()

@@ -24,6 +24,7 @@ Rules
 
 import asyncio
 import logging
+import socket
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -55,6 +56,7 @@ from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.session_object import merge_session
 from gateway.http.requests import is_upgrade
 from gateway.http.responses import as_api_error
+from gateway.processes.connections import AUDIOSOCKET, PassedConnections
 from rest.accounts.auth import Principal, bearer_token
 from rest.accounts.keys import ephemeral_key_of
 from rest.http.errors import ApiError, Forbidden, Unauthenticated, Unavailable
@@ -351,34 +353,54 @@ class AudioSocketListener:
     """Listens on one address while the application runs."""
 
     def __init__(
-        self, address: tuple[str, int], calls: TelephonyCalls, open_to: str | None = None
+        self,
+        address: tuple[str, int],
+        calls: TelephonyCalls,
+        open_to: str | None = None,
+        passed: PassedConnections | None = None,
     ) -> None:
         """``address``: host and port; port 0 is any free one. ``open_to``: the workspace whose
-        agents may be called without a key."""
+        agents may be called without a key. ``passed``: connections that another process accepts,
+        served instead of listening."""
         self._address = address
         self._calls = calls
         self._open_to = open_to
+        self._passed = passed
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
-        """Listened on; 0 before."""
+        """Listened on; 0 before, and where another process does."""
 
     async def context(self, app: web.Application) -> AsyncIterator[None]:
         """For ``cleanup_ctx``. Raises OSError where the address cannot be listened on."""
         host, port = self._address
-        server = await asyncio.start_server(self._connected, host, port)
-        self.port = server.sockets[0].getsockname()[1]
+        server: asyncio.Server | None = None
+        if self._passed is not None:
+            self._passed.serve(AUDIOSOCKET, self._accept)
+        else:
+            server = await asyncio.start_server(self._connected, host, port)
+            self.port = server.sockets[0].getsockname()[1]
         app[AUDIOSOCKET_PORT] = self.port
         needs = "every call needs a key" if self._open_to is None else "agents' ids need no key"
-        log.info("AudioSocket is taken on %s:%d; %s", host, self.port, needs)
+        log.info("AudioSocket is taken on %s:%d; %s", host, self.port or port, needs)
         try:
             yield
         finally:
-            server.close()
+            if server is not None:
+                server.close()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+
+        def protocol() -> asyncio.StreamReaderProtocol:
+            reader = asyncio.StreamReader(loop=loop)
+            return asyncio.StreamReaderProtocol(reader, self._connected, loop=loop)
+
+        await loop.connect_accepted_socket(protocol, connection)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._tasks) >= MOST_CONNECTIONS:

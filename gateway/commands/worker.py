@@ -18,11 +18,11 @@ import uvloop
 
 from gateway.engines import engine_settings, fetch_job_models
 from gateway.housekeeping import Housekeeping
-from gateway.lifecycle import StopSignals
 from gateway.platform import media_limits
 from gateway.services import ServiceError
 from gateway.services.embedded import present_services
 from gateway.settings import Settings, SettingsError
+from gateway.stop_signals import StopSignals
 from gateway.stores import Stores
 from pipelines.clone import CloneKind
 from pipelines.decoding import decoded

@@ -7,7 +7,8 @@ import signal
 import aiohttp
 import pytest
 
-from gateway.lifecycle import RunningServer, StopSignals, bound_sockets, serve
+from gateway.lifecycle import RunningServer, bound_sockets, serve
+from gateway.stop_signals import StopSignals
 from tests.support.gateway.http_support import TestServer
 from tests.support.gateway.realtime_client import RealtimeClient
 
