@@ -9,6 +9,7 @@ then the stores. Only the command line imports this module.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from gateway.channels.webrtc.whip import setup_whip
 from gateway.channels.wire.checks import SessionChecks
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Check, Health, metrics_handler
+from gateway.processes.connections import PassedConnections
 from gateway.telemetry.metrics import Metrics
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.usage import Prices, Usage
@@ -68,6 +70,26 @@ MAX_REQUEST_BYTES = 1024 * 1024
 
 
 HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
+ADMISSION: web.AppKey[Admission] = web.AppKey("admission", Admission)
+
+
+def _none() -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayProcess:
+    """What an application has of other processes, if it is one of several."""
+
+    passed: PassedConnections | None = None
+    """The connections that it serves, instead of listening."""
+    calls_elsewhere: Callable[[], int] = _none
+    """The calls of the other gateway processes."""
+    metrics: Path | None = None
+    """The directory of the metrics that all processes share."""
+
+
+ALONE = GatewayProcess()
 
 
 async def build_app(
@@ -77,28 +99,35 @@ async def build_app(
     *,
     demo: Path = CHECKOUT / "static" / "demo",
     keep_warm: bool = False,
+    process: GatewayProcess = ALONE,
 ) -> web.Application:
     """The application on open stores, not started; the caller starts it or cleans it up.
 
-    ``keep_warm``: go through a dry turn at the start, and while nobody calls for minutes.
-    ``app[HOST].drain`` is what ``lifecycle.serve`` needs. Raises StoreError."""
+    ``keep_warm``: go through a dry turn at the start, and while nobody calls for minutes;
+    ``process``: where it is one of several. ``app[HOST].drain`` is what ``lifecycle.serve`` needs.
+    Raises StoreError."""
     stores = await Stores.open(settings, urls)
     try:
-        return compose(settings, stores, engines, demo, keep_warm=keep_warm)
+        return compose(settings, stores, engines, demo, keep_warm=keep_warm, process=process)
     except BaseException:
         await stores.close()
         raise
 
 
 def compose(
-    settings: Settings, stores: Stores, engines: Catalogue, demo: Path, *, keep_warm: bool = False
+    settings: Settings,
+    stores: Stores,
+    engines: Catalogue,
+    demo: Path,
+    *,
+    keep_warm: bool = False,
+    process: GatewayProcess = ALONE,
 ) -> web.Application:
     """Wire one server together; ``demo``: the folder of the demo page."""
     database, bus = stores.database, stores.bus
-    metrics = Metrics()
-    admission = Admission(
-        settings.max_calls, engines.hearing_overloaded, on_refused=metrics.call_refused
-    )
+    metrics = Metrics(process.metrics)
+    refused = metrics.call_refused
+    admission = Admission(settings.max_calls, engines.hearing_overloaded, on_refused=refused)
     usage = Usage(database, Prices.read(settings.prices))
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
     registry, fanout, following = CallRegistry(bus), Fanout(bus), Following(bus)
@@ -115,7 +144,7 @@ def compose(
     )
     machine = MachineWatch(admission, on_lag=metrics.loop_lagged)
     metrics.watch_calls(lambda: host.active, admission)
-    _watch(metrics, engines, fanout, journal, database)
+    _watch(metrics, engines, fanout, journal, database, process)
     remote = RemoteRequests(bus, fanout, registry.node_id, host.find, host.call_ids)
     ephemeral = EphemeralKeys(bus)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
@@ -132,21 +161,19 @@ def compose(
     )
     signatures = carrier_secrets(settings)
     telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
-    loading = EngineLoading(engines, host, partial(default_config, agents) if keep_warm else None)
-    health = Health(readiness_checks(settings, stores, admission, loading))
-    local_workspace = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
-    page = Demo(demo, ephemeral, local_workspace, engines.call_options)
+    answering = partial(default_config, agents) if keep_warm else None
+    loading = EngineLoading(engines, host, answering, process.calls_elsewhere)
+    local = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
 
     app = new_application(settings, metrics)
-    app[HOST], app[SIDEBANDS] = host, sidebands
+    app[HOST], app[SIDEBANDS], app[ADMISSION] = host, sidebands, admission
     app.add_routes(
         [
-            web.get("/healthz", health.live),
-            web.get("/readyz", health.ready),
+            *health_routes(readiness_checks(settings, stores, admission, loading)),
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
-            *page.routes(),
+            *Demo(demo, ephemeral, local, engines.call_options).routes(),
         ]
     )
     files = CallFiles(database, settings.record_calls)
@@ -163,21 +190,24 @@ def compose(
         tool_http=tool_http,
         waiting_for=engines.waiting_for,
     )
-    if settings.audiosocket is not None:
-        open_to = LOCAL_WORKSPACE if answers_agents_by_id(settings) else None
-        listener = AudioSocketListener(settings.audiosocket, telephony, open_to)
-        app.cleanup_ctx.append(listener.context)
+    add_audiosocket(app, settings, telephony, process)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
     add_webrtc(app, settings, calls, authorization)
     return app
 
 
 def _watch(
-    metrics: Metrics, engines: Catalogue, fanout: Fanout, journal: CallJournal, database: Database
+    metrics: Metrics,
+    engines: Catalogue,
+    fanout: Fanout,
+    journal: CallJournal,
+    database: Database,
+    process: GatewayProcess,
 ) -> None:
     """Show what waits for the engines, the stores and the workers."""
-    metrics.watch_hearing(engines.hearing_loads)
-    metrics.watch_engines()
+    if process is ALONE:  # otherwise the engine process does
+        metrics.watch_hearing(engines.hearing_loads)
+        metrics.watch_engines()
     metrics.watch_writers(fanout, journal)
     metrics.watch_backlog(Jobs(database).backlog)
 
@@ -194,6 +224,22 @@ def new_application(settings: Settings, metrics: Metrics) -> web.Application:
     app.on_response_prepare.append(show_request_id)
     app[CONNECTION_GUARD] = guard
     return app
+
+
+def health_routes(checks: dict[str, Check]) -> list[web.RouteDef]:
+    """What says whether the server lives and would answer a call."""
+    health = Health(checks)
+    return [web.get("/healthz", health.live), web.get("/readyz", health.ready)]
+
+
+def add_audiosocket(
+    app: web.Application, settings: Settings, telephony: TelephonyCalls, process: GatewayProcess
+) -> None:
+    """Add the listener of AudioSocket calls, if they are accepted."""
+    if settings.audiosocket is not None:
+        open_to = LOCAL_WORKSPACE if answers_agents_by_id(settings) else None
+        address, passed = settings.audiosocket, process.passed
+        app.cleanup_ctx.append(AudioSocketListener(address, telephony, open_to, passed).context)
 
 
 def add_webrtc(
@@ -273,13 +319,16 @@ class EngineLoading:
         engines: Catalogue,
         host: SessionHost,
         answering: Callable[[], Awaitable[SessionConfig]] | None,
+        elsewhere: Callable[[], int] = _none,
     ) -> None:
-        """``answering``: gives the configuration of dry turns; None: there are none."""
+        """``answering``: gives the configuration of dry turns; None: there are none. ``elsewhere``:
+        the calls of other processes with the same engines."""
         self._engines = engines
         self._host = host
         self._task: asyncio.Task[None] | None = None
         self._warm: asyncio.Task[None] | None = None
         self._answering = answering
+        self._elsewhere = elsewhere
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
         """For ``cleanup_ctx``: start loading; at the end, stop it and close the engines."""
@@ -311,7 +360,7 @@ class EngineLoading:
     async def _keep_warm(self) -> None:
         while True:
             await asyncio.sleep(WARM_SECONDS)
-            if self._engines.ready() and not self._host.active:
+            if self._engines.ready() and not self._busy():
                 await self._warm_up()
 
     async def _warm_up(self) -> None:
@@ -320,9 +369,12 @@ class EngineLoading:
             return
         try:
             config = await self._answering()
-            await dry_turn(self._engines, config, lambda: bool(self._host.active))
+            await dry_turn(self._engines, config, self._busy)
         except Exception:  # the edge of a background task
             log.exception("a dry turn failed")
+
+    def _busy(self) -> bool:
+        return bool(self._host.active or self._elsewhere())
 
 
 def readiness_checks(

@@ -1,6 +1,7 @@
 """The log: lines of text for people, or one JSON object a line for collectors.
 
-JSON has ``time`` (RFC 3339, UTC), ``level``, ``logger`` and ``message``; ``request_id`` and
+JSON has ``time`` (RFC 3339, UTC), ``level``, ``logger`` and ``message``; ``process`` where several
+share a log; ``request_id`` and
 ``call_id`` where the line was written on behalf of one (tasks inherit both from the task that
 started them); ``exception``, a traceback. What may not be logged (keys, transcripts, audio) is not
 filtered here: nothing passes it to a logger.
@@ -22,7 +23,11 @@ call_id: ContextVar[str | None] = ContextVar("call_id", default=None)
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON."""
+    """A record as one line of JSON. ``process``: which of several processes writes, or empty."""
+
+    def __init__(self, process: str = "") -> None:
+        super().__init__()
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         """Runs where the record is made, so the context is that of the code that logs."""
@@ -33,6 +38,8 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._process:
+            line["process"] = self._process
         if (request := request_id.get()) is not None:
             line["request_id"] = request
         if (call := call_id.get()) is not None:
@@ -55,13 +62,16 @@ class _StandardError(logging.StreamHandler[TextIO]):
         return sys.stderr
 
 
-def configure(level: str, form: str = TEXT) -> None:
-    """Log from ``level`` on to standard error; ``form``: one of FORMATS."""
+def configure(level: str, form: str = TEXT, process: str = "") -> None:
+    """Log from ``level`` on to standard error; ``form``: one of FORMATS. ``process``: which of
+    several processes this is, shown on every line."""
     handler = _StandardError()
     if form == JSON:
-        handler.setFormatter(JsonLines())
+        handler.setFormatter(JsonLines(process))
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        shown = f"[{process}] " if process else ""
+        line = f"%(asctime)s %(levelname)-7s {shown}%(name)s: %(message)s"
+        handler.setFormatter(logging.Formatter(line))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     for noisy in ("aioice", "aiortc", "websockets", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -12,32 +12,32 @@ import argparse
 import asyncio
 import contextlib
 import errno
+import itertools
 import logging
 import socket
 import ssl
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 
 import uvloop
-from rich.console import Console
-from rich.status import Status
 
 from gateway.app import HOST, build_app
-from gateway.commands.models import FetchProgress
-from gateway.engines import engine_settings, model_store
+from gateway.engines import engine_settings
 from gateway.housekeeping import Housekeeping
-from gateway.lifecycle import StopSignals, bound_sockets, serve, tls_context
+from gateway.lifecycle import bound_sockets, serve, tls_context
 from gateway.logs import JSON
+from gateway.processes.connections import AUDIOSOCKET, HTTP
+from gateway.processes.supervisor import Supervisor, command_of
 from gateway.services import EmbeddedServices, ServiceError, ServiceUrls, present_services
 from gateway.services.workers import Workers
 from gateway.settings import CHECKOUT, Settings, SettingsError
+from gateway.steps import STAGES, Steps
+from gateway.stop_signals import StopSignals
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.chat.choice import ChatChoice
-from pipelines.engines.startup import Stop
 from pipelines.jobs.cleanup import CleanupSchedule
 from pipelines.jobs.usage import PricesError
-from pipelines.weights.manifest import Model
 from sessions.registry import CallRegistry
 from store.bus import Bus
 from store.database import Database
@@ -46,7 +46,6 @@ from store.tenants.calls import Calls
 
 log = logging.getLogger(__name__)
 
-STAGES = {"loading": "Loading and warming the engines"}
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound to
 
 
@@ -74,61 +73,20 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-class Steps:
-    """Prints the steps of a start one after the other, each with the time it took.
-
-    ``logged``: as lines of the log, for whoever collects that."""
-
-    def __init__(self, console: Console | None = None, *, logged: bool = False) -> None:
-        self.console = console or Console(stderr=True)
-        self._logged = logged
-        self._status: Status | None = None
-        self._began = 0.0
-        self._doing = ""
-
-    def begin(self, doing: str) -> None:
-        """End the previous step and begin this one."""
-        self.end()
-        self._doing, self._began = doing, time.monotonic()
-        if self.console.is_terminal and not self._logged:
-            self._status = self.console.status(doing)
-            self._status.start()
-
-    def pause(self) -> None:
-        """Clear the line for something else that shows progress."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
-
-    def end(self) -> None:
-        """The last step is done."""
-        self.pause()
-        if self._doing:
-            self.say(f"{self._doing}: {time.monotonic() - self._began:.1f} s")
-        self._doing = ""
-
-    def fail(self, why: str) -> None:
-        """The last step failed."""
-        self.pause()
-        self._doing = ""
-        if self._logged:
-            log.error("%s", why)
-        else:
-            print(f"blab: {why}", file=sys.stderr)
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        if self._logged:
-            log.info("%s", text.strip())
-            return
-        self.console.print(text, highlight=False, soft_wrap=True)
-
-
 class Server:
-    """The running server. ``embedded``: start services that are not given, and workers."""
+    """The running server. ``embedded``: start services that are not given, and workers;
+    ``command``: starts its processes, where there are several."""
 
-    def __init__(self, settings: Settings, *, embedded: bool, steps: Steps) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        embedded: bool,
+        steps: Steps,
+        command: Callable[[str], Sequence[str]] = command_of,
+    ) -> None:
         self._settings = settings
+        self._command = command
         self._embedded = embedded
         self._steps = steps
         self._address = ""
@@ -142,34 +100,54 @@ class Server:
         Raises ServiceError, StoreError, SettingsError or OSError if it cannot start."""
         settings = self._settings
         self._tls = _tls(settings)
-        with contextlib.ExitStack() as port:
-            sockets = bound_sockets(settings.host, settings.port)
-            for bound in sockets:
-                port.callback(bound.close)
-            await self._serve(sockets)
+        addresses = {HTTP: (settings.host, settings.port)}
+        if settings.processes > 1 and settings.audiosocket is not None:
+            addresses[AUDIOSOCKET] = settings.audiosocket
+        with contextlib.ExitStack() as open_sockets:
+            ports = {name: bound_sockets(*address) for name, address in addresses.items()}
+            for bound in itertools.chain(*ports.values()):
+                open_sockets.callback(bound.close)
+            async with self._services() as urls, self._housekeeping(urls), self._working():
+                if settings.processes > 1:
+                    await self._supervise(ports)
+                else:
+                    await self._serve(urls, ports[HTTP])
 
-    async def _serve(self, sockets: list[socket.socket]) -> None:
+    async def _serve(self, urls: ServiceUrls, sockets: list[socket.socket]) -> None:
+        """One process does everything."""
         settings = self._settings
-        async with self._services() as urls, self._housekeeping(urls), self._working():
-            engines = Catalogue(
-                engine_settings(settings),
-                fetch=self._fetch,
-                on_stage=self._on_stage,
-                on_chat_replaced=self._on_chat_replaced,
-            )
-            self._waiting_for = engines.waiting_for
-            app = await build_app(settings, urls, engines, keep_warm=True)
-            await serve(
-                app,
-                settings.host,
-                settings.port,
-                app[HOST].drain,
-                drain_seconds=settings.drain_seconds,
-                on_listening=self._on_listening,
-                signals=StopSignals(),
-                sockets=sockets,
-                tls=self._tls,
-            )
+        engines = Catalogue(
+            engine_settings(settings),
+            fetch=partial(self._steps.fetch, settings),
+            on_stage=self._on_stage,
+            on_chat_replaced=self._on_chat_replaced,
+        )
+        self._waiting_for = engines.waiting_for
+        app = await build_app(settings, urls, engines, keep_warm=True)
+        await serve(
+            app,
+            settings.host,
+            settings.port,
+            app[HOST].drain,
+            drain_seconds=settings.drain_seconds,
+            on_listening=self._on_listening,
+            signals=StopSignals(),
+            sockets=sockets,
+            tls=self._tls,
+        )
+
+    async def _supervise(self, ports: Mapping[str, Sequence[socket.socket]]) -> None:
+        """Several processes do."""
+        supervisor = Supervisor(
+            self._settings,
+            ports,
+            command=self._command,
+            on_listening=self._on_listening,
+            on_stage=self._on_stage,
+        )
+        self._waiting_for = lambda: supervisor.waiting_for
+        with StopSignals().installed() as signals:
+            await supervisor.run(signals)
 
     @contextlib.asynccontextmanager
     async def _services(self) -> AsyncIterator[ServiceUrls]:
@@ -214,21 +192,6 @@ class Server:
             yield
         finally:
             await self._workers.stop()
-
-    # ------------------------------------------------------------------ engines
-
-    def _fetch(self, models: Sequence[Model], stop: Stop) -> None:
-        store = model_store(self._settings)
-        missing = [model.name for model in models if not store.ready(model.name)]
-        if not missing:
-            return
-        size = sum(store.models[name].size for name in missing)
-        self._steps.say(
-            f"Fetching {', '.join(missing)} ({size / 1e6:.0f} MB) into {store.directory}"
-        )
-        with FetchProgress(self._steps.console) as progress:
-            for name in missing:
-                store.fetch(name, progress.update, stop=stop)
 
     # ------------------------------------------------------------------ what the user sees
 

@@ -13,6 +13,7 @@ counts as not set. A secret may also be in a file, named by its variable with ``
 
 import difflib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
@@ -147,6 +148,8 @@ def _contradictions(settings: Settings) -> list[str]:
     """Values that are valid by themselves and not together."""
     if settings.tls_key is not None and settings.tls_certificate is None:
         return ["BLAB_TLS_KEY: it has no effect without BLAB_TLS_CERTIFICATE"]
+    if settings.processes > 1 and sys.platform != "linux":
+        return ["BLAB_PROCESSES: more than one is supported on Linux only"]
     open_turns = [
         server
         for server in settings.ice_servers
@@ -167,9 +170,32 @@ def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Sett
         models_dir=settings.models_dir if settings.models_dir != Path() else data_dir / "models",
         profile=settings.profile or ("small" if cores <= 2 else "standard"),
         max_calls=settings.max_calls or 2 * cores,
+        processes=settings.processes or _processes(cores, _memory()),
         registration=settings.registration or ("open" if is_loopback(settings.host) else "closed"),
         objects_url=settings.objects_url or (data_dir / "objects").as_uri(),
     )
+
+
+SHARED_BYTES = 3_000_000_000
+"""What the engine process, Postgres, Valkey, a worker and the system need."""
+PROCESS_BYTES = 400_000_000
+"""What a gateway process needs with its calls."""
+
+
+def _processes(cores: int, memory: int) -> int:
+    """Half the cores: the engines need the others. One where several are not supported."""
+    if sys.platform != "linux":
+        return 1
+    return max(1, min(cores // 2, (memory - SHARED_BYTES) // PROCESS_BYTES))
+
+
+def _memory() -> int:
+    """Bytes that this process may use: the machine's, or its control group's limit."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # no control group, or "max"
+        return memory
 
 
 def is_loopback(host: str) -> bool:

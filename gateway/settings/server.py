@@ -28,6 +28,15 @@ class ServerSettings:
         "a whole number from 0 to 65535 (0: any free port)",
         "TCP port of HTTP and WebSocket.",
     )
+    processes: int = setting(
+        "BLAB_PROCESSES",
+        parsers.integer(1, 64),
+        0,
+        "1 on up to 3 cores, else half the cores as far as memory allows",
+        "a whole number from 1 to 64",
+        "Gateway processes behind that port. More than one share an engine process (Linux only); "
+        "see docs/operations.md.",
+    )
     tls_certificate: Path | None = setting(
         "BLAB_TLS_CERTIFICATE",
         parsers.file,

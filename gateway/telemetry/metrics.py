@@ -337,7 +337,7 @@ class Metrics:
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
         """For ``cleanup_ctx``: refresh while the application runs."""
-        tasks = [asyncio.create_task(self._keep_fresh(), name="metrics")]
+        tasks = [asyncio.create_task(self.keep_fresh(), name="metrics")]
         if self._backlog is not None:
             tasks.append(asyncio.create_task(self._count_jobs(self._backlog), name="job-metrics"))
         yield
@@ -345,7 +345,8 @@ class Metrics:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep_fresh(self) -> None:
+    async def keep_fresh(self) -> None:
+        """Refresh until cancelled."""
         while True:
             self.refresh()
             await asyncio.sleep(REFRESH_SECONDS)

@@ -13,6 +13,7 @@ from gateway.settings import CHECKOUT, Settings, SettingsError, declarations
 GOOD = {
     "BLAB_HOST": ("0.0.0.0", "host", "0.0.0.0"),
     "BLAB_PORT": ("0", "port", 0),
+    "BLAB_PROCESSES": ("3", "processes", 3),
     "BLAB_DATA_DIR": ("/srv/blab", "data_dir", Path("/srv/blab")),
     "BLAB_MODELS_DIR": ("/srv/models", "models_dir", Path("/srv/models")),
     "BLAB_PROFILE": ("Full", "profile", "full"),
@@ -93,6 +94,7 @@ BAD = {
     "BLAB_AUDIOSOCKET": "9092",
     "BLAB_REGISTRATION": "maybe",
     "BLAB_RATE_LIMIT": "-1",
+    "BLAB_PROCESSES": "0",
     "BLAB_WORKERS": "65",
     "BLAB_MAX_UPLOAD_MB": "0",
     "BLAB_MAX_MEDIA_HOURS": "inf",
@@ -141,10 +143,26 @@ def test_all_errors_are_reported_at_once() -> None:
     assert "did you mean BLAB_PORT?" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "processes"),
+    [(1, 64, 1), (2, 64, 1), (3, 64, 1), (4, 64, 2), (16, 64, 8), (16, 4, 2), (16, 2, 1)],
+)
+def test_half_of_the_cores_carry_calls_as_far_as_memory_allows(
+    cores: int, gigabytes: int, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.settings._memory", lambda: gigabytes * 1_000_000_000)
+    assert Settings.read({}, cores=cores).processes == processes
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert Settings.read({}, cores=cores).processes == 1
+    with pytest.raises(SettingsError, match="Linux only"):
+        Settings.read({"BLAB_PROCESSES": "2"}, cores=cores)
+
+
 def test_defaults_follow_the_machine() -> None:
     small, large = Settings.read({}, cores=2), Settings.read({}, cores=8)
     assert (small.profile, small.max_calls) == ("small", 4)
     assert (large.profile, large.max_calls) == ("standard", 16)
+    assert small.processes == 1
     assert small.host == "127.0.0.1"
     assert small.data_dir == CHECKOUT / ".blab"
     assert small.models_dir == small.data_dir / "models"

@@ -86,6 +86,7 @@ class EngineServer:
         self._empty.set()
         self._complete = False
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, listening: socket.socket) -> None:
@@ -96,7 +97,10 @@ class EngineServer:
             app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
         )
         await self._runner.setup()
-        await web.SockSite(self._runner, listening).start()
+        if self._runner.server is None:
+            raise RuntimeError("the application did not start")
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_unix_server(self._runner.server, sock=listening)
         self._tasks = [
             asyncio.create_task(self._inform(), name="engine states"),
             asyncio.create_task(self._note_completion(), name="engines complete"),
@@ -107,6 +111,8 @@ class EngineServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._listening is not None:
+            self._listening.close()
         await asyncio.gather(*(client.close() for client in self._clients))
         if self._runner is not None:
             await self._runner.cleanup()

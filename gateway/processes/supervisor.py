@@ -1,0 +1,269 @@
+"""Supervisor: several gateway processes behind one port, and the engine process that they share.
+
+Rules
+- It listens, and passes each connection to the gateway process with the least to do
+  (``connections``). The socket of the engine process is its own, too: an engine process that is
+  started again finds who has connected meanwhile.
+- A child that ends is started again, at once if it has lived for a minute, else with back-off. What
+  ended with a gateway process is lost to it: its connections, and the calls that nobody resumes.
+- A gateway process that ends before any has ever served cannot start: the supervisor gives up.
+- On the first signal the gateway processes drain, and connections still go to those that do; the
+  second one ends their calls. The engine process ends after them.
+- Children die with their parent, however it dies.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from gateway.services import ServiceFailed
+from gateway.services.embedded import SUN_PATH_BYTES
+from gateway.services.kept import KeptProcess, Launch
+from gateway.settings import CHECKOUT, Settings
+from gateway.stop_signals import StopSignals
+from gateway.telemetry.metrics import forget_process
+from pipelines.engines.startup import INCOMPLETE, READY
+
+from .connections import Acceptor, Member, channel_pair
+
+log = logging.getLogger(__name__)
+
+GATEWAY, ENGINES = "gateway", "engine"
+FOLDER, SOCKET = "processes", "engines.sock"
+GRACE_SECONDS = 15.0
+"""For a gateway process to end after its calls have."""
+ENGINES_SECONDS = 10.0
+
+
+def command_of(kind: str) -> Sequence[str]:
+    """What starts a process: of GATEWAY, or of ENGINES."""
+    return (sys.executable, "-m", f"gateway.processes.{kind}_process")
+
+
+class Supervisor:
+    """``run`` once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ports: Mapping[str, Sequence[socket.socket]],
+        *,
+        command: Callable[[str], Sequence[str]] = command_of,
+        on_listening: Callable[[int], None] = lambda _: None,
+        on_stage: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``ports``: bound sockets by the name of what they are for, the first one the port that
+        ``on_listening`` gets. ``on_stage`` is called with "ready" or "incomplete" when every
+        gateway process has started. ``command``: what starts a process of a kind."""
+        self._settings = settings
+        self._ports = ports
+        self._command = command
+        self._on_listening = on_listening
+        self._on_stage = on_stage
+        self._gateways = [
+            _Gateway(number, self._launch_gateway, self._reported, self._ended)
+            for number in range(1, settings.processes + 1)
+        ]
+        self._engines = KeptProcess("the engine process", CHECKOUT, self._launch_engines)
+        self._engine_socket: socket.socket | None = None
+        self._folder = Path()
+        self._serving = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._announced = False
+
+    @property
+    def waiting_for(self) -> str | None:
+        """Why a gateway process answers no calls; None when all do."""
+        reports = [one.member.report for one in self._gateways if one.member is not None]
+        reasons = [report.waiting_for for report in reports if report is not None]
+        return next(filter(None, reasons), None)
+
+    async def run(self, signals: StopSignals) -> None:
+        """Serve until a signal asks to stop. Raises ServiceFailed if it cannot start."""
+        with self._runtime():
+            acceptor = Acceptor(self._ports, self._members)
+            self._engines.start()
+            for gateway in self._gateways:
+                gateway.process.start()
+            try:
+                await self._first_of(self._serving, self._failed, signals.stop)
+                if self._failed.is_set():
+                    raise ServiceFailed("no gateway process could be started; its log says why")
+                if self._serving.is_set():
+                    acceptor.start()
+                    first = next(itertools.chain(*self._ports.values()))
+                    self._on_listening(first.getsockname()[1])
+                await signals.stop.wait()
+            finally:
+                await self._stop(signals)
+                acceptor.close()
+
+    # ------------------------------------------------------------------ children
+
+    @contextlib.contextmanager
+    def _runtime(self) -> Iterator[None]:
+        """The folder of the processes' socket and metrics."""
+        with (
+            runtime_folder(self._settings.data_dir) as folder,
+            socket.socket(socket.AF_UNIX) as one,
+        ):
+            (folder / "metrics").mkdir()
+            one.bind(str(folder / SOCKET))
+            one.listen()
+            self._folder, self._engine_socket = folder, one
+            # prometheus_client reads this when it is imported: in the children, not here.
+            os.putenv("PROMETHEUS_MULTIPROC_DIR", str(folder / "metrics"))
+            try:
+                yield
+            finally:
+                os.unsetenv("PROMETHEUS_MULTIPROC_DIR")
+
+    def _launch(self, kind: str, inherited: socket.socket, number: int = 0) -> Launch:
+        options = {
+            "--host": self._settings.host,
+            "--port": self._settings.port,
+            "--engines": self._folder / SOCKET,
+            "--metrics": self._folder / "metrics",
+            "--descriptor": inherited.fileno(),
+            "--number": number,
+        }
+        words = itertools.chain(*((name, str(value)) for name, value in options.items()))
+        return Launch((*self._command(kind), *words), (inherited,))
+
+    def _launch_engines(self) -> Launch:
+        assert self._engine_socket is not None  # noqa: S101 - open in ``run``
+        return self._launch(ENGINES, self._engine_socket.dup())
+
+    def _launch_gateway(self, number: int, channel: socket.socket) -> Launch:
+        return self._launch(GATEWAY, channel, number)
+
+    def _members(self) -> Iterable[Member]:
+        """The gateway processes that serve."""
+        members = (one.member for one in self._gateways)
+        return [one for one in members if one is not None and one.report is not None]
+
+    def _reported(self) -> None:
+        self._serving.set()
+        if self._announced:
+            return
+        reports = [one.report for one in self._members()]
+        stages = [report.stage for report in reports if report is not None and report.stage]
+        if len(stages) == len(self._gateways):
+            self._announced = True
+            self._on_stage(READY if set(stages) == {READY} else INCOMPLETE)
+
+    def _ended(self, pid: int) -> None:
+        forget_process(pid, self._folder / "metrics")
+        if not self._serving.is_set():
+            self._failed.set()
+
+    # ------------------------------------------------------------------ the end
+
+    async def _stop(self, signals: StopSignals) -> None:
+        """End the gateway processes, then the engine process; returns when none is left."""
+        steps = ((signal.SIGTERM, self._settings.drain_seconds + GRACE_SECONDS),)
+        forcing = asyncio.create_task(self._force(signals), name="force")
+        try:
+            await asyncio.gather(*(one.process.stop(steps) for one in self._gateways))
+        finally:
+            forcing.cancel()
+            await asyncio.gather(forcing, return_exceptions=True)
+            await self._engines.stop(((signal.SIGTERM, ENGINES_SECONDS),))
+
+    async def _force(self, signals: StopSignals) -> None:
+        await signals.force.wait()
+        for gateway in self._gateways:
+            gateway.process.signal(signal.SIGTERM)
+
+    @staticmethod
+    async def _first_of(*events: asyncio.Event) -> None:
+        waiting = [asyncio.create_task(event.wait()) for event in events]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def runtime_folder(data_dir: Path) -> Iterator[Path]:
+    """A fresh, private folder below ``data_dir``, removed at the end; what a supervisor that was
+    killed left there is removed, too. Elsewhere where its sockets' paths would be too long."""
+    parent = data_dir.absolute() / FOLDER
+    if len(os.fsencode(parent)) + len("/12345678/") + len(SOCKET) > SUN_PATH_BYTES:
+        parent = Path(tempfile.gettempdir()) / f"blab-{os.geteuid()}"
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if parent.stat().st_uid != os.geteuid():
+        raise ServiceFailed(f"{parent} belongs to another user; remove it")
+    for left in parent.iterdir():
+        with _locked(left) as free:
+            if free:
+                shutil.rmtree(left, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="", dir=parent))
+    try:
+        with _locked(folder) as mine:
+            if not mine:
+                raise ServiceFailed(f"another blab is just starting in {parent}; try again")
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock, which ends with its process; False where another one holds it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+class _Gateway:
+    """One gateway process, through all its lives."""
+
+    def __init__(
+        self,
+        number: int,
+        launch: Callable[[int, socket.socket], Launch],
+        on_report: Callable[[], None],
+        on_end: Callable[[int], None],
+    ) -> None:
+        self.member: Member | None = None
+        self._number = number
+        self._make = launch
+        self._on_report = on_report
+        self._on_end = on_end
+        self.process = KeptProcess(f"gateway process {number}", CHECKOUT, self._launch, self._ended)
+
+    def _launch(self) -> Launch:
+        ours, theirs = channel_pair()
+        self.member = Member(ours, self._on_report, self._gone)
+        return self._make(self._number, theirs)
+
+    def _gone(self) -> None:
+        self.member = None
+
+    def _ended(self, pid: int, _status: int) -> None:
+        if self.member is not None:
+            self.member.close()
+            self.member = None
+        self._on_end(pid)
