@@ -15,10 +15,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from gateway.app import HOST
+from gateway.channels.webrtc.whip import FRAGMENT
 from gateway.commands.doctor.public import public_findings
 from tests.integration.test_tls import certificate
 from tests.support.gateway.scripted_server import ScriptedServer, second_node, server
-from tests.support.paths import ROOT
+from tests.support.paths import CHROMIUM_OFFER, ROOT
 
 __all__ = ["second_node", "server"]
 
@@ -208,3 +209,23 @@ async def test_a_node_that_is_gone_is_passed_over(
         async with proxy.call(server.key) as call:
             await answered(call)
     await server.empty()
+
+
+@pytest.mark.parametrize("proxy", ["haproxy"], indirect=True)
+async def test_a_whip_session_stays_on_its_node(
+    proxy: Proxy, server: ScriptedServer, second_node: ScriptedServer
+) -> None:
+    connector = aiohttp.TCPConnector(ssl=proxy.trust)
+    headers = {"Authorization": f"Bearer {server.key}", "Content-Type": "application/sdp"}
+    stale = {"If-Match": '"stale"', "Content-Type": FRAGMENT}
+    async with aiohttp.ClientSession(proxy.url, connector=connector, headers=headers) as http:
+        for _ in range(4):
+            async with http.post("/v1/whip", data=CHROMIUM_OFFER.read_text()) as answer:
+                assert answer.status == 201
+                session = answer.headers["Location"]
+            async with http.patch(session, data="a=ice-ufrag:x\r\n", headers=stale) as answer:
+                assert answer.status == 412  # the other node would not know the session: 404
+            async with http.delete(session) as answer:
+                assert answer.status == 200
+    await server.empty()
+    await second_node.empty()
