@@ -7,6 +7,8 @@
 
 FROM debian:13-slim AS base
 # libgomp1: threads of the engines. The account has a name because Postgres refuses to run without.
+# The versions are Debian's latest of this release, for its security updates.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates libgomp1 python3 \
     && rm -rf /var/lib/apt/lists/* \
@@ -18,6 +20,7 @@ WORKDIR /opt/blab
 
 # The packages of uv.lock, checked against its hashes, before the source: another commit reuses them.
 FROM base AS build
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends python3-venv \
     && rm -rf /var/lib/apt/lists/*
