@@ -6,9 +6,9 @@ Rules
 - A final text alone does not confirm, because recognisers of whole utterances turn a hum into
   words. It waits for a partial, during at most ``AGREEMENT_MS`` of silence; if both have words, the
   partial decides. After two seconds of speech, or four without any text, the words so far decide.
-- A short sound without words holds the reply only for ``HOLD_MS``. Once the caller is silent,
-  playout resumes while the decision is still open. More speech pauses it again, and late words
-  still interrupt.
+- A short sound without words holds the reply only for ``HOLD_MS``. Once the caller is silent, or a
+  longer sound has faded, playout resumes while the decision is still open. More speech pauses it
+  again, and late words still interrupt.
 - Speech that sounds like the playout (by its signal, ``ECHO`` or more) is refuted whatever its
   words are. Listening continues: once it sounds like somebody else, it may be an interruption, even
   without silence in between.
@@ -34,17 +34,19 @@ from sessions.languages.packs import pack_of, words_of
 from .input_audio import ECHO, InputAudio, Utterance
 from .speech_gate import samples
 
-BARGE_IN_MS = 128
-"""Speech over the reply after which playout is paused."""
+BARGE_IN_MS = 96
+"""Speech over the reply after which playout is paused; the speech gate notices none sooner."""
 AGREEMENT_MS = 500
-HOLD_MS = 352
+HOLD_MS = 384
 """How long playout is held by a sound that ends without words. Of recordings over a telephone
 line, "okay" and "yes" end 350 to 450 ms after their onset; "wait" ends after 290 ms, and its text
 is there after 500."""
-TEXT_MS = 576
+TEXT_MS = 608
 """How long it is held by a sound shorter than ``_SHORT_MS`` whose words are not known yet: "no",
 "stop" and "wait" are as short, "mhm" and "okay" seldom."""
 _SHORT_MS = 384
+_LONG_MS = 480
+"""A sound so long is over once it has faded: "mhm" fades 90 ms before the VAD hears its end."""
 _SPEECH_MAXIMUM_MS = 2_000
 _DECISION_SECONDS = 4.0
 _NO_ECHO = 0.55
@@ -113,7 +115,7 @@ class BargeIn:
         if self._held_at is None:
             if audio.gate.voiced - self._voiced >= samples(BARGE_IN_MS) and not self._is_echo():
                 self._hold()
-        elif audio.gate.silence:
+        elif audio.gate.silence or (audio.faded and audio.gate.voiced >= samples(_LONG_MS)):
             self._let_go_on(utterance)
         if utterance.state is not UtteranceState.SPEAKING:
             if audio.resumed:

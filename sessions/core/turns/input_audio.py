@@ -46,6 +46,11 @@ ECHO = 0.8
 _ECHO_WINDOWS = 64
 """Two seconds: the longest overlap."""
 _ECHO_LEAST = 6
+_FADED_DB = 28.0
+"""A window so far below the speech before it ends that speech, or begins a pause. With 16 dB, gaps
+within words count, too: of 48 recordings spoken over a reply, 10 have one in their first 0.7 s;
+with 28 dB 3 have one, all before a pause."""
+_LOUD_PART = 0.8
 _STARVED_SECONDS = 1.0
 """After so long without a window, the input has run dry."""
 _TEXT_SECONDS = 4.0
@@ -210,6 +215,8 @@ class InputAudio:
         self._floor = 0
         self._echoes: deque[float] = deque(maxlen=_ECHO_WINDOWS)
         """The echo of each voiced window of the current speech."""
+        self._levels: deque[float] = deque(maxlen=_ECHO_WINDOWS)
+        """The levels of its windows in dBFS."""
 
     def look(self, event: VoiceWindow) -> None:
         """Take the next window of audio."""
@@ -221,6 +228,8 @@ class InputAudio:
             voice = heard.voice
             if call.config.turn_taking.level_gate:
                 voice = call.level.voice(heard, detection.threshold, call.state)
+        if event.level is not None:
+            self._levels.append(event.level)
         gate.look(event.position, voice, detection.threshold)
         self.dry = False
         if self._timed:
@@ -257,11 +266,20 @@ class InputAudio:
         heard = list(self._echoes)[-(last or _ECHO_WINDOWS) :]
         return sum(heard) / len(heard) if len(heard) >= (last or _ECHO_LEAST) else None
 
+    @property
+    def faded(self) -> bool:
+        """Whether the current speech seems over by its level; the VAD notices some 90 ms later."""
+        if len(self._levels) < _ECHO_LEAST:
+            return False
+        loud = sorted(self._levels)[int(_LOUD_PART * (len(self._levels) - 1))]
+        return self._levels[-1] <= loud - _FADED_DB
+
     def rest(self) -> None:
         """Forget the current speech: what follows is a new onset."""
         self.gate.rest()
         self._call.level.take()
         self._echoes.clear()
+        self._levels.clear()
 
     @property
     def resumed(self) -> bool:

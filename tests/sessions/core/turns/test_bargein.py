@@ -36,13 +36,13 @@ def shell(call: ShellFactory) -> ModelShell:
     return shell
 
 
-def test_speech_pauses_within_an_eighth_of_a_second(shell: ModelShell) -> None:
-    shell.hear(0.9, 3)
+def test_speech_pauses_within_a_tenth_of_a_second(shell: ModelShell) -> None:
+    shell.hear(0.9, 2)
     assert not shell.ordered(PausePlayout)
     shell.hear(0.9, 1)
     assert shell.ordered(PausePlayout) == [PausePlayout(1)]
     assert shell.stands(State.BARGE_IN)
-    assert shell.published(PlayoutHeld)[0].audio_end_ms == 128
+    assert shell.published(PlayoutHeld)[0].audio_end_ms == 96
     assert len(shell.published(SpeechStarted)) == 2
 
 
@@ -138,6 +138,17 @@ def test_a_short_sound_without_words_holds_playout_for_a_third_of_a_second(
     assert len(shell.ordered(ResumePlayout)) == 1
 
 
+@pytest.mark.parametrize(("level", "goes_on"), [(-40.0, False), (-60.0, True)])
+def test_a_hum_that_has_faded_does_not_wait_for_the_voice_detector(
+    shell: ModelShell, level: float, *, goes_on: bool
+) -> None:
+    shell.speak(480, level=-20.0)
+    assert shell.reply.paused
+    shell.speak(32, level=level)
+    assert shell.reply.paused is not goes_on
+    assert shell.stands(State.BARGE_IN), "words may still come"
+
+
 def test_a_very_short_sound_holds_playout_until_its_text_has_had_time(shell: ModelShell) -> None:
     shell.speak(256)
     shell.silence(416)
@@ -167,7 +178,7 @@ def test_words_that_come_late_interrupt_all_the_same(shell: ModelShell) -> None:
 def test_speech_that_goes_on_pauses_again(shell: ModelShell) -> None:
     shell.speak(416)
     shell.silence(96)
-    shell.speak(96)
+    shell.speak(64)
     assert not shell.reply.paused
     shell.speak(32)
     assert shell.reply.paused

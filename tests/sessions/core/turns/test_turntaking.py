@@ -449,7 +449,7 @@ def test_old_clicks_do_not_add_up_to_an_interruption(call: ShellFactory) -> None
     shell = call()
     shell.have_spoken(ms=9_000)
     for _ in range(4):
-        shell.hear(0.9, 3)
+        shell.hear(0.9, 2)
         shell.silence(400)
     assert shell.stands(State.SPEAKING)
 
