@@ -35,6 +35,8 @@ from .tools import ToolRunner
 log = logging.getLogger(__name__)
 
 _GOODBYE_SECONDS = 5.0
+QUIET_SECONDS = 10.0
+"""After so long without a call nobody calls. A caller who waited for the start calls sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,8 @@ class SessionHost:
         self._observe = tuple(observe)
         self._sessions: dict[str, LiveSession] = {}
         self._running = 0
+        self._begun = 0
+        """Calls since the start."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -218,6 +222,7 @@ class SessionHost:
         self, request: CallRequest, carrier: str, journal: Journal, observer: _CallObservers
     ) -> None:
         self._running += 1
+        self._begun += 1
         self._empty.clear()
         call = RegisteredCall(
             request.call_id, request.workspace_id, carrier, time.time(), request.owner
@@ -254,8 +259,12 @@ class SessionHost:
         return CallState(request.agent_id, session.state, language, observer.turns)
 
     async def quiet(self) -> None:
-        """Wait until there is no call."""
-        await self._empty.wait()
+        """Wait until there has been no call for ``QUIET_SECONDS``."""
+        begun = -1
+        while self._running or begun != self._begun:
+            await self._empty.wait()
+            begun = self._begun
+            await asyncio.sleep(QUIET_SECONDS)
 
     async def drain(self, deadline: float) -> None:
         """Admit no more calls, and give those in progress ``deadline`` seconds to end."""

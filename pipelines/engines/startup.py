@@ -10,8 +10,8 @@ Rules
 - What is loaded in the background (``Engine.background``) comes when calls are ready, its weights
   too; an engine that is not to be had then is tried again every ``AGAIN_SECONDS``.
 - Loading takes processor time and holds the GIL for up to seconds, so it begins while nobody calls;
-  an engine that calls may need waits ``QUIET_SECONDS`` for that, the larger chat model as long as
-  it takes.
+  an engine that calls may need waits ``PATIENCE_SECONDS`` for that, the larger chat model as long
+  as it takes.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ Fetch = Callable[[Sequence[Model], Stop], None]
 WeightsError."""
 
 AGAIN_SECONDS = 5.0
-QUIET_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
 _HEARS = Role.TRANSCRIPTION
 FETCHING, LOADING, READY, INCOMPLETE = "fetching", "loading", "ready", "incomplete"
 
@@ -209,7 +209,7 @@ class Startup:
             log.error("weights are missing: %s", error)
         while missing := [engine for engine in engines if engine.key not in self.loader.loaded]:
             with contextlib.suppress(TimeoutError):  # once: they share a model
-                await asyncio.wait_for(self._quiet(), QUIET_SECONDS)
+                await asyncio.wait_for(self._quiet(), PATIENCE_SECONDS)
             for engine in missing:
                 try:
                     await self.loader.fetch(engine.key)

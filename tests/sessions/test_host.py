@@ -178,6 +178,20 @@ async def test_a_channel_that_does_not_close_delays_nobody(
     assert await asyncio.wait_for(task, 2) == "peer_gone"
 
 
+async def test_nobody_calls_some_time_after_the_last_call(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_module, "QUIET_SECONDS", 0.2)
+    quiet = asyncio.create_task(node.host.quiet())
+    channel, task = await node.call()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(quiet), 0.3)
+    await channel.inbox.put(None)
+    await asyncio.wait_for(task, 5)
+    assert not quiet.done()
+    await asyncio.wait_for(quiet, 5)
+
+
 async def test_draining_waits_then_hangs_up(node: Node) -> None:
     first, one = await node.call("call_1")
     second, two = await node.call("call_2")
