@@ -6,7 +6,7 @@ import { Meters } from "./meters.js";
 import { closeMicrophone, microphonePossible, openMicrophone } from "./microphone.js";
 import { asProblem, Problem, problems } from "./problems.js";
 import { untilReady } from "./readiness.js";
-import { Setup } from "./setup.js";
+import { languageName, Setup } from "./setup.js";
 import { Stopwatch } from "./stopwatch.js";
 import { wireThemeToggle } from "./theme-toggle.js";
 import { Transcript } from "./transcript.js";
@@ -467,7 +467,8 @@ class App {
   }
 
   #liveText() {
-    return `${this.#call.name} · ${clockText(this.#liveSeconds())}`;
+    const { language } = this.transcript;
+    return [this.#call.name, clockText(this.#liveSeconds()), ...(language ? [languageName(language)] : [])].join(" · ");
   }
 
   #show(problem) {

@@ -8,7 +8,7 @@ const TRANSPORTS = { webrtc: WebRtcCall, websocket: WebSocketCall };
 const PING_MS = 1_000;
 const SHAKY_MS = 2_500; // two pings without an answer
 const LOST_MS = 7_000;
-const EXTENSIONS = ["latency", "transcript.partial", "playout"];
+const EXTENSIONS = ["latency", "transcript.partial", "playout", "language"];
 const STEP_BACK = 0.35; // the agent's volume while the caller begins to speak over it
 
 export class Call {

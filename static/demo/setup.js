@@ -50,12 +50,10 @@ export class Setup {
 
   /** What the server can do: `{voices: [{id, name, language}], languages: [tag]}`. */
   offer({ voices = [], languages = [] } = {}) {
-    const names = new Intl.DisplayNames([navigator.language, "en"], { type: "language" });
-    const named = (tag) => nameOf(names, tag);
-    fill(this.#form.elements.language, languages.map((tag) => [tag, named(tag)]), this.#values.language);
+    fill(this.#form.elements.language, languages.map((tag) => [tag, languageName(tag)]), this.#values.language);
     fill(
       this.#form.elements.voice,
-      voices.map(({ id, name, language }) => [id, language ? `${name || id} (${named(language)})` : name || id]),
+      voices.map(({ id, name, language }) => [id, language ? `${name || id} (${languageName(language)})` : name || id]),
       this.#values.voice,
     );
   }
@@ -104,9 +102,10 @@ function fill(select, options, chosen) {
   select.value = chosen;
 }
 
-function nameOf(names, tag) {
+/** What the browser's user calls a language: "Spanish" for `es`. */
+export function languageName(tag) {
   try {
-    return names.of(tag);
+    return new Intl.DisplayNames([navigator.language, "en"], { type: "language" }).of(tag);
   } catch {
     return tag;
   }

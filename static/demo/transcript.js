@@ -103,6 +103,7 @@ export class Transcript {
       "input_audio_buffer.speech_stopped": (event) => this.#bubbles.get(event.item_id)?.pause(),
       "session.created": (event) => this.#session(event.session),
       "session.updated": (event) => this.#session(event.session),
+      "blab.language": (event) => this.#languageFound(event),
       "input_audio_buffer.cleared": () => this.#forgetEmpty(),
       "blab.transcript.partial": (event) => user(event).partial(event.text),
       "conversation.item.input_audio_transcription.delta": (event) => user(event).delta(event.delta),
@@ -125,7 +126,13 @@ export class Transcript {
   }
 
   #session(session) {
-    this.language = session?.audio?.input?.transcription?.language ?? this.language;
+    this.language = session?.blab?.language_in_use ?? session?.audio?.input?.transcription?.language ?? this.language;
+  }
+
+  /** The turn is spoken in another language than its bubble was opened for; those to come are, too. */
+  #languageFound(event) {
+    this.language = event.language;
+    this.#bubbles.get(event.item_id)?.speaks(event.language);
   }
 
   #speechStarted(event) {
@@ -235,6 +242,10 @@ class Bubble {
   say(text) {
     this.text = text;
     this.words.textContent = text;
+  }
+
+  speaks(language) {
+    this.words.lang = language;
   }
 
   mark(state) {

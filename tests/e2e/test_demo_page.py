@@ -427,6 +427,26 @@ async def test_the_setup_is_sent_and_stored(
     await expect(words).to_have_attribute("lang", "de")
 
 
+async def test_a_turn_and_the_call_are_in_the_language_that_was_heard(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    await talk(page)
+    call = await gateway.next_call()
+    assert "language" in update_of(call)["session"]["blab"]["events"]
+    await page.locator("#message").fill("¿Qué tiempo hace?")
+    await page.locator("#message").press("Enter")
+    async with asyncio.timeout(10):
+        while call.received[-1]["type"] != "response.create":
+            await asyncio.sleep(0.01)
+    [item] = [event["item"]["id"] for event in call.received if "item" in event]
+    call._send("blab.language", item_id=item, language="es", probability=0.99)
+    words = page.locator(".turn.you .words").first
+    await expect(words).to_have_attribute("lang", "es", timeout=WAIT)
+    await expect(page.locator("#connection")).to_contain_text("Spanish", timeout=WAIT)
+
+
 async def test_the_stopwatch_measures_what_is_heard(
     browser_page: BrowserPage, address: str
 ) -> None:
