@@ -50,6 +50,7 @@ from sessions.machine import MachineWatch
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
+from sessions.transfers import Transfers
 from store.database import Database
 from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
@@ -58,7 +59,7 @@ from store.tenants.jobs import Jobs
 
 from .housekeeping import CallFiles
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
-from .platform import Context, add_rest
+from .platform import Context, LiveCalls, add_rest
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback
 from .settings.parsers import IceServer
@@ -145,11 +146,11 @@ def compose(
     machine = MachineWatch(admission, on_lag=metrics.loop_lagged)
     metrics.watch_calls(lambda: host.active, admission)
     _watch(metrics, engines, fanout, journal, database, process)
-    remote = RemoteRequests(bus, fanout, registry.node_id, host.find, host.call_ids)
+    agents = Agents(database, stores.vault)
+    remote = RemoteRequests(bus, fanout, host, Transfers(host, agents, engines).transfer)
     ephemeral = EphemeralKeys(bus)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
-    agents = Agents(database, stores.vault)
     session_checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
     callers = CallerIds(stores.secrets.callers)
     authorization = Authorization(
@@ -188,7 +189,7 @@ def compose(
         authenticator=authenticator,
         usage=usage,
         tool_http=tool_http,
-        waiting_for=engines.waiting_for,
+        live=LiveCalls(registry, following, remote),
     )
     add_audiosocket(app, settings, telephony, process)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))

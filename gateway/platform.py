@@ -5,7 +5,7 @@ Each resource is built here and nowhere else, by plain functions that end in ``a
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aiohttp import web
@@ -51,11 +51,15 @@ from rest.resources.files import FilesResource
 from rest.resources.models import ModelResource
 from rest.resources.projects import ProjectResource
 from rest.resources.retention import RetentionResource
+from rest.resources.sessions import SessionResource
 from rest.resources.survey import Survey
 from rest.resources.usage import UsageResource
 from rest.resources.voices import VoiceResource
 from rest.resources.webhooks import WebhookResource
+from sessions.following import Following
 from sessions.host import SessionHost
+from sessions.registry import CallRegistry
+from sessions.remote import RemoteRequests
 from store.tenants.idempotency import IdempotencyKeys
 from store.tenants.voices import Voices
 
@@ -70,6 +74,15 @@ SYNCHRONOUS_UPLOADS = 8
 """Such recordings at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class LiveCalls:
+    """How the platform sees the calls of all nodes."""
+
+    registry: CallRegistry
+    following: Following
+    requests: RemoteRequests
+
+
 def add_rest(
     app: web.Application,
     settings: Settings,
@@ -80,12 +93,11 @@ def add_rest(
     authenticator: Authenticator,
     usage: Usage,
     tool_http: CustomerHttp,
-    waiting_for: Callable[[], str | None],
+    live: LiveCalls,
 ) -> None:
     """Add every REST resource to the application, with what it needs started and stopped.
 
-    ``tool_http`` decides which URLs tools may have; ``waiting_for`` says why no call can be
-    answered yet, None when one can."""
+    ``tool_http`` decides which URLs tools may have."""
     database, secrets = stores.database, stores.secrets
     passwords, webhook_http = Passwords(), CustomerHttp(allow_private=settings.webhook_private)
     addresses, limiter = ClientAddress(settings.trusted_proxies), RateLimiter(stores.bus)
@@ -105,9 +117,9 @@ def add_rest(
         views=views,
         cursors=cursors,
         callers=callers,
-        waiting_for=waiting_for,
+        waiting_for=engines.waiting_for,
     )
-    capabilities = Capabilities(engines, survey, limits, lambda: waiting_for() is None)
+    capabilities = Capabilities(engines, survey, limits, lambda: engines.waiting_for() is None)
     resources: list[Resource] = [
         AccountResource(
             database,
@@ -130,6 +142,7 @@ def add_rest(
         ModelResource(engines, survey, capabilities, limits),
         RetentionResource(database, settings.retention_days or None),
         ErasureResource(database, callers, cursors),
+        SessionResource(database, live.registry, live.following, live.requests, cursors),
     ]
     openai = openai_resources(engines, checks, survey, usage, host)
     uploads = Uploads(uploads_dir(settings), UploadLimits(max_bytes=limits.max_upload_bytes))

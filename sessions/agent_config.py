@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from pipelines.engines.call_names import CallNames
-from sessions.core.config import SessionConfig, SessionKind
+from sessions.core.config import AUTO, SessionConfig, SessionKind
 from store.tenants.agents import Agent
 
 from .tools import tools_of
@@ -26,6 +26,25 @@ def session_config(agent: Agent) -> SessionConfig:
         detects_language=not agent.language,
         tools=tools,
         servers=servers,
+    )
+
+
+def transferred(config: SessionConfig, agent: Agent) -> SessionConfig:
+    """``config`` with another agent in it. What the client chose of formats, turn taking and events
+    stays; its tools go with the agent before."""
+    theirs = session_config(agent)
+    return replace(
+        config,
+        model=theirs.model,
+        instructions=theirs.instructions,
+        agent_name=theirs.agent_name,
+        voice=theirs.voice,
+        speech_model=theirs.speech_model,
+        language=theirs.language if agent.language else config.language,
+        detects_language=theirs.detects_language,
+        tools=theirs.tools,
+        servers=theirs.servers,
+        tool_choice=AUTO,
     )
 
 

@@ -184,20 +184,34 @@ class Follower:
         self.push: Callable[[Batch], bool] | None = None
         self.ended = False
 
-    async def next(self) -> Batch | None:
-        """The next events, as soon as there are some; None once the call has ended.
+    async def take(self) -> Batch | None:
+        """The events that the follower does not have yet; None where there are none now: ``news``
+        is set when there are, or once ``ended``.
 
         Survives outages of Redis. Check with the registry first that the call exists. A call whose
-        node dies never ends here: stop when the registry says so."""
+        node dies never ends here: ``leave`` when the registry says so."""
+        self.news.clear()
+        if self.ended:
+            return None
+        batch = await self._following.behind(self._call_id, self)
+        if batch is None:
+            return None
+        self.position = batch.last
+        self.ended = self.ended or batch.ended
+        return batch.seen_by(self.name)
+
+    async def next(self) -> Batch | None:
+        """As ``take``, as soon as there are some; None once the call has ended."""
         while not self.ended:
-            self.news.clear()
-            batch = await self._following.behind(self._call_id, self)
-            if batch is None:
-                await self.news.wait()
-                continue
-            self.position, self.ended = batch.last, batch.ended
-            return batch.seen_by(self.name)
+            if (batch := await self.take()) is not None:
+                return batch
+            await self.news.wait()
         return None
+
+    def leave(self) -> None:
+        """Follow no longer."""
+        self.ended = True
+        self.news.set()
 
     async def attend(self, push: Callable[[Batch], bool]) -> None:
         """Have new events pushed as they are read, for as long as ``push`` takes them.

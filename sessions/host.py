@@ -21,6 +21,8 @@ from pipelines.engines.catalogue import Catalogue
 from sessions.core.commands import Command, RecordTurn
 from sessions.core.config import SessionConfig
 from sessions.core.events import Event
+from store.ids import new_id
+from store.tenants.agents import Agent
 
 from .admission import Admission, Ticket
 from .channel import Channel, WireFormat
@@ -34,6 +36,8 @@ from .tools import ToolRunner
 
 log = logging.getLogger(__name__)
 
+TRANSFERRED = "blab.session.transferred"
+"""The type of the event for observers when another agent carries on a call."""
 _GOODBYE_SECONDS = 5.0
 QUIET_SECONDS = 10.0
 """After so long without a call nobody calls. A caller who waited for the start calls sooner."""
@@ -146,6 +150,8 @@ class SessionHost:
         self._voices = VoiceActivity()
         self._observe = tuple(observe)
         self._sessions: dict[str, LiveSession] = {}
+        self._agents: dict[str, str | None] = {}
+        """By call id: the agent that carries on the call."""
         self._running = 0
         self._begun = 0
         """Calls since the start."""
@@ -224,6 +230,7 @@ class SessionHost:
         self._running += 1
         self._begun += 1
         self._empty.clear()
+        self._agents[request.call_id] = request.agent_id
         call = RegisteredCall(
             request.call_id, request.workspace_id, carrier, time.time(), request.owner
         )
@@ -241,6 +248,7 @@ class SessionHost:
 
     def _end(self, request: CallRequest, reason: str, journal: Journal) -> None:
         self._sessions.pop(request.call_id, None)
+        self._agents.pop(request.call_id, None)
         self._running -= 1
         if not self._running:
             self._empty.set()
@@ -248,15 +256,22 @@ class SessionHost:
         journal.closed(request.workspace_id, request.call_id, reason)
         self._fanout.end(request.call_id)
 
+    def note_transfer(self, call_id: str, agent: Agent) -> None:
+        """Another agent carries on a call of this process: show and publish that."""
+        self._agents[call_id] = agent.id
+        self._registry.touch(call_id)
+        event = {"type": TRANSFERRED, "event_id": new_id("event")}
+        self._fanout.publish(call_id, event | {"agent_id": agent.id, "name": agent.name})
+
     def _describe(self, request: CallRequest, observer: _CallObservers) -> CallState:
         """What the list of live calls says of it now."""
-        session = self._sessions.get(request.call_id)
+        session, agent_id = self._sessions.get(request.call_id), self._agents.get(request.call_id)
         if session is None:
-            return CallState(request.agent_id)
+            return CallState(agent_id)
         config = session.config
         known = observer.turns > 0 or not config.detects_language
         language = config.language if known else None
-        return CallState(request.agent_id, session.state, language, observer.turns)
+        return CallState(agent_id, session.state, language, observer.turns)
 
     async def quiet(self) -> None:
         """Wait until there has been no call for ``QUIET_SECONDS``."""

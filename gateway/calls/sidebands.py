@@ -36,6 +36,7 @@ from gateway.channels.message_socket import (
     make_websocket,
 )
 from gateway.channels.wire.client_events import event_id_of, read_message
+from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.wire_format import EventIds
 from rest.accounts.auth import Principal
@@ -44,7 +45,15 @@ from sessions.channel import ClientFault
 from sessions.core.notices import Fault
 from sessions.following import Batch, Following
 from sessions.registry import CallRegistry
-from sessions.remote import RemoteRequest, RemoteRequests
+from sessions.remote import (
+    ClientEvent,
+    Describe,
+    EndCall,
+    Order,
+    RemoteRequest,
+    RemoteRequests,
+    Transfer,
+)
 from store.errors import BusUnavailable
 from store.ids import new_id
 
@@ -58,6 +67,8 @@ log = logging.getLogger(__name__)
 
 HANG_UP = "blab.call.hang_up"
 """Our own client event: ends the call."""
+TRANSFER = "blab.call.transfer"
+"""Our own client event: another agent goes on with the call."""
 LIMITS = Limits(
     max_message_bytes=256 * 1024,
     messages_a_second=50.0,
@@ -86,6 +97,7 @@ class JoinedCall:
     """A running call. ``look``: the node that carries it, None where it is gone."""
 
     call_id: str
+    workspace_id: str
     node_id: str
     look: Callable[[], Awaitable[str | None]]
 
@@ -185,7 +197,7 @@ class Sideband:
 
     async def _ask_for_session(self) -> bool:
         """Ask the call to describe its session, where the call's beginning is gone."""
-        request = RemoteRequest(self._name, describe=True)
+        request = RemoteRequest(self._name, Describe())
         with contextlib.suppress(BusUnavailable):
             return await self._requests.send(self._node_id, self._call.call_id, request)
         return False
@@ -246,10 +258,22 @@ class Sideband:
             )
         if isinstance(kind, str) and kind.startswith(_AUDIO):
             return Fault("unsupported_value", _NO_AUDIO, "type", event_id)
-        return await self._post(event_id, None if kind == HANG_UP else message)
+        try:
+            return await self._post(event_id, self._order(message))
+        except ClientFault as fault:
+            return Fault(fault.code, fault.message, fault.param, event_id)
 
-    async def _post(self, event_id: str | None, message: dict[str, Any] | None) -> Fault | None:
-        request = RemoteRequest(self._name, message)
+    def _order(self, message: dict[str, Any]) -> Order:
+        """What the call's node is to do; raises ClientFault."""
+        if message.get("type") == HANG_UP:
+            return EndCall()
+        if message.get("type") == TRANSFER:
+            agent_id = Fields(message, "", None).need_text("agent_id", max_chars=64)
+            return Transfer(self._call.workspace_id, agent_id)
+        return ClientEvent(message)
+
+    async def _post(self, event_id: str | None, order: Order) -> Fault | None:
+        request = RemoteRequest(self._name, order)
         try:
             if await self._requests.send(self._node_id, self._call.call_id, request):
                 return None
@@ -336,7 +360,7 @@ class Sidebands:
         with self._place(workspace_id):
             ws = make_websocket(LIMITS, offer.chosen)
             await ws.prepare(request)
-            call = JoinedCall(call_id, node_id, look)
+            call = JoinedCall(call_id, workspace_id, node_id, look)
             controls = principal.kind != "api_key" or CALL_SCOPES.intersection(principal.scopes)
             sideband = Sideband(
                 ws,
@@ -367,7 +391,7 @@ class Sidebands:
         node_id = await self._registry.find(principal.workspace_id, call_id, principal.ephemeral_id)
         if node_id is None:
             return False
-        if not await self._requests.send(node_id, call_id, RemoteRequest("")):
+        if not await self._requests.send(node_id, call_id, RemoteRequest("", EndCall())):
             raise Unavailable(
                 "The call has too many commands waiting.", openai_code="busy", retry_after=1
             )

@@ -9,7 +9,6 @@ stream goes on to those.
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any
 
@@ -21,6 +20,7 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus
 from pipelines.jobs.queue import JobQueue
 from rest.http.errors import NotFound, Unavailable, WrongState
+from rest.http.event_stream import EventStream, StreamEnded, event_bytes, last_seen
 from rest.http.fields import JobType
 from rest.http.operation import (
     EVENT_STREAM,
@@ -32,7 +32,6 @@ from rest.http.operation import (
     unknown_value,
 )
 from rest.http.pagination import Cursors, PageQuery
-from rest.http.waiting import is_gone
 from store.database import Database
 from store.errors import StoreError
 from store.ids import is_id
@@ -43,17 +42,9 @@ from .kinds import JobRef, JobView, JobViews
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25
-HEARTBEAT_SECONDS = 15.0
-DEPARTURE_SECONDS = 0.5
-"""How often a waiting stream checks its client's connection."""
-LONGEST_SECONDS = 3600.0
-"""After that the client must reconnect; it continues where it was."""
 MAX_STREAMS = 1000
 """Streams of one process at once."""
-WRITE_SECONDS = 10.0
-"""A client that reads nothing for so long is cut off."""
 _TERMINAL = ("completed", "failed", "cancelled")
-_LAST_NUMBER = 2**31 - 1
 
 
 class JobWatch:
@@ -126,28 +117,17 @@ class JobEventStreams:
         if not is_id(job_id) or await self._jobs.get(request.workspace_id, job_id) is None:
             raise NotFound("There is no such job.")
         with self._watch.of(job_id) as happened:
-            response = web.StreamResponse(
-                headers={
-                    "Content-Type": EVENT_STREAM,
-                    "Cache-Control": "no-store",
-                    "X-Accel-Buffering": "no",
-                }
-            )
-            await response.prepare(request.http)
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                await self._send(request, job_id, response, happened)
-        return response
+            stream = EventStream(request.http)
+            with contextlib.suppress(StreamEnded):
+                await stream.begin()
+                await self._send(request, job_id, stream, happened)
+        return stream.response
 
     async def _send(
-        self,
-        request: AnyRequest,
-        job_id: str,
-        response: web.StreamResponse,
-        happened: asyncio.Event,
+        self, request: AnyRequest, job_id: str, stream: EventStream, happened: asyncio.Event
     ) -> None:
-        number = _last_seen(request.http.headers.get("Last-Event-ID", ""))
-        end = time.monotonic() + LONGEST_SECONDS
-        while time.monotonic() < end:
+        number = last_seen(request.http)
+        while True:
             happened.clear()
             before = await self._jobs.get(request.workspace_id, job_id)
             events = await self._jobs.events(request.workspace_id, job_id, after=number)
@@ -159,47 +139,20 @@ class JobEventStreams:
                 over = event.event in _TERMINAL
                 if over and (event is not events[-1] or job.active):
                     continue  # it was retried afterwards
-                await _write(response, self._rendered(request, job, event))
+                await stream.send(self._rendered(request, job, event))
                 if over:
                     return
             if not events and not before.active:
                 return
-            if events:
-                continue
-            if not await _news(request.http, happened):
-                return
-            if not happened.is_set():
-                await _write(response, b": still there\n\n")
+            if not events:
+                await stream.wait(happened)
 
     def _rendered(self, request: AnyRequest, job: Job, event: JobEvent) -> bytes:
         data: dict[str, Any] = {"jobId": job.id, **event.data}
         if event.event in _TERMINAL:
             view = self._views.view(request, job)
             data |= {"output": view.output, "error": view.error, "warnings": view.warnings}
-        body = msgspec.json.encode(data)
-        return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.sequence, event.event.encode(), body)
-
-
-async def _news(http: web.Request, happened: asyncio.Event) -> bool:
-    """Wait until something happens, or for ``HEARTBEAT_SECONDS``; False if the client left."""
-    quiet = time.monotonic() + HEARTBEAT_SECONDS
-    while not happened.is_set() and time.monotonic() < quiet:
-        if is_gone(http):
-            return False
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(happened.wait(), DEPARTURE_SECONDS)
-    return True
-
-
-async def _write(response: web.StreamResponse, data: bytes) -> None:
-    await asyncio.wait_for(response.write(data), WRITE_SECONDS)
-
-
-def _last_seen(header: str) -> int:
-    """The number in Last-Event-ID; 0 where it has none that could be ours."""
-    if not (header.isascii() and header.isdigit() and len(header) < 12):
-        return 0
-    return min(int(header), _LAST_NUMBER)
+        return event_bytes(event.sequence, event.event, msgspec.json.encode(data))
 
 
 READ = "jobs:read"

@@ -223,6 +223,10 @@ REQUEST_EXAMPLES: dict[str, Any] = {
     "PATCH /api/agents/{id}": {"name": "Porter"},
     "POST /api/erasures": {"caller": "+49 30 901820"},
     "PUT /api/workspace/retention": {"callsDays": 30, "recordingsDays": 7},
+    "POST /api/sessions/{id}/commands": {
+        "type": "say",
+        "text": "A colleague joins us in a minute.",
+    },
 }
 """Bodies by method and path."""
 

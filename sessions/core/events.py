@@ -285,6 +285,8 @@ class AddItem:
     """The item is speech, to be transcribed: the number under which the shell keeps its audio."""
     seconds: float = 0.0
     """The length of the clip."""
+    reply: bool = False
+    """The agent replies to it when nobody speaks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,11 +70,18 @@ class RequestReply:
     servers: tuple[str, ...] | None = None
     """The labels of the session's MCP servers whose tools it may use."""
     tool_choice: str | None = None
+    script: str | None = None
+    """Its words, instead of a chat model's."""
+    waits: bool = False
+    """Made when nobody speaks; otherwise it is refused while somebody does."""
+    interrupts: bool = False
+    """The reply in progress is cut off for it."""
 
     @property
     def apart(self) -> bool:
         """Whether a speculative reply can never stand in for it."""
-        return self.out_of_band or self.prompt is not None or bool(self.metadata)
+        alone = self.prompt is not None or self.script is not None
+        return self.out_of_band or alone or bool(self.metadata)
 
 
 @dataclass(frozen=True, slots=True)

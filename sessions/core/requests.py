@@ -41,6 +41,7 @@ from .notices import (
 from .states import State, Trigger
 
 CLIENT_CANCELLED = "client_cancelled"
+_ANSWERING = (State.THINKING, State.SPEAKING, State.BARGE_IN, State.USING_TOOLS)
 
 
 class ClientRequests:
@@ -92,6 +93,9 @@ class ClientRequests:
         """Add a message to the history."""
         if self._refuse_own_id(event):
             return
+        reply = RequestReply(waits=True, event_id=event.event_id) if event.reply else None
+        if reply is not None and not (self._may_answer(reply) and self._may_wait(reply)):
+            return
         if event.clip is not None and self._ended.full:
             self._call.refuse(
                 "too_many_transcriptions",
@@ -103,6 +107,8 @@ class ClientRequests:
         item_id = self._add(item, event)
         if item_id is not None and event.clip is not None:
             self._ended.transcribe(item_id, event.clip, event.seconds)
+        if item_id is not None and reply is not None:
+            self.respond(reply)
 
     def add_tool_output(self, event: AddToolOutput) -> None:
         """Add the output of a tool use that the client carried out."""
@@ -206,6 +212,11 @@ class ClientRequests:
         if event.out_of_band and not config.output_audio:
             self._write_beside(event)
             return
+        if event.interrupts and call.state in _ANSWERING:
+            self._stop_answering()
+        if event.script is not None and call.state is not State.LISTENING:
+            self._wait(event)
+            return
         speaking = call.state in (State.USER_SPEAKING, State.ENDPOINTING, State.BARGE_IN)
         if speaking and not event.out_of_band:
             self._hold(event)
@@ -214,6 +225,9 @@ class ClientRequests:
         unanswered = self._replies.current is None or not self._replies.current.released
         if call.state is State.THINKING and wanted and unanswered and wanted.request is None:
             wanted.request = event  # the client has seen no reply yet, and none was released
+            return
+        if event.waits and call.state is not State.LISTENING:
+            self._wait(event)
             return
         if call.state is not State.LISTENING:
             call.refuse(
@@ -228,7 +242,9 @@ class ClientRequests:
             return
         moments = Moments(speech_end=call.now, turn_end=call.now, transcript=call.now)
         typed = "" if event.apart else self._typed()
-        self._replies.start(call.next_turn(), typed, moments, config=config, request=event)
+        self._replies.start(
+            call.next_turn(), typed, moments, config=config, script=event.script, request=event
+        )
         self._replies.release()
 
     def _hold(self, event: RequestReply) -> None:
@@ -239,12 +255,7 @@ class ClientRequests:
         if utterance is None or self._call.detection.mode is TurnMode.NONE:
             self._turns.commit(event)
             return
-        if self._held is not None:
-            self._call.refuse(
-                "conversation_already_has_active_response",
-                "A response has already been requested; it follows when the caller has finished.",
-                event_id=event.event_id,
-            )
+        if not self._may_wait(event):
             return
         if event.apart:  # with its own prompt it does not answer the caller
             self._held = event, None
@@ -260,6 +271,22 @@ class ClientRequests:
     def hold(self, event: RequestReply) -> None:
         """Make the reply as soon as nobody speaks."""
         self._held = event, None
+
+    def _wait(self, event: RequestReply) -> None:
+        """Somebody speaks: make the reply when nobody does."""
+        if self._may_wait(event):
+            self._held = event, None
+
+    def _may_wait(self, event: RequestReply) -> bool:
+        """Whether no other reply waits; if one does, refuse the request."""
+        if self._held is None or self._call.state is State.LISTENING:
+            return True
+        self._call.refuse(
+            "conversation_already_has_active_response",
+            "A response has already been requested; it follows when the caller has finished.",
+            event_id=event.event_id,
+        )
+        return False
 
     def proceed(self) -> None:
         """Make the held reply if the turn that it was to answer proved to be noise."""
@@ -307,20 +334,21 @@ class ClientRequests:
         if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
             return
         speculative = reply is not None and not reply.released
-        if self._held is not None and asked is None:
+        held = self._held is not None and asked is None
+        if held:
             self._forget_held()
-            return
         if (
-            call.state not in (State.THINKING, State.SPEAKING, State.BARGE_IN, State.USING_TOOLS)
+            call.state not in _ANSWERING
             or speculative
             or (asked is not None and (reply is None or reply.reply_id != asked))
         ):
-            call.refuse(
-                "response_cancel_not_active",
-                "No such response is in progress.",
-                "response_id" if asked else None,
-                event.event_id,
-            )
+            if not held:
+                call.refuse(
+                    "response_cancel_not_active",
+                    "No such response is in progress.",
+                    "response_id" if asked else None,
+                    event.event_id,
+                )
             return
         self._stop_answering()
 

@@ -13,7 +13,9 @@ from typing import Any
 import aiohttp
 import pytest
 
+from gateway.app import HOST
 from rest.accounts.keys import SCOPES
+from sessions.registry import RegisteredCall
 from store.ids import new_id
 from tests.support.gateway.scripted_server import ScriptedServer, server
 from tests.support.rest.all_resources import all_operations, contract_with_additions
@@ -76,6 +78,10 @@ async def matrix(server: ScriptedServer) -> AsyncIterator[Matrix]:
     database = server.database
     ours = await tenant(database, "ours@example.com")
     theirs = await tenant(database, "theirs@example.com")
+    for one in (ours, theirs):
+        one.ids["sessions"] = new_id("call")
+        call = RegisteredCall(one.ids["sessions"], one.workspace_id)
+        server.app[HOST]._registry.register(call)
     async with aiohttp.ClientSession() as http:
         yield Matrix(server, http, routes_of(server.app, CONTRACT), ours, theirs)
 

@@ -112,6 +112,16 @@ class SessionChecks:
         if self.locked and item.role == "system":
             raise _locked(given, "role")
 
+    def say(self, event_id: str | None) -> None:
+        """Words that the agent is to say: they work like instructions."""
+        if self.locked:
+            raise ClientFault(
+                "session_locked",
+                "'text' cannot be given: the ephemeral key was made with 'locked'.",
+                param="text",
+                event_id=event_id,
+            )
+
     def _names(self, given: Fields, config: SessionConfig) -> None:
         for fault in self.faults_of(config):
             if (place := place_at_fault(given, fault)) is not None:

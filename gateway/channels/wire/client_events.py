@@ -50,6 +50,7 @@ from .session_object import (
 from .tools import read_choice, read_labels, read_reply_tools
 
 MAX_ID_CHARS = 512
+MAX_SAID = 4_000
 RESPONSE_FIELDS = (
     "audio",
     "conversation",
@@ -157,6 +158,28 @@ class ResponseCancel(_ClientEvent, tag="response.cancel"):
     response_id: _Id | None = None
 
 
+class Say(_ClientEvent, tag="blab.say"):
+    """speaks `text` as the agent, when nobody speaks; `interrupt` cuts the reply in progress off
+    first; what is heard of it joins the conversation"""
+
+    text: Annotated[str, Meta(max_length=MAX_SAID)]
+    interrupt: bool = False
+
+
+class Inject(_ClientEvent, tag="blab.inject"):
+    """as `conversation.item.create` with a message; with `reply`, the agent replies when nobody
+    speaks"""
+
+    item: Fields
+    reply: bool = False
+
+
+class CallTransfer(_ClientEvent, tag="blab.call.transfer"):
+    """another agent of the workspace goes on with the call; for a [sideband](#sideband) only"""
+
+    agent_id: _Id
+
+
 class CallHangUp(_ClientEvent, tag="blab.call.hang_up"):
     """ends the call; for a [sideband](#sideband) only"""
 
@@ -177,16 +200,19 @@ ClientEvent = (
     | ItemTruncate
     | ResponseCreate
     | ResponseCancel
+    | Say
+    | Inject
 )
 """Those that mean an event of the core."""
 DECLARATIONS: tuple[type[_ClientEvent], ...] = (
     *get_args(ClientEvent),
     InputAppend,
     Ping,
+    CallTransfer,
     CallHangUp,
 )
-"""All that a client may send: audio is the channel's business, a ping the session's, hanging up the
-sideband's."""
+"""All that a client may send: audio is the channel's business, a ping the session's, transferring
+and hanging up the sideband's."""
 
 _BY_TYPE: dict[str, type[ClientEvent]] = {
     str(declaration.__struct_config__.tag): declaration for declaration in get_args(ClientEvent)
@@ -272,8 +298,25 @@ def _core_event(
             return _response_request(event.response, event_id, config, checks)
         case ResponseCancel():
             return RequestCancel(event.response_id or None, event_id)
+        case Say():
+            checks.say(event_id)
+            return RequestReply(
+                script=event.text, interrupts=event.interrupt, waits=True, event_id=event_id
+            )
+        case Inject():
+            return _injected(event, event_id, config, checks)
         case _:
             assert_never(event)
+
+
+def _injected(
+    event: Inject, event_id: str | None, config: SessionConfig, checks: SessionChecks
+) -> Parsed:
+    item = parse_item(event.item, None, event_id, config)
+    if not isinstance(item, AddItem):
+        raise event.item.fault("unsupported_item", "Only a message of text is injected.", "type")
+    checks.item(event.item, item)
+    return replace(item, reply=event.reply)
 
 
 # ---------------------------------------------------------------------------- response.create

@@ -81,7 +81,7 @@ async def test_a_retried_job_goes_on_behind_its_first_end(database: Database) ->
 async def test_a_quiet_stream_is_kept_alive(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rest.jobs.jobs.HEARTBEAT_SECONDS", 0.02)
+    monkeypatch.setattr("rest.http.event_stream.HEARTBEAT_SECONDS", 0.02)
     ours = await new_workspace(database)
     job = await submit(database, ours)
     async with (

@@ -19,6 +19,10 @@ ADDITIONS = (
     "/api/calls/{id}",
     "/api/erasures",
     "/api/erasures/{id}",
+    "/api/sessions",
+    "/api/sessions/{id}",
+    "/api/sessions/{id}/commands",
+    "/api/sessions/{id}/events",
     "/api/workspace/retention",
 )
 """Paths under /api that Blab serves beside the contract's."""
