@@ -16,7 +16,12 @@ from typing import Any, Protocol
 import aiohttp
 import av
 import numpy as np
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import MediaStreamError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -201,13 +206,17 @@ class _Mouth(MediaStreamTrack):
         return frame
 
 
+_NO_SERVERS = RTCConfiguration(iceServers=[])
+"""aiortc's default asks a STUN server on the internet; Blab learns our address from our packets."""
+
+
 class CallerWebRtc:
     """One peer connection, by unmodified aiortc (its jitter buffer adds about 80 ms)."""
 
     continuous = True
 
     def __init__(self) -> None:
-        self._peer = RTCPeerConnection()
+        self._peer = RTCPeerConnection(_NO_SERVERS)
         self._mouth = _Mouth()
         self._arrivals: asyncio.Queue[bytes | dict[str, Any] | None] = asyncio.Queue(MAX_WAITING)
         self._opened = asyncio.Event()
