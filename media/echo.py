@@ -15,10 +15,11 @@ Rules
 - ``reference`` is fed when audio leaves for the caller, who hears it in order: it follows the audio
   sent before, or begins now if that is over. ``flush`` takes back what is not due yet, except the
   next 128 ms, which may still be heard.
-- Bounded: keeps the bands of 8 s. While nothing that was played is audible, the microphone's
-  windows are kept as they are and analysed ``_UNHEARD`` at a time.
+- Bounded: keeps the bands of 8 s. While nothing that was played is audible, or the microphone
+  hears no speech, its windows are kept as they are and analysed ``_UNHEARD`` at a time.
 """
 
+from collections import deque
 from functools import lru_cache
 
 import numpy as np
@@ -82,12 +83,14 @@ _DIRECT, _TAIL = 0.6, 0.4
 """Of a window's power, what comes back at once and what comes back as the room's tail."""
 _TAIL_STEP = 10 ** (-6 * 0.016 / 0.5)
 """Decay of the tail in 16 ms: 60 dB in 0.5 s."""
+_DECAYS: Floats = (_TAIL_STEP ** np.arange(1, _KEPT + 1)).astype(np.float32)[:, None]
 _MARGIN = 8.0
 """Reflections add up and cancel out: the power in a band lies up to 9 dB above its mean."""
 _DISTORTION = 0.003
 """Share of the whole echo that a loudspeaker which is driven hard may put into any band: -25 dB."""
 _FLOOR_MARGIN = 4.0
 _FLOOR_RISE = 1.02
+_RISES: Floats = (_FLOOR_RISE ** np.arange(_UNHEARD - 1, -1, -1)).astype(np.float32)[:, None]
 _RECENT = 6
 """Windows (0.2 s) that are judged together."""
 _SHIFTS = (-4, -2, 0, 2, 4)
@@ -121,12 +124,10 @@ class EchoDetector:
         """What a room makes of all windows up to number n."""
         self._shapes: Floats = np.zeros((_KEPT, _BANDS), np.float32)
         """``_played``, compressed."""
-        self._loudness: Floats = np.zeros(_KEPT, np.float32)
-        """Of each window, its power in all bands."""
         self._next = 0
         """Number of the next window of the reference."""
-        self._audible_to = -_KEPT
-        """No window behind this number is audible."""
+        self._loud: deque[int] = deque()
+        """The numbers of audible windows that are not over for the microphone."""
         self._flushed = False
         self._pending: Floats = np.zeros(0, np.float32)
         self._rate = 0
@@ -169,24 +170,28 @@ class EchoDetector:
         self._clear(min(self._next, self._position // _STEP + _FLUSHED_LATE))
         self._flushed = True
 
-    def hear(self, pcm: bytes) -> float:
+    def hear(self, pcm: bytes, *, voiced: bool = True) -> float:
         """The microphone's next window: 1 where the last 0.2 s are nothing but echo, 0 where they
-        are none or there is somebody else in them."""
+        are none or there is somebody else in them.
+
+        ``voiced``: whether there may be speech in it. Windows without are heard, but not judged:
+        their result is 0, and they teach nothing about the path."""
         if len(pcm) != WINDOW * SAMPLE_BYTES:
             raise ValueError(f"a window has {WINDOW} samples, not {len(pcm) / SAMPLE_BYTES}")
         self._unheard.append(pcm)
         last = self._position // _STEP
         self._position += WINDOW
         oldest = last - (_SPAN - 1) - _LAGS
-        if self._audible_to < oldest:
+        while self._loud and self._loud[0] < oldest:
+            self._loud.popleft()
+        audible = bool(self._loud) and self._loud[0] <= last
+        self._audible += audible
+        if not audible or not voiced:
             if len(self._unheard) >= _UNHEARD:
                 self._analyse()
             return 0.0
         self._analyse()
         self._lay_silence(last + _STEPS - self._next)  # nothing was sent for now
-        if float(_ring(self._loudness, oldest, last + 1).max()) < _AUDIBLE:
-            return 0.0
-        self._audible += 1
         alike, lag = _likeness(self._heard**_COMPRESSION, _ring(self._shapes, oldest, last + 1))
         if alike >= _ALIKE:
             self._learn(last, lag)
@@ -205,51 +210,45 @@ class EchoDetector:
         self._unheard.clear()
         powers = _powers(samples.astype(np.float32) / np.float32(32768), HEARING_RATE)
         heard = np.concatenate((self._heard, powers))
-        recent = (heard[-count:] + heard[-count - 1 : -1]) / 2 + np.float32(1e-12)
-        rises = _FLOOR_RISE ** np.arange(count - 1, -1, -1, dtype=np.float32)
-        lowest = (recent * rises[:, None]).min(axis=0)
+        recent = (heard[-count:] + heard[-count - 1 : -1]) * np.float32(0.5) + np.float32(1e-12)
+        lowest = (recent * _RISES[-count:]).min(axis=0)
         self._floor = np.minimum(self._floor * np.float32(_FLOOR_RISE**count), lowest)
         self._heard = heard[-WINDOWS:].copy()
 
     def _lay(self, powers: Floats) -> None:
         """The next window of the reference."""
-        at, loudness = self._next % _KEPT, float(powers.sum())
+        at = self._next % _KEPT
         self._played[at] = powers
         self._shapes[at] = powers**_COMPRESSION
-        self._loudness[at] = loudness
         self._tails[at] = self._tails[at - 1] * np.float32(_TAIL_STEP) + powers * np.float32(
             1 - _TAIL_STEP
         )
-        if loudness >= _AUDIBLE:
-            self._audible_to = self._next
+        if float(powers.sum()) >= _AUDIBLE:
+            self._loud.append(self._next)
         self._next += 1
 
     def _lay_silence(self, count: int) -> None:
         """The next ``count`` windows of the reference are silent."""
-        if count <= 0:
-            return
-        numbers = np.arange(self._next, self._next + count)[-_KEPT:]
-        decay = _TAIL_STEP ** (numbers - self._next + 1).astype(np.float32)
-        tail = self._tails[(self._next - 1) % _KEPT].copy()
-        self._erase(numbers)
-        self._tails[numbers % _KEPT] = tail * decay[:, None]
-        self._next += count
+        while count > 0:
+            at = self._next % _KEPT
+            here = min(count, _KEPT - at)
+            tail, rows = self._tails[at - 1], slice(at, at + here)
+            self._played[rows] = self._shapes[rows] = 0.0
+            self._tails[rows] = tail * _DECAYS[:here]
+            self._next += here
+            count -= here
 
     def _clear(self, number: int) -> None:
         """The next window of the reference is that number; there is none behind it."""
         if self._next > number:
-            self._erase(np.arange(number, self._next)[:_KEPT])
+            at = np.arange(number, self._next)[:_KEPT] % _KEPT
+            self._played[at] = self._shapes[at] = 0.0
             self._next = number
         else:
             self._lay_silence(number - self._next)
-        self._audible_to = min(self._audible_to, number - 1)
+        while self._loud and self._loud[-1] >= number:
+            self._loud.pop()
         self._pending = self._pending[:0]
-
-    def _erase(self, numbers: Numbers) -> None:
-        """Nothing is played in these windows."""
-        at = numbers % _KEPT
-        self._played[at] = self._shapes[at] = 0.0
-        self._loudness[at] = 0.0
 
     def _expected(self, steps: Numbers) -> Floats:
         """What a room of gain 1 makes of the reference at ``steps``."""

@@ -42,6 +42,7 @@ from sessions.core.events import (
     TurnScored,
     VoiceWindow,
 )
+from sessions.core.turns.speech_gate import LEAST_THRESHOLD
 from sessions.speech.voice_activity import VoiceActivity
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,8 @@ class Listening:
     def _look(self, windows: list[Window]) -> None:
         for window in windows:
             self._looked += _WINDOW
-            level, echo = round(level_of(window.pcm), 1), round(self.echo.hear(window.pcm), 2)
+            level = round(level_of(window.pcm), 1)
+            echo = round(self.echo.hear(window.pcm, voiced=window.voice >= LEAST_THRESHOLD), 2)
             self._dispatch(VoiceWindow(self._looked, window.voice, level, echo))
 
     def start(self, turn: int, position: int) -> None:

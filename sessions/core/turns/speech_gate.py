@@ -38,7 +38,7 @@ RELEASE_DROP = 0.15
 
 _ONSET = samples(96)
 _LEAST_PAUSE = samples(64)
-_LEAST_THRESHOLD = 0.05
+LEAST_THRESHOLD = 0.05
 """The lowest probability of a voiced window, whatever the turn detection's threshold."""
 
 GATE_DB = 14.0
@@ -92,7 +92,7 @@ class SpeechGate:
         width = max(0, position - self.position)
         start, self.position = self.position, position
         level = threshold - RELEASE_DROP if self.speaking else threshold
-        if voice >= max(_LEAST_THRESHOLD, level):
+        if voice >= max(LEAST_THRESHOLD, level):
             if self._run_start is None:
                 self._run_start, self._voiced = start, 0
             self._voiced += width
