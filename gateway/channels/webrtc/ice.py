@@ -26,7 +26,7 @@ import itertools
 import logging
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -89,6 +89,11 @@ class IceSettings:
 DEFAULT_ICE = IceSettings()
 
 
+def is_media(data: bytes) -> bool:
+    """Whether a datagram is SRTP, and neither SRTCP nor another protocol (RFC 7983, RFC 5761)."""
+    return len(data) > 1 and 127 < data[0] < 192 and not 192 <= data[1] < 224
+
+
 class GuardedProtocol(ice.StunProtocol):
     """One UDP socket; accepts only STUN and the addresses that ICE has paired with it."""
 
@@ -126,6 +131,15 @@ class IceConnection(aioice.Connection):
     def __init__(self, settings: IceSettings, **arguments: Any) -> None:
         super().__init__(ice_controlling=False, **arguments)
         self._settings = settings
+        self.on_media: Callable[[bytes], None] | None = None
+        """Receives packets of media (SRTP) as they come; None: they are queued with the others."""
+
+    def send_media(self, data: bytes) -> None:
+        """Send a packet at once; raises ConnectionError without a connection."""
+        pair = self._nominated.get(1)
+        if pair is None:
+            raise ConnectionError("there is no connection to send on")
+        pair.protocol.transport.sendto(data, pair.remote_addr)
 
     async def add_remote_candidate(self, remote_candidate: aioice.Candidate | None) -> None:
         """Add a candidate of the peer, unless it is an mDNS name, not UDP or one too many."""
@@ -174,8 +188,11 @@ class IceConnection(aioice.Connection):
         return candidates
 
     def data_received(self, data: bytes, component: int) -> None:
-        """Queue a datagram for DTLS and SRTP; dropped if the queue is full."""
-        if self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
+        """Pass on a packet of media, or queue another datagram for DTLS and SRTCP; dropped if the
+        queue is full."""
+        if self.on_media is not None and is_media(data):
+            self.on_media(data)
+        elif self._queue.qsize() < MAX_QUEUED_DATAGRAMS:
             super().data_received(data, component)
 
     async def query_consent(self) -> None:

@@ -1,9 +1,11 @@
 """The WebRTC stack: everything that depends on aiortc's internals is here.
 
-``Peer`` is an aiortc connection in which three parts are replaced, on the objects of this one call
+``Peer`` is an aiortc connection in which four parts are replaced, on the objects of this one call
 only (nothing global is patched):
 
-- the receiver of the audio transceiver (``_Receiver``, see ``voice.py``),
+- the receiver of the audio transceiver (``_Receiver``, see ``voice.py``), which gets its packets
+  where they arrive, and not through aiortc's queue and task,
+- the part of the sender that sends RTP (``_send_voice``); it reports as before,
 - the ICE connection below the transports (``IceConnection``, see ``ice.py``),
 - the parameters of Opus in the answer (in-band FEC, mono).
 
@@ -18,21 +20,25 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import aiortc
+import pylibsrtp
 from aiortc import (
     RTCConfiguration,
     RTCIceCandidate,
     RTCIceServer,
     RTCPeerConnection,
     RTCSessionDescription,
+    clock,
 )
 from aiortc.exceptions import InternalError, InvalidStateError, OperationError
 from aiortc.rtcconfiguration import RTCBundlePolicy
+from aiortc.rtcdtlstransport import State
 from aiortc.rtcicetransport import candidate_to_aioice, connection_kwargs
 from aiortc.rtcsctptransport import WEBRTC_STRING
+from aiortc.rtp import HeaderExtensions
 
 from .ice import IceConnection, IceSettings, turn_login
 from .offer import PARSER_FAULTS, Offer, OfferError
-from .voice import VoiceReceiver, VoiceTrack, report_pause
+from .voice import VoicePacket, VoiceReceiver, VoiceSender, VoiceTrack, report_pause
 
 if TYPE_CHECKING:
     from .channel import WebRTCChannel
@@ -63,6 +69,7 @@ class Peer:
     ) -> None:
         self._channel = channel
         self._label = channel_label
+        self._track = track
         self._data_channel: Any = None
         servers = _ice_servers(ice)
         self._connection = RTCPeerConnection(
@@ -143,6 +150,49 @@ class Peer:
         _replace(transport, "_connection", self._ice)
         _replace(transport, "_recv", self._ice.recv)
         _replace(transport, "_send", self._ice.send)
+        _replace(transceiver.sender, "_run_rtp", self._send_voice)
+
+    async def _send_voice(self, codec: Any) -> None:
+        """Takes the place of the sender's own task: sends the track until it is cancelled."""
+        sender, stopped = self._transceiver.sender, asyncio.Event()
+        dtls, own = sender.transport, _Private(sender, "RTCRtpSender")
+        profile, extension = own["rtp_header_extensions_map"].set(HeaderExtensions(mid=own["mid"]))
+        if extension:
+            extension = struct.pack("!HH", profile, len(extension) // 4) + extension
+
+        def send(packet: bytes, timestamp: int, size: int) -> None:
+            try:
+                if dtls._state is not State.CONNECTED:
+                    raise ConnectionError("the connection is closed")
+                self._ice.send_media(dtls._tx_srtp.protect(packet))
+            except ConnectionError:
+                stopped.set()
+                return
+            own["ntp_timestamp"], own["rtp_timestamp"] = clock.current_ntp_time(), timestamp
+            own["octet_count"] += size
+            own["packet_count"] += 1
+
+        voice = VoiceSender(self._track, send, codec.payloadType, sender._ssrc, extension)
+        own["rtp_started"].set()
+        try:
+            voice.start()
+            await stopped.wait()
+        except asyncio.CancelledError:
+            pass  # so the sender stops its task, and waits for the event
+        finally:
+            voice.stop()
+            self._track.stop()
+            own["rtp_exited"].set()
+
+    def _take_media(self, data: bytes) -> None:
+        """Decrypt a packet of media and pass it to the voice; one that is forged is dropped."""
+        try:
+            plain = self._transceiver.receiver.transport._rx_srtp.unprotect(data)
+        except pylibsrtp.Error:
+            return
+        packet = VoicePacket.read(plain)
+        if packet is not None:
+            self._voice.take(packet)
 
     def _guard_messages(self) -> None:
         """In aiortc a text message that is not UTF-8, or a malformed request for a channel, raises
@@ -166,6 +216,7 @@ class Peer:
     def _on_state(self) -> None:
         state = self._connection.connectionState
         if state == "connected":
+            self._ice.on_media = self._take_media
             self._channel.on_connected()
         elif state in ("failed", "closed"):
             self._channel.on_gone(f"connection {state}")
@@ -178,6 +229,19 @@ class Peer:
         channel.on("message", self._channel.on_message)
         channel.on("close", lambda: self._channel.on_gone("data channel closed"))
         self._channel.on_open()
+
+
+class _Private:
+    """The private attributes of an object of aiortc's, which must exist."""
+
+    def __init__(self, owner: object, kind: str) -> None:
+        self._members, self._prefix = vars(owner), f"_{kind}__"
+
+    def __getitem__(self, name: str) -> Any:
+        return self._members[self._prefix + name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._members[self._prefix + name] = value
 
 
 class _Receiver:
