@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 _WINDOW = 512
 _KEPT_SECONDS = 90
 _PADDING_SECONDS = 2
+_FORGET_FROM = (_PADDING_SECONDS + 1) * HEARING_RATE * SAMPLE_BYTES
 _FEED_BYTES = HEARING_RATE // 10 * SAMPLE_BYTES
 _UNDECIDED = 0.5
 _CLIPS = 4
@@ -118,7 +119,8 @@ class Listening:
         judged = self._voices.judge(self._detector, windows)
         if judged is None:
             self._look(windows)
-        self._forget()
+        if len(self._audio) > _FORGET_FROM:
+            self._forget()
         self._more.set()
         return None if judged is None else self._look_when(judged, windows)
 
@@ -129,8 +131,9 @@ class Listening:
     def _look(self, windows: list[Window]) -> None:
         for window in windows:
             self._looked += _WINDOW
-            level = round(level_of(window.pcm), 1)
-            echo = round(self.echo.hear(window.pcm, voiced=window.voice >= LEAST_THRESHOLD), 2)
+            level = round(level_of(window.pcm) * 10) / 10
+            echo = self.echo.hear(window.pcm, voiced=window.voice >= LEAST_THRESHOLD)
+            echo = round(echo * 100) / 100  # to decimals, ``round`` takes ten times as long
             self._dispatch(VoiceWindow(self._looked, window.voice, level, echo))
 
     def start(self, turn: int, position: int) -> None:
