@@ -31,6 +31,7 @@ AGAIN_SECONDS = 0.02
 """Before another try where no process takes a connection."""
 FULL_SECONDS = 1.0
 """Before another try where this process has no descriptors left."""
+BEAT_SECONDS = 5.0
 RECENT_SECONDS = 1.0
 """A connection that was passed on so recently counts as a call: it may become one."""
 _BYTES = 4096
@@ -44,7 +45,7 @@ class Report(msgspec.Struct, frozen=True):
     """What a gateway process has to do. ``calls`` of ``capacity``; ``draining``: takes no new ones.
 
     ``stage``: "ready" or "incomplete" once its start is over; ``waiting_for``: why it answers no
-    calls."""
+    calls; ``beat``: changes every ``BEAT_SECONDS``, so that it is sent that often at least."""
 
     calls: int = 0
     capacity: int = 0
@@ -52,6 +53,7 @@ class Report(msgspec.Struct, frozen=True):
     draining: bool = False
     stage: str = ""
     waiting_for: str | None = None
+    beat: int = 0
 
     @property
     def full(self) -> bool:
@@ -83,6 +85,8 @@ class Member:
         """``on_report`` is called after each report, ``on_end`` when the process has gone."""
         self.report: Report | None = None
         """The last one; None before the process serves."""
+        self.heard = time.monotonic()
+        """When the process last said anything, or was started."""
         self._channel = channel
         self._on_report = on_report
         self._on_end = on_end
@@ -125,7 +129,7 @@ class Member:
             self.close()
             self._on_end()
             return
-        self.report = _DECODER.decode(data)
+        self.report, self.heard = _DECODER.decode(data), time.monotonic()
         self._on_report()
 
 

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,7 +26,7 @@ from pipelines.engines.engine import Engine
 from pipelines.engines.remote.engines import RemoteEngines
 
 from .child import run
-from .connections import PassedConnections, Report
+from .connections import BEAT_SECONDS, PassedConnections, Report
 
 REPORT_SECONDS = 0.05
 """Between two looks at what this process has to do."""
@@ -108,6 +109,7 @@ class _Reporting:
                 draining=admission.draining,
                 stage=self._stage,
                 waiting_for=catalogue.waiting_for(),
+                beat=int(time.monotonic() / BEAT_SECONDS),
             )
             passed.report(report)
             catalogue.source.report_calls(report.calls)

@@ -9,6 +9,7 @@ Rules
 - A gateway process that ends before any has ever served cannot start: the supervisor gives up.
 - On the first signal the gateway processes drain, and connections still go to those that do; the
   second one ends their calls. The engine process ends after them.
+- A child that has said nothing for ``HUNG_SECONDS`` is killed: its event loop stands still.
 - Children die with their parent, however it dies.
 """
 
@@ -23,8 +24,11 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+
+import aiohttp
 
 from gateway.services import ServiceFailed
 from gateway.services.embedded import SUN_PATH_BYTES
@@ -32,6 +36,7 @@ from gateway.services.kept import KeptProcess, Launch
 from gateway.settings import CHECKOUT, Settings
 from gateway.stop_signals import StopSignals
 from gateway.telemetry.metrics import forget_process
+from pipelines.engines.remote.server import HEALTH
 from pipelines.engines.startup import INCOMPLETE, READY
 
 from .connections import Acceptor, Member, channel_pair
@@ -43,6 +48,10 @@ FOLDER, SOCKET = "processes", "engines.sock"
 GRACE_SECONDS = 15.0
 """For a gateway process to end after its calls have."""
 ENGINES_SECONDS = 10.0
+LOOK_SECONDS = 5.0
+HUNG_SECONDS = 120.0
+"""A start on a busy machine may take a minute, and loading an engine stops its process's event loop
+for seconds."""
 
 
 def command_of(kind: str) -> Sequence[str]:
@@ -74,7 +83,9 @@ class Supervisor:
             _Gateway(number, self._launch_gateway, self._reported, self._ended)
             for number in range(1, settings.processes + 1)
         ]
-        self._engines = KeptProcess("the engine process", CHECKOUT, self._launch_engines)
+        self._engines = KeptProcess(
+            "the engine process", CHECKOUT, self._launch_engines, self._engines_ended
+        )
         self._engine_socket: socket.socket | None = None
         self._folder = Path()
         self._serving = asyncio.Event()
@@ -103,7 +114,12 @@ class Supervisor:
                     acceptor.start()
                     first = next(itertools.chain(*self._ports.values()))
                     self._on_listening(first.getsockname()[1])
-                await signals.stop.wait()
+                watching = asyncio.create_task(self._watch(), name="watchdog")
+                try:
+                    await signals.stop.wait()
+                finally:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
             finally:
                 await self._stop(signals)
                 acceptor.close()
@@ -166,6 +182,29 @@ class Supervisor:
         forget_process(pid, self._folder / "metrics")
         if not self._serving.is_set():
             self._failed.set()
+
+    def _engines_ended(self, pid: int, _status: int) -> None:
+        forget_process(pid, self._folder / "metrics")
+
+    async def _watch(self) -> None:
+        """Kill what hangs."""
+        connector = aiohttp.UnixConnector(path=str(self._folder / SOCKET))
+        limit = aiohttp.ClientTimeout(total=HUNG_SECONDS)
+        async with aiohttp.ClientSession(connector=connector, timeout=limit) as session:
+            while True:
+                await asyncio.sleep(LOOK_SECONDS)
+                for gateway in self._gateways:
+                    gateway.kill_if_hung(time.monotonic() - HUNG_SECONDS)
+                pid = self._engines.pid
+                try:
+                    async with session.get(f"http://engines{HEALTH}"):
+                        pass
+                except TimeoutError:
+                    if pid is not None and pid == self._engines.pid:
+                        log.error("the engine process hangs")
+                        self._engines.signal(signal.SIGKILL)
+                except aiohttp.ClientError as error:
+                    log.debug("the engine process is not there: %s", error)
 
     # ------------------------------------------------------------------ the end
 
@@ -253,6 +292,12 @@ class _Gateway:
         self._on_report = on_report
         self._on_end = on_end
         self.process = KeptProcess(f"gateway process {number}", CHECKOUT, self._launch, self._ended)
+
+    def kill_if_hung(self, since: float) -> None:
+        """Kill it if it has said nothing since then (``time.monotonic``)."""
+        if self.member is not None and self.member.heard < since:
+            log.error("%s hangs", self.process.name)
+            self.process.signal(signal.SIGKILL)
 
     def _launch(self) -> Launch:
         ours, theirs = channel_pair()

@@ -15,7 +15,7 @@ from pipelines.engines.catalogue import Catalogue
 
 from .engines import time_engines
 from .findings import exit_code, show
-from .machine import browser, disk, machine, models, plugins, port, services
+from .machine import browser, disk, machine, models, plugins, port, processes, services
 from .public import IDLE_SECONDS, public_findings
 
 
@@ -50,6 +50,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         return exit_code(findings)
     findings = [
         *machine(),
+        *processes(settings),
         *disk(settings),
         *port(settings),
         *models(settings),

@@ -78,6 +78,14 @@ def disk(settings: Settings) -> list[Finding]:
     return findings
 
 
+def processes(settings: Settings) -> list[Finding]:
+    """What ``blab serve`` starts for calls."""
+    if settings.processes == 1:
+        return [Finding("processes", Verdict.OK, "one, with the engines in it")]
+    detail = f"{settings.processes} gateway processes and an engine process"
+    return [Finding("processes", Verdict.OK, detail)]
+
+
 def port(settings: Settings) -> list[Finding]:
     """Whether the port is free, or used by the Blab that runs here."""
     running = running_services(settings.data_dir)

@@ -68,7 +68,7 @@ from .messages import (
 
 log = logging.getLogger(__name__)
 
-PATH = "/engines"
+PATH, HEALTH = "/engines", "/healthz"
 PERIOD = 0.1
 """Seconds between two looks at what the gateway processes are kept informed of."""
 MOST_REQUESTS = 1024
@@ -93,6 +93,7 @@ class EngineServer:
         """Take connections of a bound Unix socket."""
         app = web.Application()
         app.router.add_get(PATH, self._connected)
+        app.router.add_get(HEALTH, self._alive)
         self._runner = web.AppRunner(
             app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_SECONDS
         )
@@ -157,6 +158,9 @@ class EngineServer:
             self._clients.discard(client)
             self.count_calls()
         return ws
+
+    async def _alive(self, _request: web.Request) -> web.Response:
+        return web.Response()
 
     async def _inform(self) -> None:
         state: State | None = None

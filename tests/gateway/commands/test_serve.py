@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import psutil
 import pytest
 
 from gateway.caller import Caller, CallerWebSocket, CallReport, Recording, demo_key
@@ -115,6 +116,41 @@ async def test_a_server_starts_answers_a_call_and_stops(data_dir: Path, models_d
         assert await server.child.wait() == 0, printed
         assert "Traceback" not in printed
         assert "capital" not in printed.lower()
+
+
+@pytest.mark.engines
+async def test_a_call_outlives_the_engine_process_that_is_killed_in_its_reply(
+    data_dir: Path, models_dir: Path
+) -> None:
+    """Real engines in two gateway processes and one for the engines; the reply fails, is
+    apologised for in speech, and the next question is answered."""
+    async with blab("serve", data_dir, models_dir, BLAB_PROCESSES="2", BLAB_WORKERS="0") as server:
+        url = (await server.until(r"Listening on (http://\S+)/"))[1]
+        await server.until("Loading and warming the engines")
+        await server.until("Blab is ready")
+        below = psutil.Process(server.child.pid).children()
+        children = {" ".join(one.cmdline()): one for one in below}
+        [engines] = [one for name, one in children.items() if "engine_process" in name]
+        assert len([name for name in children if "gateway_process" in name]) == 2
+        question = Recording.read(AUDIO / "joe_q_capital.wav", CLIENT_RATE)
+        channel = await CallerWebSocket.open(url, await demo_key(url))
+        async with Caller(channel) as caller:
+            said = caller.say(Recording.read(AUDIO / "joe_q_help.wav", CLIENT_RATE))
+            await caller.wait_audible(within=60, since=0.0)
+            engines.kill()
+            await said.done.wait()
+            await caller.wait_settled(within=60, since=said.end or 0)
+            asked = caller.say(question)
+            await asked.done.wait()
+            await caller.wait_settled(within=60, since=asked.end or 0)
+        report = CallReport.of(caller, asked)
+        assert "capital of france" in report.transcripts[-1].lower()
+        assert report.statuses[-1] == "completed"
+        server.child.send_signal(signal.SIGTERM)
+        printed = await server.rest()
+        assert await server.child.wait() == 0, printed
+        assert "the engine process ended with status -9" in printed + "".join(server.said)
+        assert not any(one.is_running() for one in children.values())
 
 
 async def test_the_server_stops_while_models_are_missing(data_dir: Path, tmp_path: Path) -> None:
