@@ -30,6 +30,7 @@ from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Check, Health, metrics_handler
 from gateway.processes.connections import PassedConnections
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.tracing import Tracing
 from pipelines.engines.catalogue import Catalogue
 from pipelines.jobs.usage import Prices, Usage
 from pipelines.ssrf import CustomerHttp
@@ -126,9 +127,8 @@ def compose(
 ) -> web.Application:
     """Wire one server together; ``demo``: the folder of the demo page."""
     database, bus = stores.database, stores.bus
-    metrics = Metrics(process.metrics)
-    refused = metrics.call_refused
-    admission = Admission(settings.max_calls, engines.hearing_overloaded, on_refused=refused)
+    metrics, tracing = Metrics(process.metrics), Tracing.configured(settings)
+    admission = new_admission(settings, engines, metrics)
     usage = Usage(database, Prices.read(settings.prices))
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
     registry, fanout, following = CallRegistry(bus), Fanout(bus), Following(bus)
@@ -141,14 +141,14 @@ def compose(
         registry,
         record_to=settings.record_calls,
         tools=ToolRunner(tool_http),
-        observe=[metrics.observer],
+        drain_grace=settings.drain_grace_seconds,
+        observe=[metrics.observer, *(one.observer for one in tracing)],
     )
     machine = MachineWatch(admission, on_lag=metrics.loop_lagged)
     metrics.watch_calls(lambda: host.active, admission)
     _watch(metrics, engines, fanout, journal, database, process)
-    agents = Agents(database, stores.vault)
+    agents, ephemeral = Agents(database, stores.vault), EphemeralKeys(bus)
     remote = RemoteRequests(bus, fanout, host, Transfers(host, agents, engines).transfer)
-    ephemeral = EphemeralKeys(bus)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
     session_checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
@@ -180,6 +180,7 @@ def compose(
     files = CallFiles(database, settings.record_calls)
     writers = _writers(settings, registry, fanout, following, journal, remote, machine, files)
     app.cleanup_ctx.extend([_storage(settings, stores), writers, metrics.context, loading.context])
+    app.cleanup_ctx.extend(one.context for one in tracing)
     add_rest(
         app,
         settings,
@@ -207,10 +208,19 @@ def _watch(
 ) -> None:
     """Show what waits for the engines, the stores and the workers."""
     if process is ALONE:  # otherwise the engine process does
-        metrics.watch_hearing(engines.hearing_loads)
-        metrics.watch_engines()
+        metrics.watch_engines(engines.hearing_loads)
     metrics.watch_writers(fanout, journal)
     metrics.watch_backlog(Jobs(database).backlog)
+
+
+def new_admission(settings: Settings, engines: Catalogue, metrics: Metrics) -> Admission:
+    """Who gets a slot; refusals are counted."""
+    return Admission(
+        settings.max_calls,
+        engines.hearing_overloaded,
+        of_one_workspace=settings.max_calls_per_workspace,
+        on_refused=metrics.call_refused,
+    )
 
 
 def new_application(settings: Settings, metrics: Metrics) -> web.Application:

@@ -138,8 +138,11 @@ class SessionHost:
         record_to: Path | None = None,
         tools: ToolRunner | None = None,
         observe: Sequence[Observe] = (),
+        drain_grace: float = 0.0,
     ) -> None:
-        """``observe``: who follows every call besides the journal and the fan-out."""
+        """``observe``: who follows every call besides the journal and the fan-out. ``drain_grace``:
+        how many seconds /readyz announces a drain before calls are refused."""
+        self._drain_grace = drain_grace
         self._engines = engines
         self._admission = admission
         self._journal = journal
@@ -282,7 +285,11 @@ class SessionHost:
             await asyncio.sleep(QUIET_SECONDS)
 
     async def drain(self, deadline: float) -> None:
-        """Admit no more calls, and give those in progress ``deadline`` seconds to end."""
+        """Admit no more calls, and give those in progress ``deadline`` seconds to end; without a
+        deadline (0), at once."""
+        self._admission.leaving = True
+        if deadline and self._drain_grace:
+            await asyncio.sleep(self._drain_grace)
         self._admission.draining = True
         try:
             await asyncio.wait_for(self._empty.wait(), deadline)

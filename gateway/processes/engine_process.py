@@ -53,8 +53,7 @@ async def _serve(
     )
     server = EngineServer(catalogue.source)
     metrics = Metrics(options.metrics)
-    metrics.watch_hearing(catalogue.hearing_loads)
-    metrics.watch_engines()
+    metrics.watch_engines(catalogue.hearing_loads)
     with StopSignals().installed() as signals:
         await server.start(socket.socket(fileno=options.descriptor))
         stop = asyncio.create_task(signals.stop.wait(), name="stop")

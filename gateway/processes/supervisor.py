@@ -210,7 +210,9 @@ class Supervisor:
 
     async def _stop(self, signals: StopSignals) -> None:
         """End the gateway processes, then the engine process; returns when none is left."""
-        steps = ((signal.SIGTERM, self._settings.drain_seconds + GRACE_SECONDS),)
+        settings = self._settings
+        seconds = settings.drain_grace_seconds + settings.drain_seconds + GRACE_SECONDS
+        steps = ((signal.SIGTERM, seconds),)
         forcing = asyncio.create_task(self._force(signals), name="force")
         try:
             await asyncio.gather(*(one.process.stop(steps) for one in self._gateways))

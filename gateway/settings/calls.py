@@ -29,6 +29,15 @@ class CallSettings:
         "a whole number from 1 to 10000",
         "Simultaneous calls on this node; further ones are refused because the server is full.",
     )
+    max_calls_per_workspace: int = setting(
+        "BLAB_MAX_CALLS_PER_WORKSPACE",
+        parsers.integer(0, 10_000),
+        0,
+        "0",
+        "a whole number from 0 to 10000 (0: no limit)",
+        "Simultaneous calls of one workspace on this node; see docs/operations.md for what else "
+        "refuses a call.",
+    )
     record_calls: Path | None = setting(
         "BLAB_RECORD_CALLS",
         parsers.directory_or_off,

@@ -146,3 +146,29 @@ class ServerSettings:
         "a number of seconds from 0 to 86400",
         "How long calls in progress may continue while the server stops.",
     )
+    drain_grace_seconds: float = setting(
+        "BLAB_DRAIN_GRACE_SECONDS",
+        parsers.number(0, 3600),
+        0.0,
+        "0",
+        "a number of seconds from 0 to 3600",
+        "How long `/readyz` says that the server stops before it refuses new calls, so that a load "
+        "balancer can notice.",
+    )
+    otel_traces: str = setting(
+        "OTEL_TRACES_EXPORTER",
+        parsers.one_of("otlp", "console", "none"),
+        "",
+        "`otlp` if `OTEL_EXPORTER_OTLP_ENDPOINT` is set, else `none`",
+        "otlp, console or none",
+        "Where traces of calls go (`pip install 'blab[otel]'`). The other `OTEL_` variables have "
+        "the meaning that OpenTelemetry gives them.",
+    )
+    otel_endpoint: str | None = setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        parsers.url("http", "https"),
+        None,
+        "none",
+        "an http:// or https:// address",
+        "The collector of traces, over HTTP.",
+    )

@@ -178,48 +178,38 @@ class Metrics:
 
         self._readers.append(read)
 
-    def watch_hearing(self, loads: Callable[[], Mapping[str, HearingLoad]]) -> None:
-        """Report how many utterances each transcriber of calls has."""
-        running = self._registry.gauge(
-            "utterances_transcribed", "Utterances being transcribed", "engine"
-        )
-        waiting = self._registry.gauge(
-            "utterances_waiting", "Utterances that wait to be transcribed", "engine"
-        )
+    def watch_engines(self, loads: Callable[[], Mapping[str, HearingLoad]]) -> None:
+        """Report the utterances of each transcriber of calls, and the queues and service times of
+        this process's embedded engines."""
+        self._watch_hearing(loads)
+        make, names = self._registry, ("role", "engine")
+        running = make.gauge("engine_running", "Requests that an engine is carrying out", *names)
+        waiting = make.gauge("engine_waiting", "Requests that wait for an engine", *names)
+        what = "Time of an engine's requests in the queue, and in the engine"
+        seconds = make.histogram("engine_seconds", what, _SECONDS, *names, "part")
+
+        def read() -> None:
+            for executor in watched_executors():
+                engine = executor.role, executor.name
+                at_work = min(executor.pending, executor.workers)
+                running.labels(*engine).set(at_work)
+                waiting.labels(*engine).set(executor.pending - at_work)
+                for waited, ran in executor.take_served():
+                    seconds.labels(*engine, "queue").observe(waited)
+                    seconds.labels(*engine, "service").observe(ran)
+
+        self._readers.append(read)
+
+    def _watch_hearing(self, loads: Callable[[], Mapping[str, HearingLoad]]) -> None:
+        make, what = self._registry, "Utterances being transcribed"
+        running = make.gauge("utterances_transcribed", what, "engine")
+        what = "Utterances that wait to be transcribed"
+        waiting = make.gauge("utterances_waiting", what, "engine")
 
         def read() -> None:
             for engine, load in loads().items():
                 running.labels(engine).set(load.running)
                 waiting.labels(engine).set(load.waiting)
-
-        self._readers.append(read)
-
-    def watch_engines(self) -> None:
-        """Report the queues and the service times of this process's embedded engines."""
-        running = self._registry.gauge(
-            "engine_running", "Requests that an engine is carrying out", "role", "engine"
-        )
-        waiting = self._registry.gauge(
-            "engine_waiting", "Requests that wait for an engine", "role", "engine"
-        )
-        seconds = self._registry.histogram(
-            "engine_seconds",
-            "Time of an engine's requests in the queue, and in the engine",
-            _SECONDS,
-            "role",
-            "engine",
-            "part",
-        )
-
-        def read() -> None:
-            for executor in watched_executors():
-                names = executor.role, executor.name
-                at_work = min(executor.pending, executor.workers)
-                running.labels(*names).set(at_work)
-                waiting.labels(*names).set(executor.pending - at_work)
-                for waited, ran in executor.take_served():
-                    seconds.labels(*names, "queue").observe(waited)
-                    seconds.labels(*names, "service").observe(ran)
 
         self._readers.append(read)
 

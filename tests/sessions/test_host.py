@@ -207,6 +207,17 @@ async def test_draining_waits_then_hangs_up(node: Node) -> None:
     assert second.closed == "server_shutdown"
 
 
+async def test_calls_are_admitted_while_load_balancers_notice_the_end(node: Node) -> None:
+    node.host._drain_grace = 0.05
+    draining = asyncio.create_task(node.host.drain(5))
+    await asyncio.sleep(0)
+    assert node.admission.leaving
+    node.host.admit("ws_1").release()
+    await asyncio.wait_for(draining, 2)
+    with pytest.raises(ServerFull):
+        node.host.admit("ws_1")
+
+
 async def test_draining_an_empty_host_takes_no_time(node: Node) -> None:
     await asyncio.wait_for(node.host.drain(60), 1)
 

@@ -79,7 +79,7 @@ async def test_queues_and_this_process_are_read_when_somebody_looks() -> None:
         waiting, dropped = 3, 2
 
     metrics, fanout, journal = Metrics(), Writer(), Writer()
-    metrics.watch_hearing(lambda: {"whisper-base": HearingLoad(running=2, waiting=3, places=2)})
+    metrics.watch_engines(lambda: {"whisper-base": HearingLoad(running=2, waiting=3, places=2)})
     metrics.watch_calls(lambda: 7, Admission(9))
     metrics.watch_writers(fanout, journal)
     metrics.loop_lagged(0.003)
@@ -109,7 +109,7 @@ async def test_queues_and_this_process_are_read_when_somebody_looks() -> None:
 
 async def test_the_times_of_engines_are_taken_once() -> None:
     metrics = Metrics()
-    metrics.watch_engines()
+    metrics.watch_engines(dict)
     executor = EngineExecutor("test-metrics", 1, 2, role="speech")
     await executor.run(lambda: None, deadline=5)
     await executor.close()
