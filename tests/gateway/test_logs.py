@@ -5,9 +5,13 @@ import json
 import logging
 import sys
 
+import aiohttp
 import pytest
 
 from gateway import logs
+from tests.support.gateway.scripted_server import ScriptedServer, server
+
+__all__ = ["server"]
 
 
 def line_of(record: logging.LogRecord) -> dict[str, str]:
@@ -74,3 +78,41 @@ def test_the_format_is_chosen(form: str, capsys: pytest.CaptureFixture[str]) -> 
         assert json.loads(printed)["message"] == "hello"
     else:
         assert printed.endswith("INFO    gateway.x: hello\n")
+
+
+class Lines(logging.Handler):
+    """Keeps every line as a collector reads it."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(logs.JsonLines())
+        self.lines: list[dict[str, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(json.loads(self.format(record)))
+
+    def of(self, name: str) -> list[dict[str, str]]:
+        return [line for line in self.lines if line["logger"] == name]
+
+
+async def test_a_servers_lines_name_their_request_and_their_call(
+    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    kept = Lines()
+    logging.getLogger().addHandler(kept)
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"{server.url}/api/none") as answer:
+            refused = answer.headers["X-Request-Id"]
+        async with server.client() as caller:
+            await caller.wait_for("session.created")
+        await server.empty()
+    finally:
+        logging.getLogger().removeHandler(kept)
+    requests = kept.of("gateway.access")
+    assert requests[0]["request_id"] == refused
+    assert "call_id" not in requests[0]
+    begins, ends = kept.of("gateway.calls.realtime")
+    assert begins["call_id"] in begins["message"]
+    assert begins["call_id"] == ends["call_id"]
+    assert begins["request_id"] == ends["request_id"] != refused
