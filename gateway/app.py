@@ -52,7 +52,7 @@ from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
 from sessions.transfers import Transfers
-from store.database import Database
+from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
 from store.tenants.agents import DEFAULT_PROMPT, Agents
@@ -102,13 +102,14 @@ async def build_app(
     demo: Path = CHECKOUT / "static" / "demo",
     keep_warm: bool = False,
     process: GatewayProcess = ALONE,
+    limits: DatabaseLimits = USUAL_LIMITS,
 ) -> web.Application:
     """The application on open stores, not started; the caller starts it or cleans it up.
 
     ``keep_warm``: go through a dry turn at the start, and while nobody calls for minutes;
-    ``process``: where it is one of several. ``app[HOST].drain`` is what ``lifecycle.serve`` needs.
-    Raises StoreError."""
-    stores = await Stores.open(settings, urls)
+    ``process``: where it is one of several; ``limits``: how long Postgres may take.
+    ``app[HOST].drain`` is what ``lifecycle.serve`` needs. Raises StoreError."""
+    stores = await Stores.open(settings, urls, limits)
     try:
         return compose(settings, stores, engines, demo, keep_warm=keep_warm, process=process)
     except BaseException:

@@ -8,7 +8,7 @@ secrets, which is kept outside of it.
 from dataclasses import dataclass
 
 from store.bus import Bus
-from store.database import Database
+from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.migrate import migrate
 from store.objects import ObjectStore
 from store.vault import ServerSecrets, Vault
@@ -45,7 +45,9 @@ class Stores:
     vault: Vault
 
     @classmethod
-    async def open(cls, settings: Settings, urls: ServiceUrls) -> "Stores":
+    async def open(
+        cls, settings: Settings, urls: ServiceUrls, limits: DatabaseLimits = USUAL_LIMITS
+    ) -> "Stores":
         """Connect and migrate; raises StoreError and SettingsError."""
         where = settings.objects_url or (settings.data_dir / "objects").as_uri()
         try:
@@ -53,7 +55,7 @@ class Stores:
         except ValueError as error:
             raise SettingsError([f"BLAB_OBJECTS_URL: {error}"]) from error
         vault = _vault(settings)
-        database = Database(urls.database_url)
+        database = Database(urls.database_url, limits)
         try:
             await database.connect()
             await migrate(database)

@@ -47,6 +47,9 @@ class DatabaseLimits:
     statement_timeout: float = 5.0
 
 
+USUAL_LIMITS = DatabaseLimits()
+
+
 class Queryable(Protocol):
     """What the aggregates in ``tenants`` need: a Database, or a connection in a transaction."""
 
@@ -70,7 +73,7 @@ class Queryable(Protocol):
 class Database:
     """A pool of connections to one database. ``connect`` first, ``close`` last."""
 
-    def __init__(self, url: str, limits: DatabaseLimits = DatabaseLimits()) -> None:
+    def __init__(self, url: str, limits: DatabaseLimits = USUAL_LIMITS) -> None:
         """``url`` as libpq knows it; unknown query parameters become server settings."""
         self._url = url
         self._limits = limits
@@ -150,7 +153,7 @@ class Database:
         """A connection for several statements; returned to the pool at the end."""
         if self._pool is None:
             raise DatabaseUnavailable("the database is not connected")
-        with _translated():
+        with translated():
             async with self._pool.acquire(timeout=self._limits.acquire_timeout) as connection:
                 yield connection
 
@@ -164,7 +167,7 @@ class Database:
     async def plain_pool(self, size: int) -> AsyncIterator[asyncpg.Pool]:
         """A separate pool, without our codecs, for a library that uses asyncpg itself."""
         timeout = self._limits.statement_timeout
-        with _translated():
+        with translated():
             pool = await asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -192,7 +195,8 @@ async def _speak_json(connection: asyncpg.Connection) -> None:
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Whatever asyncpg raises inside becomes DatabaseUnavailable or StoreRefused."""
     try:
         yield
     except _AWAY as error:

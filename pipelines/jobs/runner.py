@@ -5,7 +5,8 @@ Invariants
   nothing.
 - JobFailed and EngineError are final. Any other exception is a fault of ours and the job is tried
   again, as is a run whose worker died, until ``MAX_RUNS`` are used up. A kind may also ask to be
-  started again later (TryAgain), which does not count.
+  started again later (TryAgain), which does not count; nor does a run during which a store was
+  away, however long that takes.
 - Cancelling is a flag in the record; one query every ``WATCH_SECONDS`` for all runs of the process
   finds the tasks to cancel. The same query finds runs that another worker has taken over.
 """
@@ -43,6 +44,8 @@ PROGRESS_SECONDS = 0.25
 """Least interval between two writes of a run's progress."""
 UNWIND_SECONDS = 5.0
 """How long a cancelled kind may take to end; then its task is abandoned."""
+AWAY_SECONDS = 5.0
+"""Before a job is tried again, during whose run Postgres or the object store was away."""
 AGAIN_SECONDS = 1.0
 """Before a job is tried again after a fault, times the number of its runs."""
 
@@ -196,6 +199,9 @@ class JobRunner:
         job = running.job
         if isinstance(error, TryAgain):
             await self._give_back(job, counted=False, delay=error.delay)
+        if isinstance(error, StoreUnavailable):
+            logger.warning("job %s (%s) is tried again later: %s", job.id, job.type, error)
+            await self._give_back(job, counted=False, delay=AWAY_SECONDS)
         if isinstance(error, JobFailed):
             shown = {"code": error.code, "message": error.message, "details": error.details}
         elif isinstance(error, EngineError):
@@ -219,7 +225,7 @@ class JobRunner:
                 job = end.job
                 logger.warning("job %s was taken over: run %d is discarded", job.id, job.runs)
 
-        await _persist(write)
+        await persist(write)
 
     async def _give_back(self, job: Job, *, counted: bool, delay: float) -> NoReturn:
         async def release() -> None:
@@ -229,7 +235,7 @@ class JobRunner:
             if left is not None and left.cancel_requested:  # while the run was ending
                 delay = 0
 
-        await _persist(release)
+        await persist(release)
         raise RunAgain(delay)
 
 
@@ -256,7 +262,7 @@ class _Progress:
             logger.warning("progress of job %s was not written: %s", job.id, error)
 
 
-async def _persist(write: Callable[[], Awaitable[None]]) -> None:
+async def persist(write: Callable[[], Awaitable[None]]) -> None:
     """Retry until the database is available; the queue's row stays ours meanwhile."""
     pause = 0.1
     while True:

@@ -24,8 +24,8 @@ from pgqueuer.ports.repository import EntrypointExecutionParameter
 from pipelines.jobs.job import JobKind
 from pipelines.jobs.queue import JobQueue, named
 from pipelines.jobs.records import FinishHook
-from pipelines.jobs.runner import JobRunner, RunAgain
-from store.database import Database
+from pipelines.jobs.runner import JobRunner, RunAgain, persist
+from store.database import Database, translated
 from store.errors import StoreError, StoreUnavailable
 from store.tenants.jobs import Claim
 
@@ -47,7 +47,8 @@ UNAVAILABLE_SECONDS = 2.0
 class OwnRows(Queries):
     """pgqueuer's queries, restricted to rows that this worker still holds.
 
-    A worker that was overtaken must not take the row from the one that holds it now."""
+    A worker that was overtaken must not take the row from the one that holds it now. An outage is
+    waited out here: pgqueuer would give a row up, and its job would wait for ``recover``."""
 
     deleted: set[types.JobId]
     """Rows that were deleted with their job's end."""
@@ -57,12 +58,19 @@ class OwnRows(Queries):
         job_status: list[tuple[models.Job, types.JOB_STATUS, models.TracebackRecord | None]],
     ) -> None:
         """Remove the rows of these jobs."""
+        await persist(functools.partial(self._log_jobs, job_status))
+
+    async def _log_jobs(
+        self,
+        job_status: list[tuple[models.Job, types.JOB_STATUS, models.TracebackRecord | None]],
+    ) -> None:
         left = [entry for entry in job_status if entry[0].id not in self.deleted]
+        with translated():
+            mine = await self._still_held([job for job, _, _ in left]) if left else set()
+            ended = [entry for entry in left if entry[0].id in mine]
+            if ended:
+                await super().log_jobs(ended)
         self.deleted.difference_update(job.id for job, _, _ in job_status)
-        mine = await self._still_held([job for job, _, _ in left]) if left else set()
-        ended = [entry for entry in left if entry[0].id in mine]
-        if ended:
-            await super().log_jobs(ended)
 
     async def retry_job(
         self,
@@ -71,8 +79,25 @@ class OwnRows(Queries):
         traceback_record: models.TracebackRecord | None,
     ) -> None:
         """Put the job's row back to queued."""
-        if await self._still_held([job]):
-            await super().retry_job(job, delay, traceback_record)
+        await persist(functools.partial(self._retry_job, job, delay, traceback_record))
+
+    async def _retry_job(
+        self,
+        job: models.Job,
+        delay: timedelta,
+        traceback_record: models.TracebackRecord | None,
+    ) -> None:
+        with translated():
+            if await self._still_held([job]):
+                await super().retry_job(job, delay, traceback_record)
+
+    async def update_heartbeat(self, job_ids: list[types.JobId]) -> None:
+        """Say that the jobs are still running; the next time does as well."""
+        try:
+            with translated():
+                await super().update_heartbeat(job_ids)
+        except StoreUnavailable as error:
+            logger.warning("%d heartbeats were not written: %s", len(job_ids), error)
 
     async def _still_held(self, jobs: Sequence[models.Job]) -> set[object]:
         rows = await self.driver.fetch(

@@ -22,6 +22,34 @@ def s3_server() -> Iterator[str]:
         server.stop()
 
 
+class RestartableS3:
+    """A server that speaks S3 at one address, and can be away for a while; its objects stay."""
+
+    def __init__(self) -> None:
+        self._server = self._started(0)
+        _, self._port = self._server.get_host_and_port()
+        self.endpoint = f"http://127.0.0.1:{self._port}"
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Connections are refused inside the block."""
+        self._server.stop()
+        try:
+            yield
+        finally:
+            self._server = self._started(self._port)
+
+    def stop(self) -> None:
+        """For good."""
+        self._server.stop()
+
+    @staticmethod
+    def _started(port: int) -> ThreadedMotoServer:
+        server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
+        server.start()
+        return server
+
+
 def new_bucket(endpoint: str) -> str:
     """The address of a bucket of one's own."""
     name = f"blab-{uuid.uuid4().hex}"

@@ -31,7 +31,7 @@ from pipelines.engines.scripted.live import ScriptedEngines, tone
 from rest.accounts import keys
 from sessions.admission import Strain, Thresholds
 from store.bus import Bus
-from store.database import Database
+from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Users, Workspaces
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.paths import DEMO_PAGE
@@ -154,7 +154,12 @@ class ScriptedServer:
 
 @asynccontextmanager
 async def running_node(
-    database: Database, urls: ServiceUrls, data_dir: Path, **settings: Any
+    database: Database,
+    urls: ServiceUrls,
+    data_dir: Path,
+    *,
+    limits: DatabaseLimits = USUAL_LIMITS,
+    **settings: Any,
 ) -> AsyncIterator[ScriptedServer]:
     """The application on a free port; at its end every call has given its slot back."""
     engines = ServerEngines()
@@ -163,7 +168,11 @@ async def running_node(
     engines.voice.frequency_of = frequency_of
     chosen = {"max_calls": 50, "registration": "open", "rate_limit": 0, **settings}
     app = await build_app(
-        dataclasses.replace(Settings(), data_dir=data_dir, **chosen), urls, engines, demo=DEMO
+        dataclasses.replace(Settings(), data_dir=data_dir, **chosen),
+        urls,
+        engines,
+        demo=DEMO,
+        limits=limits,
     )
     app[HOST]._admission.strain = Strain(Thresholds(lag=60))  # other tests use the processor too
     running = await RunningServer.start(app, "127.0.0.1", 0)
