@@ -4,8 +4,9 @@ Rules
 - The core asks the language detector about a turn once the turn has ``ENOUGH_MS`` of speech,
   and again at its end if the first answer was not ``CERTAIN``. It asks the detector about a
   shorter turn at its end, and only while the language is undecided.
-- The first turn of ``ENOUGH_MS`` decides, whatever a short turn suggested before. From then on, the
-  language changes only if such a turn is clearly (``CLEAR``) in another; short turns inherit it.
+- The first turn of ``ENOUGH_MS`` decides, whatever a short turn suggested before, and by its end
+  rather than by its beginning. From then on, the language changes only if such a turn is clearly
+  (``CLEAR``) in another; short turns inherit it.
 - While the language is undecided, a short turn changes it only if the detector is ``SURE``.
 - Once ``SETTLED`` turns in a row were certainly in the call's language, the core asks about each
   ``EVERY``-th turn only, until an answer is less certain. The words cannot replace the detector: a
@@ -34,7 +35,9 @@ ENOUGH_MS = 1_500
 """Cut there, 23 of 25 recordings are recognised (two of synthetic voices are not), and the English
 ones with 0.987 or more (Whisper base)."""
 LIKELY = 0.5
-"""Probability for the first turn that is long enough: below it, the next one decides."""
+"""Probability for the first turn that is long enough: below it, the next one decides. Its end needs
+no more than its beginning: of 288 turns in German, Spanish and Italian, 286 are then recognised as
+the first one of a call, with ``CLEAR`` 283, with the mean of both answers 277."""
 CLEAR = 0.8
 """For later turns."""
 SURE = 0.9
@@ -77,6 +80,8 @@ class CallerLanguage:
         self._ended = ended
         self.decided = False
         """The language was found out."""
+        self._decided_by: int | None = None
+        """The turn that decided it."""
         self._agreed = 0
         """Turns in a row that were certainly in the call's language."""
         self._passed: deque[int] = deque(maxlen=EVERY - 1)
@@ -180,10 +185,12 @@ class CallerLanguage:
         long_enough = question.voiced >= samples(ENOUGH_MS)
         if not config.detects_language or event.language not in config.languages:
             return False
-        needed = (CLEAR if self.decided else LIKELY) if long_enough else SURE
-        if event.probability < needed or (self.decided and not long_enough):
+        settled = self.decided and event.turn != self._decided_by
+        needed = (CLEAR if settled else LIKELY) if long_enough else SURE
+        if event.probability < needed or (settled and not long_enough):
             return False
-        self.decided = self.decided or long_enough
+        if long_enough and not self.decided:
+            self.decided, self._decided_by = True, event.turn
         return event.language != config.language
 
     def _change(self, question: _Question, event: LanguageDetected) -> None:

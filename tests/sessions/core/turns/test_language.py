@@ -90,6 +90,19 @@ def test_the_first_long_turn_decides_and_is_heard_again_from_its_start() -> None
     assert order.history[-1].content == "Hola, ¿qué tal?"
 
 
+def test_the_end_of_the_first_long_turn_decides_rather_than_its_beginning() -> None:
+    shell = begun()
+    shell.speak(1_600)
+    shell.detect("es", 0.93)
+    shell.speak(1_000)
+    shell.silence(128)
+    shell.detect("de", LIKELY)
+    assert languages(shell) == ["es", "de"]
+    shell.final("Wie viel kostet das?", 0.9)
+    shell.silence(300)
+    assert shell.reply.order.config.language == "de"
+
+
 def test_a_decided_language_stays_until_a_turn_clearly_speaks_another() -> None:
     shell = decided("es")
     turn(shell, "en", CLEAR - 0.01)
