@@ -160,7 +160,8 @@ def test_a_unit_runs_a_command_and_waits_for_its_calls(path: Path) -> None:
     unit.read_string(path.read_text())
     service = unit["Service"]
     assert service["ExecStart"].split()[1] in COMMANDS
-    assert float(service["TimeoutStopSec"]) > Settings().drain_seconds
+    grace = float((re.findall(r"BLAB_DRAIN_GRACE_SECONDS=(\d+)", path.read_text()) or ["0"])[0])
+    assert float(service["TimeoutStopSec"]) > Settings().drain_seconds + grace
     assert service["KillMode"] == "mixed"
     assert (service["DynamicUser"], service["ProtectSystem"]) == ("yes", "strict")
     credentials = set(re.findall(r"^LoadCredential=(\S+):", path.read_text(), re.MULTILINE))
