@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from store.bus import Bus, StreamEntry
 from store.errors import BusUnavailable
 from store.ids import new_id
 
+from .audio_tap import audio_stream
 from .fanout import ADDRESSEE, END, PAUSES, stream_of
 
 log = logging.getLogger(__name__)
@@ -271,6 +272,24 @@ class Following:
             yield follower
         finally:
             self._leave(call_id, follower)
+
+    async def audio(self, call_id: str) -> AsyncIterator[list[bytes]]:
+        """The messages of a call's audio from now on (``audio_tap``), as they come; ``END`` is the
+        last one. Takes a connection of its own; survives outages of Redis."""
+        stream, tries, after = audio_stream(call_id), 0, -1
+        while True:
+            try:
+                if after < 0:
+                    after = await self._bus.last(stream)
+                found = await self._bus.read({stream: after}, wait=_WAIT_SECONDS)
+                tries = 0
+            except BusUnavailable:
+                await asyncio.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+                tries += 1
+                continue
+            if entries := found.get(stream):
+                after = entries[-1][0]
+                yield [message for _, message in entries]
 
     # ------------------------------------------------------------------ for followers
 

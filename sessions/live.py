@@ -74,6 +74,7 @@ from sessions.speech.reply_task import ReplyTask, chat_message, offer_of
 from sessions.speech.voice_activity import VoiceActivity
 
 from .agent_config import with_languages
+from .audio_tap import AudioTap
 from .channel import Channel, ServerEvent, WireFormat
 from .client_messages import Answer, ClientMessages
 from .tools import ToolRunner, Tools
@@ -148,6 +149,8 @@ class LiveSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reply: tuple[StartReply, asyncio.Task[None]] | None = None
         self._reply_task: ReplyTask | None = None
+        self.tap: AudioTap | None = None
+        """Is shown the audio of both sides, while somebody listens in."""
         self._pace = Pace()
         self._thinkers: set[str] = set()
         """The chat models that were seen to begin an answer inside a thought."""
@@ -421,6 +424,10 @@ class LiveSession:
                 await incoming.aclose()
         self.dispatch(HangUp("peer_gone"))
 
+    def listen_in(self, tap: AudioTap | None) -> None:
+        """Show ``tap`` the audio of both sides from now on; None: nobody."""
+        self.tap = self._playout.tap = tap
+
     async def _hear(self, pcm: memoryview) -> None:
         """Hear audio in slices, each as soon as the pace allows."""
         rate = self._channel.input_rate
@@ -430,6 +437,8 @@ class LiveSession:
             if (judged := self._listening.hear(part, rate)) is not None:
                 await judged
             now = self._now
+            if self.tap is not None:
+                self.tap.heard(part, rate, now)
             refilled = self._credit + (now - self._refilled) * _INPUT_PACE
             self._credit = min(_INPUT_BURST_SECONDS, refilled) - len(part) / SAMPLE_BYTES / rate
             self._refilled = now

@@ -22,6 +22,7 @@ from store.bus import Bus
 from store.errors import BusUnavailable
 from store.ids import new_id
 
+from .audio_taps import AudioTaps
 from .client_messages import Answer
 from .fanout import PAUSES, Fanout
 from .host import SessionHost
@@ -62,7 +63,11 @@ class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
     agent_id: str
 
 
-Order = ClientEvent | Describe | EndCall | Transfer
+class Listen(msgspec.Struct, frozen=True, tag="listen"):
+    """Send the call's audio for a while (``audio_taps``)."""
+
+
+Order = ClientEvent | Describe | EndCall | Transfer | Listen
 
 
 class RemoteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -132,6 +137,7 @@ class RemoteRequests:
         self._host = host
         self._node_id = host.node_id
         self._transfer = transfer
+        self._taps = AudioTaps(bus, host)
         self._listener: asyncio.Task[None] | None = None
         self._serving: dict[str, asyncio.Task[None]] = {}
         """By call id: the task that executes its requests, while there are some."""
@@ -140,6 +146,7 @@ class RemoteRequests:
 
     def start(self) -> None:
         """Start listening; call it on the running loop."""
+        self._taps.start()
         self._listener = asyncio.create_task(self._listen(), name="remote-requests")
 
     async def stop(self) -> None:
@@ -151,6 +158,7 @@ class RemoteRequests:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._taps.stop()
 
     async def send(self, node_id: str, call_id: str, request: RemoteRequest) -> bool:
         """Queue a request for a call of ``node_id``; False if too many are waiting. Raises
@@ -281,6 +289,8 @@ class RemoteRequests:
                 call.describe(answer)
             case EndCall():
                 call.hang_up(HANG_UP_REASON)
+            case Listen():
+                self._taps.listen(call_id)
             case Transfer() as order:
                 refusal = await self._transfer(call_id, order)
                 if refusal is not None and not request.reply_to:

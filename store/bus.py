@@ -102,7 +102,7 @@ class BusLimits:
 
     deadline: float = 0.9
     connections: int = 16
-    readers: int = 16
+    readers: int = 64
     """Simultaneous blocking reads; further ones fail with BusUnavailable."""
 
 

@@ -1,6 +1,7 @@
 """Sidebands: WebSockets that observe a running call on any node, and control it.
 
-``/v1/realtime?call_id=…`` opens one; a call on another node is hung up from here too.
+``/v1/realtime?call_id=…`` opens one; a call on another node is hung up from here too. With
+``listen=true`` it gets the call's audio instead (``listeners``).
 
 Rules
 - Who: an API key or a signed-in user, never an ephemeral key (it was made for a browser, which has
@@ -58,6 +59,8 @@ from store.errors import BusUnavailable
 from store.ids import new_id
 
 from .authorization import CALL_SCOPES, OBSERVER_SCOPES, Authorization
+from .listeners import CLOSING, Listeners
+from .listeners import LIMITS as LISTENERS
 
 log = logging.getLogger(__name__)
 
@@ -337,6 +340,7 @@ class Sidebands:
         self._registry = registry
         self._following = following
         self._requests = requests
+        self._listeners = Listeners(following, requests)
         self._present: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[str]] = set()
 
@@ -348,7 +352,7 @@ class Sidebands:
                 "An ephemeral key cannot join a running call: use an API key.",
                 openai_code="insufficient_permissions",
             )
-        call_id, after = request.query["call_id"], _after(request)
+        call_id, after, listens = request.query["call_id"], _after(request), _listens(request)
         workspace_id = principal.workspace_id
 
         async def look() -> str | None:
@@ -357,7 +361,15 @@ class Sidebands:
         node_id = await look() if len(call_id) <= _MAX_ID_CHARS else None
         if node_id is None:
             raise NotFound("There is no such call.", openai_code="call_not_found", param="call_id")
+        if listens and not self._listeners.has_room(call_id):
+            raise Unavailable(
+                "Too many calls are listened to from here: stop listening to one.",
+                openai_code="too_many_listeners",
+                retry_after=5,
+            )
         with self._place(workspace_id):
+            if listens:
+                return await self._listen(request, call_id, look)
             ws = make_websocket(LIMITS, offer.chosen)
             await ws.prepare(request)
             call = JoinedCall(call_id, workspace_id, node_id, look)
@@ -375,16 +387,40 @@ class Sidebands:
             task = asyncio.create_task(sideband.attend(after), name=f"sideband {call_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            try:
-                reason = await task
-            except asyncio.CancelledError:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-                if (here := asyncio.current_task()) is not None and here.cancelling():
-                    raise
-                reason = "server_shutdown"
+            reason = await self._ended(task)
             log.info("a sideband left call %s: %s", call_id, reason)
         return ws
+
+    async def _listen(
+        self, request: web.Request, call_id: str, look: Callable[[], Awaitable[str | None]]
+    ) -> web.StreamResponse:
+        ws = make_websocket(LISTENERS)
+        await ws.prepare(request)
+        socket = MessageSocket(
+            ws, request.transport, LISTENERS, name="listener", close_codes=CLOSING
+        )
+        async with socket:
+            log.info("somebody listens in to call %s", call_id)
+            task = asyncio.create_task(
+                self._listeners.listen(call_id, look, socket), name=f"listener {call_id}"
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            reason = await self._ended(task)
+            log.info("somebody listens in no longer to call %s: %s", call_id, reason)
+            await socket.close(reason)
+        return ws
+
+    async def _ended(self, task: asyncio.Task[str]) -> str:
+        """Why it ended; cancelled by ``close``, or with the request."""
+        try:
+            return await task
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if (here := asyncio.current_task()) is not None and here.cancelling():
+                raise
+            return "server_shutdown"
 
     async def hang_up(self, principal: Principal, call_id: str) -> bool:
         """End a call of another node; False where the caller has none of that id."""
@@ -423,6 +459,16 @@ class Sidebands:
 
 
 SIDEBANDS: web.AppKey[Sidebands] = web.AppKey("sidebands", Sidebands)
+
+
+def _listens(request: web.Request) -> bool:
+    """Whether the audio is wanted, not the events."""
+    given = request.query.get("listen", "false")
+    if given not in ("true", "false"):
+        raise ValidationFailed(
+            "'listen' is 'true' or 'false'.", openai_code="invalid_value", param="listen"
+        )
+    return given == "true"
 
 
 def _after(request: web.Request) -> int | None:

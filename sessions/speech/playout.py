@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from media.echo import EchoDetector
 from media.formats import SAMPLE_BYTES, samples_of
+from sessions.audio_tap import AudioTap
 from sessions.channel import Channel, Piece
 from sessions.core.events import ClauseStarted, Event, PlayoutFinished, PlayoutHeard
 
@@ -65,6 +66,8 @@ class Playout:
         self._channel = channel
         self._dispatch = dispatch
         self._echo = echo
+        self.tap: AudioTap | None = None
+        """Is shown what leaves and what is taken back, while somebody listens in."""
         self._ledger: _Ledger | None = None
         self._moved = asyncio.Event()
 
@@ -130,7 +133,7 @@ class Playout:
         self._listen(ledger, now)
         sent = ledger.sent
         ledger.paused, ledger.clock = True, None
-        self._flush()
+        self._flush(now)
         ledger.sent = ledger.heard
         self._rebase(ledger)
         return ledger.heard, sent
@@ -148,7 +151,7 @@ class Playout:
             return 0, 0
         if not ledger.paused:
             self._listen(ledger, now)
-            self._flush()
+            self._flush(now)
         self._ledger = None
         return ledger.heard, max(ledger.sent, ledger.heard)
 
@@ -208,8 +211,10 @@ class Playout:
         if played is not None:
             ledger.base = played - ledger.heard
 
-    def _flush(self) -> None:
+    def _flush(self, now: float) -> None:
         self._channel.flush()
+        if self.tap is not None:
+            self.tap.taken_back(now)
         if self._echo is not None:
             self._echo.flush()
 
@@ -223,6 +228,8 @@ class Playout:
             self._channel.play(Piece(ledger.reply_id, ledger.item_id, part))
             if self._echo is not None:
                 self._echo.reference(part, ledger.rate)
+            if self.tap is not None:
+                self.tap.played(part, ledger.rate, now + (ledger.sent - ledger.heard) / ledger.rate)
         ledger.sent += count
         for clause in begun:
             self._dispatch(ClauseStarted(ledger.reply, clause))
