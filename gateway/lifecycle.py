@@ -18,10 +18,10 @@ import socket
 import ssl
 import struct
 import sys
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -47,11 +47,13 @@ Drain = Callable[[float], Awaitable[None]]
 @dataclass(slots=True)
 class _Connection:
     """An open connection. ``counted``: the address it counts for, or None; ``taken``: bytes that
-    its peer had taken at ``since`` (s), -1 while nothing is waiting to be sent."""
+    its peer had taken at ``since`` (s), -1 while nothing is waiting to be sent; ``served``: whether
+    it has sent a request."""
 
     counted: str | None
     since: float
     taken: int
+    served: bool = False
 
 
 class ConnectionGuard:
@@ -72,7 +74,6 @@ class ConnectionGuard:
         self._write_seconds = write_seconds
         self._per_address = per_address
         self._addresses = addresses or ClientAddress()
-        self._served: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         self._open: dict[asyncio.Transport, _Connection] = {}
         self._counts: dict[str, int] = {}
         self._timers: set[asyncio.TimerHandle] = set()
@@ -86,8 +87,9 @@ class ConnectionGuard:
     @web.middleware
     async def note(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """A complete request has arrived: its connection may stay."""
-        if request.transport is not None:
-            self._served.add(request.transport)
+        transport = cast(asyncio.Transport, request.transport)
+        if (connection := self._open.get(transport)) is not None:
+            connection.served = True
         return await handler(request)
 
     def watch(self, server: web.Server) -> Callable[[], asyncio.Protocol]:
@@ -101,7 +103,8 @@ class ConnectionGuard:
             def check() -> None:
                 self._timers.discard(timer)
                 transport = getattr(protocol, "transport", None)
-                if transport is not None and transport not in self._served:
+                connection = None if transport is None else self._open.get(transport)
+                if connection is not None and not connection.served:
                     log.info("a connection sent no request in time: cut")
                     transport.abort()
 

@@ -1,11 +1,13 @@
 """TLS with the operator's own certificate: pages, calls, and unusable certificates."""
 
+import asyncio
 import datetime
 import ssl
 from pathlib import Path
 
 import aiohttp
 import pytest
+import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -40,6 +42,12 @@ def certificate(folder: Path, password: bytes | None = None) -> tuple[Path, Path
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     files[1].write_bytes(key.private_bytes(encoding, form, hidden))
     return files
+
+
+def test_pages_and_calls_over_tls_on_the_servers_own_event_loop(tmp_path: Path) -> None:
+    """Its transports differ from the standard library's, those of TLS above all."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_pages_and_calls_over_tls(tmp_path))
 
 
 async def test_pages_and_calls_over_tls(tmp_path: Path) -> None:
