@@ -9,6 +9,7 @@ Rules
 - Each call of each gateway process waits in a line of its own (``fair_queue.FLOW``).
 - A stream goes no further than its receiver has granted.
 - The engines' own bounds, deadlines and errors hold as they do in one process.
+- A gateway process that does not read holds up nobody else.
 """
 
 import asyncio
@@ -26,7 +27,6 @@ from pipelines.engines.base import (
     EngineError,
     EngineFailed,
     EngineTimeout,
-    HearingLoad,
     TranscriptionStream,
 )
 from pipelines.engines.engine import Role
@@ -85,6 +85,9 @@ class EngineServer:
         self._empty = asyncio.Event()
         self._empty.set()
         self._complete = False
+        self._news: tuple[State, Loads] = self._state(), Loads(source.hearing_loads())
+        self._changed = asyncio.Event()
+        """Set, and replaced, with the news."""
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -103,7 +106,7 @@ class EngineServer:
         loop = asyncio.get_running_loop()
         self._listening = await loop.create_unix_server(self._runner.server, sock=listening)
         self._tasks = [
-            asyncio.create_task(self._inform(), name="engine states"),
+            asyncio.create_task(self._look(), name="engine states"),
             asyncio.create_task(self._note_completion(), name="engines complete"),
         ]
 
@@ -150,11 +153,12 @@ class EngineServer:
         self._numbers += 1
         client = _Client(self, ws, self._numbers)
         self._clients.add(client)
+        informing = asyncio.create_task(self._inform(client), name="engine states")
         try:
-            await client.send(self._state())
-            await client.send(Loads(self.source.hearing_loads()))
             await client.run()
         finally:
+            informing.cancel()
+            await asyncio.gather(informing, return_exceptions=True)
             self._clients.discard(client)
             self.count_calls()
         return ws
@@ -162,20 +166,27 @@ class EngineServer:
     async def _alive(self, _request: web.Request) -> web.Response:
         return web.Response()
 
-    async def _inform(self) -> None:
-        state: State | None = None
-        loads: dict[str, HearingLoad] = {}
+    async def _look(self) -> None:
+        """Keep what the gateway processes are informed of up to date."""
         while True:
+            now = self._state(), Loads(self.source.hearing_loads())
+            if now != self._news:
+                self._news = now
+                self._changed.set()
+                self._changed = asyncio.Event()
             await asyncio.sleep(PERIOD)
-            news: list[Message] = []
-            if (new := self._state()) != state:
-                state = new
-                news.append(new)
-            if (now := self.source.hearing_loads()) != loads:
-                loads = now
-                news.append(Loads(now))
-            for message in news:
-                await asyncio.gather(*(client.send(message) for client in self._clients))
+
+    async def _inform(self, client: "_Client") -> None:
+        """Send a gateway process every change, as fast as it reads."""
+        sent: list[Message | None] = [None, None]
+        while True:
+            changed, news = self._changed, self._news
+            for place, message in enumerate(news):
+                if message != sent[place]:
+                    await client.send(message)
+                    sent[place] = message
+            if news is self._news:
+                await changed.wait()
 
     async def _note_completion(self) -> None:
         await self.source.complete()
