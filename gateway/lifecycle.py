@@ -103,8 +103,7 @@ class ConnectionGuard:
             def check() -> None:
                 self._timers.discard(timer)
                 transport = getattr(protocol, "transport", None)
-                connection = None if transport is None else self._open.get(transport)
-                if connection is not None and not connection.served:
+                if transport in self._open and not self._open[transport].served:
                     log.info("a connection sent no request in time: cut")
                     transport.abort()
 

@@ -368,7 +368,7 @@ class AudioSocketListener:
         self._passed = passed
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
-        """Listened on; 0 before, and where another process does."""
+        """Listened on, here or by the process that passes connections on; 0 before."""
 
     async def context(self, app: web.Application) -> AsyncIterator[None]:
         """For ``cleanup_ctx``. Raises OSError where the address cannot be listened on."""
@@ -376,12 +376,13 @@ class AudioSocketListener:
         server: asyncio.Server | None = None
         if self._passed is not None:
             self._passed.serve(AUDIOSOCKET, self._accept)
+            self.port = port
         else:
             server = await asyncio.start_server(self._connected, host, port)
             self.port = server.sockets[0].getsockname()[1]
         app[AUDIOSOCKET_PORT] = self.port
         needs = "every call needs a key" if self._open_to is None else "agents' ids need no key"
-        log.info("AudioSocket is taken on %s:%d; %s", host, self.port or port, needs)
+        log.info("AudioSocket is taken on %s:%d; %s", host, self.port, needs)
         try:
             yield
         finally:

@@ -14,6 +14,14 @@ from gateway.app import answers_agents_by_id
 from gateway.calls.telephony import AUDIOSOCKET_PORT, AudioSocketListener
 from gateway.channels.telephony.audiosocket import uuid_of
 from gateway.channels.telephony.channel import Patience
+from gateway.lifecycle import bound_sockets
+from gateway.processes.connections import (
+    AUDIOSOCKET,
+    Acceptor,
+    Member,
+    PassedConnections,
+    channel_pair,
+)
 from gateway.settings import Settings
 from rest.accounts.keys import DEFAULT_SECONDS, Grant
 from store.ids import new_id
@@ -84,6 +92,27 @@ async def test_a_key_opens_one_call_of_its_agent_and_session(
         assert await is_refused(server, call)
     assert "refused: invalid_api_key" in caplog.text
     assert call.hex not in caplog.text.replace("-", "")
+
+
+async def test_connections_that_another_process_accepts_are_answered_too() -> None:
+    server = TelephonyServer()
+    ours, theirs = channel_pair()
+    passed = PassedConnections(theirs, lambda: None)
+    port = bound_sockets("127.0.0.1", 0)
+    listener = AudioSocketListener(port[0].getsockname(), server.telephony, None, passed)
+    server.app.cleanup_ctx.append(listener.context)
+    member = Member(ours, lambda: None, lambda: None)
+    acceptor = Acceptor({AUDIOSOCKET: port}, lambda: [member])
+    async with server.running():
+        acceptor.start()
+        call = await minted(server, Grant(WORKSPACE, server.agent_id, SESSION))
+        assert (await authorized(server, call)).agent_id == server.agent_id
+        assert await is_refused(server, call)
+        await server.host.until_empty()
+    acceptor.close()
+    member.close()
+    passed.close()
+    port[0].close()
 
 
 async def test_only_one_of_two_callers_with_one_key_gets_in() -> None:
