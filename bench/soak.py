@@ -39,6 +39,7 @@ from gateway.stop_signals import StopSignals
 from pipelines.engines.scripted.live import ScriptedChatModel, ScriptedTranscriber, tone
 from rest.accounts import keys
 from sessions.admission import Strain, Thresholds
+from sessions.machine import settle_memory
 from store.database import Database
 from store.migrate import migrate
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Workspaces
@@ -96,6 +97,7 @@ async def serve(urls: ServiceUrls) -> None:
         app = await build_app(settings, urls, engines())
         app[HOST]._admission.strain = Strain(Thresholds(lag=60))  # a busy machine refuses nobody
         running = await RunningServer.start(app, "127.0.0.1", 0)
+        settle_memory()
         with StopSignals().installed() as signals:
             told = {"port": running.port, "key": key.text, "agent": agent.id}
             print(json.dumps(told), flush=True)

@@ -47,7 +47,7 @@ from sessions.dry_turn import dry_turn
 from sessions.fanout import Fanout
 from sessions.following import Following
 from sessions.host import SessionHost
-from sessions.machine import MachineWatch
+from sessions.machine import MachineWatch, give_back_memory, settle_memory
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
@@ -164,7 +164,7 @@ def compose(
     signatures = carrier_secrets(settings)
     telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
     answering = partial(default_config, agents) if keep_warm else None
-    loading = EngineLoading(engines, host, answering, process.calls_elsewhere)
+    loading = EngineLoading(engines, host, answering, process)
     local = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
 
     app = new_application(settings, metrics)
@@ -324,23 +324,25 @@ WARM_SECONDS = 240.0
 
 
 class EngineLoading:
-    """Loads the engines while the application already answers, and keeps them warm."""
+    """Loads the engines while the application already answers, keeps them warm, and puts the
+    process's memory in order while nobody calls."""
 
     def __init__(
         self,
         engines: Catalogue,
         host: SessionHost,
         answering: Callable[[], Awaitable[SessionConfig]] | None,
-        elsewhere: Callable[[], int] = _none,
+        process: GatewayProcess = ALONE,
     ) -> None:
-        """``answering``: gives the configuration of dry turns; None: there are none. ``elsewhere``:
-        the calls of other processes with the same engines."""
+        """``answering``: gives the configuration of dry turns; None: there are none."""
+        self._settles = answering is not None or process is not ALONE
+        """This process does nothing else, so that what is loaded is kept to its end."""
         self._engines = engines
         self._host = host
         self._task: asyncio.Task[None] | None = None
         self._warm: asyncio.Task[None] | None = None
         self._answering = answering
-        self._elsewhere = elsewhere
+        self._elsewhere = process.calls_elsewhere
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
         """For ``cleanup_ctx``: start loading; at the end, stop it and close the engines."""
@@ -366,14 +368,18 @@ class EngineLoading:
         except Exception:  # the edge of a background task: reported here and in /readyz
             log.exception("the engines could not be loaded")
             raise
-        if self._answering is not None:
-            self._warm = asyncio.create_task(self._keep_warm(), name="engines-warm")
+        self._warm = asyncio.create_task(self._keep_warm(), name="engines-warm")
 
     async def _keep_warm(self) -> None:
+        if self._settles:
+            await self._host.quiet()
+            settle_memory()
         while True:
             await asyncio.sleep(WARM_SECONDS)
             if self._engines.ready() and not self._busy():
                 await self._warm_up()
+            if self._settles and not self._host.active:
+                await asyncio.to_thread(give_back_memory)
 
     async def _warm_up(self) -> None:
         """Go through a dry turn; whatever comes of it, calls are answered."""

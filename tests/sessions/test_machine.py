@@ -1,13 +1,15 @@
 """What is measured of the machine reaches admission."""
 
 import asyncio
+import gc
 import time
+import weakref
 from pathlib import Path
 
 import pytest
 
 from sessions.admission import MIB, Admission, Reason, Strain, Thresholds
-from sessions.machine import MachineWatch, available_memory
+from sessions.machine import MachineWatch, available_memory, give_back_memory, settle_memory
 
 KIB = 1024
 
@@ -73,3 +75,21 @@ def test_the_limits_of_all_control_groups_count(
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+
+
+def test_what_was_loaded_is_left_alone_and_circles_made_later_are_freed() -> None:
+    class Circle:
+        pass
+
+    before = gc.get_freeze_count()
+    settle_memory()
+    try:
+        assert gc.get_freeze_count() > before
+        circle = Circle()
+        circle.itself = circle  # type: ignore[attr-defined]
+        gone = weakref.ref(circle)
+        del circle
+        give_back_memory()
+        assert gone() is None
+    finally:
+        gc.unfreeze()
