@@ -195,7 +195,7 @@ def compose(
     )
     add_audiosocket(app, settings, telephony, process)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
-    add_webrtc(app, settings, calls, authorization)
+    add_webrtc(app, settings, calls, authorization, metrics)
     return app
 
 
@@ -255,11 +255,16 @@ def add_audiosocket(
 
 
 def add_webrtc(
-    app: web.Application, settings: Settings, calls: RealtimeCalls, authorization: Authorization
+    app: web.Application,
+    settings: Settings,
+    calls: RealtimeCalls,
+    authorization: Authorization,
+    metrics: Metrics,
 ) -> None:
     """Add the handlers of calls over WebRTC and WHIP."""
     ice = ice_settings(settings)
     webrtc_calls = webrtc.setup(app, calls.start_call, calls.hang_up, ice)
+    metrics.watch_network(webrtc_calls.take_network)
     setup_whip(app, webrtc_calls, calls.carries, calls.hang_up, ice)
     app.add_routes(IceServers(authorization, ice).routes())
 

@@ -32,9 +32,14 @@ CHECKS = (
 PARALLEL = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile"]
 HALVES = ([*PARALLEL, "--ignore", "tests/e2e"], ["tests/e2e"])
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PROGRAMS = {"chromium": BROWSERS, "haproxy": ("haproxy",), "nginx-light": ("nginx",)}
+PROGRAMS = {
+    "chromium": BROWSERS,
+    "haproxy": ("haproxy",),
+    "nginx-light": ("nginx",),
+    "prometheus": ("promtool",),
+}
 """By Debian's package: the programs of which the tests need one."""
-SERVERS = ("haproxy", "nginx-light")
+SERVERS = ("haproxy", "nginx-light", "prometheus")
 """Packages that start a server where systemd runs."""
 
 

@@ -16,9 +16,9 @@ import asyncio
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from prometheus_client import (
@@ -47,6 +47,9 @@ from sessions.host import CallObserver, CallRequest
 from sessions.persistence import CallJournal
 from store.errors import StoreError
 from store.tenants.jobs import Backlog
+
+if TYPE_CHECKING:  # the engine process, which uses this too, has no calls
+    from gateway.channels.webrtc.peer import Network
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +213,31 @@ class Metrics:
             for engine, load in loads().items():
                 running.labels(engine).set(load.running)
                 waiting.labels(engine).set(load.waiting)
+
+        self._readers.append(read)
+
+    def watch_network(self, take: "Callable[[], Iterable[Network]]") -> None:
+        """Report how the network carries WebRTC calls; ``take`` counts from its last call on."""
+        make = self._registry
+        packets = make.counter(
+            "webrtc_packets", "Packets of voice: received, or lost", "direction", "outcome"
+        )
+        what = "Variation of the packets' delay (RFC 3550)"
+        jitter = make.histogram("webrtc_jitter_seconds", what, _LAG_SECONDS, "direction")
+        what = "Round trip between the server and a caller"
+        round_trip = make.histogram("webrtc_round_trip_seconds", what, _SECONDS)
+
+        def read() -> None:
+            for call in take():
+                packets.labels("received", "received").inc(call.received)
+                packets.labels("received", "lost").inc(call.lost)
+                packets.labels("sent", "received").inc(call.sent_received)
+                packets.labels("sent", "lost").inc(call.sent_lost)
+                for direction, value in (("received", call.jitter), ("sent", call.sent_jitter)):
+                    if value is not None:
+                        jitter.labels(direction).observe(value)
+                if call.round_trip is not None:
+                    round_trip.observe(call.round_trip)
 
         self._readers.append(read)
 

@@ -11,6 +11,7 @@ Bounds: a body of ``MAX_BODY_BYTES`` that arrives within ``BODY_TIMEOUT`` second
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -24,12 +25,15 @@ from sessions.channel import ClientFault
 from .channel import WebRTCChannel
 from .ice import DEFAULT_ICE, IceSettings
 from .offer import MAX_OFFER_BYTES, OfferError, check_offer
+from .peer import Network
 
 logger = logging.getLogger(__name__)
 
 MAX_SESSION_BYTES = 256 * 1024
 MAX_BODY_BYTES = MAX_OFFER_BYTES + MAX_SESSION_BYTES + 4096
 BODY_TIMEOUT = 10.0
+MOST_ENDED = 1024
+"""Ended calls whose network is remembered until somebody takes it."""
 BETA_CALLS = "/v1/realtime"
 """Where the beta took offers; events of its calls have the beta's names."""
 ALLOWED_HEADERS = (
@@ -80,11 +84,18 @@ class WebRTCCalls:
         self._ice = ice
         self._allow_origin = allow_origin
         self._channels: set[WebRTCChannel] = set()
+        self._ended: deque[Network] = deque(maxlen=MOST_ENDED)
 
     @property
     def live(self) -> int:
         """Calls that are being set up or in progress."""
         return len(self._channels)
+
+    def take_network(self) -> list[Network]:
+        """How the network carries each call, also those that ended since the last time."""
+        ended = list(self._ended)
+        self._ended.clear()
+        return [*ended, *(channel.take_network() for channel in self._channels)]
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
@@ -158,6 +169,7 @@ class WebRTCCalls:
         def forget(reason: str) -> None:
             logger.info("WebRTC call closed: %s", reason)
             self._channels.discard(channel)
+            self._ended.append(channel.take_network())
 
         channel = WebRTCChannel(self._ice, on_closed=forget)
         self._channels.add(channel)

@@ -30,7 +30,7 @@ from sessions.core.notices import Fault
 
 from .ice import DEFAULT_ICE, IceSettings
 from .offer import Offer
-from .peer import Peer
+from .peer import Network, Peer
 from .voice import VoiceTrack
 
 logger = logging.getLogger(__name__)
@@ -67,6 +67,7 @@ class WebRTCChannel:
         self._peer = Peer(
             self, self._track, input_rate=self.input_rate, ice=ice, channel_label=DATA_CHANNEL
         )
+        self._network = Network()
         self._incoming: deque[bytes | Mapping[str, Any]] = deque()
         self._arrived = asyncio.Event()
         self._listened_to = True
@@ -87,6 +88,11 @@ class WebRTCChannel:
         answer = await self._peer.answer(offer)
         self._listened_to = self._peer.sends
         return answer
+
+    def take_network(self) -> Network:
+        """How the network carries the call, with packets counted since this was last called."""
+        before, self._network = self._network, self._peer.network()
+        return self._network.since(before)
 
     async def add_candidate(self, candidate: RTCIceCandidate) -> None:
         """Add another address that the caller found (trickle ICE)."""

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import struct
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import aiortc
@@ -35,6 +36,9 @@ from aiortc.rtcdtlstransport import State
 from aiortc.rtcicetransport import candidate_to_aioice, connection_kwargs
 from aiortc.rtcsctptransport import WEBRTC_STRING
 from aiortc.rtp import HeaderExtensions
+from aiortc.stats import RTCRemoteInboundRtpStreamStats
+
+from media.opus import TICK_RATE
 
 from .ice import IceConnection, IceSettings, turn_login
 from .offer import PARSER_FAULTS, Offer, OfferError
@@ -49,6 +53,30 @@ TESTED_AIORTC = "1.16.0"
 CLOSE_TIMEOUT = 3.0
 OPUS_PARAMETERS = {"minptime": "10", "useinbandfec": "1", "stereo": "0", "sprop-stereo": "0"}
 """What we ask the caller's encoder for (RFC 7587)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """How the network carries a call. ``jitter`` and ``round_trip`` in seconds, None while they are
+    not known; what concerns the agent's voice (``sent_…``) is what the peer reports."""
+
+    received: int = 0
+    lost: int = 0
+    jitter: float | None = None
+    sent_received: int = 0
+    sent_lost: int = 0
+    sent_jitter: float | None = None
+    round_trip: float | None = None
+
+    def since(self, before: "Network") -> "Network":
+        """The same, with packets counted from ``before`` on. A count may fall: streams change."""
+        return replace(
+            self,
+            received=max(0, self.received - before.received),
+            lost=max(0, self.lost - before.lost),
+            sent_received=max(0, self.sent_received - before.sent_received),
+            sent_lost=max(0, self.sent_lost - before.sent_lost),
+        )
 
 
 class Peer:
@@ -117,6 +145,21 @@ class Peer:
         except (ValueError, InvalidStateError) as fault:
             logger.warning("a message was not sent on the data channel: %s", fault)
         return True
+
+    def network(self) -> Network:
+        """What is known of the call's packets so far."""
+        voice = self._voice
+        heard = Network(voice.received, voice.lost, voice.jitter)
+        for report in vars(self._transceiver.sender)["_RTCRtpSender__stats"].values():
+            if isinstance(report, RTCRemoteInboundRtpStreamStats):
+                return replace(
+                    heard,
+                    sent_received=report.packetsReceived,
+                    sent_lost=report.packetsLost,
+                    sent_jitter=report.jitter / TICK_RATE,
+                    round_trip=report.roundTripTime,
+                )
+        return heard
 
     async def drain(self) -> None:
         """Wait until all messages have left; the caller sets the deadline."""

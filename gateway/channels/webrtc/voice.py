@@ -276,6 +276,17 @@ class VoiceReceiver:
         """Packets of the present stream that had to be concealed."""
         return self._buffer.lost
 
+    @property
+    def received(self) -> int:
+        """Packets that arrived, of all streams."""
+        return sum(stream.packets_received for stream in self._streams.values())
+
+    @property
+    def jitter(self) -> float | None:
+        """Of the last stream's arrival (RFC 3550), in seconds; None before its first packet."""
+        stream = next(reversed(self._streams.values()), None)
+        return None if stream is None else stream.jitter / TICK_RATE
+
     def start(self, payload_types: frozenset[int]) -> None:
         """Accept packets with these payload types (Opus) from now on."""
         self._payload_types = payload_types

@@ -4,7 +4,7 @@ import aiortc
 import pytest
 
 from gateway.channels.webrtc.channel import WebRTCChannel
-from gateway.channels.webrtc.peer import TESTED_AIORTC, _replace
+from gateway.channels.webrtc.peer import TESTED_AIORTC, Network, _replace
 from tests.support.gateway.webrtc_client import LOOPBACK
 
 
@@ -27,3 +27,9 @@ async def test_our_parts_replace_aiortcs():
 def test_a_part_that_aiortc_no_longer_has_is_named():
     with pytest.raises(RuntimeError, match=r"object\._gone.*written for 1\.16\.0"):
         _replace(object(), "_gone", 1)
+
+
+def test_a_network_counts_from_another_moment_on() -> None:
+    before = Network(received=100, lost=5, sent_received=90, sent_lost=2)
+    now = Network(150, 3, 0.01, 140, 4, 0.02, 0.05)
+    assert now.since(before) == Network(50, 0, 0.01, 50, 2, 0.02, 0.05)
