@@ -137,6 +137,7 @@ class LiveSession:
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         """Rings at the core's next deadline, or before it."""
         self._pacer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
@@ -378,10 +379,11 @@ class LiveSession:
         if deadline is None or self._ended.is_set():
             return
         if self._alarm is not None:
-            if self._alarm.when() <= deadline:
+            if self._alarm_at <= deadline:
                 return
             self._alarm.cancel()
         self._alarm = self._loop.call_at(deadline, self._ring)
+        self._alarm_at = deadline  # uvloop's handle for a moment that is past does not know it
 
     def _ring(self) -> None:
         self._alarm = None

@@ -266,6 +266,7 @@ class VoiceReceiver:
         self._allowance = MAX_AHEAD
         self._allowed_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._voice_strength = 0.0
         self._left_out = False
         self.dropped = 0
@@ -404,10 +405,11 @@ class VoiceReceiver:
         if deadline is None:
             return
         if self._timer is not None:
-            if self._timer.when() <= deadline:
+            if self._timer_at <= deadline:
                 return
             self._timer.cancel()
         self._timer = self._loop.call_at(deadline, self._on_timer)
+        self._timer_at = deadline  # uvloop's handle for a moment that is past does not know it
 
     def _on_timer(self) -> None:
         self._timer = None

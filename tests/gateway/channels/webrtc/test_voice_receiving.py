@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+import uvloop
 from aiortc.rtp import RtcpByePacket, RtcpPacket, RtcpSenderInfo, RtcpSrPacket, RtpPacket
 
 from gateway.channels.webrtc.voice import MAX_AHEAD, MAX_STREAMS, VoiceReceiver
@@ -135,3 +136,17 @@ async def test_reports_tell_the_caller_of_loss(line):
     assert report.fraction_lost == pytest.approx(256 * 19 / 39, abs=1)
     line.receiver.take_report(RtcpByePacket(sources=[1]))
     assert line.receiver.report(7) is None
+
+
+def test_a_packet_that_is_overdue_does_not_stop_the_ones_behind_it(monkeypatch):
+    """uvloop's handle for a moment that is past does not know the moment."""
+
+    async def arm_twice() -> None:
+        line, past = Line(), asyncio.get_running_loop().time() - 1
+        monkeypatch.setattr(line.receiver._buffer, "deadline", lambda: past)
+        line.receiver._arm()
+        assert not hasattr(line.receiver._timer, "when")
+        line.receiver._arm()
+        line.receiver.stop()
+
+    uvloop.run(arm_twice())
