@@ -149,6 +149,11 @@ class VoiceDetector:
         judge((self, window) for window in cut)
         return [window.voice for window in cut]
 
+    @property
+    def missing(self) -> int:
+        """Samples until the next window is complete."""
+        return WINDOW - len(self._pending) // SAMPLE_BYTES
+
     def cut(self, pcm: bytes) -> list[Window]:
         """Take more samples, as ``windows`` does; the windows they complete, for ``judge``."""
         if len(pcm) % SAMPLE_BYTES:

@@ -30,7 +30,7 @@ from gateway.channels.wire.fields import (
 )
 from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.wire_format import AUDIO_DELTA, EventIds
-from media.formats import AudioFormat, Encoding
+from media.formats import SAMPLE_BYTES, AudioFormat, Encoding
 from rest.http.decoding import holds_more_values, one_long_text
 from sessions.channel import ClientFault, Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
@@ -162,7 +162,11 @@ class WebSocketChannel:
     async def incoming(self) -> AsyncIterator[Incoming]:
         """PCM16 at ``input_rate`` and client events, until the peer is gone."""
         while (received := await self._socket.receive()) is not None:
-            content = await self._take(*received)
+            binary, data = received
+            if binary and self._is_plain(data):
+                yield data
+                continue
+            content = await self._take(binary, data)
             if isinstance(content, bytes):
                 for start in range(0, len(content), _STRETCH_BYTES):
                     if self._socket.lost:
@@ -195,6 +199,15 @@ class WebSocketChannel:
         except ClientFault as fault:
             self._refuse(fault)
             return None
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether a binary frame is PCM16 that can be taken as it is, as in real time it is."""
+        return (
+            self._binary
+            and self._input.encoding is Encoding.PCM
+            and 0 < len(data) <= _STRETCH_BYTES
+            and len(data) % SAMPLE_BYTES == 0
+        )
 
     async def _read_text(self, data: bytes) -> bytes | Mapping[str, Any] | None:
         if len(data) > _COUNTED_BYTES and await holds_more_values(data, _MAX_VALUES):

@@ -87,6 +87,9 @@ class Listening:
         self.echo = EchoDetector()
         """Knows what was played, once somebody shows it."""
         self._resampler: Resampler | None = None
+        self._unheard = bytearray()
+        """Samples as they came, until they complete a window: resampling three frames of 20 ms
+        takes as long as one."""
         self._audio = bytearray()
         self._first = 0
         """Position of the first sample kept in ``_audio``."""
@@ -112,10 +115,11 @@ class Listening:
         """Take the next samples (PCM16 mono at ``rate`` Hz). The result, if there is one, is to be
         awaited before the samples after them: the network hears other calls, too."""
         if self._resampler is None or self._resampler.source_hz != rate:
-            self._resampler = Resampler(rate, HEARING_RATE)
-        heard = self._resampler.push(pcm)
-        self._audio += heard
-        windows = self._detector.cut(heard)
+            self._change_rate(rate)
+        self._unheard += pcm
+        if len(self._unheard) * HEARING_RATE < self._detector.missing * SAMPLE_BYTES * rate:
+            return None
+        windows = self._take_unheard()
         judged = self._voices.judge(self._detector, windows)
         if judged is None:
             self._look(windows)
@@ -123,6 +127,19 @@ class Listening:
             self._forget()
         self._more.set()
         return None if judged is None else self._look_when(judged, windows)
+
+    def _change_rate(self, rate: int) -> None:
+        self._take_unheard()  # less than a window
+        self._resampler = Resampler(rate, HEARING_RATE)
+
+    def _take_unheard(self) -> list[Window]:
+        """Resample what was kept; the windows that it completes."""
+        if self._resampler is None:
+            return []
+        heard = self._resampler.push(bytes(self._unheard))
+        self._unheard.clear()
+        self._audio += heard
+        return self._detector.cut(heard)
 
     async def _look_when(self, judged: asyncio.Future[None], windows: list[Window]) -> None:
         await judged
