@@ -8,7 +8,8 @@ An ended call leaves objects that refer to each other in circles, most of them a
 OpenSSL and Opus hold for them: 370 objects and 0.3 MB for a WebRTC call. Python's collector frees
 them when it comes to its oldest generation, and that waits until a quarter as many objects as were
 kept at the last time are new. Beside loaded engines, those are the circles of hundreds of calls.
-``settle_memory`` takes what was loaded out of the count, and out of the time of each collection.
+``settle_memory`` takes what was loaded out of the count, and out of the time of each collection:
+with the engines' libraries (213,000 objects) one stopped the event loop for 410 ms, on 2 cores.
 """
 
 import asyncio

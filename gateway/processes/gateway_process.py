@@ -48,7 +48,10 @@ async def _serve(
     first, urls = options.number == 1, present_services(settings)
     chosen = engine_settings(settings)
     calls = share(settings.max_calls, options.number, settings.processes)
-    settings = replace(settings, max_calls=calls)
+    of_one = settings.max_calls_per_workspace
+    if of_one:
+        of_one = share(of_one, options.number, settings.processes)
+    settings = replace(settings, max_calls=calls, max_calls_per_workspace=of_one)
     signals, reporting = StopSignals(), _Reporting()
     passed = PassedConnections(socket.socket(fileno=options.descriptor), signals.stop.set)
 
@@ -102,9 +105,10 @@ class _Reporting:
         """Report every change, until cancelled."""
         host, admission, guard = app[HOST], app[ADMISSION], app[CONNECTION_GUARD]
         while True:
+            strained = admission.strain.reason() is not None
             report = Report(
                 calls=host.active,
-                capacity=admission.capacity,
+                capacity=0 if strained else admission.capacity,
                 connections=guard.connections,
                 draining=admission.draining,
                 stage=self._stage,
