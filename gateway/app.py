@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -62,7 +61,7 @@ from .housekeeping import CallFiles
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .platform import Context, LiveCalls, add_rest
 from .services import ServiceUrls
-from .settings import CHECKOUT, Settings, is_loopback
+from .settings import CHECKOUT, Settings, is_loopback, serves_this_machine_only
 from .settings.parsers import IceServer
 from .stores import Stores
 
@@ -477,9 +476,3 @@ def answers_agents_by_id(settings: Settings) -> bool:
     """Whether AudioSocket's callers need no key: in embedded mode, on this machine only."""
     on_loopback = settings.audiosocket is not None and is_loopback(settings.audiosocket[0])
     return settings.database_url is None and on_loopback
-
-
-def serves_this_machine_only(settings: Settings) -> bool:
-    """Whether the server listens on a loopback address and is not announced under another."""
-    announced = urlsplit(settings.public_url).hostname if settings.public_url else settings.host
-    return is_loopback(settings.host) and is_loopback(announced or "")

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from .calls import CallSettings
 from .parsers import Declaration
@@ -171,7 +172,8 @@ def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Sett
         profile=settings.profile or ("small" if cores <= 2 else "standard"),
         max_calls=settings.max_calls or 2 * cores,
         processes=settings.processes or _processes(cores, _memory()),
-        registration=settings.registration or ("open" if is_loopback(settings.host) else "closed"),
+        registration=settings.registration
+        or ("open" if serves_this_machine_only(settings) else "closed"),
         objects_url=settings.objects_url or (data_dir / "objects").as_uri(),
     )
 
@@ -196,6 +198,12 @@ def _memory() -> int:
         return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     except (OSError, ValueError):  # no control group, or "max"
         return memory
+
+
+def serves_this_machine_only(settings: Settings) -> bool:
+    """Whether the server listens on a loopback address and is not announced under another."""
+    announced = urlsplit(settings.public_url).hostname if settings.public_url else settings.host
+    return is_loopback(settings.host) and is_loopback(announced or "")
 
 
 def is_loopback(host: str) -> bool:

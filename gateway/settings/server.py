@@ -100,7 +100,7 @@ class ServerSettings:
         "BLAB_REGISTRATION",
         parsers.one_of("open", "closed"),
         "",
-        "`open` on a loopback address, else `closed`",
+        "`open` where only this machine is served, else `closed`",
         "open or closed",
         "Whether people may create accounts themselves (`POST /api/auth/register`).",
     )

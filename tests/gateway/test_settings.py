@@ -176,6 +176,20 @@ def test_defaults_follow_the_machine() -> None:
     assert small.models_dir == small.data_dir / "models"
 
 
+@pytest.mark.parametrize(
+    ("environ", "registration"),
+    [
+        ({}, "open"),
+        ({"BLAB_PUBLIC_URL": "http://localhost:8484"}, "open"),
+        ({"BLAB_PUBLIC_URL": "https://voice.example"}, "closed"),
+        ({"BLAB_HOST": "0.0.0.0"}, "closed"),
+        ({"BLAB_HOST": "0.0.0.0", "BLAB_REGISTRATION": "open"}, "open"),
+    ],
+)
+def test_strangers_cannot_register_by_default(environ: dict[str, str], registration: str) -> None:
+    assert Settings.read(environ).registration == registration
+
+
 def test_models_lie_in_the_data_directory_unless_set_otherwise() -> None:
     assert Settings.read({"BLAB_DATA_DIR": "/d"}).models_dir == Path("/d/models")
 

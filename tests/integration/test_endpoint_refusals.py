@@ -13,8 +13,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCBundlePolicy
 
-from gateway.app import serves_this_machine_only
-from gateway.settings import Settings
+from gateway.settings import Settings, serves_this_machine_only
 from rest.accounts.keys import EphemeralKeys, Grant
 from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents, NewAgent
