@@ -169,6 +169,7 @@ async def pages(target: Target) -> list[Finding]:
             if not target.local:
                 async with http.get("/metrics") as answer:
                     findings.append(_metrics(answer.status))
+                findings.append(await registration(http))
                 findings += await _plain(target, http)
     except (aiohttp.ClientError, TimeoutError) as error:
         detail = f"no answer from {target.url}: {str(error) or 'timeout'}"
@@ -206,6 +207,16 @@ def _metrics(status: int) -> Finding:
         "block the path"
     )
     return Finding("metrics", Verdict.FAILED, detail)
+
+
+async def registration(http: aiohttp.ClientSession) -> Finding:
+    """Whether strangers may create accounts; the address sent is none, so this makes no account."""
+    body = {"email": "nobody", "password": "not-a-real-password", "name": "Doctor"}
+    async with http.post("/api/auth/register", json=body) as answer:
+        if answer.status == 400:
+            detail = "anybody may create an account; BLAB_REGISTRATION=closed ends that"
+            return Finding("accounts", Verdict.NOTE, detail)
+        return Finding("accounts", Verdict.OK, f"closed to strangers (HTTP {answer.status})")
 
 
 async def _plain(target: Target, http: aiohttp.ClientSession) -> list[Finding]:

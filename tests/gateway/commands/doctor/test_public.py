@@ -11,10 +11,13 @@ from aiohttp import web
 
 from gateway.cli import main
 from gateway.commands.doctor.findings import Finding, Verdict
-from gateway.commands.doctor.public import judged, public_findings
+from gateway.commands.doctor.public import judged, public_findings, registration
+from gateway.commands.doctor.target import Target
 from gateway.lifecycle import tls_context
+from gateway.services import ServiceUrls
+from store.database import Database
 from tests.integration.test_tls import certificate
-from tests.support.gateway.scripted_server import ScriptedServer, server
+from tests.support.gateway.scripted_server import ScriptedServer, running_node, server
 
 __all__ = ["server"]
 
@@ -80,6 +83,23 @@ async def test_a_server_that_works(server: ScriptedServer) -> None:
     assert "its firewall has not been tried" in found["udp"].detail
     assert "none is configured" in found["turn"].detail
     await server.empty()
+
+
+@pytest.mark.parametrize(("setting", "verdict"), [("open", Verdict.NOTE), ("closed", Verdict.OK)])
+async def test_registration_is_tried_without_making_an_account(
+    setting: str,
+    verdict: Verdict,
+    database: Database,
+    own_database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+) -> None:
+    urls = ServiceUrls(own_database_url, redis_url)
+    async with running_node(database, urls, tmp_path, registration=setting) as node:
+        before = await database.fetchval("SELECT count(*) FROM users")
+        async with Target.of(node.url, None).http() as http:
+            assert (await registration(http)).verdict is verdict
+        assert await database.fetchval("SELECT count(*) FROM users") == before
 
 
 async def test_without_a_key_the_upgrade_is_tried_and_the_rest_is_not(
