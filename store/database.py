@@ -165,7 +165,9 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def plain_pool(self, size: int) -> AsyncIterator[asyncpg.Pool]:
-        """A separate pool, without our codecs, for a library that uses asyncpg itself."""
+        """A separate pool, without our codecs, for a queue's library that uses asyncpg itself.
+
+        Its commits do not wait for the disk: a crash of Postgres may undo the last of them."""
         timeout = self._limits.statement_timeout
         with translated():
             pool = await asyncpg.create_pool(
@@ -176,6 +178,7 @@ class Database:
                 command_timeout=timeout + 1,
                 server_settings={
                     "application_name": "blab-queue",
+                    "synchronous_commit": "off",
                     "statement_timeout": str(int(timeout * 1000)),
                 },
             )

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
 
 from .errors import ObjectMissing, ObjectsUnavailable
@@ -296,14 +296,14 @@ class ObjectStore:
             options = {"range": (start, end)}
         elif start:
             options = {"range": {"offset": start}}
-        with _translated(key):
+        with _translated(key, reading=True):
             found = await obstore.get_async(self._store, key, options=options)
             return ObjectBytes(found.meta["size"], _pieces(key, found))
 
     async def head(self, key: str) -> ObjectHead:
         """Size and age; raises ObjectMissing and ObjectsUnavailable."""
         _check(key)
-        with _translated(key):
+        with _translated(key, reading=True):
             return _head(await obstore.head_async(self._store, key))
 
     async def delete(self, keys: Sequence[str], /) -> None:
@@ -340,7 +340,7 @@ class ObjectStore:
 
 
 async def _pieces(key: str, found: "obstore.GetResult") -> AsyncGenerator[bytes, None]:
-    with _translated(key):
+    with _translated(key, reading=True):
         async for piece in found.stream(min_chunk_size=PIECE_BYTES):
             yield piece
 
@@ -354,12 +354,22 @@ def _check(key: str) -> None:
         raise ValueError(f"not a key of an object: {key[:80]!r}")
 
 
+_REFUSED = (PermissionDeniedError, UnauthenticatedError)
+
+
 @contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
+def _translated(what: str, *, reading: bool = False) -> Iterator[None]:
+    """``reading``: what cannot be found is the object, not the bucket."""
     try:
         yield
     except FileNotFoundError as error:
-        raise ObjectMissing(f"there is no object {what}") from error
+        if reading:
+            raise ObjectMissing(f"there is no object {what}") from error
+        reason = "its bucket or directory does not exist"
+        raise ObjectsUnavailable(f"the object store failed at {what}: {reason}") from error
+    except _REFUSED as error:
+        reason = "it refused the credentials"
+        raise ObjectsUnavailable(f"the object store failed at {what}: {reason}") from error
     except (BaseError, OSError) as error:
         message = f"the object store failed at {what}: {type(error).__name__}"
         raise ObjectsUnavailable(message) from error

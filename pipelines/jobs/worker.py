@@ -5,6 +5,10 @@ and rows of dead workers are picked again. Its limits per entrypoint count all w
 kinds' own limits (per worker) are enforced here: the oldest row is claimed, and with it as many of
 its kind as there is room for. Rows never end as failed in the queue; how a job ended is in its
 record.
+
+What is written in the queue's tables by a worker need not survive a crash of Postgres, so it does
+not wait for the disk: a claim that is undone is made again, and a row that comes back finds its job
+ended. Submitting and ending a job do wait.
 """
 
 import asyncio

@@ -211,16 +211,19 @@ class Jobs:
     async def begin(self, claims: Sequence[Claim]) -> dict[str, Job]:
         """Begin a run of each job; by id, the jobs with the run's number in ``runs``. Missing are
         jobs that have ended or are gone, and those whose row of the queue the worker no longer
-        holds: another worker runs them."""
+        holds: another worker runs them.
+
+        The commit does not wait for the disk: where a crash undoes it, the job is begun again."""
         rows = await self._db.fetch(
-            "WITH claims AS (SELECT claim.workspace_id, claim.job_id"
+            "WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true)),"
+            " claims AS (SELECT claim.workspace_id, claim.job_id"
             " FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[])"
             " AS claim (workspace_id, job_id, queue_id, worker)"
             " JOIN pgqueuer AS held ON held.id = claim.queue_id"
             " AND held.queue_manager_id = claim.worker),"
             f" mine AS ({_LOCKED.format('claims')})"
             " UPDATE jobs SET status = 'running', runs = runs + 1, updated_at = now(),"
-            " started_at = now() FROM mine"
+            " started_at = now() FROM mine, quick"
             " WHERE jobs.id = mine.id AND jobs.finished_at IS NULL"
             f" RETURNING {_QUALIFIED}",
             [claim.workspace_id for claim in claims],

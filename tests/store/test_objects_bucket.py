@@ -1,6 +1,8 @@
 """Objects in a bucket that serves clients directly."""
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import Request, urlopen
 
 import pytest
@@ -52,8 +54,34 @@ async def test_an_absent_bucket_and_an_absent_server_are_outages(endpoint: str):
     elsewhere = ObjectStore.open(
         f"s3://nowhere/?endpoint={endpoint}&region=x&access_key_id=a&secret_access_key=b"
     )
-    with pytest.raises((ObjectsUnavailable, ObjectMissing)):
+    with pytest.raises(ObjectsUnavailable, match="its bucket or directory does not exist"):
         await elsewhere.put(KEY, b"1")
+    with pytest.raises(ObjectMissing):
+        await elsewhere.read(KEY)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_bucket_that_refuses_the_credentials_says_so(status: int):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        store = ObjectStore.open(
+            f"s3://b/?endpoint={endpoint}&region=x&access_key_id=a&secret_access_key=SECRET"
+        )
+        with pytest.raises(ObjectsUnavailable, match="it refused the credentials") as expected:
+            await store.put(KEY, b"1")
+        server.shutdown()
+    assert "SECRET" not in str(expected.value)
 
 
 @pytest.mark.parametrize(
