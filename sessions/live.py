@@ -137,8 +137,8 @@ class LiveSession:
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
+        """Rings at the core's next deadline, or before it: at ``_alarm_at``."""
         self._alarm_at = 0.0
-        """Rings at the core's next deadline, or before it."""
         self._pacer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
         self._over = False

@@ -198,16 +198,16 @@ async def blab(folder: Path, chat_url: str, variation: Variation) -> AsyncIterat
         yield running
 
 
-async def peers_python(folder: Path) -> Path:
+async def peers_python(folder: Path, requirements: tuple[str, ...] = REQUIREMENTS) -> Path:
     """The interpreter of the peers' environment, made in ``folder`` where it is not there."""
     python, complete = folder / "bin" / "python", folder / "complete"
-    wanted = "\n".join(REQUIREMENTS)
+    wanted = "\n".join(requirements)
     if complete.exists() and complete.read_text() == wanted:
         return python
     print(f"making the peers' environment in {folder}", flush=True)
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [str(python), "-m", "pip", "install", "-qq", *REQUIREMENTS],
+        [str(python), "-m", "pip", "install", "-qq", *requirements],
     ):
         process = await asyncio.create_subprocess_exec(*command)
         if await asyncio.wait_for(process.wait(), 1_800) != 0:

@@ -15,6 +15,7 @@ from typing import Any
 
 import uvloop
 
+from bench.density.systems import SILERO
 from gateway.app import build_app
 from gateway.lifecycle import RunningServer
 from gateway.services import ServiceUrls
@@ -28,8 +29,6 @@ from store.migrate import migrate
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Workspaces
 from store.tenants.agents import Agents
 from tests.support.gateway.scripted_server import ServerEngines
-
-SILERO = Path(__file__).parents[2] / ".blab" / "models" / "silero-vad" / "silero_vad.onnx"
 
 
 class NoLog(list[Any]):

@@ -1,7 +1,7 @@
 """The systems under test, each a process of its own, pinned to the server's core.
 
-Blab's Postgres and Valkey run on the callers' core. The peers live in the environment of the
-conversation bench.
+Blab's Postgres and Valkey run on the callers' core. Pipecat and LiveKit live in the environment of
+the conversation bench, FastRTC in one of its own, which is made in the same way.
 """
 
 import asyncio
@@ -17,10 +17,12 @@ from bench.conversation.systems import child, free_port, peers_python
 from bench.server import wait_ready
 from gateway.services import ServiceUrls
 
-NAMES = ("blab", "bare", "pipecat", "livekit")
+NAMES = ("blab", "bare", "pipecat", "livekit", "fastrtc")
 CALLERS_CORE, SERVER_CORE = 0, 1
 PEERS = Path(__file__).parent / "peers"
 ROOT = Path(__file__).parents[2]
+SILERO = ROOT / ".blab" / "models" / "silero-vad" / "silero_vad.onnx"
+FASTRTC = ("fastrtc==0.0.*", "onnxruntime", "uvicorn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,9 @@ async def running(name: str, urls: ServiceUrls, cache: Path) -> AsyncIterator[Ru
         command += [urls.database_url, urls.redis_url]
     elif name == "bare":
         command = [sys.executable, "-m", "bench.density.bare_server", str(port), core]
+    elif name == "fastrtc":
+        python = await peers_python(cache / "fastrtc", FASTRTC)
+        command = [str(python), str(PEERS / f"{name}_server.py"), str(port), core, str(SILERO)]
     else:
         python = await peers_python(cache / "peers")
         command = [str(python), str(PEERS / f"{name}_server.py"), str(port), core]
