@@ -28,6 +28,7 @@ from gateway.channels.wire.checks import SessionChecks
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Check, Health, metrics_handler
 from gateway.processes.connections import PassedConnections
+from gateway.processes.neighbours import Neighbours
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import Tracing
 from pipelines.engines.catalogue import Catalogue
@@ -88,6 +89,8 @@ class GatewayProcess:
     """The calls of the other gateway processes."""
     metrics: Path | None = None
     """The directory of the metrics that all processes share."""
+    neighbours: Neighbours | None = None
+    """The other gateway processes."""
 
 
 ALONE = GatewayProcess()
@@ -194,7 +197,7 @@ def compose(
     )
     add_audiosocket(app, settings, telephony, process)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
-    add_webrtc(app, settings, calls, authorization, metrics)
+    add_webrtc(app, settings, calls, authorization, metrics, process.neighbours)
     return app
 
 
@@ -259,12 +262,15 @@ def add_webrtc(
     calls: RealtimeCalls,
     authorization: Authorization,
     metrics: Metrics,
+    neighbours: Neighbours | None = None,
 ) -> None:
     """Add the handlers of calls over WebRTC and WHIP."""
     ice = ice_settings(settings)
     webrtc_calls = webrtc.setup(app, calls.start_call, calls.hang_up, ice)
     metrics.watch_network(webrtc_calls.take_network)
-    setup_whip(app, webrtc_calls, calls.carries, calls.hang_up, ice)
+    setup_whip(app, webrtc_calls, calls.carries, calls.hang_up, ice, neighbours)
+    if neighbours is not None:
+        app.cleanup_ctx.append(neighbours.context)
     app.add_routes(IceServers(authorization, ice).routes())
 
 

@@ -27,6 +27,7 @@ from pipelines.engines.remote.engines import RemoteEngines
 
 from .child import run
 from .connections import BEAT_SECONDS, PassedConnections, Report
+from .neighbours import Neighbours
 
 REPORT_SECONDS = 0.05
 """Between two looks at what this process has to do."""
@@ -60,7 +61,8 @@ async def _serve(
 
     catalogue = Catalogue(chosen, engines=declared, source=remote)
     source = catalogue.source
-    process = GatewayProcess(passed, lambda: source.calls_elsewhere, options.metrics)
+    neighbours = Neighbours(options.engines.parent, options.number)
+    process = GatewayProcess(passed, lambda: source.calls_elsewhere, options.metrics, neighbours)
     app = await build_app(settings, urls, catalogue, keep_warm=first, process=process)
     tls = None
     if settings.tls_certificate is not None:

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 GATEWAY, ENGINES = "gateway", "engine"
 FOLDER, SOCKET = "processes", "engines.sock"
+LONGEST_SOCKET = "gateway-64.sock"
+"""Of the sockets in the folder (``neighbours``)."""
 GRACE_SECONDS = 15.0
 """For a gateway process to end after its calls have."""
 ENGINES_SECONDS = 10.0
@@ -242,7 +244,7 @@ def runtime_folder(data_dir: Path) -> Iterator[Path]:
     """A fresh, private folder below ``data_dir``, removed at the end; what a supervisor that was
     killed left there is removed, too. Elsewhere where its sockets' paths would be too long."""
     parent = data_dir.absolute() / FOLDER
-    if len(os.fsencode(parent)) + len("/12345678/") + len(SOCKET) > SUN_PATH_BYTES:
+    if len(os.fsencode(parent)) + len("/12345678/") + len(LONGEST_SOCKET) > SUN_PATH_BYTES:
         parent = Path(tempfile.gettempdir()) / f"blab-{os.geteuid()}"
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if parent.stat().st_uid != os.geteuid():

@@ -11,12 +11,14 @@ import aiohttp
 import psutil
 import pytest
 
+from gateway.channels.webrtc.whip import FRAGMENT
 from gateway.services import ServiceUrls
 from rest.accounts import keys
 from store.database import Database
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Workspaces
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_processes import Processes, eventually, running
+from tests.support.gateway.webrtc_client import Caller
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -76,6 +78,7 @@ async def test_calls_spread_evenly_and_outlive_the_other_process(server: Process
     assert [reply["status"] for reply in replies] == ["completed"] * 6
     await every_process_answers_for_the_metrics_of_all(server, calls=6)
     await a_call_is_ended_through_either_process(server, calls[-2:])
+    await a_whip_session_takes_candidates_through_either_process(server)
     os.kill(before["gateway 1"], signal.SIGKILL)
     await eventually(lambda: sum(call.closed is not None for call in calls) == 4)
     left = [call for call in calls if call.closed is None]
@@ -119,6 +122,25 @@ async def a_call_is_ended_through_either_process(
         ):
             assert answer.status == 200, await answer.text()
         await call.wait_closed(60)
+
+
+async def a_whip_session_takes_candidates_through_either_process(server: Processes) -> None:
+    headers = {"Authorization": f"Bearer {server.key}"}
+    async with Caller(f"{server.url}/v1/whip", headers=headers) as caller:
+        session = f"{server.url}{caller.answered['Location']}"
+        sent = {**headers, "Content-Type": FRAGMENT, "If-Match": caller.answered["ETag"]}
+        for _ in range(4):  # a new connection each time
+            async with (
+                aiohttp.ClientSession(headers=sent) as web,
+                web.patch(session, data="a=end-of-candidates\r\n") as answer,
+            ):
+                assert answer.status == 204, await answer.text()
+                assert answer.headers["ETag"] == caller.answered["ETag"]
+        async with (
+            aiohttp.ClientSession(headers=sent) as web,
+            web.patch(f"{server.url}/v1/whip/call_absent", data="") as answer,
+        ):
+            assert answer.status == 404
 
 
 async def test_a_killed_engine_process_costs_a_reply_and_no_call(server: Processes) -> None:

@@ -18,6 +18,8 @@ from aiohttp import hdrs, web
 from aiortc import RTCIceCandidate
 from aiortc.sdp import candidate_from_sdp
 
+from gateway.processes.neighbours import Neighbours
+
 from .calls import (
     ALLOWED_HEADERS,
     RequestError,
@@ -30,6 +32,7 @@ from .ice import IceSettings, client_servers
 from .offer import MAX_OFFER_BYTES, PARSER_FAULTS
 
 ENDPOINT = "/v1/whip"
+SESSION = ENDPOINT + "/{call_id}"
 MAX_FRAGMENT_BYTES = 16 * 1024
 MAX_CANDIDATES = 32
 OFFER = "application/sdp"
@@ -51,7 +54,18 @@ class _WhipSession:
 class Whip:
     """The handlers."""
 
-    def __init__(self, calls: WebRTCCalls, owns: OwnsCall, end: EndCall, ice: IceSettings) -> None:
+    def __init__(
+        self,
+        calls: WebRTCCalls,
+        owns: OwnsCall,
+        end: EndCall,
+        ice: IceSettings,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        """``neighbours``: the other processes of this server, which may have a session."""
+        self._neighbours = neighbours
+        if neighbours is not None:
+            neighbours.serve("PATCH", SESSION, self._trickle)
         self._calls = calls
         self._owns = owns
         self._end = end
@@ -60,13 +74,12 @@ class Whip:
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
-        session = ENDPOINT + "/{call_id}"
         return [
             web.post(ENDPOINT, self.create),
             web.options(ENDPOINT, self.describe),
-            web.patch(session, self.trickle),
-            web.delete(session, self.end),
-            web.options(session, self.describe),
+            web.patch(SESSION, self.trickle),
+            web.delete(SESSION, self.end),
+            web.options(SESSION, self.describe),
         ]
 
     async def create(self, request: web.Request) -> web.Response:
@@ -89,7 +102,17 @@ class Whip:
         return response
 
     async def trickle(self, request: web.Request) -> web.Response:
-        """Add candidates of the caller."""
+        """Add candidates of the caller, whichever process has the session."""
+        answer = await self._trickle(request)
+        if answer.status == 404 and self._neighbours is not None:
+            try:
+                text = await within_body_timeout(read_text(request, MAX_FRAGMENT_BYTES, "sdpfrag"))
+            except RequestError as fault:
+                return self._refusal(fault)
+            return await self._neighbours.ask(request, text.encode()) or answer
+        return answer
+
+    async def _trickle(self, request: web.Request) -> web.Response:
         call_id = request.match_info["call_id"]
         try:
             owned = await self._owns(request, call_id)
@@ -134,10 +157,15 @@ class Whip:
 
 
 def setup_whip(
-    app: web.Application, calls: WebRTCCalls, owns: OwnsCall, end: EndCall, ice: IceSettings
+    app: web.Application,
+    calls: WebRTCCalls,
+    owns: OwnsCall,
+    end: EndCall,
+    ice: IceSettings,
+    neighbours: Neighbours | None = None,
 ) -> None:
     """Add the routes to an application."""
-    app.add_routes(Whip(calls, owns, end, ice).routes())
+    app.add_routes(Whip(calls, owns, end, ice, neighbours).routes())
 
 
 def read_fragment(text: str, ufrag: str) -> list[RTCIceCandidate]:
