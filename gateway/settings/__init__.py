@@ -178,6 +178,7 @@ def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Sett
     )
 
 
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 SHARED_BYTES = 3_000_000_000
 """What the engine process, Postgres, Valkey, a worker and the system need."""
 PROCESS_BYTES = 400_000_000
@@ -219,6 +220,13 @@ def _default_data_dir(environ: Mapping[str, str]) -> Path:
 
 
 def _available_cores() -> int:
+    """Those that this process may run on, or as many as its container's limit lets it use."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    try:
+        limit = CPU_LIMIT.read_text()
+    except OSError:  # no control group of version 2
+        return cores
+    quota, _, period = limit.strip().partition(" ")  # "max 100000", or microseconds of each period
+    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))

@@ -166,6 +166,20 @@ def test_half_of_the_cores_carry_calls_as_far_as_memory_allows(
         Settings.read({"BLAB_PROCESSES": "2"}, cores=cores)
 
 
+@pytest.mark.parametrize(
+    ("limit", "calls"),
+    [("max 100000\n", 32), ("200000 100000\n", 4), ("50000 100000\n", 2), ("9900000 100000\n", 32)],
+)
+def test_a_containers_limit_of_processor_time_counts(
+    limit: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr("gateway.settings.CPU_LIMIT", tmp_path / "cpu.max")
+    assert Settings.read({}).max_calls == 32
+    (tmp_path / "cpu.max").write_text(limit)
+    assert Settings.read({}).max_calls == calls
+
+
 def test_defaults_follow_the_machine() -> None:
     small, large = Settings.read({}, cores=2), Settings.read({}, cores=8)
     assert (small.profile, small.max_calls) == ("small", 4)

@@ -70,6 +70,7 @@ async def blab(
         "BLAB_DATA_DIR": str(data_dir),
         "BLAB_MODELS_DIR": str(models_dir),
         "BLAB_PORT": "0",
+        "BLAB_PROCESSES": "1",
         "BLAB_CHAT_MODEL": "qwen2.5-0.5b",
         **more,
     }
