@@ -24,6 +24,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -342,6 +343,8 @@ class Sidebands:
         self._requests = requests
         self._listeners = Listeners(following, requests)
         self._present: Counter[str] = Counter()
+        self._looks: dict[str, tuple[float, str | None]] = {}
+        """By call id: when a call's node was looked up, and what it was."""
         self._tasks: set[asyncio.Task[str]] = set()
 
     async def join(self, request: web.Request) -> web.StreamResponse:
@@ -355,10 +358,10 @@ class Sidebands:
         call_id, after, listens = request.query["call_id"], _after(request), _listens(request)
         workspace_id = principal.workspace_id
 
-        async def look() -> str | None:
-            return await self._registry.find(workspace_id, call_id)
-
-        node_id = await look() if len(call_id) <= _MAX_ID_CHARS else None
+        node_id = None
+        if len(call_id) <= _MAX_ID_CHARS:
+            node_id = await self._registry.find(workspace_id, call_id)
+        look = partial(self._look, workspace_id, call_id)
         if node_id is None:
             raise NotFound("There is no such call.", openai_code="call_not_found", param="call_id")
         if listens and not self._listeners.has_room(call_id):
@@ -390,6 +393,19 @@ class Sidebands:
             reason = await self._ended(task)
             log.info("a sideband left call %s: %s", call_id, reason)
         return ws
+
+    async def _look(self, workspace_id: str, call_id: str) -> str | None:
+        """The node that carries a call: all sidebands of the call share an answer for a while."""
+        now = asyncio.get_running_loop().time()
+        known = self._looks.get(call_id)
+        if known is None or now - known[0] > self._timing.look / 2:
+            if len(self._looks) >= MOST:
+                self._looks.clear()
+            known = self._looks[call_id] = (
+                now,
+                await self._registry.find(workspace_id, call_id),
+            )
+        return known[1]
 
     async def _listen(
         self, request: web.Request, call_id: str, look: Callable[[], Awaitable[str | None]]

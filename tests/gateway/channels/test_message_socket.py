@@ -12,7 +12,7 @@ from aiohttp import WSMessage, WSMsgType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.message_socket import Limits, MessageSocket, Pace
+from gateway.channels.message_socket import Limits, MessageSocket, Pace, framed
 from tests.support.gateway.memory_websocket import Socket, until
 
 LIMITS = Limits(max_message_bytes=1000, messages_a_second=1e6, messages_at_once=1000)
@@ -137,3 +137,50 @@ def test_a_sender_that_waits_the_given_time_never_exceeds_the_rate(pauses: list[
         now += pause
         assert taken <= 5 + now * 10 + 1.001
         now += pace.delay(now)
+
+
+class Transport(Socket):
+    """The transport under a WebSocket that takes whole frames, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.unsent = 0
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+async def test_frames_are_written_through_while_nothing_waits_and_the_peer_keeps_up() -> None:
+    socket = Transport()
+    async with opened(socket) as messages:
+        assert messages.write_through(framed([b"one", b"two"]))
+        socket.open.clear()
+        messages.send(b'{"event": "queued"}')
+        assert not messages.write_through(b"not before what waits")
+        socket.open.set()
+        await messages.wait_sent()
+        socket.unsent = 40_000
+        assert not messages.write_through(b"not to a slow peer")
+        socket.unsent = 100
+        assert messages.write_through(framed([b"x"], binary=True))
+        await messages.close("ended")
+        assert not messages.write_through(b"not behind the close")
+    assert socket.written == [b"\x81\x03one\x81\x03two", b"\x82\x01x"]
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536])
+def test_a_frame_has_the_head_that_its_length_needs(length: int) -> None:
+    frame = framed([b"x" * length])
+    size = 2 if length < 126 else 4 if length < 65_536 else 10
+    assert len(frame) == size + length
+    short = frame[1]
+    assert short < 128, "a server's frames are not masked"
+    written = {126: frame[2:4], 127: frame[2:10]}.get(short)
+    assert (short if written is None else int.from_bytes(written, "big")) == length
