@@ -217,12 +217,12 @@ def spread(figures: Sequence[float]) -> str:
 
 async def measure(count: int, seconds: float, *, elsewhere: bool) -> None:
     """Without observers, then with them."""
-    pin(OTHER_CORE)
     with tempfile.TemporaryDirectory(prefix="blab-bench-", dir="/tmp") as name:
         folder = Path(name)
         await asyncio.to_thread(folder.chmod, 0o711)  # the servers' account reaches it
         services = EmbeddedServices(folder / "data")
         urls = await services.start()
+        pin(OTHER_CORE)  # the stores run where there is room
         stores = (urls.database_url, urls.redis_url)
         try:
             async with contextlib.AsyncExitStack() as stack:
