@@ -52,6 +52,7 @@ from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
 from sessions.transfers import Transfers
+from store.bus import Bus
 from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
@@ -134,7 +135,7 @@ def compose(
     admission = new_admission(settings, engines, metrics)
     usage = Usage(database, Prices.read(settings.prices))
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
-    registry, fanout, following = CallRegistry(bus), Fanout(bus), Following(bus)
+    registry, (fanout, following) = CallRegistry(bus), new_fanout(bus)
     journal = CallJournal(database, registry.node_id, book=usage.book_turn)
     host = SessionHost(
         engines,
@@ -224,6 +225,12 @@ def new_admission(settings: Settings, engines: Catalogue, metrics: Metrics) -> A
         of_one_workspace=settings.max_calls_per_workspace,
         on_refused=metrics.call_refused,
     )
+
+
+def new_fanout(bus: Bus) -> tuple[Fanout, Following]:
+    """What publishes the calls of this node, and what follows those of any."""
+    following = Following(bus)
+    return Fanout(bus, near=following.near), following
 
 
 def new_application(settings: Settings, metrics: Metrics) -> web.Application:

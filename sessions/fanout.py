@@ -11,6 +11,7 @@ Rules
 - A call that moves to another node keeps its numbers: its new node calls ``adopt`` before the first
   event there, and its old node, if it is alive, ``release`` instead of ``end``.
 - An event published to one follower (``to``) is seen by that follower only.
+- Followers on this node (``Near``) get an event at once, the others through Redis.
 - Events of all calls that come within ``WRITE_SECONDS`` of a write leave together in the next one.
 """
 
@@ -18,7 +19,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,6 +45,12 @@ WRITE_SECONDS = 0.02
 """Between two writes; an event that comes alone is written at once."""
 
 
+Near = Callable[[str, int, Mapping[str, Any] | None], bytes | None]
+"""Takes an event of a call (None: the call is over) for its followers on this node; returns it as
+it is written, None if nobody follows the call here."""
+_Queued = tuple[str, int, Mapping[str, Any] | bytes | None]
+
+
 def stream_of(call_id: str) -> str:
     """The name of a call's stream."""
     return f"call:{call_id}:events"
@@ -58,10 +65,13 @@ async def forget(bus: Bus, call_ids: Sequence[str]) -> None:
 class Fanout:
     """Publishes the events of this node's calls."""
 
-    def __init__(self, bus: Bus, *, queue_events: int = QUEUE_EVENTS) -> None:
+    def __init__(
+        self, bus: Bus, *, near: Near | None = None, queue_events: int = QUEUE_EVENTS
+    ) -> None:
         self._bus = bus
+        self._near = near
         self._capacity = queue_events
-        self._queue: deque[tuple[str, int, Mapping[str, Any] | None]] = deque()
+        self._queue: deque[_Queued] = deque()
         self._sequences: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -128,7 +138,8 @@ class Fanout:
         if len(self._queue) >= self._capacity:
             self._queue.popleft()
             self.dropped += 1
-        self._queue.append((call_id, sequence, event))
+        taken = self._near(call_id, sequence, event) if self._near is not None else None
+        self._queue.append((call_id, sequence, event if taken is None else taken))
         self._idle.clear()
         self._wake.set()
 
@@ -165,7 +176,7 @@ class Fanout:
             if len(self._queue) < BATCH_EVENTS:
                 await asyncio.sleep(began + WRITE_SECONDS - loop.time())
 
-    def _put_back(self, batch: list[tuple[str, int, Mapping[str, Any] | None]]) -> None:
+    def _put_back(self, batch: list[_Queued]) -> None:
         """Put the batch back at the front; if it does not fit, drop its oldest events."""
         room = max(0, self._capacity - len(self._queue))
         kept = batch[len(batch) - room :] if room < len(batch) else batch
@@ -173,10 +184,15 @@ class Fanout:
         self._queue.extendleft(reversed(kept))
 
 
-def _entries(batch: list[tuple[str, int, Mapping[str, Any] | None]]) -> list[StreamEntry]:
+def _entries(batch: list[_Queued]) -> list[StreamEntry]:
     return [
-        StreamEntry(
-            stream_of(call_id), sequence, END if event is None else msgspec.json.encode(event)
-        )
+        StreamEntry(stream_of(call_id), sequence, encoded(event))
         for call_id, sequence, event in batch
     ]
+
+
+def encoded(event: Mapping[str, Any] | bytes | None) -> bytes:
+    """An event as it is written; None: the end of the call."""
+    if isinstance(event, bytes):
+        return event
+    return END if event is None else msgspec.json.encode(event)

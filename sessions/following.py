@@ -5,6 +5,8 @@ Rules
   follows, nothing is read.
 - Each followed call has a *tail*: its latest events, at most ``TAIL_EVENTS`` and ``TAIL_BYTES``,
   shared by its followers. A follower is a position in it; it holds no events of its own.
+- Events of this node's own calls come into the tail when they are published (``near``), if none is
+  missing before them; Redis has them a moment later, and brings what is missing.
 - A follower behind the tail (late, or slow) reads on from Redis, where about the last 2,000 events
   of a call are kept, and joins the tail again. Only what is gone there too is missed, and is
   reported: ``MISSED`` stands for it.
@@ -18,7 +20,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -29,7 +31,7 @@ from store.errors import BusUnavailable
 from store.ids import new_id
 
 from .audio_tap import audio_stream
-from .fanout import ADDRESSEE, END, PAUSES, stream_of
+from .fanout import ADDRESSEE, END, PAUSES, encoded, stream_of
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +141,8 @@ class _Tail:
         self.bytes = 0
         self.ended = False
         self.followers: set[Follower] = set()
+        self.lock = asyncio.Lock()
+        """Held while a batch is handed out."""
 
     def take(self, entries: Sequence[tuple[int, bytes]]) -> Batch:
         """Add what was read; returns what is new."""
@@ -245,22 +249,39 @@ class Following:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._tails: dict[str, _Tail] = {}
-        self._reader: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._wanted = asyncio.Event()
         self._bell = f"following:{new_id('node')}:bell"
         """A stream of this node's own: an entry ends the reader's wait, for a longer list."""
         self._rung = self._heard = 0
+        self._near: dict[str, list[tuple[int, bytes]]] = {}
+        """By call id: events of this node that have not been handed out."""
+        self._came = asyncio.Event()
 
     def start(self) -> None:
         """Start reading; call it on the running loop."""
-        self._reader = asyncio.create_task(self._read(), name="following-reader")
+        self._tasks = [
+            asyncio.create_task(self._read(), name="following-reader"),
+            asyncio.create_task(self._hand_out_near(), name="following-near"),
+        ]
 
     async def stop(self) -> None:
         """Stop reading; followers get nothing more."""
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-            self._reader = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+
+    def near(self, call_id: str, number: int, event: Mapping[str, Any] | None) -> bytes | None:
+        """See ``fanout.Near``."""
+        if call_id not in self._tails:
+            return None
+        data = encoded(event)
+        waiting = self._near.setdefault(call_id, [])
+        if len(waiting) < TAIL_EVENTS:
+            waiting.append((number, data))
+        self._came.set()
+        return data
 
     @contextlib.contextmanager
     def follow(self, call_id: str, after: int = 0, *, name: str = "") -> Iterator[Follower]:
@@ -373,17 +394,33 @@ class Following:
                 if entries and tail is not None and tail.last >= last:
                     await self._feed(tail, entries)
 
-    async def _feed(self, tail: _Tail, entries: Sequence[tuple[int, bytes]]) -> None:
+    async def _hand_out_near(self) -> None:
+        while True:
+            await self._came.wait()
+            self._came.clear()
+            near, self._near = self._near, {}
+            for call_id, entries in near.items():
+                if (tail := self._tails.get(call_id)) is not None:
+                    await self._feed(tail, entries, is_near=True)
+
+    async def _feed(
+        self, tail: _Tail, entries: Sequence[tuple[int, bytes]], *, is_near: bool = False
+    ) -> None:
         """Hand new events to the followers, a slice at a time."""
-        before = tail.last
-        batch = tail.take(entries)
-        if batch.last == before:
-            return
-        for served, follower in enumerate(tuple(tail.followers), 1):
-            try:
-                follower.offer(batch, before)
-            except Exception:  # an observer's edge: a fault costs this one its place
-                log.exception("an observer could not be served")
-                follower.news.set()
-            if served % SLICE == 0:
-                await asyncio.sleep(0)
+        async with tail.lock:
+            before = tail.last
+            if is_near:
+                entries = [entry for entry in entries if entry[0] > before]
+                if not entries or entries[0][0] != before + 1:
+                    return  # what is before them is on its way through Redis
+            batch = tail.take(entries)
+            if batch.last == before:
+                return
+            for served, follower in enumerate(tuple(tail.followers), 1):
+                try:
+                    follower.offer(batch, before)
+                except Exception:  # an observer's edge: a fault costs this one its place
+                    log.exception("an observer could not be served")
+                    follower.news.set()
+                if served % SLICE == 0:
+                    await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sessions import following as module
-from sessions.fanout import ADDRESSEE, END
+from sessions.fanout import ADDRESSEE, END, Fanout
 from sessions.following import Batch, Follower, Following, PublishedEvent
 from store.bus import Bus, StreamEntry
 from tests.support.services import eventually
@@ -258,3 +258,42 @@ async def test_a_thousand_observers_let_the_loop_run(following: Following, redis
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_events_of_this_node_do_not_wait_for_redis(
+    following: Following, redis: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fanout = Fanout(redis, near=following.near)
+    assert fanout.publish("a", {"type": "x"}) == 1, "nobody follows: it only goes to Redis"
+    fanout.start()
+    with following.follow("a") as follower:
+        assert await until(follower, 1) == [1]
+        reading = asyncio.create_task(follower.next())
+        await eventually(lambda: "a" in following._tails)
+
+        async def nothing(*_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(redis, "append", nothing)
+        fanout.publish("a", {"type": "x"})
+        assert numbers(await reading) == [2]
+        fanout.publish("a", {"type": "y"}, to="somebody else")
+        fanout.publish("a", {"type": "z"})
+        fanout.end("a")
+        assert await until(follower, 4) == [4]
+        while (batch := await follower.next()) is not None:
+            assert batch.ended
+    await fanout.stop(deadline=0.01)
+
+
+async def test_an_event_that_overtakes_others_waits_for_them(
+    following: Following, redis: Bus
+) -> None:
+    with following.follow("a") as follower:
+        await joined(redis, follower)
+        assert following.near("a", 5, {"type": "x", "n": 5}) is not None
+        await publish(redis, [3, 4, 5])
+        assert await until(follower, 5) == [3, 4, 5]
+        following.near("a", 6, {"type": "x", "n": 6})
+        await publish(redis, [6, 7])
+        assert await until(follower, 7) == [6, 7]
