@@ -137,7 +137,7 @@ class IceConnection(aioice.Connection):
     def send_media(self, data: bytes) -> None:
         """Send a packet at once; raises ConnectionError without a connection."""
         pair = self._nominated.get(1)
-        if pair is None:
+        if pair is None or pair.protocol.transport.is_closing():
             raise ConnectionError("there is no connection to send on")
         pair.protocol.transport.sendto(data, pair.remote_addr)
 

@@ -5,15 +5,18 @@ import asyncio
 import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtp import RtpPacket
 
 from gateway.channels.webrtc.voice import (
     FRAME_TICKS,
     MAX_QUEUED_MS,
     SETTLE_FRAMES,
     TAIL_PATIENCE,
+    VoiceSender,
     VoiceTrack,
 )
 from media.opus import OpusDecoder
+from tests.support.sessions.virtual_clock import run
 
 RATE = 24_000
 FRAME = RATE // 50 * 2
@@ -134,3 +137,28 @@ async def test_a_stopped_track_sends_nothing(track):
     track.stop()
     with pytest.raises(MediaStreamError):
         await asyncio.wait_for(track.recv(), 1)
+
+
+def test_the_sender_puts_a_packet_on_the_wire_every_20_ms_until_it_is_stopped():
+    async def send() -> list[tuple[float, RtpPacket, int, int]]:
+        loop, sent = asyncio.get_running_loop(), []
+
+        def take(packet: bytes, timestamp: int, size: int) -> None:
+            sent.append((loop.time(), RtpPacket.parse(packet), timestamp, size))
+
+        began = loop.time()
+        sender = VoiceSender(VoiceTrack(RATE), take, 111, 77, b"\xbe\xde\x00\x01\x10\x30\x00\x00")
+        sender.start()
+        await asyncio.sleep(0.19)
+        sender.stop()
+        await asyncio.sleep(0.1)
+        return [(at - began, packet, timestamp, size) for at, packet, timestamp, size in sent]
+
+    sent = run(send())
+    assert [at for at, *_ in sent] == pytest.approx([n * 0.02 for n in range(10)])
+    first = sent[0][1]
+    for number, (_, packet, timestamp, size) in enumerate(sent):
+        assert (packet.payload_type, packet.ssrc, packet.marker) == (111, 77, 1)
+        assert packet.sequence_number == (first.sequence_number + number) % 2**16
+        assert packet.timestamp == timestamp == (first.timestamp + number * FRAME_TICKS) % 2**32
+        assert len(packet.payload) == size > 0
