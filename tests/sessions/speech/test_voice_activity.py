@@ -10,6 +10,7 @@ from sessions.speech.voice_activity import FEW, WAIT_SECONDS, VoiceActivity
 from tests.support.sessions.scripted_call import scripted_speech
 from tests.support.sessions.virtual_clock import run
 
+MANY = FEW + 5
 SPEECH = scripted_speech(0.064, 16_000)
 
 
@@ -45,12 +46,12 @@ async def test_few_calls_are_judged_at_once() -> None:
 def test_many_calls_wait_for_each_other_and_are_judged_together() -> None:
     async def judged() -> None:
         voices, model, loop = VoiceActivity(), CountingModel(), asyncio.get_running_loop()
-        made = calls(voices, model, 8)
+        made = calls(voices, model, MANY)
         began = loop.time()
         waiting = [judged for one in made if (judged := voices.judge(*one)) is not None]
         await asyncio.gather(*waiting)
         assert loop.time() - began == pytest.approx(WAIT_SECONDS)
-        assert model.runs == [8, 8]
+        assert model.runs == [MANY, MANY]
         assert all(window.voice == 1.0 for _, windows in made for window in windows)
 
     run(judged())
@@ -58,7 +59,7 @@ def test_many_calls_wait_for_each_other_and_are_judged_together() -> None:
 
 async def test_silence_waits_for_nobody() -> None:
     voices, model = VoiceActivity(), CountingModel()
-    detectors = [voices.detector(model) for _ in range(8)]
+    detectors = [voices.detector(model) for _ in range(MANY)]
     for detector in detectors:
         assert voices.judge(detector, detector.cut(bytes(4_096))) is None
     assert model.runs == []
@@ -66,7 +67,7 @@ async def test_silence_waits_for_nobody() -> None:
 
 async def test_a_call_that_ends_meanwhile_keeps_nobody_waiting() -> None:
     voices, model = VoiceActivity(), CountingModel()
-    made = calls(voices, model, 8)
+    made = calls(voices, model, MANY)
     first, second, *_ = [judged for one in made if (judged := voices.judge(*one)) is not None]
     first.cancel()
     await asyncio.wait_for(second, 5)
@@ -75,8 +76,8 @@ async def test_a_call_that_ends_meanwhile_keeps_nobody_waiting() -> None:
 
 async def test_a_network_that_fails_fails_every_call_that_waits() -> None:
     voices, model = VoiceActivity(), CountingModel()
-    made = calls(voices, model, 8)
+    made = calls(voices, model, MANY)
     model.fails = True
     waiting = [judged for one in made if (judged := voices.judge(*one)) is not None]
     found = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [str(error) for error in found] == ["the network fails"] * 8
+    assert [str(error) for error in found] == ["the network fails"] * MANY
