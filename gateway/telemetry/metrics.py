@@ -35,6 +35,7 @@ from pipelines.engines.executor import watched_executors
 from sessions.admission import Admission, Reason
 from sessions.core.commands import Command, Publish
 from sessions.core.events import (
+    CallResumed,
     Event,
     FinalTranscript,
     ReplyFailed,
@@ -66,7 +67,10 @@ _REASONS = frozenset(
         "hangup",
         "internal_error",
         "max_duration",
+        "moved",
         "peer_gone",
+        "peer_lost",
+        "resumed_elsewhere",
         "server_shutdown",
         "slow_reader",
     }
@@ -440,6 +444,8 @@ class CallMeter:
                     self._metrics.empty_answer("retried")
             case ReplyFailed() if event.empty:
                 self._metrics.empty_answer("failed")
+            case CallResumed():
+                self._metrics.call_resumed()
             case TranscriptionWaits():
                 self._note_wait(event)
             case FinalTranscript() if event.waited:

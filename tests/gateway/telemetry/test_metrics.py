@@ -15,9 +15,16 @@ from gateway.telemetry.metrics import Metrics
 from pipelines.engines.base import HearingLoad
 from pipelines.engines.executor import EngineExecutor
 from sessions.admission import Admission
+from sessions.core.checkpoint import Checkpoint
 from sessions.core.commands import Publish
 from sessions.core.config import SessionConfig
-from sessions.core.events import FinalTranscript, ReplyFailed, ReplyGenerated, TranscriptionWaits
+from sessions.core.events import (
+    CallResumed,
+    FinalTranscript,
+    ReplyFailed,
+    ReplyGenerated,
+    TranscriptionWaits,
+)
 from sessions.core.notices import Latency
 from sessions.host import CallRequest
 from store.errors import DatabaseUnavailable
@@ -72,6 +79,16 @@ async def test_a_call_is_measured_from_its_first_step_to_its_end(
     assert 'blab_call_seconds_count{channel="webrtc"} 1.0' in served
     warned = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert warned == ["call call_1 waits for speech recognition, 5 ahead of it"]
+
+
+async def test_a_call_that_goes_on_is_counted_as_resumed() -> None:
+    metrics = Metrics()
+    call = metrics.observer(REQUEST, "websocket")
+    call.stepped(CallResumed(Checkpoint("call_1", SessionConfig())), 0.0, [])
+    call.ended("moved")
+    served = await lines(metrics)
+    assert "blab_calls_resumed_total 1.0" in served
+    assert 'blab_calls_total{channel="websocket",reason="moved"} 1.0' in served
 
 
 async def test_queues_and_this_process_are_read_when_somebody_looks() -> None:
