@@ -45,6 +45,8 @@ WORDS = " ".join(["word word word word."] * 5)
 _EVENT_ID = re.compile(rb'"event_id":"(event_\w+)"')
 _PONG = b"\x8a\x80\x00\x00\x00\x00"
 _AT_ONCE = 50
+_SETTLING_SECONDS = 3.0
+"""Until the observers have the events of before."""
 
 
 def pin(core: int) -> None:
@@ -165,6 +167,7 @@ async def observe(port: int, key: str, call_id: str, count: int) -> None:
             for _ in range(min(_AT_ONCE, count - start))
         ]
         await asyncio.gather(*(observer.opened for _, observer in made))
+    await asyncio.sleep(_SETTLING_SECONDS)
     print(json.dumps({"open": count}), flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     print(json.dumps(arrivals), flush=True)

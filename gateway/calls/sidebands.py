@@ -173,7 +173,7 @@ class Sideband:
                     batch = await self._introduce(batch)
                 if batch is None:
                     return "call_lost"
-                if not await self._send(batch.once(self._form)):
+                if not self._push(batch) and not await self._send(batch.once(self._form)):
                     return "slow_reader"
                 if self._opened:
                     await follower.attend(self._push)
