@@ -148,7 +148,7 @@ def compose(
         drain_grace=settings.drain_grace_seconds,
         observe=[metrics.observer, *(one.observer for one in tracing)],
     )
-    machine = MachineWatch(admission, on_lag=metrics.loop_lagged)
+    machine = MachineWatch(admission, on_lag=metrics.loop_lagged, ready=engines.ready)
     metrics.watch_calls(lambda: host.active, admission)
     _watch(metrics, engines, fanout, journal, database, process)
     agents, ephemeral = Agents(database, stores.vault), EphemeralKeys(bus)

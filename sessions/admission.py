@@ -69,9 +69,10 @@ class ServerFull(Exception):
 class Thresholds:
     """Above which measurements no call is admitted, and below which calls are admitted again."""
 
-    lag: float = 0.1
-    """Seconds that the event loop's timers run late, p95."""
-    calm_lag: float = 0.05
+    lag: float = 0.2
+    """Seconds that the event loop's timers run late, p95. Four calls with embedded engines on two
+    cores that had other work too (load 7) made it 0.157, and all of them were answered."""
+    calm_lag: float = 0.1
     lag_hold: float = 3.0
     """Seconds of calm before calls are admitted again."""
     call_bytes: int = 4 * MIB

@@ -37,9 +37,12 @@ class MachineWatch:
         admission: Admission,
         *,
         on_lag: Callable[[float], None] = lambda _seconds: None,
+        ready: Callable[[], bool] = lambda: True,
         available: Callable[[], int | None] | None = None,
     ) -> None:
-        """``on_lag`` receives every lag in seconds; ``available``: see ``available_memory``."""
+        """``on_lag`` receives every lag in seconds; ``ready``: before that, while engines are being
+        loaded, the lag says nothing about calls; ``available``: see ``available_memory``."""
+        self._ready = ready
         self._admission = admission
         self._on_lag = on_lag
         self._available = available or available_memory
@@ -69,7 +72,8 @@ class MachineWatch:
             now = time.monotonic()
             lag = max(0.0, now - due)
             self._on_lag(lag)
-            strain.loop_lagged(lag, now)
+            if self._ready():
+                strain.loop_lagged(lag, now)
             self._admission.measure_engines()
             if (reason := strain.reason()) != refusing:
                 _log_change(reason, strain.lag)

@@ -36,6 +36,21 @@ async def test_a_blocked_event_loop_and_scarce_memory_are_noticed(
     assert "no call is admitted: memory" in caplog.text
 
 
+async def test_the_lag_counts_once_the_engines_are_loaded() -> None:
+    measured: asyncio.Queue[float] = asyncio.Queue()
+    admission, loaded = Admission(2), False
+    watch = MachineWatch(admission, on_lag=measured.put_nowait, ready=lambda: loaded)
+    watch.start()
+    for _ in range(2):
+        await asyncio.wait_for(measured.get(), 5)
+    assert not admission.strain._lags
+    loaded = True
+    for _ in range(2):
+        await asyncio.wait_for(measured.get(), 5)
+    await watch.stop()
+    assert admission.strain._lags
+
+
 def test_the_memory_of_the_machine_counts(tmp_path: Path) -> None:
     assert available_memory(tmp_path) is None
     write(tmp_path / "proc/meminfo", "MemTotal: 900 kB\nMemAvailable:  700 kB\n")
