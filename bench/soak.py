@@ -17,6 +17,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -148,6 +149,7 @@ async def running_server(environment: dict[str, str]) -> AsyncIterator[Server]:
         process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 30)
         await services.stop()
+        shutil.rmtree(directory)
 
 
 # ---------------------------------------------------------------------- the callers
