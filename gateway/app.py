@@ -20,6 +20,7 @@ from gateway.calls.client_credentials import IceServers
 from gateway.calls.demo import Demo
 from gateway.calls.realtime import RealtimeCalls
 from gateway.calls.sidebands import SIDEBANDS, Sidebands
+from gateway.calls.takeovers import Takeovers
 from gateway.calls.telephony import AudioSocketListener, TelephonyCalls
 from gateway.channels.webrtc import calls as webrtc
 from gateway.channels.webrtc.ice import IceSettings, TurnServer
@@ -41,24 +42,25 @@ from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
 from sessions.admission import Admission, Reason, ServerFull
-from sessions.agent_config import session_config
 from sessions.core.config import SessionConfig
-from sessions.dry_turn import dry_turn
 from sessions.fanout import Fanout
 from sessions.following import Following
 from sessions.host import SessionHost
-from sessions.machine import MachineWatch, give_back_memory, settle_memory
+from sessions.machine import MachineWatch
 from sessions.persistence import CallJournal
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
+from sessions.resumption.keeping import Resumptions
+from sessions.resumption.stored_calls import StoredCalls
 from sessions.transfers import Transfers
 from store.bus import Bus
 from store.database import USUAL_LIMITS, Database, DatabaseLimits
-from store.errors import StoreError
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
-from store.tenants.agents import DEFAULT_PROMPT, Agents
+from store.tenants.agents import Agents
 from store.tenants.jobs import Jobs
+from store.vault import Vault
 
+from .engine_loading import EngineLoading, default_config
 from .housekeeping import CallFiles
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .platform import Context, LiveCalls, add_rest
@@ -74,6 +76,7 @@ MAX_REQUEST_BYTES = 1024 * 1024
 
 HOST: web.AppKey[SessionHost] = web.AppKey("host", SessionHost)
 ADMISSION: web.AppKey[Admission] = web.AppKey("admission", Admission)
+REMOTE: web.AppKey[RemoteRequests] = web.AppKey("remote", RemoteRequests)
 
 
 def _none() -> int:
@@ -137,6 +140,7 @@ def compose(
     tool_http = CustomerHttp(allow_private=settings.tool_private, deadline=MOST_SECONDS)
     registry, (fanout, following) = CallRegistry(bus), new_fanout(bus)
     journal = CallJournal(database, registry.node_id, book=usage.book_turn)
+    resumptions = Resumptions(stored_calls(settings, stores), registry.node_id, journal.store)
     host = SessionHost(
         engines,
         admission,
@@ -147,6 +151,7 @@ def compose(
         tools=ToolRunner(tool_http),
         drain_grace=settings.drain_grace_seconds,
         observe=[metrics.observer, *(one.observer for one in tracing)],
+        resumptions=resumptions if settings.resume_seconds else None,
     )
     machine = MachineWatch(admission, on_lag=metrics.loop_lagged, ready=engines.ready)
     metrics.watch_calls(lambda: host.active, admission)
@@ -155,23 +160,21 @@ def compose(
     remote = RemoteRequests(bus, fanout, host, Transfers(host, agents, engines).transfer)
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
-    session_checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
-    callers = CallerIds(stores.secrets.callers)
-    authorization = Authorization(
-        authenticator, agents, settings.allowed_origins, session_checks, callers=callers
-    )
+    checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
+    callers, origins = CallerIds(stores.secrets.callers), settings.allowed_origins
+    authorization = Authorization(authenticator, agents, origins, checks, callers=callers)
     sidebands = Sidebands(authorization, registry, following, remote)
+    takeovers = Takeovers(stored_calls(settings, stores), host, remote)
     calls = RealtimeCalls(
-        authorization, ephemeral, host, metrics, sidebands, waiting_for=engines.waiting_for
+        authorization, ephemeral, host, metrics, sidebands, takeovers, engines.waiting_for
     )
-    signatures = carrier_secrets(settings)
-    telephony = TelephonyCalls(authorization, agents, calls, signatures, settings.public_url)
+    proofs, public_url = carrier_secrets(settings), settings.public_url
+    telephony = TelephonyCalls(authorization, agents, calls, proofs, public_url)
     answering = partial(default_config, agents) if keep_warm else None
-    loading = EngineLoading(engines, host, answering, process)
+    loading = engine_loading(engines, host, answering, process)
     local = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
-
     app = new_application(settings, metrics)
-    app[HOST], app[SIDEBANDS], app[ADMISSION] = host, sidebands, admission
+    app[HOST], app[SIDEBANDS], app[ADMISSION], app[REMOTE] = host, sidebands, admission, remote
     app.add_routes(
         [
             *health_routes(readiness_checks(settings, stores, admission, loading)),
@@ -181,8 +184,8 @@ def compose(
             *Demo(demo, ephemeral, local, engines.call_options).routes(),
         ]
     )
-    files = CallFiles(database, settings.record_calls)
-    writers = _writers(settings, registry, fanout, following, journal, remote, machine, files)
+    files, kept = CallFiles(database, settings.record_calls), (journal, resumptions)
+    writers = _writers(settings, registry, fanout, following, *kept, remote, machine, files)
     app.cleanup_ctx.extend([_storage(settings, stores), writers, metrics.context, loading.context])
     app.cleanup_ctx.extend(one.context for one in tracing)
     add_rest(
@@ -309,7 +312,16 @@ def _storage(settings: Settings, stores: Stores) -> Context:
     return context
 
 
-Writer = CallRegistry | Fanout | Following | CallJournal | RemoteRequests | MachineWatch | CallFiles
+Writer = (
+    CallRegistry
+    | Fanout
+    | Following
+    | CallJournal
+    | Resumptions
+    | RemoteRequests
+    | MachineWatch
+    | CallFiles
+)
 
 
 def _writers(settings: Settings, *writers: Writer) -> Context:
@@ -327,89 +339,22 @@ def _writers(settings: Settings, *writers: Writer) -> Context:
     return context
 
 
-async def default_config(agents: Agents) -> SessionConfig:
-    """Of a call to the local workspace's default agent; a plain one where there is none."""
-    try:
-        return session_config(await agents.ensure_default_agent(LOCAL_WORKSPACE))
-    except StoreError as error:
-        log.debug("no default agent: %s", error)
-        return SessionConfig(instructions=DEFAULT_PROMPT)
+def stored_calls(settings: Settings, stores: Stores) -> StoredCalls:
+    """Where the calls that can be resumed are stored."""
+    return StoredCalls(stores.bus, Vault(stores.secrets.resumption), settings.resume_seconds)
 
 
-WARM_SECONDS = 240.0
-"""Between two dry turns of a server that nobody calls."""
-
-
-class EngineLoading:
-    """Loads the engines while the application already answers, keeps them warm, and puts the
-    process's memory in order while nobody calls."""
-
-    def __init__(
-        self,
-        engines: Catalogue,
-        host: SessionHost,
-        answering: Callable[[], Awaitable[SessionConfig]] | None,
-        process: GatewayProcess = ALONE,
-    ) -> None:
-        """``answering``: gives the configuration of dry turns; None: there are none."""
-        self._settles = answering is not None or process is not ALONE
-        """This process does nothing else, so that what is loaded is kept to its end."""
-        self._engines = engines
-        self._host = host
-        self._task: asyncio.Task[None] | None = None
-        self._warm: asyncio.Task[None] | None = None
-        self._answering = answering
-        self._elsewhere = process.calls_elsewhere
-
-    async def context(self, _app: web.Application) -> AsyncIterator[None]:
-        """For ``cleanup_ctx``: start loading; at the end, stop it and close the engines."""
-        self._task = asyncio.create_task(self._load(), name="engines-loading")
-        yield
-        tasks = [task for task in (self._task, self._warm) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._engines.close()
-
-    async def waiting_for(self) -> str | None:
-        """Why the engines cannot answer calls (a sentence); None when they can."""
-        if self._task is not None and self._task.done() and not self._task.cancelled():
-            error = self._task.exception()
-            if error is not None:
-                return f"The engines could not be loaded: {error}."
-        return self._engines.waiting_for()
-
-    async def _load(self) -> None:
-        try:
-            await self._engines.start(self._host.quiet, self._warm_up)
-        except Exception:  # the edge of a background task: reported here and in /readyz
-            log.exception("the engines could not be loaded")
-            raise
-        self._warm = asyncio.create_task(self._keep_warm(), name="engines-warm")
-
-    async def _keep_warm(self) -> None:
-        if self._settles:
-            await self._host.quiet()
-            settle_memory()
-        while True:
-            await asyncio.sleep(WARM_SECONDS)
-            if self._engines.ready() and not self._busy():
-                await self._warm_up()
-            if self._settles and not self._host.active:
-                await asyncio.to_thread(give_back_memory)
-
-    async def _warm_up(self) -> None:
-        """Go through a dry turn; whatever comes of it, calls are answered."""
-        if self._answering is None:
-            return
-        try:
-            config = await self._answering()
-            await dry_turn(self._engines, config, self._busy)
-        except Exception:  # the edge of a background task
-            log.exception("a dry turn failed")
-
-    def _busy(self) -> bool:
-        return bool(self._host.active or self._elsewhere())
+def engine_loading(
+    engines: Catalogue,
+    host: SessionHost,
+    answering: Callable[[], Awaitable[SessionConfig]] | None,
+    process: GatewayProcess,
+) -> EngineLoading:
+    """Of a server by itself, or of one of several gateway processes."""
+    settles = answering is not None or process is not ALONE
+    return EngineLoading(
+        engines, host, answering, settles=settles, elsewhere=process.calls_elsewhere
+    )
 
 
 def readiness_checks(

@@ -3,17 +3,17 @@ of calls that were deleted.
 
 A node that dies leaves open calls in the table. A node without a lease in two looks, one lease's
 lifetime apart, is dead; its calls are closed as ``node_lost``. While Redis does not answer, no node
-is declared dead. Several processes may do this at once: closing is idempotent.
+is declared dead. A call that can still be resumed is spared until the window for that is over.
+Several processes may do this at once: closing is idempotent.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pipelines.jobs.cleanup import CleanupSchedule
-from sessions.event_log import event_log_path
 from sessions.registry import LEASE_SECONDS, CallRegistry
 from store.database import Database
 from store.errors import BusUnavailable, DatabaseUnavailable
@@ -32,8 +32,11 @@ class Housekeeping:
         registry: CallRegistry,
         cleanups: CleanupSchedule | None = None,
         *,
+        resumable: Callable[[str], Awaitable[bool]] | None = None,
         interval: float = LEASE_SECONDS,
     ) -> None:
+        """``resumable``: whether a call can still be resumed; None: none can."""
+        self._resumable = resumable
         self._calls = calls
         self._registry = registry
         self._cleanups = cleanups
@@ -66,10 +69,16 @@ class Housekeeping:
         dead, self._suspects = missing & self._suspects, missing
         closed = 0
         for node in dead:
-            closed += await self._calls.close_orphaned(node)
+            closed += await self._calls.close_orphaned(node, await self._spared(node))
         if closed:
             logger.info("closed %d calls of %d dead nodes", closed, len(dead))
         return closed
+
+    async def _spared(self, node: str) -> list[str]:
+        """The calls of a dead node that somebody may still resume."""
+        if self._resumable is None:
+            return []
+        return [one for one in await self._calls.open_of(node) if await self._resumable(one)]
 
 
 SWEEP_SECONDS = 30.0
@@ -127,9 +136,7 @@ class CallFiles:
 def _delete(folder: Path, call_ids: Sequence[str]) -> int:
     deleted = 0
     for call_id in call_ids:
-        try:
-            event_log_path(folder, call_id).unlink()
-        except FileNotFoundError:
-            continue
-        deleted += 1
+        for path in folder.glob(f"{call_id}*.jsonl"):
+            path.unlink(missing_ok=True)
+            deleted += 1
     return deleted

@@ -28,6 +28,7 @@ class Secrets:
     cursors: bytes
     tokens: bytes
     callers: bytes
+    resumption: bytes
 
     def __repr__(self) -> str:
         """Without the secrets."""
@@ -63,7 +64,7 @@ class Stores:
             secrets = Secrets(
                 *[
                     await kept.get_or_create(name, SECRET_BYTES)
-                    for name in ("addresses", "cursors", "tokens", "callers")
+                    for name in ("addresses", "cursors", "tokens", "callers", "resumption")
                 ]
             )
         except BaseException:

@@ -99,6 +99,11 @@ class Channel(Protocol):
     lead_ms: int
     """How far playout may run ahead of what is heard."""
 
+    @property
+    def dropped(self) -> bool:
+        """Whether the connection was lost: the peer is gone and has not said goodbye."""
+        ...
+
     def incoming(self) -> AsyncIterator[Incoming]:
         """Audio, client messages and core events as they come."""
         ...

@@ -73,6 +73,7 @@ class _Line:
 
     name = "dry"
     lead_ms = 200
+    dropped = False
 
     def __init__(self, speech: bytes, config: SessionConfig, busy: Callable[[], bool]) -> None:
         self.input_rate = config.input_format.rate

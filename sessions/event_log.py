@@ -56,9 +56,9 @@ _DIGESTED = msgspec.json.Encoder(order="deterministic")
 Step = tuple[Event, float, tuple[Command, ...]]
 
 
-def event_log_path(folder: Path, call_id: str) -> Path:
-    """Where the log of a call is."""
-    return folder / f"{call_id}.jsonl"
+def event_log_path(folder: Path, call_id: str, part: int = 1) -> Path:
+    """Where the log of a call is, or of its ``part``-th connection."""
+    return folder / (f"{call_id}.jsonl" if part == 1 else f"{call_id}.{part}.jsonl")
 
 
 class EventLogError(Exception):

@@ -3,7 +3,8 @@
 Rules
 - A slot is taken before anything else (``admit``).
 - A call runs (``run``) while its ticket is held. It is registered, journaled and published from its
-  first event, and closed in all three however it ends.
+  first event, and closed in all three however it ends; one that can be resumed and loses its
+  connection is suspended instead (``resumption``).
 - This is the connection's edge: whatever a session raises is logged here once, without content, and
   ends that call only.
 """
@@ -29,8 +30,11 @@ from .channel import Channel, WireFormat
 from .event_log import EventLogWriter, event_log_path
 from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
-from .persistence import CallJournal, OpenedCall
+from .persistence import CallJournal, OpenedCall, stored_turn
 from .registry import CallRegistry, CallState, RegisteredCall
+from .resumption.keeping import SUSPENDED, KeptCall, Resumptions
+from .resumption.stored_calls import LoadedCall
+from .resumption.suspended_calls import SuspendedCalls, new_call, release
 from .speech.voice_activity import VoiceActivity
 from .tools import ToolRunner
 
@@ -39,6 +43,8 @@ log = logging.getLogger(__name__)
 TRANSFERRED = "blab.session.transferred"
 """The type of the event for observers when another agent carries on a call."""
 _GOODBYE_SECONDS = 5.0
+SUSPENDED_STATE = "suspended"
+"""What the list of live calls says of a call without a connection."""
 QUIET_SECONDS = 10.0
 """After so long without a call nobody calls. A caller who waited for the start calls sooner."""
 
@@ -54,6 +60,8 @@ class CallRequest:
     config: SessionConfig
     owner: str | None = None
     caller: bytes | None = None
+    locked: bool = False
+    """The key that started it was; see ``gateway.channels.wire.checks``."""
 
 
 class Journal(Protocol):
@@ -99,7 +107,9 @@ class _CallObservers:
         registry: CallRegistry,
         event_log: EventLogWriter | None,
         others: Sequence[CallObserver],
+        kept: KeptCall | None,
     ) -> None:
+        self._kept = kept
         self._request = request
         self._journal = journal
         self._fanout = fanout
@@ -116,11 +126,14 @@ class _CallObservers:
 
     def recorded(self, turn: RecordTurn) -> None:
         self.turns = max(self.turns, turn.turn)
-        self._journal.record(self._request.workspace_id, self._request.call_id, turn)
+        if self._kept is None or not self._kept.record(stored_turn(turn)):
+            self._journal.record(self._request.workspace_id, self._request.call_id, turn)
 
     def stepped(self, event: Event, now: float, commands: list[Command]) -> None:
         if self._event_log is not None:
             self._event_log.append(event, now, commands)
+        if commands and self._kept is not None:
+            self._kept.stepped(commands)
         for other in self._others:
             other.stepped(event, now, commands)
 
@@ -139,9 +152,11 @@ class SessionHost:
         tools: ToolRunner | None = None,
         observe: Sequence[Observe] = (),
         drain_grace: float = 0.0,
+        resumptions: Resumptions | None = None,
     ) -> None:
         """``observe``: who follows every call besides the journal and the fan-out. ``drain_grace``:
-        how many seconds /readyz announces a drain before calls are refused."""
+        how many seconds /readyz announces a drain before calls are refused. ``resumptions``: keeps
+        the calls that can be resumed; None: none can."""
         self._drain_grace = drain_grace
         self._engines = engines
         self._admission = admission
@@ -155,6 +170,11 @@ class SessionHost:
         self._sessions: dict[str, LiveSession] = {}
         self._agents: dict[str, str | None] = {}
         """By call id: the agent that carries on the call."""
+        self._suspended: SuspendedCalls | None = None
+        if resumptions is not None:
+            self._suspended = SuspendedCalls(
+                resumptions, journal, fanout, registry, lambda gone: self._agents.pop(gone, None)
+            )
         self._running = 0
         self._begun = 0
         """Calls since the start."""
@@ -189,19 +209,28 @@ class SessionHost:
         channel: Channel,
         wire_format: WireFormat,
         journal: Journal | None = None,
+        resumed: LoadedCall | None = None,
+        carrier_handle: str | None = None,
     ) -> str:
-        """Run the call to its end and close the channel; returns the reason.
+        """Run the call until it ends or is suspended, and close the channel; returns the reason.
 
-        ``journal``: replaces the host's, for a call that is stored in another way."""
+        ``journal``: replaces the host's, for a call that is stored in another way. ``resumed``: the
+        call goes on from there. ``carrier_handle``: it can be resumed with that, whatever the
+        client wants."""
         call_id = request.call_id
+        kept = self._keep(request, channel.name, resumed) if journal is None else None
         journal = journal or self._journal
-        event_log = self._event_log(request)
+        event_log = self._event_log(request, kept)
         others = [observe(request, channel.name) for observe in self._observe]
-        observer = _CallObservers(request, journal, self._fanout, self._registry, event_log, others)
-        self._begin(request, channel.name, journal, observer)
-        reason = INTERNAL_ERROR
+        observer = _CallObservers(
+            request, journal, self._fanout, self._registry, event_log, others, kept
+        )
+        self._begin(request, channel.name, journal, observer, resumed)
+        reason, session = INTERNAL_ERROR, None
         try:
-            session = LiveSession(
+            if resumed is not None and self._suspended is not None:
+                await self._suspended.adopt_events(call_id)
+            session = self._sessions[call_id] = LiveSession(
                 call_id,
                 request.config,
                 channel,
@@ -210,8 +239,10 @@ class SessionHost:
                 observer,
                 self._tools,
                 self._voices,
+                resumed.call.checkpoint if resumed is not None else None,
             )
-            self._sessions[call_id] = session
+            if kept is not None:
+                kept.carry(session, carrier_handle)
             reason = await session.run()
         except asyncio.CancelledError:
             reason = SERVER_SHUTDOWN
@@ -219,49 +250,107 @@ class SessionHost:
         except Exception:  # the connection's edge
             log.exception("call %s failed", call_id)
         finally:
-            self._end(request, reason, journal)
+            if self._sessions.get(call_id) is session:
+                self._sessions.pop(call_id, None)
+            self._leave(request, reason, journal, kept)
             for other in others:
                 other.ended(reason)
             if event_log is not None:
                 await asyncio.to_thread(event_log.close)
+            if kept is not None and reason not in SUSPENDED and self._suspended is not None:
+                await self._suspended.end(kept)
             await _say_goodbye(channel, reason)
         return reason
 
+    def _keep(
+        self, request: CallRequest, channel: str, resumed: LoadedCall | None
+    ) -> KeptCall | None:
+        if self._suspended is None:
+            return None
+        call = new_call(
+            request.call_id,
+            request.workspace_id,
+            request.agent_id,
+            request.config,
+            owner=request.owner,
+            locked=request.locked,
+            caller=request.caller,
+            channel=channel,
+            started_at=time.time(),
+        )
+        return self._suspended.keep(call, resumed)
+
     def _begin(
-        self, request: CallRequest, carrier: str, journal: Journal, observer: _CallObservers
+        self,
+        request: CallRequest,
+        carrier: str,
+        journal: Journal,
+        observer: _CallObservers,
+        resumed: LoadedCall | None,
     ) -> None:
         self._running += 1
         self._begun += 1
         self._empty.clear()
         self._agents[request.call_id] = request.agent_id
-        call = RegisteredCall(
-            request.call_id, request.workspace_id, carrier, time.time(), request.owner
+        started_at = time.time() if resumed is None else resumed.call.started_at
+        registered = RegisteredCall(
+            request.call_id, request.workspace_id, carrier, started_at, request.owner
         )
-        self._registry.register(call, partial(self._describe, request, observer))
-        journal.opened(
-            OpenedCall(
-                request.call_id,
-                request.workspace_id,
-                request.agent_id,
-                carrier,
-                request.config,
-                request.caller,
-            )
+        self._registry.register(
+            registered, partial(self._describe, request, observer), adopted=resumed is not None
         )
+        opened = OpenedCall(
+            request.call_id,
+            request.workspace_id,
+            request.agent_id,
+            carrier,
+            request.config,
+            request.caller,
+        )
+        if resumed is None or self._suspended is None:
+            journal.opened(opened)
+        else:
+            self._suspended.adopt(opened, resumed)
 
-    def _end(self, request: CallRequest, reason: str, journal: Journal) -> None:
-        self._sessions.pop(request.call_id, None)
-        self._agents.pop(request.call_id, None)
+    def _leave(
+        self, request: CallRequest, reason: str, journal: Journal, kept: KeptCall | None
+    ) -> None:
+        """A connection has ended: suspend its call, or end it."""
         self._running -= 1
         if not self._running:
             self._empty.set()
+        if kept is not None and self._suspended is not None:
+            if reason in SUSPENDED:
+                self._suspended.suspend(kept)
+                return
+            self._suspended.leave(kept)
+        self._agents.pop(request.call_id, None)
         self._registry.unregister(request.call_id)
         journal.closed(request.workspace_id, request.call_id, reason)
         self._fanout.end(request.call_id)
 
+    def release(self, call_id: str) -> bool:
+        """Suspend a call of this process that its caller resumes over another connection; False if
+        there is none that can be."""
+        return release(self._sessions.get(call_id))
+
+    def hand_over(self) -> int:
+        """Have the clients of all calls that can be resumed reconnect to another node; how many.
+
+        Each gets its handle with ``reconnect``; its connection is closed with 1012, "moved"."""
+        moved = 0
+        for call_id, session in list(self._sessions.items()):
+            kept = self._suspended.of(call_id) if self._suspended is not None else None
+            if kept is not None and session.resumable:
+                kept.move()
+                moved += 1
+        return moved
+
     def note_transfer(self, call_id: str, agent: Agent) -> None:
         """Another agent carries on a call of this process: show and publish that."""
         self._agents[call_id] = agent.id
+        if self._suspended is not None and (kept := self._suspended.of(call_id)) is not None:
+            kept.transfer(agent.id)
         self._registry.touch(call_id)
         event = {"type": TRANSFERRED, "event_id": new_id("event")}
         self._fanout.publish(call_id, event | {"agent_id": agent.id, "name": agent.name})
@@ -270,7 +359,7 @@ class SessionHost:
         """What the list of live calls says of it now."""
         session, agent_id = self._sessions.get(request.call_id), self._agents.get(request.call_id)
         if session is None:
-            return CallState(agent_id)
+            return CallState(agent_id, SUSPENDED_STATE, turns=observer.turns)
         config = session.config
         known = observer.turns > 0 or not config.detects_language
         language = config.language if known else None
@@ -294,17 +383,21 @@ class SessionHost:
         try:
             await asyncio.wait_for(self._empty.wait(), deadline)
         except TimeoutError:
+            if moved := self.hand_over():
+                log.info("%d calls are handed over to other nodes", moved)
             for session in list(self._sessions.values()):
                 session.hang_up(SERVER_SHUTDOWN)
             try:
                 await asyncio.wait_for(self._empty.wait(), _GOODBYE_SECONDS)
             except TimeoutError:
                 log.warning("%d calls did not end in time", self.active)
+        if self._suspended is not None:
+            await self._suspended.stop()
 
-    def _event_log(self, request: CallRequest) -> EventLogWriter | None:
+    def _event_log(self, request: CallRequest, kept: KeptCall | None) -> EventLogWriter | None:
         if self._record_to is None:
             return None
-        path = event_log_path(self._record_to, request.call_id)
+        path = event_log_path(self._record_to, request.call_id, kept.epoch if kept else 1)
         return EventLogWriter(path, request.call_id, request.config)
 
 

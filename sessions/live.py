@@ -19,12 +19,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
 from media.formats import SAMPLE_BYTES
 from pipelines.engines.base import EngineError
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.fair_queue import FLOW
+from sessions.core.checkpoint import Checkpoint, Moving
 from sessions.core.commands import (
     CancelReply,
     CancelTool,
@@ -52,6 +54,7 @@ from sessions.core.commands import (
 from sessions.core.config import SessionConfig
 from sessions.core.conversation import Conversation
 from sessions.core.events import (
+    CallResumed,
     CallStarted,
     Event,
     HangUp,
@@ -83,6 +86,10 @@ log = logging.getLogger(__name__)
 
 INTERNAL_ERROR = "internal_error"
 SERVER_SHUTDOWN = "server_shutdown"
+PEER_LOST = "peer_lost"
+"""The connection was lost, and the call waits for its caller."""
+RESUMED_ELSEWHERE = "resumed_elsewhere"
+"""The call was resumed over another connection."""
 
 _INPUT_PACE = 8.0
 _INPUT_BURST_SECONDS = 2.0
@@ -118,9 +125,15 @@ class LiveSession:
         observer: Observer,
         tools: ToolRunner | None = None,
         voices: VoiceActivity | None = None,
+        resumed: Checkpoint | None = None,
     ) -> None:
-        """``voices`` is shared by the calls of the process."""
+        """``voices`` is shared by the calls of the process. ``resumed``: the call goes on from
+        there; ``config`` is its configuration."""
         self.call_id = call_id
+        self._resumed = resumed
+        self.resumable = False
+        """A lost connection suspends the call instead of ending it."""
+        self._suspended: Checkpoint | None = None
         self._config = config
         self._channel = channel
         self._wire_format = wire_format
@@ -175,9 +188,7 @@ class LiveSession:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                self.dispatch(
-                    CallStarted(with_languages(self._config, self._engines.languages_for))
-                )
+                self.dispatch(self._beginning())
                 self._spawn(self._read())
                 await self._ended.wait()
                 for task in tuple(self._tasks):
@@ -188,6 +199,33 @@ class LiveSession:
         finally:
             self._finish(otherwise)
         return self._reason
+
+    def _beginning(self) -> Event:
+        """The first event."""
+        config, before = with_languages(self._config, self._engines.languages_for), self._resumed
+        return CallResumed(replace(before, config=config)) if before else CallStarted(config)
+
+    def checkpoint(self) -> Checkpoint:
+        """What the call needs to go on elsewhere. Not while a command is executed."""
+        position = self._playout.position(self._now)
+        return self._suspended or self._core.checkpoint(self._now, position)
+
+    def moving(self) -> Moving:
+        """The part of the checkpoint that changes while somebody speaks."""
+        return self._core.moving(self._now, self._playout.position(self._now))
+
+    def suspend(self, reason: str) -> None:
+        """Stop without ending the call, which can go on elsewhere: ``run`` returns ``reason``."""
+        if self._over or self._ended.is_set() or not self.resumable:
+            return
+        self._suspended = self.checkpoint()
+        self._channel.flush()
+        self._over, self._reason = True, reason
+        self._ended.set()
+
+    def notify(self, notice: Notice) -> None:
+        """Send a notice to the caller's program alone: not to observers, nor into any log."""
+        self._send(list(self._wire_format.render(notice)))
 
     def _finish(self, reason: str) -> None:
         """However the call ended: record what was said, publish a fault, disarm the timers.
@@ -424,7 +462,10 @@ class LiveSession:
         finally:
             if isinstance(incoming, AsyncGenerator):
                 await incoming.aclose()
-        self.dispatch(HangUp("peer_gone"))
+        if self.resumable and self._channel.dropped:
+            self.suspend(PEER_LOST)
+        else:
+            self.dispatch(HangUp("peer_gone"))
 
     def listen_in(self, tap: AudioTap | None) -> None:
         """Show ``tap`` the audio of both sides from now on; None: nobody."""

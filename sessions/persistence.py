@@ -8,7 +8,8 @@ Rules
 - The queue is bounded. When it is full, the *new* entry is dropped, counted and logged, so that the
   stored part has no gaps. A call left open is closed as an orphan once this node is gone.
 - Times are those of the method calls, not of the writing.
-- A turn is booked in the transaction that stores it, and never twice.
+- A turn is booked in the transaction that stores it, and never twice. Storing it again under the
+  same id, here or on another node, changes nothing.
 """
 
 import asyncio
@@ -104,25 +105,35 @@ class CallJournal:
             logger.error("%d journal entries were not written before shutdown", len(self._queue))
             self._queue.clear()
 
-    def opened(self, call: OpenedCall) -> None:
-        """A call has started."""
+    def opened(self, call: OpenedCall, started_at: datetime | None = None) -> None:
+        """A call has started, now or at ``started_at``."""
         new = NewCall(
             id=call.call_id,
             agent_id=call.agent_id,
             node_id=self._node_id,
             channel=call.channel,
             config=msgspec.to_builtins(call.config),
-            started_at=datetime.now(UTC),
+            started_at=started_at or datetime.now(UTC),
             caller=call.caller,
         )
         self._enqueue(f"call {call.call_id}", lambda: self._calls.open(call.workspace_id, new))
 
+    def resumed(self, call: OpenedCall, started_at: datetime) -> None:
+        """A call that has started elsewhere goes on here; its record may be missing, or closed."""
+        self.opened(call, started_at)
+        self._enqueue(
+            f"return of {call.call_id}",
+            lambda: self._calls.adopt(call.workspace_id, call.call_id, self._node_id),
+        )
+
     def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None:
         """A turn of the call has ended."""
-        new = stored_turn(turn)
+        self.store(workspace_id, call_id, stored_turn(turn))
+
+    def store(self, workspace_id: str, call_id: str, turn: NewTurn) -> None:
+        """Store a turn that has ended. Harmless if repeated."""
         self._enqueue(
-            f"turn {turn.turn} of {call_id}",
-            lambda: self._store(workspace_id, call_id, new),
+            f"turn {turn.number} of {call_id}", lambda: self._store(workspace_id, call_id, turn)
         )
 
     def closed(self, workspace_id: str, call_id: str, reason: str) -> None:

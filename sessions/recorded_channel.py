@@ -144,6 +144,7 @@ class RecordedChannel:
     output_rate = OUTPUT_RATE
     lead_ms = 24 * 3_600_000
     """Audio leaves as soon as it exists."""
+    dropped = False
 
     def __init__(
         self, parts: Sequence[bytes], history: Sequence[Message], turn: RecordedTurn

@@ -263,7 +263,7 @@ class CallRegistry:
             if is_ours:
                 one.written, one.adopted = record, False
             else:
-                logger.error("call %s is also registered on another node", call_id)
+                logger.warning("call %s is carried by another node now", call_id)
 
     async def _release(self) -> None:
         """Release the leases of ended calls; those that fail will expire."""

@@ -56,6 +56,10 @@ class EndCall(msgspec.Struct, frozen=True, tag="end"):
     """End the call."""
 
 
+class Release(msgspec.Struct, frozen=True, tag="release"):
+    """Suspend the call: its caller resumes it at another node."""
+
+
 class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
     """Let another agent of the workspace go on with the call."""
 
@@ -67,7 +71,7 @@ class Listen(msgspec.Struct, frozen=True, tag="listen"):
     """Send the call's audio for a while (``audio_taps``)."""
 
 
-Order = ClientEvent | Describe | EndCall | Transfer | Listen
+Order = ClientEvent | Describe | EndCall | Release | Transfer | Listen
 
 
 class RemoteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -289,6 +293,8 @@ class RemoteRequests:
                 call.describe(answer)
             case EndCall():
                 call.hang_up(HANG_UP_REASON)
+            case Release():
+                self._host.release(call_id)
             case Listen():
                 self._taps.listen(call_id)
             case Transfer() as order:

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
@@ -93,6 +94,28 @@ return 1
 """
 
 
+# Values of one key that only the holder of its newest epoch may change; see ``Versioned``.
+_SAVE = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return 0 end
+if not epoch and #ARGV == 2 then return 2 end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], unpack(ARGV, 3))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+_CLAIM = """
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'epoch', tonumber(ARGV[1]) + 1, unpack(ARGV, 3))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+_DISCARD = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if epoch and epoch ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+return 1
+"""
+
 _LEASES_AT_ONCE = 100
 
 
@@ -128,6 +151,26 @@ class Lease:
     list_key: str = ""
     member: str = ""
     forced: bool = False
+
+
+class Saved(IntEnum):
+    """What became of values that were to be saved."""
+
+    TAKEN = 0
+    """A newer epoch holds the key: nothing was saved."""
+    DONE = 1
+    MISSING = 2
+    """There was nothing whose time could be extended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """Values of one key, and the ``epoch`` of who saves them: an older one than the key has is
+    refused. Values that are not given stay; without any, only the time is extended."""
+
+    key: str
+    epoch: int
+    values: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +305,53 @@ class Bus:
         keys = [lease.key, lease.record_key, lease.list_key] if lease.record_key else [lease.key]
         return [self._prefix + key for key in keys]
 
-    async def _scripted(self, script: str, key: str, *arguments: str | int) -> bool:
-        reply = self._redis.eval(script, 1, self._prefix + key, *map(str, arguments))
+    async def _scripted(self, script: str, key: str, *arguments: str | int | bytes) -> bool:
+        encoded = (one if isinstance(one, bytes) else str(one) for one in arguments)
+        reply = self._redis.eval(script, 1, self._prefix + key, *encoded)
         return bool(await cast("Any", reply))
+
+    # ------------------------------------------------------------------ values with an epoch
+
+    async def save(self, entries: Sequence[Versioned], ttl: float) -> list[Saved]:
+        """Save the values of each key for ``ttl`` seconds; what became of each."""
+        async with self._bounded(), self._redis.pipeline(transaction=False) as pipe:
+            for entry in entries:
+                pipe.eval(
+                    _SAVE,
+                    1,
+                    self._prefix + entry.key,
+                    str(entry.epoch),
+                    str(_milliseconds(ttl)),
+                    *_flat(entry.values),
+                )
+            return [Saved(reply) for reply in await pipe.execute()]
+
+    async def load(self, key: str, *names: str) -> Versioned | None:
+        """All values of a key, or those of ``names``; None where it is unknown or has expired."""
+        async with self._bounded():
+            if names:
+                found = await cast("Any", self._redis.hmget(self._prefix + key, "epoch", *names))
+                values = dict(zip(("epoch", *names), found, strict=True))
+            else:
+                found = await cast("Any", self._redis.hgetall(self._prefix + key))
+                values = {name.decode(): value for name, value in found.items()}
+        epoch = values.pop("epoch", None)
+        if epoch is None:
+            return None
+        return Versioned(key, int(epoch), {n: v for n, v in values.items() if v is not None})
+
+    async def claim(self, known: Versioned, values: Mapping[str, bytes], ttl: float) -> bool:
+        """Take a key over from its holder: begin the next epoch. False where another one has begun
+        since ``known`` was loaded."""
+        async with self._bounded():
+            return await self._scripted(
+                _CLAIM, known.key, known.epoch, _milliseconds(ttl), *_flat(values)
+            )
+
+    async def discard(self, key: str, epoch: int) -> bool:
+        """Delete a key; False where a newer epoch holds it."""
+        async with self._bounded():
+            return await self._scripted(_DISCARD, key, epoch)
 
     # ------------------------------------------------------------------ rates
 
@@ -372,6 +459,10 @@ class Bus:
 
 def _numbered(entries: Any) -> list[tuple[int, bytes]]:
     return [(int(number.split(b"-")[0]), fields[b"e"]) for number, fields in entries]
+
+
+def _flat(values: Mapping[str, bytes]) -> list[str | bytes]:
+    return [part for pair in values.items() for part in pair]
 
 
 def _milliseconds(seconds: float) -> int:

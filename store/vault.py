@@ -70,6 +70,17 @@ class Vault:
         """Stored tools with their secrets. Tools from before there was a vault are not sealed."""
         return [self._opened(tool) for tool in tools]
 
+    def seal(self, content: bytes) -> bytes:
+        """``content``, sealed."""
+        return self._fernet.encrypt(content)
+
+    def unseal(self, sealed: bytes) -> bytes | None:
+        """What was sealed; None if it was sealed under another key, or changed."""
+        try:
+            return self._fernet.decrypt(sealed)
+        except InvalidToken:
+            return None
+
     def _closed(self, tool: Mapping[str, Any]) -> dict[str, Any]:
         hidden = {name: tool[name] for name in SECRETS if tool.get(name)}
         shown = {name: value for name, value in tool.items() if name not in hidden}

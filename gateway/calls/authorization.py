@@ -7,7 +7,8 @@ Rules
 - A WebSocket client offers its wire format in ``Sec-WebSocket-Protocol``: ``realtime`` is JSON with
   base64 audio, ``blab.binary.v1`` the same with raw binary audio frames.
   ``openai-insecure-api-key.<key>`` carries the key of a client that cannot set headers, as in
-  browsers, and is never echoed. ``openai-beta.realtime-v1`` selects the beta's names of events;
+  browsers, and is never echoed; nor is ``blab-resume.<handle>``, which resumes a call.
+  ``openai-beta.realtime-v1`` selects the beta's names of events;
   other ``openai-*`` names (``openai-agents-sdk.<version>``, organisation, project) are ignored.
 - An agent of another workspace does not exist for the caller.
 - Models, voice and language must be served here; otherwise the call is refused before it begins,
@@ -43,6 +44,7 @@ from store.tenants.agents import Agent, Agents
 REALTIME = "realtime"
 BINARY = "blab.binary.v1"
 _KEY = "openai-insecure-api-key."
+_RESUME = "blab-resume."
 _BETA = "openai-beta.realtime-v1"
 
 
@@ -59,6 +61,8 @@ class Offer:
     beta: bool = False
     """It knows events by the beta's names (``openai-beta.realtime-v1``, or the header
     ``OpenAI-Beta: realtime=v1``)."""
+    resume: str | None = field(default=None, repr=False)
+    """The handle of the call to resume."""
 
     @property
     def binary(self) -> bool:
@@ -73,9 +77,10 @@ def read_offer(header: str | None, beta: str | None = None) -> Offer:
     if not names:
         return Offer(beta=old)
     key = next((name.removeprefix(_KEY) for name in names if name.startswith(_KEY)), None)
+    resume = next((name.removeprefix(_RESUME) for name in names if name.startswith(_RESUME)), None)
     for protocol in (BINARY, REALTIME):
         if protocol in names:
-            return Offer(protocol, key, old)
+            return Offer(protocol, key, old, resume)
     raise UnknownSubprotocol(
         f"None of the subprotocols offered is spoken here: offer '{REALTIME}' or '{BINARY}'."
     )

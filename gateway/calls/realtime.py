@@ -9,12 +9,15 @@ Rules
 - A WebSocket call runs in its request's task; a WebRTC call in a task of this object, which ends
   them all in ``close``. The slot is released when the call's task ends.
 - An ephemeral key owns the calls that it began; it cannot see others of its workspace.
+- A call that is resumed (``?resume=``, or the subprotocol) keeps its id, configuration and lock;
+  see ``takeovers``.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -36,15 +39,29 @@ from sessions.admission import ServerFull, Ticket
 from sessions.channel import Channel, ClientFault, WireFormat
 from sessions.core.notices import Fault
 from sessions.host import CallRequest, SessionHost
+from sessions.resumption.keeping import SUSPENDED
+from sessions.resumption.stored_calls import LoadedCall
+from store.errors import StoreUnavailable
 from store.ids import new_id
 
 from .authorization import Authorization, AuthorizedCall
 from .client_credentials import RealtimeKeys
 from .sidebands import Sidebands
+from .takeovers import Takeovers
 
 log = logging.getLogger(__name__)
 
 _GOODBYE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _AdmittedCall:
+    """A call that has a slot. ``resumed``: it goes on from there."""
+
+    call_id: str
+    authorized: AuthorizedCall
+    ticket: Ticket
+    resumed: LoadedCall | None = None
 
 
 class RealtimeCalls:
@@ -57,11 +74,13 @@ class RealtimeCalls:
         host: SessionHost,
         metrics: Metrics,
         sidebands: Sidebands,
-        *,
+        takeovers: Takeovers,
         waiting_for: Callable[[], str | None] = lambda: None,
+        *,
         limits: Limits = LIMITS,
     ) -> None:
-        """``sidebands``: joins and ends calls of any node; ``waiting_for``: why no call can be
+        """``sidebands``: joins and ends calls of any node; ``takeovers``: resumes them;
+        ``waiting_for``: why no call can be
         answered yet, None when one can; ``limits``: of a call's WebSocket."""
         self._limits = limits
         self._authorization = authorization
@@ -69,6 +88,7 @@ class RealtimeCalls:
         self._host = host
         self._metrics = metrics
         self._sidebands = sidebands
+        self._takeovers = takeovers
         self._waiting_for = waiting_for
         self._callers: dict[str, Principal] = {}
         """By call id: who began each call on this node."""
@@ -92,55 +112,54 @@ class RealtimeCalls:
         if "call_id" in request.query:
             return await self._sidebands.join(request)
         try:
-            authorized = await self._authorization.authorize(request)
-            ticket = self.slot(authorized)
-        except (ApiError, ClientFault, ServerFull) as refusal:
+            admitted = await self._admit(request)
+        except (ApiError, ClientFault, ServerFull, StoreUnavailable) as refusal:
             if hdrs.ORIGIN not in request.headers:
                 raise
             return await _refuse(request, refusal)
-        with ticket:
+        with admitted.ticket:
+            authorized, event_ids = admitted.authorized, EventIds()
             ws = make_websocket(self._limits, authorized.offer.chosen)
             await ws.prepare(request)
-            event_ids, call_id = EventIds(), new_id("call")
-            beta = authorized.offer.beta
             channel = WebSocketChannel(
                 ws,
                 request.transport,
                 event_ids,
                 binary=authorized.offer.binary,
-                beta=beta,
+                beta=authorized.offer.beta,
                 limits=self._limits,
             )
             async with channel:
                 wire_format = RealtimeWireFormat(
-                    call_id,
+                    admitted.call_id,
                     event_ids=event_ids,
                     rate_limits=channel.rate_limits,
-                    beta=beta,
+                    beta=authorized.offer.beta,
                     checks=self._authorization.checks(authorized.principal),
                 )
-                await self.carry(call_id, authorized, channel, wire_format)
+                await self.carry(
+                    admitted.call_id, authorized, channel, wire_format, admitted.resumed
+                )
         return ws
 
     async def start_call(
         self, request: web.Request, channel: Channel, session: dict[str, Any] | None
     ) -> str:
         """WebRTC: authorize the caller and start the call on its channel; returns the call's id."""
-        authorized = await self._authorization.authorize(request, session)
-        ticket = self.slot(authorized)
-        call_id = new_id("call")
+        admitted = await self._admit(request, session)
+        authorized = admitted.authorized
         wire_format = RealtimeWireFormat(
-            call_id,
+            admitted.call_id,
             playout_events=True,
             beta=authorized.offer.beta or request.path == BETA_CALLS,
             checks=self._authorization.checks(authorized.principal),
         )
         task = asyncio.create_task(
-            self._run_in_slot(ticket, call_id, authorized, channel, wire_format), name=call_id
+            self._run_in_slot(admitted, channel, wire_format), name=admitted.call_id
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return call_id
+        return admitted.call_id
 
     async def hang_up(self, request: web.Request, call_id: str) -> bool:
         """End a call of the caller's workspace, on any node; False if there is none."""
@@ -184,26 +203,38 @@ class RealtimeCalls:
         return self._host.admit(authorized.principal.workspace_id)
 
     async def carry(
-        self, call_id: str, authorized: AuthorizedCall, channel: Channel, wire_format: WireFormat
+        self,
+        call_id: str,
+        authorized: AuthorizedCall,
+        channel: Channel,
+        wire_format: WireFormat,
+        resumed: LoadedCall | None = None,
+        carrier_handle: str | None = None,
     ) -> None:
-        """Run an authorized call, in its slot, to its end."""
+        """Run an authorized call, in its slot, to its end or its suspension. ``resumed``: it goes
+        on from there; ``carrier_handle``: see ``SessionHost.run``."""
         principal = authorized.principal
         self._callers[call_id] = principal
         logs.call_id.set(call_id)
-        log.info("call %s begins over %s", call_id, channel.name)
+        goes = "begins" if resumed is None else "goes on"
+        log.info("call %s %s over %s", call_id, goes, channel.name)
         request = CallRequest(
             call_id,
             principal.workspace_id,
             authorized.agent_id,
             authorized.config,
-            principal.ephemeral_id,
+            principal.ephemeral_id if resumed is None else resumed.call.owner,
             authorized.caller,
+            principal.locked,
         )
         try:
-            reason = await self._host.run(request, channel, wire_format)
+            reason = await self._host.run(
+                request, channel, wire_format, resumed=resumed, carrier_handle=carrier_handle
+            )
         finally:
-            del self._callers[call_id]
-        log.info("call %s ended: %s", call_id, reason)
+            if self._callers.get(call_id) is principal:
+                del self._callers[call_id]
+        log.info("call %s %s: %s", call_id, "waits" if reason in SUSPENDED else "ended", reason)
 
     # ------------------------------------------------------------------ within
 
@@ -214,20 +245,39 @@ class RealtimeCalls:
             return False
         return principal.ephemeral_id in (None, begun_by.ephemeral_id)
 
+    async def _admit(
+        self, request: web.Request, session: dict[str, Any] | None = None
+    ) -> _AdmittedCall:
+        """Authorize a call and take its slot, and the call itself if it is resumed."""
+        principal, offer = await self._authorization.websocket_principal(request)
+        handle = request.query.get("resume", offer.resume)
+        if handle is None:
+            authorized = await self._authorization.authorize(request, session)
+            return _AdmittedCall(new_id("call"), authorized, self.slot(authorized))
+        found = await self._takeovers.find(handle, principal)
+        call = found.call
+        principal = replace(principal, locked=principal.locked or call.locked)
+        authorized = AuthorizedCall(principal, call.agent_id, call.checkpoint.config, offer)
+        ticket = self.slot(authorized)
+        try:
+            taken = await self._takeovers.take(found, handle)
+        except BaseException:
+            ticket.release()
+            raise
+        authorized = replace(authorized, config=taken.call.checkpoint.config)
+        return _AdmittedCall(call.call_id, authorized, ticket, taken)
+
     async def _run_in_slot(
-        self,
-        ticket: Ticket,
-        call_id: str,
-        authorized: AuthorizedCall,
-        channel: Channel,
-        wire_format: WireFormat,
+        self, admitted: _AdmittedCall, channel: Channel, wire_format: WireFormat
     ) -> None:
-        with ticket:
-            await self.carry(call_id, authorized, channel, wire_format)
+        with admitted.ticket:
+            await self.carry(
+                admitted.call_id, admitted.authorized, channel, wire_format, admitted.resumed
+            )
 
 
 async def _refuse(
-    request: web.Request, refusal: ServerFull | ApiError | ClientFault
+    request: web.Request, refusal: ServerFull | ApiError | ClientFault | StoreUnavailable
 ) -> web.StreamResponse:
     """Send a web page the reason over a WebSocket, and close it."""
     error, event_ids, offer = as_api_error(refusal), EventIds(), Offer()

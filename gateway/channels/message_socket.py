@@ -281,11 +281,10 @@ class MessageSocket:
         self._reader: asyncio.Task[Any] | None = None
         self._looks = False
         """The reader was woken to look at its clocks."""
-        self._pinged = False
+        self._pinged = self._is_cut = False
         self._taken = 0
-        self.given_up = False
+        self.given_up = self.said_goodbye = False
         """Nothing that comes counts any more: the peer was slow, at fault or gone."""
-        self._is_cut = False
 
     async def __aenter__(self) -> "MessageSocket":
         connection = self._transport.get_extra_info("socket") if self._transport else None
@@ -435,6 +434,7 @@ class MessageSocket:
             elif kind is WSMsgType.PING:
                 self._put(Pong(received.data))
             elif kind is not WSMsgType.PONG:
+                self.said_goodbye = kind is WSMsgType.CLOSE  # a close frame
                 return None
             await self.hold_back()
         return None

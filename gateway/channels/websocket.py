@@ -70,9 +70,13 @@ _CLOSE_CODES = {
             "unknown_parameter",
             "unknown_subprotocol",
             "not_found",
+            "resumption_not_found",
+            "resumption_conflict",
+            "resumed_elsewhere",
         ),
         1008,
     ),
+    "moved": 1012,
 }
 
 
@@ -125,6 +129,11 @@ class WebSocketChannel:
         await self.close("internal_error" if kind else "ended")
 
     # ------------------------------------------------------------------ Channel
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the connection was lost: the peer has sent no close frame."""
+        return not self._socket.said_goodbye
 
     def configure(self, config: SessionConfig) -> None:
         """Take over the formats."""

@@ -39,6 +39,7 @@ from pipelines.engines.chat.choice import ChatChoice
 from pipelines.jobs.cleanup import CleanupSchedule
 from pipelines.jobs.usage import PricesError
 from sessions.registry import CallRegistry
+from sessions.resumption.stored_calls import can_be_resumed
 from store.bus import Bus
 from store.database import Database
 from store.errors import StoreError
@@ -245,4 +246,9 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 
 async def _keep_house(database: Database, bus: Bus) -> None:
     await database.connect()
-    await Housekeeping(Calls(database), CallRegistry(bus), CleanupSchedule(database)).run()
+    await Housekeeping(
+        Calls(database),
+        CallRegistry(bus),
+        CleanupSchedule(database),
+        resumable=partial(can_be_resumed, bus),
+    ).run()

@@ -41,6 +41,7 @@ from pipelines.transcription.job import SttKind
 from pipelines.webhooks import WebhookEvents, WebhookKind
 from sessions.fanout import forget
 from sessions.registry import CallRegistry
+from sessions.resumption.stored_calls import can_be_resumed
 from store.errors import StoreError
 from store.tenants.calls import Calls
 from store.tenants.voices import Voices
@@ -77,7 +78,10 @@ async def _work(settings: Settings) -> None:
         hooks = [Usage(database, prices).hook, WebhookEvents(database).hook]
         worker = Worker(database, kinds, hooks)
         housekeeping = Housekeeping(
-            Calls(database), CallRegistry(stores.bus), CleanupSchedule(database)
+            Calls(database),
+            CallRegistry(stores.bus),
+            CleanupSchedule(database),
+            resumable=partial(can_be_resumed, stores.bus),
         )
         beside = [
             asyncio.create_task(housekeeping.run(), name="housekeeping"),

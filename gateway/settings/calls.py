@@ -38,6 +38,15 @@ class CallSettings:
         "Simultaneous calls of one workspace on this node; see docs/operations.md for what else "
         "refuses a call.",
     )
+    resume_seconds: int = setting(
+        "BLAB_RESUME_SECONDS",
+        parsers.integer(0, 600),
+        60,
+        "60",
+        "a whole number from 0 to 600",
+        "How long a call that lost its connection or its node can be resumed; 0: it ends at once. "
+        "See docs/realtime.md.",
+    )
     record_calls: Path | None = setting(
         "BLAB_RECORD_CALLS",
         parsers.directory_or_off,

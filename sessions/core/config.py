@@ -53,6 +53,7 @@ class Extension(StrEnum):
     CALL = "call"
     LANGUAGE = "language"
     HEARING = "hearing"
+    RESUMPTION = "resumption"
 
 
 @dataclass(frozen=True, slots=True)

@@ -340,6 +340,19 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumptionHandle:
+    """With ``handle`` the caller's program can resume the call, within ``window`` seconds of the
+    loss of its connection. For that program alone.
+
+    ``resumed``: the call has been resumed; ``reconnect``: this connection is about to close."""
+
+    handle: str
+    window: int
+    resumed: bool = False
+    reconnect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pong:
     """The answer to a client's ping, for that client alone. ``ping_id``: its ``event_id``."""
 
@@ -377,6 +390,7 @@ Notice = (
     | KeyReceived
     | IdleTimeout
     | Latency
+    | ResumptionHandle
     | Pong
     | Fault
 )

@@ -116,6 +116,15 @@ class Playout:
             self._listen(ledger, now)
         return (ledger.generated - ledger.heard) / ledger.rate
 
+    def position(self, now: float) -> int:
+        """How many samples of the reply that holds the floor have been heard."""
+        ledger = self._ledger
+        if ledger is None:
+            return 0
+        if ledger.released and not ledger.paused:
+            self._listen(ledger, now)
+        return ledger.heard
+
     async def room(self, reply: int) -> None:
         """Wait until the reply may be generated further: not too much is buffered unsent."""
         while (ledger := self._of(reply)) is not None:

@@ -5,6 +5,7 @@ A turn holds what was said, what was answered, how much of that was heard, and w
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -86,6 +87,18 @@ class Calls:
         )
         return tag == "UPDATE 1"
 
+    async def adopt(self, workspace_id: str, call_id: str, node_id: str) -> bool:
+        """The call goes on, on that node; it is open again if it was closed as its node's. False
+        where the workspace has no such call."""
+        tag = await self._db.execute(
+            "UPDATE calls SET node_id = $3, ended_at = NULL, end_reason = NULL, updated_at = now()"
+            " WHERE workspace_id = $1 AND id = $2",
+            workspace_id,
+            call_id,
+            node_id,
+        )
+        return tag == "UPDATE 1"
+
     async def prolong(self, workspace_id: str, call_id: str, ended_at: datetime) -> bool:
         """Move the end of an ended call to a later time; False where the workspace has no such
         call."""
@@ -133,15 +146,24 @@ class Calls:
         rows = await self._db.fetch("SELECT DISTINCT node_id FROM calls WHERE ended_at IS NULL")
         return {row["node_id"] for row in rows}
 
-    async def close_orphaned(self, node_id: str) -> int:
-        """Close the calls that a dead node left open, in all workspaces; returns how many. They end
-        with their last stored turn, the best time that is known."""
+    async def open_of(self, node_id: str) -> Sequence[str]:
+        """Ids of the calls that a node has open, of all workspaces."""
+        rows = await self._db.fetch(
+            "SELECT id FROM calls WHERE node_id = $1 AND ended_at IS NULL", node_id
+        )
+        return [row["id"] for row in rows]
+
+    async def close_orphaned(self, node_id: str, spared: Sequence[str] = ()) -> int:
+        """Close the calls that a dead node left open, in all workspaces, except those ``spared``;
+        returns how many. They end with their last stored turn, the best time that is known."""
         tag = await self._db.execute(
             "UPDATE calls SET end_reason = $2, updated_at = now(), ended_at = greatest(started_at,"
             " (SELECT max(t.created_at) FROM turns t WHERE t.workspace_id = calls.workspace_id"
-            " AND t.call_id = calls.id)) WHERE node_id = $1 AND ended_at IS NULL",
+            " AND t.call_id = calls.id)) WHERE node_id = $1 AND ended_at IS NULL"
+            " AND id <> ALL($3::text[])",
             node_id,
             NODE_LOST,
+            list(spared),
         )
         return int(tag.split()[-1])
 

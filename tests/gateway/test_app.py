@@ -45,6 +45,9 @@ class NoEngines:
     async def close(self) -> None:
         self.closed = True
 
+    def ready(self) -> bool:
+        return self.loaded.is_set()
+
     def waiting_for(self) -> str | None:
         return None if self.loaded.is_set() else "The models are still being loaded."
 

@@ -32,6 +32,7 @@ GOOD = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("http://c:4318", "otel_endpoint", "http://c:4318"),
     "BLAB_LOG_LEVEL": ("WARNING", "log_level", "warning"),
     "BLAB_LOG_FORMAT": ("JSON", "log_format", "json"),
+    "BLAB_RESUME_SECONDS": ("90", "resume_seconds", 90),
     "BLAB_RECORD_CALLS": ("/srv/calls", "record_calls", Path("/srv/calls")),
     "BLAB_TURN_SECRET": ("sekret", "turn_secret", "sekret"),
     "BLAB_ADVERTISED_ADDRESS": ("203.0.113.7", "advertised_address", "203.0.113.7"),
@@ -115,6 +116,7 @@ BAD = {
     "BLAB_SECRET_KEY": "too short",
     "BLAB_TLS_CERTIFICATE": "/nowhere/cert.pem",
     "BLAB_TLS_KEY": "/nowhere/key.pem",
+    "BLAB_RESUME_SECONDS": "-1",
 }
 
 

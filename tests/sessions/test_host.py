@@ -49,7 +49,9 @@ class Shared:
     def end(self, call_id: str) -> None:
         self.log.append(("ended", call_id))
 
-    def register(self, call: RegisteredCall, describe: Callable[[], CallState]) -> None:
+    def register(
+        self, call: RegisteredCall, describe: Callable[[], CallState], *, adopted: bool
+    ) -> None:
         self.log.append(("registered", call.call_id))
         self.describe = describe
 

@@ -140,6 +140,7 @@ class TelephonyChannel:
         self._progress = 0.0
         """When the carrier last had nothing of ours, or played some of it (loop's clock)."""
         self._faults = 0
+        self._stopped = False
 
     async def __aenter__(self) -> "TelephonyChannel":
         await self._socket.__aenter__()
@@ -190,6 +191,11 @@ class TelephonyChannel:
 
     # ------------------------------------------------------------------ Channel
 
+    @property
+    def dropped(self) -> bool:
+        """Whether the stream broke off: the carrier has not said that it stopped."""
+        return not self._stopped
+
     async def incoming(self) -> AsyncIterator[Incoming]:
         """PCM16 at ``input_rate`` and pressed keys, until the stream has ended."""
         events: list[StreamEvent] | None = self._behind
@@ -204,6 +210,7 @@ class TelephonyChannel:
                     case MarkReturned(name):
                         self._returned(name)
                     case Stopped():
+                        self._stopped = True
                         return
                     case Started() | Answer():
                         pass  # a second start means nothing; an answer has been sent

@@ -42,6 +42,8 @@ MAX_AUDIO_SECONDS = 5
 MAX_MESSAGES = 256
 MAX_EARLY_EVENTS = 256
 MAX_MESSAGE_BYTES = 256 * 1024
+_DROPPED = ("connection failed", "handshake timed out")
+"""Why a connection ends that its peer has not closed."""
 
 
 class WebRTCChannel:
@@ -100,6 +102,11 @@ class WebRTCChannel:
             await self._peer.add_candidate(candidate)
 
     # ------------------------------------------------------------------ Channel
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the connection failed; a peer that leaves closes it."""
+        return self.closed_reason in _DROPPED
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """Audio (PCM16 mono, ``input_rate``) and client messages, until the peer is gone."""

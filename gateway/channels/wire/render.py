@@ -38,6 +38,7 @@ from sessions.core.notices import (
     ReplyDone,
     ReplyItemAdded,
     ReplyText,
+    ResumptionHandle,
     SessionChanged,
     SessionOpened,
     SpeechStarted,
@@ -151,6 +152,9 @@ class Renderer:
                 return [{"type": "blab.pong", "ping_id": notice.ping_id}]
             case Latency():
                 return self._if_asked(Extension.LATENCY, "blab.latency", _fields(notice))
+            case ResumptionHandle():
+                kind = "blab.session.resumption"
+                return self._if_asked(Extension.RESUMPTION, kind, asdict(notice))
             case Fault():
                 return [fault_body(notice)]
             case _:

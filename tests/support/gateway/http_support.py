@@ -226,7 +226,9 @@ class EchoHost:
     def find(self, call_id: str) -> EchoCall | None:
         return self.calls.get(call_id)
 
-    async def run(self, request: CallRequest, channel: Channel, wire_format: WireFormat) -> str:
+    async def run(
+        self, request: CallRequest, channel: Channel, wire_format: WireFormat, **_resumed: Any
+    ) -> str:
         call = self.calls[request.call_id] = EchoCall(request, channel, wire_format)
         await self._notify()
         reason = "internal_error"
@@ -296,6 +298,7 @@ class TestServer:
             self.ephemeral,
             cast(Any, self.host),
             self.metrics,
+            cast(Any, NowhereElse()),
             cast(Any, NowhereElse()),
             limits=limits,
         )

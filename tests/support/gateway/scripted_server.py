@@ -30,6 +30,8 @@ from pipelines.engines.scripted.jobs import ScriptedJobEngines
 from pipelines.engines.scripted.live import ScriptedEngines, tone
 from rest.accounts import keys
 from sessions.admission import Strain, Thresholds
+from sessions.host import SessionHost
+from sessions.registry import LiveCall
 from store.bus import Bus
 from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Users, Workspaces
@@ -115,6 +117,21 @@ class ScriptedServer:
     @property
     def slots_taken(self) -> int:
         return self.app[HOST]._admission.active
+
+    @property
+    def host(self) -> SessionHost:
+        return self.app[HOST]
+
+    @property
+    def app_node(self) -> str:
+        """The id of the node."""
+        return self.host.node_id
+
+    async def live(self, call_id: str) -> LiveCall:
+        """What others see of a call in progress."""
+        found = await self.host._registry.get(LOCAL_WORKSPACE, call_id)
+        assert found is not None
+        return found
 
     def app_calls(self) -> tuple[str, ...]:
         """The ids of the calls in progress."""

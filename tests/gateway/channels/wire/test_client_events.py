@@ -267,7 +267,7 @@ def test_every_extension_can_be_asked_for_and_a_misspelt_one_is_refused_with_the
     assert (fault.code, fault.param) == ("invalid_value", "session.blab.events")
     assert fault.message == (
         "'session.blab.events' may name: latency, transcript.partial, playout, call, language, "
-        "hearing."
+        "hearing, resumption."
     )
 
 

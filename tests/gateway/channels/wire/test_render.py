@@ -35,6 +35,7 @@ from sessions.core.notices import (
     ReplyItemAdded,
     ReplyText,
     ReplyToolUse,
+    ResumptionHandle,
     SessionChanged,
     SessionOpened,
     SpeechStarted,
@@ -55,6 +56,7 @@ ALL = SessionConfig(
             Extension.PLAYOUT,
             Extension.LANGUAGE,
             Extension.HEARING,
+            Extension.RESUMPTION,
         }
     )
 )
@@ -159,6 +161,7 @@ NOTICES: list[Notice] = [
     IdleTimeout(1000, 7000),
     Latency(1, "resp_1", 200, 80, 150, 30, 4, 464),
     Pong("mine"),
+    ResumptionHandle("resume.call_1.secret", 60),
     Fault("unknown_event", "No.", "type", "mine"),
     Fault("PROVIDER_ERROR", "No.", server=True),
 ]

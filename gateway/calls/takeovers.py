@@ -1,0 +1,103 @@
+"""Taking over a call that lost its connection, or still has another one, anywhere.
+
+Order: whose handle it is (``find``), then a slot, and only then ``take``: a client that is refused
+for want of a slot has not harmed its call.
+
+Rules
+- The handle proves which call; the key proves the workspace, as for every call. A handle that is
+  unknown, expired or of another workspace is one error, ``resumption_not_found``.
+- A node that carries the call is requested to release it, and given ``RELEASE_SECONDS`` for that.
+  One that does not answer is dead or cut off: the call is taken all the same, and whatever that
+  node still writes is refused.
+- Of several clients with the same handle one wins; the others get ``resumption_conflict``.
+"""
+
+import asyncio
+import contextlib
+import logging
+
+from rest.accounts.auth import Principal
+from rest.http.errors import NotFound, WrongState
+from sessions.host import SessionHost
+from sessions.remote import NoAnswer, Release, RemoteRequests, TooManyRequests
+from sessions.resumption.stored_calls import LoadedCall, StoredCalls, call_of
+from store.errors import BusUnavailable
+
+log = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 1.0
+"""The node that carries a call answers within some 50 ms, if it lives."""
+_LOOK_SECONDS = 0.02
+
+
+class Takeovers:
+    """Finds calls by their handles, and takes them over for this node."""
+
+    def __init__(self, stored: StoredCalls, host: SessionHost, remote: RemoteRequests) -> None:
+        self._stored = stored
+        self._host = host
+        self._remote = remote
+
+    async def find(self, handle: str, principal: Principal) -> LoadedCall:
+        """The call that ``handle`` resumes; raises NotFound, WrongState, BusUnavailable."""
+        call_id = call_of(handle)
+        loaded = await self._stored.load(call_id) if call_id is not None else None
+        if loaded is None or not _may_resume(principal, loaded):
+            raise _not_found()
+        if loaded.call.knows(handle, held=bool(loaded.held_by)):
+            return loaded
+        raise _conflict() if loaded.call.was_resumed_by(handle) else _not_found()
+
+    async def take(self, found: LoadedCall, handle: str) -> LoadedCall:
+        """Take over the call, as it is at its last moment elsewhere. Raises WrongState, NotFound,
+        BusUnavailable."""
+        call_id = found.call.call_id
+        if found.held_by:
+            await self._have_released(call_id, found.held_by)
+        if not await self._stored.claim(found, handle, self._host.node_id):
+            raise _conflict()
+        taken = await self._stored.load(call_id)
+        if taken is None:
+            raise _not_found()
+        return taken.spent_on(handle)
+
+    async def _have_released(self, call_id: str, node_id: str) -> None:
+        """Have the call suspended where it is carried; returns when it is, or at the deadline."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if node_id != self._host.node_id:
+            with contextlib.suppress(BusUnavailable, NoAnswer, TooManyRequests):
+                await self._remote.ask(node_id, call_id, Release(), within=RELEASE_SECONDS)
+        elif not self._host.release(call_id):
+            return
+        deadline = began + RELEASE_SECONDS
+        while loop.time() < deadline:
+            if await self._stored.held_by(call_id) != node_id:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+        log.warning("call %s is taken from a node that does not answer", call_id)
+
+
+def _may_resume(principal: Principal, loaded: LoadedCall) -> bool:
+    call = loaded.call
+    if call.workspace_id != principal.workspace_id:
+        return False
+    return principal.agent_id in (None, call.agent_id)
+
+
+def _not_found() -> NotFound:
+    return NotFound(
+        "The call cannot be resumed: it has ended, or the handle is unknown or has expired. Begin "
+        "a new call.",
+        openai_code="resumption_not_found",
+        param="resume",
+    )
+
+
+def _conflict() -> WrongState:
+    return WrongState(
+        "The call has been resumed over another connection. Use the newest handle, or end that "
+        "connection first.",
+        openai_code="resumption_conflict",
+        param="resume",
+    )
