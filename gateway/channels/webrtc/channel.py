@@ -42,7 +42,7 @@ MAX_AUDIO_SECONDS = 5
 MAX_MESSAGES = 256
 MAX_EARLY_EVENTS = 256
 MAX_MESSAGE_BYTES = 256 * 1024
-_DROPPED = ("connection failed", "handshake timed out")
+_DROPPED = ("connection failed", "handshake timed out", "call could not be started")
 """Why a connection ends that its peer has not closed."""
 
 

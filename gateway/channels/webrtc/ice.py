@@ -133,6 +133,8 @@ class IceConnection(aioice.Connection):
         self._settings = settings
         self.on_media: Callable[[bytes], None] | None = None
         """Receives packets of media (SRTP) as they come; None: they are queued with the others."""
+        self.consent_expired = False
+        """The peer has stayed silent for too long."""
 
     def send_media(self, data: bytes) -> None:
         """Send a packet at once; raises ConnectionError without a connection."""
@@ -214,6 +216,7 @@ class IceConnection(aioice.Connection):
                     continue
                 answered = loop.time()
         self._query_consent_task = None
+        self.consent_expired = True
         await self.close()
 
     async def _listen(self, component: int, address: str) -> GuardedProtocol | None:

@@ -263,7 +263,7 @@ class Peer:
             self._ice.on_media = self._take_media
             self._channel.on_connected()
         elif state in ("failed", "closed"):
-            self._channel.on_gone(f"connection {state}")
+            self._on_end(f"connection {state}")
 
     def _on_data_channel(self, channel: Any) -> None:
         if channel.label != self._label or self._data_channel is not None:
@@ -271,8 +271,12 @@ class Peer:
             return
         self._data_channel = channel
         channel.on("message", self._channel.on_message)
-        channel.on("close", lambda: self._channel.on_gone("data channel closed"))
+        channel.on("close", lambda: self._on_end("data channel closed"))
         self._channel.on_open()
+
+    def _on_end(self, reason: str) -> None:
+        # Without consent all transports close, in any order, as if the peer had left.
+        self._channel.on_gone("connection failed" if self._ice.consent_expired else reason)
 
 
 class _Private:

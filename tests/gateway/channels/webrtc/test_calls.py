@@ -206,8 +206,9 @@ async def test_a_caller_that_vanishes_is_noticed(gateway, monkeypatch):
     async with Caller(gateway.url) as caller:
         caller.vanish()
         await settled(gateway)
-        reason = gateway.channels[caller.call_id].closed_reason
-        assert reason in ("connection failed", "connection closed")
+        channel = gateway.channels[caller.call_id]
+        assert channel.closed_reason == "connection failed"
+        assert channel.dropped
 
 
 async def test_two_calls_at_once_do_not_mix(gateway):
