@@ -48,9 +48,15 @@ Key = tuple[Role, str]
 """A role and an engine's id."""
 
 
-def _chat_threads() -> int:
+def usable_cores() -> int:
+    """The cores that this process may run on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return 2 if cores == 2 else max(1, (cores or 1) - 1)
+    return cores or 1
+
+
+def _chat_threads() -> int:
+    cores = usable_cores()
+    return 2 if cores == 2 else max(1, cores - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class EngineSettings:
     chat_slots: int = 2
     """Answers generated at once."""
     calls: int = 4
-    """Calls at once: as many recognisers are kept ready."""
+    """Calls at once."""
     chat_names: Mapping[str, str] = field(default_factory=lambda: {"verinova-stable": DEFAULT})
     """Contract name to chat model id."""
     speech_names: Mapping[str, str] = field(default_factory=lambda: {"blab-stable": DEFAULT})

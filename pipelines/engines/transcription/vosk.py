@@ -26,7 +26,7 @@ import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from pipelines.engines.base import EngineBusy, EngineError, ModelUnavailable, Transcription, Word
-from pipelines.engines.engine import Engine, EngineSettings, Role, warmed
+from pipelines.engines.engine import Engine, EngineSettings, Role, usable_cores, warmed
 from pipelines.engines.executor import EngineExecutor
 from pipelines.weights.manifest import MODELS
 
@@ -248,9 +248,15 @@ class VoskTranscriber:
         return _Recognizer(self._model)
 
 
+_PER_CORE = 8
+"""Recognisers: two cores transcribe some 16 streams at once. Each takes 10 MB, and half a second of
+a core to warm, so that a node of 400 calls would spend 4 GB and minutes on its own."""
+
+
 async def _load(settings: EngineSettings) -> VoskTranscriber:
     folder = settings.models_dir / VoskTranscriber.model_id
-    return await warmed(VoskTranscriber(folder, recognizers=settings.calls))
+    recognizers = min(settings.calls, _PER_CORE * usable_cores())
+    return await warmed(VoskTranscriber(folder, recognizers=recognizers))
 
 
 ENGINE = Engine(
