@@ -120,7 +120,12 @@ class RealtimeCalls:
         with admitted.ticket:
             authorized, event_ids = admitted.authorized, EventIds()
             ws = make_websocket(self._limits, authorized.offer.chosen)
-            await ws.prepare(request)
+            try:
+                await ws.prepare(request)
+            except BaseException:
+                if (taken := admitted.resumed) is not None:
+                    await self._takeovers.give_back(admitted.call_id, taken.known.epoch)
+                raise
             channel = WebSocketChannel(
                 ws,
                 request.transport,

@@ -10,6 +10,8 @@ Rules
   One that does not answer is dead or cut off: the call is taken all the same, and whatever that
   node still writes is refused.
 - Of several clients with the same handle one wins; the others get ``resumption_conflict``.
+- A call that was claimed and cannot be carried, because Redis or the client has gone meanwhile, is
+  given back: otherwise its handle would be spent for nothing.
 """
 
 import asyncio
@@ -25,8 +27,11 @@ from store.errors import BusUnavailable
 
 log = logging.getLogger(__name__)
 
-RELEASE_SECONDS = 1.0
-"""The node that carries a call answers within some 50 ms, if it lives."""
+RELEASE_SECONDS = 0.5
+"""The node that carries a call answers within some 50 ms, if it lives. One that answers later has
+lost the call, which harms nobody: what it still writes is refused."""
+_AGAIN_SECONDS = (0.1, 0.3)
+"""Pauses before a claimed call is loaded again."""
 _LOOK_SECONDS = 0.02
 
 
@@ -54,12 +59,30 @@ class Takeovers:
         call_id = found.call.call_id
         if found.held_by:
             await self._have_released(call_id, found.held_by)
-        if not await self._stored.claim(found, handle, self._host.node_id):
-            raise _conflict()
-        taken = await self._stored.load(call_id)
+        try:
+            if not await self._stored.claim(found, handle, self._host.node_id):
+                raise _conflict()
+            taken = await self._loaded(call_id)
+        except (BusUnavailable, asyncio.CancelledError):
+            await self.give_back(call_id, found.known.epoch + 1)
+            raise
         if taken is None:
             raise _not_found()
         return taken.spent_on(handle)
+
+    async def give_back(self, call_id: str, epoch: int) -> None:
+        """Let a call be resumed again that was claimed, with this epoch, for nothing."""
+        try:
+            await self._stored.give_back(call_id, epoch)
+        except BusUnavailable as error:
+            log.warning("call %s may be claimed for nothing until it expires: %s", call_id, error)
+
+    async def _loaded(self, call_id: str) -> LoadedCall | None:
+        for pause in _AGAIN_SECONDS:
+            with contextlib.suppress(BusUnavailable):
+                return await self._stored.load(call_id)
+            await asyncio.sleep(pause)
+        return await self._stored.load(call_id)
 
     async def _have_released(self, call_id: str, node_id: str) -> None:
         """Have the call suspended where it is carried; returns when it is, or at the deadline."""

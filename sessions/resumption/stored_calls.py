@@ -181,6 +181,11 @@ class StoredCalls:
         values = {"held": node_id.encode(), "spent": digest_of(handle).encode()}
         return await self._bus.claim(loaded.known, values, self.window)
 
+    async def give_back(self, call_id: str, epoch: int) -> None:
+        """Nobody carries the call that was claimed with this epoch. Nothing where another node has
+        claimed it since."""
+        await self._bus.save([Versioned(_key(call_id), epoch, {"held": b""})], self.window)
+
     async def discard(self, call_id: str, epoch: int) -> bool:
         """Forget a call; False if another node has it now."""
         return await self._bus.discard(_key(call_id), epoch)

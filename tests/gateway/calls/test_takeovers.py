@@ -11,7 +11,8 @@ import pytest
 from gateway.app import REMOTE
 from gateway.services import ServiceUrls
 from pipelines.engines.scripted.live import tone
-from sessions.resumption.stored_calls import new_handle
+from sessions.resumption.stored_calls import LoadedCall, StoredCalls, new_handle
+from store.errors import BusUnavailable
 from store.ids import new_id
 from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.calls import Call, Calls, Turn, Turns
@@ -232,6 +233,28 @@ async def test_of_two_that_resume_one_wins(
     assert (len(won), len(lost)) == (1, 1)
     assert "409" in str(lost[0])
     await won[0].__aexit__(None, None, None)
+
+
+async def test_a_claim_that_came_to_nothing_does_not_spend_the_handle(
+    server: ScriptedServer, second_node: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with resumable(server) as first:
+        await ask(first, within=10)
+        cut(first)
+        await server.empty()
+    load, faults = StoredCalls.load, iter((False, True, True, True))
+
+    async def failing(self: StoredCalls, call_id: str) -> LoadedCall | None:
+        if next(faults, False):
+            raise BusUnavailable("Redis is away")
+        return await load(self, call_id)
+
+    monkeypatch.setattr(StoredCalls, "load", failing)
+    query = f"resume={handle_of(first)}"
+    answer = await refused(second_node, query=query, headers=bearer(server))
+    assert answer == (503, "storage_unavailable")
+    async with resumed(second_node, handle_of(first)) as second:
+        assert call_of(second) == call_of(first)
 
 
 async def test_the_handle_that_resumed_a_call_takes_it_from_nobody(
