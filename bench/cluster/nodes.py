@@ -1,0 +1,175 @@
+"""The cluster: Postgres, Valkey, an S3 server, nodes of several processes, and a proxy."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from bench.cluster import engines
+from bench.server import wait_ready
+from gateway.services import EmbeddedServices, ServiceUrls
+from tests.support.object_store import new_bucket, s3_server
+from tests.support.services import open_directory
+
+ROOT = Path(__file__).parents[2]
+BLAB = Path(sys.executable).with_name("blab")
+STOP_SECONDS = 45.0
+
+PROXY = """
+global
+    maxconn 4000
+defaults
+    mode http
+    timeout connect 2s
+    timeout client 60s
+    timeout server 60s
+    timeout tunnel 1h
+    retries 3
+    option redispatch
+frontend blab
+    bind 127.0.0.1:{port}
+    default_backend nodes
+backend nodes
+    balance leastconn
+    option httpchk GET /readyz
+    timeout check 2s
+    default-server check inter 500ms fall 2 rise 1
+{servers}
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Node:
+    """A ``blab serve``, and how to start it again."""
+
+    name: str
+    port: int
+    environment: dict[str, str]
+    log: Path
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it answers itself, without the proxy."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start it and wait until it takes calls."""
+        with self.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                BLAB, "serve", env=self.environment, stdout=log, stderr=log, cwd=ROOT
+            )
+        await wait_ready(self.url)
+
+    def gateways(self) -> list[psutil.Process]:
+        """Its gateway processes: those that hold sockets of callers."""
+        assert self.process is not None
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [
+            child for child in children if "gateway.processes.gateway_process" in child.cmdline()
+        ]
+
+    def kill(self) -> None:
+        """kill -9: its children die with it."""
+        assert self.process is not None
+        self.process.kill()
+
+    async def stop(self) -> int | None:
+        """SIGTERM; its exit code."""
+        if self.process is None:
+            return None
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self.process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            self.process.kill()
+            return await self.process.wait()
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What runs. ``url``: the proxy's."""
+
+    url: str
+    key: str
+    services: ServiceUrls
+    folder: Path
+    nodes: list[Node] = field(default_factory=list)
+
+
+@contextlib.asynccontextmanager
+async def cluster(nodes: int, processes: int, calls: int) -> AsyncIterator[Cluster]:
+    """A running cluster; ``calls``: how many may come in all."""
+    folder = open_directory()
+    services = EmbeddedServices(folder / "data")
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        urls = await services.start()
+        stack.push_async_callback(services.stop)
+        bucket = new_bucket(stack.enter_context(s3_server()))
+        environment = {
+            **os.environ,
+            **engines.ENVIRONMENT,
+            "PYTHONPATH": os.pathsep.join([str(stack.enter_context(engines.installed()))]),
+            "DATABASE_URL": urls.database_url,
+            "REDIS_URL": urls.redis_url,
+            "BLAB_OBJECTS_URL": bucket,
+            "BLAB_MODELS_DIR": os.environ.get("BLAB_MODELS_DIR", str(ROOT / ".blab" / "models")),
+            **({"BLAB_PROCESSES": str(processes)} if processes > 1 else {}),
+            "BLAB_MAX_CALLS": str(calls),
+            "BLAB_WORKERS": "0",
+            "BLAB_RATE_LIMIT": "0",
+            "BLAB_SECRET_KEY": "s" * 40,
+            "BLAB_TRUSTED_PROXIES": "127.0.0.1",
+        }
+        key = await _key(environment | {"BLAB_DATA_DIR": str(folder / "key")})
+        running = Cluster(f"http://127.0.0.1:{free_port()}", key, urls, folder)
+        for name in "abcdefgh"[:nodes]:
+            own = {"BLAB_DATA_DIR": str(folder / name), "BLAB_PORT": str(port := free_port())}
+            node = Node(name, port, environment | own, folder / f"{name}.log")
+            running.nodes.append(node)
+            stack.push_async_callback(node.stop)
+        await asyncio.gather(*(node.start() for node in running.nodes))
+        await stack.enter_async_context(_proxy(running))
+        yield running
+
+
+async def _key(environment: dict[str, str]) -> str:
+    made = await asyncio.create_subprocess_exec(
+        BLAB, "key", "--name", "cluster", env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await made.communicate()
+    if made.returncode:
+        raise RuntimeError("blab key failed")
+    return out.decode().strip()
+
+
+@contextlib.asynccontextmanager
+async def _proxy(running: Cluster) -> AsyncIterator[None]:
+    port = running.url.rpartition(":")[2]
+    servers = "\n".join(f"    server {n.name} 127.0.0.1:{n.port}" for n in running.nodes)
+    configuration = running.folder / "haproxy.cfg"
+    configuration.write_text(PROXY.format(port=port, servers=servers))
+    proxy = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", str(configuration))
+    try:
+        await wait_ready(running.url, 20)
+        yield
+    finally:
+        proxy.terminate()
+        await proxy.wait()
