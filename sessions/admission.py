@@ -70,8 +70,9 @@ class Thresholds:
     """Above which measurements no call is admitted, and below which calls are admitted again."""
 
     lag: float = 0.2
-    """Seconds that the event loop's timers run late, p95. Four calls with embedded engines on two
-    cores that had other work too (load 7) made it 0.157, and all of them were answered."""
+    """Seconds that the event loop's timers run late, p95. Four calls with embedded engines in one
+    process on two cores (load 5 to 7) made it 0.157 in one run, where a limit of 0.1 refused one of
+    them, and 0.403 in the next, where all four were answered."""
     calm_lag: float = 0.1
     lag_hold: float = 3.0
     """Seconds of calm before calls are admitted again."""
