@@ -2,9 +2,12 @@
 
 Rules
 - ``opened``, ``record`` and ``closed`` are synchronous: they queue an entry and return. One
-  background task writes the entries in that order.
-- While the database is unavailable, the writer retries the same entry, with back-off, for as long
-  as it takes. An entry that the database refuses is logged (never its text) and skipped.
+  background task writes the entries in that order, up to ``GROUP`` of them in a transaction: an
+  idle node writes at once, a busy one many entries for the price of one commit.
+- While the database is unavailable, the writer retries the same group, with back-off, for as long
+  as it takes.
+- If the database refuses a group, its entries are written one by one: the one that it refuses then
+  is logged (never its text) and skipped.
 - The queue is bounded. When it is full, the *new* entry is dropped, counted and logged, so that the
   stored part has no gaps. A call left open is closed as an orphan once this node is gone.
 - Times are those of the method calls, not of the writing.
@@ -16,9 +19,10 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -33,13 +37,18 @@ from store.tenants.calls import Calls, NewCall, NewTurn, Turns
 logger = logging.getLogger(__name__)
 
 QUEUE_ENTRIES = 2048
+GROUP = 64
+"""Entries of a transaction at most."""
 _PAUSES = (0.1, 0.5, 1.0, 2.0, 5.0)
 
 BookTurn = Callable[[Any, str, str, NewTurn], Awaitable[None]]
 """Books a turn in the transaction that stores it; takes connection, workspace, call and turn."""
 
-_Entry = tuple[str, Callable[[], Awaitable[bool | None]]]
-"""Its name, for the log, and how to write it (safe to repeat)."""
+_Write = Callable[[Any], Awaitable[object]]
+"""Writes an entry over the transaction's connection; safe to repeat."""
+
+_Entry = tuple[str, _Write]
+"""Its name, for the log, and how to write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,6 @@ class CallJournal:
         """``node_id``: as in the registry, which shows whose calls are orphans. Without ``book``,
         turns are stored but not booked."""
         self._database = database
-        self._calls = Calls(database)
         self._book = book
         self._node_id = node_id
         self._capacity = queue_entries
@@ -116,14 +124,19 @@ class CallJournal:
             started_at=started_at or datetime.now(UTC),
             caller=call.caller,
         )
-        self._enqueue(f"call {call.call_id}", lambda: self._calls.open(call.workspace_id, new))
+        self._enqueue(
+            f"call {call.call_id}",
+            lambda connection: Calls(connection).open(call.workspace_id, new),
+        )
 
     def resumed(self, call: OpenedCall, started_at: datetime) -> None:
         """A call that has started elsewhere goes on here; its record may be missing, or closed."""
         self.opened(call, started_at)
         self._enqueue(
             f"return of {call.call_id}",
-            lambda: self._calls.adopt(call.workspace_id, call.call_id, self._node_id),
+            lambda connection: Calls(connection).adopt(
+                call.workspace_id, call.call_id, self._node_id
+            ),
         )
 
     def record(self, workspace_id: str, call_id: str, turn: RecordTurn) -> None:
@@ -133,23 +146,24 @@ class CallJournal:
     def store(self, workspace_id: str, call_id: str, turn: NewTurn) -> None:
         """Store a turn that has ended. Harmless if repeated."""
         self._enqueue(
-            f"turn {turn.number} of {call_id}", lambda: self._store(workspace_id, call_id, turn)
+            f"turn {turn.number} of {call_id}",
+            lambda connection: self._store(connection, workspace_id, call_id, turn),
         )
 
     def closed(self, workspace_id: str, call_id: str, reason: str) -> None:
         """The call has ended. Harmless if repeated, or if the call is unknown."""
         now = datetime.now(UTC)
         self._enqueue(
-            f"end of {call_id}", lambda: self._calls.close(workspace_id, call_id, reason, now)
+            f"end of {call_id}",
+            lambda connection: Calls(connection).close(workspace_id, call_id, reason, now),
         )
 
-    async def _store(self, workspace_id: str, call_id: str, turn: NewTurn) -> None:
-        async with self._database.transaction() as connection:
-            stored = await Turns(connection).insert(workspace_id, call_id, turn)
-            if stored and self._book is not None:
-                await self._book(connection, workspace_id, call_id, turn)
+    async def _store(self, connection: Any, workspace_id: str, call_id: str, turn: NewTurn) -> None:
+        stored = await Turns(connection).insert(workspace_id, call_id, turn)
+        if stored and self._book is not None:
+            await self._book(connection, workspace_id, call_id, turn)
 
-    def _enqueue(self, what: str, write: Callable[[], Awaitable[bool | None]]) -> None:
+    def _enqueue(self, what: str, write: _Write) -> None:
         if len(self._queue) >= self._capacity:
             self.dropped += 1
             logger.error("the journal is full: %s was dropped (%d so far)", what, self.dropped)
@@ -159,32 +173,47 @@ class CallJournal:
         self._wake.set()
 
     async def _write(self) -> None:
-        """Write the head of the queue until it is stored or refused, then the next, for ever."""
-        tries = 0
+        """Write what waits, a group at a time, for ever."""
         while True:
             await self._wake.wait()
-            if not self._queue:
+            if self._queue:
+                await self._settle(list(islice(self._queue, GROUP)))
+            else:
                 self._wake.clear()
                 self._idle.set()
-                continue
-            what, write = self._queue[0]
+
+    async def _settle(self, group: Sequence[_Entry]) -> None:
+        """Write the head of the queue and remove it, without the entries that are refused."""
+        try:
+            await self._commit(group)
+        except StoreRefused as error:
+            if len(group) > 1:
+                logger.warning("%d journal entries are written one by one: %s", len(group), error)
+                for entry in group:
+                    await self._settle([entry])
+                return
+            self.dropped += 1
+            logger.error("%s could not be stored: %s", group[0][0], error)
+        for _ in group:
+            self._queue.popleft()
+
+    async def _commit(self, group: Sequence[_Entry]) -> None:
+        """Write entries in one transaction, however long the database is unavailable; raises
+        StoreRefused."""
+        tries = 0
+        while True:
             try:
-                await write()
+                async with self._database.transaction() as connection:
+                    for _, write in group:
+                        await write(connection)
+                break
             except DatabaseUnavailable as error:
                 if not tries:
                     logger.warning("the journal is waiting for the database: %s", error)
-                await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
-                tries += 1
-                continue
-            except StoreRefused as error:
-                self.dropped += 1
-                logger.error("%s could not be stored: %s", what, error)
-            if tries:
-                logger.warning(
-                    "the journal is writing again; %d entries are queued", len(self._queue)
-                )
-            tries = 0
-            self._queue.popleft()
+            await asyncio.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
+            tries += 1
+        if tries:
+            logger.warning("the journal is writing again; %d entries are queued", len(self._queue))
 
 
 def stored_turn(turn: RecordTurn) -> NewTurn:
