@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from .operation import EVENT_STREAM
-from .waiting import is_gone
+from .waiting import is_gone, stream_response
 
 HEARTBEAT_SECONDS = 15.0
 DEPARTURE_SECONDS = 0.5
@@ -48,13 +48,7 @@ class EventStream:
     def __init__(self, http: web.Request) -> None:
         self._http = http
         self._end = time.monotonic() + LONGEST_SECONDS
-        self.response = web.StreamResponse(
-            headers={
-                "Content-Type": EVENT_STREAM,
-                "Cache-Control": "no-store",
-                "X-Accel-Buffering": "no",
-            }
-        )
+        self.response = stream_response(EVENT_STREAM)
 
     async def begin(self) -> None:
         """Send the head: from here on a refusal cannot have a status of its own."""

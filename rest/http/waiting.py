@@ -80,6 +80,17 @@ def slot(host: SessionHost, workspace_id: str) -> Ticket:
         ) from full
 
 
+def stream_response(content_type: str) -> web.StreamResponse:
+    """The head of a stream, which no cache keeps and no proxy holds back."""
+    return web.StreamResponse(
+        headers={
+            "Content-Type": content_type,
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+        }
+    )
+
+
 class ClientGone(Exception):
     """The client is gone, or reads too slowly."""
 
@@ -90,8 +101,7 @@ class ClientStream:
     def __init__(self, http: web.Request, content_type: str) -> None:
         self._http = http
         self._events = content_type == EVENT_STREAM
-        headers = {"Content-Type": content_type, "Cache-Control": "no-store"}
-        self.response = web.StreamResponse(headers=headers)
+        self.response = stream_response(content_type)
 
     async def begin(self) -> None:
         """Send the head: from here on a refusal cannot have a status of its own."""

@@ -64,8 +64,23 @@ async def test_events_and_an_end() -> None:
         aiohttp.ClientSession() as http,
         http.get(server.make_url("/")) as answer,
     ):
-        assert answer.headers["Cache-Control"] == "no-store"
         assert await answer.text() == 'data: {"said":"hé"}\n\n'
+
+
+@pytest.mark.parametrize("content_type", [EVENT_STREAM, "audio/pcm"])
+async def test_no_cache_keeps_a_stream_and_no_proxy_holds_it_back(content_type: str) -> None:
+    async def serve(stream: ClientStream) -> None:
+        await stream.begin()
+        await stream.end()
+
+    async with (
+        server_of(serve, content_type) as server,
+        aiohttp.ClientSession() as http,
+        http.get(server.make_url("/")) as answer,
+    ):
+        assert answer.headers["Content-Type"] == content_type
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Accel-Buffering"] == "no"
 
 
 @pytest.mark.parametrize("content_type", [EVENT_STREAM, "audio/pcm"])
