@@ -2,41 +2,29 @@
 
 import { Call } from "./call.js";
 import { EphemeralKeys } from "./keys.js";
+import { LostCall } from "./lost-call.js";
 import { Meters } from "./meters.js";
 import { closeMicrophone, microphonePossible, openMicrophone } from "./microphone.js";
 import { asProblem, Problem, problems } from "./problems.js";
 import { untilReady } from "./readiness.js";
 import { languageName, Setup } from "./setup.js";
+import { LABELS, PHASES, STATES } from "./states.js";
+import { clockText, Status } from "./status.js";
 import { Stopwatch } from "./stopwatch.js";
+import { wireTalkKeys } from "./talk-keys.js";
 import { wireThemeToggle } from "./theme-toggle.js";
 import { Transcript } from "./transcript.js";
 
-/** Where each phase may lead. `retrying` is every wait for a call that is to come by itself: after a
- *  loss, for a server that loads, for a line that is free. */
-const PHASES = {
-  loading: ["idle", "starting"],
-  idle: ["starting"],
-  starting: ["live", "retrying", "idle"],
-  live: ["idle", "retrying", "live"],
-  retrying: ["starting", "idle", "retrying"],
-};
 const RETRY_SECONDS = [1, 2, 4, 8, 8];
 const STABLE_MS = 10_000; // a call of this length has used up no attempts
 const QUIET_CODES = new Set(["response_cancel_not_active", "conversation_already_has_active_response"]);
-const STATES = {
-  listening: ["Listening", "Speak whenever you like."],
-  hearing: ["Hearing you", "Take your time, pauses are fine."],
-  thinking: ["Thinking…", ""],
-  speaking: ["Speaking", "Cut in whenever you like."],
-  held: ["Go on", "Blab paused to listen."],
-};
-const LABELS = { loading: "Start talking", idle: "Start talking", starting: "Cancel", live: "Hang up", retrying: "Stop waiting" };
 
 const $ = (id) => document.getElementById(id);
 
 class App {
   #phase = "loading";
   #call = null;
+  #lost = null; // the LostCall that is to be resumed
   #microphone = null;
   #audio = null;
   #micAnalyser = null;
@@ -52,6 +40,7 @@ class App {
   #pending = []; // [item id, text] typed before the call was open; outlives a failed attempt
 
   constructor() {
+    this.status = new Status();
     this.transcript = new Transcript({ list: $("turns"), scroll: $("scroll"), empty: $("empty"), announcer: $("announcer"), medianText: $("median"), newest: $("newest") });
     this.meters = new Meters({ canvas: $("orb-canvas"), youMeter: $("you-meter"), blabMeter: $("blab-meter") });
     this.stopwatch = new Stopwatch();
@@ -61,7 +50,7 @@ class App {
     this.transcript.language = this.setup.language;
     wireThemeToggle($("theme"));
     this.#wire();
-    if (!microphonePossible()) this.#show(problems.insecure());
+    if (!microphonePossible()) this.status.show(problems.insecure());
     this.#awaitReady();
   }
 
@@ -71,7 +60,7 @@ class App {
     $("retry").addEventListener("click", () => this.#start(!this.#pending.length));
     $("dismiss").addEventListener("click", () => {
       this.#pending = [];
-      this.#dismiss();
+      this.status.dismiss();
     });
     $("composer").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -85,18 +74,10 @@ class App {
       this.#start(!this.#pending.length);
     });
     for (const chip of document.querySelectorAll(".chip")) chip.addEventListener("click", () => this.#type(chip.textContent));
-    document.addEventListener("keydown", (event) => this.#key(event));
-    addEventListener("pagehide", () => this.#call?.close());
+    wireTalkKeys($("talk"));
+    addEventListener("pagehide", () => (this.#call ?? this.#lost?.call)?.close());
     addEventListener("beforeunload", (event) => this.#phase === "live" && event.preventDefault());
     addEventListener("online", () => this.#phase === "retrying" && this.#start(Boolean(this.#microphone)));
-  }
-
-  /** Space talks and hangs up from anywhere that does not use the key itself; Enter as well. */
-  #key(event) {
-    if (!["Space", "Enter", "NumpadEnter"].includes(event.code) || event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("button, input, a, select, textarea, [role=region]")) return;
-    event.preventDefault();
-    $("talk").click();
   }
 
   // ------------------------------------------------------------------ before the call
@@ -106,9 +87,9 @@ class App {
     const state = await untilReady(
       (state, detail) => {
         if (this.#phase !== "loading") return;
-        if (state === "warming") this.#say("Loading models…", detail || "The first start takes a little longer.");
-        if (state === "unreachable") this.#say("Waiting for the server…", "It cannot be reached at the moment.");
-        this.#setConnection(state === "warming" ? "Warming up" : state === "unreachable" ? "Offline" : "Ready", state);
+        if (state === "warming") this.status.say("Loading models…", detail || "The first start takes a little longer.");
+        if (state === "unreachable") this.status.say("Waiting for the server…", "It cannot be reached at the moment.");
+        this.status.connection(state === "warming" ? "Warming up" : state === "unreachable" ? "Offline" : "Ready", state);
       },
       new AbortController().signal,
       ["ready", "full"],
@@ -131,17 +112,19 @@ class App {
     clearTimeout(this.#retryTimer);
     this.#waiting?.abort();
     this.#attempt?.abort();
+    if (this.#lost?.isOver) return this.#giveUp(problems.gone());
     const attempt = (this.#attempt = new AbortController());
-    this.#dismiss();
+    this.status.dismiss();
     this.#setPhase("starting");
     try {
       await this.#openAudio();
       if (withMicrophone && !this.#microphone) await this.#openMicrophone(attempt.signal);
-      this.#say("Connecting…", "");
+      if (!this.#lost) this.status.say("Connecting…", "");
       await this.#connect(attempt.signal);
     } catch (error) {
       if (!attempt.signal.aborted) this.#fail(error);
     }
+    return undefined;
   }
 
   /** Opens a call; a key that expired while the browser asked for the microphone is renewed once. */
@@ -172,7 +155,7 @@ class App {
   }
 
   async #openMicrophone(signal) {
-    this.#say("Microphone…", "Please allow it when the browser asks.");
+    this.status.say("Microphone…", "Please allow it when the browser asks.");
     const stream = await openMicrophone(this.setup.microphone);
     if (signal?.aborted) {
       closeMicrophone(stream);
@@ -191,6 +174,7 @@ class App {
     const call = new Call(this.#transport(), {
       audio: this.#audio,
       speaker: $("speaker"),
+      resumes: this.#lost?.call,
       onEvent: (event) => this.#receive(event),
       onState: (state) => this.#showState(state),
       onInterrupt: () => this.#interrupted(),
@@ -201,7 +185,7 @@ class App {
       await this.#chooseSpeaker();
       await call.open(key, this.#microphone, signal, this.setup.session());
     } catch (error) {
-      call.close();
+      call.close({ moved: Boolean(this.#lost) });
       throw error;
     }
     this.#live(call);
@@ -223,9 +207,12 @@ class App {
   #live(call) {
     this.#call = call;
     this.#shaky = this.#busy = false;
-    this.transcript.note(this.#retries ? "Reconnected: this is a new conversation" : `Call over ${call.name}`);
+    const again = this.#lost ? "Reconnected" : this.#retries && "Reconnected: this is a new conversation";
+    this.#lost?.call.close({ moved: true });
+    this.#lost = null;
+    this.transcript.note(again || `Call over ${call.name}`);
     this.#setPhase("live");
-    this.#announce("Call started");
+    this.status.announce(again || "Call started");
     this.#showState(call.state);
     this.#follow();
     this.#clock = setInterval(() => this.#showConnection(), 1000);
@@ -259,7 +246,7 @@ class App {
       this.#setPhase("live");
       this.#showState(this.#call.state);
     } catch (error) {
-      this.#show(asProblem(error));
+      this.status.show(asProblem(error));
       this.#showState(this.#call.state);
     }
   }
@@ -314,7 +301,7 @@ class App {
     this.#teardown();
     this.#pending = [];
     this.transcript.note(`Call ended after ${clockText(seconds)}`);
-    this.#announce("Call ended");
+    this.status.announce("Call ended");
     this.#setPhase("idle");
   }
 
@@ -331,25 +318,70 @@ class App {
   /** The server or the network ended a call that was open. */
   #ended(problem) {
     if (this.#liveSeconds() * 1000 > STABLE_MS) this.#retries = 0;
-    this.#teardown({ keepMicrophone: Boolean(problem?.again) });
+    if (problem?.again && (this.#lost || this.#call?.resumption)) this.#suspend(problem);
+    else this.#teardown({ keepMicrophone: Boolean(problem?.again) });
     if (problem) this.#fail(problem);
     else {
       this.transcript.note("Blab ended the call");
-      this.#announce("Blab ended the call");
+      this.status.announce("Blab ended the call");
       this.#setPhase("idle");
     }
   }
 
   #fail(error) {
     const problem = asProblem(error);
+    if (problem.kind === "gone" && this.#lost) {
+      this.#forgetLost();
+      return this.#start(Boolean(this.#microphone));
+    }
     if (["full", "warming"].includes(problem.kind)) return this.#waitFor(problem);
     const lostBefore = this.#retries > 0 && problem.kind !== "mic-refused" && problem.action === "retry";
+    if (this.#lost && problem.action === "retry") return this.#resume();
     const seconds = problem.again || lostBefore ? RETRY_SECONDS[this.#retries] : undefined;
     if (seconds !== undefined) return this.#retryIn(seconds, problem);
+    return this.#giveUp(problem);
+  }
+
+  /** The call waits for another connection. */
+  #suspend(problem) {
+    if (!this.#call) return;
+    this.#lost = new LostCall(this.#call);
+    this.transcript.suspend();
+    this.transcript.note(problem.title, "error");
+    this.status.announce(problem.title);
+    this.#release();
+  }
+
+  #giveUp(problem) {
     this.#teardown();
     this.#setPhase("idle");
-    this.#show(problem);
-    return this.#setConnection(problem.title, "problem");
+    this.status.show(problem);
+    this.status.connection(problem.title, "problem");
+  }
+
+  /** Tries to go on with the call that has lost its connection, until it can no longer be resumed. */
+  #resume() {
+    const seconds = this.#lost.nextAttempt();
+    if (seconds === undefined) return this.#giveUp(problems.gone());
+    this.#setPhase("retrying");
+    this.#sayReconnecting();
+    const withMicrophone = Boolean(this.#microphone);
+    this.#retryTimer = setTimeout(() => this.#start(withMicrophone), seconds * 1000);
+    return undefined;
+  }
+
+  #sayReconnecting() {
+    this.status.say("Reconnecting…", "The conversation goes on as soon as the connection is back.");
+    this.status.connection("Reconnecting…", "shaky");
+  }
+
+  /** The server knows nothing of the call any more: the next one is a new conversation. */
+  #forgetLost() {
+    this.#lost.call.close({ moved: true });
+    this.#lost = null;
+    this.#retries = Math.max(1, this.#retries);
+    this.transcript.endCall();
+    this.transcript.note(problems.gone().title, "error");
   }
 
   /** A server that loads, or has no line free, is asked until a call would be answered: then it begins
@@ -359,13 +391,13 @@ class App {
     const withMicrophone = Boolean(this.#microphone);
     this.#setPhase("retrying");
     const titles = { full: "All lines are busy", warming: "The server is loading", unreachable: "Waiting for the server…" };
-    this.#say(problem.title, problem.advice);
-    this.#setConnection(problem.title, "warming");
+    this.status.say(problem.title, problem.advice);
+    this.status.connection(problem.title, "warming");
     const show = (state, detail) => {
       if (state === "ready") return;
       const again = state === "full" ? "You will be connected as soon as one is free. You can type meanwhile." : detail;
-      this.#say(this.#retries ? `Reconnecting… ${titles[state].toLowerCase()}` : titles[state], again);
-      this.#setConnection(titles[state], "warming");
+      this.status.say(this.#retries || this.#lost ? `Reconnecting… ${titles[state].toLowerCase()}` : titles[state], again);
+      this.status.connection(titles[state], "warming");
     };
     if ((await untilReady(show, waiting.signal)) && this.#phase === "retrying") this.#start(withMicrophone);
   }
@@ -375,24 +407,31 @@ class App {
     this.#retries += 1;
     if (this.#retries === 1) this.transcript.note(problem.title, "error");
     this.#setPhase("retrying");
-    this.#announce(problem.title);
-    this.#say(problem.title, `Trying again in ${seconds} s (attempt ${this.#retries} of ${RETRY_SECONDS.length}).`);
-    this.#setConnection("Reconnecting…", "shaky");
+    this.status.announce(problem.title);
+    this.status.say(problem.title, `Trying again in ${seconds} s (attempt ${this.#retries} of ${RETRY_SECONDS.length}).`);
+    this.status.connection("Reconnecting…", "shaky");
     this.#retryTimer = setTimeout(() => this.#start(withMicrophone), seconds * 1000);
   }
 
   #microphoneGone() {
     this.#hangUp();
-    this.#show(new Problem("mic-missing", "The microphone was disconnected", "It was unplugged or its permission was revoked. Connect it and try again."));
+    this.status.show(new Problem("mic-missing", "The microphone was disconnected", "It was unplugged or its permission was revoked. Connect it and try again."));
+  }
+
+  /** Nothing on the page follows the call any more. */
+  #release() {
+    clearInterval(this.#clock);
+    this.#call = null;
+    this.meters.stop();
+    this.stopwatch.stop();
   }
 
   #teardown({ keepMicrophone = false } = {}) {
-    clearInterval(this.#clock);
     this.#call?.close();
-    this.#call = null;
+    this.#lost?.call.close({ moved: this.#lost.isOver });
+    this.#lost = null;
+    this.#release();
     this.transcript.endCall();
-    this.meters.stop();
-    this.stopwatch.stop();
     if (keepMicrophone) return;
     this.#retries = 0;
     this.#micSource?.disconnect();
@@ -419,13 +458,14 @@ class App {
     $("transport").disabled = phase !== "idle" || !isSecureContext;
     document.body.dataset.state = "idle";
     if (phase === "idle" && this.#busy) {
-      this.#say("All lines are busy", "Press to connect as soon as one is free.");
-      this.#setConnection("All lines are busy", "warming");
+      this.status.say("All lines are busy", "Press to connect as soon as one is free.");
+      this.status.connection("All lines are busy", "warming");
     } else if (phase === "idle") {
-      this.#say("Press to talk", matchMedia("(hover: hover)").matches ? "Or hit the space bar." : "");
-      this.#setConnection("Ready", "ready");
+      this.status.say("Press to talk", matchMedia("(hover: hover)").matches ? "Or hit the space bar." : "");
+      this.status.connection("Ready", "ready");
     }
-    if (phase === "starting") this.#setConnection("Connecting…", "warming");
+    if (phase === "starting" && this.#lost) this.#sayReconnecting();
+    else if (phase === "starting") this.status.connection("Connecting…", "warming");
   }
 
   #showState(state) {
@@ -433,17 +473,7 @@ class App {
     const [title, hint] = muted ? ["Muted", "Blab cannot hear you."] : STATES[state];
     document.body.dataset.state = state;
     this.meters.held = state === "held";
-    this.#say(title, this.#microphone || state !== "listening" ? hint : "Type, or press the button to speak.");
-  }
-
-  #say(title, hint) {
-    if ($("state-text").textContent !== title) $("state-text").textContent = title;
-    $("hint").textContent = hint;
-  }
-
-  /** For screen readers: that a call begins or ends, no more. */
-  #announce(text) {
-    $("status").textContent = text;
+    this.status.say(title, this.#microphone || state !== "listening" ? hint : "Type, or press the button to speak.");
   }
 
   #setShaky(shaky) {
@@ -454,12 +484,7 @@ class App {
 
   /** The one writer of the connection's state during a call. */
   #showConnection() {
-    if (this.#phase === "live") this.#setConnection(this.#shaky ? "Unstable…" : this.#liveText(), this.#shaky ? "shaky" : "live");
-  }
-
-  #setConnection(text, kind) {
-    $("connection").dataset.kind = kind;
-    if ($("connection-text").textContent !== text) $("connection-text").textContent = text;
+    if (this.#phase === "live") this.status.connection(this.#shaky ? "Unstable…" : this.#liveText(), this.#shaky ? "shaky" : "live");
   }
 
   #liveSeconds() {
@@ -470,26 +495,5 @@ class App {
     const { language } = this.transcript;
     return [this.#call.name, clockText(this.#liveSeconds()), ...(language ? [languageName(language)] : [])].join(" · ");
   }
-
-  #show(problem) {
-    document.body.classList.add("has-problem");
-    $("problem").hidden = false;
-    $("problem").dataset.kind = problem.kind;
-    $("problem-title").textContent = problem.title;
-    $("problem-advice").textContent = problem.advice;
-    $("key-form").hidden = problem.action !== "key";
-    $("retry").hidden = problem.action !== "retry";
-    if (problem.action === "key") $("api-key").focus();
-  }
-
-  #dismiss() {
-    document.body.classList.remove("has-problem");
-    $("problem").hidden = true;
-  }
 }
-
-function clockText(seconds) {
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-}
-
 new App();

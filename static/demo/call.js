@@ -1,4 +1,5 @@
-// One call from key to hang-up: opens the transport, follows the agent's state, passes events on.
+// One call from key to hang-up: opens the transport, follows the agent's state, passes events on. It ends
+// with its connection; another Call over another connection can resume it.
 
 import { problems } from "./problems.js";
 import { WebRtcCall } from "./webrtc.js";
@@ -8,7 +9,8 @@ const TRANSPORTS = { webrtc: WebRtcCall, websocket: WebSocketCall };
 const PING_MS = 1_000;
 const SHAKY_MS = 2_500; // two pings without an answer
 const LOST_MS = 7_000;
-const EXTENSIONS = ["latency", "transcript.partial", "playout", "language"];
+const RESUMABLE_LOST_MS = 4_000; // a call that can be resumed loses nothing by another connection
+const EXTENSIONS = ["latency", "transcript.partial", "playout", "language", "resumption"];
 const STEP_BACK = 0.35; // the agent's volume while the caller begins to speak over it
 
 export class Call {
@@ -26,10 +28,16 @@ export class Call {
   #heardAt = 0; // when the server last gave a sign of life
   #tickedAt = 0;
 
+  /** `{handle, window}`: what resumes the call, within so many seconds; null if nothing does. */
+  resumption = null;
+  #resumes; // the lost Call that this one resumes
+
   /** Handlers: onEvent, onState, onInterrupt, onEnd, onShaky. None is called once the call is closed:
-   *  what still arrives belongs to nobody. */
-  constructor(transport, { audio, speaker, ...handlers }) {
+   *  what still arrives belongs to nobody. `resumes`: the lost Call that goes on in this one. */
+  constructor(transport, { audio, speaker, resumes = null, ...handlers }) {
     this.#handlers = handlers;
+    this.#resumes = resumes;
+    this.resumption = resumes?.resumption ?? null;
     this.transport = new TRANSPORTS[transport]({
       audio,
       speaker,
@@ -49,9 +57,11 @@ export class Call {
 
   /** `session`: what the caller has set up, as a session object. Throws a Problem. */
   async open(key, microphone, signal, session = {}) {
-    await this.transport.open(key, microphone, signal);
-    this.startedAt = Date.now();
-    this.send({ type: "session.update", session: { type: "realtime", blab: { events: EXTENSIONS }, ...session } });
+    await this.transport.open(key, microphone, signal, this.resumption?.handle);
+    this.startedAt = this.#resumes?.startedAt ?? Date.now();
+    // A call that is resumed keeps its session.
+    if (!this.#resumes) this.send({ type: "session.update", session: { type: "realtime", blab: { events: EXTENSIONS }, ...session } });
+    this.#resumes = null;
     this.#heardAt = this.#tickedAt = performance.now();
     this.#beat = setInterval(() => this.#ping(), PING_MS);
   }
@@ -85,11 +95,15 @@ export class Call {
     this.#set("thinking");
   }
 
-  close() {
-    if (this.#closed) return;
+  /** Ends the call, or only its connection if the call goes on over another one (`moved`). */
+  close({ moved = false } = {}) {
+    this.#stop();
+    this.transport.close({ moved });
+  }
+
+  #stop() {
     this.#closed = true;
     clearInterval(this.#beat);
-    this.transport.close();
   }
 
   #emit(handler, ...values) {
@@ -98,7 +112,10 @@ export class Call {
 
   #end(problem) {
     if (this.#closed) return;
-    this.close();
+    this.#stop();
+    // To close a connection that still lives would end the call: it is kept until another one has the call.
+    if (problem?.again && this.resumption) this.transport.abandon();
+    else this.transport.close();
     this.#handlers.onEnd(problem);
   }
 
@@ -109,7 +126,7 @@ export class Call {
     if (now - this.#tickedAt > 3 * PING_MS) this.#heardAt = now;
     this.#tickedAt = now;
     const silent = now - this.#heardAt;
-    if (silent > LOST_MS) return this.#end(problems.lost());
+    if (silent > (this.resumption ? RESUMABLE_LOST_MS : LOST_MS)) return this.#end(problems.lost());
     this.#emit("onShaky", silent > SHAKY_MS);
     const id = `ping_${Math.round(now)}`;
     this.#pings.set(id, now);
@@ -123,6 +140,11 @@ export class Call {
       const sent = this.#pings.get(event.ping_id);
       this.#pings.delete(event.ping_id);
       if (sent !== undefined) this.roundTripMs = this.#heardAt - sent;
+      return;
+    }
+    if (event.type === "blab.session.resumption") {
+      this.resumption = { handle: event.handle, window: event.window };
+      if (event.reconnect) this.#end(problems.restarting());
       return;
     }
     this.#follow(event);

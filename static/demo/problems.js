@@ -10,6 +10,8 @@ export class Problem extends Error {
   }
 }
 
+const UNKNOWN_HANDLE = "resumption_not_found";
+const HANDLE_IN_USE = "resumption_conflict"; // the server has not noticed yet that its connection is lost
 const READY_ADVICE = "Its speech and language models are loading. This page connects when they are ready.";
 
 export const problems = {
@@ -39,6 +41,7 @@ export const problems = {
       "A firewall may be blocking WebRTC (UDP). Switch to WebSocket below and try again.",
     ),
   lost: () => new Problem("lost", "The connection was lost", "The conversation so far stays on this page.", { again: true }),
+  gone: () => new Problem("gone", "The call was lost", "It could not be resumed in time. The conversation so far stays on this page."),
   restarting: () => new Problem("lost", "The server is shutting down", "It may be restarting. The conversation so far stays on this page.", { again: true }),
 };
 
@@ -72,7 +75,9 @@ export function asProblem(error) {
 
 /** The Problem behind an HTTP answer that is not a success. */
 export async function responseProblem(response) {
-  const message = await errorMessage(response);
+  const { code, message } = await errorOf(response);
+  if (code === UNKNOWN_HANDLE) return problems.gone();
+  if (code === HANDLE_IN_USE) return problems.lost();
   if (response.status === 503) return waitingProblem();
   if (response.status === 429) return problems.refused(message || "Too many requests came from this address.");
   if (response.status === 401 || response.status === 403) return problems.key(message);
@@ -85,6 +90,8 @@ export async function closeProblem({ code, reason }, wasOpen, message = "") {
   if (code === 1000) return null;
   if (code === 1013) return waitingProblem();
   if (code === 4001) return problems.key(message || reason);
+  if (code === 1008 && reason.startsWith(UNKNOWN_HANDLE)) return problems.gone();
+  if (code === 1008 && reason.startsWith(HANDLE_IN_USE)) return problems.lost();
   if (code === 1008) return problems.refused(message || reason);
   if (code === 1001 || code === 1012) return problems.restarting();
   if (wasOpen) return problems.lost();
@@ -99,11 +106,11 @@ async function waitingProblem() {
   return state === "unreachable" ? problems.unreachable() : problems.full();
 }
 
-async function errorMessage(response) {
+async function errorOf(response) {
   try {
-    const body = await response.clone().json();
-    return body?.error?.message ?? "";
+    const { code = "", message = "" } = (await response.clone().json())?.error ?? {};
+    return { code, message };
   } catch {
-    return "";
+    return { code: "", message: "" };
   }
 }

@@ -83,6 +83,11 @@ export class Transcript {
     this.medianText.replaceChildren("Answers after ", node("b", "", `${middle} ms`), this.#totals.length > 1 ? ` (median of ${this.#totals.length})` : "");
   }
 
+  /** The connection was lost; the call may go on, with the same ids. */
+  suspend() {
+    for (const bubble of this.#bubbles.values()) bubble.suspend();
+  }
+
   /** The call is over: nothing grows any more; ids start afresh. */
   endCall() {
     for (const bubble of new Set([...this.#bubbles.values(), ...this.#responses.values()])) bubble.settle();
@@ -257,6 +262,8 @@ class Bubble {
     this.remark.hidden = !text;
   }
 
+  suspend() {}
+
   settle() {
     if (this.isEmpty) this.element.remove();
     else if (!["cut", "failed"].includes(this.element.dataset.state)) this.mark("done");
@@ -315,6 +322,7 @@ class UserBubble extends Bubble {
 
 class AgentBubble extends Bubble {
   #figure = null;
+  #suspended = false;
 
   constructor(id) {
     super(id, "blab", "Blab");
@@ -346,6 +354,11 @@ class AgentBubble extends Bubble {
     super.settle();
   }
 
+  /** The connection was lost; what is spoken now is no longer heard. */
+  suspend() {
+    this.#suspended = ["speaking", "held"].includes(this.element.dataset.state);
+  }
+
   hold(on) {
     if (!["speaking", "held"].includes(this.element.dataset.state)) return;
     this.mark(on ? "held" : "speaking");
@@ -354,7 +367,8 @@ class AgentBubble extends Bubble {
 
   truncate(milliseconds) {
     this.mark("cut");
-    this.comment(`You cut in after ${(milliseconds / 1000).toFixed(1)} s`);
+    const what = this.#suspended ? "The connection was lost" : "You cut in";
+    this.comment(`${what} after ${(milliseconds / 1000).toFixed(1)} s`);
   }
 
   /** Of `text` only the beginning `heard` reached the caller's ear. */

@@ -25,7 +25,7 @@ export class WebRtcCall {
   }
 
   /** Opens the call; `microphone` may be null (typed conversation). Throws a Problem. */
-  async open(key, microphone, signal) {
+  async open(key, microphone, signal, handle) {
     if (!globalThis.RTCPeerConnection) throw problems.unsupported();
     this.#key = key;
     const peer = (this.#peer = new RTCPeerConnection());
@@ -39,7 +39,7 @@ export class WebRtcCall {
     await peer.setLocalDescription();
     await gathered(peer);
     signal.throwIfAborted();
-    const answer = await this.#offer(peer.localDescription.sdp, signal);
+    const answer = await this.#offer(peer.localDescription.sdp, signal, handle);
     signal.throwIfAborted();
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
     await this.#connected(signal);
@@ -81,39 +81,50 @@ export class WebRtcCall {
     return roundTrip === null ? null : roundTrip + jitter;
   }
 
-  close() {
+  /** Hangs up, unless the call has `moved` to another connection. */
+  close({ moved = false } = {}) {
+    this.abandon();
+    const location = this.#location;
+    this.#location = null;
+    this.#hangUp(moved ? null : location).finally(() => this.#peer?.close());
+  }
+
+  /** Neither hears nor plays any more, and leaves the connection as it is. */
+  abandon() {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#grace);
+    this.#sender?.replaceTrack(null).catch(() => {});
     this.#source?.disconnect();
-    this.speaker.srcObject = null;
-    this.#hangUp().finally(() => this.#peer?.close());
+    if (this.speaker.srcObject === this.#stream) this.speaker.srcObject = null;
   }
 
   /** Says goodbye first, so that the server need not find out from the connection. */
-  async #hangUp() {
-    if (!this.#location) return;
+  async #hangUp(location) {
+    if (!location) return;
     const headers = { Authorization: `Bearer ${this.#key}` };
     const signal = AbortSignal.timeout(HANGUP_MS);
-    await fetch(`${this.#location}/hangup`, { method: "POST", headers, keepalive: true, signal }).catch(() => {});
+    await fetch(`${location}/hangup`, { method: "POST", headers, keepalive: true, signal }).catch(() => {});
   }
 
   #source = null;
+  #stream = null;
 
   /** WebAudio reads a remote stream only while an <audio> element plays it as well. */
   #listen(stream) {
     this.volume(1);
-    this.speaker.srcObject = stream;
+    this.speaker.srcObject = this.#stream = stream;
     this.speaker.play().catch(() => {});
     this.#source = this.audio.createMediaStreamSource(stream);
     this.#source.connect(this.output);
   }
 
-  async #offer(sdp, signal) {
+  async #offer(sdp, signal, handle) {
     let response;
     try {
       const headers = { "Content-Type": "application/sdp", Authorization: `Bearer ${this.#key}` };
-      response = await fetch("/v1/realtime/calls", { method: "POST", headers, body: sdp, signal });
+      const query = handle ? `?resume=${encodeURIComponent(handle)}` : "";
+      response = await fetch(`/v1/realtime/calls${query}`, { method: "POST", headers, body: sdp, signal });
     } catch (error) {
       throw error.name === "AbortError" ? error : problems.unreachable();
     }
@@ -152,7 +163,6 @@ export class WebRtcCall {
 
   #end(problem) {
     if (this.#closed) return;
-    this.close();
     if (this.#fail) this.#fail(problem);
     else this.onEnd(problem);
   }

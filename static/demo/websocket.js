@@ -24,14 +24,16 @@ export class WebSocketCall {
     this.playing = false;
   }
 
-  async open(key, microphone, signal) {
+  async open(key, microphone, signal, handle) {
     if (!this.audio.audioWorklet) throw problems.insecure();
     await Promise.all(["capture", "player"].map((name) => this.audio.audioWorklet.addModule(`/demo/${name}-worklet.js`)));
     signal.throwIfAborted();
     this.#buildPlayer();
     const url = new URL("/v1/realtime?model=default", location.href);
     url.protocol = url.protocol.replace("http", "ws");
-    this.#socket = new WebSocket(url, ["realtime", `openai-insecure-api-key.${key}`, "blab.binary.v1"]);
+    const protocols = ["realtime", `openai-insecure-api-key.${key}`, "blab.binary.v1"];
+    if (handle) protocols.push(`blab-resume.${handle}`);
+    this.#socket = new WebSocket(url, protocols);
     this.#socket.binaryType = "arraybuffer";
     this.#socket.addEventListener("message", ({ data }) => this.#receive(data));
     await this.#connected(signal);
@@ -66,6 +68,12 @@ export class WebSocketCall {
   }
 
   close() {
+    this.abandon();
+    this.#socket?.close(1000, "hung up");
+  }
+
+  /** Neither hears nor plays any more, and leaves the connection as it is. */
+  abandon() {
     if (this.#closed) return;
     this.#closed = true;
     this.#source?.disconnect();
@@ -74,7 +82,6 @@ export class WebSocketCall {
     this.#player?.port.close();
     this.#player?.disconnect();
     this.#gain?.disconnect();
-    this.#socket?.close(1000, "hung up");
   }
 
   #buildPlayer() {
@@ -102,15 +109,13 @@ export class WebSocketCall {
         clearTimeout(timer);
         const problem = await closeProblem(event, open, this.#complaint);
         if (!open) reject(problem ?? problems.unreachable());
-        else if (!this.#closed) {
-          this.close();
-          this.onEnd(problem);
-        }
+        else if (!this.#closed) this.onEnd(problem);
       });
     });
   }
 
   #receive(data) {
+    if (this.#closed) return;
     if (data instanceof ArrayBuffer) {
       this.onAudio();
       this.#player.port.postMessage(data, [data]);

@@ -105,7 +105,7 @@ async def test_a_spoken_turn(
     await expect(page.locator("#announcer")).to_be_empty()  # the voice has said it already
 
     asked = set(update_of(call)["session"]["blab"]["events"])
-    assert asked == {"latency", "transcript.partial", "playout", "language"}
+    assert asked == {"latency", "transcript.partial", "playout", "language", "resumption"}
     if transport == "websocket":
         assert "blab.binary.v1" in call.offered
     assert call.loudness() > 100
