@@ -4,6 +4,7 @@ engines, a real Chromium."""
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from playwright.async_api import expect
 
 from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.calls import Calls
-from tests.e2e.browser import BrowserPage
-from tests.e2e.test_demo_page import WAIT, arrive, live, peak
+from tests.e2e.browser import BrowserPage, spoken
+from tests.e2e.test_demo_page import WAIT, arrive, live, peak, talk
 from tests.gateway.calls.test_takeovers import WORDS, ended, slow_answers
-from tests.support.gateway.scripted_server import ScriptedServer, server
+from tests.support.gateway.scripted_server import HEARD, ScriptedServer, server
 
 __all__ = ["server"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(90)]
@@ -115,6 +116,30 @@ async def test_a_call_that_is_handed_over(
     await hear_a_reply(page)
     assert server.host.hand_over() == 1
     await resumes(page, server)
+
+
+@pytest.mark.parametrize("transport", ["webrtc", "websocket"])
+async def test_the_microphone_is_heard_over_the_new_connection(
+    transport: str, browser_page: BrowserPage, server: ScriptedServer, tmp_path: Path
+) -> None:
+    visit = await browser_page(spoken(tmp_path / "silence.wav", 60.0))
+    await visit.mix_microphone()
+    page = await arrive(visit, server.url, transport)
+    await talk(page)
+    [call_id] = server.app_calls()
+    host: Any = server.host
+    kept = host._suspended.of(call_id)
+    async with asyncio.timeout(10):
+        while kept._handle is None:
+            await asyncio.sleep(0.01)
+    assert server.host.hand_over() == 1
+    await expect(page.locator(".line").last).to_have_text("Reconnected", timeout=WAIT)
+    await visit.say("joe_q_weather")
+    await expect(page.locator(".turn.you").first).to_contain_text(HEARD, timeout=WAIT)
+    await expect(page.locator(".turn.blab").first).to_contain_text("Fine.", timeout=WAIT)
+    await page.get_by_role("button", name="Hang up").click()
+    call, _ = await ended(server, call_id)
+    assert [call] == await Calls(server.database).list(LOCAL_WORKSPACE)
 
 
 async def test_a_network_that_has_died(browser_page: BrowserPage, server: ScriptedServer) -> None:
