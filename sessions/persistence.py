@@ -6,8 +6,8 @@ Rules
   idle node writes at once, a busy one many entries for the price of one commit.
 - While the database is unavailable, the writer retries the same group, with back-off, for as long
   as it takes.
-- If the database refuses a group, its entries are written one by one: the one that it refuses then
-  is logged (never its text) and skipped.
+- If the database refuses a group, or a fault ends its writing, its entries are written one by one:
+  the one that fails then is logged (never its text) and skipped.
 - The queue is bounded. When it is full, the *new* entry is dropped, counted and logged, so that the
   stored part has no gaps. A call left open is closed as an orphan once this node is gone.
 - Times are those of the method calls, not of the writing.
@@ -187,14 +187,15 @@ class CallJournal:
         """Write the head of the queue and remove it, without the entries that are refused."""
         try:
             await self._commit(group)
-        except StoreRefused as error:
+        except Exception as error:  # noqa: BLE001 - refused, or our fault: it costs its entry only
+            reason = error if isinstance(error, StoreRefused) else type(error).__name__
             if len(group) > 1:
-                logger.warning("%d journal entries are written one by one: %s", len(group), error)
+                logger.warning("%d journal entries are written one by one: %s", len(group), reason)
                 for entry in group:
                     await self._settle([entry])
                 return
             self.dropped += 1
-            logger.error("%s could not be stored: %s", group[0][0], error)
+            logger.error("%s could not be stored: %s", group[0][0], reason)
         for _ in group:
             self._queue.popleft()
 

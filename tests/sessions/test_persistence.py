@@ -116,6 +116,25 @@ async def test_a_refused_record_does_not_stop_the_rest(journal, database, worksp
     assert "noon" not in caplog.text
 
 
+async def test_a_fault_in_booking_costs_its_turn_only(database, workspace_id, caplog):
+    async def book(_connection, _workspace_id, _call_id, turn):
+        if turn.number == 2:
+            raise RuntimeError("at noon")
+
+    journal = CallJournal(database, "node_a", book=book)
+    call = a_call()
+    journal.opened(call)
+    for number in (1, 2, 3):
+        journal.record(workspace_id, call.call_id, a_turn(number))
+    journal.start()
+    await journal.stop()
+    stored = await Turns(database).list_of_call(workspace_id, call.call_id)
+    assert [turn.number for turn in stored] == [1, 3]
+    assert journal.dropped == 1
+    assert "RuntimeError" in caplog.text
+    assert "noon" not in caplog.text
+
+
 async def transactions_of_turns(database):
     """How many turns each transaction stored, in order."""
     rows = await database.fetch(
