@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 TRANSFERRED = "blab.session.transferred"
 """The type of the event for observers when another agent carries on a call."""
 _GOODBYE_SECONDS = 5.0
+_MOVE_SECONDS = 0.1
+_MOVES_AT_ONCE = 5
+"""So many calls are handed over every ``_MOVE_SECONDS``, to nodes that have calls of their own."""
 SUSPENDED_STATE = "suspended"
 """What the list of live calls says of a call without a connection."""
 QUIET_SECONDS = 10.0
@@ -334,14 +337,17 @@ class SessionHost:
         there is none that can be."""
         return release(self._sessions.get(call_id))
 
-    def hand_over(self) -> int:
+    def hand_over(self, *, resting: int | None = None) -> int:
         """Have the clients of all calls that can be resumed reconnect to another node; how many.
 
+        ``resting``: at most so many, of those in which nobody speaks and whose client has a handle.
         Each gets its handle with ``reconnect``; its connection is closed with 1012, "moved"."""
         moved = 0
         for call_id, session in list(self._sessions.items()):
             kept = self._suspended.of(call_id) if self._suspended is not None else None
-            if kept is not None and session.resumable:
+            if kept is None or moved == resting:
+                continue
+            if session.resumable if resting is None else kept.can_move:
                 kept.move()
                 moved += 1
         return moved
@@ -375,13 +381,14 @@ class SessionHost:
 
     async def drain(self, deadline: float) -> None:
         """Admit no more calls, and give those in progress ``deadline`` seconds to end; without a
-        deadline (0), at once."""
+        deadline (0), at once. Calls that can be resumed are handed over: if another node takes
+        calls, as soon as nobody speaks in them; otherwise at the deadline."""
         self._admission.leaving = True
         if deadline and self._drain_grace:
             await asyncio.sleep(self._drain_grace)
         self._admission.draining = True
         try:
-            await asyncio.wait_for(self._empty.wait(), deadline)
+            await asyncio.wait_for(self._emptied(), deadline)
         except TimeoutError:
             if moved := self.hand_over():
                 log.info("%d calls are handed over to other nodes", moved)
@@ -393,6 +400,14 @@ class SessionHost:
                 log.warning("%d calls did not end in time", self.active)
         if self._suspended is not None:
             await self._suspended.stop()
+
+    async def _emptied(self) -> None:
+        """Wait until no call is left, and hand over those that can be meanwhile."""
+        if self._running and self._suspended and await self._suspended.can_hand_over():
+            while self._running:
+                self.hand_over(resting=_MOVES_AT_ONCE)
+                await asyncio.sleep(_MOVE_SECONDS)
+        await self._empty.wait()
 
     def _event_log(self, request: CallRequest, kept: KeptCall | None) -> EventLogWriter | None:
         if self._record_to is None:

@@ -9,7 +9,8 @@ Rules
   ``touch`` marked is looked at within ``LOOK_SECONDS`` and written if it has changed, together with
   those of all calls; otherwise it is written with the lease's renewal. It expires with the lease.
 - A call that moves here from another node is registered with ``adopted``: its lease is taken over.
-- The node itself holds a lease too, so that others know whether it is alive.
+- The node itself holds a lease too, so that others know whether it is alive. While it takes calls,
+  it is in the list of those that do.
 - A call of another workspace looks as if it did not exist.
 """
 
@@ -46,6 +47,14 @@ def _list_key(workspace_id: str) -> str:
 
 def _node_key(node_id: str) -> str:
     return f"node:{node_id}"
+
+
+_NODES = "nodes"
+"""The list of nodes that take calls."""
+
+
+def _place_key(node_id: str) -> str:
+    return f"node:{node_id}:place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ class CallRegistry:
         self._away = False
         self.node_id = new_id("node")
         """The id of this process; a new one at every start."""
+        self._leaving = False
 
     def start(self) -> None:
         """Start holding leases; call it on the running loop."""
@@ -128,6 +138,7 @@ class CallRegistry:
         self._released |= {call_id: one.call for call_id, one in self._calls.items()}
         try:
             await self._release()
+            await self._bus.release([self._place])
             await self._bus.lease_release(_node_key(self.node_id), self.node_id)
         except BusUnavailable as error:
             logger.info("leases could not be released and will expire: %s", error)
@@ -199,6 +210,16 @@ class CallRegistry:
         """Whether the node holds its lease. Raises BusUnavailable."""
         return node_id == self.node_id or await self._bus.get(_node_key(node_id)) is not None
 
+    async def leave(self) -> None:
+        """This node takes no more calls. Raises BusUnavailable."""
+        self._leaving = True
+        await self._bus.release([self._place])
+
+    async def has_others(self) -> bool:
+        """Whether any other node takes calls. Raises BusUnavailable."""
+        nodes = await self._bus.members(_NODES, value_of=_place_key("*"), count=2)
+        return any(node.decode() != self.node_id for node in nodes)
+
     # ------------------------------------------------------------------ within
 
     async def _keep(self) -> None:
@@ -230,7 +251,8 @@ class CallRegistry:
 
     async def _renew(self) -> None:
         """Renew all leases, or take those that nobody holds."""
-        await self._bus.hold([Lease(_node_key(self.node_id), self.node_id)], self._lease)
+        own = [Lease(_node_key(self.node_id), self.node_id)]
+        await self._bus.hold(own if self._leaving else [*own, self._place], self._lease)
         self._touched.clear()
         await self._hold(tuple(self._calls))
 
@@ -270,6 +292,19 @@ class CallRegistry:
         released, self._released = self._released, {}
         if released:
             await self._bus.release([self._lease_of(call) for call in released.values()])
+
+    @property
+    def _place(self) -> Lease:
+        """The node's place in the list of those that take calls."""
+        node_id = self.node_id
+        return Lease(
+            f"node:{node_id}:open",
+            node_id,
+            record_key=_place_key(node_id),
+            record=node_id.encode(),
+            list_key=_NODES,
+            member=node_id,
+        )
 
     def _record(self, one: _Registered) -> LiveCall:
         call, state = one.call, one.describe()

@@ -186,6 +186,14 @@ class KeptCall:
         covered, self._covered = self._covered, 0
         return [self.unstored.popleft() for _ in range(min(covered, len(self.unstored)))]
 
+    @property
+    def can_move(self) -> bool:
+        """Whether the client can reconnect, and nobody speaks or is about to."""
+        session = self.session
+        if self._handle is None or session is None or not session.resumable:
+            return False
+        return session.state == State.LISTENING.value
+
     def move(self) -> None:
         """Have the client go on with the call at another node."""
         if self._handle is not None:

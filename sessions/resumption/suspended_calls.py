@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 """How soon a node finds out that a call it has suspended goes on elsewhere."""
+_LEAVING_SECONDS = 1.0
+"""Nodes that are stopped together have left the list of those that take calls."""
 
 
 class SuspendedCalls:
@@ -88,6 +90,16 @@ class SuspendedCalls:
     async def end(self, kept: KeptCall) -> None:
         """The call is over: nobody resumes it."""
         await self._resumptions.end(kept)
+
+    async def can_hand_over(self) -> bool:
+        """Take no more calls; whether another node still does."""
+        try:
+            await self._registry.leave()
+            await asyncio.sleep(_LEAVING_SECONDS)
+            return await self._registry.has_others()
+        except BusUnavailable as error:
+            log.info("calls stay here until the deadline: %s", error)
+            return False
 
     async def stop(self) -> None:
         """Leave the suspended calls to the other nodes."""

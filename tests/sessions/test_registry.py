@@ -220,6 +220,22 @@ async def test_an_adopted_call_is_listed_once_and_stays_with_its_new_node(nodes,
     assert "carried by another node" not in caplog.text
 
 
+async def test_a_node_that_leaves_takes_no_calls_but_keeps_its_own(nodes, redis):
+    here, there = nodes
+    here.register(RegisteredCall("call_1", "ws_a"))
+    await until(there.has_others)
+    await until(here.has_others)
+    await here.leave()
+    assert await here.has_others()
+    assert not await there.has_others()
+    await here._renew()
+    assert not await there.has_others()
+    assert await there.is_alive(here.node_id)
+    assert await listed(there) == ["call_1"]
+    await there.stop()
+    assert not await here.has_others()
+
+
 async def test_more_calls_than_fit_into_one_request(redis):
     registry = CallRegistry(redis)
     registry.start()

@@ -326,13 +326,44 @@ async def test_what_the_caller_was_saying_is_answered(
     assert [(turn.user_text.split()[0], turn.status) for turn in turns] == [("SECRET", "completed")]
 
 
-async def test_calls_are_handed_over_when_a_node_drains(
+async def test_a_draining_node_hands_calls_over_once_nobody_speaks(
     server: ScriptedServer, second_node: ScriptedServer
 ) -> None:
     slow_answers(server)
     async with resumable(server) as first:
         await speaking(first)
-        assert server.host.hand_over() == 1
+        draining = asyncio.create_task(server.host.drain(30))
+        assert await first.wait_closed() == (1012, "moved")
+        assert first.of("response.done")[0]["response"]["status"] == "completed"
+        assert first.of(RESUMPTION)[-1]["reconnect"] is True
+    async with resumed(second_node, handle_of(first)) as second:
+        assert not second.of("response.created")
+        await ask(second, within=10)
+        await draining
+    _, turns = await ended(second_node, call_of(first))
+    assert [(turn.number, turn.status) for turn in turns] == [(1, "completed"), (2, "completed")]
+    assert turns[0].heard_text == WORDS
+
+
+async def test_without_another_node_calls_stay_until_the_deadline(server: ScriptedServer) -> None:
+    async with resumable(server) as caller, server.client() as other:
+        await ask(caller, within=10)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await server.host.drain(1.5)
+        assert await caller.wait_closed() == (1012, "moved")
+        assert loop.time() - began >= 1.5
+        assert await other.wait_closed() == (1001, "server_shutdown")
+
+
+@pytest.mark.parametrize("seconds", [0, 0.2])
+async def test_at_the_deadline_calls_are_handed_over_in_the_middle_of_a_reply(
+    server: ScriptedServer, second_node: ScriptedServer, seconds: float
+) -> None:
+    slow_answers(server)
+    async with resumable(server) as first:
+        await speaking(first)
+        await server.host.drain(seconds)
         assert await first.wait_closed() == (1012, "moved")
         assert first.of(RESUMPTION)[-1]["reconnect"] is True
     async with resumed(second_node, handle_of(first)) as second:
