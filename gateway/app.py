@@ -16,6 +16,7 @@ from pathlib import Path
 from aiohttp import web
 
 from gateway.calls.authorization import Authorization
+from gateway.calls.carrier_lines import CarrierLines
 from gateway.calls.client_credentials import IceServers
 from gateway.calls.demo import Demo
 from gateway.calls.realtime import RealtimeCalls
@@ -168,8 +169,8 @@ def compose(
     calls = RealtimeCalls(
         authorization, ephemeral, host, metrics, sidebands, takeovers, engines.waiting_for
     )
-    proofs, public_url = carrier_secrets(settings), settings.public_url
-    telephony = TelephonyCalls(authorization, agents, calls, proofs, public_url)
+    proofs, lines = carrier_secrets(settings), carrier_lines(settings, stores, takeovers)
+    telephony = TelephonyCalls(authorization, agents, calls, proofs, settings.public_url, lines)
     answering = partial(default_config, agents) if keep_warm else None
     loading = engine_loading(engines, host, answering, process)
     local = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
@@ -342,6 +343,13 @@ def _writers(settings: Settings, *writers: Writer) -> Context:
 def stored_calls(settings: Settings, stores: Stores) -> StoredCalls:
     """Where the calls that can be resumed are stored."""
     return StoredCalls(stores.bus, Vault(stores.secrets.resumption), settings.resume_seconds)
+
+
+def carrier_lines(settings: Settings, stores: Stores, takeovers: Takeovers) -> CarrierLines | None:
+    """What resumes the calls of carriers, if calls can be resumed."""
+    if not settings.resume_seconds:
+        return None
+    return CarrierLines(stored_calls(settings, stores), takeovers, stores.secrets.lines)
 
 
 def engine_loading(

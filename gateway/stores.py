@@ -18,6 +18,8 @@ from .settings import Settings, SettingsError
 
 SECRET_BYTES = 32
 KEY_FILE = "secret.key"
+_SECRETS = ("addresses", "cursors", "tokens", "callers", "resumption", "lines")
+"""As in ``Secrets``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class Secrets:
     tokens: bytes
     callers: bytes
     resumption: bytes
+    lines: bytes
 
     def __repr__(self) -> str:
         """Without the secrets."""
@@ -61,12 +64,7 @@ class Stores:
             await database.connect()
             await migrate(database)
             kept = ServerSecrets(database)
-            secrets = Secrets(
-                *[
-                    await kept.get_or_create(name, SECRET_BYTES)
-                    for name in ("addresses", "cursors", "tokens", "callers", "resumption")
-                ]
-            )
+            secrets = Secrets(*[await kept.get_or_create(name, SECRET_BYTES) for name in _SECRETS])
         except BaseException:
             await database.close()
             raise

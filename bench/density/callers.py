@@ -192,6 +192,8 @@ class SocketCall(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if not self._transport.is_closing():
+            if self._over == "twilio":
+                self._say({"event": "stop", "streamSid": f"MZ{self._number}", "stop": {}})
             self._transport.write(frame(CLOSE, (1000).to_bytes(2, "big")))
             self._loop.call_later(0.5, self._transport.abort)
 

@@ -48,10 +48,10 @@ class Takeovers:
         call_id = call_of(handle)
         loaded = await self._stored.load(call_id) if call_id is not None else None
         if loaded is None or not _may_resume(principal, loaded):
-            raise _not_found()
+            raise not_found()
         if loaded.call.knows(handle, held=bool(loaded.held_by)):
             return loaded
-        raise _conflict() if loaded.call.was_resumed_by(handle) else _not_found()
+        raise _conflict() if loaded.call.was_resumed_by(handle) else not_found()
 
     async def take(self, found: LoadedCall, handle: str) -> LoadedCall:
         """Take over the call, as it is at its last moment elsewhere. Raises WrongState, NotFound,
@@ -67,7 +67,7 @@ class Takeovers:
             await self.give_back(call_id, found.known.epoch + 1)
             raise
         if taken is None:
-            raise _not_found()
+            raise not_found()
         return taken.spent_on(handle)
 
     async def give_back(self, call_id: str, epoch: int) -> None:
@@ -108,7 +108,8 @@ def _may_resume(principal: Principal, loaded: LoadedCall) -> bool:
     return principal.agent_id in (None, call.agent_id)
 
 
-def _not_found() -> NotFound:
+def not_found() -> NotFound:
+    """The error for a call that has ended."""
     return NotFound(
         "The call cannot be resumed: it has ended, or the handle is unknown or has expired. Begin "
         "a new call.",

@@ -14,6 +14,8 @@ Who may call is proven by one of
   workspace takes the ids of its agents as well.
 
 Rules
+- A stream goes on with the call that another stream of the same telephone call has lost, if the
+  carrier ``resumes``; see ``carrier_lines``.
 - An agent of another workspace does not exist for the caller. A carrier's formats hold, whatever
   a session says.
 - Over TCP: one task per connection; beyond ``MOST_CONNECTIONS`` a connection is closed at once.
@@ -62,11 +64,13 @@ from rest.accounts.keys import ephemeral_key_of
 from rest.http.errors import ApiError, Forbidden, Unauthenticated, Unavailable
 from sessions.admission import ServerFull
 from sessions.channel import ClientFault
+from sessions.resumption.stored_calls import LoadedCall
 from store.errors import StoreError
 from store.ids import is_id, new_id
 from store.tenants.agents import Agents
 
 from .authorization import Authorization, AuthorizedCall, no_such_agent
+from .carrier_lines import CarrierLines, Line, find_call
 from .realtime import RealtimeCalls, UpgradeRequired
 
 log = logging.getLogger(__name__)
@@ -97,13 +101,15 @@ class TelephonyCalls:
         calls: RealtimeCalls,
         secrets: Mapping[str, str | None] | None = None,
         public_url: str | None = None,
+        lines: CarrierLines | None = None,
         *,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         most_unproven: int = MOST_UNPROVEN,
     ) -> None:
         """``secrets``: what each carrier, by its name, signs its requests with; a carrier without
         one is known by keys only. ``public_url``: what callers' addresses begin with, where a proxy
-        stands in front."""
+        stands in front. ``lines``: resumes calls; None: none can be."""
+        self._lines = lines
         self._authorization = authorization
         self._agents = agents
         self._calls = calls
@@ -186,8 +192,14 @@ class TelephonyCalls:
                 started = await channel.started()
                 authorized = self._in_language(await proven(started), started)
                 authorized = self._by_caller(authorized, started)
+                line = self._line_of(authorized, started, channel)
+                principal = replace(authorized.principal, agent_id=None)  # the line has its own
+                found = await find_call(line, started, principal)
+                if found is not None and channel.lost:
+                    raise NeverStarted("peer_gone")  # a later stream may have the call
                 held.close()
                 held.enter_context(self._calls.slot(authorized))
+                resumed = await line.take(found) if line is not None and found is not None else None
             except NeverStarted as error:
                 await channel.close(error.reason)
             except (ApiError, ClientFault, ServerFull, StoreError) as fault:
@@ -197,7 +209,12 @@ class TelephonyCalls:
                 words = refusal.message if reason == "invalid_signature" else None
                 await channel.close(reason, words)
             else:
-                await self._carry(_with_facts(authorized, started, channel), started, channel)
+                if resumed is None:
+                    authorized = _with_facts(authorized, started)
+                else:
+                    authorized = _going_on(authorized, resumed)
+                authorized = _in_formats(authorized, channel)
+                await self._carry(authorized, started, channel, line, resumed)
 
     def _in_language(self, authorized: AuthorizedCall, started: Started) -> AuthorizedCall:
         """The call in the language that the start's parameters name; raises ClientFault."""
@@ -216,14 +233,33 @@ class TelephonyCalls:
         named = self._authorization.callers.of(principal.workspace_id, caller_of(started))
         return replace(authorized, caller=principal.caller or named)
 
-    async def _carry(
+    def _line_of(
         self, authorized: AuthorizedCall, started: Started, channel: TelephonyChannel
+    ) -> Line | None:
+        """What the stream has in common with others of the same telephone call; None if its call
+        cannot be resumed."""
+        if self._lines is None or not channel.resumes or not started.call_id:
+            return None
+        workspace_id = authorized.principal.workspace_id
+        return self._lines.of(workspace_id, authorized.agent_id, channel.name, started.call_id)
+
+    async def _carry(
+        self,
+        authorized: AuthorizedCall,
+        started: Started,
+        channel: TelephonyChannel,
+        line: Line | None,
+        resumed: LoadedCall | None,
     ) -> None:
-        call_id = new_id("call")
+        call_id, handle = new_id("call"), None
+        if resumed is not None:
+            call_id = resumed.call.call_id
+        if line is not None:
+            handle = await line.note(call_id) if resumed is None else line.handle(call_id)
         log.info("call %s is %s of %s", call_id, started.call_id or "unnamed", channel.name)
         checks = self._authorization.checks(authorized.principal)
         wire_format = TelephonyWireFormat(call_id, channel.name, started, checks)
-        await self._calls.carry(call_id, authorized, channel, wire_format)
+        await self._calls.carry(call_id, authorized, channel, wire_format, resumed, handle)
 
     # ------------------------------------------------------------------ who calls
 
@@ -317,22 +353,26 @@ class TelephonyCalls:
             self._unproven -= 1
 
 
-def _with_facts(
-    authorized: AuthorizedCall, started: Started, channel: TelephonyChannel
-) -> AuthorizedCall:
-    """The call with the customer's facts and the carrier's formats."""
-    config = authorized.config
-    facts = facts_of(started.parameters)
-    return replace(
-        authorized,
-        config=replace(
-            config,
-            instructions=instructions_with(config.instructions, facts),
-            output_audio=True,
-            input_format=channel.format,
-            output_format=channel.format,
-        ),
-    )
+def _with_facts(authorized: AuthorizedCall, started: Started) -> AuthorizedCall:
+    """The call with the customer's facts."""
+    config, facts = authorized.config, facts_of(started.parameters)
+    instructions = instructions_with(config.instructions, facts)
+    return replace(authorized, config=replace(config, instructions=instructions))
+
+
+def _going_on(authorized: AuthorizedCall, resumed: LoadedCall) -> AuthorizedCall:
+    """The call as it was over the stream before."""
+    principal, call = authorized.principal, resumed.call
+    principal = replace(principal, locked=principal.locked or call.locked)
+    config = call.checkpoint.config
+    return replace(authorized, principal=principal, agent_id=call.agent_id, config=config)
+
+
+def _in_formats(authorized: AuthorizedCall, channel: TelephonyChannel) -> AuthorizedCall:
+    """The call with the carrier's formats."""
+    form = channel.format
+    config = replace(authorized.config, output_audio=True, input_format=form, output_format=form)
+    return replace(authorized, config=config)
 
 
 def _bearer(request: web.Request, carrier: type[Carrier]) -> str | None:

@@ -91,7 +91,8 @@ class KeptCall:
         """None while the call is suspended."""
         self.enabled = False
         self.announces = False
-        """The client is to know its handles."""
+        """The client is to know its handles. A carrier cannot: its handle stays the same."""
+        self._of_carrier = False
         self.changed = False
         self.written_at = 0.0
         self.handle_at = 0.0
@@ -122,7 +123,8 @@ class KeptCall:
                 self.mark()
             elif isinstance(command, Publish) and not isinstance(command.notice, _PASSING):
                 notice = command.notice
-                if isinstance(notice, SessionOpened | SessionChanged) and not self.announces:
+                known = self.announces or self._of_carrier
+                if isinstance(notice, SessionOpened | SessionChanged) and not known:
                     self.announces = Extension.RESUMPTION in notice.config.extensions
                     if self.announces:
                         self.enable()
@@ -140,6 +142,7 @@ class KeptCall:
         """The call runs in ``session``. ``handle``: the carrier's, which resumes it."""
         self.session = session
         if handle is not None:
+            self._of_carrier = True
             self.accept(handle)
             self.enable()
 

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 _PREFIX = "resume"
 _MOST_HANDLE_CHARACTERS = 128
+_LINE_SECONDS = 24 * 3600.0
+"""Carriers end calls that last longer."""
 _EXTRA = 1.5
 """A key lives so many windows; while its call is carried, it is renewed three times as often."""
 
@@ -42,7 +44,12 @@ _EXTRA = 1.5
 
 def new_handle(call_id: str) -> str:
     """A handle that nobody can guess; it names the call."""
-    return f"{_PREFIX}.{call_id}.{secrets.token_urlsafe(32)}"
+    return handle_with(call_id, secrets.token_urlsafe(32))
+
+
+def handle_with(call_id: str, secret: str) -> str:
+    """The handle for a call that ``secret`` resumes."""
+    return f"{_PREFIX}.{call_id}.{secret}"
 
 
 def call_of(handle: str) -> str | None:
@@ -186,6 +193,15 @@ class StoredCalls:
         claimed it since."""
         await self._bus.save([Versioned(_key(call_id), epoch, {"held": b""})], self.window)
 
+    async def put_on(self, line: str, call_id: str) -> None:
+        """Note which call goes on over a carrier's line; of that only a digest is stored."""
+        await self._bus.put(_line_key(line), call_id.encode(), _LINE_SECONDS)
+
+    async def call_on(self, line: str) -> str | None:
+        """The call that last began over a line, which may have ended."""
+        call_id = await self._bus.get(_line_key(line))
+        return None if call_id is None else call_id.decode()
+
     async def discard(self, call_id: str, epoch: int) -> bool:
         """Forget a call; False if another node has it now."""
         return await self._bus.discard(_key(call_id), epoch)
@@ -202,6 +218,10 @@ async def can_be_resumed(bus: Bus, call_id: str) -> bool:
 
 def _key(call_id: str) -> str:
     return f"call:{call_id}:resumption"
+
+
+def _line_key(line: str) -> str:
+    return f"line:{digest_of(line)}"
 
 
 # ---------------------------------------------------------------------- headers of tools

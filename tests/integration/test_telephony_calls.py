@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,12 +17,19 @@ from websockets.asyncio.client import connect
 from gateway.app import HOST
 from gateway.calls.telephony import CARRIERS
 from gateway.channels.telephony.media_stream import MediaStream
+from gateway.services import ServiceUrls
 from media import g711
 from media.formats import samples_of
 from pipelines.engines.scripted.live import tone, tone_of
+from store.database import Database
 from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents, NewAgent
-from tests.support.gateway.scripted_server import ScriptedServer, assert_discreet, server
+from tests.support.gateway.scripted_server import (
+    ScriptedServer,
+    assert_discreet,
+    running_node,
+    server,
+)
 from tests.support.gateway.twilio_client import FRAME, TwilioClient
 from tests.support.pipelines.polyglot import listen_in
 
@@ -231,18 +239,24 @@ async def test_the_agent_hangs_up(server: ScriptedServer) -> None:
         assert await caller.wait_closed() == (1000, "client_hangup")
 
 
-async def test_a_carrier_that_vanishes_during_a_reply_leaves_nothing(
-    server: ScriptedServer, caplog: pytest.LogCaptureFixture
+async def test_a_carrier_that_vanishes_during_a_reply_leaves_nothing_after_the_window(
+    database: Database,
+    own_database_url: str,
+    redis_url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    server.engines.chat_model.answer = lambda _: LONG_ANSWER
-    async with call(server) as caller:
-        await talking(caller)
-        caller.connection.transport.abort()
-        await server.empty()
-    turn = await turn_of(server)
-    assert turn["status"] == "cancelled"
-    assert_discreet(caplog, at_most=1)
+    urls = ServiceUrls(own_database_url, redis_url)
+    async with running_node(database, urls, tmp_path, resume_seconds=1) as node:
+        node.engines.chat_model.answer = lambda _: LONG_ANSWER
+        async with call(node) as caller:
+            await talking(caller)
+            await caller.cut()
+            await node.empty()
+        turn = await turn_of(node)
+        assert turn["status"] == "cancelled"
+    assert_discreet(caplog, at_most=3)
 
 
 async def test_malformed_messages_do_not_end_the_call(

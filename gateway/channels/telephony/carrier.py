@@ -191,6 +191,9 @@ class Carrier(ABC):
     """The setting that holds the secret for ``verify``; empty where streams are not signed."""
     signs_in_authorization: ClassVar[bool] = False
     """A JWT in ``Authorization`` is the carrier's, and no key of ours."""
+    resumes: ClassVar[bool] = False
+    """Its streams name the telephone call by an id that lasts as long as the call, and say that
+    they stop: a call whose stream broke off goes on over the next one."""
     frame_ms: int = 20
     """Length of one outgoing frame; final with ``Started``."""
 

@@ -88,6 +88,10 @@ _CLOSE_CODES = {
     "agent_not_usable": 1008,
     "invalid_signature": 1008,
     "invalid_value": 1008,
+    "resumption_not_found": 1008,
+    "resumption_conflict": 1008,
+    "resumed_elsewhere": 1008,
+    "moved": 1012,
 }
 
 
@@ -115,6 +119,7 @@ class TelephonyChannel:
         """``clock``: Unix time, reported with pressed keys."""
         self.name = carrier.name
         self.lead_ms = carrier.lead_ms
+        self.resumes = carrier.resumes
         self._patience = patience
         self._socket = MessageSocket(
             ws,
@@ -195,6 +200,11 @@ class TelephonyChannel:
     def dropped(self) -> bool:
         """Whether the stream broke off: the carrier has not said that it stopped."""
         return not self._stopped
+
+    @property
+    def lost(self) -> bool:
+        """Whether the stream is gone already."""
+        return self._socket.lost
 
     async def incoming(self) -> AsyncIterator[Incoming]:
         """PCM16 at ``input_rate`` and pressed keys, until the stream has ended."""

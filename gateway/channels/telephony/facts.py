@@ -2,12 +2,13 @@
 
 Rules: ``blab_key`` is a credential: it opens the call and goes nowhere else. ``blab_keys`` =
 ``answer`` makes pressed keys something that the caller says; ``blab_language`` is the call's
-language, or ``auto``; ``blab_caller`` names the caller, where the carrier does not say the number:
-only a digest of it is stored (``rest.accounts.callers``). Other names that begin with ``blab_``
-are dropped. The rest are facts about the call: at most ``MAX_FACTS`` with a name of letters,
-digits, ``_``, ``.`` and ``-`` and a printable value; others are dropped. The agent is given them as
-data, behind its own instructions, never as instructions. Observers who ask for the events ``call``
-get them once, in ``blab.call``.
+language, or ``auto``; ``blab_resume`` = ``only`` refuses a stream whose call has ended (see
+``gateway.calls.carrier_lines``); ``blab_caller`` names the caller, where the carrier does not say
+the number: only a digest of it is stored (``rest.accounts.callers``). Other names that begin with
+``blab_`` are dropped. The rest are facts about the call: at most ``MAX_FACTS`` with a name of
+letters, digits, ``_``, ``.`` and ``-`` and a printable value; others are dropped. The agent is
+given them as data, behind its own instructions, never as instructions. Observers who ask for the
+events ``call`` get them once, in ``blab.call``.
 """
 
 import re
@@ -27,6 +28,8 @@ KEYS = "blab_keys"
 LANGUAGE = "blab_language"
 CALLER = "blab_caller"
 ANSWER = "answer"
+RESUME = "blab_resume"
+ONLY = "only"
 MAX_FACTS = 32
 MAX_VALUE_CHARS = 500
 _OWN = "blab_"
@@ -50,6 +53,11 @@ def caller_of(started: Started) -> str | None:
 def keys_answer(parameters: Mapping[str, str]) -> bool:
     """Whether the agent answers to pressed keys."""
     return parameters.get(KEYS) == ANSWER
+
+
+def resumes_only(parameters: Mapping[str, str]) -> bool:
+    """Whether the stream is there to go on with a call, and for no new one."""
+    return parameters.get(RESUME) == ONLY
 
 
 def facts_of(parameters: Mapping[str, str]) -> dict[str, str]:

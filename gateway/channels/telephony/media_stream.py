@@ -79,6 +79,7 @@ class MediaStream(MarkingCarrier):
     """Codecs that are not answered in kind, and the one they are answered in."""
     addressed: ClassVar[bool] = True
     """Outgoing messages carry the stream's id."""
+    resumes: ClassVar[bool] = True
     ordered: ClassVar[bool] = True
     """Media arrives in the order in which it was spoken."""
 

@@ -23,6 +23,7 @@ from gateway.calls.telephony import AUDIOSOCKET_PORT, CARRIERS
 from gateway.channels.telephony.audiosocket import AudioSocket, uuid_of
 from gateway.channels.telephony.carrier import Carrier
 from gateway.channels.telephony.media_stream import MediaStream
+from store.ids import new_id
 from tests.support.gateway.scripted_server import ScriptedServer
 
 Frame = str | bytes
@@ -54,7 +55,8 @@ def spoken(carrier: type[Carrier], agent_id: str) -> Spoken:
 def _media_stream(carrier: type[MediaStream]) -> Spoken:
     names = carrier.names
     address = {names.stream_id: "s"}
-    start = {**address, names.call_id: "c", names.account_id: "a", names.parameters: {"order": "A"}}
+    names_of = {names.call_id: new_id("call"), names.account_id: "a"}
+    start = {**address, **names_of, names.parameters: {"order": "A"}}
     return Spoken(
         opening=[json.dumps({"event": "start", "start": start, **address})],
         audio=json.dumps({"event": "media", "media": {"payload": "A" * 216}, **address}),

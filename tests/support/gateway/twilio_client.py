@@ -11,6 +11,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import secrets
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class TwilioClient:
     headers: Mapping[str, str] = field(default_factory=dict)
     deaf: bool = False
     stream: str = "MZ18ad3ab5a668481ce02b83e7395059f0"
+    call: str = field(default_factory=lambda: f"CA{secrets.token_hex(16)}")
+    """The carrier's id of the call, whatever its streams."""
     came: list[tuple[float, Message]] = field(default_factory=list)
     """Every message, as it came."""
     heard: bytearray = field(default_factory=bytearray)
@@ -73,7 +76,7 @@ class TwilioClient:
         start = {
             "accountSid": "AC0123456789abcdef0123456789abcdef",
             "streamSid": self.stream,
-            "callSid": "CA0123456789abcdef0123456789abcdef",
+            "callSid": self.call,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": "8000", "channels": "1"},
             "customParameters": dict(self.parameters),
@@ -108,8 +111,13 @@ class TwilioClient:
             self._line.cancel()
             await asyncio.gather(self._line, return_exceptions=True)
         with contextlib.suppress(ConnectionClosed):
-            await self.tell("stop", {"accountSid": "AC0", "callSid": "CA0"})
+            await self.tell("stop", {"accountSid": "AC0", "callSid": self.call})
         await self.connection.close()
+        await asyncio.wait_for(self._reader, 5)
+
+    async def cut(self) -> None:
+        """The stream breaks off; Twilio has no time to say so."""
+        self.connection.transport.abort()
         await asyncio.wait_for(self._reader, 5)
 
     def of(self, event: str) -> list[Message]:
