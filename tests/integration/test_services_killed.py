@@ -56,7 +56,7 @@ def living(directory):
     return found
 
 
-def wait_for(condition, within=20.0):
+def wait_for(condition, within=60.0):
     give_up = time.monotonic() + within
     while not condition():
         assert time.monotonic() < give_up, "the wait timed out"

@@ -209,7 +209,7 @@ class Peer:
                     raise ConnectionError("the connection is closed")
                 self._ice.send_media(dtls._tx_srtp.protect(packet))
             except (ConnectionError, pylibsrtp.Error) as fault:
-                logger.info("the voice of a WebRTC call ends: %s", fault)
+                logger.debug("the voice of a WebRTC call ends: %s", fault)
                 stopped.set()
                 return
             own["ntp_timestamp"], own["rtp_timestamp"] = clock.current_ntp_time(), timestamp
