@@ -88,7 +88,7 @@ def quick(*, changed_only: bool) -> int:
         print(f"== {len(changed)} changed files, {len(chosen)} test files", flush=True)
         if not chosen:
             return 0
-    return run([sys.executable, "-m", "pytest", "-q", *PARALLEL, *chosen], BLAB_TEST_QUICK="1")
+    return run([sys.executable, "-m", "pytest", "-q", *PARALLEL, *chosen], QUICK_TESTS="1")
 
 
 def changed_files() -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 
-QUICK = os.environ.get("BLAB_TEST_QUICK") == "1"
+QUICK = os.environ.get("QUICK_TESTS") == "1"
 
 
 def examples(full: int) -> int:
