@@ -2,12 +2,15 @@
 
     python -m bench.conversation [--systems blab,pipecat,livekit] [--turns N] [--report held]
         [--ablation NAME=VALUE …]
+    python -m bench.conversation --over webrtc [--loss 2] [--jitter 30]
     python -m bench.conversation --again FOLDER
 
 Scripted callers telephone (Twilio's media streams, 8 kHz) in real time; a judge measures on the
 two tracks of each call. The systems take turns call by call, so that whatever else the machine does
 hits all alike. The tracks, the plot and the figures go to ``--out``. ``--ablation`` adds a column:
 Blab with a variable of its environment or a part of the session changed (``systems.Variation``).
+``--over webrtc`` calls Blab alone as a browser does, over a network with ``--loss`` percent of
+packets lost and up to ``--jitter`` ms of delay. The peers as they are set up have no such door.
 ``--again`` judges the tracks of a run once more.
 """
 
@@ -41,7 +44,9 @@ from bench.conversation.judge import (
 )
 from bench.conversation.plot import gaps_svg
 from bench.conversation.systems import NAMES, ROOT, System, Variation, running
+from bench.conversation.webrtc import Browser
 from bench.figures import machine
+from bench.webrtc_loss import Network
 
 CACHE = ROOT / ".blab" / "bench"
 WORST = 12
@@ -49,10 +54,15 @@ LOG_TENTHS = 100
 
 
 async def call(
-    system: System, script: scenarios.Call, chat: ChatModel
+    system: System, script: scenarios.Call, chat: ChatModel, network: Network | None = None
 ) -> tuple[list[Exchange], tuple[Samples, Samples]]:
-    """Play one call; raises HungUp."""
-    telephone = Telephone(await system.address(), script.room)
+    """Play one call, over WebRTC where there is a ``network``; raises HungUp."""
+    address = await system.address("telephone" if network is None else "webrtc")
+    telephone = (
+        Telephone(address, script.room)
+        if network is None
+        else Browser(address, script.room, network)
+    )
     played: list[Exchange] = []
 
     async def speak(line: Telephone) -> None:
@@ -187,7 +197,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Summary]:
                 place = f"{number:02d} {one.name}, {system.name}"
                 before = system.blab.logs() if system.blab is not None else set()
                 try:
-                    played, tracks = await call(system, one, chat)
+                    played, tracks = await call(system, one, chat, args.network)
                 except HungUp as error:
                     print(f"{place}: {error}", flush=True)
                     summary.failed += 1
@@ -211,6 +221,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, help="so many questions, the rest in proportion")
     parser.add_argument("--report", choices=("tuned", "held", "all"), default="held")
     parser.add_argument("--ablation", action="append", default=[], metavar="NAME=VALUE[,…]")
+    parser.add_argument("--over", choices=("telephone", "webrtc"), default="telephone")
+    parser.add_argument("--loss", type=float, default=2.0, metavar="PERCENT")
+    parser.add_argument("--jitter", type=float, default=30.0, metavar="MS")
     parser.add_argument("--only", help="calls with this in their name: a voice, a variant")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--out", type=Path)
@@ -219,6 +232,11 @@ def main() -> None:
     if args.again is not None:
         report(judge_again(args.again), args.again)
         return
+    args.network = None
+    if args.over == "webrtc":
+        args.systems = "blab"
+        name = f"{args.loss:g} % loss, {args.jitter:g} ms jitter"
+        args.network = Network(name, args.loss / 100, jitter=args.jitter / 1000, overtaking=True)
     unknown = set(args.systems.split(",")) - {*NAMES, ""}
     if unknown:
         parser.error(f"no system {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")

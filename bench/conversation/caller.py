@@ -169,31 +169,44 @@ class Telephone:
             await line.send(json.dumps(mark))
 
     async def _tick_on(self, line: ClientConnection) -> None:
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        for number in range(MOST_TICKS):
-            payload = bytes(self._waiting[:TICK_SAMPLES])
-            del self._waiting[:TICK_SAMPLES]
-            self._played += len(payload)
-            payload = payload.ljust(TICK_SAMPLES, bytes([ULAW_SILENCE]))
-            self._heard.append(np.frombuffer(decode_ulaw(payload), np.int16))
-            self._audible.append(_ends_audible(self._heard[-2:]))
-            said = self._microphone(number)
-            self._said.append(np.frombuffer(decode_ulaw(said), np.int16))
+        async def send(number: int, sound: Samples) -> Samples:
+            payload = encode_ulaw(sound.tobytes())
             media = {
                 "track": "inbound",
                 "chunk": str(number + 1),
                 "timestamp": str(number * 20),
-                "payload": base64.b64encode(said).decode(),
+                "payload": base64.b64encode(payload).decode(),
             }
             message = {"event": "media", "sequenceNumber": str(number + 2), "streamSid": STREAM}
             await line.send(json.dumps(message | {"media": media}))
             await self._return_marks(line)
+            return np.frombuffer(decode_ulaw(payload), np.int16)
+
+        await self._keep_time(self._next_heard, send)
+
+    def _next_heard(self) -> Samples:
+        payload = bytes(self._waiting[:TICK_SAMPLES])
+        del self._waiting[:TICK_SAMPLES]
+        self._played += len(payload)
+        payload = payload.ljust(TICK_SAMPLES, bytes([ULAW_SILENCE]))
+        return np.frombuffer(decode_ulaw(payload), np.int16)
+
+    async def _keep_time(
+        self, hear: Callable[[], Samples], send: Callable[[int, Samples], Awaitable[Samples]]
+    ) -> None:
+        """Tick: ``hear`` gives what the agent says, ``send`` sends the microphone's sound and
+        returns it as the line carries it."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        for number in range(MOST_TICKS):
+            self._heard.append(hear())
+            self._audible.append(_ends_audible(self._heard[-2:]))
+            self._said.append(await send(number, self._microphone(number)))
             self._ticked.set()
             await asyncio.sleep(max(0.0, start + (number + 1) * TICK - loop.time()))
         raise HungUp("the call took too long")
 
-    def _microphone(self, number: int) -> bytes:
+    def _microphone(self, number: int) -> Samples:
         heard = np.zeros(TICK_SAMPLES)
         if self._mouth:
             heard += self._mouth.popleft()
@@ -203,7 +216,7 @@ class Telephone:
             heard += background[begin : begin + TICK_SAMPLES]
         if self._room.echo is not None and number >= ECHO_DELAY:
             heard += self._heard[number - ECHO_DELAY] * 10 ** (self._room.echo / 20)
-        return encode_ulaw(np.clip(heard, -32768, 32767).astype("<i2").tobytes())
+        return np.clip(heard, -32768, 32767).astype(np.int16)
 
 
 def _ends_audible(last: list[Samples]) -> bool:

@@ -94,8 +94,9 @@ class Blab:
         """Of the calls so far."""
         return set(self.calls.glob("*.jsonl"))
 
-    async def address(self, session: dict[str, Any]) -> Address:
-        """Where a call with such a session is answered; the key is the session's."""
+    async def address(self, session: dict[str, Any], over: str = "telephone") -> Address:
+        """Where a call with such a session is answered, over ``telephone`` or ``webrtc``; the key
+        is the session's."""
         grant = {
             "agent_id": self.agent,
             "session": session,
@@ -103,6 +104,8 @@ class Blab:
         }
         made = await self.post("/v1/realtime/client_secrets", grant)
         door = f"{self.url.replace('http', 'ws', 1)}/api/agents/{self.agent}/twilio"
+        if over == "webrtc":
+            door = f"{self.url}/v1/realtime/calls"
         return Address(door, {"blab_key": made["value"]})
 
     async def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -127,10 +130,10 @@ class System:
     session: dict[str, Any] = field(default_factory=dict)
     url: str = ""
 
-    async def address(self) -> Address:
-        """Where its next call is answered."""
+    async def address(self, over: str) -> Address:
+        """Where its next call is answered; of the peers, only telephone calls."""
         if self.blab is not None:
-            return await self.blab.address(self.session)
+            return await self.blab.address(self.session, over)
         return Address(self.url)
 
 
