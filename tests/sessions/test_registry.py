@@ -53,6 +53,7 @@ async def test_an_ended_call_is_gone_at_once(nodes):
     await until(is_gone, within=0.5)
 
 
+@pytest.mark.slow
 async def test_leases_are_renewed_and_die_with_the_node(nodes, redis):
     here, there = nodes
     here.register(RegisteredCall("call_1", "ws_a"))
@@ -80,6 +81,7 @@ async def test_stop_releases_the_leases(nodes):
     assert not await there.is_alive(here.node_id)
 
 
+@pytest.mark.slow
 async def test_an_outage_hides_no_local_call_and_heals(own_valkey, caplog):
     bus = Bus(own_valkey.urls.redis_url)
     here, there = (CallRegistry(bus, lease_seconds=3) for _ in range(2))

@@ -17,6 +17,7 @@ def tone(milliseconds: int = 500) -> Recording:
     return Recording.of(np.concatenate([samples, np.zeros(RATE // 5, np.int16)]), RATE)
 
 
+@pytest.mark.slow
 async def test_speech_comes_back_and_events_go_both_ways() -> None:
     async with serve() as gateway:
         channel = await CallerWebRtc.open(gateway.url.removesuffix("/v1/realtime/calls"), "key")

@@ -131,6 +131,7 @@ async def test_a_file_sent_at_once_is_heard_completely(server: TestServer) -> No
         assert call.heard == pcm
 
 
+@pytest.mark.slow
 async def test_a_flood_of_faults_is_slowed_and_delays_no_other_call(
     server: TestServer,
 ) -> None:

@@ -119,6 +119,7 @@ async def test_the_log_holds_no_query(
     assert "ek_secret" not in caplog.text
 
 
+@pytest.mark.slow
 async def test_a_connection_without_a_request_is_cut(server: TestServer) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")

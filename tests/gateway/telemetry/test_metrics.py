@@ -198,6 +198,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 def test_processes_that_share_a_directory_answer_for_each_other(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     command = [sys.executable, "-c", PROCESS, str(tmp_path)]

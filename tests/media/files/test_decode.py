@@ -82,6 +82,7 @@ def test_nothing_is_decoded_beyond_the_cap(tmp_path: Path) -> None:
     assert len(samples_of_file(path, max_seconds=3)) == 48_000
 
 
+@pytest.mark.slow
 def test_a_bomb_goes_off_in_constant_memory(tmp_path: Path) -> None:
     """A hundred KiB that are 25 minutes: declared wrong, so that only decoding shows it."""
     bomb = bytearray(audio_file("flac", np.zeros(RATE * 1500, np.int16)))

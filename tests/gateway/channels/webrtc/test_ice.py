@@ -72,6 +72,7 @@ async def test_advertised_addresses_stand_beside_the_real_ones():
     await connection.close()
 
 
+@pytest.mark.slow
 async def test_a_stun_server_that_does_not_answer_costs_a_second_at_most():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
