@@ -17,8 +17,9 @@ import ctypes
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+
+from pipelines.engines.resources import available_memory
 
 from .admission import Admission
 
@@ -85,62 +86,6 @@ def _log_change(reason: str | None, lag: float) -> None:
         log.info("calls are admitted again")
     else:
         log.warning("no call is admitted: %s (event loop p95 %.0f ms late)", reason, lag * 1000)
-
-
-# ---------------------------------------------------------------------- memory
-
-
-def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that this process may still take, by the machine and by the limits of its control
-    groups, page cache that can be dropped included; None where neither is known (not Linux).
-
-    ``root``: where /proc and /sys are."""
-    known = [*_of_machine(root), *_of_groups(root)]
-    return min(known) if known else None
-
-
-def _of_machine(root: Path) -> Iterator[int]:
-    for line in _lines(root / "proc/meminfo"):
-        if line.startswith("MemAvailable:"):
-            yield int(line.split()[1]) * 1024
-
-
-def _of_groups(root: Path) -> Iterator[int]:
-    """What each limit leaves: cgroups v2 and v1, https://docs.kernel.org/admin-guide/cgroup-v2.html.
-
-    The limits of all ancestors hold. Inside a container the path may be the host's, and does not
-    exist; the container's own group is mounted at the top."""
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            top, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            top = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        group = top / path.lstrip("/")
-        for folder in (group, *group.parents):
-            yield from _left_in(folder, *names)
-            if folder == top:
-                break
-
-
-def _left_in(group: Path, limit: str, usage: str, droppable: str) -> Iterator[int]:
-    limits, used = _lines(group / limit), _lines(group / usage)
-    if not limits or not used or limits[0] == "max":
-        return
-    for line in _lines(group / "memory.stat"):
-        name, _, value = line.partition(" ")
-        if name == droppable:
-            yield max(0, int(limits[0]) - int(used[0]) + int(value))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:  # not on this machine
-        return []
 
 
 def settle_memory() -> None:

@@ -12,13 +12,14 @@ counts as not set. A secret may also be in a file, named by its variable with ``
 """
 
 import difflib
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from pipelines.engines.resources import usable_cores, usable_memory
 
 from .calls import CallSettings
 from .parsers import Declaration
@@ -78,7 +79,7 @@ class Settings(ServerSettings, CallSettings, PlatformSettings):
             problems = _contradictions(cls(**values))
         if problems:
             raise SettingsError(problems)
-        return _resolve(cls(**values), environ, cores or _available_cores())
+        return _resolve(cls(**values), environ, cores or usable_cores())
 
 
 def declarations() -> list[Declaration]:
@@ -171,14 +172,13 @@ def _resolve(settings: Settings, environ: Mapping[str, str], cores: int) -> Sett
         models_dir=settings.models_dir if settings.models_dir != Path() else data_dir / "models",
         profile=settings.profile or ("small" if cores <= 2 else "standard"),
         max_calls=settings.max_calls or 2 * cores,
-        processes=settings.processes or _processes(cores, _memory()),
+        processes=settings.processes or _processes(cores, usable_memory()),
         registration=settings.registration
         or ("open" if serves_this_machine_only(settings) else "closed"),
         objects_url=settings.objects_url or (data_dir / "objects").as_uri(),
     )
 
 
-CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 SHARED_BYTES = 3_000_000_000
 """What the engine process, Postgres, Valkey, a worker and the system need."""
 PROCESS_BYTES = 400_000_000
@@ -190,15 +190,6 @@ def _processes(cores: int, memory: int) -> int:
     if sys.platform != "linux":
         return 1
     return max(1, min(cores // 2, (memory - SHARED_BYTES) // PROCESS_BYTES))
-
-
-def _memory() -> int:
-    """Bytes that this process may use: the machine's, or its control group's limit."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):  # no control group, or "max"
-        return memory
 
 
 def serves_this_machine_only(settings: Settings) -> bool:
@@ -217,16 +208,3 @@ def _default_data_dir(environ: Mapping[str, str]) -> Path:
         return CHECKOUT / ".blab"
     base = environ.get("XDG_DATA_HOME", "")
     return (Path(base) if base else Path.home() / ".local" / "share") / "blab"
-
-
-def _available_cores() -> int:
-    """Those that this process may run on, or as many as its container's limit lets it use."""
-    cores = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    try:
-        limit = CPU_LIMIT.read_text()
-    except OSError:  # no control group of version 2
-        return cores
-    quota, _, period = limit.strip().partition(" ")  # "max 100000", or microseconds of each period
-    return cores if quota == "max" else max(1, min(cores, round(int(quota) / int(period))))

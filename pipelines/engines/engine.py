@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pipelines.engines.resources import usable_cores
 from pipelines.weights.manifest import Model
 
 from .base import EngineFailed
@@ -46,12 +47,6 @@ NEEDED = frozenset(
 
 Key = tuple[Role, str]
 """A role and an engine's id."""
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
 
 
 def _chat_threads() -> int:

@@ -160,7 +160,7 @@ def test_all_errors_are_reported_at_once() -> None:
 def test_half_of_the_cores_carry_calls_as_far_as_memory_allows(
     cores: int, gigabytes: int, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.settings._memory", lambda: gigabytes * 1_000_000_000)
+    monkeypatch.setattr("gateway.settings.usable_memory", lambda: gigabytes * 1_000_000_000)
     assert Settings.read({}, cores=cores).processes == processes
     monkeypatch.setattr("sys.platform", "darwin")
     assert Settings.read({}, cores=cores).processes == 1
@@ -168,18 +168,9 @@ def test_half_of_the_cores_carry_calls_as_far_as_memory_allows(
         Settings.read({"BLAB_PROCESSES": "2"}, cores=cores)
 
 
-@pytest.mark.parametrize(
-    ("limit", "calls"),
-    [("max 100000\n", 32), ("200000 100000\n", 4), ("50000 100000\n", 2), ("9900000 100000\n", 32)],
-)
-def test_a_containers_limit_of_processor_time_counts(
-    limit: str, calls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr("gateway.settings.CPU_LIMIT", tmp_path / "cpu.max")
-    assert Settings.read({}).max_calls == 32
-    (tmp_path / "cpu.max").write_text(limit)
-    assert Settings.read({}).max_calls == calls
+def test_the_number_of_calls_follows_the_usable_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.settings.usable_cores", lambda: 5)
+    assert Settings.read({}).max_calls == 10
 
 
 def test_defaults_follow_the_machine() -> None:

@@ -12,6 +12,7 @@ from gateway.engines import model_store, wanted_models
 from gateway.services import ServiceError, attached_services, running_services
 from gateway.settings import Settings
 from pipelines.engines.discovery import installed
+from pipelines.engines.resources import usable_cores, usable_memory
 from pipelines.weights.store import State
 from store.bus import Bus
 from store.database import Database
@@ -36,14 +37,13 @@ def machine() -> list[Finding]:
         for name in ("av", "aiortc", "aiohttp", "onnxruntime", "xllamacpp")
     )
     findings.append(Finding("libraries", Verdict.OK, libraries))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     absent = _missing_cpu_flags()
-    detail = f"{platform.machine()}, {cores} cores"
+    detail = f"{platform.machine()}, {usable_cores()} cores"
     verdict = Verdict.SLOW if absent else Verdict.OK
     findings.append(
         Finding("cpu", verdict, detail + (f", no {', '.join(absent)}" if absent else ""))
     )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = usable_memory()
     verdict = Verdict.OK if memory >= MIN_MEMORY else Verdict.SLOW
     findings.append(Finding("memory", verdict, f"{memory / 1e9:.1f} GB"))
     return findings

@@ -17,7 +17,6 @@ replaced small model frees its memory when its last answer has ended.
 
 import json
 import logging
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.engines.base import ChatMessage, ChatModel
+from pipelines.engines.resources import available_memory, usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -152,8 +152,7 @@ class Verdicts:
 
 def _machine() -> str:
     """What the speed depends on, as far as it is known."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{LARGER} on {platform.machine()}, {cores} cores, {_processor()}"
+    return f"{LARGER} on {platform.machine()}, {usable_cores()} cores, {_processor()}"
 
 
 def _processor() -> str:
@@ -166,11 +165,8 @@ def _processor() -> str:
 
 def free_memory() -> int:
     """Bytes available without swapping; enough if unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return LEAST_MEMORY
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    available = available_memory()
+    return LEAST_MEMORY if available is None else available
 
 
 def too_little_memory() -> str | None:

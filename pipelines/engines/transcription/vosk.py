@@ -26,8 +26,9 @@ import numpy as np
 
 from media.formats import HEARING_RATE, SAMPLE_BYTES
 from pipelines.engines.base import EngineBusy, EngineError, ModelUnavailable, Transcription, Word
-from pipelines.engines.engine import Engine, EngineSettings, Role, usable_cores, warmed
+from pipelines.engines.engine import Engine, EngineSettings, Role, warmed
 from pipelines.engines.executor import EngineExecutor
+from pipelines.engines.resources import usable_cores
 from pipelines.weights.manifest import MODELS
 
 log = logging.getLogger(__name__)

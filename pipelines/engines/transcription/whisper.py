@@ -16,7 +16,6 @@ Rules
   the window under way finishes by itself within seconds.
 """
 
-import os
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
@@ -33,6 +32,7 @@ from pipelines.engines.base import ModelUnavailable, Word
 from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.jobs import Segment, Transcribed
+from pipelines.engines.resources import usable_cores
 from pipelines.weights.manifest import MODELS
 
 from .speech_windows import Understood, Window, hear_windows, timed_segment
@@ -83,7 +83,7 @@ Encode = Callable[[Floats], Any]
 
 def threads() -> int:
     """Threads for one window: one core is left for other work."""
-    return max(1, (os.cpu_count() or 1) - 1)
+    return max(1, usable_cores() - 1)
 
 
 class WhisperTranscriber:

@@ -21,7 +21,6 @@ Rules
 """
 
 import asyncio
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +43,7 @@ from pipelines.engines.base import (
 from pipelines.engines.engine import Engine, EngineSettings, Role
 from pipelines.engines.executor import EngineExecutor
 from pipelines.engines.fair_queue import FLOW, FairQueue
+from pipelines.engines.resources import usable_cores
 from pipelines.weights.manifest import MODELS
 
 from .moonshine import SHORTEST, pieces, tidy
@@ -95,7 +95,7 @@ _TIME = re.compile(r"<\|(\d+\.\d+)\|>")
 
 def workers_here() -> int:
     """Decodings at once: half of the cores, from two to four."""
-    return min(4, max(2, (os.cpu_count() or 1) // 2))
+    return min(4, max(2, usable_cores() // 2))
 
 
 def _byte_table() -> dict[str, int]:
