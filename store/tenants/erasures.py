@@ -126,6 +126,13 @@ class Erasures:
             workspace_id,
             keys,
         )
+        await self._db.execute(  # what they lasted counts on
+            "UPDATE embed_visits v SET ended_at = c.ended_at FROM calls c"
+            " WHERE v.workspace_id = $1 AND v.call_id = ANY($2::text[]) AND v.ended_at IS NULL"
+            " AND c.workspace_id = $1 AND c.id = v.call_id",
+            workspace_id,
+            ids,
+        )
         calls = await self._db.execute(
             "WITH gone AS (DELETE FROM calls WHERE workspace_id = $1 AND id = ANY($2::text[])"
             " RETURNING id)"
