@@ -16,6 +16,9 @@ Rules
   served them may be gone.
 - A locked ephemeral key's session is what it was when the key was minted. An id of OpenAI's
   realtime models in ``?model=`` is not a change: stock clients cannot leave it out.
+- A key for a visitor of an embed's page is accepted from the pages that the embed names now, while
+  the embed is switched on. A browser sets ``Origin`` itself and no page can forge it; a program
+  can, so the embed's limits bound what a program may use.
 """
 
 from collections.abc import Collection, Mapping
@@ -30,13 +33,22 @@ from gateway.channels.wire.session_object import merge_session
 from gateway.http.requests import is_allowed_origin
 from pipelines.engines import call_names
 from pipelines.engines.call_names import NameFault
-from rest.accounts.auth import Authenticator, Principal, bearer_token
+from rest.accounts.auth import Authenticator, Principal, bearer_token, granted
 from rest.accounts.callers import CallerIds
-from rest.http.errors import AgentNotUsable, Forbidden, NotFound, ValidationFailed
+from rest.accounts.keys import Grant
+from rest.accounts.origins import covers, origin_of
+from rest.http.errors import (
+    AgentNotUsable,
+    Forbidden,
+    NotFound,
+    Unauthenticated,
+    ValidationFailed,
+)
 from sessions.agent_config import session_config
 from sessions.channel import ClientFault
 from sessions.core.config import SessionConfig, SessionKind
 from store.tenants.agents import Agent, Agents
+from store.tenants.embeds import Embeds
 
 # ---------------------------------------------------------------------- subprotocols
 
@@ -114,6 +126,7 @@ class Authorization:
         self,
         authenticator: Authenticator,
         agents: Agents,
+        embeds: Embeds,
         allowed_origins: Collection[str] = (),
         checks: SessionChecks = UNCHECKED,
         *,
@@ -121,6 +134,7 @@ class Authorization:
     ) -> None:
         self._authenticator = authenticator
         self._agents = agents
+        self._embeds = embeds
         self._allowed_origins = frozenset(allowed_origins)
         self._checks = checks
         self.callers = callers
@@ -156,12 +170,30 @@ class Authorization:
                     "BLAB_ALLOWED_ORIGINS.",
                     openai_code="foreign_origin",
                 )
+        if principal.embed is not None:
+            await self._check_page(request, principal.workspace_id, principal.embed.embed_id)
         return principal
+
+    async def _check_page(self, request: web.Request, workspace_id: str, embed_id: str) -> None:
+        """Raise Unauthenticated or Forbidden unless the page may use the embed."""
+        embed = await self._embeds.get(workspace_id, embed_id)
+        if embed is None or not embed.enabled:
+            raise Unauthenticated(
+                "The ephemeral key's embed was switched off or deleted.",
+                openai_code="invalid_api_key",
+            )
+        origin = origin_of(request)
+        if origin is None or not covers(embed.origins, origin):
+            raise Forbidden(
+                "The ephemeral key may be used in the web pages of its embed only.",
+                openai_code="foreign_origin",
+            )
 
     async def spend(self, token: str) -> Principal | None:
         """Who asks by an ephemeral key, which is worth nothing afterwards; None where it is worth
-        nothing already. Raises StoreUnavailable."""
-        return await self._authenticator.spend(token)
+        nothing already, or is for web pages. Raises StoreUnavailable."""
+        principal = await self._authenticator.spend(token)
+        return None if principal is None or principal.embed is not None else principal
 
     async def websocket_principal(
         self, request: web.Request, scopes: Collection[str] = CALL_SCOPES
@@ -201,7 +233,14 @@ class Authorization:
 
     def checks(self, principal: Principal) -> SessionChecks:
         """What the messages of a caller's session are checked against."""
-        return replace(self._checks, locked=principal.locked)
+        free = principal.embed.free if principal.embed is not None else ()
+        return replace(self._checks, locked=principal.locked, free=free)
+
+    async def check_grant(self, grant: Grant) -> None:
+        """Raise the ApiError or ClientFault with which a call by that grant would be refused for
+        its configuration."""
+        agent = await self.agent(grant.workspace_id, grant.agent_id)
+        self.configure(granted(grant, ""), agent)
 
     async def agent(self, workspace_id: str, agent_id: str | None) -> Agent:
         """The agent that answers; the workspace's default one if none is named."""
@@ -225,6 +264,8 @@ class Authorization:
         Raises ApiError or ClientFault."""
         model, intent = ((query or {}).get(name) for name in ("model", "intent"))
         config = session_config(agent)
+        if principal.embed is not None:
+            config = replace(config, max_call_ms=principal.embed.seconds * 1000)
         if not principal.locked:
             config = _as_asked(config, model, intent)
         sources = []

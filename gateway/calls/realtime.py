@@ -8,7 +8,8 @@ if it may try again, 1013.
 Rules
 - A WebSocket call runs in its request's task; a WebRTC call in a task of this object, which ends
   them all in ``close``. The slot is released when the call's task ends.
-- An ephemeral key owns the calls that it began; it cannot see others of its workspace.
+- An ephemeral key owns the calls that it began; it cannot see others of its workspace. A key for a
+  visitor of an embed's page begins one.
 - A call that is resumed (``?resume=``, or the subprotocol) keeps its id, configuration and lock;
   see ``takeovers``.
 """
@@ -34,7 +35,7 @@ from gateway.http.responses import as_api_error
 from gateway.telemetry.metrics import Metrics
 from rest.accounts.auth import Principal
 from rest.accounts.keys import EphemeralKeys
-from rest.http.errors import ApiError, Unavailable, ValidationFailed
+from rest.http.errors import ApiError, Unauthenticated, Unavailable, ValidationFailed
 from sessions.admission import ServerFull, Ticket
 from sessions.channel import Channel, ClientFault, WireFormat
 from sessions.core.notices import Fault
@@ -43,6 +44,7 @@ from sessions.resumption.keeping import SUSPENDED
 from sessions.resumption.stored_calls import LoadedCall
 from store.errors import StoreUnavailable
 from store.ids import new_id
+from store.tenants.embeds import Visits
 
 from .authorization import Authorization, AuthorizedCall
 from .client_credentials import RealtimeKeys
@@ -75,12 +77,13 @@ class RealtimeCalls:
         metrics: Metrics,
         sidebands: Sidebands,
         takeovers: Takeovers,
+        visits: Visits,
         waiting_for: Callable[[], str | None] = lambda: None,
         *,
         limits: Limits = LIMITS,
     ) -> None:
         """``sidebands``: joins and ends calls of any node; ``takeovers``: resumes them;
-        ``waiting_for``: why no call can be
+        ``visits``: the calls of embeds; ``waiting_for``: why no call can be
         answered yet, None when one can; ``limits``: of a call's WebSocket."""
         self._limits = limits
         self._authorization = authorization
@@ -89,6 +92,7 @@ class RealtimeCalls:
         self._metrics = metrics
         self._sidebands = sidebands
         self._takeovers = takeovers
+        self._visits = visits
         self._waiting_for = waiting_for
         self._callers: dict[str, Principal] = {}
         """By call id: who began each call on this node."""
@@ -125,6 +129,9 @@ class RealtimeCalls:
             except BaseException:
                 if (taken := admitted.resumed) is not None:
                     await self._takeovers.give_back(admitted.call_id, taken.known.epoch)
+                elif authorized.principal.embed is not None:
+                    workspace_id = authorized.principal.workspace_id
+                    await self._visits.end(workspace_id, admitted.call_id)
                 raise
             channel = WebSocketChannel(
                 ws,
@@ -258,7 +265,7 @@ class RealtimeCalls:
         handle = request.query.get("resume", offer.resume)
         if handle is None:
             authorized = await self._authorization.authorize(request, session)
-            return _AdmittedCall(new_id("call"), authorized, self.slot(authorized))
+            return await self._begin(authorized, self.slot(authorized))
         found = await self._takeovers.find(handle, principal)
         call = found.call
         principal = replace(principal, locked=principal.locked or call.locked)
@@ -271,6 +278,25 @@ class RealtimeCalls:
             raise
         authorized = replace(authorized, config=taken.call.checkpoint.config)
         return _AdmittedCall(call.call_id, authorized, ticket, taken)
+
+    async def _begin(self, authorized: AuthorizedCall, ticket: Ticket) -> _AdmittedCall:
+        """A new call in its slot; raises Unauthenticated for the second one of an embed's key."""
+        call_id, principal = new_id("call"), authorized.principal
+        if (embed := principal.embed) is not None:
+            try:
+                begun = await self._visits.begin(
+                    principal.workspace_id, embed.embed_id, embed.visit_id, call_id
+                )
+            except BaseException:
+                ticket.release()
+                raise
+            if not begun:
+                ticket.release()
+                raise Unauthenticated(
+                    "The ephemeral key has begun its call, or came too late: get another one.",
+                    openai_code="invalid_api_key",
+                )
+        return _AdmittedCall(call_id, authorized, ticket)
 
     async def _run_in_slot(
         self, admitted: _AdmittedCall, channel: Channel, wire_format: WireFormat

@@ -105,6 +105,8 @@ def _may_resume(principal: Principal, loaded: LoadedCall) -> bool:
     call = loaded.call
     if call.workspace_id != principal.workspace_id:
         return False
+    if principal.embed is not None and call.owner != principal.ephemeral_id:
+        return False  # a visitor's key is for the visitor's own call
     return principal.agent_id in (None, call.agent_id)
 
 

@@ -27,7 +27,7 @@ from store.errors import StoreError
 from store.tenants.accounts import ApiKey, ApiKeys, Membership, Workspaces
 
 from . import keys
-from .keys import EPHEMERAL_PREFIX, EphemeralKeys, Grant, key_id
+from .keys import EPHEMERAL_PREFIX, EmbedGrant, EphemeralKeys, Grant, key_id
 from .signing import InvalidToken, Tokens, is_token
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ _BEARER = "bearer "
 class Principal:
     """Who is asking, and for which workspace. An ephemeral key comes with its own session,
     ``locked`` or not, perhaps with its ``caller`` (a digest), and owns the calls that it started
-    (``ephemeral_id``); a user may do
+    (``ephemeral_id``), or the one call of an ``embed``'s visitor; a user may do
     everything in a workspace of which they are a member; a carrier (telephony) has proven itself by
     its signature and connects calls to the workspace of the agent that it names."""
 
@@ -56,6 +56,7 @@ class Principal:
     locked: bool = False
     ephemeral_id: str | None = None
     caller: bytes | None = None
+    embed: EmbedGrant | None = None
 
 
 class Authenticator:
@@ -101,7 +102,7 @@ class Authenticator:
         """The principal behind an ephemeral key, which is worth nothing afterwards; None where it
         is worth nothing already. Raises StoreUnavailable."""
         grant = await self._ephemeral.spend(token)
-        return None if grant is None else _granted(grant, token)
+        return None if grant is None else granted(grant, token)
 
     def forget(self, key_id: str) -> None:
         """Drop a revoked key from the cache."""
@@ -129,7 +130,7 @@ class Authenticator:
                 "The ephemeral key is unknown or has expired: get a new one.",
                 openai_code="invalid_api_key",
             )
-        return _granted(grant, token)
+        return granted(grant, token)
 
     async def _by_digest(self, digest: bytes) -> Principal | None:
         now = self._clock()
@@ -162,7 +163,8 @@ class Authenticator:
             log.warning("the last use of key %s was not stored: %s", key.id, type(error).__name__)
 
 
-def _granted(grant: Grant, token: str) -> Principal:
+def granted(grant: Grant, token: str) -> Principal:
+    """Who asks by an ephemeral key with that grant."""
     return Principal(
         grant.workspace_id,
         "ephemeral",
@@ -171,6 +173,7 @@ def _granted(grant: Grant, token: str) -> Principal:
         locked=grant.locked,
         caller=grant.caller,
         ephemeral_id=key_id(token),
+        embed=grant.embed,
     )
 
 

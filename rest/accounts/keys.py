@@ -129,16 +129,28 @@ _MAX_CHARS = 128
 _SEAL = Seal("blab ephemeral grant")
 
 
+class EmbedGrant(msgspec.Struct, frozen=True):
+    """What a key for a visitor of an embed's page is bound to: the visit's one call, of at most so
+    many ``seconds``. ``free``: members of SessionConfig that the visitor may change although the
+    key is locked."""
+
+    embed_id: str
+    visit_id: str
+    seconds: int
+    free: tuple[str, ...] = ()
+
+
 class Grant(msgspec.Struct, frozen=True):
     """What an ephemeral key allows. ``session``: OpenAI session JSON, already validated;
     ``locked``: the holder of the key cannot change the agent's configuration; ``caller``: a digest
-    of who will call."""
+    of who will call; ``embed``: the key is for a visitor of another web page."""
 
     workspace_id: str
     agent_id: str | None = None
     session: dict[str, Any] | None = None
     locked: bool = False
     caller: bytes | None = None
+    embed: EmbedGrant | None = None
 
 
 class MintedKey(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ Rules
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from pipelines.engines.call_names import CallNames, NameFault
@@ -80,20 +80,22 @@ def _any_url(_url: str) -> None:
 @dataclass(frozen=True, slots=True)
 class SessionChecks:
     """``name_faults``: the names that are not served; ``languages_for``: what the caller may speak;
-    ``check_url`` raises UrlRefused; ``locked``: the caller came with a locked ephemeral key. Every
-    method raises ClientFault."""
+    ``check_url`` raises UrlRefused; ``locked``: the caller came with a locked ephemeral key;
+    ``free``: what such a caller may change beside ``FREE``. Every method raises ClientFault."""
 
     name_faults: Callable[[CallNames], tuple[NameFault, ...]] = _all_served
     check_url: Callable[[str], object] = _any_url
     languages_for: LanguagesFor = _unknown_languages
     locked: bool = False
+    free: Collection[str] = ()
 
     def session(self, given: Fields, before: SessionConfig, after: SessionConfig) -> None:
         """A session object that turned ``before`` into ``after``."""
         if self.locked:
             for member in dataclasses.fields(SessionConfig):
                 name = member.name
-                if name not in FREE and getattr(before, name) != getattr(after, name):
+                free = name in FREE or name in self.free
+                if not free and getattr(before, name) != getattr(after, name):
                     raise _locked(given, place_of(given, name) or name)
         self._urls(given)
         self._names(given, after)
@@ -102,7 +104,7 @@ class SessionChecks:
     def response(self, given: Fields, config: SessionConfig, asked: RequestReply) -> None:
         """A request for a reply in the session that ``config`` describes."""
         if self.locked:
-            _refuse_overrides(given, config, asked)
+            _refuse_overrides(given, config, asked, self.free)
         self._urls(given)
         if asked.voice is not None:
             self._names(given, replace(config, voice=asked.voice))
@@ -179,7 +181,9 @@ def place_at_fault(given: Fields, fault: NameFault) -> str | None:
     return None
 
 
-def _refuse_overrides(given: Fields, config: SessionConfig, asked: RequestReply) -> None:
+def _refuse_overrides(
+    given: Fields, config: SessionConfig, asked: RequestReply, free: Collection[str]
+) -> None:
     labels = tuple(server.label for server in config.servers)
     for name, wanted, held in (
         ("instructions", asked.instructions, config.instructions),
@@ -188,7 +192,7 @@ def _refuse_overrides(given: Fields, config: SessionConfig, asked: RequestReply)
         ("tools", asked.servers, labels),
         ("tool_choice", asked.tool_choice, config.tool_choice),
     ):
-        if wanted is not None and wanted != held:
+        if wanted is not None and wanted != held and name not in free:
             raise _locked(given, place_of(given, name) or name)
     if (asked.max_output_tokens or 0) > config.max_output_tokens:
         raise _locked(given, place_of(given, "max_output_tokens") or "max_output_tokens")

@@ -290,6 +290,7 @@ class TestServer:
         authorization = Authorization(
             Authenticator(self.keys, self.ephemeral, lambda: self.bus.now),
             cast(Any, self.agents),
+            cast(Any, NowhereElse()),
             allowed_origins,
             callers=CallerIds(b"secret"),
         )
@@ -298,6 +299,7 @@ class TestServer:
             self.ephemeral,
             cast(Any, self.host),
             self.metrics,
+            cast(Any, NowhereElse()),
             cast(Any, NowhereElse()),
             cast(Any, NowhereElse()),
             limits=limits,
