@@ -58,13 +58,14 @@ from store.bus import Bus
 from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, Workspaces
 from store.tenants.agents import Agents
+from store.tenants.embeds import Embeds, Visits
 from store.tenants.jobs import Jobs
 from store.vault import Vault
 
 from .engine_loading import EngineLoading, default_config
 from .housekeeping import CallFiles
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
-from .platform import Context, LiveCalls, add_rest
+from .platform import Context, LiveCalls, VisitorKeys, add_rest
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback, serves_this_machine_only
 from .settings.parsers import IceServer
@@ -162,12 +163,11 @@ def compose(
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
     authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
     checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
-    callers, origins = CallerIds(stores.secrets.callers), settings.allowed_origins
-    authorization = Authorization(authenticator, agents, origins, checks, callers=callers)
+    authorization = call_authorization(settings, stores, authenticator, agents, checks)
     sidebands = Sidebands(authorization, registry, following, remote)
-    takeovers = Takeovers(stored_calls(settings, stores), host, remote)
+    takeovers, visits = Takeovers(stored_calls(settings, stores), host, remote), Visits(database)
     calls = RealtimeCalls(
-        authorization, ephemeral, host, metrics, sidebands, takeovers, engines.waiting_for
+        authorization, ephemeral, host, metrics, sidebands, takeovers, visits, engines.waiting_for
     )
     proofs, lines = carrier_secrets(settings), carrier_lines(settings, stores, takeovers)
     telephony = TelephonyCalls(authorization, agents, calls, proofs, settings.public_url, lines)
@@ -199,11 +199,30 @@ def compose(
         usage=usage,
         tool_http=tool_http,
         live=LiveCalls(registry, following, remote),
+        keys=VisitorKeys(ephemeral, authorization.check_grant),
     )
     add_audiosocket(app, settings, telephony, process)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
     add_webrtc(app, settings, calls, authorization, metrics, process.neighbours)
     return app
+
+
+def call_authorization(
+    settings: Settings,
+    stores: Stores,
+    authenticator: Authenticator,
+    agents: Agents,
+    checks: SessionChecks,
+) -> Authorization:
+    """Who may have which call."""
+    return Authorization(
+        authenticator,
+        agents,
+        Embeds(stores.database),
+        settings.allowed_origins,
+        checks,
+        callers=CallerIds(stores.secrets.callers),
+    )
 
 
 def _watch(

@@ -21,6 +21,7 @@ from rest.accounts.accounts import AccountResource, Passwords, SignInThrottle
 from rest.accounts.api_keys import ApiKeyResource
 from rest.accounts.auth import Authenticator
 from rest.accounts.callers import CallerIds
+from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens, UrlSigner
 from rest.compat.chat import CompatChat
 from rest.compat.models import CompatModels, CrossOrigin
@@ -46,6 +47,8 @@ from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import AgentResource
 from rest.resources.capabilities import Capabilities, PlatformLimits
 from rest.resources.conversations import Conversations
+from rest.resources.embed_keys import CheckGrant, EmbedKeyResource
+from rest.resources.embeds import EmbedResource
 from rest.resources.erasures import ErasureResource
 from rest.resources.files import FilesResource
 from rest.resources.models import ModelResource
@@ -83,6 +86,14 @@ class LiveCalls:
     requests: RemoteRequests
 
 
+@dataclass(frozen=True, slots=True)
+class VisitorKeys:
+    """How the platform gives keys to visitors of other web pages."""
+
+    ephemeral: EphemeralKeys
+    check: CheckGrant
+
+
 def add_rest(
     app: web.Application,
     settings: Settings,
@@ -94,6 +105,7 @@ def add_rest(
     usage: Usage,
     tool_http: CustomerHttp,
     live: LiveCalls,
+    keys: VisitorKeys,
 ) -> None:
     """Add every REST resource to the application, with what it needs started and stopped.
 
@@ -108,18 +120,11 @@ def add_rest(
     limits, media = platform_limits(settings), media_limits(settings)
     callers = CallerIds(secrets.callers)
     jobs = JobResource(database, artifacts, views, cursors)
-    turns = AgentTurns(
-        database=database,
-        conversations=Conversations(database, stores.bus, host.node_id, usage.book_turn),
-        host=host,
-        engines=engines,
-        artifacts=artifacts,
-        views=views,
-        cursors=cursors,
-        callers=callers,
-        waiting_for=engines.waiting_for,
-    )
+    turns = agent_turns(stores, engines, host, usage, artifacts, views, cursors, callers)
     capabilities = Capabilities(engines, survey, limits, lambda: engines.waiting_for() is None)
+    embed_keys = EmbedKeyResource(
+        database, keys.ephemeral, limiter, addresses, host, keys.check, engines.waiting_for
+    )
     resources: list[Resource] = [
         AccountResource(
             database,
@@ -143,6 +148,8 @@ def add_rest(
         RetentionResource(database, settings.retention_days or None),
         ErasureResource(database, callers, cursors),
         SessionResource(database, live.registry, live.following, live.requests, cursors),
+        EmbedResource(database, live.registry, live.requests, cursors),
+        embed_keys,
     ]
     openai = openai_resources(engines, checks, survey, usage, host)
     uploads = Uploads(uploads_dir(settings), UploadLimits(max_bytes=limits.max_upload_bytes))
@@ -153,13 +160,39 @@ def add_rest(
         uploads=uploads,
     )
     app.add_routes(routes(resources, authenticator.of_request, options))
-    app.on_response_prepare.extend([show_rate, show_warnings])
+    app.add_routes(embed_keys.routes())
+    app.on_response_prepare.extend([show_rate, show_warnings, embed_keys.show])
     add_openai_routes(app, openai, authenticator, options, settings)
     app.add_routes(FilesResource(database, stores.objects, signer).routes())
     app.add_routes(OpenApi(_operations(resources)).routes())
     app.add_routes(Docs(CHECKOUT / "static" / "docs").routes())
     app.cleanup_ctx.extend(
         [uploads.context, jobs.watch.context, _warm_language, _close(passwords, webhook_http)]
+    )
+
+
+def agent_turns(
+    stores: Stores,
+    engines: Catalogue,
+    host: SessionHost,
+    usage: Usage,
+    artifacts: Artifacts,
+    views: JobViews,
+    cursors: Cursors,
+    callers: CallerIds,
+) -> AgentTurns:
+    """Turns over REST, on the same engines as calls."""
+    database = stores.database
+    return AgentTurns(
+        database=database,
+        conversations=Conversations(database, stores.bus, host.node_id, usage.book_turn),
+        host=host,
+        engines=engines,
+        artifacts=artifacts,
+        views=views,
+        cursors=cursors,
+        callers=callers,
+        waiting_for=engines.waiting_for,
     )
 
 

@@ -25,7 +25,7 @@ from sessions.core.events import Event
 from store.ids import new_id
 from store.tenants.agents import Agent
 
-from .admission import Admission, Ticket
+from .admission import Admission, Reason, Ticket
 from .channel import Channel, WireFormat
 from .event_log import EventLogWriter, event_log_path
 from .fanout import Fanout
@@ -197,6 +197,10 @@ class SessionHost:
     def admit(self, workspace_id: str) -> Ticket:
         """Take a slot for a call of the workspace; raises ServerFull."""
         return self._admission.admit(workspace_id)
+
+    def full_for(self, workspace_id: str) -> Reason | None:
+        """Why a call of the workspace would get no slot now; None if it would."""
+        return self._admission.reason(workspace_id)
 
     def find(self, call_id: str) -> LiveSession | None:
         """A call of this process."""

@@ -21,7 +21,7 @@ and ``openai_code``; everywhere else they use the contract's envelope. A message
 and what to do, and contains no secret.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -43,7 +43,8 @@ class Fault(Struct, frozen=True, omit_defaults=True):
 class ApiError(Exception):
     """A request that is refused. ``param``: path of the field at fault; ``retry_after``: s;
     ``reason``: a short constant for programs, where the contract's code is too coarse;
-    ``faults``: all that is wrong, where that may be more than one thing."""
+    ``faults``: all that is wrong, where that may be more than one thing; ``more``: further members
+    of the envelope's ``details``."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL"
@@ -58,6 +59,7 @@ class ApiError(Exception):
         retry_after: int | None = None,
         reason: str | None = None,
         faults: Sequence[Fault] = (),
+        more: Mapping[str, str | int] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -66,6 +68,7 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.reason = reason
         self.faults = tuple(faults)
+        self.more = dict(more or {})
 
 
 def faults_of(error: ApiError) -> list[Fault]:
@@ -230,7 +233,7 @@ def failure(
         "retryAfter": error.retry_after,
         "errors": msgspec.to_builtins(error.faults) if len(error.faults) > 1 else None,
     }
-    details = {name: value for name, value in known.items() if value is not None}
+    details = {name: value for name, value in known.items() if value is not None} | error.more
     body: dict[str, Any] = {
         "code": error.code,
         "message": error.message,

@@ -221,6 +221,14 @@ REQUEST_EXAMPLES: dict[str, Any] = {
         "language": "en",
     },
     "PATCH /api/agents/{id}": {"name": "Porter"},
+    "POST /api/agents/{id}/embeds": {
+        "name": "Shop",
+        "origins": ["https://shop.example", "https://*.shop.example"],
+        "minutesPerDay": 60,
+        "texts": {"title": "Ask us", "consent": "Your call is processed on our own server."},
+    },
+    "PATCH /api/embeds/{id}": {"enabled": False},
+    "POST /api/embeds/{id}/client_secrets": {"consent": True, "language": "de"},
     "POST /api/erasures": {"caller": "+49 30 901820"},
     "PUT /api/workspace/retention": {"callsDays": 30, "recordingsDays": 7},
     "POST /api/sessions/{id}/commands": {

@@ -16,7 +16,11 @@ from tests.support.paths import CONTRACT
 Schema = dict[str, Any]
 
 ADDITIONS = (
+    "/api/agents/{id}/embeds",
     "/api/calls/{id}",
+    "/api/embeds/{id}",
+    "/api/embeds/{id}/client_secrets",
+    "/api/embeds/{id}/widget",
     "/api/erasures",
     "/api/erasures/{id}",
     "/api/sessions",

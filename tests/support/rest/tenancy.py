@@ -19,6 +19,7 @@ from store.ids import new_id
 from store.tenants.accounts import ApiKeys, NewApiKey, Users, Workspaces
 from store.tenants.agents import Agents, NewAgent
 from store.tenants.calls import Calls, NewCall
+from store.tenants.embeds import Embeds, NewEmbed
 from store.tenants.objects import NewObject, Objects
 from store.tenants.projects import Projects
 from store.tenants.webhooks import Webhooks
@@ -61,6 +62,11 @@ class Route:
     def kind(self) -> str:
         """What its ids are ids of: the path's first word."""
         return self.path.split("/")[2]
+
+    @property
+    def public(self) -> bool:
+        """Whether no credential is needed."""
+        return self.contract.get("security") == []
 
     @property
     def form(self) -> bool:
@@ -207,6 +213,8 @@ async def tenant(database: Database, email: str) -> Tenant:
         ours, "https://example.com/hook", ["job.completed"], "whsec_x", enabled=True
     )
     assert webhook is not None
+    embed = await Embeds(database).create(ours, agent.id, NewEmbed("E", ["https://a.example"]))
+    assert embed is not None
     stored = {kind: f"{ours}/{kind}/{new_id('obj')}" for kind in ("sample", "source")}
     for kind, name in stored.items():
         new = NewObject(
@@ -231,6 +239,7 @@ async def tenant(database: Database, email: str) -> Tenant:
             "projects": (await Projects(database).create(ours, "P")).id,
             "webhooks": webhook.id,
             "agents": agent.id,
+            "embeds": embed.id,
             "api-keys": listed.id,
             "conversation": call.id,
             "calls": call.id,

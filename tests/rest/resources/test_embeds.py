@@ -1,0 +1,120 @@
+"""The embeds of a workspace's agents over HTTP; calls from them are in tests/integration."""
+
+from typing import Any, cast
+
+import pytest
+
+from rest.http.pagination import Cursors
+from rest.resources.embeds import READ, WRITE, EmbedResource
+from store.database import Database
+from store.tenants.agents import Agents, NewAgent
+from tests.support.pipelines.job_support import new_workspace
+from tests.support.rest.resource_app import ask, serving
+
+pytestmark = pytest.mark.slow
+SHOP = {"name": "Shop", "origins": ["https://Shop.Example:443/", "https://*.shop.example"]}
+DEFAULTS = {
+    "callsPerMinute": 6,
+    "maxCalls": 2,
+    "maxCallMinutes": 10,
+    "minutesPerDay": 120,
+    "enabled": True,
+    "choices": [],
+    "texts": {},
+    "callsNow": 0,
+    "waitingNow": 0,
+    "secondsToday": 0,
+}
+
+
+def resource(database: Database) -> EmbedResource:
+    nobody_calls = cast(Any, None)
+    return EmbedResource(database, nobody_calls, nobody_calls, Cursors(b"secret"))
+
+
+async def new_agent(database: Database, workspace_id: str) -> str:
+    return (await Agents(database).create(workspace_id, NewAgent("Ann"))).id
+
+
+async def test_an_embed_is_made_changed_and_deleted(database: Database) -> None:
+    ours = await new_workspace(database)
+    agent_id = await new_agent(database, ours)
+    async with serving(resource(database), ours, [READ, WRITE]) as client:
+        of_agent = f"/api/agents/{agent_id}/embeds"
+        status, made = await ask(client, "POST", of_agent, SHOP)
+        assert status == 200
+        assert made["id"].startswith("emb_")
+        assert made["origins"] == ["https://shop.example", "https://*.shop.example"]
+        assert made == made | DEFAULTS | {"agentId": agent_id, "name": "Shop"}
+        one = f"/api/embeds/{made['id']}"
+        assert await ask(client, "GET", one) == (200, made)
+        assert await ask(client, "GET", of_agent) == (200, [made])
+
+        texts = {"title": "Ask us", "consent": "All right?", "language": "de", "accent": "#00aa00"}
+        changes = {"minutesPerDay": 5, "choices": ["voice", "voice"], "texts": texts}
+        status, changed = await ask(client, "PATCH", one, changes)
+        assert (status, changed["minutesPerDay"], changed["texts"]) == (200, 5, texts)
+        assert (changed["name"], changed["choices"]) == ("Shop", ["voice"])
+        assert changed["updatedAt"] >= made["updatedAt"]
+        assert await ask(client, "PATCH", one, {"enabled": False}) == (
+            200,
+            changed
+            | {"enabled": False}
+            | {"updatedAt": (await ask(client, "GET", one))[1]["updatedAt"]},
+        )
+        assert await ask(client, "DELETE", one) == (200, {"id": made["id"], "deleted": True})
+        assert (await ask(client, "GET", one))[0] == 404
+        assert await ask(client, "GET", of_agent) == (200, [])
+
+
+async def test_foreign_embeds_and_agents_look_absent(database: Database) -> None:
+    ours, theirs = await new_workspace(database), await new_workspace(database, "t@example.org")
+    agent_id = await new_agent(database, theirs)
+    async with serving(resource(database), ours, [READ, WRITE]) as client:
+        of_agent = f"/api/agents/{agent_id}/embeds"
+        _, made = await ask(client, "POST", of_agent, SHOP, as_workspace=theirs)
+        one = f"/api/embeds/{made['id']}"
+        for method, path, body in (
+            ("POST", of_agent, SHOP),
+            ("GET", of_agent, None),
+            ("GET", one, None),
+            ("PATCH", one, {"name": "Ours"}),
+            ("DELETE", one, None),
+        ):
+            absent = path.replace(agent_id, "agt_x").replace(made["id"], "emb_x")
+            status, error = await ask(client, method, path, body)
+            assert status == 404
+            assert (status, error) == await ask(client, method, absent, body)
+        assert (await ask(client, "GET", one, as_workspace=theirs)) == (200, made)
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"origins": []}, "origins"),
+        ({"origins": ["*"]}, "origins[0]"),
+        ({"origins": ["https://shop.example", "null"]}, "origins[1]"),
+        ({"origins": ["https://shop.example/page"]}, "origins[0]"),
+        ({"origins": ["https://*.com"]}, "origins[0]"),
+        ({"maxCalls": 0}, "maxCalls"),
+        ({"maxCallMinutes": 61}, "maxCallMinutes"),
+        ({"minutesPerDay": 1.5}, "minutesPerDay"),
+        ({"callsPerMinute": None}, "callsPerMinute"),
+        ({"choices": ["instructions"]}, "choices[0]"),
+        ({"texts": {"accent": "red"}}, "texts.accent"),
+        ({"texts": {"consent": "x" * 2001}}, "texts.consent"),
+    ],
+)
+async def test_what_fits_no_embed_is_refused(
+    database: Database, body: dict[str, Any], path: str
+) -> None:
+    ours = await new_workspace(database)
+    agent_id = await new_agent(database, ours)
+    async with serving(resource(database), ours, [READ, WRITE]) as client:
+        of_agent = f"/api/agents/{agent_id}/embeds"
+        status, error = await ask(client, "POST", of_agent, SHOP | body)
+        assert (status, error["details"]["path"]) == (400, path)
+        _, made = await ask(client, "POST", of_agent, SHOP)
+        status, error = await ask(client, "PATCH", f"/api/embeds/{made['id']}", body)
+        assert (status, error["details"]["path"]) == (400, path)
+        assert await ask(client, "GET", f"/api/embeds/{made['id']}") == (200, made)
