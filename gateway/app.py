@@ -107,7 +107,7 @@ async def build_app(
     urls: ServiceUrls,
     engines: Catalogue,
     *,
-    demo: Path = CHECKOUT / "static" / "demo",
+    static: Path = CHECKOUT / "static",
     keep_warm: bool = False,
     process: GatewayProcess = ALONE,
     limits: DatabaseLimits = USUAL_LIMITS,
@@ -119,7 +119,7 @@ async def build_app(
     ``app[HOST].drain`` is what ``lifecycle.serve`` needs. Raises StoreError."""
     stores = await Stores.open(settings, urls, limits)
     try:
-        return compose(settings, stores, engines, demo, keep_warm=keep_warm, process=process)
+        return compose(settings, stores, engines, static, keep_warm=keep_warm, process=process)
     except BaseException:
         await stores.close()
         raise
@@ -129,12 +129,12 @@ def compose(
     settings: Settings,
     stores: Stores,
     engines: Catalogue,
-    demo: Path,
+    static: Path,
     *,
     keep_warm: bool = False,
     process: GatewayProcess = ALONE,
 ) -> web.Application:
-    """Wire one server together; ``demo``: the folder of the demo page."""
+    """Wire one server together; ``static``: the folder of the pages."""
     database, bus = stores.database, stores.bus
     metrics, tracing = Metrics(process.metrics), Tracing.configured(settings)
     admission = new_admission(settings, engines, metrics)
@@ -182,7 +182,7 @@ def compose(
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
-            *Demo(demo, ephemeral, local, engines.call_options).routes(),
+            *Demo(static, ephemeral, local, engines.call_options).routes(),
         ]
     )
     files, kept = CallFiles(database, settings.record_calls), (journal, resumptions)

@@ -1,72 +1,41 @@
-"""The demo page, and the key that it gets without an account.
+"""The call page with what it loads, and the key that it gets without an account.
 
-``GET /`` and ``/demo/…`` serve static/demo: the files as they were at start, compressed once, with
-their digest as ETag, and nothing else. The content security policy allows no inline script and no
-foreign source. ``POST /demo/session`` mints an ephemeral key for the local workspace: only in
-embedded mode, only for this machine under a loopback name, only for the page itself or a program
-(no foreign Origin).
+``GET /`` and ``/demo/…`` serve static/demo, ``/shared/…`` what all pages share, and ``/sdk/…`` the
+client library, which any page may load. ``POST /demo/session`` mints an ephemeral key for the local
+workspace: only in embedded mode, only for this machine under a loopback name, only for the page
+itself or a program (no foreign Origin).
 """
 
-import gzip
-import hashlib
-import mimetypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from gateway.http.requests import is_loopback_request, is_same_origin
 from gateway.http.responses import json_response
+from gateway.http.static_files import FOR_ANY_PAGE, StaticFiles
 from pipelines.engines.jobs import CallOptions
 from rest.accounts.keys import EphemeralKeys, Grant
-from rest.http.errors import Forbidden, NotFound
+from rest.http.errors import Forbidden
 
-_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "worker-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "media-src 'self' blob:",
-        "connect-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
-_HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-}
 _INDEX = "index.html"
-_TYPES = {".js": "text/javascript", ".webmanifest": "application/manifest+json"}
 
 
 class Demo:
-    """The page's handlers. ``workspace_id`` None: no key without sign-in."""
+    """The page's handlers. ``static``: the folder of all pages; ``workspace_id`` None: no key
+    without sign-in."""
 
     def __init__(
         self,
-        folder: Path,
+        static: Path,
         ephemeral: EphemeralKeys,
         workspace_id: str | None,
         options: Callable[[], CallOptions] = CallOptions,
     ) -> None:
-        self._files = {
-            path.relative_to(folder).as_posix(): _File.read(path)
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.is_symlink()
-        }
+        self._page = StaticFiles(static / "demo")
+        self._shared = StaticFiles(static / "shared")
+        self._sdk = StaticFiles(static / "sdk", FOR_ANY_PAGE)
         self._ephemeral = ephemeral
         self._workspace_id = workspace_id
         self._options = options
@@ -75,17 +44,15 @@ class Demo:
         """What to add to the application's router."""
         return [
             web.get("/", self.index),
-            web.get("/demo/{name:.+}", self.file),
+            web.get("/demo/{name:.+}", self._page.get),
+            web.get("/shared/{name:.+}", self._shared.get),
+            web.get("/sdk/{name:.+}", self._sdk.get),
             web.post("/demo/session", self.session),
         ]
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """GET /."""
-        return self._serve(_INDEX, request)
-
-    async def file(self, request: web.Request) -> web.StreamResponse:
-        """GET /demo/NAME."""
-        return self._serve(request.match_info["name"], request)
+        return self._page.response(_INDEX, request)
 
     async def session(self, request: web.Request) -> web.Response:
         """POST /demo/session → ``{value, expires_at, options}``: a key and the choices."""
@@ -108,51 +75,6 @@ class Demo:
         key = await self._ephemeral.mint(Grant(self._workspace_id))
         options = _shown(self._options())
         return json_response({"value": key.value, "expires_at": key.expires_at, "options": options})
-
-    def _serve(self, name: str, request: web.Request) -> web.Response:
-        file = self._files.get(name)
-        if file is None:
-            raise NotFound("There is no such file.")
-        headers = {**_HEADERS, hdrs.ETAG: file.etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
-        if any(tag.value == file.tag for tag in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
-        body = file.body
-        if file.packed is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
-            body, headers[hdrs.CONTENT_ENCODING] = file.packed, "gzip"
-        return web.Response(
-            body=body,
-            headers=headers,
-            content_type=file.content_type,
-            charset="utf-8" if file.textual else None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file of the page, as it was at start. ``packed``: with gzip, if that is smaller."""
-
-    body: bytes
-    packed: bytes | None
-    tag: str
-    content_type: str
-    textual: bool
-
-    @property
-    def etag(self) -> str:
-        return f'"{self.tag}"'
-
-    @classmethod
-    def read(cls, path: Path) -> "_File":
-        kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or ""
-        body = path.read_bytes()
-        packed = gzip.compress(body, 9, mtime=0)
-        return cls(
-            body,
-            packed if len(packed) < len(body) else None,
-            hashlib.sha256(body).hexdigest()[:32],
-            kind or "application/octet-stream",
-            kind.startswith("text/") or kind == "image/svg+xml",
-        )
 
 
 def _shown(options: CallOptions) -> dict[str, Any]:

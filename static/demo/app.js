@@ -1,18 +1,18 @@
 // The demo page: wires the elements to one call at a time, by the phases below.
 
-import { Call } from "./call.js";
-import { EphemeralKeys } from "./keys.js";
-import { LostCall } from "./lost-call.js";
+import { Call } from "/sdk/connection.js";
+import { EphemeralKeys } from "/sdk/keys.js";
+import { LostCall } from "/sdk/lost-connection.js";
 import { Meters } from "./meters.js";
-import { closeMicrophone, microphonePossible, openMicrophone } from "./microphone.js";
-import { asProblem, Problem, problems } from "./problems.js";
-import { untilReady } from "./readiness.js";
+import { closeMicrophone, microphonePossible, openMicrophone } from "/sdk/sound.js";
+import { asProblem, Problem, problems } from "/sdk/problems.js";
+import { untilReady } from "/sdk/readiness.js";
 import { languageName, Setup } from "./setup.js";
 import { LABELS, PHASES, STATES } from "./states.js";
-import { clockText, Status } from "./status.js";
-import { Stopwatch } from "./stopwatch.js";
+import { clockText, Status } from "./view.js";
+import { Stopwatch } from "/sdk/stopwatch.js";
 import { wireTalkKeys } from "./talk-keys.js";
-import { wireThemeToggle } from "./theme-toggle.js";
+import { wireThemeToggle } from "/shared/theme-toggle.js";
 import { Transcript } from "./transcript.js";
 
 const RETRY_SECONDS = [1, 2, 4, 8, 8];

@@ -1,6 +1,6 @@
 """A mock gateway: the demo page's other end while the page itself is tested.
 
-It serves ``static/demo`` under the real page's headers and speaks the real protocol (keys, a
+It serves ``static`` under the real page's headers and speaks the real protocol (keys, a
 real WebRTC peer, a WebSocket with binary audio, the event vocabulary), but it hears by loudness
 and answers from a script (`mock_call`). Run it by hand to look at the page:
 ``python -m tests.e2e.mock_gateway [PORT]``.
@@ -18,9 +18,8 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from tests.e2e.mock_call import MockCall, Script
 from tests.e2e.mock_carriers import PeerCarrier, SocketCarrier
-from tests.support.paths import DEMO_PAGE
+from tests.support.paths import STATIC
 
-STATIC = DEMO_PAGE
 POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -37,7 +36,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""The real page's (gateway.calls.demo); at least as strict, or the tests here prove little."""
+"""The real page's (gateway.http.static_files); at least as strict, or the tests here prove little."""
 API_KEY = "blab_sk_mock"
 EPHEMERAL = "ek_mock"
 OPTIONS = {
@@ -74,7 +73,8 @@ class MockGateway:
         app.router.add_get("/", self._index)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_post("/demo/session", self._session)
-        app.router.add_static("/demo/", STATIC)
+        for folder in ("demo", "sdk", "shared"):
+            app.router.add_static(f"/{folder}/", STATIC / folder)
         app.router.add_post("/v1/realtime/client_secrets", self._client_secrets)
         app.router.add_post("/v1/realtime/calls", self._offer)
         app.router.add_post("/v1/realtime/calls/{id}/hangup", self._hangup)
@@ -126,7 +126,7 @@ class MockGateway:
     # -------------------------------------------------------------- HTTP
 
     async def _index(self, _request: web.Request) -> web.FileResponse:
-        return web.FileResponse(STATIC / "index.html")
+        return web.FileResponse(STATIC / "demo" / "index.html")
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         reasons = {} if self.ready else {"engines": "The models are being loaded."}

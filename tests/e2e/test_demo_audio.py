@@ -11,7 +11,7 @@ from tests.e2e.mock_gateway import MockGateway
 pytestmark = pytest.mark.browser
 
 RESAMPLE = """async ([from, to, frequency]) => {
-  const { Resampler } = await import('/demo/resampler.js');
+  const { Resampler } = await import('/sdk/resampler.js');
   const resampler = new Resampler(from, to);
   const output = [];
   for (let block = 0; block * 128 < from; block++) {
@@ -32,7 +32,7 @@ RESAMPLE = """async ([from, to, frequency]) => {
 
 PLAY = """async (flushAt) => {
   const context = new OfflineAudioContext(1, 48000, 48000);
-  await context.audioWorklet.addModule('/demo/player-worklet.js');
+  await context.audioWorklet.addModule('/sdk/player-worklet.js');
   const player = new AudioWorkletNode(context, 'blab-player', { numberOfInputs: 0 });
   player.connect(context.destination);
   const report = () => new Promise((resolve) => player.port.onmessage = resolve);

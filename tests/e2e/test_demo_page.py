@@ -13,8 +13,12 @@ from playwright.async_api import Locator, expect
 from tests.e2e.browser import BrowserPage, Visit, spoken
 from tests.e2e.mock_call import CLAUSES, QUESTION, MockCall, Script
 from tests.e2e.mock_gateway import API_KEY, POLICY, MockGateway
+from tests.support.paths import STATIC
 
 pytestmark = pytest.mark.browser
+
+OURS = ("demo", "sdk", "shared")
+"""The folders of static/ that hold our own scripts."""
 
 TRANSPORTS = pytest.mark.parametrize("transport", ["webrtc", "websocket"])
 REFUSED = "Failed to load resource: the server responded with a status of 503 (Service Unavailable)"
@@ -455,7 +459,7 @@ async def test_the_stopwatch_measures_what_is_heard(
     page = await arrive(visit, address)
     measured = await page.evaluate(
         """async () => {
-          const { Stopwatch } = await import("/demo/stopwatch.js");
+          const { Stopwatch } = await import("/sdk/stopwatch.js");
           const audio = new AudioContext();
           const tone = (from, to) => {
             const [oscillator, analyser] = [audio.createOscillator(), audio.createAnalyser()];
@@ -599,7 +603,6 @@ async def test_the_content_security_policy_forbids_foreign_sources(address: str)
         assert response.headers["Content-Security-Policy"] == POLICY
         text = await response.text()
     assert not re.search(r"\sstyle=|<style|\son\w+=|https?://|<script>", text)
-    sources = Path(__file__).parent.parent.parent / "static" / "demo"
-    for script in sources.glob("*.js"):
+    for script in (path for name in OURS for path in (STATIC / name).rglob("*.js")):
         code = script.read_text()
         assert not re.search(r"innerHTML|insertAdjacentHTML|eval\(|document\.write", code), script

@@ -23,9 +23,8 @@ from store.database import Database
 from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.calls import Calls
 from tests.support.gateway.realtime_client import RealtimeClient
-from tests.support.paths import DEMO_PAGE
+from tests.support.paths import STATIC
 
-DEMO = DEMO_PAGE
 
 
 class NoEngines:
@@ -101,7 +100,7 @@ async def blab(
 ) -> AsyncIterator[Running]:
     engines = NoEngines()
     settings = dataclasses.replace(Settings(), max_calls=2, data_dir=tmp_path)
-    app = await build_app(settings, ServiceUrls(own_database_url, redis_url), engines, demo=DEMO)
+    app = await build_app(settings, ServiceUrls(own_database_url, redis_url), engines, static=STATIC)
     server = await RunningServer.start(app, "127.0.0.1", 0)
     try:
         yield Running(server, engines, database)

@@ -8,5 +8,5 @@ AUDIO = ROOT / "tests" / "audio"
 
 CONTRACT = ROOT / "tests" / "support" / "rest" / "contract" / "openapi.json"
 CHROMIUM_OFFER = ROOT / "tests" / "support" / "gateway" / "data" / "chromium_offer.sdp"
-DEMO_PAGE = ROOT / "static" / "demo"
+STATIC = ROOT / "static"
 DOCS_PAGE = ROOT / "static" / "docs"

@@ -10,12 +10,25 @@ from gateway.calls.demo import Demo
 from tests.support.gateway.http_support import TestServer
 
 
+def written(folder: Path) -> Path:
+    """A folder of pages."""
+    pages = {
+        "demo/index.html": "<!doctype html>",
+        "demo/app.js": "let a;",
+        "shared/theme.css": "p {}",
+        "sdk/blab.js": "let a = 1;\n" * 200,
+        "sdk/blab.d.ts": "export let a;",
+    }
+    for name, text in pages.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[TestServer]:
-    (tmp_path / "index.html").write_text("<!doctype html>")
-    (tmp_path / "app.js").write_text("let a;")
     made = TestServer()
-    made.app.add_routes(Demo(tmp_path, made.ephemeral, "ws_local").routes())
+    made.app.add_routes(Demo(written(tmp_path), made.ephemeral, "ws_local").routes())
     async with made.running() as running:
         yield running
 
@@ -70,7 +83,7 @@ async def test_no_key_is_given_when_accounts_are_required(
     http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     made = TestServer()
-    made.app.add_routes(Demo(tmp_path, made.ephemeral, None).routes())
+    made.app.add_routes(Demo(written(tmp_path), made.ephemeral, None).routes())
     async with made.running(), http.post(f"{made.url}/demo/session") as answer:
         assert answer.status == 403
         assert "API key" in (await answer.json())["error"]["message"]
@@ -79,36 +92,49 @@ async def test_no_key_is_given_when_accounts_are_required(
 async def test_the_page_comes_with_a_strict_policy(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
-    for path, kind in (("/", "text/html"), ("/demo/app.js", "text/javascript")):
+    served = {
+        "/": "text/html",
+        "/demo/app.js": "text/javascript",
+        "/shared/theme.css": "text/css",
+    }
+    for path, kind in served.items():
         async with http.get(f"{server.url}{path}") as answer:
             assert answer.status == 200
             assert answer.content_type == kind
             policy = answer.headers["Content-Security-Policy"]
             assert "default-src 'none'" in policy
             assert "unsafe" not in policy
-    for path in ("/demo/../secret", "/demo/%2e%2e/secret", "/demo/absent.js"):
+    for path in ("/demo/../secret", "/demo/%2e%2e/secret", "/demo/absent.js", "/sdk/app.js"):
         async with http.get(f"{server.url}{path}") as answer:
             assert answer.status == 404
 
 
 async def test_a_file_is_compressed_and_cached(
-    server: TestServer, http: aiohttp.ClientSession, tmp_path: Path
+    server: TestServer, http: aiohttp.ClientSession
 ) -> None:
-    (tmp_path / "long.js").write_text("let a = 1;\n" * 200)
-    made = TestServer()
-    made.app.add_routes(Demo(tmp_path, made.ephemeral, None).routes())
-    async with made.running():
-        url = f"{made.url}/demo/long.js"
-        async with http.get(url, headers={"Accept-Encoding": "gzip"}) as packed:
-            assert packed.headers["Content-Encoding"] == "gzip"
-            assert int(packed.headers["Content-Length"]) < 200
-            assert await packed.text() == "let a = 1;\n" * 200
-            tag = packed.headers["ETag"]
-        async with http.get(url, headers={"Accept-Encoding": "identity"}) as plain:
-            assert "Content-Encoding" not in plain.headers
-            assert (plain.headers["ETag"], plain.headers["Vary"]) == (tag, "Accept-Encoding")
-        async with http.get(url, headers={"If-None-Match": tag}) as again:
-            assert (again.status, await again.read()) == (304, b"")
-            assert "Content-Security-Policy" in again.headers
-        async with http.get(url, headers={"If-None-Match": '"other"'}) as changed:
-            assert changed.status == 200
+    url = f"{server.url}/sdk/blab.js"
+    async with http.get(url, headers={"Accept-Encoding": "gzip"}) as packed:
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert int(packed.headers["Content-Length"]) < 200
+        assert await packed.text() == "let a = 1;\n" * 200
+        tag = packed.headers["ETag"]
+    async with http.get(url, headers={"Accept-Encoding": "identity"}) as plain:
+        assert "Content-Encoding" not in plain.headers
+        assert (plain.headers["ETag"], plain.headers["Vary"]) == (tag, "Accept-Encoding")
+    async with http.get(url, headers={"If-None-Match": tag}) as again:
+        assert (again.status, await again.read()) == (304, b"")
+        assert again.headers["ETag"] == tag
+    async with http.get(url, headers={"If-None-Match": '"other"'}) as changed:
+        assert changed.status == 200
+
+
+async def test_any_page_may_load_the_client_library(
+    server: TestServer, http: aiohttp.ClientSession
+) -> None:
+    for path, kind in (("/sdk/blab.js", "text/javascript"), ("/sdk/blab.d.ts", "text/plain")):
+        async with http.get(f"{server.url}{path}") as answer:
+            assert (answer.status, answer.content_type) == (200, kind)
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+    async with http.get(f"{server.url}/demo/app.js") as answer:
+        assert "Access-Control-Allow-Origin" not in answer.headers

@@ -36,9 +36,8 @@ from store.bus import Bus
 from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Users, Workspaces
 from tests.support.gateway.realtime_client import RealtimeClient
-from tests.support.paths import DEMO_PAGE
+from tests.support.paths import STATIC
 
-DEMO = DEMO_PAGE
 DEFAULT_HZ = 700.0
 """The agent sounds unlike its callers (440 Hz), who would be taken for its echo."""
 RATE = 24_000
@@ -188,7 +187,7 @@ async def running_node(
         dataclasses.replace(Settings(), data_dir=data_dir, **chosen),
         urls,
         engines,
-        demo=DEMO,
+        static=STATIC,
         limits=limits,
     )
     app[HOST]._admission.strain = Strain(Thresholds(lag=60))  # other tests use the processor too

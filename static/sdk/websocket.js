@@ -26,7 +26,7 @@ export class WebSocketCall {
 
   async open(key, microphone, signal, handle) {
     if (!this.audio.audioWorklet) throw problems.insecure();
-    await Promise.all(["capture", "player"].map((name) => this.audio.audioWorklet.addModule(`/demo/${name}-worklet.js`)));
+    await Promise.all(["capture", "player"].map((name) => this.audio.audioWorklet.addModule(`/sdk/${name}-worklet.js`)));
     signal.throwIfAborted();
     this.#buildPlayer();
     const url = new URL("/v1/realtime?model=default", location.href);

@@ -1,0 +1,116 @@
+"""Files of ``static/``, as they were at start: compressed once, with their digest as ETag.
+
+Pages and what they load carry a content security policy that allows no inline script and no
+foreign source. The client library may be loaded by pages of any origin, as their own scripts: it
+holds no secret, and a call needs a key.
+"""
+
+import gzip
+import hashlib
+import mimetypes
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import hdrs, web
+
+from rest.http.errors import NotFound
+
+_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
+FOR_OUR_PAGES = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+FOR_ANY_PAGE = {
+    "Access-Control-Allow-Origin": "*",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Cache-Control": "no-cache",
+}
+_TYPES = {
+    ".js": "text/javascript",
+    ".ts": "text/plain",
+    ".webmanifest": "application/manifest+json",
+}
+
+
+class StaticFiles:
+    """The files of one folder of ``static/``, by their path below it."""
+
+    def __init__(self, folder: Path, headers: Mapping[str, str] = FOR_OUR_PAGES) -> None:
+        self._headers = headers
+        self._files = {
+            path.relative_to(folder).as_posix(): _File.read(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not path.is_symlink()
+        }
+
+    async def get(self, request: web.Request) -> web.Response:
+        """The handler of a route with a ``name``."""
+        return self.response(request.match_info["name"], request)
+
+    def response(self, name: str, request: web.Request) -> web.Response:
+        """A file, or 304; raises NotFound."""
+        file = self._files.get(name)
+        if file is None:
+            raise NotFound("There is no such file.")
+        headers = {**self._headers, hdrs.ETAG: file.etag, hdrs.VARY: hdrs.ACCEPT_ENCODING}
+        if any(tag.value == file.tag for tag in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        body = file.body
+        if file.packed is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+            body, headers[hdrs.CONTENT_ENCODING] = file.packed, "gzip"
+        return web.Response(
+            body=body,
+            headers=headers,
+            content_type=file.content_type,
+            charset="utf-8" if file.textual else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file as it was at start. ``packed``: with gzip, if that is smaller."""
+
+    body: bytes
+    packed: bytes | None
+    tag: str
+    content_type: str
+    textual: bool
+
+    @property
+    def etag(self) -> str:
+        return f'"{self.tag}"'
+
+    @classmethod
+    def read(cls, path: Path) -> "_File":
+        kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or ""
+        body = path.read_bytes()
+        packed = gzip.compress(body, 9, mtime=0)
+        return cls(
+            body,
+            packed if len(packed) < len(body) else None,
+            hashlib.sha256(body).hexdigest()[:32],
+            kind or "application/octet-stream",
+            kind.startswith("text/") or kind == "image/svg+xml",
+        )
