@@ -60,7 +60,6 @@ export class Meters {
     this.input = null;
     this.output = null;
     this.held = false;
-    this.onFrame = () => {}; // called with the time of each frame while a call is on
     new ResizeObserver(() => this.#resize()).observe(canvas);
     document.addEventListener("themechange", () => this.#readColours());
     this.#readColours();
@@ -92,7 +91,6 @@ export class Meters {
   }
 
   #tick(now) {
-    this.onFrame(now);
     const you = this.#you.read(this.input);
     const blab = this.held ? this.#blab.read(null) : this.#blab.read(this.output);
     this.youBar.show(you, now);

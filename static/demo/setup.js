@@ -1,6 +1,8 @@
 // What the caller has set up: instructions, voice, language, devices. Kept in this browser, sent with
 // session.update, changed in the middle of a call, too.
 
+import { devices } from "/sdk/blab.js";
+
 const KEPT = "blab-setup";
 const PLAIN = { instructions: "", voice: "", language: "", microphone: "", speaker: "", announces: false };
 
@@ -85,12 +87,11 @@ export class Setup {
   }
 
   async #listDevices() {
-    const devices = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
-    for (const [field, kind] of [["microphone", "audioinput"], ["speaker", "audiooutput"]]) {
-      const known = devices.filter((device) => device.kind === kind && device.deviceId && device.deviceId !== "default");
-      const select = this.#form.elements[field];
-      fill(select, known.map(({ deviceId, label }, place) => [deviceId, label || `${field} ${place + 1}`]), this.#values[field]);
-      select.closest("label").hidden = field === "speaker" && !("setSinkId" in HTMLMediaElement.prototype);
+    const { microphones, speakers, canChooseSpeaker } = await devices();
+    for (const [name, known] of [["microphone", microphones], ["speaker", speakers]]) {
+      const select = this.#form.elements[name];
+      fill(select, known.map(({ id, label }) => [id, label]), this.#values[name]);
+      select.closest("label").hidden = name === "speaker" && !canChooseSpeaker;
     }
   }
 }

@@ -1,15 +1,16 @@
-// A call that has lost its connection: until when it can be resumed, and when to try.
+// A connection that is lost: until when its call can be resumed, and when to try.
 
 const RETRY_SECONDS = [0.2, 1, 2, 4, 8];
 
-export class LostCall {
+export class LostConnection {
   #attempts = 0;
   #until;
 
-  /** `call`: a Call with a handle, which has let go of its connection. */
-  constructor(call) {
-    this.call = call;
-    this.#until = Date.now() + call.resumption.window * 1000;
+  /** @param {import("./connection.js").Connection} connection with a handle
+   *  @param {number} window seconds for which the call can be resumed */
+  constructor(connection, window) {
+    this.connection = connection;
+    this.#until = Date.now() + window * 1000;
   }
 
   get isOver() {

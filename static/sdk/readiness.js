@@ -1,14 +1,20 @@
 // Whether a call would be answered, by /readyz. Its 503 has several meanings; the body's reasons tell
 // them apart, never the status alone.
 
+import { pause } from "./waiting.js";
+
 const EVERY_MS = 1000;
 
-/** Asks once: `{state, detail}`, state "ready", "full" (every line is in use), "warming" (it lives but
- *  would not answer yet) or "unreachable". */
-export async function serverState() {
+/** @typedef {import("./blab.js").ServerState} ServerState */
+
+/** Asks once. `server`: its origin. "full": every line is in use; "warming": it lives but would not answer
+ *  yet.
+ *  @param {string} server
+ *  @returns {Promise<{ state: ServerState, detail: string }>} */
+export async function serverState(server) {
   let response;
   try {
-    response = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(5000) });
+    response = await fetch(`${server}/readyz`, { cache: "no-store", signal: AbortSignal.timeout(5000) });
   } catch {
     return { state: "unreachable", detail: "" };
   }
@@ -21,21 +27,18 @@ export async function serverState() {
 }
 
 /** Calls `onState` with each state until one of `enough` is met; resolves with it, or with null when
- *  `signal` is aborted. */
-export async function untilReady(onState, signal, enough = ["ready"]) {
+ *  `signal` is aborted.
+ *  @param {string} server
+ *  @param {(state: ServerState, detail: string) => void} onState
+ *  @param {AbortSignal} signal
+ *  @param {ServerState[]} enough */
+export async function untilReady(server, onState, signal, enough = ["ready"]) {
   while (!signal.aborted) {
-    const { state, detail } = await serverState();
+    const { state, detail } = await serverState(server);
     if (signal.aborted) return null;
     onState(state, detail);
     if (enough.includes(state)) return state;
-    await pause(signal);
+    await pause(EVERY_MS, signal);
   }
   return null;
-}
-
-function pause(signal) {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, EVERY_MS);
-    signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-  });
 }

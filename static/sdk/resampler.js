@@ -4,7 +4,10 @@ const PHASES = 512;
 const CROSSINGS = 12;
 
 export class Resampler {
-  /** `from`, `to`: Hz. */
+  tail = new Float32Array(0);
+  position = 0;
+
+  /** @param {number} from Hz @param {number} to Hz */
   constructor(from, to) {
     this.step = from / to;
     const cutoff = Math.min(1, to / from) * 0.94;
@@ -19,7 +22,9 @@ export class Resampler {
     this.position = this.half;
   }
 
-  /** Takes the next samples, gives those that are complete at the new rate. */
+  /** Takes the next samples, gives those that are complete at the new rate.
+   *  @param {Float32Array} input
+   *  @returns {Float32Array} */
   process(input) {
     if (this.step === 1) return input;
     const { half, step, kernel } = this;
@@ -49,7 +54,8 @@ export class Resampler {
   }
 }
 
-/** Rows of 2·half taps, one per phase; every row sums to 1 so that silence and DC stay exact. */
+/** Rows of 2·half taps, one per phase; every row sums to 1 so that silence and DC stay exact.
+ *  @param {number} half @param {number} cutoff */
 function kernelTable(half, cutoff) {
   const table = new Float32Array(PHASES * 2 * half);
   for (let phase = 0; phase < PHASES; phase++) {

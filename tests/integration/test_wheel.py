@@ -108,7 +108,7 @@ def test_the_packages_are_typed_and_complete(wheel: Path) -> None:
     assert {f"{package}/py.typed" for package in PACKAGES} <= names
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if ".dist-info" not in top} == {*PACKAGES, "static"}
-    kept = {"static/demo/index.html", "static/docs/index.html"}
+    kept = {"static/demo/index.html", "static/docs/index.html", "static/sdk/blab.js"}
     kept |= {str(path.relative_to(ROOT)) for path in (ROOT / "store").rglob("*.sql")}
     kept |= {str(path.relative_to(ROOT)) for path in (ROOT / "sessions").rglob("*.toml")}
     assert kept <= names
