@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 access_log = logging.getLogger("gateway.access")
 
 _METHODS = frozenset(hdrs.METH_ALL)
-_FOR_ANY_PAGE = ("/v1/realtime", "/v1/whip")
+_FOR_ANY_PAGE = ("/v1/realtime", "/v1/whip", "/readyz")
 _QUIET = ("/healthz", "/readyz", "/metrics")
 
 

@@ -36,7 +36,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     ]
 )
-"""The real page's (gateway.http.static_files); at least as strict, or the tests here prove little."""
+"""The real page's (gateway.http.static_files); at least as strict, or tests here prove little."""
 API_KEY = "blab_sk_mock"
 EPHEMERAL = "ek_mock"
 OPTIONS = {

@@ -1,4 +1,8 @@
-"""The npm packages of tests/e2e/agents_sdk, installed once per lock into the user's cache."""
+"""npm packages for tests: installed once per lock into the user's cache.
+
+``agents_sdk/`` has OpenAI's own client, ``web_tools/`` the tools by which our own client library is
+checked: typescript, esbuild and axe-core.
+"""
 
 import hashlib
 import os
@@ -9,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parent / "agents_sdk"
+FOLDER = Path(__file__).parent
+SOURCES = FOLDER / "agents_sdk"
 INSTALL_SECONDS = 180
 
 
 @pytest.fixture(scope="session")
 def node_modules() -> Path:
-    """The folder of the packages. Without npm the test is skipped loudly, and fails where CI is
-    set; so where the registry cannot be reached."""
-    lock = (SOURCES / "package-lock.json").read_bytes()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blab-tests"
-    folder = cache / f"agents-sdk-{hashlib.sha256(lock).hexdigest()[:16]}"
-    if not (folder / "node_modules").is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        _install(folder)
-    return folder / "node_modules"
+    """The packages of agents_sdk."""
+    return installed("agents_sdk")
+
+
+@pytest.fixture(scope="session")
+def web_tools() -> Path:
+    """The packages of web_tools."""
+    return installed("web_tools")
 
 
 @pytest.fixture
@@ -37,16 +41,29 @@ def agents_sdk(node_modules: Path, tmp_path: Path) -> Callable[[str], Path]:
     return folder.joinpath
 
 
-def _install(folder: Path) -> None:
+def installed(name: str) -> Path:
+    """The node_modules of a folder of this one. Without npm the test is skipped loudly, and fails
+    where CI is set; so where the registry cannot be reached."""
+    sources = FOLDER / name
+    lock = (sources / "package-lock.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blab-tests"
+    folder = cache / f"{name.replace('_', '-')}-{hashlib.sha256(lock).hexdigest()[:16]}"
+    if not (folder / "node_modules").is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        _install(sources, folder)
+    return folder / "node_modules"
+
+
+def _install(sources: Path, folder: Path) -> None:
     npm = _npm()
     if npm is None:
-        _unavailable("npm is missing: install Node 20 or newer to run the tests of @openai/agents")
+        _unavailable(f"npm is missing: install Node 20 or newer to run the tests of {sources.name}")
         return
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
     unfinished.mkdir()
     try:
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(SOURCES / name, unfinished)
+            shutil.copy(sources / name, unfinished)
         command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         done = subprocess.run(
             command,
@@ -57,7 +74,7 @@ def _install(folder: Path) -> None:
             timeout=INSTALL_SECONDS,
         )
         if done.returncode:
-            _unavailable(f"npm cannot install @openai/agents:\n{done.stderr[-2000:]}")
+            _unavailable(f"npm cannot install {sources.name}:\n{done.stderr[-2000:]}")
         elif not folder.exists():
             unfinished.rename(folder)
     finally:

@@ -26,7 +26,6 @@ from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.paths import STATIC
 
 
-
 class NoEngines:
     """Engines that take their time to load, and then serve no model."""
 
@@ -100,7 +99,8 @@ async def blab(
 ) -> AsyncIterator[Running]:
     engines = NoEngines()
     settings = dataclasses.replace(Settings(), max_calls=2, data_dir=tmp_path)
-    app = await build_app(settings, ServiceUrls(own_database_url, redis_url), engines, static=STATIC)
+    urls = ServiceUrls(own_database_url, redis_url)
+    app = await build_app(settings, urls, engines, static=STATIC)
     server = await RunningServer.start(app, "127.0.0.1", 0)
     try:
         yield Running(server, engines, database)
