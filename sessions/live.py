@@ -23,7 +23,6 @@ from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
 from media.formats import SAMPLE_BYTES
-from pipelines.engines.base import EngineError
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.fair_queue import FLOW
 from sessions.core.checkpoint import Checkpoint, Moving
@@ -70,10 +69,10 @@ from sessions.core.notices import (
     SessionChanged,
     SessionOpened,
 )
+from sessions.recording.recorder import CallRecorder
 from sessions.speech.listening import Listening
-from sessions.speech.pace import Pace
 from sessions.speech.playout import Playout
-from sessions.speech.reply_task import ReplyTask, chat_message, offer_of
+from sessions.speech.replying import Replying
 from sessions.speech.voice_activity import VoiceActivity
 
 from .agent_config import with_languages
@@ -146,6 +145,7 @@ class LiveSession:
             wire_format, engines.languages_for, self._listening.keep, self._send
         )
         self._playout = Playout(channel, self.dispatch, self._listening.echo)
+        self._replying = Replying(engines, self._playout, self.dispatch, self._advance, self._spawn)
         self._tools = Tools(tools, self.dispatch, self._spawn)
         self._events: deque[Event] = deque()
         self._busy = False
@@ -161,15 +161,8 @@ class LiveSession:
         """Seconds of input that may be taken at once, as of ``_refilled``."""
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reply: tuple[StartReply, asyncio.Task[None]] | None = None
-        self._reply_task: ReplyTask | None = None
         self.tap: AudioTap | None = None
         """Is shown the audio of both sides, while somebody listens in."""
-        self._pace = Pace()
-        self._thinkers: set[str] = set()
-        """The chat models that were seen to begin an answer inside a thought."""
-        self._side_replies: dict[int, asyncio.Task[None]] = {}
-        self._hint: asyncio.Task[None] | None = None
 
     @property
     def state(self) -> str:
@@ -312,12 +305,11 @@ class LiveSession:
             case DropTranscription(turn):
                 self._listening.drop(turn)
             case StartReply():
-                self._start_reply(command)
+                self._replying.start(command, self._channel.output_rate)
             case SpeakFiller(reply, text):
-                if self._reply_task is not None and self._reply and self._reply[0].reply == reply:
-                    self._reply_task.speak_filler(text)
+                self._replying.speak_filler(reply, text)
             case PrepareReply():
-                self._prepare_reply(command)
+                self._replying.prepare(command)
             case ListTools(server):
                 self._tools.list(server)
             case RunTool():
@@ -328,7 +320,7 @@ class LiveSession:
                 self._playout.release(reply)
                 self._advance()
             case CancelReply(reply):
-                self._cancel_reply(reply)
+                self._replying.cancel(reply)
             case PausePlayout(reply):
                 self._events.append(PlayoutPaused(reply, *self._playout.pause(reply, self._now)))
             case ResumePlayout(reply):
@@ -357,52 +349,12 @@ class LiveSession:
         self._config = self._listening.config = config
         rate = self._channel.output_rate
         self._channel.configure(config)
-        if self._reply is not None and self._channel.output_rate != rate:
-            order = self._reply[0]
-            if order.config.output_audio and self._playout.sounding(order.reply):
-                # The reply in progress was made for the old rate.
-                self._events.append(RequestCancel())
-
-    def _start_reply(self, order: StartReply) -> None:
-        if not order.side:
-            self._playout.start(order.reply, order.reply_id, order.item_id)
-        task = ReplyTask(
-            order,
-            self._engines,
-            self._playout,
-            self._channel.output_rate,
-            self.dispatch,
-            self._advance,
-            self._thinkers,
-            None if order.side else self._pace,
-        )
-        running = self._spawn(task.run())
-        if order.side:
-            self._side_replies[order.reply] = running
-            running.add_done_callback(lambda _: self._side_replies.pop(order.reply, None))
-        else:
-            self._reply, self._reply_task = (order, running), task
-
-    def _prepare_reply(self, hint: PrepareReply) -> None:
-        """Pass a hint to the chat model, one at a time; hints that come meanwhile are dropped."""
-        if self._hint is None or self._hint.done():
-            self._hint = self._spawn(self._read_ahead(hint))
-
-    async def _read_ahead(self, hint: PrepareReply) -> None:
-        try:
-            model = await self._engines.chat(hint.config.model)
-            messages = [chat_message(message) for message in hint.history]
-            await model.prefill(messages, offer=offer_of(hint.tools, hint.config.tool_choice))
-        except EngineError as error:  # the reply itself will report it
-            log.debug("a prompt was not read ahead: %s", error.code)
-
-    def _cancel_reply(self, reply: int) -> None:
-        if (beside := self._side_replies.pop(reply, None)) is not None:
-            beside.cancel()
-        elif self._reply is not None and self._reply[0].reply == reply:
-            self._reply[1].cancel()
-            self._reply = None
-        self._playout.discard(reply)
+        order = self._replying.current
+        if order is None or self._channel.output_rate == rate or not order.config.output_audio:
+            return
+        if self._playout.sounding(order.reply):
+            # The reply in progress was made for the old rate.
+            self._events.append(RequestCancel(reformatted=True))
 
     # ------------------------------------------------------------------ time
 
@@ -470,6 +422,10 @@ class LiveSession:
     def listen_in(self, tap: AudioTap | None) -> None:
         """Show ``tap`` the audio of both sides from now on; None: nobody."""
         self.tap = self._playout.tap = tap
+
+    def record(self, recorder: CallRecorder) -> None:
+        """Give ``recorder`` the audio of both sides; call it before ``run``."""
+        self._listening.recorder = self._playout.recorder = recorder
 
     async def _hear(self, pcm: memoryview) -> None:
         """Hear audio in slices, each as soon as the pace allows."""
