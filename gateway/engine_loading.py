@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from pipelines.engines.catalogue import Catalogue
-from sessions.agent_config import session_config
+from sessions.agent_config import unrecorded
 from sessions.core.config import SessionConfig
 from sessions.dry_turn import dry_turn
 from sessions.host import SessionHost
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 async def default_config(agents: Agents) -> SessionConfig:
     """Of a call to the local workspace's default agent; a plain one where there is none."""
     try:
-        return session_config(await agents.ensure_default_agent(LOCAL_WORKSPACE))
+        return unrecorded(await agents.ensure_default_agent(LOCAL_WORKSPACE))
     except StoreError as error:
         log.debug("no default agent: %s", error)
         return SessionConfig(instructions=DEFAULT_PROMPT)

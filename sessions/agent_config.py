@@ -1,10 +1,11 @@
 """A call's configuration, from an agent's record, and the engines that it names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from pipelines.engines.call_names import CallNames
-from sessions.core.config import AUTO, SessionConfig, SessionKind
+from sessions.core.config import AUTO, Recording, SessionConfig, SessionKind
 from store.tenants.agents import Agent
 
 from .tools import tools_of
@@ -26,12 +27,24 @@ def session_config(agent: Agent) -> SessionConfig:
         detects_language=not agent.language,
         tools=tools,
         servers=servers,
+        recording=_recording(agent.recording),
     )
+
+
+def _recording(wanted: Mapping[str, Any]) -> Recording | None:
+    if not wanted.get("enabled"):
+        return None
+    return Recording(str(wanted.get("consent") or ""), wanted.get("keep_days"))
+
+
+def unrecorded(agent: Agent) -> SessionConfig:
+    """As ``session_config``, of a conversation that is no call."""
+    return replace(session_config(agent), recording=None)
 
 
 def transferred(config: SessionConfig, agent: Agent) -> SessionConfig:
     """``config`` with another agent in it. What the client chose of formats, turn taking and events
-    stays; its tools go with the agent before."""
+    stays, and so does the recording; its tools go with the agent before."""
     theirs = session_config(agent)
     return replace(
         config,

@@ -162,6 +162,16 @@ class ListedTool:
 
 
 @dataclass(frozen=True, slots=True)
+class Recording:
+    """The call is recorded."""
+
+    consent: str = ""
+    """What the agent says before anything else; empty: nothing."""
+    keep_days: int | None = None
+    """How long the recording is kept; None: as long as the workspace keeps recordings."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionConfig:
     """Everything a client may set about its conversation."""
 
@@ -214,8 +224,17 @@ class SessionConfig:
     """"auto", "none", "required", or the name of the one tool that must be used."""
     extensions: frozenset[Extension] = field(default_factory=frozenset)
     """Blab's own events that the client requested; empty for a strict client."""
+    recording: Recording | None = None
+    """The agent's; no client can change it."""
 
     @property
     def answers(self) -> bool:
         """Whether the agent answers a turn without a request by the client."""
         return self.kind is SessionKind.REALTIME and self.turn_detection.create_response
+
+    @property
+    def records(self) -> bool:
+        """Whether the call is recorded. One in which a consent text could not be spoken (live
+        captions, written answers) is not."""
+        speaks = self.kind is SessionKind.REALTIME and self.output_audio
+        return self.recording is not None and (speaks or not self.recording.consent)

@@ -282,9 +282,12 @@ class Conversation:
 
     def _on_started(self, event: CallStarted) -> None:
         self._call.started = self._call.now
-        self._call.publish(SessionOpened(event.config))
-        self._turns.configure(event.config)
-        self._tools.configure(event.config)
+        config = event.config
+        self._call.publish(SessionOpened(config))
+        self._turns.configure(config)
+        self._tools.configure(config)
+        if config.records and config.recording is not None and config.recording.consent:
+            self._requests.announce(config.recording.consent)
 
     def _prompt_idle_caller(self) -> None:
         """Nobody speaks: publish that, and let the agent say something."""

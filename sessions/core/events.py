@@ -353,6 +353,8 @@ class RequestCancel:
 
     reply_id: str | None = None
     event_id: str | None = None
+    reformatted: bool = False
+    """Its audio no longer fits the channel: the shell cancels it, not the client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,8 @@ class RequestReply:
     """Made when nobody speaks; otherwise it is refused while somebody does."""
     interrupts: bool = False
     """The reply in progress is cut off for it."""
+    consent: bool = False
+    """It says that the call is recorded, and is heard to its end whatever happens meanwhile."""
 
     @property
     def apart(self) -> bool:

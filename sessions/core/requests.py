@@ -41,6 +41,7 @@ from .notices import (
 from .states import State, Trigger
 
 CLIENT_CANCELLED = "client_cancelled"
+CONSENT_IN_PROGRESS = "consent_in_progress"
 _ANSWERING = (State.THINKING, State.SPEAKING, State.BARGE_IN, State.USING_TOOLS)
 
 
@@ -188,6 +189,8 @@ class ClientRequests:
     def truncate_item(self, event: TruncateItem) -> None:
         """Cut an assistant's item where the client stopped playing it."""
         was_current = self._speaks(event.item_id)
+        if was_current and self._must_be_heard(event.event_id):
+            return
         try:
             truncated = self._replies.truncate(event.item_id, event.audio_end_ms)
         except UnknownItem:
@@ -212,7 +215,7 @@ class ClientRequests:
         if event.out_of_band and not config.output_audio:
             self._write_beside(event)
             return
-        if event.interrupts and call.state in _ANSWERING:
+        if event.interrupts and call.state in _ANSWERING and self._replies.interruptible:
             self._stop_answering()
         if event.script is not None and call.state is not State.LISTENING:
             self._wait(event)
@@ -226,7 +229,8 @@ class ClientRequests:
         if call.state is State.THINKING and wanted and unanswered and wanted.request is None:
             wanted.request = event  # the client has seen no reply yet, and none was released
             return
-        if event.waits and call.state is not State.LISTENING:
+        waits = event.waits or not self._replies.interruptible
+        if waits and call.state is not State.LISTENING:
             self._wait(event)
             return
         if call.state is not State.LISTENING:
@@ -333,6 +337,12 @@ class ClientRequests:
         asked = event.reply_id
         if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
             return
+        if reply is not None and asked in (None, reply.reply_id) and reply.released:
+            if event.reformatted and not self._replies.interruptible:
+                self._say_again(reply.request)
+                return
+            if self._must_be_heard(event.event_id):
+                return
         speculative = reply is not None and not reply.released
         held = self._held is not None and asked is None
         if held:
@@ -352,6 +362,28 @@ class ClientRequests:
             return
         self._stop_answering()
 
+    def announce(self, consent: str) -> None:
+        """Say, before anything else, that the call is recorded."""
+        self.respond(RequestReply(script=consent, consent=True))
+
+    def _must_be_heard(self, event_id: str | None) -> bool:
+        """Whether the reply in progress may not be cut off; then the request is refused."""
+        if self._replies.interruptible:
+            return False
+        self._call.refuse(
+            CONSENT_IN_PROGRESS,
+            "The agent says that the call is recorded, which cannot be cut off.",
+            event_id=event_id,
+        )
+        return True
+
+    def _say_again(self, request: RequestReply | None) -> None:
+        """Begin the current reply, whose audio no longer fits the channel, from its beginning."""
+        self._replies.cancel(CLIENT_CANCELLED)
+        self._after_cancel()
+        if request is not None:
+            self.respond(request)
+
     def _forget_held(self) -> None:
         if self._held is not None and self._held[1] is not None:
             self._held[1].request = None
@@ -365,9 +397,11 @@ class ClientRequests:
         self._replies.cancel(CLIENT_CANCELLED)
         self._after_cancel()
 
-    def clear_output(self, _event: ClearOutput) -> None:
+    def clear_output(self, event: ClearOutput) -> None:
         """Stop what is being heard; harmless if nothing is."""
         if self._call.state in (State.SPEAKING, State.BARGE_IN):
+            if self._must_be_heard(event.event_id):
+                return
             self._replies.cancel(CLIENT_CANCELLED)
             self._after_cancel()
 

@@ -83,6 +83,12 @@ class Replies:
         return tuple(self._stopping.values())
 
     @property
+    def interruptible(self) -> bool:
+        """Whether the current reply, if any, may be cut off: all but the consent text may."""
+        reply = self._current
+        return reply is None or reply.request is None or not reply.request.consent
+
+    @property
     def settled(self) -> bool:
         """Whether it is known how much was heard of every earlier reply."""
         return not self._stopping

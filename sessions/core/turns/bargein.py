@@ -100,7 +100,9 @@ class BargeIn:
         elif self._deaf and self._echoed and self._other_voice():
             self._deaf = False
             self._audio.rest()
-        if self._deaf or self._replies.current is None or not call.detection.interrupt_response:
+        if self._deaf or self._replies.current is None:
+            return
+        if not (call.detection.interrupt_response and self._replies.interruptible):
             return
         if gate.voiced < samples(BARGE_IN_MS):
             return

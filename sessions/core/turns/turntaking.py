@@ -139,7 +139,8 @@ class TurnTaking:
     def _speech_started(self) -> None:
         call, request = self._call, None
         if call.state is State.THINKING:
-            if self._replies.current is not None and not call.detection.interrupt_response:
+            may_interrupt = call.detection.interrupt_response and self._replies.interruptible
+            if self._replies.current is not None and not may_interrupt:
                 return
             request = self._ended.postpone()
         elif call.state is State.USING_TOOLS and not call.detection.interrupt_response:
