@@ -83,6 +83,28 @@ class Artifacts:
         )
         return await self._write(workspace_id, new, path_or_bytes)
 
+    async def store_of_call(
+        self,
+        workspace_id: str,
+        call_id: str,
+        name: str,
+        path: Path,
+        content_type: str,
+        *,
+        duration_ms: int | None = None,
+    ) -> str:
+        """Store a file of a call's recording, with which it is deleted; returns its key."""
+        new = NewObject(
+            key=f"{workspace_id}/{call_id}/{name}",
+            kind="recording",
+            content_type=content_type,
+            filename=f"{call_id}-{name}",
+            size_bytes=await _size(path),
+            duration_ms=duration_ms,
+            call_id=call_id,
+        )
+        return await self._write(workspace_id, new, path)
+
     async def find(self, workspace_id: str, key: str) -> StoredObject | None:
         """An object's record; None if the workspace has none with that key, valid or not."""
         if not is_key(key):

@@ -6,8 +6,9 @@ Deleted by age alone:
   without a record;
 - after ``RECORD_KEEP``: records of webhook deliveries and of this server's own jobs;
 - after the retention of the server or the workspace, if one is set: calls with their turns;
-  recordings, which are the audio and other files of turns and jobs; finished jobs with everything
-  they made. Records of usage are kept: they have no content.
+  recordings, which are those of calls and the audio and other files of turns and jobs; finished
+  jobs with everything they made. Records of usage are kept: they have no content. A recording of
+  which its agent said so goes sooner.
 
 A job that names an erasure does that, and nothing else (``pipelines.jobs.erasure``). Any other
 sweeps the whole installation, and sweeping twice does no harm. Records are deleted before their
@@ -25,6 +26,7 @@ from store.database import Database
 from store.objects import STAGING, ObjectStore, is_key
 from store.tenants.jobs import Jobs
 from store.tenants.objects import Objects
+from store.tenants.recordings import Recordings
 from store.tenants.retention import Periods, Retention
 
 from .erasure import INPUT as ERASURE
@@ -91,6 +93,8 @@ class Cleanup:
             ):
                 if days is not None:
                     deleted[name] += await expire(workspace_id, now - timedelta(days=days))
+        for workspace_id in await Recordings(self._database).with_expired():
+            deleted["recordings"] += await self._recorded_calls(workspace_id, None)
         await run.progress(60)
         deleted["uploads"] = await self._loose_objects(before)
         await run.progress(80)
@@ -135,16 +139,28 @@ class Cleanup:
     async def _calls(self, workspace_id: str, before: datetime) -> int:
         total = 0
         for _ in range(MAX_BATCHES):
-            gone = await self._retention.delete_calls(workspace_id, before, BATCH)
+            gone, keys = await self._retention.delete_calls(workspace_id, before, BATCH)
+            await self._store.delete(keys)
             total += gone
             if gone < BATCH:
                 break
         return total
 
     async def _recordings(self, workspace_id: str, before: datetime) -> int:
-        total = 0
+        total = await self._recorded_calls(workspace_id, before)
         for _ in range(MAX_BATCHES):
             keys = await self._retention.delete_recordings(workspace_id, before, BATCH)
+            await self._store.delete(keys)
+            total += len(keys)
+            if not keys:
+                break
+        return total
+
+    async def _recorded_calls(self, workspace_id: str, before: datetime | None) -> int:
+        """Delete the recordings of calls; without ``before`` only those past their own time."""
+        recordings, total = Recordings(self._database), 0
+        for _ in range(MAX_BATCHES):
+            keys = await recordings.delete_old(workspace_id, before, BATCH)
             await self._store.delete(keys)
             total += len(keys)
             if not keys:

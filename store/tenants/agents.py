@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from store.vault import Vault
 
 _COLUMNS = (
     "id, workspace_id, name, system_prompt, model, tts_model, voice, language, is_default,"
-    " created_at, updated_at, tools"
+    " created_at, updated_at, tools, recording"
 )
 DEFAULT_PROMPT = (
     "You are a friendly voice assistant on a live call. Answer in one or two short spoken"
@@ -34,6 +34,8 @@ class NewAgent:
     language: str | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     """What it may use; their format belongs to sessions.tools."""
+    recording: Mapping[str, Any] = field(default_factory=dict)
+    """``enabled``, ``consent`` and ``keep_days`` of its calls' recordings; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Agent:
     created_at: datetime
     updated_at: datetime
     tools: Sequence[Mapping[str, Any]] = ()
+    recording: Mapping[str, Any] = field(default_factory=dict)
 
 
 _SETTABLE = tuple(field.name for field in fields(NewAgent))
@@ -75,6 +78,8 @@ class Agents:
 
     def _stored(self, name: str, value: Any) -> Any:
         """A field's value as its column takes it: a list for jsonb, its secrets sealed."""
+        if name == "recording":
+            return dict(value)
         if name != "tools":
             return value
         return list(value) if self._vault is None else self._vault.close_tools(value)
@@ -83,7 +88,7 @@ class Agents:
         """A new agent."""
         row = await self._db.fetchrow(
             "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
-            " language, tools) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+            " language, tools, recording) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
             f" RETURNING {_COLUMNS}",
             new_id("agt"),
             workspace_id,
@@ -152,8 +157,8 @@ class Agents:
             made = NewAgent(name="Assistant")
             row = await self._db.fetchrow(
                 "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model,"
-                " voice, language, tools, is_default)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)"
+                " voice, language, tools, recording, is_default)"
+                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true)"
                 " ON CONFLICT (workspace_id) WHERE is_default DO UPDATE SET is_default = true"
                 f" RETURNING {_COLUMNS}",
                 new_id("agt"),

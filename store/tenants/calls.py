@@ -51,6 +51,61 @@ class Call:
     updated_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class CallFilters:
+    """Which calls a list shows; None: whichever. ``since`` and ``until``: when they began;
+    ``words``: all of them, in one turn, the last as the beginning of a word."""
+
+    agent_id: str | None = None
+    channel: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    min_seconds: int | None = None
+    end_reason: str | None = None
+    recorded: bool | None = None
+    words: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCall:
+    """A call as a list shows it. ``excerpt``: what was said first, or first of what was looked
+    for; ``language``: the one that it was configured for."""
+
+    id: str
+    agent_id: str | None
+    agent_name: str | None
+    channel: str
+    config: dict[str, Any]
+    started_at: datetime
+    ended_at: datetime | None
+    end_reason: str | None
+    turns: int
+    excerpt: str | None
+
+
+_WORDS = "to_tsvector('simple', t.user_text || ' ' || t.reply_text)"
+"""As the index has it."""
+_QUERY = "(nullif(plainto_tsquery('simple', $11)::text, '') || ':*')::tsquery"
+_LISTED = (
+    "SELECT c.id, c.agent_id, a.name AS agent_name, c.channel, c.config, c.started_at, c.ended_at,"
+    " c.end_reason, (SELECT count(*) FROM turns t WHERE t.workspace_id = $1"
+    " AND t.call_id = c.id) AS turns, (SELECT left(concat_ws(' / ', nullif(t.user_text, ''),"
+    " nullif(t.reply_text, '')), 300) FROM turns t WHERE t.workspace_id = $1"
+    " AND t.call_id = c.id{said} ORDER BY t.number, t.id LIMIT 1) AS excerpt"
+    " FROM calls c LEFT JOIN agents a ON a.workspace_id = c.workspace_id AND a.id = c.agent_id"
+    " WHERE c.workspace_id = $1"
+)
+_FITTING = (
+    " AND ($2::text IS NULL OR c.id < $2) AND ($4::text IS NULL OR c.agent_id = $4)"
+    " AND ($5::text IS NULL OR c.channel = $5)"
+    " AND ($6::timestamptz IS NULL OR c.started_at >= $6)"
+    " AND ($7::timestamptz IS NULL OR c.started_at < $7) AND ($8::int IS NULL"
+    " OR coalesce(c.ended_at, now()) - c.started_at >= make_interval(secs => $8::int))"
+    " AND ($9::text IS NULL OR c.end_reason = $9) AND ($10::boolean IS NULL OR $10 = EXISTS"
+    " (SELECT FROM recordings r WHERE r.workspace_id = $1 AND r.call_id = c.id))"
+)
+
+
 class Calls:
     """Queries about calls."""
 
@@ -129,6 +184,36 @@ class Calls:
             call_id,
         )
         return Call(**row) if row else None
+
+    async def find(
+        self,
+        workspace_id: str,
+        filters: CallFilters,
+        *,
+        limit: int = 100,
+        before: str | None = None,
+    ) -> list[ListedCall]:
+        """Calls that fit, newest first, from the one before id ``before`` on."""
+        *asked, words = [getattr(filters, field.name) for field in fields(filters)]
+        said, found = "", ""
+        if words is not None:
+            said = f" AND {_WORDS} @@ {_QUERY}"
+            found = f" AND c.id IN (SELECT t.call_id FROM turns t WHERE t.workspace_id = $1{said})"
+            asked.append(storable(words))
+        rows = await self._db.fetch(
+            f"{_LISTED.format(said=said)}{_FITTING}{found} ORDER BY c.id DESC LIMIT $3",
+            workspace_id,
+            before,
+            limit,
+            *asked,
+        )
+        return [ListedCall(**row) for row in rows]
+
+    async def get_listed(self, workspace_id: str, call_id: str) -> ListedCall | None:
+        """The call as a list shows it, or None where the workspace has no such call."""
+        query = f"{_LISTED.format(said='')} AND c.id = $2"
+        row = await self._db.fetchrow(query, workspace_id, call_id)
+        return ListedCall(**row) if row else None
 
     async def list(self, workspace_id: str, *, limit: int = 100, before: str = "~") -> list[Call]:
         """Calls, newest first, from the one before id ``before`` on."""

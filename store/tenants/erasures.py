@@ -100,14 +100,16 @@ class Erasures:
         return [FoundCall(**row) for row in rows]
 
     async def recordings(self, workspace_id: str, call_ids: Sequence[str]) -> list[str]:
-        """The keys of the audio of these calls."""
+        """The keys of the audio of these calls, and of the event logs beside it."""
         rows = await self._db.fetch(
-            "SELECT audio_key FROM turns WHERE workspace_id = $1 AND call_id = ANY($2::text[])"
-            " AND audio_key IS NOT NULL",
+            "SELECT audio_key AS key FROM turns WHERE workspace_id = $1"
+            " AND call_id = ANY($2::text[]) AND audio_key IS NOT NULL"
+            " UNION ALL SELECT key FROM objects WHERE workspace_id = $1"
+            " AND call_id = ANY($2::text[])",
             workspace_id,
             list(call_ids),
         )
-        return [row["audio_key"] for row in rows]
+        return [row["key"] for row in rows]
 
     async def remove(self, erasure: Erasure, call_ids: Sequence[str]) -> list[str]:
         """Delete these calls with their turns and the records of their audio, and count them;

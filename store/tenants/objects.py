@@ -17,8 +17,9 @@ from store.errors import StoreRefused
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """A new object. ``kind``: upload, sample, source, artifact, preview or turn. ``job_id``: the
-    job that made it or consumes it, with which it is deleted. ``filename``: as it is offered for
+    """A new object. ``kind``: upload, sample, source, artifact, preview, turn or recording.
+    ``job_id``: the job that made it or consumes it, with which it is deleted; ``call_id``: the call
+    that it records, likewise. ``filename``: as it is offered for
     download. ``details``: JSON, what was found when it was uploaded."""
 
     key: str
@@ -28,6 +29,7 @@ class NewObject:
     size_bytes: int
     duration_ms: int | None = None
     job_id: str | None = None
+    call_id: str | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -61,11 +63,12 @@ class Objects:
         workspace or its job is gone, or where the key is another workspace's."""
         row = await self._db.fetchrow(
             "INSERT INTO objects AS o (key, workspace_id, kind, job_id, content_type, filename,"
-            " size_bytes, duration_ms, details) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+            " size_bytes, duration_ms, details, call_id)"
+            " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
             " ON CONFLICT (key) DO UPDATE SET kind = excluded.kind, job_id = excluded.job_id,"
             " content_type = excluded.content_type, filename = excluded.filename,"
             " size_bytes = excluded.size_bytes, duration_ms = excluded.duration_ms,"
-            " details = excluded.details, created_at = now()"
+            " details = excluded.details, call_id = excluded.call_id, created_at = now()"
             f" WHERE o.workspace_id = excluded.workspace_id RETURNING {_COLUMNS}",
             new.key,
             workspace_id,
@@ -76,6 +79,7 @@ class Objects:
             new.size_bytes,
             new.duration_ms,
             new.details,
+            new.call_id,
         )
         if row is None:
             raise StoreRefused("the key is another workspace's")
@@ -119,6 +123,15 @@ class Objects:
         )
         return [row["key"] for row in rows]
 
+    async def of_call(self, workspace_id: str, call_id: str) -> list[StoredObject]:
+        """What was recorded of a call."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM objects WHERE workspace_id = $1 AND call_id = $2 ORDER BY key",
+            workspace_id,
+            call_id,
+        )
+        return [StoredObject(**row) for row in rows]
+
     async def keys_of_jobs(self, workspace_id: str, job_ids: Sequence[str]) -> list[str]:
         """The keys of what these jobs made and consumed."""
         rows = await self._db.fetch(
@@ -131,11 +144,11 @@ class Objects:
     # ------------------------------------------------------------------ of every workspace
 
     async def delete_loose(self, before: datetime, limit: int = 100) -> list[str]:
-        """Delete the records of old objects without a job; returns the keys. Those that a voice or
-        a turn refers to stay, and so do those that an active job names in its input."""
+        """Delete the records of old objects without a job or a call; returns the keys. Those that a
+        voice or a turn refers to stay, and so do those that an active job names in its input."""
         rows = await self._db.fetch(
             "DELETE FROM objects WHERE key IN (SELECT key FROM objects o"
-            " WHERE job_id IS NULL AND created_at < $1"
+            " WHERE job_id IS NULL AND call_id IS NULL AND created_at < $1"
             " AND NOT EXISTS (SELECT 1 FROM voices v"
             " WHERE v.workspace_id = o.workspace_id AND o.key IN (v.sample_key, v.preview_key))"
             " AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.audio_key = o.key)"

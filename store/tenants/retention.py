@@ -69,19 +69,27 @@ class Retention:
         )
         return {row["id"]: _periods(row) for row in rows}
 
-    async def delete_calls(self, workspace_id: str, before: datetime, limit: int) -> int:
-        """Delete calls that ended before a moment, with their turns; returns how many."""
-        tag = await self._db.execute(
-            "WITH gone AS (DELETE FROM calls WHERE ctid = ANY(ARRAY(SELECT ctid FROM calls"
-            " WHERE workspace_id = $1 AND id < $2 AND ended_at < $3"
-            " LIMIT $4 FOR UPDATE SKIP LOCKED)) RETURNING id)"
-            " INSERT INTO deleted_calls (call_id) SELECT id FROM gone ON CONFLICT DO NOTHING",
+    async def delete_calls(
+        self, workspace_id: str, before: datetime, limit: int
+    ) -> tuple[int, list[str]]:
+        """Delete calls that ended before a moment, with their turns and the records of their files;
+        returns how many calls, and the keys of the files."""
+        row = await self._db.fetchrow(
+            "WITH old AS MATERIALIZED (SELECT id FROM calls WHERE workspace_id = $1 AND id < $2"
+            " AND ended_at < $3 LIMIT $4 FOR UPDATE SKIP LOCKED),"
+            " files AS (DELETE FROM objects WHERE workspace_id = $1"
+            " AND call_id IN (SELECT id FROM old) RETURNING key),"
+            " gone AS (DELETE FROM calls WHERE workspace_id = $1"
+            " AND id IN (SELECT id FROM old) RETURNING id),"
+            " noted AS (INSERT INTO deleted_calls (call_id) SELECT id FROM gone"
+            " ON CONFLICT DO NOTHING)"
+            " SELECT (SELECT count(*) FROM gone) AS calls, ARRAY(SELECT key FROM files) AS keys",
             workspace_id,
             first_id("call", before),
             before,
             limit,
         )
-        return int(tag.split()[-1])
+        return row["calls"], row["keys"]
 
     async def delete_recordings(self, workspace_id: str, before: datetime, limit: int) -> list[str]:
         """Delete the records of turns' audio, and of the files of jobs that ended before a moment;
