@@ -8,7 +8,7 @@ then the stores. Only the command line imports this module.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,6 @@ from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
 from sessions.admission import Admission, Reason, ServerFull
-from sessions.core.config import SessionConfig
 from sessions.fanout import Fanout
 from sessions.following import Following
 from sessions.host import SessionHost
@@ -65,7 +64,8 @@ from store.vault import Vault
 from .engine_loading import EngineLoading, default_config
 from .housekeeping import CallFiles
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
-from .platform import Context, LiveCalls, VisitorKeys, add_rest
+from .platform import Context, LiveCalls, VisitorKeys, add_rest, recordings_dir
+from .recordings import RecordingUploads
 from .services import ServiceUrls
 from .settings import CHECKOUT, Settings, is_loopback, serves_this_machine_only
 from .settings.parsers import IceServer
@@ -143,6 +143,7 @@ def compose(
     registry, (fanout, following) = CallRegistry(bus), new_fanout(bus)
     journal = CallJournal(database, registry.node_id, book=usage.book_turn)
     resumptions = Resumptions(stored_calls(settings, stores), registry.node_id, journal.store)
+    uploads = RecordingUploads(database, stores.objects, recordings_dir(settings))
     host = SessionHost(
         engines,
         admission,
@@ -154,14 +155,15 @@ def compose(
         drain_grace=settings.drain_grace_seconds,
         observe=[metrics.observer, *(one.observer for one in tracing)],
         resumptions=resumptions if settings.resume_seconds else None,
+        recordings=recordings_dir(settings),
+        on_recorded=uploads.notify,
     )
     machine = MachineWatch(admission, on_lag=metrics.loop_lagged, ready=engines.ready)
     metrics.watch_calls(lambda: host.active, admission)
     _watch(metrics, engines, fanout, journal, database, process)
     agents, ephemeral = Agents(database, stores.vault), EphemeralKeys(bus)
     remote = RemoteRequests(bus, fanout, host, Transfers(host, agents, engines).transfer)
-    users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(database))
-    authenticator = Authenticator(ApiKeys(database), ephemeral, users=users)
+    authenticator = new_authenticator(stores, ephemeral)
     checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
     authorization = call_authorization(settings, stores, authenticator, agents, checks)
     sidebands = Sidebands(authorization, registry, following, remote)
@@ -171,9 +173,7 @@ def compose(
     )
     proofs, lines = carrier_secrets(settings), carrier_lines(settings, stores, takeovers)
     telephony = TelephonyCalls(authorization, agents, calls, proofs, settings.public_url, lines)
-    answering = partial(default_config, agents) if keep_warm else None
-    loading = engine_loading(engines, host, answering, process)
-    local = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
+    loading = engine_loading(engines, host, agents if keep_warm else None, process)
     app = new_application(settings, metrics)
     app[HOST], app[SIDEBANDS], app[ADMISSION], app[REMOTE] = host, sidebands, admission, remote
     app.add_routes(
@@ -182,11 +182,11 @@ def compose(
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
-            *Demo(static, ephemeral, local, engines.call_options).routes(),
+            *Demo(static, ephemeral, demo_workspace(settings), engines.call_options).routes(),
         ]
     )
-    files, kept = CallFiles(database, settings.record_calls), (journal, resumptions)
-    writers = _writers(settings, registry, fanout, following, *kept, remote, machine, files)
+    kept = (uploads, journal, resumptions, remote, machine)
+    writers = _writers(settings, database, registry, fanout, following, *kept)
     app.cleanup_ctx.extend([_storage(settings, stores), writers, metrics.context, loading.context])
     app.cleanup_ctx.extend(one.context for one in tracing)
     add_rest(
@@ -238,6 +238,12 @@ def _watch(
         metrics.watch_engines(engines.hearing_loads)
     metrics.watch_writers(fanout, journal)
     metrics.watch_backlog(Jobs(database).backlog)
+
+
+def new_authenticator(stores: Stores, ephemeral: EphemeralKeys) -> Authenticator:
+    """Who sent a request: an API key, an ephemeral one, or somebody who has signed in."""
+    users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(stores.database))
+    return Authenticator(ApiKeys(stores.database), ephemeral, users=users)
 
 
 def new_admission(settings: Settings, engines: Catalogue, metrics: Metrics) -> Admission:
@@ -341,11 +347,14 @@ Writer = (
     | RemoteRequests
     | MachineWatch
     | CallFiles
+    | RecordingUploads
 )
 
 
-def _writers(settings: Settings, *writers: Writer) -> Context:
-    """``writers`` are started in their order and stopped in reverse."""
+def _writers(settings: Settings, database: Database, *writers: Writer) -> Context:
+    """``writers``, and who deletes this node's files, are started in their order and stopped in
+    reverse."""
+    writers = (*writers, CallFiles(database, settings.record_calls))
 
     async def context(_app: web.Application) -> AsyncIterator[None]:
         if (record_to := settings.record_calls) is not None:
@@ -374,10 +383,12 @@ def carrier_lines(settings: Settings, stores: Stores, takeovers: Takeovers) -> C
 def engine_loading(
     engines: Catalogue,
     host: SessionHost,
-    answering: Callable[[], Awaitable[SessionConfig]] | None,
+    answering_with: Agents | None,
     process: GatewayProcess,
 ) -> EngineLoading:
-    """Of a server by itself, or of one of several gateway processes."""
+    """Of a server by itself, or of one of several gateway processes. ``answering_with``: has the
+    agent of dry turns."""
+    answering = partial(default_config, answering_with) if answering_with is not None else None
     settles = answering is not None or process is not ALONE
     return EngineLoading(
         engines, host, answering, settles=settles, elsewhere=process.calls_elsewhere
@@ -455,6 +466,11 @@ def carrier_secrets(settings: Settings) -> dict[str, str | None]:
 def gives_keys_to_the_demo_page(settings: Settings) -> bool:
     """Whether the demo page gets a key without sign-in: in embedded mode, on this machine only."""
     return settings.database_url is None and serves_this_machine_only(settings)
+
+
+def demo_workspace(settings: Settings) -> str | None:
+    """Whose keys the demo page gets without sign-in; None: it gets none."""
+    return LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
 
 
 def answers_agents_by_id(settings: Settings) -> bool:

@@ -45,6 +45,7 @@ from rest.jobs.tts import TtsResource, TtsStream
 from rest.openapi.document import Docs, OpenApi
 from rest.resources.agent_turns import AgentTurns
 from rest.resources.agents import AgentResource
+from rest.resources.calls import CallResource
 from rest.resources.capabilities import Capabilities, PlatformLimits
 from rest.resources.conversations import Conversations
 from rest.resources.embed_keys import CheckGrant, EmbedKeyResource
@@ -147,6 +148,7 @@ def add_rest(
         ModelResource(engines, survey, capabilities, limits),
         RetentionResource(database, settings.retention_days or None),
         ErasureResource(database, callers, cursors),
+        CallResource(database, stores.objects, views, cursors),
         SessionResource(database, live.registry, live.following, live.requests, cursors),
         EmbedResource(database, live.registry, live.requests, cursors),
         embed_keys,
@@ -245,6 +247,11 @@ def media_limits(settings: Settings) -> MediaLimits:
 def uploads_dir(settings: Settings) -> Path:
     """Where uploads are kept while their request runs."""
     return settings.data_dir / "uploads"
+
+
+def recordings_dir(settings: Settings) -> Path:
+    """Where recordings of calls are kept until they are in the object store."""
+    return settings.data_dir / "recordings"
 
 
 async def _warm_language(_app: web.Application) -> AsyncIterator[None]:

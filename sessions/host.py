@@ -31,6 +31,8 @@ from .event_log import EventLogWriter, event_log_path
 from .fanout import Fanout
 from .live import INTERNAL_ERROR, SERVER_SHUTDOWN, LiveSession
 from .persistence import CallJournal, OpenedCall, stored_turn
+from .recording.parts import Part, PartRecord
+from .recording.recorder import CallRecorder
 from .registry import CallRegistry, CallState, RegisteredCall
 from .resumption.keeping import SUSPENDED, KeptCall, Resumptions
 from .resumption.stored_calls import LoadedCall
@@ -156,8 +158,11 @@ class SessionHost:
         observe: Sequence[Observe] = (),
         drain_grace: float = 0.0,
         resumptions: Resumptions | None = None,
+        recordings: Path | None = None,
+        on_recorded: Callable[[], None] = lambda: None,
     ) -> None:
-        """``observe``: who follows every call besides the journal and the fan-out. ``drain_grace``:
+        """``recordings``: where recorded calls are written; ``on_recorded``: a part is finished.
+        ``observe``: who follows every call besides the journal and the fan-out. ``drain_grace``:
         how many seconds /readyz announces a drain before calls are refused. ``resumptions``: keeps
         the calls that can be resumed; None: none can."""
         self._drain_grace = drain_grace
@@ -167,6 +172,8 @@ class SessionHost:
         self._fanout = fanout
         self._registry = registry
         self._record_to = record_to
+        self._recordings = recordings
+        self._on_recorded = on_recorded
         self._tools = tools
         self._voices = VoiceActivity()
         self._observe = tuple(observe)
@@ -229,10 +236,17 @@ class SessionHost:
         journal = journal or self._journal
         event_log = self._event_log(request, kept)
         others = [observe(request, channel.name) for observe in self._observe]
+        recorder = None
+        if journal is self._journal and request.config.records:
+            recorder = await self._recorder(request, kept, resumed)
+        if recorder is not None:
+            others.append(recorder)
         observer = _CallObservers(
             request, journal, self._fanout, self._registry, event_log, others, kept
         )
         self._begin(request, channel.name, journal, observer, resumed)
+        if recorder is not None:
+            self._journal.recording(recorder.part)
         reason, session = INTERNAL_ERROR, None
         try:
             if resumed is not None and self._suspended is not None:
@@ -248,6 +262,8 @@ class SessionHost:
                 self._voices,
                 resumed.call.checkpoint if resumed is not None else None,
             )
+            if recorder is not None:
+                session.record(recorder)
             if kept is not None:
                 kept.carry(session, carrier_handle)
             reason = await session.run()
@@ -264,6 +280,8 @@ class SessionHost:
                 other.ended(reason)
             if event_log is not None:
                 await asyncio.to_thread(event_log.close)
+            if recorder is not None:
+                await self._finish(recorder)
             if kept is not None and reason not in SUSPENDED and self._suspended is not None:
                 await self._suspended.end(kept)
             await _say_goodbye(channel, reason)
@@ -412,6 +430,32 @@ class SessionHost:
                 self.hand_over(resting=_MOVES_AT_ONCE)
                 await asyncio.sleep(_MOVE_SECONDS)
         await self._empty.wait()
+
+    async def _recorder(
+        self, request: CallRequest, kept: KeptCall | None, resumed: LoadedCall | None
+    ) -> CallRecorder | None:
+        """The recorder of a call's next part; None, with a warning, if the disk refuses it."""
+        wanted, folder = request.config.recording, self._recordings
+        if wanted is None or folder is None:
+            return None
+        begins = time.time() - resumed.call.started_at if resumed is not None else 0.0
+        record = PartRecord(
+            request.workspace_id,
+            request.call_id,
+            kept.epoch if kept is not None else 1,
+            max(0, round(begins * 1000)),
+            wanted.keep_days,
+        )
+        try:
+            part = await asyncio.to_thread(Part.create, folder, record)
+        except OSError as error:
+            log.warning("call %s is not recorded: %s", request.call_id, error)
+            return None
+        return CallRecorder(part, request.config)
+
+    async def _finish(self, recorder: CallRecorder) -> None:
+        await asyncio.to_thread(recorder.close)
+        self._on_recorded()
 
     def _event_log(self, request: CallRequest, kept: KeptCall | None) -> EventLogWriter | None:
         if self._record_to is None:

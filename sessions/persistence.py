@@ -29,10 +29,12 @@ import msgspec
 
 from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig
+from sessions.recording.parts import PartRecord
 from store.database import Database
 from store.errors import DatabaseUnavailable, StoreRefused
 from store.ids import new_id
 from store.tenants.calls import Calls, NewCall, NewTurn, Turns
+from store.tenants.recordings import Recordings
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +139,15 @@ class CallJournal:
             f"return of {call.call_id}",
             lambda connection: Calls(connection).adopt(
                 call.workspace_id, call.call_id, self._node_id
+            ),
+        )
+
+    def recording(self, part: PartRecord) -> None:
+        """A part of the call is being recorded from now on; after ``opened`` or ``resumed``."""
+        self._enqueue(
+            f"recording of {part.call_id}",
+            lambda connection: Recordings(connection).begin(
+                part.workspace_id, part.call_id, part.number, part.begins_ms, part.keep_days
             ),
         )
 

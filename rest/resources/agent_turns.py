@@ -35,7 +35,7 @@ from rest.http.pagination import Cursors, PageQuery
 from rest.http.waiting import slot, unless_gone
 from rest.jobs.kinds import JobViews
 from rest.jobs.recordings import FORMAT, encode_reply, no_speech, read_speech
-from sessions.agent_config import names_of, session_config, with_languages
+from sessions.agent_config import names_of, unrecorded, with_languages
 from sessions.core.config import AUTO, SessionConfig
 from sessions.core.items import ReplyStatus
 from sessions.host import CallRequest, SessionHost
@@ -204,7 +204,7 @@ class AgentTurns:
         NoSuchModel."""
         if (waiting := self._waiting_for()) is not None:
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
-        config = replace(session_config(agent), turn_detection=RECORDED, tools=(), servers=())
+        config = replace(unrecorded(agent), turn_detection=RECORDED, tools=(), servers=())
         config = replace(config, model=model or config.model)
         if language:
             auto = language.lower() == AUTO

@@ -1,7 +1,7 @@
 """Agents as a resource, with the turns that were taken with them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -45,6 +45,21 @@ _DEFAULT = NewAgent(name="")
 _DEFAULTS = dataclasses.asdict(_DEFAULT)
 
 ChatModelId = Annotated[ModelId, Meta(description="chat/LLM model")]
+MAX_CONSENT = 2_000
+"""Characters of a consent text."""
+MAX_KEEP_DAYS = 36_500
+
+
+class AgentRecording(Struct, rename="camel", kw_only=True, frozen=True):
+    """Whether the agent's calls are recorded. ``consent``: what it says before anything else, and
+    which cannot be cut off; empty: nothing. ``retention_days``: how long recordings are kept; null:
+    as long as the workspace keeps them."""
+
+    enabled: bool = False
+    consent: Annotated[str, Meta(max_length=MAX_CONSENT)] = ""
+    retention_days: Annotated[int, Meta(ge=1, le=MAX_KEEP_DAYS)] | None = None
+
+
 AgentToolList = Annotated[
     list[dict[str, Any]],
     Meta(max_length=MOST, description="HTTP tools and MCP servers, as in a session's `tools`"),
@@ -62,6 +77,7 @@ class AgentCreate(Struct, rename="camel", kw_only=True):
     voice: VoiceId = _DEFAULT.voice
     language: LanguageTag | UnsetType = UNSET
     tools: AgentToolList | UnsetType = UNSET
+    recording: AgentRecording | UnsetType = UNSET
 
 
 class AgentChanges(Struct, rename="camel", kw_only=True):
@@ -74,6 +90,7 @@ class AgentChanges(Struct, rename="camel", kw_only=True):
     voice: VoiceId | UnsetType = UNSET
     language: LanguageTag | UnsetType = UNSET
     tools: AgentToolList | UnsetType = UNSET
+    recording: AgentRecording | UnsetType = UNSET
 
 
 class AgentView(Struct, rename="camel"):
@@ -91,6 +108,7 @@ class AgentView(Struct, rename="camel"):
     created_at: str
     updated_at: str
     tools: list[dict[str, Any]] = []
+    recording: AgentRecording = AgentRecording()
 
 
 def shown_agent(agent: Agent) -> AgentView:
@@ -107,7 +125,24 @@ def shown_agent(agent: Agent) -> AgentView:
         created_at=timestamp(agent.created_at),
         updated_at=timestamp(agent.updated_at),
         tools=shown_tools(agent.tools),
+        recording=_shown_recording(agent.recording),
     )
+
+
+def _shown_recording(stored: Mapping[str, Any]) -> AgentRecording:
+    return AgentRecording(
+        enabled=bool(stored.get("enabled")),
+        consent=stored.get("consent") or "",
+        retention_days=stored.get("keep_days"),
+    )
+
+
+def _stored_recording(wanted: AgentRecording) -> dict[str, Any]:
+    return {
+        "enabled": wanted.enabled,
+        "consent": wanted.consent.strip(),
+        "keep_days": wanted.retention_days,
+    }
 
 
 class AgentsQuery(PageQuery, kw_only=True):
@@ -324,4 +359,6 @@ def _given(body: AgentCreate | AgentChanges) -> dict[str, Any]:
     for name in ("model", "tts_model", "voice", "language"):
         if given.get(name) == "":
             given[name] = _DEFAULTS[name]
+    if "recording" in given:
+        given["recording"] = _stored_recording(given["recording"])
     return given

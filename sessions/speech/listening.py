@@ -43,6 +43,7 @@ from sessions.core.events import (
     VoiceWindow,
 )
 from sessions.core.turns.speech_gate import LEAST_THRESHOLD
+from sessions.recording.recorder import CallRecorder
 from sessions.speech.voice_activity import VoiceActivity
 
 log = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ class Listening:
         """Turns that have said that they wait."""
         self._more = asyncio.Event()
         self.config = SessionConfig()
+        self.recorder: CallRecorder | None = None
+        """Is given every window that the core counts."""
 
     @property
     def position(self) -> int:
@@ -148,6 +151,8 @@ class Listening:
     def _look(self, windows: list[Window]) -> None:
         for window in windows:
             self._looked += _WINDOW
+            if self.recorder is not None:
+                self.recorder.hear(window.pcm)
             level = round(level_of(window.pcm) * 10) / 10
             echo = self.echo.hear(window.pcm, voiced=window.voice >= LEAST_THRESHOLD)
             echo = round(echo * 100) / 100  # to decimals, ``round`` takes ten times as long

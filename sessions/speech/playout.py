@@ -21,6 +21,7 @@ from media.formats import SAMPLE_BYTES, samples_of
 from sessions.audio_tap import AudioTap
 from sessions.channel import Channel, Piece
 from sessions.core.events import ClauseStarted, Event, PlayoutFinished, PlayoutHeard
+from sessions.recording.recorder import CallRecorder
 
 _FRAME_MS = 20
 _BUFFER_SECONDS = 20
@@ -68,6 +69,8 @@ class Playout:
         self._echo = echo
         self.tap: AudioTap | None = None
         """Is shown what leaves and what is taken back, while somebody listens in."""
+        self.recorder: CallRecorder | None = None
+        """Is given what leaves and what is taken back, if the call is recorded."""
         self._ledger: _Ledger | None = None
         self._moved = asyncio.Event()
 
@@ -142,7 +145,7 @@ class Playout:
         self._listen(ledger, now)
         sent = ledger.sent
         ledger.paused, ledger.clock = True, None
-        self._flush(now)
+        self._flush(now, sent - ledger.heard)
         ledger.sent = ledger.heard
         self._rebase(ledger)
         return ledger.heard, sent
@@ -160,7 +163,7 @@ class Playout:
             return 0, 0
         if not ledger.paused:
             self._listen(ledger, now)
-            self._flush(now)
+            self._flush(now, ledger.sent - ledger.heard)
         self._ledger = None
         return ledger.heard, max(ledger.sent, ledger.heard)
 
@@ -220,8 +223,11 @@ class Playout:
         if played is not None:
             ledger.base = played - ledger.heard
 
-    def _flush(self, now: float) -> None:
+    def _flush(self, now: float, unheard: int) -> None:
+        """Take back what has left and was not heard: ``unheard`` samples."""
         self._channel.flush()
+        if self.recorder is not None:
+            self.recorder.taken_back(unheard)
         if self.tap is not None:
             self.tap.taken_back(now)
         if self._echo is not None:
@@ -237,8 +243,11 @@ class Playout:
             self._channel.play(Piece(ledger.reply_id, ledger.item_id, part))
             if self._echo is not None:
                 self._echo.reference(part, ledger.rate)
+            at = now + (ledger.sent - ledger.heard) / ledger.rate
             if self.tap is not None:
-                self.tap.played(part, ledger.rate, now + (ledger.sent - ledger.heard) / ledger.rate)
+                self.tap.played(part, ledger.rate, at)
+            if self.recorder is not None:
+                self.recorder.played(part, ledger.rate, at)
         ledger.sent += count
         for clause in begun:
             self._dispatch(ClauseStarted(ledger.reply, clause))
