@@ -24,7 +24,7 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from sessions.core.commands import Command
 from sessions.core.config import SessionConfig
 from sessions.core.conversation import Conversation
 from sessions.core.events import CallResumed, Event
+from sessions.core.states import State
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +173,13 @@ class EventLogWriter:
 
 def read_event_log(path: Path) -> EventLog:
     """The call recorded in ``path``; raises EventLogError, OSError."""
-    lines = path.read_bytes().split(b"\n")
+    return parse_event_log(path.read_bytes(), str(path))
+
+
+def parse_event_log(content: bytes, path: str) -> EventLog:
+    """The call recorded in the bytes of a log; ``path``: what errors call it. Raises
+    EventLogError."""
+    lines = content.split(b"\n")
     torn = lines.pop() != b""
     if not lines:
         raise EventLogError(f"{path} is not an event log: it has no complete line")
@@ -235,13 +242,9 @@ def replay(path: Path) -> ReplayResult:
 
 def replay_log(recorded: EventLog) -> ReplayResult:
     """Replay a call that has been read."""
-    core = Conversation(recorded.call_id)
     commands: list[tuple[Command, ...]] = []
     mismatches: list[Mismatch] = []
-    for entry in recorded.entries:
-        if isinstance(entry.event, CallResumed):
-            core = Conversation(recorded.call_id)
-        orders = tuple(core.handle(entry.event, entry.now))
+    for entry, orders, _ in steps_of(recorded):
         commands.append(orders)
         if entry.digest is not None and entry.digest != digest(orders):
             mismatches.append(Mismatch(entry.line, entry.now, entry.event, orders, entry.digest))
@@ -255,11 +258,22 @@ def replay_log(recorded: EventLog) -> ReplayResult:
     )
 
 
+def steps_of(recorded: EventLog) -> Iterator[tuple[LogEntry, tuple[Command, ...], State]]:
+    """Every step of a call, with the core's commands and its state behind the step.
+
+    Raises IllegalTransition as ``replay``."""
+    core = Conversation(recorded.call_id)
+    for entry in recorded.entries:
+        if isinstance(entry.event, CallResumed):
+            core = Conversation(recorded.call_id)
+        yield entry, tuple(core.handle(entry.event, entry.now)), core.state
+
+
 def _plain(event: Event) -> dict[str, Any]:
     return {field.name: getattr(event, field.name) for field in fields(event)}
 
 
-def _decode(path: Path, number: int, line: bytes) -> dict[str, Any]:
+def _decode(path: str, number: int, line: bytes) -> dict[str, Any]:
     try:
         plain: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -267,7 +281,7 @@ def _decode(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return plain
 
 
-def _header(path: Path, plain: dict[str, Any]) -> dict[str, Any]:
+def _header(path: str, plain: dict[str, Any]) -> dict[str, Any]:
     if plain.get("log") != _KIND:
         raise EventLogError(f"{path} is not the event log of a call: its first line is no header")
     if plain.get("version") != VERSION:
@@ -285,7 +299,7 @@ def _header(path: Path, plain: dict[str, Any]) -> dict[str, Any]:
         raise EventLogError(f"{path}, line 1: the header is damaged: {error}") from error
 
 
-def _entry(path: Path, number: int, plain: dict[str, Any]) -> LogEntry:
+def _entry(path: str, number: int, plain: dict[str, Any]) -> LogEntry:
     place = f"{path}, line {number}"
     try:
         now = msgspec.convert(plain.pop("t"), float)

@@ -58,8 +58,8 @@ def test_a_log_reads_as_it_was_written(tmp_path: Path) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1))
 def test_floats_come_back_exactly(now: float, probability: float) -> None:
     line = {"t": now, "e": "TurnScored", "turn": 1, "position": 2, "probability": probability}
-    plain = event_log._decode(Path("x"), 1, event_log._ENCODER.encode(line))
-    entry = event_log._entry(Path("x"), 1, plain)
+    plain = event_log._decode("x", 1, event_log._ENCODER.encode(line))
+    entry = event_log._entry("x", 1, plain)
     assert (entry.now, entry.event) == (now, TurnScored(1, 2, probability))
 
 
