@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rest.http.errors import Forbidden, ValidationFailed, WrongState
-from rest.http.fields import Name, parse_moment, timestamp
+from rest.http.fields import Moment, Name, parse_moment, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from store.database import Database
 from store.tenants.accounts import ApiKey, ApiKeys, NewApiKey
@@ -24,8 +24,6 @@ from .keys import SCOPES, Scope
 READ, WRITE = "api-keys:read", "api-keys:write"
 MOST_KEYS = 1000
 """Live keys of a workspace at most: the list has no pages."""
-
-Moment = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "date-time"})]
 
 
 class ApiKeyCreate(Struct, rename="camel"):

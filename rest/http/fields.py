@@ -42,6 +42,9 @@ LanguageTag = Annotated[
 ]
 """A BCP 47 tag where the contract does not list the languages (RFC 5646 asks for 35)."""
 
+Moment = Annotated[str, Meta(max_length=64, extra_json_schema={"format": "date-time"})]
+"""A point in time, read by ``parse_moment``."""
+
 Limit = Annotated[int, Meta(ge=1, le=100)]
 DEFAULT_LIMIT = 20
 

@@ -17,7 +17,11 @@ Schema = dict[str, Any]
 
 ADDITIONS = (
     "/api/agents/{id}/embeds",
+    "/api/calls",
     "/api/calls/{id}",
+    "/api/calls/{id}/events",
+    "/api/calls/{id}/export",
+    "/api/calls/{id}/timeline",
     "/api/embeds/{id}",
     "/api/embeds/{id}/client_secrets",
     "/api/embeds/{id}/widget",
