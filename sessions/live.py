@@ -147,7 +147,8 @@ class LiveSession:
         self._playout = Playout(channel, self.dispatch, self._listening.echo)
         self._replying = Replying(engines, self._playout, self.dispatch, self._advance, self._spawn)
         self._tools = Tools(tools, self.dispatch, self._spawn)
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[float, Event]] = deque()
+        """With the moments at which they happened."""
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
         """Rings at the core's next deadline, or before it: at ``_alarm_at``."""
@@ -260,13 +261,13 @@ class LiveSession:
         """Feed an event into the core, and execute its commands."""
         if self._over:
             return
-        self._events.append(event)
+        self._note(event)
         if self._busy:
             return
         self._busy = True
         try:
             while self._events:
-                self._step(self._events.popleft())
+                self._step(*self._events.popleft())
         except Exception:  # the connection's edge: a fault ends this call only
             log.exception("call %s failed", self.call_id)
             self._events.clear()
@@ -277,8 +278,11 @@ class LiveSession:
             self._busy = False
         self._set_alarm()
 
-    def _step(self, event: Event) -> None:
-        now = self._now
+    def _note(self, event: Event) -> None:
+        """Have the core take an event when it has taken those before; it happens now."""
+        self._events.append((self._now, event))
+
+    def _step(self, now: float, event: Event) -> None:
         commands = self._core.handle(event, now)
         self._observer.stepped(event, now, commands)
         for command in commands:
@@ -322,12 +326,12 @@ class LiveSession:
             case CancelReply(reply):
                 self._replying.cancel(reply)
             case PausePlayout(reply):
-                self._events.append(PlayoutPaused(reply, *self._playout.pause(reply, self._now)))
+                self._note(PlayoutPaused(reply, *self._playout.pause(reply, self._now)))
             case ResumePlayout(reply):
                 self._playout.resume(reply)
                 self._advance()
             case StopPlayout(reply):
-                self._events.append(PlayoutStopped(reply, *self._playout.stop(reply, self._now)))
+                self._note(PlayoutStopped(reply, *self._playout.stop(reply, self._now)))
             case RecordTurn():
                 self._observer.recorded(command)
             case CloseCall(reason):
@@ -354,7 +358,7 @@ class LiveSession:
             return
         if self._playout.sounding(order.reply):
             # The reply in progress was made for the old rate.
-            self._events.append(RequestCancel(reformatted=True))
+            self._note(RequestCancel(reformatted=True))
 
     # ------------------------------------------------------------------ time
 

@@ -6,9 +6,9 @@ agent's are heard at moments of the core's clock; this says where either of them
 Rules
 - The axis follows the core's clock. The caller's windows lie on it one behind the other, each
   no later than it came: jitter of the network leaves no gap.
-- Where no audio comes for more than ``GAP_SECONDS``, the caller's track has silence. So it has
-  where every window of the last two seconds came late by more than ``LATE_MS``: then audio is
-  missing, or the peer's clock is slow. It is put in where nobody speaks.
+- Before the first audio, and where none comes for more than ``GAP_SECONDS``, the caller's track has
+  silence. So it has where every window of the last second came late by more than ``LATE_MS``: then
+  audio is missing, or the peer's clock is slow. It is put in where nobody speaks.
 - Audio that comes faster than time moves the axis ahead: nothing is dropped, and the agent, which
   answers what it has heard, stays behind it.
 - It depends on the windows and their times alone, so the recorder, which has the audio, and a
@@ -24,8 +24,8 @@ GAP_SECONDS = 1.0
 LATE_MS = 40
 DRY_MS = 30
 """A reply that goes on so much later than its audio ended has run dry; less is jitter."""
-_JUDGED = 64
-"""Windows of 32 ms."""
+_JUDGED = 32
+"""Windows: a second."""
 _QUIET = 0.5
 """Below this probability of speech a window is silent."""
 
@@ -67,7 +67,7 @@ class CallClock:
             late = 0
         self._late = late if self._late is None else min(late, self._late)
         self._windows += 1
-        if late > GAP_SECONDS * HEARING_RATE:
+        if late > GAP_SECONDS * HEARING_RATE or not self._counted:
             self._shift(late)
         elif self._windows >= _JUDGED and window.voice < _QUIET:
             if self._late > samples_of(LATE_MS, HEARING_RATE):

@@ -25,16 +25,16 @@ from typing import BinaryIO
 import av
 
 from media.files.encode import Encoder
-from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of, samples_of
+from media.formats import HEARING_RATE, SAMPLE_BYTES, milliseconds_of
 from media.resample import Resampler
 from sessions.core.commands import Command, Publish, StartReply
 from sessions.core.config import SessionConfig
-from sessions.core.events import CallResumed, CallStarted, Event, VoiceWindow
+from sessions.core.events import CallResumed, CallStarted, Event, PlayoutHeard, VoiceWindow
 from sessions.core.items import ReplyStatus
 from sessions.core.notices import ReplyDone
 from sessions.event_log import EventLogWriter
 
-from .clock import DRY_MS, CallClock
+from .clock import CallClock
 from .parts import AGENT_TRACK, CALLER_TRACK, EVENTS, Part, PartRecord
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,6 @@ _BATCH = 24
 _CLOSE_SECONDS = 10.0
 _HELD = HEARING_RATE
 """So much of the agent's audio can still be taken back: no channel has a longer lead."""
-_JITTER = samples_of(DRY_MS, HEARING_RATE)
-"""Audio that begins so close to the end of the audio before it follows it."""
 _SILENCE_SECONDS = 1
 
 
@@ -63,6 +61,11 @@ class _Window:
 class _Played:
     pcm: bytes
     rate: int
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
     at: float
 
 
@@ -76,7 +79,7 @@ class _Ended:
     now: float
 
 
-_Step = _Window | _Played | _TakenBack | _Ended
+_Step = _Window | _Played | _Heard | _TakenBack | _Ended
 
 
 class CallRecorder:
@@ -118,8 +121,8 @@ class CallRecorder:
         """The caller's next window, PCM16 mono at HEARING_RATE, before the core sees it."""
         self._unheard.append(pcm)
 
-    def played(self, pcm: bytes | memoryview, rate: int, at: float) -> None:
-        """Audio of the agent left, to be heard at ``at``."""
+    def played(self, pcm: bytes | memoryview, rate: int, at: float | None) -> None:
+        """Audio of the agent left, to be heard at ``at``; None: behind what left before."""
         self._pass_on(_Played(bytes(pcm), rate, at))
 
     def taken_back(self, samples: int) -> None:
@@ -135,6 +138,8 @@ class CallRecorder:
         self._log.append(event, now, commands)
         if isinstance(event, VoiceWindow) and self._unheard:
             self._pass_on(_Window(event, self._unheard.popleft(), now))
+        elif isinstance(event, PlayoutHeard):
+            self._pass_on(_Heard(now - event.ago))
         if self._consent:
             self._look_for_consent(commands)
 
@@ -253,8 +258,10 @@ class _Sound:
         self._files: list[BinaryIO] = []
         self._held: deque[tuple[int, int, bytes]] = deque()
         """The agent's audio that may be taken back: place on the axis, rate, samples."""
-        self._follows = -_JITTER
+        self._follows = 0
         """Where the agent's audio ends."""
+        self._run = 0
+        """Where the audio begins that leaves in one go."""
         self._resampler: Resampler | None = None
         self._run_ends = -1
         """Where on the axis the audio ends that the resampler has had last."""
@@ -289,11 +296,12 @@ class _Sound:
                 self._caller.write(pcm)
                 self._reach(self._clock.at(now))
             case _Played(pcm, rate, at):
-                place = self._clock.at(at)
-                if place < self._follows + _JITTER:
-                    place = self._follows
-                self._held.append((place, rate, pcm))
-                self._follows = place + _on_axis(len(pcm) // SAMPLE_BYTES, rate)
+                if at is not None:
+                    self._follows = self._run = max(self._follows, self._clock.at(at))
+                self._held.append((self._follows, rate, pcm))
+                self._follows += _on_axis(len(pcm) // SAMPLE_BYTES, rate)
+            case _Heard(at):
+                self._move_run(self._clock.at(at))
             case _TakenBack(samples):
                 self._take_back(samples)
             case _Ended(now):
@@ -306,6 +314,15 @@ class _Sound:
         while self._held and self._held[0][0] <= settled:
             self._write_agent(*self._held.popleft())
         self._agent.silence(self._agent_place(settled))
+
+    def _move_run(self, begins: int) -> None:
+        """What is heard now began at ``begins``: later than was known when it left, maybe."""
+        late = begins - self._run
+        if late <= 0 or not self._held or self._held[0][0] > self._run:
+            return
+        self._held = deque((place + late, rate, pcm) for place, rate, pcm in self._held)
+        self._follows += late
+        self._run = begins
 
     def _take_back(self, samples: int) -> None:
         while samples > 0 and self._held:

@@ -31,6 +31,7 @@ from sessions.core.events import (
     Event,
     FinalTranscript,
     PlayoutFinished,
+    PlayoutHeard,
     PlayoutPaused,
     PlayoutStopped,
     ReplyClause,
@@ -95,36 +96,58 @@ class _Spoken:
     """By ``ReplyClause``, of which a clause may have several."""
     rate: int = HEARING_RATE
     words: SpokenText = field(default_factory=SpokenText)
-    runs: list[tuple[int, int, int]] = field(default_factory=list)
-    """What was heard in one go: place on the axis, first sample, the sample behind the last (-1:
-    it goes on)."""
+    runs: list["_Run"] = field(default_factory=list)
 
     def starts(self, place: int, sample: int) -> None:
-        if not self.runs or self.runs[-1][2] >= 0:
-            self.runs.append((place, sample, -1))
+        if not self.runs or self.runs[-1].over:
+            self.runs.append(_Run(place, sample, sample, place))
 
-    def stops(self, sample: int) -> None:
-        if self.runs and self.runs[-1][2] < 0:
-            place, first, _ = self.runs[-1]
-            self.runs[-1] = (place, first, max(first, sample))
+    def stops(self, sample: int, place: int) -> None:
+        """``sample`` was not heard any more; the one before was, at ``place`` at the latest."""
+        if not self.runs or self.runs[-1].over:
+            return
+        run = self.runs[-1]
+        run.over, run.behind = True, max(run.first, sample)
+        run.ends = run.begins + (run.behind - run.first) * HEARING_RATE // self.rate
+        if place - run.ends > DRY_MS * HEARING_RATE // 1000:  # it ran dry within
+            run.ends = place
 
     def goes_on(self, place: int, sample: int) -> None:
         """``sample`` is sent now: later than what was sent before it was heard, or in time."""
-        if not self.runs or self.runs[-1][2] >= 0:
+        if not self.runs or self.runs[-1].over:
             self.starts(place, sample)
             return
-        begun, first, _ = self.runs[-1]
-        due = begun + (sample - first) * HEARING_RATE // self.rate
+        run = self.runs[-1]
+        due = run.begins + (sample - run.first) * HEARING_RATE // self.rate
         if place - due > DRY_MS * HEARING_RATE // 1000:
-            self.stops(sample)
+            self.stops(sample, due)
             self.starts(place, sample)
 
-    def place(self, sample: int) -> int | None:
-        """Where a sample was heard; None if it was not."""
-        for begun, first, behind in self.runs:
-            if first <= sample < behind:
-                return begun + (sample - first) * HEARING_RATE // self.rate
-        return None
+    def heard_from(self, place: int) -> None:
+        """The first sample was heard at ``place``, if that is later than it was sent."""
+        if len(self.runs) == 1 and not self.runs[0].over:
+            self.runs[0].begins = max(self.runs[0].begins, place)
+
+    @property
+    def heard(self) -> list["_Run"]:
+        """What was heard."""
+        return [run for run in self.runs if run.behind > run.first]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What was heard in one go: from sample ``first`` to the one before ``behind``, and where."""
+
+    begins: int
+    first: int
+    behind: int
+    ends: int
+    over: bool = False
+
+    def place(self, sample: int) -> int:
+        """Where a sample was heard, of those within."""
+        heard = max(0, min(sample, self.behind) - self.first)
+        return self.begins + heard * (self.ends - self.begins) // (self.behind - self.first)
 
 
 class TimelineReader:
@@ -167,7 +190,7 @@ class TimelineReader:
             self._position = event.position
         self._now = max(self._now, clock.at(now))
         before = self._state
-        self._take_event(event)
+        self._take_event(event, now)
         for command in commands:
             self._take_command(command)
         if state is not None:
@@ -198,7 +221,7 @@ class TimelineReader:
 
     # ------------------------------------------------------------------ events and commands
 
-    def _take_event(self, event: Event) -> None:
+    def _take_event(self, event: Event, now: float) -> None:
         match event:
             case ReplyClause():
                 if (spoken := self._replies.get(event.reply)) is not None:
@@ -213,7 +236,10 @@ class TimelineReader:
                     spoken.goes_on(self._now, first)
             case PlayoutPaused() | PlayoutStopped() | PlayoutFinished():
                 if (spoken := self._replies.get(event.reply)) is not None:
-                    spoken.stops(event.heard)
+                    spoken.stops(event.heard, self._now)
+            case PlayoutHeard(reply, ago):
+                if (spoken := self._replies.get(reply)) is not None and self._clock is not None:
+                    spoken.heard_from(self._clock.at(now - ago))
             case AddToolOutput():
                 if (tool := self._tools.get(event.tool_use_id)) is not None and tool.to_ms is None:
                     tool.to_ms, tool.output = self._ms(self._now), event.output
@@ -238,7 +264,7 @@ class TimelineReader:
                     spoken.created = True
             case ResumePlayout(reply):
                 if (spoken := self._replies.get(reply)) is not None and spoken.runs:
-                    spoken.starts(self._now, spoken.runs[-1][2])
+                    spoken.starts(self._now, spoken.runs[-1].behind)
             case CloseCall(reason):
                 self._mark("end", reason)
             case Publish(notice):
@@ -375,25 +401,22 @@ class TimelineReader:
     def _settle(self, spoken: _Spoken) -> None:
         """Give the reply and its clauses their times."""
         time = spoken.time
-        if spoken.runs and spoken.runs[-1][2] < 0:  # heard at this moment
-            begun, first, _ = spoken.runs[-1]
-            heard = first + (self._now - begun) * spoken.rate // HEARING_RATE
-            spoken.stops(min(heard, spoken.ends[-1] if spoken.ends else 0))
-        runs = [run for run in spoken.runs if run[2] > run[1]]
+        if spoken.runs and not spoken.runs[-1].over:  # heard at this moment
+            run = spoken.runs[-1]
+            heard = run.first + (self._now - run.begins) * spoken.rate // HEARING_RATE
+            spoken.stops(min(heard, spoken.ends[-1] if spoken.ends else 0), self._now)
+        runs = spoken.heard
         if time.status == IN_PROGRESS:  # the part ended before it did
             time.text = spoken.words.text
-            time.heard = spoken.words.heard(runs[-1][2]) if runs else ""
+            time.heard = spoken.words.heard(runs[-1].behind) if runs else ""
         if runs:
-            time.from_ms, time.to_ms = self._ms(runs[0][0]), self._ms(_end(spoken))
+            time.from_ms, time.to_ms = self._ms(runs[0].begins), self._ms(runs[-1].ends)
         time.clauses = list(_clauses(spoken, self._ms))
 
     def _heard_spans(self, replies: Iterable[_Spoken]) -> Iterable[Span]:
         for spoken in replies:
-            for place, first, behind in spoken.runs:
-                if behind > first:
-                    length = (behind - first) * HEARING_RATE // spoken.rate
-                    reply_id = spoken.time.reply_id
-                    yield Span(self._ms(place), self._ms(place + length), reply_id)
+            for run in spoken.heard:
+                yield Span(self._ms(run.begins), self._ms(run.ends), spoken.time.reply_id)
 
     # ------------------------------------------------------------------ places
 
@@ -436,10 +459,7 @@ class TimelineReader:
 
 def _end(spoken: _Spoken) -> int:
     """The place behind what was heard last; 0 if nothing was."""
-    for place, first, behind in reversed(spoken.runs):
-        if behind > first:
-            return place + (behind - first) * HEARING_RATE // spoken.rate
-    return 0
+    return spoken.heard[-1].ends if spoken.heard else 0
 
 
 def _clauses(spoken: _Spoken, ms: Callable[[int], int]) -> Iterable[ClauseTime]:
@@ -447,17 +467,13 @@ def _clauses(spoken: _Spoken, ms: Callable[[int], int]) -> Iterable[ClauseTime]:
     left, first = spoken.time.heard, 0
     for text, last in zip(*spoken.words.clauses, strict=True):
         heard, left = left[: len(text)], left[len(text) :]
-        begins, ends = spoken.place(first), None
-        for place, begun, stop in spoken.runs:
-            if begun < last and stop > first:
-                if begins is None:
-                    begins = place
-                ends = place + (min(stop, last) - begun) * HEARING_RATE // spoken.rate
-        first = last
-        if begins is None or ends is None:
-            yield ClauseTime(text, heard, None, None)
+        runs = [run for run in spoken.heard if run.first < last and run.behind > first]
+        if runs:
+            begins, ends = ms(runs[0].place(first)), ms(runs[-1].place(last))
+            yield ClauseTime(text, heard, begins, ends)
         else:
-            yield ClauseTime(text, heard, ms(begins), ms(max(begins, ends)))
+            yield ClauseTime(text, heard, None, None)
+        first = last
 
 
 def read_timeline(log: EventLog, begins_ms: int = 0) -> Timeline:

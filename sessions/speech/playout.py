@@ -234,6 +234,7 @@ class Playout:
             self._echo.flush()
 
     def _send(self, ledger: _Ledger, count: int, now: float) -> None:
+        follows = ledger.sent > ledger.heard
         if ledger.clock is None:
             ledger.clock, ledger.heard_at_clock = now, ledger.heard
         begun = []
@@ -247,7 +248,8 @@ class Playout:
             if self.tap is not None:
                 self.tap.played(part, ledger.rate, at)
             if self.recorder is not None:
-                self.recorder.played(part, ledger.rate, at)
+                self.recorder.played(part, ledger.rate, None if follows else at)
+            follows = True
         ledger.sent += count
         for clause in begun:
             self._dispatch(ClauseStarted(ledger.reply, clause))

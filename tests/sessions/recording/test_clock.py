@@ -52,19 +52,19 @@ def test_a_pause_in_which_nothing_is_sent_is_silence() -> None:
 
 def test_what_is_lastingly_late_is_made_up_for_in_silence() -> None:
     clock = CallClock(START)
-    heard(clock, 64, 0, START)
-    heard(clock, 100, 64, START + 64 * SECONDS + 0.3, voice=0.9)
-    assert clock.end == 164 * WINDOW
-    heard(clock, 2, 164, START + 164 * SECONDS + 0.3)
-    assert abs(clock.end - clock.at(START + 166 * SECONDS + 0.3)) <= 1
+    heard(clock, 65, 0, START)
+    heard(clock, 100, 65, START + 65 * SECONDS + 0.3, voice=0.9)
+    assert clock.end == 165 * WINDOW
+    heard(clock, 2, 165, START + 165 * SECONDS + 0.3)
+    assert abs(clock.end - clock.at(START + 167 * SECONDS + 0.3)) <= 1
 
 
 def test_audio_that_comes_at_once_moves_the_axis() -> None:
     clock = CallClock(START)
     for n in range(100):
-        clock.hear(VoiceWindow((n + 1) * WINDOW, 0.9), START + 0.1)
-    assert clock.end == clock.at(START + 0.1) == 100 * WINDOW
-    assert clock.at(START + 0.2) == 100 * WINDOW + HEARING_RATE // 10
+        clock.hear(VoiceWindow((n + 1) * WINDOW, 0.9), START + SECONDS)
+    assert clock.end == clock.at(START + SECONDS) == 100 * WINDOW
+    assert clock.at(START + SECONDS + 0.1) == 100 * WINDOW + HEARING_RATE // 10
 
 
 @given(

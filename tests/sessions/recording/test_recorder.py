@@ -67,7 +67,7 @@ def test_both_tracks_have_one_axis(tmp_path: Path) -> None:
     made.hear(bytes(2 * HEARING_RATE) + tone(440, HEARING_RATE, HEARING_RATE))
     for frame in range(75):
         pcm = tone(700, 480, AGENT_RATE)
-        made.recorder.played(pcm, AGENT_RATE, made.now + frame * 0.02)
+        made.recorder.played(pcm, AGENT_RATE, None if frame else made.now)
     made.hear(bytes(2 * HEARING_RATE))
     made.recorder.taken_back(12_000)  # half a second of it was not heard
     made.hear(bytes(4 * HEARING_RATE))
