@@ -2,13 +2,13 @@
 
 Rules
 - The folder is the queue: what is in it and is written by nobody is uploaded, at once when a call
-  ends, and otherwise every ``LOOK_SECONDS``. So what a process that was killed has left is uploaded
-  by whichever process finds it, as a part that is not complete; if its disk never comes back, the
-  part is missing, and the call says so.
+  ends, soon again where something has to wait, and otherwise every ``LOOK_SECONDS``. So what a
+  process that was killed has left is uploaded by whichever process finds it, as a part that is not
+  complete; if its disk never comes back, the part is missing, and the call says so.
 - Files first, then their records, then the part's; the local files are deleted last. Doing it again
   replaces them.
-- The part of a call that was erased, or that its caller must not be recorded in, is deleted. One
-  whose call is not stored yet waits, for ``KEEP_SECONDS`` at most.
+- The part of a call that was erased, or that its caller must not be recorded in, is deleted, its
+  sound at once. One whose call is not stored yet waits, for ``KEEP_SECONDS`` at most.
 - While a store is away, everything waits on the disk.
 """
 
@@ -29,6 +29,7 @@ from store.tenants.recordings import Recordings
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 30.0
+SOON_SECONDS = 0.5
 KEEP_SECONDS = 7 * 24 * 3600.0
 CONTENT_TYPES = {
     CALLER_TRACK: "audio/ogg",
@@ -46,6 +47,8 @@ class RecordingUploads:
         self._artifacts = Artifacts(database, store)
         self._folder = folder
         self._news = asyncio.Event()
+        self._waiting = 0
+        """How many parts had to wait at the last look."""
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -72,22 +75,29 @@ class RecordingUploads:
         done = 0
         for part in await asyncio.to_thread(lambda: list(free_parts(self._folder))):
             try:
-                done += await self._settle(part)
+                settled = await self._settle(part)
+                done, self._waiting = done + settled, self._waiting + (not settled)
             except (StoreError, OSError) as error:
+                self._waiting += 1
                 log.warning("a recording stays on this node's disk for now: %s", error)
             finally:
                 part.close()
         return done
 
     async def _run(self) -> None:
+        pause = LOOK_SECONDS
         while True:
+            if self._news.is_set():
+                pause = SOON_SECONDS
             self._news.clear()
+            self._waiting = 0
             try:
                 await self.sweep()
             except OSError as error:
                 log.warning("recordings stay on this node's disk for now: %s", error)
+            pause = min(2 * pause, LOOK_SECONDS) if self._waiting else LOOK_SECONDS
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout(pause):
                     await self._news.wait()
 
     async def _settle(self, part: Part) -> bool:
@@ -95,14 +105,18 @@ class RecordingUploads:
         record = part.record
         workspace_id, call_id, number = record.workspace_id, record.call_id, record.number
         if record.withheld:
-            await self._recordings.withhold(workspace_id, call_id, number)
-            await asyncio.to_thread(part.remove)
-            return True
+            await asyncio.to_thread(part.remove_sound)
+            noted = await self._recordings.withhold(workspace_id, call_id, number)
+            if noted or await asyncio.to_thread(_is_old, part):
+                await asyncio.to_thread(part.remove)
+                return True
         if await self._calls.get(workspace_id, call_id) is None:
             gone = await self._recordings.was_deleted(call_id)
             if gone or await asyncio.to_thread(_is_old, part):
                 await asyncio.to_thread(part.remove)
                 return True
+            return False
+        if record.withheld:  # the journal has yet to write that it began
             return False
         begins, keep = record.begins_ms, record.keep_days
         await self._recordings.begin(workspace_id, call_id, number, begins, keep)

@@ -103,10 +103,14 @@ class Part:
         record = self.record
         self.save(replace(record, duration_ms=duration_ms, complete=complete, withheld=withheld))
 
-    def remove(self) -> None:
-        """Delete the files, the record last, and close; raises OSError."""
+    def remove_sound(self) -> None:
+        """Delete all files but the record; raises OSError."""
         for kind in FILES:
             self.file(kind).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Delete the files, the record last, and close; raises OSError."""
+        self.remove_sound()
         self._path.unlink(missing_ok=True)
         self.close()
 

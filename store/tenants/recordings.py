@@ -74,14 +74,15 @@ class Recordings:
         )
         return tag == "UPDATE 1"
 
-    async def withhold(self, workspace_id: str, call_id: str, number: int) -> None:
-        """A part is not kept."""
-        await self._db.execute(
+    async def withhold(self, workspace_id: str, call_id: str, number: int) -> bool:
+        """A part is not kept; False where it is not known to have begun."""
+        tag = await self._db.execute(
             "DELETE FROM recordings WHERE workspace_id = $1 AND call_id = $2 AND number = $3",
             workspace_id,
             call_id,
             number,
         )
+        return tag == "DELETE 1"
 
     async def of_calls(
         self, workspace_id: str, call_ids: Sequence[str]
