@@ -178,7 +178,10 @@ def compose(
     app[HOST], app[SIDEBANDS], app[ADMISSION], app[REMOTE] = host, sidebands, admission, remote
     app.add_routes(
         [
-            *health_routes(readiness_checks(settings, stores, admission, loading)),
+            *health_routes(
+                readiness_checks(settings, stores, admission, loading),
+                readiness_checks(settings, stores, admission, loading, goes_on=True),
+            ),
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
@@ -276,10 +279,14 @@ def new_application(settings: Settings, metrics: Metrics) -> web.Application:
     return app
 
 
-def health_routes(checks: dict[str, Check]) -> list[web.RouteDef]:
-    """What says whether the server lives and would answer a call."""
+def health_routes(checks: dict[str, Check], resumed: dict[str, Check]) -> list[web.RouteDef]:
+    """What says whether the server lives, and would answer a call, or one that is resumed."""
     health = Health(checks)
-    return [web.get("/healthz", health.live), web.get("/readyz", health.ready)]
+    return [
+        web.get("/healthz", health.live),
+        web.get("/readyz", health.ready),
+        web.get("/readyz/resumed", Health(resumed).ready),
+    ]
 
 
 def add_audiosocket(
@@ -396,12 +403,18 @@ def engine_loading(
 
 
 def readiness_checks(
-    settings: Settings, stores: Stores, admission: Admission, loading: EngineLoading
+    settings: Settings,
+    stores: Stores,
+    admission: Admission,
+    loading: EngineLoading,
+    *,
+    goes_on: bool = False,
 ) -> dict[str, Check]:
-    """What /readyz asks: each returns None, or why no call would be answered."""
+    """What /readyz asks: each returns None, or why no call would be answered. ``goes_on``: none
+    that began before."""
 
     async def room() -> str | None:
-        reason = admission.reason()
+        reason = admission.reason(goes_on=goes_on)
         if reason in (None, Reason.DRAINING):
             return None
         if reason is Reason.CAPACITY:

@@ -8,6 +8,9 @@ Rules
   workspace has called within ``FAIR_SECONDS``. A server with one workspace loses nothing by this.
 - What is measured (``Strain``) refuses at once, and admits again below a second, lower threshold
   that has held for some seconds: otherwise it would flap with every call that ends.
+- A call that goes on has been admitted before, and is lost if it is refused: the fair share, the
+  engines' queue and the event loop do not refuse it. When a node dies, half of all calls come to
+  the other one at once, and its event loop is late for as long as that takes.
 - A slot is released exactly once, whatever happens to the call.
 - Strain is pure: time is an argument. Admission takes ``clock``'s.
 """
@@ -155,6 +158,10 @@ class Strain:
             return Reason.ENGINES
         if self._event_loop.on:
             return Reason.EVENT_LOOP
+        return self.memory_reason()
+
+    def memory_reason(self) -> Reason | None:
+        """Why not even a call that goes on is admitted: without memory, all calls are lost."""
         return Reason.MEMORY if self._memory.on else None
 
     def _judge_memory(self, available: int, now: float) -> None:
@@ -216,15 +223,17 @@ class Admission:
         """/readyz says that the server is about to stop; calls are still admitted."""
         self.draining = False
 
-    def admit(self, workspace_id: str | None = None) -> Ticket:
-        """Take a slot; raises ServerFull. Without a workspace, only the rules for all apply."""
+    def admit(self, workspace_id: str | None = None, *, goes_on: bool = False) -> Ticket:
+        """Take a slot; raises ServerFull. Without a workspace, only the rules for all apply.
+
+        ``goes_on``: the call began before, over another connection."""
         now = self._clock()
         if workspace_id is not None:
             self._called.pop(workspace_id, None)
             self._called[workspace_id] = now
             if len(self._called) > _MOST_REMEMBERED:
                 del self._called[next(iter(self._called))]
-        reason = self.reason(workspace_id)
+        reason = self.reason(workspace_id, goes_on=goes_on)
         if reason is not None:
             self._on_refused(reason)
             raise ServerFull(reason)
@@ -242,8 +251,9 @@ class Admission:
             if not self._of[workspace_id]:
                 del self._of[workspace_id]
 
-    def reason(self, workspace_id: str | None = None) -> Reason | None:
-        """Why a call, of the workspace if given, would be refused now; None if it would not."""
+    def reason(self, workspace_id: str | None = None, *, goes_on: bool = False) -> Reason | None:
+        """Why a call, of the workspace if given, would be refused now; None if it would not.
+        ``goes_on``: as for ``admit``."""
         if self.draining:
             return Reason.DRAINING
         if self.active >= self.capacity:
@@ -251,10 +261,10 @@ class Admission:
         if workspace_id is not None:
             if self._of_one_workspace and self._of[workspace_id] >= self._of_one_workspace:
                 return Reason.WORKSPACE
-            if self._takes_too_much(workspace_id):
+            if not goes_on and self._takes_too_much(workspace_id):
                 return Reason.FAIR_SHARE
         self.measure_engines()
-        return self.strain.reason()
+        return self.strain.memory_reason() if goes_on else self.strain.reason()
 
     def measure_engines(self) -> None:
         """Look at the engines' queues; also called regularly, so that calm is noticed."""

@@ -201,9 +201,10 @@ class SessionHost:
         """The id of this process in the calls table."""
         return self._registry.node_id
 
-    def admit(self, workspace_id: str) -> Ticket:
-        """Take a slot for a call of the workspace; raises ServerFull."""
-        return self._admission.admit(workspace_id)
+    def admit(self, workspace_id: str, *, goes_on: bool = False) -> Ticket:
+        """Take a slot for a call of the workspace, which may go on from before; raises
+        ServerFull."""
+        return self._admission.admit(workspace_id, goes_on=goes_on)
 
     def full_for(self, workspace_id: str) -> Reason | None:
         """Why a call of the workspace would get no slot now; None if it would."""

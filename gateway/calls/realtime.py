@@ -207,12 +207,12 @@ class RealtimeCalls:
         if tasks:
             await asyncio.wait(tasks, timeout=_GOODBYE_SECONDS)
 
-    def slot(self, authorized: AuthorizedCall) -> Ticket:
-        """The slot of one call; raises ServerFull or Unavailable."""
+    def slot(self, authorized: AuthorizedCall, *, goes_on: bool = False) -> Ticket:
+        """The slot of one call, which may go on from before; raises ServerFull or Unavailable."""
         if (waiting := self._waiting_for()) is not None:
             self._metrics.call_refused("warming_up")
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
-        return self._host.admit(authorized.principal.workspace_id)
+        return self._host.admit(authorized.principal.workspace_id, goes_on=goes_on)
 
     async def carry(
         self,
@@ -270,7 +270,7 @@ class RealtimeCalls:
         call = found.call
         principal = replace(principal, locked=principal.locked or call.locked)
         authorized = AuthorizedCall(principal, call.agent_id, call.checkpoint.config, offer)
-        ticket = self.slot(authorized)
+        ticket = self.slot(authorized, goes_on=True)
         try:
             taken = await self._takeovers.take(found, handle)
         except BaseException:

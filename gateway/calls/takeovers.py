@@ -91,8 +91,8 @@ class Takeovers:
         if node_id != self._host.node_id:
             with contextlib.suppress(BusUnavailable, NoAnswer, TooManyRequests):
                 await self._remote.ask(node_id, call_id, Release(), within=RELEASE_SECONDS)
-        elif not self._host.release(call_id):
-            return
+        else:  # it may be suspended already, and its last moment not written yet
+            self._host.release(call_id)
         deadline = began + RELEASE_SECONDS
         while loop.time() < deadline:
             if await self._stored.held_by(call_id) != node_id:

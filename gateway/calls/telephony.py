@@ -198,7 +198,7 @@ class TelephonyCalls:
                 if found is not None and channel.lost:
                     raise NeverStarted("peer_gone")  # a later stream may have the call
                 held.close()
-                held.enter_context(self._calls.slot(authorized))
+                held.enter_context(self._calls.slot(authorized, goes_on=found is not None))
                 resumed = await line.take(found) if line is not None and found is not None else None
             except NeverStarted as error:
                 await channel.close(error.reason)

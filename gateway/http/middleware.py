@@ -30,7 +30,7 @@ access_log = logging.getLogger("gateway.access")
 
 _METHODS = frozenset(hdrs.METH_ALL)
 _FOR_ANY_PAGE = ("/v1/realtime", "/v1/whip", "/readyz")
-_QUIET = ("/healthz", "/readyz", "/metrics")
+_QUIET = ("/healthz", "/readyz", "/readyz/resumed", "/metrics")
 
 
 class Middleware:

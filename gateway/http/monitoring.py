@@ -1,9 +1,9 @@
-"""What an operator watches: /healthz, /readyz and /metrics.
+"""What an operator and a proxy watch: /healthz, /readyz and /metrics.
 
-/healthz answers while the process does; /readyz says whether a call would be answered. A check
-returns None, or the reason why calls cannot be answered now. Checks run concurrently, each within
-``_CHECK_SECONDS``; their outcome is cached for ``_CACHE_SECONDS``, so that frequent requests cannot
-load the stores.
+/healthz answers while the process does; /readyz says whether a call would be answered,
+/readyz/resumed whether one that began before would go on here. A check returns None, or the reason
+why calls cannot be answered now. Checks run concurrently, each within ``_CHECK_SECONDS``; their
+outcome is cached for ``_CACHE_SECONDS``, so that frequent requests cannot load the stores.
 
 /metrics shows what ``gateway.telemetry.metrics`` counts.
 """

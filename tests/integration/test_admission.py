@@ -11,6 +11,7 @@ from gateway.app import HOST
 from sessions.admission import Admission, Strain, Thresholds
 from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents
+from tests.gateway.calls.test_takeovers import cut, handle_of, resumable, resumed
 from tests.support.gateway.scripted_server import ScriptedServer, ask, neighbour, refused, server
 from tests.support.gateway.twilio_client import TwilioClient
 from tests.support.gateway.webrtc_client import Caller
@@ -83,3 +84,29 @@ async def test_a_server_that_is_about_to_stop_says_so_while_it_still_admits(
     assert (status, list(json.loads(text)["reasons"])) == (503, ["draining"])
     async with server.client() as caller:
         await ask(caller)
+
+
+async def test_a_server_whose_event_loop_is_late_resumes_calls_and_begins_none(
+    server: ScriptedServer,
+) -> None:
+    headers = {"Authorization": f"Bearer {server.key}"}
+    async with resumable(server) as caller:
+        cut(caller)
+        await server.empty()
+        strain = Strain()
+        admission_of(server).strain = strain  # which the server's own measurements do not reach
+        for _ in range(20):
+            strain.loop_lagged(1.0, time.monotonic())
+        assert await refused(server, headers=headers) == (503, "server_full")
+        status, text = await get(server, "/readyz")
+        assert status == 503
+        assert "(event_loop)" in json.loads(text)["reasons"]["admission"]
+        assert (await get(server, "/readyz/resumed"))[0] == 200
+        async with resumed(server, handle_of(caller)) as again:
+            await ask(again, within=10)
+
+
+async def test_a_server_that_drains_resumes_no_call(server: ScriptedServer) -> None:
+    admission_of(server).leaving = True
+    status, text = await get(server, "/readyz/resumed")
+    assert (status, list(json.loads(text)["reasons"])) == (503, ["draining"])

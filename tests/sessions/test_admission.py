@@ -78,6 +78,34 @@ def test_nobody_is_admitted_while_draining() -> None:
         admission.admit()
 
 
+def test_a_call_that_goes_on_is_not_refused_for_a_busy_moment(clock: Clock) -> None:
+    strain = Strain()
+    admission = Admission(20, lambda: True, strain=strain, clock=clock)
+    for _ in range(20):
+        strain.loop_lagged(1.0, clock.now)
+    for _ in range(18):
+        admission.admit("ws_1", goes_on=True)
+    admission.admit("ws_2", goes_on=True).release()
+    admission.admit("ws_1", goes_on=True)
+    assert refusal(admission, "ws_1") is Reason.FAIR_SHARE
+    assert refusal(admission, "ws_2") is Reason.ENGINES
+    admission.admit("ws_1", goes_on=True)
+    with pytest.raises(ServerFull) as full:
+        admission.admit("ws_1", goes_on=True)
+    assert full.value.reason is Reason.CAPACITY
+
+
+def test_without_memory_not_even_a_call_that_goes_on_is_admitted(clock: Clock) -> None:
+    strain = Strain()
+    admission = Admission(5, of_one_workspace=1, strain=strain, clock=clock)
+    admission.admit("ws_1", goes_on=True)
+    assert admission.reason("ws_1", goes_on=True) is Reason.WORKSPACE
+    strain.memory_measured(100 * MIB, clock.now)
+    assert admission.reason("ws_2", goes_on=True) is Reason.MEMORY
+    admission.draining = True
+    assert admission.reason("ws_2", goes_on=True) is Reason.DRAINING
+
+
 # ---------------------------------------------------------------------- workspaces
 
 
