@@ -131,6 +131,7 @@ class RoomChannel:
     name = "room"
     lead_ms = 200
     dropped = False
+    missed = 0
     input_rate = output_rate = RATE
     downlink = 0.03
     """Seconds that audio and commands take to reach the caller."""

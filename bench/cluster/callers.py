@@ -7,12 +7,11 @@ what it heard. One that is cut off connects again, by the proxy, with the handle
 import asyncio
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, WebSocketException
+from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from bench.cluster.engines import ANSWER
@@ -44,13 +43,17 @@ def question() -> list[bytes]:
 
 @dataclass(slots=True)
 class Cut:
-    """A line that was cut: how long until the call went on, and until it was heard again (s)."""
+    """A line that was cut: how long until the next one stood, until the call went on, and until it
+    was heard again (s)."""
 
     at: float
+    connected: float | None = None
     resumed: float | None = None
     heard: float | None = None
     speaking: bool = False
     """Whether it was cut in the middle of an answer."""
+    refusals: list[str] = field(default_factory=list)
+    """Why each attempt to come back failed."""
 
 
 @dataclass(slots=True)
@@ -62,7 +65,7 @@ class Caller:
     key: str
     number: int
     every: float
-    """Seconds from one question to the next."""
+    """Seconds from one question to the next; 0: it says nothing."""
     call_id: str = ""
     answers: list[int] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
@@ -73,14 +76,16 @@ class Caller:
     _text: str = ""
     _answering: bool = False
 
-    async def run(self, until: float, speech: list[bytes]) -> None:
-        """Call, and ask, until the moment ``until`` (time.monotonic)."""
-        while time.monotonic() < until and not self.lost:
-            line = await self._connect(until)
+    async def run(self, over: asyncio.Event, speech: list[bytes]) -> None:
+        """Call, and ask, until it is ``over``."""
+        while not over.is_set() and not self.lost:
+            line = await self._connect(over)
             if line is None:
                 return
+            if self.cuts and self.cuts[-1].connected is None:
+                self.cuts[-1].connected = time.monotonic() - self.cuts[-1].at
             async with line:
-                speaking = asyncio.create_task(self._speak(line, until, speech))
+                speaking = asyncio.create_task(self._speak(line, over, speech))
                 try:
                     ended = await self._listen(line)
                 except WebSocketException as error:
@@ -88,16 +93,16 @@ class Caller:
                 finally:
                     speaking.cancel()
                     await asyncio.gather(speaking, return_exceptions=True)
-            if time.monotonic() < until:
+            if not over.is_set():
                 self.cuts.append(Cut(time.monotonic(), speaking=self._answering))
                 if not self._handle:
                     self.lost = f"no handle to come back with: {ended}"
 
-    async def _connect(self, until: float) -> ClientConnection | None:
+    async def _connect(self, over: asyncio.Event) -> ClientConnection | None:
         query = f"resume={self._handle}" if self._handle else "model=default"
-        patience = min(until, time.monotonic() + GIVE_UP_SECONDS)
+        patience = time.monotonic() + GIVE_UP_SECONDS
         reason = ""
-        while time.monotonic() < patience:
+        while time.monotonic() < patience and not over.is_set():
             try:
                 return await connect(
                     f"{self.url.replace('http', 'ws', 1)}/v1/realtime?{query}",
@@ -108,21 +113,28 @@ class Caller:
                     open_timeout=5,
                     close_timeout=1,
                 )
+            except InvalidStatus as error:
+                reason = _refusal(error)
             except (OSError, InvalidHandshake, TimeoutError) as error:
-                reason = repr(error)
+                reason = type(error).__name__
+            if self.cuts:
+                self.cuts[-1].refusals.append(reason)
             await asyncio.sleep(AGAIN_SECONDS)
-        if time.monotonic() < until:
+        if not over.is_set():
             self.lost = f"no line: {reason}"
         return None
 
-    async def _speak(self, line: ClientConnection, until: float, speech: list[bytes]) -> None:
-        """Questions and silence, in real time; hangs up at ``until``."""
+    async def _speak(
+        self, line: ClientConnection, over: asyncio.Event, speech: list[bytes]
+    ) -> None:
+        """Questions and silence, in real time; hangs up when it is over."""
         begin = time.monotonic()
         period = int(self.every * 1000) // CHUNK_MS
-        first = self.number * 7 % period  # not all at once
+        first = self.number * 7 % max(1, period)  # not all at once
         sent = 0
-        while (now := time.monotonic()) < until:
-            place = (sent - first) % period if sent >= first else period
+        while not over.is_set():
+            now = time.monotonic()
+            place = (sent - first) % period if period and sent >= first else len(speech)
             await line.send(speech[place] if place < len(speech) else SILENCE)
             sent += 1
             await asyncio.sleep(max(0.0, begin + sent * CHUNK_MS / 1000 - now))
@@ -161,24 +173,25 @@ class Caller:
                 self.faults.append(event["error"]["message"])
 
 
+def _refusal(error: InvalidStatus) -> str:
+    """Status and code of a refused handshake."""
+    status, body = error.response.status_code, error.response.body or b""
+    try:
+        fault = json.loads(body)["error"]
+        return f"{status} {fault['code']}: {fault['message']}"
+    except (ValueError, KeyError, TypeError):
+        return f"{status} by the proxy"
+
+
 async def run_all(
-    url: str,
-    key: str,
-    calls: int,
-    seconds: float,
-    every: float,
-    *,
-    started: Callable[[list[Caller]], None] = lambda _: None,
-) -> list[Caller]:
-    """``calls`` callers at once for ``seconds``; what each of them noted."""
+    url: str, key: str, calls: int, over: asyncio.Event, every: float, *, callers: list[Caller]
+) -> None:
+    """``calls`` callers at once until it is ``over``; ``callers`` gets them at once."""
     speech = question()
-    callers = [Caller(url, key, number, every) for number in range(calls)]
-    until = time.monotonic() + seconds
-    started(callers)
+    callers += [Caller(url, key, number, every) for number in range(calls)]
 
     async def one(caller: Caller) -> None:
         await asyncio.sleep(caller.number * 0.03)
-        await caller.run(until, speech)
+        await caller.run(over, speech)
 
     await asyncio.gather(*(one(caller) for caller in callers))
-    return callers

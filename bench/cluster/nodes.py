@@ -23,27 +23,9 @@ ROOT = Path(__file__).parents[2]
 BLAB = Path(sys.executable).with_name("blab")
 STOP_SECONDS = 45.0
 
-PROXY = """
-global
-    maxconn 4000
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 60s
-    timeout server 60s
-    timeout tunnel 1h
-    retries 3
-    option redispatch
-frontend blab
-    bind 127.0.0.1:{port}
-    default_backend nodes
-backend nodes
-    balance leastconn
-    option httpchk GET /readyz
-    timeout check 2s
-    default-server check inter 500ms fall 2 rise 1
-{servers}
-"""
+PROXY = ROOT / "deploy" / "haproxy.cfg"
+_SERVER = "    server blab1 10.0.0.11:8484\n    server blab2 10.0.0.12:8484\n"
+"""The lines of the configuration that name the nodes."""
 
 
 def free_port() -> int:
@@ -114,15 +96,20 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster(nodes: int, processes: int, calls: int) -> AsyncIterator[Cluster]:
-    """A running cluster; ``calls``: how many may come in all."""
+async def cluster(
+    nodes: int, processes: int, calls: int, urls: ServiceUrls | None = None
+) -> AsyncIterator[Cluster]:
+    """A running cluster; ``calls``: how many may come in all. ``urls``: of a Postgres and a Valkey
+    that run; the objects are then kept in a folder."""
     folder = open_directory()
-    services = EmbeddedServices(folder / "data")
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        urls = await services.start()
-        stack.push_async_callback(services.stop)
-        bucket = new_bucket(stack.enter_context(s3_server()))
+        bucket = f"file://{folder}/objects"
+        if urls is None:
+            services = EmbeddedServices(folder / "data")
+            urls = await services.start()
+            stack.push_async_callback(services.stop)
+            bucket = new_bucket(stack.enter_context(s3_server()))
         environment = {
             **os.environ,
             **engines.ENVIRONMENT,
@@ -162,10 +149,22 @@ async def _key(environment: dict[str, str]) -> str:
 
 @contextlib.asynccontextmanager
 async def _proxy(running: Cluster) -> AsyncIterator[None]:
+    """HAProxy with the configuration in ``deploy``, without TLS."""
     port = running.url.rpartition(":")[2]
-    servers = "\n".join(f"    server {n.name} 127.0.0.1:{n.port}" for n in running.nodes)
-    configuration = running.folder / "haproxy.cfg"
-    configuration.write_text(PROXY.format(port=port, servers=servers))
+    servers = "".join(f"    server {n.name} 127.0.0.1:{n.port}\n" for n in running.nodes)
+    text = PROXY.read_text()
+    for old, new in (
+        ("    log /dev/log local0\n", ""),
+        ("    bind :80\n", ""),
+        (":443 ssl crt /etc/haproxy/blab.pem alpn h2,http/1.1", f"127.0.0.1:{port}"),
+        ("    http-request redirect scheme https code 301 unless { ssl_fc }\n", ""),
+        (_SERVER, servers),
+    ):
+        if old not in text:
+            raise ValueError(f"{PROXY.name} has no {old!r} any more")
+        text = text.replace(old, new)
+    configuration = running.folder / PROXY.name
+    configuration.write_text(text)
     proxy = await asyncio.create_subprocess_exec("haproxy", "-db", "-f", str(configuration))
     try:
         await wait_ready(running.url, 20)

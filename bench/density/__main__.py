@@ -27,7 +27,7 @@ from bench.conversation.systems import ROOT
 from bench.density import profiles
 from bench.density.callers import SETTLE_SECONDS, SPREAD_SECONDS, WARM_SECONDS, Result
 from bench.density.plot import added_svg
-from bench.density.systems import CALLERS_CORE, NAMES, call, running
+from bench.density.systems import BLABS, CALLERS_CORE, NAMES, call, running
 from bench.figures import machine
 from gateway.services import EmbeddedServices, ServiceUrls
 
@@ -101,8 +101,8 @@ async def run_on(args: argparse.Namespace, urls: ServiceUrls) -> None:
     found: dict[str, list[Result]] = {}
     print(f"{machine()}, load {os.getloadavg()[0]:.1f}\n\n{HEAD}\n" + "|---" * 11 + "|", flush=True)
     for name in args.systems:
-        for over in args.over if name == "blab" else ["twilio"]:
-            shown = f"{name}, {over}" if name == "blab" else name
+        for over in args.over if name in BLABS else ["twilio"]:
+            shown = f"{name}, {over}" if name in BLABS else name
             for calls in args.calls:
                 one = await measure(name, over, calls, args, urls)
                 found.setdefault(shown, []).append(one)

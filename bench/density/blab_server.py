@@ -1,6 +1,6 @@
 """Blab as the density bench measures it: the whole application, scripted engines, the real Silero.
 
-    python -m bench.density.blab_server PORT CORE DATABASE_URL REDIS_URL
+    python -m bench.density.blab_server PORT CORE DATABASE_URL REDIS_URL RESUME_SECONDS
 
 Prints a line of JSON, with a key and an agent's id, once it answers.
 """
@@ -66,11 +66,15 @@ async def prepare(database_url: str) -> tuple[str, str]:
         await database.close()
 
 
-async def serve(port: int, urls: ServiceUrls) -> None:
+async def serve(port: int, urls: ServiceUrls, resume_seconds: int) -> None:
     key, agent = await prepare(urls.database_url)
     with tempfile.TemporaryDirectory(prefix="blab-density-") as folder:
         settings = dataclasses.replace(
-            Settings(), data_dir=Path(folder), max_calls=1_000, rate_limit=0
+            Settings(),
+            data_dir=Path(folder),
+            max_calls=1_000,
+            rate_limit=0,
+            resume_seconds=resume_seconds,
         )
         app = await build_app(settings, urls, engines())
         running = await RunningServer.start(app, "127.0.0.1", port)
@@ -81,9 +85,9 @@ async def serve(port: int, urls: ServiceUrls) -> None:
 
 
 def main() -> None:
-    port, core, database_url, redis_url = sys.argv[1:]
+    port, core, database_url, redis_url, resume = sys.argv[1:]
     os.sched_setaffinity(0, {int(core)})
-    uvloop.run(serve(int(port), ServiceUrls(database_url, redis_url)))
+    uvloop.run(serve(int(port), ServiceUrls(database_url, redis_url), int(resume)))
 
 
 if __name__ == "__main__":

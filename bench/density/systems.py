@@ -17,7 +17,10 @@ from bench.conversation.systems import child, free_port, peers_python
 from bench.server import wait_ready
 from gateway.services import ServiceUrls
 
-NAMES = ("blab", "bare", "pipecat", "livekit", "fastrtc")
+UNKEPT = "blab-unkept"
+"""Blab whose calls cannot be resumed (``BLAB_RESUME_SECONDS=0``)."""
+BLABS = ("blab", UNKEPT)
+NAMES = (*BLABS, "bare", "pipecat", "livekit", "fastrtc")
 CALLERS_CORE, SERVER_CORE = 0, 1
 PEERS = Path(__file__).parent / "peers"
 ROOT = Path(__file__).parents[2]
@@ -40,9 +43,9 @@ async def running(name: str, urls: ServiceUrls, cache: Path) -> AsyncIterator[Ru
     """Start a system, and stop it at the end."""
     port, core = free_port(), str(SERVER_CORE)
     log = cache / f"density-{name}.log"
-    if name == "blab":
+    if name in BLABS:
         command = [sys.executable, "-m", "bench.density.blab_server", str(port), core]
-        command += [urls.database_url, urls.redis_url]
+        command += [urls.database_url, urls.redis_url, "0" if name == UNKEPT else "60"]
     elif name == "bare":
         command = [sys.executable, "-m", "bench.density.bare_server", str(port), core]
     elif name == "fastrtc":
@@ -53,7 +56,7 @@ async def running(name: str, urls: ServiceUrls, cache: Path) -> AsyncIterator[Ru
         command = [str(python), str(PEERS / f"{name}_server.py"), str(port), core]
     async with child(command, log, {"PYTHONPATH": str(ROOT)}) as process:
         await wait_ready(f"http://127.0.0.1:{port}", within=120)
-        if name != "blab":
+        if name not in BLABS:
             yield Running(port, process.pid)
             return
         [line] = [one for one in log.read_text().splitlines() if one.startswith('{"key"')]
