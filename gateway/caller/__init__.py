@@ -11,6 +11,7 @@ from gateway.caller.channels import (
     CallerChannel,
     CallerWebRtc,
     CallerWebSocket,
+    ConnectionLost,
     demo_key,
 )
 from gateway.caller.report import CallReport, Narrator
@@ -22,6 +23,7 @@ __all__ = [
     "CallerChannel",
     "CallerWebRtc",
     "CallerWebSocket",
+    "ConnectionLost",
     "Microphone",
     "Narrator",
     "NoAnswer",

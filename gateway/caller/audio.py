@@ -14,6 +14,7 @@ Rules
 import asyncio
 import wave
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,7 +23,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from gateway.caller.channels import CLIENT_RATE, CallerChannel
+from gateway.caller.channels import CLIENT_RATE
 
 Samples = npt.NDArray[np.int16]
 
@@ -237,10 +238,10 @@ class Utterance:
 
 
 class Microphone:
-    """Feeds a channel in real time while ``run()`` runs; ``say()`` adds speech."""
+    """Gives ``send`` 20 ms of audio in real time while ``run()`` runs; ``say()`` adds speech."""
 
-    def __init__(self, channel: CallerChannel) -> None:
-        self._channel = channel
+    def __init__(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+        self._send = send
         self._waiting: deque[Utterance] = deque()
         self.frames_sent = 0
 
@@ -267,5 +268,5 @@ class Microphone:
                 frame = self._waiting[0].next_frame(due)
                 if self._waiting[0].done.is_set():
                     self._waiting.popleft()
-            await self._channel.send_audio(frame)
+            await self._send(frame)
             self.frames_sent += 1

@@ -1,17 +1,23 @@
 """One caller in one call: a microphone, an ear and the list of the server's events.
 
-It owns the call's two tasks (sending, receiving); use it as an async context manager. When the call
-ends, every wait raises CallEnded.
+It owns the call's tasks (sending, receiving, watching the connection); use it as an async context
+manager. When the call ends, every wait raises CallEnded.
+
+A caller that is given ``resume`` goes on over another connection when the first is lost, as the
+demo page does: with the newest handle, after pauses that grow, until the window for that is over.
+What is said meanwhile is lost, and so is what had arrived and was not heard.
 """
 
 import asyncio
-from collections.abc import Callable
+import itertools
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 from gateway.caller.audio import Microphone, Player, Recording, Utterance, audible
-from gateway.caller.channels import CLIENT_RATE, CallEnded, CallerChannel
+from gateway.caller.channels import CLIENT_RATE, CallEnded, CallerChannel, ConnectionLost
 
 MAX_EVENTS = 100_000
 """Events kept; a call that sends more ends with CallEnded."""
@@ -24,6 +30,14 @@ MUTING = "blab.playout.held"
 UNMUTING = ("blab.playout.resumed", "blab.playout.started")
 """A caller that asked for playout events falls silent at once, as the demo page does, and does not
 hear what its jitter buffer still holds."""
+
+
+HANDLE = "blab.session.resumption"
+PONG = "blab.pong"
+PAUSES = (0.2, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each attempt to go on; the last one repeats."""
+PING_SECONDS, LOST_SECONDS = 1.0, 4.0
+"""Between two pings, and without any event until the connection counts as lost."""
 
 
 class NoAnswer(Exception):
@@ -44,6 +58,8 @@ class TimedEvent:
 
 
 Listener = Callable[[TimedEvent], None]
+Resume = Callable[[str], Awaitable[CallerChannel]]
+"""Opens another connection with a handle; raises CallEnded."""
 
 
 class Caller:
@@ -55,11 +71,19 @@ class Caller:
         *,
         on_event: Listener | None = None,
         on_audio: Callable[[float], None] | None = None,
+        resume: Resume | None = None,
     ) -> None:
+        """``resume``: how the call goes on when its connection is lost, if its session has asked
+        for handles (``blab.events``: ``resumption``)."""
         self.channel = channel
+        self.resumed = 0
+        """How often the call went on over another connection."""
+        self._resume = resume
+        self._handle: str | None = None
+        self._window = 0.0
         self.start = asyncio.get_running_loop().time()
         self.player = Player(CLIENT_RATE, self.start, live=channel.continuous)
-        self.microphone = Microphone(channel)
+        self.microphone = Microphone(self._send_audio)
         self.events: list[TimedEvent] = []
         self.audio_arrivals: list[tuple[float, int]] = []
         """(time, bytes) of every piece of audio as it came off the wire."""
@@ -69,6 +93,8 @@ class Caller:
         self._on_audio = on_audio
         self._news = asyncio.Condition()
         self._open_responses: set[str] = set()
+        self._heard_at = self.start
+        """When the last event came."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> "Caller":
@@ -76,6 +102,8 @@ class Caller:
             asyncio.create_task(self._receive(), name="caller-receive"),
             asyncio.create_task(self._speak(), name="caller-speak"),
         ]
+        if self._resume is not None:
+            self._tasks.append(asyncio.create_task(self._watch(), name="caller-watch"))
         return self
 
     async def __aexit__(
@@ -95,8 +123,15 @@ class Caller:
         return self.microphone.say(recording)
 
     async def send(self, event: dict[str, Any]) -> None:
-        """Send one client event."""
-        await self.channel.send_event(event)
+        """Send one client event, once there is a connection again."""
+        while True:
+            channel = self.channel
+            try:
+                return await channel.send_event(event)
+            except ConnectionLost:
+                if not self._can_go_on:
+                    raise
+            await self._until(partial(self._left, channel), self._window, "connection")
 
     async def wait_for(
         self, wanted: str | Callable[[TimedEvent], bool], *, within: float, since: float = 0.0
@@ -147,14 +182,15 @@ class Caller:
             await asyncio.sleep(0.02)
 
     async def hang_up(self) -> None:
-        """End the call and both tasks."""
+        """End the call and its tasks."""
+        self._resume = None
         await self.channel.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.player.advance(self.now())
 
-    # ------------------------------------------------------------------ the two tasks
+    # ------------------------------------------------------------------ the tasks
 
     async def _speak(self) -> None:
         try:
@@ -162,27 +198,93 @@ class Caller:
         except CallEnded as error:
             await self._end(str(error))
 
-    async def _receive(self) -> None:
+    async def _send_audio(self, pcm: bytes) -> None:
         try:
-            async for arrival in self.channel.receive():
-                now = self.now()
-                if isinstance(arrival, bytes):
-                    if not self._muted:
-                        self.player.feed(arrival, now)
-                    self.audio_arrivals.append((now, len(arrival)))
-                    if self._on_audio is not None and audible(arrival):
-                        self._on_audio(now)
-                else:
-                    await self._take(TimedEvent(now, arrival))
-            await self._end("the server closed the call")
-        except CallEnded as error:
-            await self._end(str(error))
-        except ValueError as error:
-            await self._end(f"the server sent something that is not a message: {error}")
+            await self.channel.send_audio(pcm)
+        except ConnectionLost:
+            if not self._can_go_on:
+                raise
+
+    async def _receive(self) -> None:
+        reason = None
+        while reason is None:
+            try:
+                await self._hear()
+                reason = "the server closed the call"
+            except ConnectionLost as error:
+                reason = await self._go_on(str(error))
+            except CallEnded as error:
+                reason = str(error)
+            except ValueError as error:
+                reason = f"the server sent something that is not a message: {error}"
+        await self._end(reason)
+
+    async def _hear(self) -> None:
+        async for arrival in self.channel.receive():
+            now = self.now()
+            if isinstance(arrival, bytes):
+                if not self._muted:
+                    self.player.feed(arrival, now)
+                self.audio_arrivals.append((now, len(arrival)))
+                if self._on_audio is not None and audible(arrival):
+                    self._on_audio(now)
+            else:
+                self._heard_at = now
+                await self._take(TimedEvent(now, arrival))
+
+    async def _watch(self) -> None:
+        """Notice that the network is gone, which a socket does not."""
+        for number in itertools.count():
+            await asyncio.sleep(PING_SECONDS)
+            channel = self.channel
+            try:
+                await channel.send_event({"type": "blab.ping", "event_id": f"ping_{number}"})
+            except CallEnded:
+                continue
+            if self._can_go_on and self.now() - self._heard_at > LOST_SECONDS:
+                channel.abandon()
+
+    # ------------------------------------------------------------------ another connection
+
+    @property
+    def _can_go_on(self) -> bool:
+        return self._resume is not None and self._handle is not None
+
+    def _left(self, channel: CallerChannel) -> bool:
+        return self.channel is not channel
+
+    async def _go_on(self, why: str) -> str | None:
+        """Go on over another connection; returns why that is not possible, or None."""
+        self.player.flush(self.now())
+        self._open_responses.clear()
+        self._muted = False
+        deadline = self.now() + self._window
+        for pause in itertools.chain(PAUSES, itertools.repeat(PAUSES[-1])):
+            if self._resume is None or self._handle is None:
+                return why
+            if self.now() + pause > deadline:
+                break
+            await asyncio.sleep(pause)
+            try:
+                channel = await self._resume(self._handle)
+            except ConnectionLost:
+                continue
+            except CallEnded as error:
+                return f"{why}; the call did not go on: {error}"
+            lost, self.channel = self.channel, channel
+            self.resumed += 1
+            self._heard_at = self.now()
+            await lost.close()  # not before: a connection that still lives would end the call
+            async with self._news:
+                self._news.notify_all()
+            return None
+        return f"{why}; the call could not be resumed within {self._window:g} s"
 
     async def _take(self, timed: TimedEvent) -> None:
         if len(self.events) >= MAX_EVENTS:
             raise CallEnded(f"the server sent more than {MAX_EVENTS} events")
+        if timed.type == PONG:
+            return
         if timed.type in FLUSHING:
             self.player.flush(timed.at)
         if timed.type == MUTING:
@@ -200,6 +302,10 @@ class Caller:
             self._on_event(timed)
         async with self._news:
             self._news.notify_all()
+        if timed.type == HANDLE:
+            self._handle, self._window = timed.event["handle"], float(timed.event["window"])
+            if timed.event.get("reconnect") and self._can_go_on:
+                raise ConnectionLost("the node is shutting down")
 
     async def _end(self, reason: str) -> None:
         self.closed_because = self.closed_because or reason

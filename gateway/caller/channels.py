@@ -35,6 +35,10 @@ class CallEnded(Exception):
     """The call could not be set up, or has ended; the message is the reason given."""
 
 
+class ConnectionLost(CallEnded):
+    """The connection broke, or could not be made for now: another one may go on with the call."""
+
+
 class CallerChannel(Protocol):
     """One call, as the caller's program sees it."""
 
@@ -53,6 +57,10 @@ class CallerChannel(Protocol):
         """Reply audio (PCM16 mono, CLIENT_RATE) and server events until the call ends."""
         ...
 
+    def abandon(self) -> None:
+        """Give the connection up as lost, without a goodbye; ``receive`` raises ConnectionLost."""
+        ...
+
     async def close(self) -> None:
         """Hang up and release everything; harmless when called twice."""
         ...
@@ -60,6 +68,9 @@ class CallerChannel(Protocol):
 
 # ------------------------------------------------------------------ keys
 
+_PASSING = (409, 502, 503, 504)
+"""Statuses of a refusal that may be another one soon. 409: the server has not noticed yet that the
+connection is lost."""
 REQUEST_SECONDS = 10.0
 
 
@@ -75,10 +86,11 @@ async def demo_key(url: str) -> str:
         ):
             if response.status >= 300:
                 words = (await response.text())[:300]
-                raise CallEnded(f"the server gave no key (HTTP {response.status}): {words}")
+                kind = ConnectionLost if response.status in _PASSING else CallEnded
+                raise kind(f"the server gave no key (HTTP {response.status}): {words}")
             body = await response.json()
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        raise CallEnded(f"no server answers at {url}: {error or 'timeout'}") from error
+        raise ConnectionLost(f"no server answers at {url}: {error or 'timeout'}") from error
     secret = body.get("client_secret", body)
     key = secret.get("value") if isinstance(secret, dict) else secret
     if not isinstance(key, str):
@@ -91,6 +103,9 @@ async def demo_key(url: str) -> str:
 BINARY = Subprotocol("blab.binary.v1")
 OPEN_SECONDS = 15.0
 MAX_MESSAGE = 16 * 1024 * 1024
+_FINAL = (1000, 1008, 4001)
+"""Close codes with which a call is over: by agreement, or refused. After any other one (1001 and
+1012: the node stops; none: the network is gone) it can be resumed."""
 
 
 class CallerWebSocket:
@@ -104,9 +119,18 @@ class CallerWebSocket:
 
     @classmethod
     async def open(
-        cls, url: str, key: str | None, *, binary: bool = True, query: str = "model=default"
+        cls,
+        url: str,
+        key: str | None,
+        *,
+        binary: bool = True,
+        query: str = "model=default",
+        resume: str | None = None,
     ) -> "CallerWebSocket":
-        """Connect to the server at ``url`` (http:// or https://); raises CallEnded."""
+        """Connect to the server at ``url`` (http:// or https://); raises CallEnded. ``resume``: the
+        handle of the call that goes on."""
+        if resume is not None:
+            query = f"resume={resume}"
         address = f"{url.rstrip('/').replace('http', 'ws', 1)}/v1/realtime?{query}"
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         protocols = [BINARY, Subprotocol("realtime")] if binary else [Subprotocol("realtime")]
@@ -122,9 +146,10 @@ class CallerWebSocket:
             )
         except InvalidStatus as error:
             body = (error.response.body or b"")[:500].decode(errors="replace")
-            raise CallEnded(f"HTTP {error.response.status_code}: {body}") from error
+            raise _refused(error.response.status_code, body) from error
         except (OSError, InvalidHandshake, TimeoutError) as error:
-            raise CallEnded(f"no connection to {address}: {error or 'no answer'}") from error
+            place = address.partition("?")[0]
+            raise ConnectionLost(f"no connection to {place}: {error or 'no answer'}") from error
         return cls(connection)
 
     async def send_audio(self, pcm: bytes) -> None:
@@ -143,7 +168,7 @@ class CallerWebSocket:
         try:
             await self._connection.send(message)
         except ConnectionClosed as error:
-            raise CallEnded(_reason(error)) from error
+            raise _ended(error) from error
 
     async def receive(self) -> AsyncIterator[bytes | dict[str, Any]]:
         """Audio and events; an audio delta is yielded as an event without audio, then as audio."""
@@ -161,16 +186,30 @@ class CallerWebSocket:
                 if pcm:
                     yield pcm
         except ConnectionClosed as error:
-            raise CallEnded(_reason(error)) from error
+            raise _ended(error) from error
+        if self._connection.close_code not in _FINAL:
+            raise ConnectionLost(f"closed with {self._connection.close_code}")
+
+    def abandon(self) -> None:
+        """Cut the connection."""
+        self._connection.transport.abort()
 
     async def close(self) -> None:
         """Close with code 1000."""
         await self._connection.close()
 
 
-def _reason(error: ConnectionClosed) -> str:
-    frame = error.rcvd or error.sent
-    return f"closed with {frame.code} {frame.reason}".strip() if frame else "connection lost"
+def _ended(error: ConnectionClosed) -> CallEnded:
+    frame = error.rcvd
+    if frame is None:
+        return ConnectionLost("connection lost")
+    kind = CallEnded if frame.code in _FINAL else ConnectionLost
+    return kind(f"closed with {frame.code} {frame.reason}".strip())
+
+
+def _refused(status: int, body: str) -> CallEnded:
+    kind = ConnectionLost if status in _PASSING else CallEnded
+    return kind(f"HTTP {status}: {body[:500]}")
 
 
 # ------------------------------------------------------------------ WebRTC
@@ -220,39 +259,42 @@ class CallerWebRtc:
         self._mouth = _Mouth()
         self._arrivals: asyncio.Queue[bytes | dict[str, Any] | None] = asyncio.Queue(MAX_WAITING)
         self._opened = asyncio.Event()
-        self._failed: str | None = None
+        self._failed: CallEnded | None = None
         self._ear: asyncio.Task[None] | None = None
         self._peer.addTrack(self._mouth)
         self._channel = self._peer.createDataChannel("oai-events")
         self._channel.on("open", self._opened.set)
         self._channel.on("message", self._take_message)
-        self._channel.on("close", lambda: self._fail("the server closed the data channel"))
+        self._channel.on(
+            "close", lambda: self._fail(CallEnded("the server closed the data channel"))
+        )
         self._peer.on("track", self._take_track)
         self._peer.on("connectionstatechange", self._take_state)
 
     @classmethod
-    async def open(cls, url: str, key: str | None) -> "CallerWebRtc":
-        """Call the server at ``url`` (http:// or https://); raises CallEnded."""
+    async def open(cls, url: str, key: str | None, *, resume: str | None = None) -> "CallerWebRtc":
+        """Call the server at ``url`` (http:// or https://); raises CallEnded. ``resume``: the
+        handle of the call that goes on."""
         channel = cls()
         try:
             async with asyncio.timeout(SETUP_SECONDS):
-                await channel._connect(url, key)
+                await channel._connect(url, key, resume)
                 await channel._opened.wait()
         except TimeoutError:
             await channel.close()
-            raise CallEnded(f"no WebRTC connection within {SETUP_SECONDS:g} s") from None
+            raise ConnectionLost(f"no WebRTC connection within {SETUP_SECONDS:g} s") from None
         except aiohttp.ClientError as error:
             await channel.close()
-            raise CallEnded(f"no server answers at {url}: {error}") from error
+            raise ConnectionLost(f"no server answers at {url}: {error}") from error
         except BaseException:
             await channel.close()
             raise
         if channel._failed:
             await channel.close()
-            raise CallEnded(channel._failed)
+            raise channel._failed
         return channel
 
-    async def _connect(self, url: str, key: str | None) -> None:
+    async def _connect(self, url: str, key: str | None, resume: str | None) -> None:
         await self._peer.setLocalDescription(await self._peer.createOffer())
         headers = {"Content-Type": "application/sdp"}
         if key:
@@ -261,13 +303,14 @@ class CallerWebRtc:
             aiohttp.ClientSession() as session,
             session.post(
                 f"{url.rstrip('/')}/v1/realtime/calls",
+                params={"resume": resume} if resume is not None else {},
                 data=self._peer.localDescription.sdp,
                 headers=headers,
             ) as response,
         ):
             body = await response.text()
             if response.status != 201:
-                raise CallEnded(f"HTTP {response.status}: {body[:500]}")
+                raise _refused(response.status, body)
         await self._peer.setRemoteDescription(RTCSessionDescription(sdp=body, type="answer"))
 
     async def send_audio(self, pcm: bytes) -> None:
@@ -284,11 +327,15 @@ class CallerWebRtc:
         """Audio (continuous, silence included) and events."""
         while (arrival := await self._arrivals.get()) is not None:
             yield arrival
-        raise CallEnded(self._failed or "hung up")
+        raise self._failed or CallEnded("hung up")
+
+    def abandon(self) -> None:
+        """Leave the peer connection as it is."""
+        self._fail(ConnectionLost("the server does not answer"))
 
     async def close(self) -> None:
         """Close the peer connection."""
-        self._fail("hung up")
+        self._fail(CallEnded("hung up"))
         if self._ear is not None:
             self._ear.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -299,17 +346,19 @@ class CallerWebRtc:
 
     def _check(self) -> None:
         if self._failed:
-            raise CallEnded(self._failed)
+            raise self._failed
 
     def _take_state(self) -> None:
-        if self._peer.connectionState in ("failed", "closed"):
-            self._fail(f"the WebRTC connection is {self._peer.connectionState}")
+        state = self._peer.connectionState
+        if state in ("failed", "closed"):
+            kind = ConnectionLost if state == "failed" else CallEnded
+            self._fail(kind(f"the WebRTC connection is {state}"))
 
     def _take_message(self, message: str | bytes) -> None:
         try:
             event = json.loads(message)
         except ValueError:
-            self._fail("the server sent an event that is not JSON")
+            self._fail(CallEnded("the server sent an event that is not JSON"))
             return
         self._put(event)
 
@@ -328,13 +377,13 @@ class CallerWebRtc:
 
     def _put(self, arrival: bytes | dict[str, Any]) -> None:
         if self._arrivals.qsize() >= MAX_WAITING - 1:
-            self._fail(f"{MAX_WAITING} arrivals were not read")
+            self._fail(CallEnded(f"{MAX_WAITING} arrivals were not read"))
         elif not self._failed:
             self._arrivals.put_nowait(arrival)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, why: CallEnded) -> None:
         if self._failed is None:
-            self._failed = reason
+            self._failed = why
             self._opened.set()
             with contextlib.suppress(asyncio.QueueFull):
                 self._arrivals.put_nowait(None)

@@ -84,6 +84,8 @@ class Narrator:
         match kind:
             case "session.created":
                 return f"session {event.get('session', {}).get('id', '')} created"
+            case "blab.session.resumption":
+                return "the call goes on over another connection" if event.get("resumed") else ""
             case "input_audio_buffer.speech_started":
                 return f"speech started at {event.get('audio_start_ms')} ms of the input"
             case "input_audio_buffer.speech_stopped":

@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from gateway.caller import (
     CallEnded,
     Caller,
+    CallerChannel,
     CallerWebRtc,
     CallerWebSocket,
     CallReport,
@@ -79,22 +81,18 @@ async def _call(
 ) -> int:
     problem: str | None = None
     try:
-        key = options.key or await demo_key(url)
-        channel = (
-            await CallerWebRtc.open(url, key)
-            if options.webrtc
-            else await CallerWebSocket.open(url, key, binary=not options.base64)
-        )
+        channel = await _connection(options, url)
     except CallEnded as error:
         print(f"blab talk: {error}")
         return 1
     narrator = Narrator(asyncio.get_running_loop().time(), print)
     on_event = _print_json if options.json else narrator.event
     on_audio = None if options.json else narrator.audio
-    async with Caller(channel, on_event=on_event, on_audio=on_audio) as caller:
+    resume = partial(_connection, options, url)
+    async with Caller(channel, on_event=on_event, on_audio=on_audio, resume=resume) as caller:
         first = second = None
         try:
-            session = {"type": "realtime", "blab": {"events": ["latency"]}}
+            session = {"type": "realtime", "blab": {"events": ["latency", "resumption"]}}
             if options.instructions:
                 session["instructions"] = options.instructions
             await caller.send({"type": "session.update", "session": session})
@@ -116,6 +114,16 @@ async def _call(
         write_wav(options.out, caller.player.heard(), CLIENT_RATE)
     _print_report(options, report, problem)
     return 0 if report.answered and problem is None else 1
+
+
+async def _connection(
+    options: argparse.Namespace, url: str, handle: str | None = None
+) -> CallerChannel:
+    """A connection of a new call, or of the one that a handle resumes; raises CallEnded."""
+    key = options.key or await demo_key(url)
+    if options.webrtc:
+        return await CallerWebRtc.open(url, key, resume=handle)
+    return await CallerWebSocket.open(url, key, binary=not options.base64, resume=handle)
 
 
 async def _finished(utterance: Utterance, within: float) -> None:

@@ -34,6 +34,9 @@ class RealtimeServer:
     beep_ms: int = 400
     frames: list[bytes] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+    deaf: bool = False
+    """It answers nothing more, as if the network were gone."""
     messages: list[dict[str, object]] = field(default_factory=list)
 
     async def session(self, request: web.Request) -> web.Response:
@@ -41,6 +44,7 @@ class RealtimeServer:
 
     async def call(self, request: web.Request) -> web.WebSocketResponse:
         self.keys.append(request.headers.get("Authorization"))
+        self.queries.append(request.query_string)
         socket = web.WebSocketResponse(protocols=[BINARY, "realtime"])
         await socket.prepare(request)
         await socket.send_json({"type": "session.created", "session": {"id": "sess_1"}})
@@ -48,8 +52,16 @@ class RealtimeServer:
         async for message in socket:
             if message.type is WSMsgType.TEXT:
                 event = json.loads(message.data)
+                if self.deaf:
+                    continue
+                if event["type"] == "blab.ping":
+                    await socket.send_json({"type": "blab.pong", "ping_id": event["event_id"]})
+                    continue
                 if event["type"] != "input_audio_buffer.append":
                     self.messages.append(event)
+                    if "resumption" in json.dumps(event):
+                        handle = {"handle": "resume.one", "window": 20, "resumed": False}
+                        await socket.send_json({"type": "blab.session.resumption", **handle})
                     await socket.send_json({"type": "session.updated", "session": {}})
                     continue
                 frame = base64.b64decode(event["audio"])
