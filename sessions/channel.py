@@ -104,6 +104,12 @@ class Channel(Protocol):
         """Whether the connection was lost: the peer is gone and has not said goodbye."""
         ...
 
+    @property
+    def missed(self) -> int:
+        """How many of the last samples that ``played`` counts have perhaps not arrived; 0 unless
+        the channel has reason to believe that the peer is out of reach."""
+        ...
+
     def incoming(self) -> AsyncIterator[Incoming]:
         """Audio, client messages and core events as they come."""
         ...

@@ -74,6 +74,7 @@ class _Line:
     name = "dry"
     lead_ms = 200
     dropped = False
+    missed = 0
 
     def __init__(self, speech: bytes, config: SessionConfig, busy: Callable[[], bool]) -> None:
         self.input_rate = config.input_format.rate

@@ -199,9 +199,9 @@ class LiveSession:
         config, before = with_languages(self._config, self._engines.languages_for), self._resumed
         return CallResumed(replace(before, config=config)) if before else CallStarted(config)
 
-    def checkpoint(self) -> Checkpoint:
-        """What the call needs to go on elsewhere. Not while a command is executed."""
-        position = self._playout.position(self._now)
+    def checkpoint(self, *, lost: bool = False) -> Checkpoint:
+        """What the call needs to go on elsewhere (``lost``: see Playout). Not within a command."""
+        position = self._playout.position(self._now, lost=lost)
         return self._suspended or self._core.checkpoint(self._now, position)
 
     def moving(self) -> Moving:
@@ -212,7 +212,7 @@ class LiveSession:
         """Stop without ending the call, which can go on elsewhere: ``run`` returns ``reason``."""
         if self._over or self._ended.is_set() or not self.resumable:
             return
-        self._suspended = self.checkpoint()
+        self._suspended = self.checkpoint(lost=True)
         self._channel.flush()
         self._over, self._reason = True, reason
         self._ended.set()

@@ -145,6 +145,7 @@ class RecordedChannel:
     lead_ms = 24 * 3_600_000
     """Audio leaves as soon as it exists."""
     dropped = False
+    missed = 0
 
     def __init__(
         self, parts: Sequence[bytes], history: Sequence[Message], turn: RecordedTurn

@@ -88,6 +88,7 @@ class WebSocketChannel:
 
     name = "websocket"
     lead_ms = 200
+    missed = 0
 
     def __init__(
         self,

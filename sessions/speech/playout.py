@@ -5,6 +5,8 @@ Rules
 - Audio leaves at most ``lead_ms`` ahead of the moment of hearing, so that a flush takes back
   nearly all that was not heard. The moment of hearing comes from the channel's own clock
   (``Channel.played``); where it has none, from time since the audio left.
+- What the channel has reason to believe has not arrived (``Channel.missed``) stops the moment of
+  hearing, and once the connection is lost or left (``lost``), puts it back.
 - Nothing of a reply leaves before ``release``. Paused, the channel is flushed and ``sent`` falls
   back to ``heard``: resuming sends the unheard part again.
 - One reply holds the floor; starting another drops what is left of the one before.
@@ -119,13 +121,14 @@ class Playout:
             self._listen(ledger, now)
         return (ledger.generated - ledger.heard) / ledger.rate
 
-    def position(self, now: float) -> int:
-        """How many samples of the reply that holds the floor have been heard."""
+    def position(self, now: float, *, lost: bool = False) -> int:
+        """How many samples of the reply that holds the floor have been heard. ``lost``: the
+        connection is, or is given up for another one."""
         ledger = self._ledger
         if ledger is None:
             return 0
         if ledger.released and not ledger.paused:
-            self._listen(ledger, now)
+            self._listen(ledger, now, lost=lost)
         return ledger.heard
 
     async def room(self, reply: int) -> None:
@@ -199,16 +202,17 @@ class Playout:
         ledger = self._ledger
         return ledger if ledger is not None and ledger.reply == reply else None
 
-    def _listen(self, ledger: _Ledger, now: float) -> None:
-        """Bring ``heard`` up to ``now``."""
+    def _listen(self, ledger: _Ledger, now: float, *, lost: bool = False) -> None:
+        """Bring ``heard`` up to ``now``, or back to what arrived."""
         played = self._channel.played()
         if played is not None:
-            heard = played - ledger.base
+            heard = played - self._channel.missed - ledger.base
         elif ledger.clock is None:
             heard = ledger.heard
         else:
             heard = ledger.heard_at_clock + int((now - ledger.clock) * ledger.rate)
-        ledger.heard = max(ledger.heard, min(heard, ledger.sent))
+        known = 0 if lost or self._channel.dropped else ledger.heard
+        ledger.heard = max(known, min(heard, ledger.sent))
         if ledger.heard and not ledger.begun:
             ledger.begun = True
             self._dispatch(PlayoutHeard(ledger.reply, ledger.heard / ledger.rate))

@@ -106,6 +106,8 @@ class NeverStarted(Exception):
 class TelephonyChannel:
     """A prepared WebSocket as a Channel; use as an async context manager, ``started`` first."""
 
+    missed = 0
+
     def __init__(
         self,
         ws: MessageStream,

@@ -139,6 +139,15 @@ class WebRTCChannel:
         """Samples whose packets have left; None if the caller only sends."""
         return self._track.played() if self._listened_to else None
 
+    @property
+    def missed(self) -> int:
+        """The samples that have left since the peer was last known to receive (``reach``), once it
+        may be out of reach."""
+        reach = self._peer.reach
+        if self.dropped or (self.closed_reason is None and reach.doubted(self._loop.time())):
+            return self._track.played() - self._track.played_before(reach.until())
+        return 0
+
     def send(self, event: ServerEvent) -> None:
         """Send a server event over the data channel, or keep it until the channel is open."""
         if self.closed_reason is not None:

@@ -9,8 +9,9 @@
   DTLS handshake.
 - **mDNS candidates** (``.local``) are ignored: their address is learned from the peer's own checks,
   and resolving them costs a second.
-- **Consent** is checked every ``CONSENT_INTERVAL``; the connection is closed when the peer has not
-  answered for ``CONSENT_EXPIRY``.
+- **Consent** is checked every ``CONSENT_INTERVAL``, and at once after a check that was not
+  answered; the connection is closed when the peer has not answered for ``CONSENT_EXPIRY``. What the
+  answers say of the path goes to ``reach``.
 
 TURN credentials are time-limited ("A REST API for Access to TURN Services",
 draft-uberti-behave-turn-rest-00, coturn's ``use-auth-secret``): the name is the Unix time until
@@ -35,6 +36,8 @@ import aioice
 from aioice import ice, mdns, stun
 from aioice.candidate import candidate_foundation, candidate_priority
 
+from .reach import Reach
+
 logger = logging.getLogger(__name__)
 
 TESTED_AIOICE = "0.13."
@@ -44,6 +47,8 @@ GATHER_TIMEOUT = 1.0
 """Seconds that STUN and TURN servers have to answer; later candidates are left out."""
 CONSENT_INTERVAL = 2.0
 CONSENT_EXPIRY = 9.0
+DOUBT_PAUSE = 0.1
+"""Between a check that was not answered (within 0.5 s) and the next one."""
 MAX_QUEUED_DATAGRAMS = 512
 """Received and not read yet; further ones are dropped, as by a full socket buffer."""
 MAX_REMOTE_CANDIDATES = 32
@@ -128,9 +133,10 @@ class GuardedProtocol(ice.StunProtocol):
 class IceConnection(aioice.Connection):
     """The ICE agent of one call; the module says how it differs from aioice's."""
 
-    def __init__(self, settings: IceSettings, **arguments: Any) -> None:
+    def __init__(self, settings: IceSettings, reach: Reach | None = None, **arguments: Any) -> None:
         super().__init__(ice_controlling=False, **arguments)
         self._settings = settings
+        self._reach = reach or Reach()
         self.on_media: Callable[[bytes], None] | None = None
         """Receives packets of media (SRTP) as they come; None: they are queued with the others."""
         self.consent_expired = False
@@ -201,10 +207,12 @@ class IceConnection(aioice.Connection):
         """Check the peer's consent to receive; close the connection when it stays silent."""
         loop = asyncio.get_running_loop()
         key = (self.remote_password or "").encode()
-        answered = loop.time()
+        answered, doubted = loop.time(), False
         while loop.time() - answered < CONSENT_EXPIRY:
-            await asyncio.sleep(CONSENT_INTERVAL * random.uniform(0.8, 1.2))
+            interval = CONSENT_INTERVAL * random.uniform(0.8, 1.2)
+            await asyncio.sleep(DOUBT_PAUSE if doubted else interval)
             for pair in list(self._nominated.values()):
+                sent = loop.time()
                 try:
                     await pair.protocol.request(
                         self.build_request(pair, nominate=False),
@@ -213,8 +221,11 @@ class IceConnection(aioice.Connection):
                         retransmissions=0,
                     )
                 except stun.TransactionError:
+                    self._reach.unanswered(sent)
+                    doubted = True
                     continue
-                answered = loop.time()
+                answered, doubted = loop.time(), False
+                self._reach.answered(sent, answered)
         self._query_consent_task = None
         self.consent_expired = True
         await self.close()

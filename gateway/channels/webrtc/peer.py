@@ -5,7 +5,8 @@ only (nothing global is patched):
 
 - the receiver of the audio transceiver (``_Receiver``, see ``voice.py``), which gets its packets
   where they arrive, and not through aiortc's queue and task,
-- the part of the sender that sends RTP (``_send_voice``); it reports as before,
+- the part of the sender that sends RTP (``_send_voice``); it reports as before, and what the peer
+  reports is read by ``reach``, too,
 - the ICE connection below the transports (``IceConnection``, see ``ice.py``),
 - the parameters of Opus in the answer (in-band FEC, mono).
 
@@ -35,13 +36,14 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 from aiortc.rtcdtlstransport import State
 from aiortc.rtcicetransport import candidate_to_aioice, connection_kwargs
 from aiortc.rtcsctptransport import WEBRTC_STRING
-from aiortc.rtp import HeaderExtensions
+from aiortc.rtp import HeaderExtensions, RtcpRrPacket, RtcpSrPacket
 from aiortc.stats import RTCRemoteInboundRtpStreamStats
 
 from media.opus import TICK_RATE
 
 from .ice import IceConnection, IceSettings, turn_login
 from .offer import PARSER_FAULTS, Offer, OfferError
+from .reach import Reach
 from .voice import VoicePacket, VoiceReceiver, VoiceSender, VoiceTrack, report_pause
 
 if TYPE_CHECKING:
@@ -105,7 +107,10 @@ class Peer:
         )
         self._transceiver = self._connection.addTransceiver(track, direction="sendrecv")
         self._voice = VoiceReceiver(channel.on_audio, input_rate)
-        self._ice = IceConnection(ice, **connection_kwargs(servers))
+        self.reach = Reach()
+        """Until when the client received what was sent."""
+        self._voice_sender: VoiceSender | None = None
+        self._ice = IceConnection(ice, self.reach, **connection_kwargs(servers))
         self._replace_parts()
         self._connection.on("connectionstatechange", self._on_state)
         self._connection.on("datachannel", self._on_data_channel)
@@ -194,6 +199,21 @@ class Peer:
         _replace(transport, "_recv", self._ice.recv)
         _replace(transport, "_send", self._ice.send)
         _replace(transceiver.sender, "_run_rtp", self._send_voice)
+        self._note_reports(transceiver.sender)
+
+    def _note_reports(self, sender: Any) -> None:
+        """Have ``reach`` know which packets of voice the peer says it has received."""
+        handle = sender._handle_rtcp_packet
+
+        async def noted(packet: Any) -> None:
+            if isinstance(packet, RtcpRrPacket | RtcpSrPacket) and self._voice_sender is not None:
+                for report in packet.reports:
+                    if report.ssrc == sender._ssrc:
+                        left = self._voice_sender.left_at(report.highest_sequence & 0xFFFF)
+                        self.reach.reported(left, asyncio.get_running_loop().time())
+            await handle(packet)
+
+        _replace(sender, "_handle_rtcp_packet", noted)
 
     async def _send_voice(self, codec: Any) -> None:
         """Takes the place of the sender's own task: sends the track until it is cancelled."""
@@ -217,6 +237,7 @@ class Peer:
             own["packet_count"] += 1
 
         voice = VoiceSender(self._track, send, codec.payloadType, sender._ssrc, extension)
+        self._voice_sender = voice
         own["rtp_started"].set()
         try:
             voice.start()
@@ -234,6 +255,7 @@ class Peer:
             plain = self._transceiver.receiver.transport._rx_srtp.unprotect(data)
         except pylibsrtp.Error:
             return
+        self.reach.sign(asyncio.get_running_loop().time())
         packet = VoicePacket.read(plain)
         if packet is not None:
             self._voice.take(packet)
@@ -261,6 +283,7 @@ class Peer:
         state = self._connection.connectionState
         if state == "connected":
             self._ice.on_media = self._take_media
+            self.reach.connected(asyncio.get_running_loop().time())
             self._channel.on_connected()
         elif state in ("failed", "closed"):
             self._on_end(f"connection {state}")

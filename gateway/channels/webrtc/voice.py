@@ -58,6 +58,10 @@ SETTLE_FRAMES = 10
 QUIET_PACKET = bytes.fromhex("f8fffe")
 """Sent after those: 20 ms of digital silence (CELT, full band, mono), always the same."""
 
+KEPT_FRAMES = 1024
+"""Frames of which it is known when they left: 20 s of speech, longer than ICE needs to notice that
+a peer is gone."""
+
 _TIME_BASE = Fraction(1, TICK_RATE)
 
 
@@ -80,6 +84,8 @@ class VoiceTrack(MediaStreamTrack):
         self._due: float | None = None
         self._ticks = 0
         self._played = 0
+        self._left: deque[tuple[float, int]] = deque(maxlen=KEPT_FRAMES)
+        """When each of the last frames of speech left, and how many samples had left then."""
 
     def play(self, pcm: bytes | memoryview) -> bool:
         """Queue samples; False, with nothing queued, if there is no room."""
@@ -99,6 +105,13 @@ class VoiceTrack(MediaStreamTrack):
     def played(self) -> int:
         """Samples sent of those that ``play`` took and ``flush`` did not drop."""
         return self._played
+
+    def played_before(self, moment: float) -> int:
+        """Of these, the samples that had left before ``moment`` (the loop's time)."""
+        for left, played in reversed(self._left):
+            if left < moment:
+                return played
+        return self._left[0][1] if len(self._left) == KEPT_FRAMES else 0
 
     async def recv(self) -> "av.Packet[Any]":
         """The next packet, when it is due; for senders of aiortc's."""
@@ -165,6 +178,7 @@ class VoiceTrack(MediaStreamTrack):
                 self._queue.appendleft(piece[room:])
         self._queued -= len(frame)
         self._played += len(frame) // SAMPLE_BYTES
+        self._left.append((self._now(), self._played))
         return bytes(frame) + self._silence[len(frame) :]
 
 
@@ -188,7 +202,13 @@ class VoiceSender:
         self._ssrc, self._extension = ssrc, extension
         self._sequence = random.getrandbits(15)
         self._origin = random.getrandbits(32)
+        self._sent_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
+
+    def left_at(self, sequence: int) -> float:
+        """About when the packet with that number left (the loop's time)."""
+        behind = (self._sequence - 1 - sequence) & 0xFFFF
+        return self._sent_at - behind * FRAME_MS / 1000
 
     def start(self) -> None:
         """Send the first packet now."""
@@ -206,6 +226,7 @@ class VoiceSender:
         head = _RTP_HEAD.pack(self._first, self._second, self._sequence, timestamp, self._ssrc)
         self._sequence = (self._sequence + 1) & 0xFFFF
         self._timer = self._loop.call_at(self._track.next_due(), self._send_next)
+        self._sent_at = self._loop.time()
         self._send(head + self._extension + payload, timestamp, len(payload))
 
 

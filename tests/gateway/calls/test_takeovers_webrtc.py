@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 
 from gateway.channels.webrtc import ice
@@ -91,6 +92,30 @@ async def test_the_call_of_a_peer_that_vanished_is_suspended(
         await server.empty()
         assert (await stored(server, caller.call_id))[0].ended_at is None
         assert (await server.live(caller.call_id)).state == "suspended"
+
+
+def audible_ms(caller: Caller) -> int:
+    """How much of the agent's voice has reached the caller's ear."""
+    loud = (np.abs(np.frombuffer(packet.pcm, "<i2")).max() > 300 for packet in caller.ear.heard)
+    return 20 * sum(map(bool, loud))
+
+
+async def test_what_was_sent_into_a_dead_network_was_not_heard(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ice, "CONSENT_EXPIRY", 3.0)
+    slow_answers(server)
+    async with resumable(server) as first:
+        await speaking(first)
+        first.vanish()
+        heard = audible_ms(first)
+        assert 500 <= heard <= 2_500
+        await server.empty(10)
+        async with calling(server, handle_of(first)) as second:
+            truncated = await second.event("conversation.item.truncated")
+            assert heard - 300 <= truncated["audio_end_ms"] <= heard + 100
+    _, turns = await ended(server, first.call_id)
+    assert [turn.number for turn in turns] == [1]
 
 
 async def test_a_peer_that_leaves_ends_its_call(server: ScriptedServer) -> None:

@@ -173,3 +173,37 @@ async def test_a_complete_reply_without_audio_does_not_sound() -> None:
     bench.playout.release(1)
     bench.playout.complete(1)
     assert not bench.playout.sounding(1)
+
+
+async def test_what_may_not_have_arrived_is_not_heard_for_now() -> None:
+    bench = Bench(own_clock=True)
+    await bench.speak(16_000)
+    bench.playout.complete(1)
+    bench.playout.release(1)
+    bench.playout.advance(0.0)
+    bench.channel.listen(3200)
+    bench.playout.advance(0.2)
+    bench.channel.missed = 1600
+    bench.channel.listen(3200)
+    assert bench.playout.position(0.4) == 4800
+    assert bench.playout.position(0.4, lost=True) == 4800
+    bench.channel.missed = 4000
+    assert bench.playout.position(0.5) == 4800, "what was heard stays heard while the call goes on"
+    bench.playout.advance(0.5)
+    assert len(bench.channel.audio) == (4800 + 3200) * 2, "and no more is sent than the lead"
+    bench.channel.missed = 0
+    assert bench.playout.position(0.6) == 6400
+
+
+async def test_a_lost_connection_puts_back_what_was_heard() -> None:
+    bench = Bench(own_clock=True)
+    await bench.speak(16_000)
+    bench.playout.release(1)
+    bench.playout.advance(0.0)
+    bench.channel.listen(3200)
+    bench.playout.advance(0.2)
+    assert bench.playout.position(0.2) == 3200
+    bench.channel.missed = 2000
+    assert bench.playout.position(0.2, lost=True) == 1200
+    bench.channel.dropped = True
+    assert bench.playout.stop(1, 0.3) == (1200, 6400)

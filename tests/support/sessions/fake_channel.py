@@ -16,6 +16,7 @@ class FakeChannel:
     name = "fake"
     lead_ms = 200
     dropped = False
+    missed = 0
 
     def __init__(self, rate: int = 16_000, *, own_clock: bool = False) -> None:
         self.input_rate = self.output_rate = rate
