@@ -27,6 +27,9 @@ import msgspec
 from store.bus import Bus, StreamEntry
 from store.errors import BusUnavailable
 
+from .audio_tap import audio_stream
+from .resumption.stored_calls import resumption_key
+
 log = logging.getLogger(__name__)
 
 PAUSES = (0.05, 0.25, 1.0)
@@ -57,9 +60,11 @@ def stream_of(call_id: str) -> str:
 
 
 async def forget(bus: Bus, call_ids: Sequence[str]) -> None:
-    """Delete the events of calls that have ended; raises BusUnavailable."""
+    """Delete what Redis has of calls that have ended: their events, their audio for listeners, and
+    what would resume them. Raises BusUnavailable."""
     for call_id in call_ids:
-        await bus.delete(stream_of(call_id))
+        for key in (stream_of(call_id), audio_stream(call_id), resumption_key(call_id)):
+            await bus.delete(key)
 
 
 class Fanout:

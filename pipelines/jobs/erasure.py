@@ -1,11 +1,11 @@
 """Erasing: everything that is kept of a call, or of all calls of a caller, is deleted on request.
 
-Erased are a call's audio, its event stream, its turns with their texts, and its record; the files
-that a node keeps of it (BLAB_RECORD_CALLS) are deleted by that node. Records of usage stay: they
-have no content.
+Erased are a call's audio, its event stream, what would resume it, its turns with their texts, the
+answers kept for repetitions of requests about it, and its record; the files that a node keeps of it
+(BLAB_RECORD_CALLS) are deleted by that node. Records of usage stay: they have no content.
 
 Rules
-- The order within a group of calls: bytes, then the event streams, then the rows. What is recorded
+- The order within a group of calls: bytes, then what Redis has, then the rows. What is recorded
   as erased is gone. (The cleanup works the other way round; there nobody has asked for proof.)
 - A group's rows are deleted in one transaction with its counts. After a crash the next run goes on
   with the calls that are left.

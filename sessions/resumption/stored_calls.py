@@ -145,19 +145,19 @@ class StoredCalls:
         state = self._vault.seal(msgspec.msgpack.encode(_State(VERSION, plain)))
         moving = self._sealed(call.checkpoint.moving)
         values = {"state": state, "moving": moving, "held": held_by.encode()}
-        return Versioned(_key(call.call_id), epoch, values)
+        return Versioned(resumption_key(call.call_id), epoch, values)
 
     def moving(self, call_id: str, epoch: int, moving: Moving) -> Versioned:
         """What changes while somebody speaks, to be saved."""
-        return Versioned(_key(call_id), epoch, {"moving": self._sealed(moving)})
+        return Versioned(resumption_key(call_id), epoch, {"moving": self._sealed(moving)})
 
     def renewed(self, call_id: str, epoch: int) -> Versioned:
         """Nothing has changed; the call is still carried."""
-        return Versioned(_key(call_id), epoch, {})
+        return Versioned(resumption_key(call_id), epoch, {})
 
     async def load(self, call_id: str) -> LoadedCall | None:
         """The call, if it can be resumed."""
-        known = await self._bus.load(_key(call_id))
+        known = await self._bus.load(resumption_key(call_id))
         if known is None or not (state := self._vault.unseal(known.values.get("state", b""))):
             return None
         decoded = msgspec.msgpack.decode(state, type=_State)
@@ -174,12 +174,12 @@ class StoredCalls:
 
     async def held_by(self, call_id: str) -> str | None:
         """The node that carries the call, "" while it is suspended; None if it is unknown."""
-        known = await self._bus.load(_key(call_id), "held")
+        known = await self._bus.load(resumption_key(call_id), "held")
         return None if known is None else known.values.get("held", b"").decode()
 
     async def epoch_of(self, call_id: str) -> int:
         """The newest epoch of the call; 0 if it is unknown."""
-        known = await self._bus.load(_key(call_id), "held")
+        known = await self._bus.load(resumption_key(call_id), "held")
         return 0 if known is None else known.epoch
 
     async def claim(self, loaded: LoadedCall, handle: str, node_id: str) -> bool:
@@ -191,7 +191,9 @@ class StoredCalls:
     async def give_back(self, call_id: str, epoch: int) -> None:
         """Nobody carries the call that was claimed with this epoch. Nothing where another node has
         claimed it since."""
-        await self._bus.save([Versioned(_key(call_id), epoch, {"held": b""})], self.window)
+        await self._bus.save(
+            [Versioned(resumption_key(call_id), epoch, {"held": b""})], self.window
+        )
 
     async def put_on(self, line: str, call_id: str) -> None:
         """Note which call goes on over a carrier's line; of that only a digest is stored."""
@@ -204,7 +206,7 @@ class StoredCalls:
 
     async def discard(self, call_id: str, epoch: int) -> bool:
         """Forget a call; False if another node has it now."""
-        return await self._bus.discard(_key(call_id), epoch)
+        return await self._bus.discard(resumption_key(call_id), epoch)
 
     def _sealed(self, moving: Moving) -> bytes:
         plain = _with_headers(msgspec.to_builtins(moving), _opened)
@@ -213,10 +215,11 @@ class StoredCalls:
 
 async def can_be_resumed(bus: Bus, call_id: str) -> bool:
     """Whether a call is stored still. Raises BusUnavailable."""
-    return await bus.load(_key(call_id), "held") is not None
+    return await bus.load(resumption_key(call_id), "held") is not None
 
 
-def _key(call_id: str) -> str:
+def resumption_key(call_id: str) -> str:
+    """Under which a call is stored, sealed."""
     return f"call:{call_id}:resumption"
 
 

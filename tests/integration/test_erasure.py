@@ -14,6 +14,8 @@ from pipelines.jobs.cleanup import Cleanup
 from pipelines.jobs.erasure import Eraser
 from rest.accounts.callers import HEADER
 from sessions.fanout import forget, stream_of
+from sessions.resumption.stored_calls import can_be_resumed, resumption_key
+from store.bus import Versioned
 from store.database import Database
 from store.objects import ObjectStore
 from tests.support.gateway.scripted_server import HEARD, ScriptedServer, ask, server
@@ -70,6 +72,10 @@ async def test_a_caller_is_erased(server: ScriptedServer, tmp_path: Path) -> Non
             await ask(caller)
     *erased, kept = await stored_calls(database, 3)
     assert await bus.read({stream_of(erased[0]): 0}, wait=0.01)
+    # Redis was away when the calls ended: what would resume them is left, until it expires
+    for call_id in (*erased, kept):
+        await bus.save([Versioned(resumption_key(call_id), 1, {"state": b"sealed"})], 60)
+        assert await can_be_resumed(bus, call_id)
 
     objects = ObjectStore.open(f"file://{tmp_path}/objects")
     eraser = Eraser(database, objects, partial(forget, bus))
@@ -86,5 +92,9 @@ async def test_a_caller_is_erased(server: ScriptedServer, tmp_path: Path) -> Non
     assert await stored_calls(database, 1) == [kept]
     left = await bus.read({stream_of(call_id): 0 for call_id in (*erased, kept)}, wait=0.01)
     assert set(left) == {stream_of(kept)}
+    assert [await can_be_resumed(bus, call_id) for call_id in (*erased, kept)] == [
+        *(False for _ in erased),
+        True,
+    ]
     assert await database.fetchval("SELECT count(*) FROM turns WHERE user_text = $1", HEARD) == 1
     assert await database.fetchval("SELECT count(*) FROM usage_events") == 3
