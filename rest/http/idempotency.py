@@ -133,7 +133,9 @@ class Idempotency:
             raise
         kept = msgspec.json.encode(_Kept(data, answer.headers, list(answer.warnings)))
         try:
-            await self._claims.keep(asked.workspace_id, claim, _seal(asked, kept))
+            await self._claims.keep(
+                asked.workspace_id, claim, _seal(asked, kept), call_id=answer.call_id
+            )
         except StoreError as error:  # the work is done, and that is what the client must learn
             log.warning("the answer to %s was not kept: %s", asked.request_id, error)
         return Answer(data, headers=answer.headers, warnings=answer.warnings)

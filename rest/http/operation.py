@@ -87,13 +87,15 @@ class Request(Generic[ReadBody, ReadQuery]):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """``data`` goes into the envelope. ``next_cursor``/``has_more``: only for lists with pages.
-    ``warnings`` go into ``meta``; those of a job that is shown are there already."""
+    ``warnings`` go into ``meta``; those of a job that is shown are there already. ``call_id``: the
+    call that it is about, with which it is erased where it is kept for repetitions."""
 
     data: Any
     next_cursor: str | None = None
     has_more: bool | None = None
     warnings: Sequence[ApiWarning] = ()
     headers: dict[str, str] = field(default_factory=dict)
+    call_id: str | None = None
 
 
 def unknown_value(name: str, value: str | None, known: Iterable[str]) -> Sequence[ApiWarning]:

@@ -293,7 +293,7 @@ class AgentTurns:
             configured = msgspec.to_builtins(config)
             await self._conversations.store(workspace_id, agent_id, conversation, turn, configured)
             undo.pop_all()
-        return Answer(result)
+        return Answer(result, call_id=conversation.id)
 
 
 def _as_found(config: SessionConfig, language: str | None) -> SessionConfig:

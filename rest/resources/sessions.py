@@ -286,7 +286,7 @@ class SessionResource:
             ) from error
         if refusal is not None:
             raise refused(refusal)
-        return Answer(CommandResult(call.id, command.type))
+        return Answer(CommandResult(call.id, command.type), call_id=call.id)
 
 
 def _shown(call: LiveCall) -> SessionView:

@@ -112,8 +112,8 @@ class Erasures:
         return [row["key"] for row in rows]
 
     async def remove(self, erasure: Erasure, call_ids: Sequence[str]) -> list[str]:
-        """Delete these calls with their turns and the records of their audio, and count them;
-        returns the keys of the audio."""
+        """Delete these calls with their turns, the records of their audio and the answers kept
+        about them, and count them; returns the keys of the audio."""
         workspace_id, ids = erasure.workspace_id, list(call_ids)
         locked = "SELECT id FROM calls WHERE workspace_id = $1 AND id = ANY($2) ORDER BY id"
         await self._db.fetch(f"{locked} FOR UPDATE", workspace_id, ids)
@@ -132,6 +132,11 @@ class Erasures:
             "UPDATE embed_visits v SET ended_at = c.ended_at FROM calls c"
             " WHERE v.workspace_id = $1 AND v.call_id = ANY($2::text[]) AND v.ended_at IS NULL"
             " AND c.workspace_id = $1 AND c.id = v.call_id",
+            workspace_id,
+            ids,
+        )
+        await self._db.execute(
+            "DELETE FROM idempotency_keys WHERE workspace_id = $1 AND call_id = ANY($2::text[])",
             workspace_id,
             ids,
         )

@@ -44,7 +44,8 @@ class IdempotencyKeys:
             " claimed_until) VALUES ($1, $2, $3, $4, $5, now() + make_interval(secs => $6))"
             " ON CONFLICT (workspace_id, route, key) DO UPDATE SET"
             " fingerprint = excluded.fingerprint, claimed_by = excluded.claimed_by,"
-            " claimed_until = excluded.claimed_until, answer = NULL, created_at = now()"
+            " claimed_until = excluded.claimed_until, answer = NULL, call_id = NULL,"
+            " created_at = now()"
             " WHERE k.created_at < now() - make_interval(hours => $7) OR (k.answer IS NULL"
             " AND k.claimed_until < now() AND k.fingerprint = excluded.fingerprint)"
             " RETURNING true",
@@ -83,10 +84,12 @@ class IdempotencyKeys:
         )
         return tag == "UPDATE 1"
 
-    async def keep(self, workspace_id: str, claim: Claim, answer: bytes) -> bool:
-        """Store the answer; False where the claim is lost."""
+    async def keep(
+        self, workspace_id: str, claim: Claim, answer: bytes, *, call_id: str | None = None
+    ) -> bool:
+        """Store the answer, and the call that it is about; False where the claim is lost."""
         tag = await self._db.execute(
-            "UPDATE idempotency_keys SET answer = $5"
+            "UPDATE idempotency_keys SET answer = $5, call_id = $6"
             " WHERE workspace_id = $1 AND route = $2 AND key = $3 AND claimed_by = $4"
             " AND answer IS NULL",
             workspace_id,
@@ -94,6 +97,7 @@ class IdempotencyKeys:
             claim.key,
             claim.claimed_by,
             answer,
+            call_id,
         )
         return tag == "UPDATE 1"
 

@@ -327,7 +327,7 @@ async def test_a_stream_cannot_be_kept(setup: Setup, caplog: pytest.LogCaptureFi
 async def test_a_finished_request_is_answered_even_if_it_cannot_be_kept(
     setup: Setup, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def away(*_: Any) -> bool:
+    async def away(*_: Any, **__: Any) -> bool:
         raise DatabaseUnavailable("away")
 
     monkeypatch.setattr(IdempotencyKeys, "keep", away)

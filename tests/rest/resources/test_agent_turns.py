@@ -16,6 +16,7 @@ from pipelines.engines.scripted.live import (
     scripted_engines,
     tone_of,
 )
+from pipelines.jobs.erasure import submit_erasure
 from pipelines.jobs.usage import Prices, Usage
 from rest.http.errors import ProviderFailed
 from rest.jobs import recordings as turn_audio
@@ -29,6 +30,7 @@ from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import Agents, NewAgent
 from store.tenants.calls import Calls, Turns
+from store.tenants.erasures import Erasures
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.pipelines.polyglot import listen_in
 from tests.support.rest.agent_app import AgentNode, Called, called, recording
@@ -98,6 +100,21 @@ async def test_a_turn_is_answered_stored_and_billed(node: AgentNode, tmp_path: P
         pcm, rate = decoded(await node.artifacts.read(ours, key[1]), tmp_path / "reply.mp3")
         assert len(pcm) / 2 / rate == pytest.approx(1.0, abs=0.15)
         assert tone_of(pcm, rate) == pytest.approx(500, abs=3)
+
+
+async def test_an_answer_that_is_kept_is_erased_with_its_call(node: AgentNode) -> None:
+    async with called(node) as caller:
+        headers = {"Idempotency-Key": "one"}
+        _, turn = await caller.turn(headers=headers)
+        _, again = await caller.turn(headers=headers)
+        assert again == turn
+        erasures, ours = Erasures(node.database), caller.workspace_id
+        erasure = await submit_erasure(
+            node.database, ours, requested_by="usr_x", call_id=turn["conversationId"]
+        )
+        await erasures.remove(erasure, [turn["conversationId"]])
+        _, anew = await caller.turn(headers=headers)
+        assert anew["conversationId"] != turn["conversationId"]
 
 
 @pytest.mark.parametrize("asked", [{}, {"language": "auto"}])

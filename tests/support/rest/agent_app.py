@@ -20,6 +20,7 @@ from pipelines.ssrf import CustomerHttp
 from rest.accounts.auth import Principal
 from rest.accounts.callers import CallerIds
 from rest.http.endpoint import EndpointOptions, routes
+from rest.http.idempotency import Idempotency
 from rest.http.uploads import Uploads
 from rest.jobs.kinds import JobViews
 from rest.resources.agent_turns import AgentTurns
@@ -35,6 +36,7 @@ from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.agents import Agent, Agents, NewAgent
 from store.tenants.calls import NewTurn
+from store.tenants.idempotency import IdempotencyKeys
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.job_app import PlainCursors, Signer, refusals
 
@@ -99,7 +101,10 @@ class AgentNode:
     async def client(self, workspace_id: str) -> AsyncIterator[Client]:
         """A client of a workspace; at its end the node is at rest again."""
         app = web.Application(middlewares=[refusals])
-        options = EndpointOptions(uploads=Uploads(self.folder / "uploads"))
+        options = EndpointOptions(
+            idempotency=Idempotency(IdempotencyKeys(self.database)),
+            uploads=Uploads(self.folder / "uploads"),
+        )
         app.add_routes(routes([self.resource()], authenticate, options))
         headers = {"Authorization": workspace_id}
         async with TestClient(TestServer(app), headers=headers) as client:
@@ -135,7 +140,11 @@ class Called:
             return answer.status, body
 
     async def turn(
-        self, conversation: str | None = None, file: bytes | None = None, **fields: str
+        self,
+        conversation: str | None = None,
+        file: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        **fields: str,
     ) -> tuple[int, dict[str, Any]]:
         """Send a recording; status and data, or status and error."""
         form = FormData()
@@ -146,7 +155,7 @@ class Called:
         sent = io.BytesIO(recording() if file is None else file)
         form.add_field("file", sent, filename="a.wav", content_type="audio/wav")
         path = f"/api/agents/{self.agent.id}/turn"
-        status, body = await self.ask("POST", path, data=form)
+        status, body = await self.ask("POST", path, data=form, headers=headers)
         return status, body["data"] if status == 200 else body["error"]
 
     async def history(self) -> list[dict[str, Any]]:
