@@ -178,10 +178,7 @@ def compose(
     app[HOST], app[SIDEBANDS], app[ADMISSION], app[REMOTE] = host, sidebands, admission, remote
     app.add_routes(
         [
-            *health_routes(
-                readiness_checks(settings, stores, admission, loading),
-                readiness_checks(settings, stores, admission, loading, goes_on=True),
-            ),
+            *health_routes(partial(readiness_checks, settings, stores, admission, loading)),
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
@@ -279,13 +276,14 @@ def new_application(settings: Settings, metrics: Metrics) -> web.Application:
     return app
 
 
-def health_routes(checks: dict[str, Check], resumed: dict[str, Check]) -> list[web.RouteDef]:
-    """What says whether the server lives, and would answer a call, or one that is resumed."""
-    health = Health(checks)
+def health_routes(checks: Callable[..., dict[str, Check]]) -> list[web.RouteDef]:
+    """What says whether the server lives, and would answer a call, or one that is resumed.
+    ``checks``: ``readiness_checks`` of this server."""
+    health = Health(checks())
     return [
         web.get("/healthz", health.live),
         web.get("/readyz", health.ready),
-        web.get("/readyz/resumed", Health(resumed).ready),
+        web.get("/readyz/resumed", Health(checks(goes_on=True)).ready),
     ]
 
 
