@@ -174,6 +174,7 @@ def compose(
     proofs, lines = carrier_secrets(settings), carrier_lines(settings, stores, takeovers)
     telephony = TelephonyCalls(authorization, agents, calls, proofs, settings.public_url, lines)
     loading = engine_loading(engines, host, agents if keep_warm else None, process)
+    local = demo_workspace(settings)
     app = new_application(settings, metrics)
     app[HOST], app[SIDEBANDS], app[ADMISSION], app[REMOTE] = host, sidebands, admission, remote
     app.add_routes(
@@ -182,7 +183,7 @@ def compose(
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
-            *Demo(static, ephemeral, demo_workspace(settings), engines.call_options).routes(),
+            *Demo(static, ephemeral, local, engines.call_options, agents.list).routes(),
         ]
     )
     kept = (uploads, journal, resumptions, remote, machine)

@@ -6,7 +6,7 @@ workspace: only in embedded mode, only for this machine under a loopback name, o
 itself or a program (no foreign Origin).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from gateway.http.static_files import FOR_ANY_PAGE, StaticFiles
 from pipelines.engines.jobs import CallOptions
 from rest.accounts.keys import EphemeralKeys, Grant
 from rest.http.errors import Forbidden
+from store.tenants.agents import Agent
 
 _INDEX = "index.html"
 
@@ -32,6 +33,7 @@ class Demo:
         ephemeral: EphemeralKeys,
         workspace_id: str | None,
         options: Callable[[], CallOptions] = CallOptions,
+        agents: Callable[[str], Awaitable[Sequence[Agent]]] | None = None,
     ) -> None:
         self._page = StaticFiles(static / "demo")
         self._shared = StaticFiles(static / "shared")
@@ -39,6 +41,7 @@ class Demo:
         self._ephemeral = ephemeral
         self._workspace_id = workspace_id
         self._options = options
+        self._agents = agents
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
@@ -73,11 +76,12 @@ class Demo:
                 openai_code="foreign_origin",
             )
         key = await self._ephemeral.mint(Grant(self._workspace_id))
-        options = _shown(self._options())
+        agents = await self._agents(self._workspace_id) if self._agents else ()
+        options = _shown(self._options(), agents)
         return json_response({"value": key.value, "expires_at": key.expires_at, "options": options})
 
 
-def _shown(options: CallOptions) -> dict[str, Any]:
+def _shown(options: CallOptions, agents: Sequence[Agent]) -> dict[str, Any]:
     """The choices in the page's form."""
     return {
         "voices": [
@@ -86,6 +90,7 @@ def _shown(options: CallOptions) -> dict[str, Any]:
         ],
         "languages": options.languages,
         "chat": {"model": options.chat_model, "note": options.chat_note},
+        "agents": [{"id": agent.id, "name": agent.name} for agent in agents],
     }
 
 

@@ -34,13 +34,18 @@ export class EphemeralKeys {
     return { value, options: options ?? (this.#apiKey ? await this.#options(signal) : null) };
   }
 
-  /** @param {AbortSignal} [signal] */
+  /** A key without the right to see voices or agents still makes calls.
+   *  @param {AbortSignal} [signal] */
   async #options(signal) {
     const headers = { Authorization: `Bearer ${this.#apiKey}` };
-    const response = await fetch(`${this.#server}/api/voices?limit=100`, { headers, signal }).catch(() => null);
-    const voices = response?.ok ? (await response.json()).data : [];
+    const [voices, agents] = await Promise.all(
+      ["voices", "agents"].map(async (name) => {
+        const response = await fetch(`${this.#server}/api/${name}?limit=100`, { headers, signal }).catch(() => null);
+        return response?.ok ? (await response.json()).data : [];
+      }),
+    );
     const languages = voices.map((/** @type {{ language: string }} */ voice) => voice.language);
-    return { voices, languages: [...new Set(languages)].sort() };
+    return { voices, agents, languages: [...new Set(languages)].sort() };
   }
 
   /** @param {AbortSignal} [signal] */

@@ -1,12 +1,14 @@
 """The demo page and its key: this machine only, by a loopback name, for the page itself."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from gateway.calls.demo import Demo
+from store.tenants.agents import Agent
 from tests.support.gateway.http_support import TestServer
 
 
@@ -138,3 +140,23 @@ async def test_any_page_may_load_the_client_library(
             assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
     async with http.get(f"{server.url}/demo/app.js") as answer:
         assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_the_page_is_offered_the_agents_of_the_local_workspace(
+    http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    lisa = Agent("agt_1", "ws_local", "Lisa", "", "", "", "", None, True, now, now)
+    asked = []
+
+    async def agents(workspace_id: str) -> list[Agent]:
+        asked.append(workspace_id)
+        return [lisa]
+
+    made = TestServer()
+    demo = Demo(written(tmp_path), made.ephemeral, "ws_local", agents=agents)
+    made.app.add_routes(demo.routes())
+    async with made.running(), http.post(f"{made.url}/demo/session") as answer:
+        options = (await answer.json())["options"]
+    assert options["agents"] == [{"id": "agt_1", "name": "Lisa"}]
+    assert asked == ["ws_local"]
