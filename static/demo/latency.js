@@ -1,5 +1,7 @@
 // Where the waiting time of a turn went: a stacked bar with its figures.
 
+import { node } from "/shared/dom.js";
+
 const STAGES = [
   ["endpointing", "Endpointing", "from your last sound to the decision that you are done"],
   ["stt", "STT", "until your words were final"],
@@ -62,25 +64,18 @@ export function fill(figure, { stages, total, measured }) {
       return part;
     }),
   );
-  const sum = element("strong", "latency-total", `${total} ms`);
+  const sum = node("strong", "latency-total", `${total} ms`);
   sum.title = measured ? "measured on this page, from your last sound to the first sound of the answer" : "as far as the server and the network know it";
-  const list = element("ul", "latency-list");
+  const list = node("ul", "latency-list");
   list.append(
     ...parts.map(([name, label, meaning]) => {
-      const item = element("li", `stage-${name}`);
+      const item = node("li", `stage-${name}`);
       item.title = meaning;
-      item.append(`${label} `, element("b", "", String(stages[name])));
+      item.append(`${label} `, node("b", "", String(stages[name])));
       return item;
     }),
   );
-  caption.replaceChildren(element("span", "visually-hidden", "Answered after "), sum, list);
-}
-
-function element(tag, className, text = "") {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.textContent = text;
-  return node;
+  caption.replaceChildren(node("span", "visually-hidden", "Answered after "), sum, list);
 }
 
 /** The middle one of the totals so far. */

@@ -2,6 +2,7 @@
 // A caller's bubble grows with partials until the final text replaces it; the agent's grows as it
 // is spoken and, where it was cut off, shows what was not heard struck through.
 
+import { node } from "/shared/dom.js";
 import { fill, latencyFigure, median, stagesOf } from "./latency.js";
 
 const BETA_NAMES = {
@@ -80,7 +81,16 @@ export class Transcript {
     const index = this.#totals.findIndex(([id]) => id === event.response_id);
     this.#totals[index < 0 ? this.#totals.length : index] = [event.response_id, turn.total];
     const middle = median(this.#totals.map(([, total]) => total));
-    this.medianText.replaceChildren("Answers after ", node("b", "", `${middle} ms`), this.#totals.length > 1 ? ` (median of ${this.#totals.length})` : "");
+    this.medianText.replaceChildren(node("span", "lead", "Answers after "), node("b", "", `${middle} ms`), this.#totals.length > 1 ? node("span", "count", ` (median of ${this.#totals.length})`) : "");
+  }
+
+  /** The whole conversation as lines of text: what was not heard in brackets. */
+  text() {
+    return [...this.list.querySelectorAll(".turn")]
+      .map((turn) => [turn.classList.contains("you") ? "You" : "Blab", spokenText(turn.querySelector(".words"))])
+      .filter(([, text]) => text)
+      .map(([who, text]) => `${who}: ${text}\n`)
+      .join("");
   }
 
   /** The connection was lost; the call may go on, with the same ids. */
@@ -408,16 +418,16 @@ class AgentBubble extends Bubble {
   }
 }
 
+function spokenText(words) {
+  const copy = words.cloneNode(true);
+  for (const dots of copy.querySelectorAll(".dots, .visually-hidden")) dots.remove();
+  for (const unheard of copy.querySelectorAll("del")) unheard.replaceWith(`[not heard: ${unheard.textContent}]`);
+  return copy.textContent.trim();
+}
+
 function dots() {
   const holder = node("span", "dots");
   holder.setAttribute("aria-hidden", "true");
   holder.append(node("i"), node("i"), node("i"));
   return holder;
-}
-
-function node(tag, className = "", text = "") {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text) element.textContent = text;
-  return element;
 }
