@@ -2,29 +2,34 @@
 
 import { Call, EphemeralKeys, asProblem, microphonePossible, problems } from "/sdk/blab.js";
 import { wireThemeToggle } from "/shared/theme-toggle.js";
+import { Inspector } from "./inspect/inspector.js";
 import { Meters } from "./meters.js";
 import { Setup } from "./setup.js";
-import { wireTalkKeys } from "./talk-keys.js";
+import { wireHold, wireTalkKeys } from "./talk-keys.js";
 import { Transcript } from "./transcript.js";
+import { wireTranscriptTools } from "./transcript-tools.js";
 import { View } from "./view.js";
 
-const EXTENDED = ["instructions", "voice", "language"]; // what changes the session
+const TAIL_MS = 150; // what is under way when the button is let go still belongs to the turn
 
 const $ = (id) => document.getElementById(id);
 
 class App {
   #keys = new EphemeralKeys(location.origin);
+  #previewing = false;
 
   constructor() {
     this.call = new Call({ key: (signal) => this.#key(signal), audioElement: $("speaker") });
     this.transcript = new Transcript({ list: $("turns"), scroll: $("scroll"), empty: $("empty"), announcer: $("announcer"), medianText: $("median"), newest: $("newest") });
     this.meters = new Meters({ canvas: $("orb-canvas"), youMeter: $("you-meter"), blabMeter: $("blab-meter") });
-    this.setup = new Setup({ dialog: $("setup"), form: $("setup-form"), opener: $("set-up"), onChange: (names) => this.#reconfigure(names) });
-    this.view = new View(this.call, this.transcript);
-    this.transcript.announces = this.setup.announces;
-    this.transcript.language = this.setup.language;
+    this.setup = new Setup({ onChange: (names, session) => this.#reconfigure(names, session), onPreview: (values) => this.#preview(values) });
+    this.view = new View(this.call, this.transcript, this.setup);
+    this.inspector = new Inspector(this.call);
+    this.#takeSetup();
     wireThemeToggle($("theme"));
-    wireTalkKeys($("talk"));
+    wireTalkKeys($("talk"), $("push"));
+    wireHold($("push"), (on) => this.#push(on));
+    wireTranscriptTools(this.transcript, $("copy-transcript"), $("save-transcript"));
     this.#wire();
     this.#follow();
     if (!microphonePossible()) this.view.problem(problems.insecure());
@@ -64,20 +69,27 @@ class App {
     call.on("latency", ({ event, networkMs, heardMs }) => transcript.setLatency(event, networkMs, heardMs));
     call.on("agent_state", ({ state }) => (meters.held = state === "held"));
     call.on("audio_interrupted", () => this.#flinch());
-    call.on("connection_change", ({ state }) => {
-      if (state === "live") meters.start(call.input, call.output);
-      else if (state !== "shaky") meters.stop();
+    call.on("connection_change", ({ state, from }) => {
+      if (state === "live" && from !== "shaky") this.#listen();
+      else if (!["live", "shaky"].includes(state)) meters.stop();
     });
+  }
+
+  /** Meters and recording follow the microphone and what the call puts out. */
+  #listen() {
+    this.meters.start(this.call.input, this.call.output);
+    if (this.setup.pushesToTalk) this.call.mute(true);
+    this.inspector.listen();
+    this.view.render();
   }
 
   async #key(signal) {
     const { value, options } = await this.#keys.fresh(signal);
-    if (options) {
-      this.setup.offer(options);
-      $("brain").textContent = options.chat ? `${options.chat.model} answers. ${options.chat.note ?? ""}` : "";
-    }
+    if (options) this.setup.offer(options);
     return value;
   }
+
+  // ------------------------------------------------------------------ the call
 
   #pressTalk() {
     const { phase } = this.view;
@@ -89,28 +101,53 @@ class App {
   /** What comes of it is in the call's events. */
   #connect(options) {
     this.view.dismiss();
-    const { microphone, speaker } = this.setup;
-    this.call.configure({ transport: chosenTransport(), session: this.setup.session(), microphone, speaker });
+    const { microphone, speaker, agent } = this.setup.values;
+    this.call.configure({ transport: chosenTransport(), session: this.setup.session(), microphone, speaker, agent });
     this.call.connect(options).catch(() => {});
   }
 
-  async #reconfigure(names) {
-    this.transcript.announces = this.setup.announces;
-    this.transcript.language = this.setup.language;
-    if (this.view.phase !== "live") return;
-    if (names.some((name) => EXTENDED.includes(name))) this.call.updateSession(this.setup.session());
-    if (names.includes("speaker")) await this.call.useSpeaker(this.setup.speaker);
+  async #reconfigure(names, ofTheSession) {
+    this.#takeSetup();
+    const live = this.view.phase === "live";
+    if (live && names.includes("agent")) this.setup.say("Another agent answers from the next call on.");
+    this.view.render();
+    if (!live) return;
+    if (ofTheSession.length) this.call.updateSession(this.setup.session(ofTheSession));
+    if (names.includes("pace")) this.call.mute(this.setup.pushesToTalk);
+    if (names.includes("speaker")) await this.call.useSpeaker(this.setup.values.speaker);
     if (names.includes("microphone") && this.call.hasMicrophone) await this.#addMicrophone();
+    this.view.render();
+  }
+
+  #takeSetup() {
+    this.transcript.announces = this.setup.values.announces;
+    this.transcript.language = this.setup.values.language;
   }
 
   async #addMicrophone() {
     try {
-      await this.call.useMicrophone(this.setup.microphone);
-      this.meters.start(this.call.input, this.call.output);
+      await this.call.useMicrophone(this.setup.values.microphone);
+      this.#listen();
     } catch (error) {
       this.view.problem(asProblem(error));
     }
     this.view.render();
+  }
+
+  async #preview(values) {
+    if (this.#previewing) return;
+    this.#previewing = true;
+    $("preview").setAttribute("aria-busy", "true");
+    this.setup.say("");
+    const language = values.language || this.setup.voices?.find(({ id }) => id === values.voice)?.language;
+    try {
+      const { preview } = await import("./preview.js");
+      await preview({ key: (signal) => this.#key(signal), transport: chosenTransport(), speaker: values.speaker }, { voice: values.voice, language });
+    } catch (error) {
+      this.setup.say(asProblem(error).title);
+    }
+    $("preview").removeAttribute("aria-busy");
+    this.#previewing = false;
   }
 
   #type(text) {
@@ -129,6 +166,24 @@ class App {
   #toggleMute() {
     if (!this.call.hasMicrophone) return;
     this.call.mute(!this.call.muted);
+    this.view.render();
+  }
+
+  /** Push to talk: the turn is what is said while the button is held. */
+  #push(on) {
+    if (!this.call.hasMicrophone || this.view.phase !== "live") return;
+    if (on) {
+      this.call.interrupt();
+      this.call.sendEvent({ type: "input_audio_buffer.clear" });
+      this.call.mute(false);
+    } else {
+      setTimeout(() => {
+        if (this.view.phase !== "live") return;
+        this.call.mute(true);
+        this.call.commit();
+        this.view.render();
+      }, TAIL_MS);
+    }
     this.view.render();
   }
 }

@@ -1,63 +1,72 @@
-// What the caller has set up: instructions, voice, language, devices. Kept in this browser, sent with
-// session.update, changed in the middle of a call, too.
+// What the caller has set up: who answers, voice, language, turn taking, devices. Kept in this browser,
+// sent with session.update, changed during a call, too.
 
 import { devices } from "/sdk/blab.js";
 
 const KEPT = "blab-setup";
-const PLAIN = { instructions: "", voice: "", language: "", microphone: "", speaker: "", announces: false };
+const PLAIN = { agent: "", instructions: "", voice: "", language: "", pace: "auto", interrupts: true, microphone: "", speaker: "", announces: false };
+const OF_THE_SESSION = ["instructions", "voice", "language", "pace", "interrupts"];
+
+const $ = (id) => document.getElementById(id);
 
 export class Setup {
-  #dialog;
-  #form;
+  #dialog = $("setup");
+  #form = $("setup-form");
   #values = { ...PLAIN, ...kept() };
   #onChange;
 
-  /** `onChange` is called with the names of the values that have changed. */
-  constructor({ dialog, form, opener, onChange }) {
-    this.#dialog = dialog;
-    this.#form = form;
+  /** `onChange` is called with the names of the values that have changed; `onPreview` with a voice's id and
+   *  language. */
+  constructor({ onChange, onPreview }) {
     this.#onChange = onChange;
-    opener.addEventListener("click", () => this.#open());
-    form.addEventListener("submit", () => this.#save());
-    form.querySelector("[data-close]").addEventListener("click", () => dialog.close());
+    $("set-up").addEventListener("click", () => this.#open());
+    this.#form.addEventListener("change", () => this.#save());
+    this.#form.addEventListener("submit", () => this.#save());
+    $("preview").addEventListener("click", () => onPreview(this.#values));
+    $("code-kind").addEventListener("change", () => this.#showCode());
+    $("code-details").addEventListener("toggle", () => this.#showCode());
+    $("copy-code").addEventListener("click", () => this.#copyCode());
     navigator.mediaDevices?.addEventListener("devicechange", () => this.#listDevices());
   }
 
-  get microphone() {
-    return this.#values.microphone;
+  get values() {
+    return this.#values;
   }
 
-  get speaker() {
-    return this.#values.speaker;
+  get pushesToTalk() {
+    return this.#values.pace === "push";
   }
 
-  get announces() {
-    return this.#values.announces;
-  }
-
-  get language() {
-    return this.#values.language;
-  }
-
-  /** The part of the session object that differs from the server's defaults. */
-  session() {
-    const { instructions, voice, language } = this.#values;
+  /** The part of the session object that differs from the server's defaults; with the names of what has
+   *  changed, that which sets those, defaults included. */
+  session(names = []) {
+    const { agent, instructions, voice, language, pace, interrupts } = this.#values;
+    const changed = (...some) => some.some((name) => names.includes(name));
     const session = {};
-    if (instructions.trim()) session.instructions = instructions;
-    const input = language ? { transcription: { language } } : undefined;
-    const output = voice ? { voice } : undefined;
-    if (input || output) session.audio = { ...(input && { input }), ...(output && { output }) };
+    if (!agent && (instructions.trim() || changed("instructions"))) session.instructions = instructions;
+    const input = {
+      ...((language || changed("language")) && { transcription: { language: language || "auto" } }),
+      ...((pace !== "auto" || !interrupts || changed("pace", "interrupts")) && { turn_detection: turnDetection(pace, interrupts) }),
+    };
+    const audio = { ...(Object.keys(input).length && { input }), ...(voice && { output: { voice } }) };
+    if (Object.keys(audio).length) session.audio = audio;
     return session;
   }
 
-  /** What the server can do: `{voices: [{id, name, language}], languages: [tag]}`. */
-  offer({ voices = [], languages = [] } = {}) {
-    fill(this.#form.elements.language, languages.map((tag) => [tag, languageName(tag)]), this.#values.language);
-    fill(
-      this.#form.elements.voice,
-      voices.map(({ id, name, language }) => [id, language ? `${name || id} (${languageName(language)})` : name || id]),
-      this.#values.voice,
-    );
+  /** What the server can do: `{voices: [{id, name, language}], languages: [tag], agents: [{id, name}]}`. */
+  offer({ voices = [], languages = [], agents = [], chat } = {}) {
+    const { elements } = this.#form;
+    fill(elements.language, languages.map((tag) => [tag, languageName(tag)]), this.#values.language);
+    fill(elements.voice, voices.map(({ id, name, language }) => [id, language ? `${name || id} (${languageName(language)})` : name || id]), this.#values.voice);
+    fill(elements.agent, agents.map(({ id, name }) => [id, name]), this.#values.agent);
+    $("agent-field").hidden = !agents.length && !this.#values.agent;
+    this.voices = voices;
+    $("brain").textContent = chat ? `${chat.model} answers. ${chat.note ?? ""}` : "";
+  }
+
+  /** Something that the caller should know while the form is open; empty: no more. */
+  say(text) {
+    $("setup-problem").textContent = text;
   }
 
   #open() {
@@ -66,6 +75,8 @@ export class Setup {
       if (field.type === "checkbox") field.checked = value;
       else field.value = value;
     }
+    this.say("");
+    this.#render();
     this.#listDevices();
     this.#dialog.showModal();
   }
@@ -82,8 +93,31 @@ export class Setup {
     } catch {
       // A browser that keeps nothing still makes calls.
     }
+    this.say("");
+    this.#render();
     const changed = Object.keys(PLAIN).filter((name) => before[name] !== this.#values[name]);
-    if (changed.length) this.#onChange(changed);
+    if (changed.length) this.#onChange(changed, changed.filter((name) => OF_THE_SESSION.includes(name)));
+  }
+
+  #render() {
+    $("instructions-field").hidden = Boolean(this.#values.agent);
+    this.#showCode();
+  }
+
+  async #showCode() {
+    if (!$("code-details").open) return;
+    const { CODE } = await import("./code.js");
+    $("code").textContent = CODE[$("code-kind").value](this.session(), this.#values.agent);
+  }
+
+  async #copyCode() {
+    try {
+      await navigator.clipboard.writeText($("code").textContent);
+      this.say("Copied.");
+    } catch {
+      getSelection().selectAllChildren($("code"));
+      this.say("The browser does not let this page copy: the code is selected.");
+    }
   }
 
   async #listDevices() {
@@ -94,6 +128,11 @@ export class Setup {
       select.closest("label").hidden = name === "speaker" && !canChooseSpeaker;
     }
   }
+}
+
+function turnDetection(pace, interrupts) {
+  if (pace === "push") return null;
+  return { type: "semantic_vad", eagerness: pace, interrupt_response: interrupts };
 }
 
 /** The first option stays: it is the server's, or the system's, own choice. */

@@ -1,5 +1,6 @@
 // What one sees of the call: the state beside the button, the connection, problems, lines of the page's own.
 
+import { clockText } from "/shared/dom.js";
 import { languageName } from "./setup.js";
 
 const $ = (id) => document.getElementById(id);
@@ -18,10 +19,12 @@ const SERVER = { full: "All lines are busy", warming: "The server is loading", u
 export class View {
   #call;
   #transcript;
+  #setup;
   #clock = null;
   #busy = false; // every line was in use when it was last looked at
 
-  constructor(call, transcript) {
+  constructor(call, transcript, setup) {
+    this.#setup = setup;
     this.#call = call;
     this.#transcript = transcript;
     call.on("connection_change", (change) => this.#changed(change));
@@ -136,7 +139,10 @@ export class View {
     body.classList.toggle("muted", muted);
     $("talk-label").textContent = typing ? "Switch the microphone on" : LABELS[phase];
     $("talk").disabled = phase === "loading";
-    $("mute").disabled = !(phase === "live" && hasMicrophone);
+    const { pushesToTalk } = this.#setup;
+    $("push").hidden = !pushesToTalk;
+    $("mute").hidden = pushesToTalk;
+    $("mute").disabled = $("push").disabled = !(phase === "live" && hasMicrophone);
     $("mute").setAttribute("aria-pressed", String(muted));
     $("mute-label").textContent = muted ? "Muted" : "Mute";
     $("transport").disabled = phase !== "idle" || !isSecureContext;
@@ -156,11 +162,13 @@ export class View {
   }
 
   #showAgent() {
-    if (this.phase !== "live") return;
+    if (this.phase !== "live") return undefined;
     const { agentState, muted, hasMicrophone } = this.#call;
-    const [title, hint] = muted && ["listening", "hearing"].includes(agentState) ? ["Muted", "Blab cannot hear you."] : AGENT[agentState];
     document.body.dataset.state = agentState;
-    say(title, hasMicrophone || agentState !== "listening" ? hint : "Type, or press the button to speak.");
+    const pushes = this.#setup.pushesToTalk && hasMicrophone && ["listening", "hearing"].includes(agentState);
+    if (pushes) return say(muted ? "Hold to talk" : "Hearing you", muted ? "The button below, or the space bar." : "Let go when you are done.");
+    const [title, hint] = muted && ["listening", "hearing"].includes(agentState) ? ["Muted", "Blab cannot hear you."] : AGENT[agentState];
+    return say(title, hasMicrophone || agentState !== "listening" ? hint : "Type, or press the button to speak.");
   }
 
   /** The one writer of the connection's state during a call. */
@@ -191,9 +199,4 @@ function announce(text) {
 function connection(text, kind) {
   $("connection").dataset.kind = kind;
   if ($("connection-text").textContent !== text) $("connection-text").textContent = text;
-}
-
-/** A call's length as a clock shows it. */
-function clockText(seconds) {
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
