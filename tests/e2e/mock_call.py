@@ -109,7 +109,7 @@ class MockCall:
                 self._send("conversation.item.added", item=event["item"])
             case "blab.ping":
                 self._send("blab.pong", ping_id=event["event_id"])
-            case "response.create":
+            case "response.create" | "blab.say":
                 self._answer()
             case "response.cancel":
                 self._cut()

@@ -411,7 +411,7 @@ async def test_the_setup_is_sent_and_stored(
     await dialog.get_by_label("Instructions").fill("You are a pirate.")
     await dialog.locator("[name=voice]").select_option("de-DE")
     await dialog.locator("[name=language]").select_option("de")
-    await dialog.get_by_role("button", name="Use these").click()
+    await dialog.get_by_role("button", name="Done").click()
     await expect(dialog).to_be_hidden()
     wanted = {
         "type": "realtime",
