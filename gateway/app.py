@@ -174,7 +174,6 @@ def compose(
     proofs, lines = carrier_secrets(settings), carrier_lines(settings, stores, takeovers)
     telephony = TelephonyCalls(authorization, agents, calls, proofs, settings.public_url, lines)
     loading = engine_loading(engines, host, agents if keep_warm else None, process)
-    local = demo_workspace(settings)
     app = new_application(settings, metrics)
     app[HOST], app[SIDEBANDS], app[ADMISSION], app[REMOTE] = host, sidebands, admission, remote
     app.add_routes(
@@ -183,7 +182,7 @@ def compose(
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
-            *Demo(static, ephemeral, local, engines.call_options, agents.list).routes(),
+            *call_page(settings, static, ephemeral, engines, agents).routes(),
         ]
     )
     kept = (uploads, journal, resumptions, remote, machine)
@@ -480,9 +479,12 @@ def gives_keys_to_the_demo_page(settings: Settings) -> bool:
     return settings.database_url is None and serves_this_machine_only(settings)
 
 
-def demo_workspace(settings: Settings) -> str | None:
-    """Whose keys the demo page gets without sign-in; None: it gets none."""
-    return LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
+def call_page(
+    settings: Settings, static: Path, ephemeral: EphemeralKeys, engines: Catalogue, agents: Agents
+) -> Demo:
+    """The call page; without sign-in it gets keys of the local workspace, or none."""
+    local = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
+    return Demo(static, ephemeral, local, engines.call_options, agents.list)
 
 
 def answers_agents_by_id(settings: Settings) -> bool:
