@@ -67,7 +67,7 @@ _QUESTION = ("?", "？", "؟", ";")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _THOUSANDS = re.compile(r"[.,](?=\d{3}(?!\d))")
 _NAME = re.compile(r"(?<![\w'’-])[A-ZÀ-Þ][\w'’-]+(?: [A-ZÀ-Þ][\w'’-]+)+")
-_BEGINNING = re.compile(r"(^|[.!?…:\"“«(])\s*$")
+_BEFORE_BEGINNING = frozenset('.!?…:"“«(')
 _WORD = re.compile(r"[^\W\d_]+")
 
 _NUMBER_WORDS = {
@@ -179,13 +179,19 @@ def _lost_name(text: str, translation: str, source: str, target: str) -> str | N
         return None  # German capitalises every noun; other scripts write names as they sound
     words = [word.lower() for word in _WORD.findall(translation)]
     for found in _NAME.finditer(text):
-        if _BEGINNING.search(text[: found.start()]):
-            continue  # a sentence begins with a capital anyway
+        if _begins_sentence(text, found.start()):
+            continue  # with a capital anyway
         name = found[0]
         parts = [part.lower() for part in _WORD.findall(name)]
         if not any(_alike(part, word) for part in parts for word in words):
             return f"the name {name!r} is lost"
     return None
+
+
+def _begins_sentence(text: str, place: int) -> bool:
+    while place and text[place - 1].isspace():
+        place -= 1
+    return place == 0 or text[place - 1] in _BEFORE_BEGINNING
 
 
 def _alike(one: str, other: str) -> bool:

@@ -16,6 +16,7 @@ than one in the wrong place. In languages without a list only lines are ended. `
 import asyncio
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -33,7 +34,7 @@ _ENDED = re.compile(r"[.!?…:;,。！？।؟、，—–\-][\"'”’»)\]]*$"
 _DOTS = re.compile(r"(?<!\.)\.(?:\s?\.){2,}")
 _BLANK_BEFORE = re.compile(r"(?<=\S)[ \t]+(?=[,;!?…](?:\s|$))")
 _TIGHT_COMMA = re.compile(r"(?<=[^\W\d_]),(?=[^\W\d_])")
-_ADDRESS = re.compile(r"(\S*[/@]\S*)")
+_ADDRESS = re.compile(r"(?<!\S)([^\s/@]*+[/@]\S*+)")
 _WORD = re.compile(r"\S+")
 _LETTER = re.compile(r"[^\W\d_]")
 _FULL_STOPS = {"ja": "。", "zh": "。"}
@@ -308,10 +309,8 @@ async def _by_model(text: str, tags: tuple[str, ...], chat: ChatModel | None) ->
 
 def unchanged(original: str, script: str, tags: tuple[str, ...] = ()) -> bool:
     """Whether ``script`` is ``original`` except for case, punctuation and the allowed ``tags``."""
-    added = [tag.lower() for tag in TAG.findall(script)]
-    for tag in TAG.findall(original):
-        if tag.lower() in added:
-            added.remove(tag.lower())
+    added = Counter(map(str.lower, TAG.findall(script)))
+    added -= Counter(map(str.lower, TAG.findall(original)))
     if any(tag not in tags for tag in added):
         return False
     return words(TAG.sub(" ", original)) == words(TAG.sub(" ", script))

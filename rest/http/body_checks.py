@@ -32,7 +32,9 @@ MAX_MEMBERS = 5000
 checked as a whole and not searched for unknown fields."""
 _MAX_NAME = 100
 """Characters of a client's name or value that a message quotes."""
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
+_AT, _KEY_IN = " - at `", "key in "
+"""What msgspec writes between a fault and its path, which begins with ``$`` and ends with a
+backtick."""
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]+)`")
 _QUOTED = re.compile(r"`([^`]*)`")
 _JSON_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
@@ -108,9 +110,11 @@ def unknown_field(path: str, known: Sequence[str], what: str = "field") -> ApiWa
 
 def fault_of(error: msgspec.ValidationError, path: str = "") -> Fault:
     """msgspec's error as a fault; ``path``: where the value it checked stands."""
-    found = _PLACE.match(str(error))
-    what = found["what"] if found else str(error)
-    place = _joined(path, (found["path"] or "").lstrip(".") if found else "")
+    what, at, where = str(error).rpartition(_AT)
+    where = where.removeprefix(_KEY_IN)
+    if not (at and where.startswith("$") and where.endswith("`")):
+        what, where = str(error), "$`"
+    place = _joined(path, where[1:-1].lstrip("."))
     if missing := _MISSING.search(what):  # the path is that of its owner
         return Fault(_joined(place, missing["name"]), f"{missing['name']} is required")
     message = _QUOTED.sub(lambda found: _in_json(found[1]), what)

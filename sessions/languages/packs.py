@@ -374,7 +374,9 @@ def _announcements(table: _Table) -> Announcements:
         at, dot = _any_of(mail.need_words("at")), _any_of(mail.need_words("dot"))
         patterns["mail"] = rf"\b(?:{_any_of(mail.need_phrases('names'))}):? (?P<said>.*)"
         patterns["mail_sign"] = rf"@|\b(?:{at}|{dot})\b|\w[._]\w"
-        patterns["mail_whole"] = rf"(?:@|\b(?:{at})\b).*(?:\.|\b(?:{dot})\s+)[a-z]{{2,}}\W*$"
+        sign = rf"(?:@|\b(?:{at})\b)"
+        begun = rf"^(?:(?!{sign})(?s:.))*+{sign}(?s:.*)"  # the first sign is as good as any
+        patterns["mail_whole"] = rf"{begun}(?:\.|\b(?:{dot})\s+)[a-z]{{2,}}\W*$"
     if not birth.empty:
         ends = "".join(rf"|\w+{end}" for end in birth.words("day_endings"))
         patterns["birth"] = rf"\b(?:{_any_of(birth.need_phrases('names'))})\b"

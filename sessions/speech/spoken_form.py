@@ -19,6 +19,8 @@ import re
 
 LONGEST = 160
 """Characters of one piece of markup; anything longer is text."""
+_AT_ONCE = 256
+"""Characters taken together, however many arrive: what is held is copied for each sign."""
 LONGEST_LINK = 600
 
 _CUES = frozenset(
@@ -92,13 +94,15 @@ _DIGITS = re.compile(r"\d+(?:[.,]\d+)?")
 
 _BLANK_LINE = re.compile(r"[ \t\r]*\n")
 _FENCE = re.compile(r"[ \t]*```\w*[ \t]*(?:\n|\Z)")
-_RULER = re.compile(r"[ \t]*(?:([-*_=])(?:[ \t]*\1){2,}[ \t]*|\|?[ \t]*:?-+:?[ \t|:-]*)(?:\n|\Z)")
+_RULER = re.compile(
+    r"[ \t]*+(?:([-*_=])(?:[ \t]*+\1){2,}+[ \t]*+|\|?[ \t]*+:?-++:?[ \t|:-]*+)(?:\n|\Z)"
+)
 _LINE_MARK = re.compile(
     r"[ \t]*(?:#{1,6}[ \t]+|>[ \t]?|[-–—•◦▪●‣·*+][ \t]+|[•◦▪●‣](?=\S))|[ \t]+(?=\S)"
 )
 _NUMBER = re.compile(r"[ \t]*\(?(?P<number>\d{1,2})[.)][ \t]+(?=(?P<next>\S+))")
 _MAY_BE_MARK = re.compile(
-    r"[ \t\r]*(?:#{0,6}[ \t]*|>|[-–—•◦▪●‣·*+_=|: \t]+|`{1,3}\w*[ \t]*"
+    r"[ \t\r]*+(?:#{0,6}[ \t]*|>|[-–—•◦▪●‣·*+_=|: \t]+|`{1,3}\w*[ \t]*"
     r"|\(?(?:\d{1,2}(?:[.)][ \t]*)?)?)"
 )
 _MAY_BE_NUMBER = re.compile(r"\d{1,2}(?:[.)][ \t]*)?")
@@ -127,8 +131,11 @@ class SpokenForm:
 
     def feed(self, text: str) -> str:
         """The speech that ``text`` adds."""
-        self._held += text
-        return self._take(last=False)
+        spoken = []
+        for start in range(0, len(text), _AT_ONCE):
+            self._held += text[start : start + _AT_ONCE]
+            spoken.append(self._take(last=False))
+        return "".join(spoken)
 
     def flush(self) -> str:
         """What is left when the text is complete."""

@@ -18,6 +18,10 @@ from dataclasses import dataclass
 from aiortc import RTCIceCandidate, sdp
 
 MAX_OFFER_BYTES = 64 * 1024
+MAX_SECTIONS = 128
+MAX_SECTION_LINES = 400
+"""Of a section that is answered: the parser compares its lines with one another. Browsers send
+about 100, and one for each candidate."""
 PARSER_FAULTS = (
     ValueError,
     LookupError,
@@ -107,13 +111,17 @@ def check_offer(text: str) -> Offer:
 
 
 def _refused(sections: list[Section]) -> list[int]:
-    """The indices of the sections that are not answered."""
+    """The indices of the sections that are not answered; raises OfferError."""
+    if len(sections) > MAX_SECTIONS:
+        raise OfferError(f"the offer has more than {MAX_SECTIONS} sections")
     answered: set[str] = set()
     refused = []
     for place, section in enumerate(sections):
         kind = _kind(section)
         if kind not in _ANSWERED or kind in answered or _is_off(section):
             refused.append(place)
+        elif len(section) > MAX_SECTION_LINES:
+            raise OfferError(f"the {kind} section has more than {MAX_SECTION_LINES} lines")
         else:
             answered.add(kind)
     return refused

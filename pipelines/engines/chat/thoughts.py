@@ -62,7 +62,7 @@ class ThoughtFilter:
         """Within a thought whose opening tag was not seen: it may turn out to be the answer."""
         self._within = thinking
         self._held = ""
-        self._assumed_text = ""
+        self._assumed_texts: list[str] = []
         self._blank = True
         """The answer is empty so far, or ends in a blank."""
         self._trims = False
@@ -79,48 +79,54 @@ class ThoughtFilter:
         self.retracts = False
         answer, thought = self._take(last=True)
         if self._assumed:
-            answer, self._assumed_text = self._assumed_text.lstrip() + answer, ""
+            answer = self._take_assumed().lstrip() + answer
         return answer, thought
 
     def end_thought(self) -> str:
         """An earlier filter found that all text so far was a thought; returns the held part."""
-        thought, self._assumed_text, self._held = self._assumed_text + self._held, "", ""
+        thought, self._held = self._take_assumed() + self._held, ""
         self.retracts = not self._assumed
         self._assumed = self._within = False
         self._blank = self._trims = True
         return thought
 
     def _take(self, *, last: bool) -> tuple[str, str]:
-        answer = thought = ""
-        while (tag := _TAG.search(self._held)) is not None:
-            before, self._held = self._held[: tag.start()], self._held[tag.end() :]
-            more, thought_before = self._sort(before)
-            answer, thought = answer + more, thought + thought_before
+        held, place = self._held, 0
+        answer: list[str] = []
+        thought: list[str] = []
+        for tag in _TAG.finditer(held):
+            self._sort(held[place : tag.start()], answer, thought)
+            place = tag.end()
             opens = _FIXED_OPENS.get(tag[0].lower(), not tag["closes"])
             if not opens and not self._within:
                 self.retracts = self._blank = True
-                answer, thought = "", thought + answer
+                thought += answer
+                answer.clear()
             elif not opens and self._assumed:
-                thought, self._assumed_text = thought + self._assumed_text, ""
+                thought.append(self._take_assumed())
             self._assumed = self._assumed and opens
             self._within, self._trims = opens, self._blank
-        keep = 0 if last else _unfinished(self._held)
-        cut = len(self._held) - keep
-        before, self._held = self._held[:cut], self._held[cut:]
-        more, thought_before = self._sort(before)
-        return answer + more, thought + thought_before
+        cut = len(held) - (0 if last else _unfinished(held[place:]))
+        self._sort(held[place:cut], answer, thought)
+        self._held = held[cut:]
+        return "".join(answer), "".join(thought)
 
-    def _sort(self, text: str) -> tuple[str, str]:
+    def _sort(self, text: str, answer: list[str], thought: list[str]) -> None:
         if self._assumed:
-            self._assumed_text += text
-            return "", ""
-        if self._within:
-            return "", text
-        if self._trims:
-            text = text.lstrip()
-        if text:
-            self._blank, self._trims = text[-1].isspace(), False
-        return text, ""
+            self._assumed_texts.append(text)
+        elif self._within:
+            thought.append(text)
+        else:
+            if self._trims:
+                text = text.lstrip()
+            if text:
+                self._blank, self._trims = text[-1].isspace(), False
+            answer.append(text)
+
+    def _take_assumed(self) -> str:
+        text = "".join(self._assumed_texts)
+        self._assumed_texts.clear()
+        return text
 
 
 async def answers(
@@ -150,8 +156,8 @@ async def answers(
 
 def _unfinished(text: str) -> int:
     """How many characters at the end of ``text`` may be the beginning of a tag."""
-    for start, letter in enumerate(text):
-        if letter in "<[◁" and len(text) - start < LONGEST and _may_begin(text[start:].lower()):
+    for start in range(max(0, len(text) - LONGEST + 1), len(text)):
+        if text[start] in "<[◁" and _may_begin(text[start:].lower()):
             return len(text) - start
     return 0
 

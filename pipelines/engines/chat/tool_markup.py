@@ -127,7 +127,7 @@ class Markup:
         return (key[1] in known) if key[2] and key[1] else bool(known)
 
     def _may_name(self, tail: str) -> bool:
-        found = re.fullmatch(rf"[ \t]*({_NAMES_PREFIX})([\w.-]*)(\s*:?\s*)", tail)
+        found = re.fullmatch(rf"[ \t]*+({_NAMES_PREFIX})([\w.-]*+)(\s*+:?\s*+)", tail)
         if found is None:
             return any(p.startswith(tail.lstrip(" \t")) for p in ("functions.", ">>> ", "Action: "))
         begins = (*self._names, "functions.", "Action:") if not found[1] else self._names
@@ -224,8 +224,7 @@ def _object_of(value: Any) -> Any:
 
 def _tagged(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
     """``<function=name><parameter=key>value``, ``<invoke name="…">``, ``<arg_key>`` pairs."""
-    head = r"<(?:function|invoke|tool)(?:=|\s+name=)[\"']?([\w.-]+)[\"']?\s*>"
-    parts = re.split(head, text)
+    parts = _HEAD.split(text)
     if len(parts) == 1:
         name = _mentioned(text, names)
         if name is None or ("<arg_key>" not in text and "<parameter" not in text):
@@ -233,13 +232,7 @@ def _tagged(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
         parts = ["", name, text]
     calls: list[tuple[str, Any]] = []
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
-        pairs = re.findall(
-            r"<parameter(?:=|\s+name=)[\"']?([\w.-]+)[\"']?[^>]*>\s*(.*?)\s*</parameter>",
-            body,
-            re.S,
-        ) or re.findall(
-            r"<arg_key>\s*(.*?)\s*</arg_key>\s*<arg_value>\s*(.*?)\s*</arg_value>", body, re.S
-        )
+        pairs = _pairs(body, _PARAMETER, "</parameter>") or _pairs(body, _KEY, "</arg_value>")
         values = next((v for v in _objects(body) if isinstance(v, dict)), None)
         if not pairs and values is None and "{" in body:
             calls.append((name, None))
@@ -248,14 +241,32 @@ def _tagged(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
     return calls
 
 
-_KEYWORDS = re.compile(r"([\w.-]+?)(?:\.call)?\(([^()]*)\)")
+_HEAD = re.compile(r"<(?:function|invoke|tool)(?:=|\s+name=)[\"']?([\w.-]++)[\"']?\s*>")
+_PARAMETER = re.compile(r"<parameter(?:=|\s+name=)[\"']?([\w.-]++)[\"']?[^<>]*+>")
+_KEY = re.compile(r"<arg_key>([^<>]*+)</arg_key>\s*+<arg_value>")
+
+
+def _pairs(text: str, opening: re.Pattern[str], closing: str) -> list[tuple[str, str]]:
+    """Name and value of each span from ``opening``, whose group is the name, to ``closing``."""
+    pairs: list[tuple[str, str]] = []
+    place = 0
+    while (found := opening.search(text, place)) is not None:
+        end = text.find(closing, found.end())
+        if end < 0:
+            break
+        pairs.append((found[1].strip(), text[found.end() : end].strip()))
+        place = end + len(closing)
+    return pairs
+
+
+_KEYWORDS = re.compile(r"(?<![\w.-])([\w.-]++)\(([^()]*+)\)")
 
 
 def _pythonic(text: str, names: Collection[str]) -> list[tuple[str, Any]]:
     """``name(key="value")``."""
     calls = []
     for found in _KEYWORDS.finditer(text):
-        name = found[1].rpartition(".")[2]
+        name = found[1].removesuffix(".call").rpartition(".")[2]
         if name not in names:
             continue
         try:
@@ -316,6 +327,8 @@ def _loaded(piece: str) -> Any:
 
 
 _DECODER = json.JSONDecoder(strict=False)
+_DOUBLED_END = re.compile(r"\}\s++\}++$|(?<!\})\}\}++$")
+"""Closing braces of which only one is meant."""
 
 
 def _mended(piece: str) -> Iterator[str]:
@@ -329,7 +342,7 @@ def _mended(piece: str) -> Iterator[str]:
         opened = _still_open(cut)
         if opened is not None:
             yield cut + opened
-        yield re.sub(r"\}\s*(\}+)$", "}", cut)
+        yield _DOUBLED_END.sub("}", cut)
 
 
 def _without_tail(text: str) -> str:

@@ -48,6 +48,8 @@ from .tool_markup import Markup, interpreted
 
 LIMIT = 16_384
 _CLOSER = re.compile(r"[}\])>`]")
+_AT_ONCE = 1024
+"""Characters taken together, however many arrive: what is held is copied for each form."""
 _SURE = ("tag", "bracket")
 """Kinds that cannot be anything but a tool use."""
 
@@ -83,7 +85,13 @@ class ToolUseReader:
 
     def feed(self, text: str) -> tuple[str, list[ToolCallDelta]]:
         """What ``text`` adds: text to say, and whole tool uses."""
-        return self._take(text, last=False)
+        said: list[str] = []
+        calls: list[ToolCallDelta] = []
+        for start in range(0, len(text), _AT_ONCE):
+            more, new = self._take(text[start : start + _AT_ONCE], last=False)
+            said.append(more)
+            calls += new
+        return "".join(said), calls
 
     def flush(self) -> tuple[str, list[ToolCallDelta]]:
         """The rest, once the answer is complete."""

@@ -35,7 +35,7 @@ ESPEAK_VOICES = {
 
 ESPEAK_SECONDS = 5.0
 CACHED = 256
-_PUNCTUATION = re.compile(r"\s*([.!?…,;:—]+)(?=\s|$)\s*")
+_PUNCTUATION = re.compile(r"(?:(?<!\s)\s++|(?<![.!?…,;:—]))([.!?…,;:—]++)(?=\s|$)\s*")
 _QUOTES = str.maketrans({"«": "“", "»": "”", "„": "“"})
 _SWITCH = re.compile(r"\([a-z^-]+\)")
 """How the program marks a word of another language: ``(^e^n)`` before, ``(^d^e)`` after it."""

@@ -48,13 +48,24 @@ class EventReader:
 
     def __init__(self, limit: int = EVENT_LIMIT) -> None:
         self._limit = limit
-        self._rest = b""
+        self._line: list[bytes] = []
+        """The pieces of a line without its end yet, and their bytes."""
+        self._line_size = 0
         self._data: list[bytes] = []
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[str]:
         """The data of the events that ``chunk`` completes. Raises EventTooLong."""
-        *lines, self._rest = LINE.split(self._rest + chunk)
+        if self._line and self._line[-1].endswith(b"\r"):
+            self._line_size -= len(self._line[-1])
+            chunk = self._line.pop() + chunk
+        begun, *others = LINE.split(chunk)
+        lines: list[bytes] = []
+        if others:
+            lines = [b"".join((*self._line, begun)), *others[:-1]]
+            self._line, self._line_size, begun = [], 0, others[-1]
+        self._line.append(begun)
+        self._line_size += len(begun)
         events = []
         for line in lines:
             if not line and self._data:
@@ -63,7 +74,7 @@ class EventReader:
             elif line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
                 self._size += len(line)
-        if self._size + len(self._rest) > self._limit:
+        if self._size + self._line_size > self._limit:
             raise EventTooLong(f"an event has more than {self._limit} bytes")
         return events
 

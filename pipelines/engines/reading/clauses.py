@@ -24,7 +24,7 @@ MAXIMUM_CHARACTERS = 240
 
 _SENTENCE_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？।][」』]?")
 _CLAUSE_END = re.compile(r"[,;:—–](?=\s)|\s[-–—](?=\s)")
-_EAGER_END = re.compile(r"[^\W\d_]{3,}[.!?,;:]$")
+_EAGER_END = re.compile(r"[^\W\d_]{3}[.!?,;:]$")
 """Ends a first clause without waiting for the blank after it, which would cost a token's time."""
 _LINE_END = re.compile(r"\n+")
 PHRASE_BEGINNINGS = {
@@ -91,12 +91,13 @@ class ClauseSplitter:
         if self._newest is not None:
             self._longest_wait = max(self._longest_wait, now - self._newest)
         self._newest = now
-        self._held += delta
         clauses: list[str] = []
-        while (cut := self._cut()) is not None:
-            clauses.append(self._held[:cut])
-            self._held = self._held[cut:]
-            self._first, self._since = False, now
+        for start in range(0, len(delta), MAXIMUM_CHARACTERS):
+            self._held += delta[start : start + MAXIMUM_CHARACTERS]
+            while (cut := self._cut()) is not None:
+                clauses.append(self._held[:cut])
+                self._held = self._held[cut:]
+                self._first, self._since = False, now
         return clauses
 
     @property
@@ -204,7 +205,7 @@ _LONG_FIRST = 60
 """A first clause longer than this is cut at a comma."""
 _LEAST_CHARACTERS = 8
 """A clause shorter than this is joined to the next."""
-_SENTENCE_AND_BLANKS = re.compile(r"[.!?…]+[\"'”’»)\]]*\s+|[。！？]+[」』]?\s*|\n+\s*")
+_SENTENCE_AND_BLANKS = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’»)\]]*+\s+|[。！？]+[」』]?\s*|\n+\s*")
 _COMMA_AND_BLANKS = re.compile(r"[,;:—–]\s+|\s[-–—]\s+|[、，；]")
 
 
@@ -254,19 +255,23 @@ def sentences(text: str) -> list[str]:
     found: list[str] = []
     place = 0
     for match in _SENTENCE_BREAK.finditer(text):
-        sentence = text[place : match.end()].strip()
-        if "\n" not in match[0] and ends_abbreviated(sentence):
-            continue
-        found += _bounded(sentence)
+        if "\n" not in match[0]:
+            end = match.start() + len(match[0].rstrip())
+            if ends_abbreviated(text[max(place, end - LONGEST_SENTENCE) : end]):
+                continue
+        found += _bounded(text[place : match.end()].strip())
         place = match.end()
     return found + _bounded(text[place:].strip())
 
 
 def _bounded(sentence: str) -> list[str]:
     pieces: list[str] = []
-    while len(sentence) > LONGEST_SENTENCE:
-        blank = sentence.rfind(" ", 1, LONGEST_SENTENCE)
-        cut = blank if blank > 0 else LONGEST_SENTENCE
-        pieces.append(sentence[:cut])
-        sentence = sentence[cut:].strip()
-    return [*pieces, sentence] if sentence else pieces
+    place, end = 0, len(sentence)
+    while end - place > LONGEST_SENTENCE:
+        blank = sentence.rfind(" ", place + 1, place + LONGEST_SENTENCE)
+        cut = blank if blank > 0 else place + LONGEST_SENTENCE
+        pieces.append(sentence[place:cut])
+        place = cut
+        while place < end and sentence[place].isspace():
+            place += 1
+    return [*pieces, sentence[place:]] if place < end else pieces

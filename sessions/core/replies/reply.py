@@ -34,7 +34,7 @@ from sessions.core.tools import ToolUses
 PROGRESS_SECONDS = 30.0
 """A reply is given up after so long without progress."""
 
-_PUNCTUATION = re.compile(r"[,.?!;:…]+(?=\s|$)")
+_PUNCTUATION = re.compile(r"(?<![,.?!;:…])[,.?!;:…]++(?=\s|$)")
 _WORD = re.compile(r"\S+")
 _REMEMBERED = 8
 

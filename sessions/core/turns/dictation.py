@@ -78,10 +78,11 @@ def _begin(words: list[str], lengths: list[int | None], pack: LanguagePack) -> i
     begin = len(words)
     while begin and lengths[begin - 1] is not None:
         begin -= 1
+    longest = max(map(len, pack.announced.before))
     for at in range(begin, len(words)):
         if words[at] not in pack.dictation.joining:
             break
-        if _ends_in(tuple(words[: at + 1]), pack.announced.before):
+        if _ends_in(tuple(words[max(0, at + 1 - longest) : at + 1]), pack.announced.before):
             begin = at + 1
     return begin
 

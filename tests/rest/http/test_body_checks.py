@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from rest.http.body_checks import MAX_FAULTS, faults_in, unknown_in
+from rest.http.body_checks import MAX_FAULTS, fault_of, faults_in, unknown_in
+from rest.http.errors import Fault
 
 
 class Leaf(Struct):
@@ -63,6 +64,23 @@ def test_faults(tree: Any, faults: dict[str, str] | None) -> None:
     if faults is None:
         faults = {"leaves[0].place": "'9' is not a number: send one from 0 to 9"}
     assert said(tree) == faults
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (
+            "Expected `int`, got `str` - at `$.a[0].b`",
+            Fault("a[0].b", "Expected integer, got string"),
+        ),
+        ("Expected `str` - at `key in $.a`", Fault("a", "Expected string")),
+        ("Expected `str`", Fault("", "Expected string")),
+        ("Invalid value ' - at `$x' - at `$.a`", Fault("a", "Invalid value ' - at `$x'")),
+        ("Object missing required field `b` - at `$.a`", Fault("a.b", "b is required")),
+    ],
+)
+def test_what_msgspec_says_is_read_from_its_end(error: str, fault: Fault) -> None:
+    assert fault_of(msgspec.ValidationError(error)) == fault
 
 
 def test_the_number_of_faults_is_bounded() -> None:

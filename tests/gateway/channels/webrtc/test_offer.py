@@ -42,6 +42,8 @@ def test_bare_newlines_are_accepted_like_crlf():
         (lambda s: s.replace("a=fingerprint", "a=finger"), "fingerprint"),
         (lambda s: s.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
         (lambda s: s.replace("m=audio 44441", "m=audio many"), "cannot be read"),
+        (lambda s: s + "m=\r\n" * 16_000, "more than 128 sections"),
+        (lambda s: s + "a=ssrc:1 cname:x\r\n" * 400, "more than 400 lines"),
     ],
 )
 def test_an_offer_without_an_answer_is_refused_with_a_reason(change, complaint):

@@ -37,6 +37,8 @@ def nested(levels: int) -> dict[str, Any]:
         ({**TEXT, "pattern": "^[a-z]{2}$", "maxLength": 9}, {**TEXT, "pattern": "^[a-z]{2}$"}),
         ({"type": "string", "pattern": "(?=x)"}, TEXT),
         ({"type": "string", "pattern": "(["}, TEXT),
+        ({"type": "string", "pattern": "(?:" * 60 + "\x01"}, TEXT),
+        ({"type": "string", "pattern": "(?:a|b)+"}, {"type": "string", "pattern": "(?:a|b)+"}),
         ({"type": "string", "format": "email"}, {**TEXT, "format": "email"}),
         ({"type": "integer", "minimum": 5, "maximum": 3}, {"type": "integer"}),
         ({**WHOLE, "minimum": 3, "maximum": 5}, {**WHOLE, "minimum": 3, "maximum": 5}),
