@@ -61,7 +61,7 @@ from store.tenants.embeds import Embeds, Visits
 from store.tenants.jobs import Jobs
 from store.vault import Vault
 
-from .engine_loading import EngineLoading, default_config
+from .engine_loading import EngineLoading
 from .housekeeping import CallFiles
 from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .platform import Context, LiveCalls, VisitorKeys, add_rest, recordings_dir
@@ -173,7 +173,7 @@ def compose(
     )
     proofs, lines = carrier_secrets(settings), carrier_lines(settings, stores, takeovers)
     telephony = TelephonyCalls(authorization, agents, calls, proofs, settings.public_url, lines)
-    loading = engine_loading(engines, host, agents if keep_warm else None, process)
+    loading = engine_loading(engines, host, agents, process, keep_warm=keep_warm)
     app = new_application(settings, metrics)
     app[HOST], app[SIDEBANDS], app[ADMISSION], app[REMOTE] = host, sidebands, admission, remote
     app.add_routes(
@@ -200,6 +200,7 @@ def compose(
         tool_http=tool_http,
         live=LiveCalls(registry, following, remote),
         keys=VisitorKeys(ephemeral, authorization.check_grant),
+        on_agent=loading.read_ahead,
     )
     add_audiosocket(app, settings, telephony, process)
     app.on_shutdown.append(partial(_end_calls, host, calls, tool_http, sidebands))
@@ -388,15 +389,19 @@ def carrier_lines(settings: Settings, stores: Stores, takeovers: Takeovers) -> C
 def engine_loading(
     engines: Catalogue,
     host: SessionHost,
-    answering_with: Agents | None,
+    agents: Agents,
     process: GatewayProcess,
+    *,
+    keep_warm: bool,
 ) -> EngineLoading:
-    """Of a server by itself, or of one of several gateway processes. ``answering_with``: has the
-    agent of dry turns."""
-    answering = partial(default_config, answering_with) if answering_with is not None else None
-    settles = answering is not None or process is not ALONE
+    """Of a server by itself, or of one of several gateway processes."""
     return EngineLoading(
-        engines, host, answering, settles=settles, elsewhere=process.calls_elsewhere
+        engines,
+        host,
+        agents,
+        keep_warm=keep_warm,
+        settles=keep_warm or process is not ALONE,
+        elsewhere=process.calls_elsewhere,
     )
 
 

@@ -64,6 +64,7 @@ from sessions.following import Following
 from sessions.host import SessionHost
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
+from store.tenants.agents import Agent
 from store.tenants.idempotency import IdempotencyKeys
 from store.tenants.voices import Voices
 
@@ -107,10 +108,12 @@ def add_rest(
     tool_http: CustomerHttp,
     live: LiveCalls,
     keys: VisitorKeys,
+    on_agent: Callable[[Agent], None],
 ) -> None:
     """Add every REST resource to the application, with what it needs started and stopped.
 
-    ``tool_http`` decides which URLs tools may have."""
+    ``tool_http`` decides which URLs tools may have; ``on_agent`` is called with an agent that was
+    created or changed."""
     database, secrets = stores.database, stores.secrets
     passwords, webhook_http = Passwords(), CustomerHttp(allow_private=settings.webhook_private)
     addresses, limiter = ClientAddress(settings.trusted_proxies), RateLimiter(stores.bus)
@@ -144,7 +147,7 @@ def add_rest(
         SttResource(database, engines, artifacts, views, media),
         VoiceResource(database, engines, artifacts, views, cursors, engines),
         DubbingResource(database, engines, checks, artifacts, views, media),
-        AgentResource(database, turns, engines, cursors, tool_http, stores.vault),
+        AgentResource(database, turns, engines, cursors, tool_http, on_agent, stores.vault),
         ModelResource(engines, survey, capabilities, limits),
         RetentionResource(database, settings.retention_days or None),
         ErasureResource(database, callers, cursors),

@@ -1,7 +1,7 @@
 """Agents as a resource, with the turns that were taken with them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -152,8 +152,8 @@ class AgentsQuery(PageQuery, kw_only=True):
 
 
 class AgentResource:
-    """The contract's tag Agents. ``guard`` decides which URLs tools may have; ``vault`` seals what
-    their headers contain."""
+    """The contract's tag Agents. ``guard`` decides which URLs tools may have; ``on_change`` is
+    called with an agent that was created or changed; ``vault`` seals what their headers contain."""
 
     def __init__(
         self,
@@ -162,6 +162,7 @@ class AgentResource:
         engines: Catalogue,
         cursors: Cursors,
         guard: CustomerHttp,
+        on_change: Callable[[Agent], None] = lambda _: None,
         vault: Vault | None = None,
     ) -> None:
         self._agents = Agents(database, vault)
@@ -169,6 +170,7 @@ class AgentResource:
         self._engines = engines
         self._cursors = cursors
         self._guard = guard
+        self._on_change = on_change
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
@@ -283,6 +285,7 @@ class AgentResource:
         given = _given(request.body)
         await self._check(given, _DEFAULTS | given)
         made = await self._agents.create(request.workspace_id, NewAgent(**given))
+        self._on_change(made)
         return Answer(shown_agent(made))
 
     async def _get(self, request: Request[None, None]) -> Answer:
@@ -298,6 +301,7 @@ class AgentResource:
             NOUN,
             lambda workspace_id, agent_id: self._agents.update(workspace_id, agent_id, changes),
         )
+        self._on_change(changed)
         return Answer(shown_agent(changed))
 
     async def _delete(self, request: Request[None, None]) -> Answer:

@@ -20,6 +20,8 @@ DEFAULT_PROMPT = (
     " sentences, without lists, markup or emoji."
 )
 
+_NEWEST_CALLS = 500
+
 
 @dataclass(frozen=True, slots=True)
 class NewAgent:
@@ -110,6 +112,19 @@ class Agents:
         Never use it to answer a workspace's request."""
         row = await self._db.fetchrow(f"SELECT {_COLUMNS} FROM agents WHERE id = $1", agent_id)
         return self._agent(row) if row else None
+
+    async def recently_called(self, limit: int) -> Sequence[Agent]:
+        """Of any workspace, the agents of the newest calls, the latest first; for the node's own
+        use. Never answer a workspace's request with it."""
+        rows = await self._db.fetch(
+            f"SELECT {_COLUMNS} FROM agents JOIN (SELECT agent_id, max(id) AS newest"
+            "  FROM (SELECT agent_id, id FROM calls ORDER BY id DESC LIMIT $2) AS latest"
+            "  WHERE agent_id IS NOT NULL GROUP BY agent_id) AS called ON agents.id = agent_id"
+            " ORDER BY newest DESC LIMIT $1",
+            limit,
+            _NEWEST_CALLS,
+        )
+        return [self._agent(row) for row in rows]
 
     async def list(self, workspace_id: str, *, limit: int = 100, after: str = "") -> list[Agent]:
         """Agents, oldest first, from the one after id ``after`` on."""

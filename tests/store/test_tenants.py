@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from store.errors import StoreRefused
-from store.ids import new_id
+from store.ids import first_id, new_id
 from store.tenants.accounts import ApiKeys, Membership, NewApiKey, Users, Workspaces
 from store.tenants.agents import Agents, NewAgent
 from store.tenants.calls import NODE_LOST, Calls, NewCall, NewTurn, Turns
@@ -224,6 +224,24 @@ async def test_the_default_agent_can_be_deleted_during_its_creation(database, wo
 
     made = await asyncio.gather(*(delete_and_ask() for _ in range(20)))
     assert all(agent.is_default for agent in made)
+
+
+async def test_the_agents_of_the_newest_calls_of_any_workspace(database, workspaces):
+    agents, calls = Agents(database), Calls(database)
+    first, second, never = [
+        await agents.create(workspace, NewAgent(name=name))
+        for workspace, name in zip(
+            (*workspaces, workspaces[0]), ("First", "Second", "Never"), strict=True
+        )
+    ]
+    for hour, agent in enumerate((first, second, first, None)):
+        workspace = agent.workspace_id if agent else workspaces[0]
+        call_id = first_id("call", datetime.now(UTC) + timedelta(hours=hour))
+        await calls.open(workspace, replace(a_call(agent.id if agent else None), id=call_id))
+    ours = {first.id, second.id, never.id}
+    recent = [one.id for one in await agents.recently_called(100) if one.id in ours]
+    assert recent == [first.id, second.id]
+    assert [one.id for one in await agents.recently_called(1)] == [first.id]
 
 
 async def test_a_call_from_beginning_to_end(database, workspaces):

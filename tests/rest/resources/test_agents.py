@@ -46,6 +46,15 @@ async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
         assert (status, shown["data"]) == (200, made)
 
 
+async def test_whoever_reads_ahead_hears_of_new_and_changed_agents(node: AgentNode) -> None:
+    async with called(node) as caller:
+        _, made = await create(caller, name="Bea", systemPrompt="You sell bread.")
+        path = f"/api/agents/{made['id']}"
+        await caller.ask("PATCH", path, json={"name": "Bea", "systemPrompt": "You sell cakes."})
+        await caller.ask("GET", path)
+    assert [one.system_prompt for one in node.changed] == ["You sell bread.", "You sell cakes."]
+
+
 async def test_fields_are_stored_and_an_empty_text_means_the_default(node: AgentNode) -> None:
     async with called(node) as caller:
         _, made = await create(

@@ -65,6 +65,8 @@ class AgentNode:
     wait_seconds: float = 5.0
     waiting: str | None = None
     booked: list[tuple[str, str, NewTurn]] = field(default_factory=list)
+    changed: list[Agent] = field(default_factory=list)
+    """The agents that were created or changed, as they then were."""
 
     def __post_init__(self) -> None:
         registry = CallRegistry(self.bus)
@@ -95,7 +97,7 @@ class AgentNode:
             waiting_for=lambda: self.waiting,
         )
         guard = CustomerHttp(look_up=lambda _: [])
-        return AgentResource(self.database, turns, engines, cursors, guard)
+        return AgentResource(self.database, turns, engines, cursors, guard, self.changed.append)
 
     @asynccontextmanager
     async def client(self, workspace_id: str) -> AsyncIterator[Client]:
