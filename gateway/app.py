@@ -164,8 +164,7 @@ def compose(
     agents, ephemeral = Agents(database, stores.vault), EphemeralKeys(bus)
     remote = RemoteRequests(bus, fanout, host, Transfers(host, agents, engines).transfer)
     authenticator = new_authenticator(stores, ephemeral)
-    checks = SessionChecks(engines.name_faults, tool_http.check, engines.languages_for)
-    authorization = call_authorization(settings, stores, authenticator, agents, checks)
+    authorization = call_authorization(settings, stores, authenticator, agents, engines, tool_http)
     sidebands = Sidebands(authorization, registry, following, remote)
     takeovers, visits = Takeovers(stored_calls(settings, stores), host, remote), Visits(database)
     calls = RealtimeCalls(
@@ -213,7 +212,8 @@ def call_authorization(
     stores: Stores,
     authenticator: Authenticator,
     agents: Agents,
-    checks: SessionChecks,
+    engines: Catalogue,
+    tool_http: CustomerHttp,
 ) -> Authorization:
     """Who may have which call."""
     return Authorization(
@@ -221,7 +221,7 @@ def call_authorization(
         agents,
         Embeds(stores.database),
         settings.allowed_origins,
-        checks,
+        SessionChecks(engines.name_faults, tool_http.check, engines.languages_for),
         callers=CallerIds(stores.secrets.callers),
     )
 
