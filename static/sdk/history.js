@@ -38,7 +38,7 @@ export class History {
         if (item?.type === "message" && (item.role === "user" || item.role === "assistant")) this.#say(item.id, item.role, textOf(item));
         break;
       case "blab.transcript.partial":
-        this.#say(id, "user", event.text);
+        if (this.find(id)?.status !== "completed") this.#say(id, "user", event.text, "in_progress");
         break;
       case "conversation.item.input_audio_transcription.completed":
         if (event.transcript.trim()) this.#say(id, "user", event.transcript, "completed");
