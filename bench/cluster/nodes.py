@@ -7,7 +7,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class Node:
     port: int
     environment: dict[str, str]
     log: Path
+    command: Sequence[str] = (str(BLAB), "serve")
     process: asyncio.subprocess.Process | None = None
 
     @property
@@ -54,7 +55,7 @@ class Node:
         """Start it and wait until it takes calls."""
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                BLAB, "serve", env=self.environment, stdout=log, stderr=log, cwd=ROOT
+                *self.command, env=self.environment, stdout=log, stderr=log, cwd=ROOT
             )
         await wait_ready(self.url)
 
@@ -97,10 +98,15 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def cluster(
-    nodes: int, processes: int, calls: int, urls: ServiceUrls | None = None
+    nodes: int,
+    processes: int,
+    calls: int,
+    urls: ServiceUrls | None = None,
+    *,
+    command: Sequence[str] = (str(BLAB), "serve"),
 ) -> AsyncIterator[Cluster]:
     """A running cluster; ``calls``: how many may come in all. ``urls``: of a Postgres and a Valkey
-    that run; the objects are then kept in a folder."""
+    that run; the objects are then kept in a folder. ``command``: starts a node."""
     folder = open_directory()
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -129,7 +135,7 @@ async def cluster(
         running = Cluster(f"http://127.0.0.1:{free_port()}", key, urls, folder)
         for name in "abcdefgh"[:nodes]:
             own = {"BLAB_DATA_DIR": str(folder / name), "BLAB_PORT": str(port := free_port())}
-            node = Node(name, port, environment | own, folder / f"{name}.log")
+            node = Node(name, port, environment | own, folder / f"{name}.log", command)
             running.nodes.append(node)
             stack.push_async_callback(node.stop)
         await asyncio.gather(*(node.start() for node in running.nodes))

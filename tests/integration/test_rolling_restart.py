@@ -1,6 +1,7 @@
 """Two nodes behind HAProxy are restarted one after the other while people talk."""
 
 import asyncio
+import sys
 from collections import Counter
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from bench.cluster.callers import Caller, run_all
 from bench.cluster.nodes import cluster
 from gateway.services import ServiceUrls
 from tests.integration.test_proxies import program
+from tests.support.gateway.scripted_node import MODULE
 from tests.support.gateway.scripted_processes import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -24,7 +26,8 @@ async def test_a_rolling_restart_loses_no_call_and_doubles_no_turn(
     program("haproxy")
     callers: list[Caller] = []
     over = asyncio.Event()
-    async with cluster(2, 1, 2 * CALLS, ServiceUrls(own_database_url, redis_url)) as running:
+    urls, command = ServiceUrls(own_database_url, redis_url), (sys.executable, "-m", MODULE)
+    async with cluster(2, 1, 2 * CALLS, urls, command=command) as running:
         load = asyncio.create_task(
             run_all(running.url, running.key, CALLS, over, 6.0, callers=callers)
         )
