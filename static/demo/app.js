@@ -22,7 +22,7 @@ class App {
     this.call = new Call({ key: (signal) => this.#key(signal), audioElement: $("speaker") });
     this.transcript = new Transcript({ list: $("turns"), scroll: $("scroll"), empty: $("empty"), announcer: $("announcer"), medianText: $("median"), newest: $("newest") });
     this.meters = new Meters({ canvas: $("orb-canvas"), youMeter: $("you-meter"), blabMeter: $("blab-meter") });
-    this.setup = new Setup({ onChange: (names, session) => this.#reconfigure(names, session), onPreview: (values) => this.#preview(values) });
+    this.setup = new Setup({ onChange: (names, session) => this.#reconfigure(names, session), onPreview: (values) => this.#preview(values), onOpen: () => this.#learn() });
     this.view = new View(this.call, this.transcript, this.setup);
     this.inspector = new Inspector(this.call);
     this.#takeSetup();
@@ -89,6 +89,11 @@ class App {
     return value;
   }
 
+  /** What the server can do, for the form; without a key it stays unknown. */
+  #learn() {
+    this.#key().catch(() => this.setup.say("Voices, languages and agents are listed once the server has a key."));
+  }
+
   // ------------------------------------------------------------------ the call
 
   #pressTalk() {
@@ -110,6 +115,7 @@ class App {
     this.#takeSetup();
     const live = this.view.phase === "live";
     if (live && names.includes("agent")) this.setup.say("Another agent answers from the next call on.");
+    if (live && names.includes("voice") && !this.setup.values.voice) this.setup.say("The default voice speaks from the next call on.");
     this.view.render();
     if (!live) return;
     if (ofTheSession.length) this.call.updateSession(this.setup.session(ofTheSession));
@@ -139,10 +145,9 @@ class App {
     this.#previewing = true;
     $("preview").setAttribute("aria-busy", "true");
     this.setup.say("");
-    const language = values.language || this.setup.voices?.find(({ id }) => id === values.voice)?.language;
     try {
       const { preview } = await import("./preview.js");
-      await preview({ key: (signal) => this.#key(signal), transport: chosenTransport(), speaker: values.speaker }, { voice: values.voice, language });
+      await preview({ key: (signal) => this.#key(signal), transport: chosenTransport(), speaker: values.speaker }, { voice: values.voice, language: this.setup.spokenLanguage });
     } catch (error) {
       this.setup.say(asProblem(error).title);
     }

@@ -14,11 +14,15 @@ export class Setup {
   #form = $("setup-form");
   #values = { ...PLAIN, ...kept() };
   #onChange;
+  #onOpen;
+  #offered = false; // what the server can do is known
+  #voices = [];
 
-  /** `onChange` is called with the names of the values that have changed; `onPreview` with a voice's id and
-   *  language. */
-  constructor({ onChange, onPreview }) {
+  /** `onChange` is called with the names of the values that have changed; `onPreview` with all values;
+   *  `onOpen` where it is not known yet what the server can do. */
+  constructor({ onChange, onPreview, onOpen }) {
     this.#onChange = onChange;
+    this.#onOpen = onOpen;
     $("set-up").addEventListener("click", () => this.#open());
     this.#form.addEventListener("change", () => this.#save());
     this.#form.addEventListener("submit", () => this.#save());
@@ -60,8 +64,15 @@ export class Setup {
     fill(elements.voice, voices.map(({ id, name, language }) => [id, language ? `${name || id} (${languageName(language)})` : name || id]), this.#values.voice);
     fill(elements.agent, agents.map(({ id, name }) => [id, name]), this.#values.agent);
     $("agent-field").hidden = !agents.length && !this.#values.agent;
-    this.voices = voices;
+    this.#voices = voices;
+    this.#offered = true;
     $("brain").textContent = chat ? `${chat.model} answers. ${chat.note ?? ""}` : "";
+  }
+
+  /** The language in which the chosen voice is heard; empty: not known. */
+  get spokenLanguage() {
+    const { language, voice } = this.#values;
+    return language || (this.#voices.find(({ id }) => id === voice)?.language ?? "");
   }
 
   /** Something that the caller should know while the form is open; empty: no more. */
@@ -79,6 +90,7 @@ export class Setup {
     this.#render();
     this.#listDevices();
     this.#dialog.showModal();
+    if (!this.#offered) this.#onOpen();
   }
 
   #save() {

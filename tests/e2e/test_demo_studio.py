@@ -14,14 +14,18 @@ from typing import Any
 import pytest
 from playwright.async_api import WebSocketRoute, expect
 
+from store.tenants.accounts import LOCAL_WORKSPACE
+from store.tenants.agents import Agents, NewAgent
 from tests.e2e.browser import BrowserPage, Visit, spoken
 from tests.e2e.mock_call import LATENCY, Script
 from tests.e2e.mock_gateway import MockGateway
 from tests.e2e.npm_packages import web_tools
 from tests.e2e.test_demo_page import WAIT, arrive, live, talk
+from tests.e2e.test_demo_resumption import hang_up
+from tests.support.gateway.scripted_server import ScriptedServer, server
 from tests.support.paths import STATIC
 
-__all__ = ["web_tools"]
+__all__ = ["server", "web_tools"]
 pytestmark = pytest.mark.browser
 
 MOST_BYTES_BEFORE = 50_000
@@ -361,3 +365,40 @@ async def test_the_scripts_of_the_page_are_light(browser_page: BrowserPage, addr
     for worklet in WORKLETS:  # the browser does not say that it loads them
         weights[worklet] = len(gzip.compress((STATIC / worklet).read_bytes(), 9))
     assert sum(weights.values()) <= MOST_BYTES, weights
+
+
+@pytest.mark.timeout(90)
+async def test_the_server_takes_what_is_set_up(
+    browser_page: BrowserPage, server: ScriptedServer
+) -> None:
+    """Who answers, from the next call on; the rest during a call. Nothing is refused."""
+    new = NewAgent("Lisa", system_prompt="talk 900")
+    lisa = await Agents(server.database).create(LOCAL_WORKSPACE, new)
+    visit = await browser_page()
+    page = await arrive(visit, server.url, "websocket")
+    await page.get_by_role("button", name="Set up").click()
+    dialog = page.get_by_role("dialog", name="Set up")
+    await dialog.get_by_label("Who answers").select_option("Lisa", timeout=WAIT)
+    await expect(dialog.get_by_label("Instructions")).to_be_hidden()
+    await dialog.get_by_text("Copy as code").click()
+    await expect(page.locator("#code")).to_contain_text(f'agent: "{lisa.id}"')
+    await dialog.get_by_role("button", name="Done").click()
+    await page.get_by_role("button", name="What is the capital of France?").click()
+    await expect(page.locator(".turn.blab")).to_contain_text("Answer 900.", timeout=WAIT)
+    assert (await server.live(server.app_calls()[0])).agent_id == lisa.id
+    await page.get_by_role("button", name="Set up").click()
+    for pace in ("Patient", "Quick", "Push to talk", "Balanced"):
+        await dialog.get_by_role("radio", name=pace).check()
+    await dialog.get_by_role("checkbox", name="My voice interrupts Blab").uncheck()
+    await dialog.get_by_role("button", name="Done").click()
+    await inspect(page)
+    await page.get_by_label("Filter events").fill("received session.updated")
+    await expect(page.get_by_role("option")).to_have_count(6, timeout=WAIT)
+    await page.get_by_role("option").last.click()
+    shown = json.loads(await page.locator("#event-detail").inner_text())
+    detection = shown["session"]["audio"]["input"]["turn_detection"]
+    assert (detection["eagerness"], detection["interrupt_response"]) == ("auto", False)
+    await page.get_by_label("Filter events").fill("received error")
+    await expect(page.get_by_role("option")).to_have_count(0)
+    await hang_up(page)
+    assert visit.console_errors == []
