@@ -298,7 +298,7 @@ export class Call extends Emitter {
       {
         onEvent: (event) => this.#receive(event),
         onSend: (event) => this.emit("client_event", event),
-        onState: (state) => this.emit("agent_state", { state }),
+        onState: (state) => this.#follow(state),
         onInterrupt: () => this.emit("audio_interrupted", {}),
         onAudible: (audible) => this.emit(audible ? "audio_start" : "audio_stopped", {}),
         onEnd: (problem) => this.#lose(problem),
@@ -348,6 +348,12 @@ export class Call extends Emitter {
     }
     if (type === "blab.latency") this.#latency(event);
     if (type === "error" && !QUIET_CODES.includes(event.error?.code)) this.emit("error", { type: "error", error: event.error });
+  }
+
+  /** @param {import("./blab.js").AgentState} state */
+  #follow(state) {
+    if (state !== "speaking") this.#stopwatch.hold(state === "held");
+    this.emit("agent_state", { state });
   }
 
   /** The stopwatch looks at the microphone and at what the call puts out, frame by frame. */

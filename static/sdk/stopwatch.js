@@ -55,6 +55,7 @@ export class Stopwatch {
   #spokeAt = null;
   /** @type {number | null} */
   #soundedAt = null;
+  #held = false;
   /** @type {{ at: number, waited: number }[]} */
   #answers = []; // when an answer became audible, and how long after the last word
   /** @type {((waited: number | null) => void)[]} */
@@ -71,6 +72,7 @@ export class Stopwatch {
   stop() {
     this.#microphone = this.#loudspeaker = this.#spokeAt = this.#soundedAt = null;
     this.#answers = [];
+    this.#held = false;
     for (const resolve of this.#waiting.splice(0)) resolve(null);
   }
 
@@ -78,6 +80,12 @@ export class Stopwatch {
   forget() {
     this.#spokeAt = null;
     this.#answers = [];
+  }
+
+  /** Whether the agent has paused: when it goes on, that is no answer.
+   *  @param {boolean} held */
+  hold(held) {
+    this.#held = held;
   }
 
   /** To be called for every frame that is drawn.
@@ -111,7 +119,9 @@ export class Stopwatch {
 
   /** @param {number} at */
   #began(at) {
-    if (this.#spokeAt === null || !this.#loudspeaker) return;
+    const goesOn = this.#held;
+    this.#held = false;
+    if (goesOn || this.#spokeAt === null || !this.#loudspeaker) return;
     const context = /** @type {AudioContext} */ (this.#loudspeaker.analyser.context);
     const waited = at - this.#spokeAt + (context.outputLatency || context.baseLatency || 0) * 1000;
     if (waited < 0 || waited > LONGEST_MS) return;

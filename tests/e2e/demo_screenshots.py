@@ -17,8 +17,7 @@ from tests.e2e.mock_gateway import MockGateway
 from tests.support.paths import ROOT
 
 WAIT = 20_000.0
-DESKTOP = {"width": 1280, "height": 800}
-PHONE = {"width": 390, "height": 844}
+SIZE = {"width": 1366, "height": 768}
 
 
 async def converse(page: Any, address: str) -> None:
@@ -42,17 +41,12 @@ async def take(folder: Path) -> None:
         wav = spoken(Path(scratch) / "w.wav", 1.5, "joe_q_weather", 2.5, "joe_stop", 30.0)
         flags = [*FLAGS, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
         flags.append(f"--use-file-for-fake-audio-capture={wav}%noloop")
-        pictures = [
-            ("demo.png", DESKTOP, "light", False),
-            ("demo-inspect.png", DESKTOP, "light", True),
-            ("demo-dark.png", DESKTOP, "dark", False),
-            ("demo-phone.png", PHONE, "light", False),
-        ]
+        pictures = [("demo.png", False), ("demo-inspect.png", True)]
         async with async_playwright() as playwright:
-            for name, size, scheme, inspects in pictures:
+            for name, inspects in pictures:
                 async with MockGateway(script).running() as address:
                     browser = await playwright.chromium.launch(executable_path=chromium, args=flags)
-                    page = await browser.new_page(viewport=size, color_scheme=scheme)
+                    page = await browser.new_page(viewport=SIZE, color_scheme="light")
                     await converse(page, address)
                     if inspects:
                         await page.get_by_role("button", name="Inspect", exact=True).click()
