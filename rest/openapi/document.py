@@ -111,8 +111,8 @@ _ERROR_RESPONSE: Schema = {
                         "path": {"type": "string", "description": "The field at fault."},
                         "reason": {"type": "string", "description": "A constant for programs."},
                         "retryAfter": {"type": "integer", "description": "Seconds."},
-                        "visitId": {"type": "string", "description": "Of who waits in a line."},
-                        "place": {"type": "integer", "description": "In the line; 1 is next."},
+                        "visitId": {"type": "string", "description": "Of who waits in a queue."},
+                        "place": {"type": "integer", "description": "In the queue; 1 is next."},
                         "errors": {
                             "type": "array",
                             "description": "All that is wrong, where it is more than one thing.",

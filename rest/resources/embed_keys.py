@@ -10,7 +10,7 @@ Rules
   without ``Origin`` are refused; every page may read a refusal, which says nothing of the embed.
 - A key is locked to the embed's agent, begins one call within ``KEY_SECONDS``, and afterwards only
   resumes or ends that call.
-- Who finds all lines busy waits in a line, by asking again with ``visitId`` as often as
+- Who finds all lines busy waits in a queue, by asking again with ``visitId`` as often as
   ``Retry-After`` says. Only a new visit counts as a call of its address.
 - With a consent text there is no key without ``consent``.
 """
@@ -40,13 +40,13 @@ from sessions.channel import ClientFault
 from sessions.host import SessionHost
 from store.database import Database
 from store.ids import is_id
-from store.tenants.embeds import KEY_SECONDS, DaySpent, Embed, Embeds, InLine, Visits
+from store.tenants.embeds import KEY_SECONDS, DaySpent, Embed, Embeds, Queued, Visits
 
 from .embeds import NOUN, TAG, Choice, EmbedTexts, shown_texts
 
 WIDGET, KEYS = "/api/embeds/{id}/widget", "/api/embeds/{id}/client_secrets"
 RETRY_SECONDS = 3
-"""When who waits in the line asks again."""
+"""When who waits in the queue asks again."""
 _FULL_SECONDS = 20
 """When who found no place in it does."""
 _AFTER_SECONDS = 60
@@ -65,7 +65,7 @@ CheckGrant = Callable[[Grant], Awaitable[None]]
 
 
 class EmbedKeyRequest(Struct, rename="camel", kw_only=True):
-    """A visitor's wish to call. ``visit_id``: of who waits in the line already; ``voice`` and
+    """A visitor's wish to call. ``visit_id``: of who waits in the queue already; ``voice`` and
     ``language``: where the embed lets visitors choose; ``consent``: the visitor has accepted the
     embed's consent text."""
 
@@ -200,7 +200,7 @@ class EmbedKeyResource:
             raise _absent()
         if isinstance(visit, DaySpent):
             raise _day_spent(visit)
-        if isinstance(visit, InLine):
+        if isinstance(visit, Queued):
             raise _busy(visit)
         bound = replace(bound, visit_id=visit.visit_id, seconds=visit.seconds)
         lifetime = KEY_SECONDS + visit.seconds + _AFTER_SECONDS
@@ -293,9 +293,9 @@ def _day_spent(spent: DaySpent) -> RateLimited:
     )
 
 
-def _busy(visit: InLine) -> Unavailable:
+def _busy(visit: Queued) -> Unavailable:
     if visit.visit_id is None or visit.place is None:
-        message = "All lines are busy, and the line of those who wait is full."
+        message = "All lines are busy, and the queue is full."
         return Unavailable(message, reason="lines_busy", retry_after=_FULL_SECONDS)
     return Unavailable(
         "All lines are busy: ask again as Retry-After says, with the same visitId.",

@@ -90,8 +90,8 @@ class EmbedUpdate(Struct, rename="camel", kw_only=True):
 
 class EmbedView(Struct, rename="camel", kw_only=True):
     """An embed as its workspace sees it. ``id`` may be public. ``calls_now``: in progress;
-    ``waiting_now``: visitors in the line; ``seconds_today``: of calls that began today (UTC), those
-    in progress up to now."""
+    ``waiting_now``: visitors in the queue; ``seconds_today``: of calls that began today (UTC),
+    those in progress up to now."""
 
     id: str
     agent_id: str

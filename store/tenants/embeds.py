@@ -1,6 +1,6 @@
 """Embeds: agents on other web pages, and the visitors who call from there.
 
-A *visit* is one visitor's way to one call: it waits in a line, is granted a key, calls, and has
+A *visit* is one visitor's way to one call: it waits in a queue, is granted a key, calls, and has
 called. All decisions about visits of an embed are made under a lock on the embed, so that several
 nodes together never grant more than its limits.
 
@@ -10,7 +10,7 @@ Rules
 - Minutes count from the call's beginning to its end, for one that goes on: to now. A call counts on
   the day (UTC) on which it began. One whose node died counts to its end as the calls table has it,
   and never for longer than it was granted.
-- Visits wait in the order of their ids. Who is not seen for ``WAIT_SECONDS`` has left the line.
+- Visits wait in the order of their ids. Who is not seen for ``WAIT_SECONDS`` has left the queue.
 """
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
@@ -27,7 +27,7 @@ KEY_SECONDS = 60
 """So long a key can begin its call."""
 WAIT_SECONDS = 20
 MOST_WAITING = 50
-"""Visits of one embed in the line; there is no place for further ones."""
+"""Visits of one embed in the queue; there is no place for further ones."""
 LEAST_SECONDS = 20
 """A call that could not last so long is not granted."""
 
@@ -167,7 +167,7 @@ def _stored(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class EmbedUse:
-    """What an embed is used for now. ``calls``: in progress; ``waiting``: visits in the line;
+    """What an embed is used for now. ``calls``: in progress; ``waiting``: visits in the queue;
     ``seconds``: of calls that began today (UTC), ended or not."""
 
     calls: int = 0
@@ -184,8 +184,8 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class InLine:
-    """The visit has to wait. ``place``: 1 is the next; None: it is not even in the line, because
+class Queued:
+    """The visit has to wait. ``place``: 1 is the next; None: it is not even in the queue, because
     that is full."""
 
     visit_id: str | None = None
@@ -236,7 +236,7 @@ class Visits:
         self._database = database
 
     async def waits(self, embed: Embed, visit_id: str) -> bool:
-        """Whether that visit is in the embed's line."""
+        """Whether that visit is in the embed's queue."""
         return bool(
             await self._database.fetchval(
                 "SELECT true FROM embed_visits"
@@ -249,8 +249,8 @@ class Visits:
 
     async def ask(
         self, embed: Embed, visit_id: str | None, *, room: bool
-    ) -> Granted | InLine | DaySpent | None:
-        """Let a visitor call, or wait in the line, at its end unless ``visit_id`` is in it already.
+    ) -> Granted | Queued | DaySpent | None:
+        """Let a visitor call, or wait in the queue: at its end, unless ``visit_id`` is in it.
         ``room``: whether the server has a slot. None: the embed is gone or switched off."""
         async with self._database.transaction() as connection:
             limits = await connection.fetchrow(
@@ -275,8 +275,8 @@ class Visits:
             if free > ahead and seconds >= LEAST_SECONDS:
                 return Granted(await self._put(connection, embed, known, seconds), seconds)
             if known is None and counted["waiting"] >= MOST_WAITING:
-                return InLine()
-            return InLine(await self._put(connection, embed, known, None), ahead + 1)
+                return Queued()
+            return Queued(await self._put(connection, embed, known, None), ahead + 1)
 
     async def begin(self, workspace_id: str, embed_id: str, visit_id: str, call_id: str) -> bool:
         """The visit's call begins, which it can do once; False where it has begun already, came too

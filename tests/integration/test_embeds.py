@@ -263,7 +263,7 @@ async def test_calls_of_one_address_are_counted(pages: Pages) -> None:
     assert headers["Access-Control-Allow-Origin"] == SHOP
 
 
-async def test_who_finds_all_lines_busy_waits_in_the_line(pages: Pages) -> None:
+async def test_who_finds_all_lines_busy_waits_in_the_queue(pages: Pages) -> None:
     await pages.change(maxCalls=1, callsPerMinute=3)
     async with pages.call(await pages.key()) as caller:
         await caller.wait_for("session.created")

@@ -15,11 +15,11 @@ export class Embed {
   /** @type {string | null} */
   #key = null; // of the call that began with it
   /** @type {string | undefined} */
-  #visitId; // of who waits in the line
+  #visitId; // of who waits in the queue
   /** Of the newest key. @type {string | undefined} */
   agentId;
 
-  /** `server`: its origin; `onWait`: a key has to be waited for, at that place in the line if that is known.
+  /** `server`: its origin; `onWait`: a key has to be waited for, at that place in the queue if that is known.
    *  @param {string} server @param {string} id
    *  @param {(wait: { reason: "busy" | "warming", place?: number }) => void} onWait */
   constructor(server, id, onWait) {
@@ -35,7 +35,7 @@ export class Embed {
     return body.data;
   }
 
-  /** A key for a call. To resume the call needs the one that it began with. Waits in the line.
+  /** A key for a call. To resume the call needs the one that it began with. Waits in the queue.
    *  @param {{ voice?: string, language?: string, consent: boolean }} asked
    *  @param {{ resumes: boolean, signal: AbortSignal }} options */
   async key(asked, { resumes, signal }) {

@@ -18,8 +18,8 @@ from store.tenants.embeds import (
     Embed,
     Embeds,
     Granted,
-    InLine,
     NewEmbed,
+    Queued,
     Visits,
 )
 from store.tenants.erasures import Erasures
@@ -43,9 +43,9 @@ async def granted(visits: Visits, embed: Embed, visit_id: str | None = None) -> 
     return visit
 
 
-async def in_line(visits: Visits, embed: Embed, visit_id: str | None = None) -> InLine:
+async def queued(visits: Visits, embed: Embed, visit_id: str | None = None) -> Queued:
     visit = await visits.ask(embed, visit_id, room=True)
-    assert isinstance(visit, InLine)
+    assert isinstance(visit, Queued)
     return visit
 
 
@@ -77,7 +77,7 @@ async def end(database: Database, embed: Embed, call_id: str) -> None:
 
 
 async def lapse(database: Database, embed: Embed) -> None:
-    """Keys that nobody used expire, and who waits leaves the line."""
+    """Keys that nobody used expire, and who waits leaves the queue."""
     await database.execute(
         "UPDATE embed_visits SET expires_at = now() WHERE embed_id = $1", embed.id
     )
@@ -109,19 +109,19 @@ async def test_an_embed_that_is_switched_off_begins_nothing(database: Database) 
 async def test_visitors_wait_in_their_order_for_a_call_that_ends(database: Database) -> None:
     embed, visits = await new_embed(database, max_calls=1), Visits(database)
     running = await call(database, embed, ended=False)
-    first, second = await in_line(visits, embed), await in_line(visits, embed)
+    first, second = await queued(visits, embed), await queued(visits, embed)
     assert (first.place, second.place) == (1, 2)
-    assert (await in_line(visits, embed, second.visit_id)).place == 2
+    assert (await queued(visits, embed, second.visit_id)).place == 2
     assert (await visits.use(embed.workspace_id, [embed.id]))[embed.id].waiting == 2
     await end(database, embed, running)
-    assert (await in_line(visits, embed, second.visit_id)).place == 2  # the first one's turn
-    newcomer = await in_line(visits, embed)
+    assert (await queued(visits, embed, second.visit_id)).place == 2  # the first one's turn
+    newcomer = await queued(visits, embed)
     assert newcomer.place == 3
     assert first.visit_id is not None
     assert await visits.waits(embed, first.visit_id)
     assert (await granted(visits, embed, first.visit_id)).visit_id == first.visit_id
     assert not await visits.waits(embed, first.visit_id)
-    assert (await in_line(visits, embed, second.visit_id)).place == 1
+    assert (await queued(visits, embed, second.visit_id)).place == 1
     await lapse(database, embed)  # nobody is there any more
     await granted(visits, embed)
 
@@ -129,24 +129,24 @@ async def test_visitors_wait_in_their_order_for_a_call_that_ends(database: Datab
 async def test_a_key_that_nobody_uses_gives_its_place_back(database: Database) -> None:
     embed, visits = await new_embed(database, max_calls=1), Visits(database)
     visit = await granted(visits, embed)
-    assert (await in_line(visits, embed, visit.visit_id)).place == 1  # it is no waiting visit
+    assert (await queued(visits, embed, visit.visit_id)).place == 1  # it is no waiting visit
     await visits.withdraw(embed.workspace_id, visit.visit_id)
     await lapse(database, embed)
     await granted(visits, embed)
 
 
-async def test_the_line_is_bounded(database: Database) -> None:
+async def test_the_queue_is_bounded(database: Database) -> None:
     embed, visits = await new_embed(database, max_calls=1), Visits(database)
     await granted(visits, embed)
     for place in range(1, MOST_WAITING + 1):
-        assert (await in_line(visits, embed)).place == place
-    assert await in_line(visits, embed) == InLine(None, None)
+        assert (await queued(visits, embed)).place == place
+    assert await queued(visits, embed) == Queued(None, None)
 
 
 async def test_without_a_slot_of_the_server_everybody_waits(database: Database) -> None:
     embed, visits = await new_embed(database), Visits(database)
     visit = await visits.ask(embed, None, room=False)
-    assert isinstance(visit, InLine)
+    assert isinstance(visit, Queued)
     assert visit.place == 1
     await granted(visits, embed, visit.visit_id)
 
@@ -156,7 +156,7 @@ async def test_calls_reserve_the_minutes_of_the_day(database: Database) -> None:
     embed, visits = await new_embed(database, **limits), Visits(database)
     running = await call(database, embed, ended=False)
     assert (await granted(visits, embed)).seconds == 300
-    waiting = await in_line(visits, embed)  # a call that ends may leave some
+    waiting = await queued(visits, embed)  # a call that ends may leave some
     await end(database, embed, running)
     assert (await granted(visits, embed, waiting.visit_id)).seconds >= 595
 
@@ -220,7 +220,7 @@ async def test_visitors_who_come_together_get_no_more_than_there_is(database: Da
     embed, visits = await new_embed(database, **limits), Visits(database)
     came = await asyncio.gather(*(visits.ask(embed, None, room=True) for _ in range(12)))
     keys = [visit for visit in came if isinstance(visit, Granted)]
-    places = sorted(visit.place or 0 for visit in came if isinstance(visit, InLine))
+    places = sorted(visit.place or 0 for visit in came if isinstance(visit, Queued))
     assert sorted(key.seconds for key in keys) == [300, 600, 600]
     assert places == list(range(1, 10))
 
