@@ -151,7 +151,9 @@ async def assert_untouched(matrix: Matrix) -> None:
     """Every id above is real: its owner finds what nobody else could touch."""
     theirs = matrix.theirs
     for route in matrix.routes:
-        if route.method == "GET" and "{id}" in route.path and "events" not in route.path:
+        # streams, and what only a recorded call has
+        left_out = any(word in route.path for word in ("events", "timeline"))
+        if route.method == "GET" and "{id}" in route.path and not left_out:
             status, _ = await matrix.ask(route, theirs.ids[route.kind], key=theirs.key)
             assert status in (200, 400, 409), str(route)  # an export that is not there yet
     for table, kind in (

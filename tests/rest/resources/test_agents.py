@@ -41,6 +41,7 @@ async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
             "language": None,
             "isDefault": False,
             "tools": [],
+            "recording": {"enabled": False, "consent": "", "retentionDays": None},
         }
         status, shown = await caller.ask("GET", f"/api/agents/{made['id']}")
         assert (status, shown["data"]) == (200, made)
@@ -53,6 +54,27 @@ async def test_whoever_reads_ahead_hears_of_new_and_changed_agents(node: AgentNo
         await caller.ask("PATCH", path, json={"name": "Bea", "systemPrompt": "You sell cakes."})
         await caller.ask("GET", path)
     assert [one.system_prompt for one in node.changed] == ["You sell bread.", "You sell cakes."]
+
+
+async def test_recording_is_replaced_as_a_whole(node: AgentNode) -> None:
+    async with called(node) as caller:
+        wanted = {"enabled": True, "consent": " It is recorded. ", "retentionDays": 30}
+        _, made = await create(caller, name="R", recording=wanted)
+        assert made["recording"] == {**wanted, "consent": "It is recorded."}
+        path = f"/api/agents/{made['id']}"
+        for change, expected in (
+            ({}, made["recording"]),
+            (
+                {"recording": {"enabled": True}},
+                {"enabled": True, "consent": "", "retentionDays": None},
+            ),
+        ):
+            status, answer = await caller.ask("PATCH", path, json={"name": "R", **change})
+            assert (status, answer["data"]["recording"]) == (200, expected)
+        for refused in ({"retentionDays": 0}, {"consent": "x" * 2_001}, {"enabled": "yes"}):
+            body = {"name": "R", "recording": refused}
+            status, answer = await caller.ask("PATCH", path, json=body)
+            assert (status, answer["error"]["code"]) == (400, "VALIDATION_ERROR")
 
 
 async def test_fields_are_stored_and_an_empty_text_means_the_default(node: AgentNode) -> None:
