@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,23 @@ import av
 import numpy as np
 import pytest
 
+from gateway.services import ServiceUrls
 from media.formats import HEARING_RATE
+from pipelines.jobs.cleanup import Cleanup
+from pipelines.jobs.erasure import Eraser
 from sessions.event_log import replay
+from sessions.fanout import forget
+from store.database import Database
+from store.objects import ObjectStore
 from tests.support.gateway.realtime_client import RealtimeClient
-from tests.support.gateway.scripted_server import HEARD, RATE, ScriptedServer, server
+from tests.support.gateway.scripted_server import (
+    HEARD,
+    RATE,
+    ScriptedServer,
+    running_node,
+    server,
+)
+from tests.support.pipelines.job_support import working
 
 __all__ = ["server"]
 
@@ -265,3 +279,72 @@ async def test_what_may_not_be_recorded_is_not_kept(server: ScriptedServer, enab
         assert (call["recording"], call["parts"]) == (None, [])
         status, error = await asked("GET", f"/api/calls/{call['id']}/timeline")
         assert (status, error["details"]["reason"]) == (404, "no_recording")
+
+
+async def test_a_call_that_moves_to_another_node_has_two_parts_on_one_axis(
+    database: Database, own_database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    urls, shared = ServiceUrls(own_database_url, redis_url), f"file://{tmp_path}/shared"
+    wants = {"type": "realtime", "blab": {"events": ["resumption"]}}
+    async with (
+        running_node(database, urls, tmp_path / "one", objects_url=shared) as one,
+        running_node(database, urls, tmp_path / "two", objects_url=shared) as two,
+        rest(one) as asked,
+    ):
+        agent = await new_agent(asked, retentionDays=1)
+        async with one.client(query=f"agent_id={agent}", checked=False) as caller:
+            await caller.send({"type": "session.update", "session": wants})
+            handle = (await caller.wait_for("blab.session.resumption"))["handle"]
+            await say(caller, chirp(0.6, RATE))
+            async with listening(caller):
+                await caller.wait_for("response.done")
+            caller.connection.transport.abort()
+            await caller.wait_closed()
+        async with two.client(query=f"resume={handle}", checked=False, key=one.key) as caller:
+            await caller.wait_for("session.created")
+            await say(caller, chirp(0.6, RATE))
+            async with listening(caller):
+                await caller.wait_for("response.done")
+        _, listed = await asked("GET", "/api/calls")
+        (call_id,) = [call["id"] for call in listed]
+        call = await settled(asked, call_id)
+        first, second = call["parts"]
+        assert second["number"] > first["number"]
+        assert first["beginsMs"] == 0
+        assert second["beginsMs"] >= first["durationMs"]
+        assert call["recording"]["state"] == "complete"
+        _, timeline = await asked("GET", f"/api/calls/{call_id}/timeline")
+        turns = [turn for turn in timeline["turns"] if turn["outcome"] == "turn"]
+        assert [turn["text"] for turn in turns] == [HEARD, HEARD]
+        assert turns[1]["fromMs"] > second["beginsMs"]
+        assert "resumed" in [mark["kind"] for mark in timeline["marks"]]
+        for part, turn in zip((first, second), turns, strict=True):
+            _, content = await asked("GET", part["callerUrl"])
+            place = part["beginsMs"] + place_of(chirp(0.6, HEARING_RATE), decoded(content))
+            assert place == pytest.approx(turn["fromMs"], abs=NEAR_MS)
+
+
+async def test_an_erasure_deletes_what_was_recorded(server: ScriptedServer, tmp_path: Path) -> None:
+    objects = ObjectStore.open(f"file://{tmp_path}/objects")
+    eraser = Eraser(server.database, objects, partial(forget, server.bus))
+    kind: Any = Cleanup(server.database, objects, eraser)
+    async with rest(server) as asked, working(server.database, kind):
+        agent = await new_agent(asked)
+        async with server.client(binary=True, query=f"agent_id={agent}") as caller:
+            await caller.wait_for("session.created")
+            await say(caller, chirp(0.6, RATE))
+        _, listed = await asked("GET", "/api/calls?recorded=true")
+        (call_id,) = [call["id"] for call in listed]
+        call = await settled(asked, call_id)
+        assert len(list((tmp_path / "objects").rglob(f"{call_id}/*"))) == 3
+        status, erasure = await asked("DELETE", f"/api/calls/{call_id}")
+        assert status == 202
+        async with asyncio.timeout(SECONDS):
+            while erasure["status"] != "completed":
+                await asyncio.sleep(0.02)
+                _, erasure = await asked("GET", f"/api/erasures/{erasure['id']}")
+        assert erasure["erased"]["recordings"] == 3
+        assert list((tmp_path / "objects").rglob(f"{call_id}*")) == []
+        assert (await asked("GET", f"/api/calls/{call_id}"))[0] == 404
+        assert (await asked("GET", call["parts"][0]["callerUrl"]))[0] == 404
+        assert await server.database.fetchval("SELECT count(*) FROM recordings") == 0
