@@ -1,6 +1,7 @@
 """A recorded call's timeline as it is shown, and the reading of its event logs."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -205,12 +206,17 @@ def no_recording() -> NotFound:
 
 def _timeline(name: str, log: bytes, begins_ms: int) -> Timeline:
     try:
-        return read_timeline(parse_event_log(log, name), begins_ms)
+        return read_timeline(parse_event_log(log, name), begins_ms, rest=_let_others)
     except (EventLogError, IllegalTransition) as error:
         raise NotFound(
             "The call's event log was written by another version of Blab: replay it with that.",
             reason="other_version",
         ) from error
+
+
+def _let_others() -> None:
+    """Let the event loop have the interpreter: an hour of a call takes two seconds to read."""
+    time.sleep(0)
 
 
 def shown_timeline(timeline: Timeline) -> TimelineView:

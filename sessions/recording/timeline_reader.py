@@ -84,6 +84,8 @@ from .timeline import (
 MOST_PARTIALS = 200
 """Of one utterance; of more, the last are kept."""
 _VOICED, _VOICED_KEPT = 0.5, 128
+_STRETCH = 64
+"""Steps between two rests."""
 
 
 @dataclass(slots=True)
@@ -476,9 +478,15 @@ def _clauses(spoken: _Spoken, ms: Callable[[int], int]) -> Iterable[ClauseTime]:
         first = last
 
 
-def read_timeline(log: EventLog, begins_ms: int = 0) -> Timeline:
-    """The timeline of a log; raises IllegalTransition if another version of the core wrote it."""
+def read_timeline(
+    log: EventLog, begins_ms: int = 0, rest: Callable[[], None] = lambda: None
+) -> Timeline:
+    """The timeline of a log; raises IllegalTransition if another version of the core wrote it.
+
+    ``rest``: called now and then."""
     reader = TimelineReader(begins_ms)
-    for entry, commands, state in steps_of(log):
+    for number, (entry, commands, state) in enumerate(steps_of(log)):
         reader.take(entry.event, entry.now, commands, state)
+        if not number % _STRETCH:
+            rest()
     return reader.timeline()
