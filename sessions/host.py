@@ -11,6 +11,7 @@ Rules
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ _MOVES_AT_ONCE = 5
 """So many calls are handed over every ``_MOVE_SECONDS``, to nodes that have calls of their own."""
 SUSPENDED_STATE = "suspended"
 """What the list of live calls says of a call without a connection."""
+EXPECTED_SECONDS = 3.0
+"""A takeover takes some 50 ms, on an overloaded machine a second or two."""
 QUIET_SECONDS = 10.0
 """After so long without a call nobody calls. A caller who waited for the start calls sooner."""
 
@@ -178,6 +181,8 @@ class SessionHost:
         self._voices = VoiceActivity()
         self._observe = tuple(observe)
         self._sessions: dict[str, LiveSession] = {}
+        self._expected: dict[str, float] = {}
+        """By call id: when its takeover began."""
         self._agents: dict[str, str | None] = {}
         """By call id: the agent that carries on the call."""
         self._suspended: SuspendedCalls | None = None
@@ -213,6 +218,18 @@ class SessionHost:
     def find(self, call_id: str) -> LiveSession | None:
         """A call of this process."""
         return self._sessions.get(call_id)
+
+    def expect(self, call_id: str) -> None:
+        """A call is being taken over: it begins here within ``EXPECTED_SECONDS``, or not at all."""
+        now = asyncio.get_running_loop().time()
+        fresh = {one: at for one, at in self._expected.items() if now - at < EXPECTED_SECONDS}
+        self._expected = fresh | {call_id: now}
+
+    def carries(self, call_id: str) -> bool:
+        """Whether a call is carried here, or is being taken over."""
+        expected = self._expected.get(call_id, -math.inf)
+        taking = asyncio.get_running_loop().time() - expected < EXPECTED_SECONDS
+        return taking or call_id in self._sessions
 
     def call_ids(self) -> tuple[str, ...]:
         """The ids of the calls of this process."""

@@ -60,6 +60,10 @@ class Release(msgspec.Struct, frozen=True, tag="release"):
     """Suspend the call: its caller resumes it at another node."""
 
 
+class Confirm(msgspec.Struct, frozen=True, tag="confirm"):
+    """Say whether the call is carried here, or is about to be."""
+
+
 class Transfer(msgspec.Struct, frozen=True, tag="transfer"):
     """Let another agent of the workspace go on with the call."""
 
@@ -71,7 +75,7 @@ class Listen(msgspec.Struct, frozen=True, tag="listen"):
     """Send the call's audio for a while (``audio_taps``)."""
 
 
-Order = ClientEvent | Describe | EndCall | Release | Transfer | Listen
+Order = ClientEvent | Describe | EndCall | Release | Confirm | Transfer | Listen
 
 
 class RemoteRequest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -281,6 +285,8 @@ class RemoteRequests:
             log.warning("a request was carried out, and its sender is not informed: %s", error)
 
     async def _carry_out(self, call_id: str, request: RemoteRequest) -> Refusal | None:
+        if isinstance(request.order, Confirm):
+            return None if self._host.carries(call_id) else CALL_GONE
         call = self._host.find(call_id)
         if call is None:
             return CALL_GONE

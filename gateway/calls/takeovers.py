@@ -11,7 +11,9 @@ Rules
   node still writes is refused.
 - Of several clients with the same handle one wins; the others get ``resumption_conflict``.
 - A call that was claimed and cannot be carried, because Redis or the client has gone meanwhile, is
-  given back: otherwise its handle would be spent for nothing.
+  given back: otherwise its handle would be spent for nothing. Where that fails, too, or the node
+  has died over it, the spent handle is good again: whoever holds the call is requested to confirm
+  that it carries it.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ import logging
 from rest.accounts.auth import Principal
 from rest.http.errors import NotFound, WrongState
 from sessions.host import SessionHost
-from sessions.remote import NoAnswer, Release, RemoteRequests, TooManyRequests
+from sessions.remote import Confirm, NoAnswer, Release, RemoteRequests, TooManyRequests
 from sessions.resumption.stored_calls import LoadedCall, StoredCalls, call_of
 from store.errors import BusUnavailable
 
@@ -51,7 +53,23 @@ class Takeovers:
             raise not_found()
         if loaded.call.knows(handle, held=bool(loaded.held_by)):
             return loaded
-        raise _conflict() if loaded.call.was_resumed_by(handle) else not_found()
+        if not loaded.call.was_resumed_by(handle):
+            raise not_found()
+        if await self._is_carried(loaded):
+            raise _conflict()
+        log.warning("call %s had been claimed for nothing", loaded.call.call_id)
+        return loaded
+
+    async def _is_carried(self, loaded: LoadedCall) -> bool:
+        """Whether the node that holds a call says so."""
+        call_id, node_id = loaded.call.call_id, loaded.held_by
+        try:
+            refusal = await self._remote.ask(node_id, call_id, Confirm(), within=RELEASE_SECONDS)
+        except TooManyRequests:
+            return True
+        except NoAnswer:
+            return False
+        return refusal is None
 
     async def take(self, found: LoadedCall, handle: str) -> LoadedCall:
         """Take over the call, as it is at its last moment elsewhere. Raises WrongState, NotFound,
@@ -59,6 +77,7 @@ class Takeovers:
         call_id = found.call.call_id
         if found.held_by:
             await self._have_released(call_id, found.held_by)
+        self._host.expect(call_id)
         try:
             if not await self._stored.claim(found, handle, self._host.node_id):
                 raise _conflict()

@@ -11,7 +11,13 @@ import pytest
 from gateway.app import REMOTE
 from gateway.services import ServiceUrls
 from pipelines.engines.scripted.live import tone
-from sessions.resumption.stored_calls import LoadedCall, StoredCalls, new_handle
+from sessions.resumption.stored_calls import (
+    LoadedCall,
+    StoredCalls,
+    digest_of,
+    new_handle,
+    resumption_key,
+)
 from store.errors import BusUnavailable
 from store.ids import new_id
 from store.tenants.accounts import LOCAL_WORKSPACE
@@ -255,6 +261,27 @@ async def test_a_claim_that_came_to_nothing_does_not_spend_the_handle(
     assert answer == (503, "storage_unavailable")
     async with resumed(second_node, handle_of(first)) as second:
         assert call_of(second) == call_of(first)
+
+
+async def test_a_node_that_dies_over_a_takeover_does_not_spend_the_handle(
+    server: ScriptedServer, second_node: ScriptedServer
+) -> None:
+    async with resumable(server) as first:
+        await ask(first, within=10)
+        cut(first)
+        await server.empty()
+    async with asyncio.timeout(5):
+        while (known := await server.bus.load(resumption_key(call_of(first)))) is not None:
+            if not known.values["held"]:
+                break
+            await asyncio.sleep(0.01)
+    assert known is not None
+    claimed = {"held": new_id("node"), "spent": digest_of(handle_of(first))}
+    values = {name: value.encode() for name, value in claimed.items()}
+    assert await server.bus.claim(known, values, 60)
+    async with resumed(second_node, handle_of(first)) as second:
+        assert call_of(second) == call_of(first)
+        await ask(second, within=10)
 
 
 async def test_the_handle_that_resumed_a_call_takes_it_from_nobody(
