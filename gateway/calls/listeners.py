@@ -17,7 +17,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, framed
+from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket
+from gateway.channels.outbox import framed
 from sessions.audio_tap import flagged
 from sessions.fanout import END
 from sessions.following import Following

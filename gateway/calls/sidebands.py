@@ -30,13 +30,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.channels.message_socket import (
-    CLOSE_CODES,
-    Limits,
-    MessageSocket,
-    framed,
-    make_websocket,
-)
+from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, make_websocket
+from gateway.channels.outbox import framed
 from gateway.channels.wire.client_events import event_id_of, read_message
 from gateway.channels.wire.fields import Fields
 from gateway.channels.wire.render import fault_body

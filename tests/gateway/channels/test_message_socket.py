@@ -12,7 +12,8 @@ from aiohttp import WSMessage, WSMsgType
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.channels.message_socket import Limits, MessageSocket, Pace, framed
+from gateway.channels.message_socket import Limits, MessageSocket, Pace
+from gateway.channels.outbox import framed
 from tests.support.gateway.memory_websocket import Socket, until
 
 LIMITS = Limits(max_message_bytes=1000, messages_a_second=1e6, messages_at_once=1000)
