@@ -11,18 +11,15 @@ Rules
 - An unexpected fault ends this call only. One in an engine is raised by ``run`` after the core has
   ended the call; one in the core is logged, and the core receives no more events.
 - Observers (journal, fan-out, log) never block: the audio path waits for nobody.
-- After a burst, input is read at up to ``_INPUT_PACE`` times real time. Faster peers are held back,
-  which protects the other calls.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
-from media.formats import SAMPLE_BYTES
 from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.fair_queue import FLOW
 from sessions.core.checkpoint import Checkpoint, Moving
@@ -77,6 +74,7 @@ from sessions.speech.voice_activity import VoiceActivity
 
 from .agent_config import with_languages
 from .audio_tap import AudioTap
+from .call_input import CallInput
 from .channel import Channel, ServerEvent, WireFormat
 from .client_messages import Answer, ClientMessages
 from .tools import ToolRunner, Tools
@@ -89,10 +87,6 @@ PEER_LOST = "peer_lost"
 """The connection was lost, and the call waits for its caller."""
 RESUMED_ELSEWHERE = "resumed_elsewhere"
 """The call was resumed over another connection."""
-
-_INPUT_PACE = 8.0
-_INPUT_BURST_SECONDS = 2.0
-_SLICE_SECONDS = 0.1
 
 
 class Observer(Protocol):
@@ -141,6 +135,7 @@ class LiveSession:
         self._loop = asyncio.get_running_loop()
         self._core = Conversation(call_id)
         self._listening = Listening(engines, self.dispatch, self._spawn, voices)
+        self._input = CallInput(channel, self._listening, self.inject, self.dispatch)
         self._messages = ClientMessages(
             wire_format, engines.languages_for, self._listening.keep, self._send
         )
@@ -158,8 +153,6 @@ class LiveSession:
         self._over = False
         """The core receives no more events."""
         self._reason = "ended"
-        self._credit, self._refilled = _INPUT_BURST_SECONDS, self._now
-        """Seconds of input that may be taken at once, as of ``_refilled``."""
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.tap: AudioTap | None = None
@@ -406,18 +399,7 @@ class LiveSession:
 
     async def _read(self) -> None:
         """Read what the peer sends until it is gone."""
-        incoming = self._channel.incoming()
-        try:
-            async for item in incoming:
-                if isinstance(item, bytes | bytearray | memoryview):
-                    await self._hear(memoryview(item))
-                elif isinstance(item, Mapping):
-                    self.inject(item)
-                else:
-                    self.dispatch(item)
-        finally:
-            if isinstance(incoming, AsyncGenerator):
-                await incoming.aclose()
+        await self._input.read()
         if self.resumable and self._channel.dropped:
             self.suspend(PEER_LOST)
         else:
@@ -425,30 +407,11 @@ class LiveSession:
 
     def listen_in(self, tap: AudioTap | None) -> None:
         """Show ``tap`` the audio of both sides from now on; None: nobody."""
-        self.tap = self._playout.tap = tap
+        self.tap = self._input.tap = self._playout.tap = tap
 
     def record(self, recorder: CallRecorder) -> None:
         """Give ``recorder`` the audio of both sides; call it before ``run``."""
         self._listening.recorder = self._playout.recorder = recorder
-
-    async def _hear(self, pcm: memoryview) -> None:
-        """Hear audio in slices, each as soon as the pace allows."""
-        rate = self._channel.input_rate
-        step = int(rate * _SLICE_SECONDS) * SAMPLE_BYTES
-        for start in range(0, len(pcm), step):
-            part = pcm[start : start + step]
-            if (judged := self._listening.hear(part, rate)) is not None:
-                await judged
-            now = self._now
-            if self.tap is not None:
-                self.tap.heard(part, rate, now)
-            refilled = self._credit + (now - self._refilled) * _INPUT_PACE
-            self._credit = min(_INPUT_BURST_SECONDS, refilled) - len(part) / SAMPLE_BYTES / rate
-            self._refilled = now
-            if self._credit < 0:
-                await asyncio.sleep(-self._credit / _INPUT_PACE)
-            elif len(pcm) > step:
-                await asyncio.sleep(0)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         if self._group is None:

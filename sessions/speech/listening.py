@@ -52,7 +52,7 @@ _WINDOW = 512
 _KEPT_SECONDS = 90
 _PADDING_SECONDS = 2
 _FORGET_FROM = (_PADDING_SECONDS + 1) * HEARING_RATE * SAMPLE_BYTES
-_FEED_BYTES = HEARING_RATE // 10 * SAMPLE_BYTES
+_FEED = HEARING_RATE // 10
 _UNDECIDED = 0.5
 _CLIPS = 4
 """Pieces of audio kept between their item and the order to transcribe it, which follows at once."""
@@ -100,11 +100,17 @@ class Listening:
         self._asked: dict[int, int] = {}
         """Turn -> position up to which its text was last requested."""
         self._tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
+        self._judging: list[Window] | None = None
+        """Windows that wait for the network."""
+        self._failure: Exception | None = None
+        self._settled = asyncio.Event()
         self._clips: dict[int, tuple[bytes, int]] = {}
         self._kept = 0
         self._waiting: set[int] = set()
         """Turns that have said that they wait."""
         self._more = asyncio.Event()
+        """There is enough for a recogniser of partial texts: the position is ``_enough``."""
+        self._enough: int | None = None
         self.config = SessionConfig()
         self.recorder: CallRecorder | None = None
         """Is given every window that the core counts."""
@@ -114,22 +120,37 @@ class Listening:
         """Samples heard so far."""
         return self._first + len(self._audio) // SAMPLE_BYTES
 
-    def hear(self, pcm: bytes | memoryview, rate: int) -> Coroutine[Any, Any, None] | None:
-        """Take the next samples (PCM16 mono at ``rate`` Hz). The result, if there is one, is to be
-        awaited before the samples after them: the network hears other calls, too."""
+    @property
+    def busy(self) -> bool:
+        """Whether nothing more can be heard yet: the network hears other calls, too."""
+        return self._judging is not None or self._failure is not None
+
+    async def settled(self) -> None:
+        """Wait until more can be heard; raises what the network raised."""
+        while self._judging is not None:
+            self._settled.clear()
+            await self._settled.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def hear(self, pcm: bytes | memoryview, rate: int) -> None:
+        """Take the next samples (PCM16 mono at ``rate`` Hz), unless ``busy``; raises nothing."""
         if self._resampler is None or self._resampler.source_hz != rate:
             self._change_rate(rate)
         self._unheard += pcm
         if len(self._unheard) * HEARING_RATE < self._detector.missing * SAMPLE_BYTES * rate:
-            return None
-        windows = self._take_unheard()
-        judged = self._voices.judge(self._detector, windows)
-        if judged is None:
-            self._look(windows)
+            return
+        try:
+            self._judging = windows = self._take_unheard()
+            if self._voices.judge(self._detector, windows, self._judged):
+                self._judged(None)
+        except Exception as error:  # noqa: BLE001 - raised by ``settled``
+            self._judged(error)
         if len(self._audio) > _FORGET_FROM:
             self._forget()
-        self._more.set()
-        return None if judged is None else self._look_when(judged, windows)
+        if self._enough is not None and self.position >= self._enough:
+            self._enough = None
+            self._more.set()
 
     def _change_rate(self, rate: int) -> None:
         self._take_unheard()  # less than a window
@@ -144,9 +165,16 @@ class Listening:
         self._audio += heard
         return self._detector.cut(heard)
 
-    async def _look_when(self, judged: asyncio.Future[None], windows: list[Window]) -> None:
-        await judged
-        self._look(windows)
+    def _judged(self, failure: Exception | None) -> None:
+        """The windows have been judged, or the network failed."""
+        windows, self._judging = self._judging or [], None
+        if failure is None:
+            try:
+                self._look(windows)
+            except Exception as error:  # noqa: BLE001 - raised by ``settled``
+                failure = error
+        self._failure = failure
+        self._settled.set()
 
     def _look(self, windows: list[Window]) -> None:
         for window in windows:
@@ -236,7 +264,8 @@ class Listening:
         text, reported = "", position
         try:
             while True:
-                while (self.position - position) * SAMPLE_BYTES < _FEED_BYTES:
+                while self.position < (enough := position + _FEED):
+                    self._enough = min(enough, self._enough or enough)
                     self._more.clear()
                     await self._more.wait()
                 end = self.position

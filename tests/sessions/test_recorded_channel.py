@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines, tone_of
-from sessions import live
+from sessions import call_input
 from sessions.core.config import SessionConfig
 from sessions.core.items import Message, ReplyStatus
 from sessions.core.prompt import composed
@@ -142,7 +142,7 @@ async def test_an_unknown_model_is_the_turns_fault() -> None:
 async def test_a_long_recording_is_one_turn(
     first: str, seconds: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "_INPUT_PACE", 1e6)
+    monkeypatch.setattr(call_input, "PACE", 1e6)
     engines = scripted_engines(hears=(first, "and the rest"), answers=("Fine.",))
     spoken = await Spoken(engines, seconds=seconds).run()
     assert spoken.turn.user_text == f"{first} and the rest".strip()

@@ -1,6 +1,7 @@
 """The network hears many calls at once, and each call what it would hear alone."""
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -36,10 +37,40 @@ def calls(
     return [(detector, detector.cut(SPEECH)) for detector in detectors]
 
 
+class Result:
+    """What becomes of windows that wait."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[tuple[Exception | None, str]] = self.loop.create_future()
+
+    def judged(self, failure: Exception | None) -> None:
+        self.done.set_result((failure, CALL.get()))
+
+
+CALL = ContextVar("CALL", default="")
+
+
+def wait_for(
+    voices: VoiceActivity, made: list[tuple[VoiceDetector, list[Window]]]
+) -> list[asyncio.Future[tuple[Exception | None, str]]]:
+    """Have them judged, each in the context of its call."""
+    results = [Result() for _ in made]
+    for number, (result, (detector, windows)) in enumerate(zip(results, made, strict=True)):
+        token = CALL.set(f"call {number}")
+        assert not voices.judge(detector, windows, result.judged)
+        CALL.reset(token)
+    return [result.done for result in results]
+
+
+def never(failure: Exception | None) -> None:
+    raise AssertionError(f"called back: {failure}")
+
+
 async def test_few_calls_are_judged_at_once() -> None:
     voices, model = VoiceActivity(), CountingModel()
     for detector, windows in calls(voices, model, FEW):
-        assert voices.judge(detector, windows) is None
+        assert voices.judge(detector, windows, never)
         assert [window.voice for window in windows] == [1.0, 1.0]
 
 
@@ -48,9 +79,9 @@ def test_many_calls_wait_for_each_other_and_are_judged_together() -> None:
         voices, model, loop = VoiceActivity(), CountingModel(), asyncio.get_running_loop()
         made = calls(voices, model, MANY)
         began = loop.time()
-        waiting = [judged for one in made if (judged := voices.judge(*one)) is not None]
-        await asyncio.gather(*waiting)
+        results = await asyncio.gather(*wait_for(voices, made))
         assert loop.time() - began == pytest.approx(WAIT_SECONDS)
+        assert results == [(None, f"call {number}") for number in range(MANY)]
         assert model.runs == [MANY, MANY]
         assert all(window.voice == 1.0 for _, windows in made for window in windows)
 
@@ -61,23 +92,25 @@ async def test_silence_waits_for_nobody() -> None:
     voices, model = VoiceActivity(), CountingModel()
     detectors = [voices.detector(model) for _ in range(MANY)]
     for detector in detectors:
-        assert voices.judge(detector, detector.cut(bytes(4_096))) is None
+        assert voices.judge(detector, detector.cut(bytes(4_096)), never)
     assert model.runs == []
 
 
-async def test_a_call_that_ends_meanwhile_keeps_nobody_waiting() -> None:
+async def test_a_network_that_fails_at_once_raises() -> None:
     voices, model = VoiceActivity(), CountingModel()
-    made = calls(voices, model, MANY)
-    first, second, *_ = [judged for one in made if (judged := voices.judge(*one)) is not None]
-    first.cancel()
-    await asyncio.wait_for(second, 5)
-    assert made[1][1][0].voice == 1.0
+    [(detector, windows)] = calls(voices, model, 1)
+    model.run = failing  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="the network fails"):
+        voices.judge(detector, windows, never)
+
+
+def failing(samples: Floats, state: Floats) -> tuple[float, Floats]:
+    raise RuntimeError("the network fails")
 
 
 async def test_a_network_that_fails_fails_every_call_that_waits() -> None:
     voices, model = VoiceActivity(), CountingModel()
     made = calls(voices, model, MANY)
     model.fails = True
-    waiting = [judged for one in made if (judged := voices.judge(*one)) is not None]
-    found = await asyncio.gather(*waiting, return_exceptions=True)
-    assert [str(error) for error in found] == ["the network fails"] * MANY
+    found = await asyncio.gather(*wait_for(voices, made))
+    assert [str(error) for error, _ in found] == ["the network fails"] * MANY
