@@ -10,6 +10,7 @@ Rules
   samples, it returns exactly one probability per complete window of 512 samples.
 - In two steps for many calls: ``cut`` returns the windows, the gate's opinion included, and
   ``judge`` runs the network for the windows of all calls together.
+- Between two windows the gate alone can be asked (``quiet``); that changes nothing in the windows.
 - While the gate is shut the probability is 0.0. When it opens, the two windows before are run
   through the network first, so that it judges the onset with the context it was trained with.
 - The network's state is reset when the gate has been shut for ``HANGOVER`` windows.
@@ -132,7 +133,11 @@ class VoiceDetector:
         self._pending = bytearray()
         """Samples not yet judged: less than a window between two calls."""
         self._ungated = bytearray()
-        """The end of the last window that made no whole frame for the gate: under 20 ms."""
+        """What has come since the gate's last whole frame: under 20 ms."""
+        self._ahead = 0
+        """Bytes of ``_pending`` that were passed to the gate already."""
+        self._ahead_speech = False
+        """It heard speech in them."""
         self._history: list[bytes] = []
         """The last windows, at most LOOKBACK, for the network's context."""
         self._linger = 0
@@ -170,18 +175,34 @@ class VoiceDetector:
         del self._pending[:taken]
         return windows
 
+    def quiet(self) -> int | None:
+        """How many samples of the window that is not complete the gate has heard without speech, in
+        whole frames of 20 ms; negative if its last frame ended before. None: there is speech."""
+        self._ahead_speech |= self._hear_frames(self._pending[self._ahead :])
+        self._ahead = len(self._pending)
+        if self._ahead_speech:
+            return None
+        return (len(self._pending) - len(self._ungated)) // SAMPLE_BYTES
+
     def reset(self) -> None:
         """Begin anew, as for a new call."""
         self._gate = webrtcvad.Vad(GATE_MODE)
         self._pending.clear()
         self._ungated.clear()
+        self._ahead, self._ahead_speech = 0, False
         self._history.clear()
         self._linger = 0
         self.forget()
 
     def _gate_hears(self, window: bytes) -> bool:
-        """Let the gate hear the whole frames that ``window`` completes."""
-        heard = bytes(self._ungated) + window
+        """The gate's opinion of the whole frames that ``window`` completes."""
+        speech = self._hear_frames(window[self._ahead :]) or self._ahead_speech
+        self._ahead, self._ahead_speech = 0, False
+        return speech
+
+    def _hear_frames(self, pcm: bytes | bytearray) -> bool:
+        """Let the gate hear the whole frames that ``pcm`` completes."""
+        heard = bytes(self._ungated) + pcm
         whole = len(heard) // GATE_BYTES * GATE_BYTES
         self._ungated[:] = heard[whole:]
         speech = False

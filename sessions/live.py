@@ -134,7 +134,9 @@ class LiveSession:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._core = Conversation(call_id)
-        self._listening = Listening(engines, self.dispatch, self._spawn, voices)
+        self._listening = Listening(
+            engines, self.dispatch, self._spawn, voices, self._core.next_position
+        )
         self._input = CallInput(channel, self._listening, self.inject, self.dispatch)
         self._messages = ClientMessages(
             wire_format, engines.languages_for, self._listening.keep, self._send

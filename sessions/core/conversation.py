@@ -2,12 +2,15 @@
 
     commands = conversation.handle(event, now)
     deadline = conversation.next_deadline()
+    position = conversation.next_position()
 
 Rules
 - No clock, no I/O, no await: ``now`` (seconds, monotonic) is an argument. The same events at the
   same times give the same commands, so a recorded call can be replayed.
 - The shell feeds events in the order in which they happened, executes commands in order, and feeds
   ``Tick`` at ``next_deadline``.
+- What depends on how long the caller has been silent is no deadline: it is a position of the input
+  (``next_position``). Audio that is late postpones it, because the caller may be speaking.
 - Results of ended turns and replies are dropped: each part checks the number of the event.
 - After ``CloseCall`` only the end of a reply that was still playing follows, once
   ``PlayoutStopped`` reports how much of it was heard.
@@ -63,6 +66,7 @@ from .events import (
     RequestCancel,
     RequestReply,
     RetrieveItem,
+    SilenceHeard,
     Tick,
     ToolListFailed,
     ToolReturned,
@@ -130,6 +134,11 @@ class Conversation:
         call = self._call
         return None if call.state is State.CLOSED else call.timers.next
 
+    def next_position(self) -> int | None:
+        """Feed ``SilenceHeard`` as soon as the input has reached this position without speech, if
+        no ``VoiceWindow`` comes first; None if nothing depends on it."""
+        return self._turns.awaited
+
     def checkpoint(self, now: float, heard: int) -> Checkpoint:
         """What the conversation needs to go on later, with ``CallResumed``.
 
@@ -150,6 +159,8 @@ class Conversation:
         match event:
             case VoiceWindow():  # first: it comes 31 times a second
                 turns.on_window(event)
+            case SilenceHeard():
+                turns.on_silence(event)
             case PartialTranscript():
                 turns.on_partial(event)
             case FinalTranscript():

@@ -38,6 +38,13 @@ class VoiceWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class SilenceHeard:
+    """Part of the next window has come, and there is no speech in it up to ``position``."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartialTranscript:
     """The text of the turn so far; a later one may revise it. ``position``: how far the recogniser
     has heard the input."""
@@ -409,6 +416,7 @@ ClientRequest = (
 
 Event = (
     VoiceWindow
+    | SilenceHeard
     | PartialTranscript
     | FinalTranscript
     | TranscriptionWaits

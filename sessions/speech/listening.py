@@ -37,6 +37,7 @@ from sessions.core.events import (
     FinalTranscript,
     LanguageDetected,
     PartialTranscript,
+    SilenceHeard,
     TranscriptionFailed,
     TranscriptionWaits,
     TurnScored,
@@ -78,13 +79,16 @@ class Listening:
         dispatch: Callable[[Event], None],
         spawn: Spawn,
         voices: VoiceActivity | None = None,
+        awaited: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """``voices`` is shared by the calls of the process."""
+        """``voices`` is shared by the calls of the process. ``awaited``: the position at which
+        silence matters, even within a window."""
         self._engines = engines
         self._dispatch = dispatch
         self._spawn = spawn
         self._voices = voices or VoiceActivity()
         self._detector = self._voices.detector(engines.vad_model)
+        self._awaited = awaited
         self.echo = EchoDetector()
         """Knows what was played, once somebody shows it."""
         self._resampler: Resampler | None = None
@@ -139,7 +143,9 @@ class Listening:
             self._change_rate(rate)
         self._unheard += pcm
         if len(self._unheard) * HEARING_RATE < self._detector.missing * SAMPLE_BYTES * rate:
-            return
+            awaited = self._awaited()
+            if awaited is None or self._until(awaited) * rate > len(self._unheard) * HEARING_RATE:
+                return
         try:
             self._judging = windows = self._take_unheard()
             if self._voices.judge(self._detector, windows, self._judged):
@@ -185,6 +191,16 @@ class Listening:
             echo = self.echo.hear(window.pcm, voiced=window.voice >= LEAST_THRESHOLD)
             echo = round(echo * 100) / 100  # to decimals, ``round`` takes ten times as long
             self._dispatch(VoiceWindow(self._looked, window.voice, level, echo))
+        awaited = self._awaited()
+        if awaited is None or self._until(awaited) > 0:
+            return
+        quiet = self._detector.quiet()
+        if quiet is not None and self._looked + quiet >= awaited:
+            self._dispatch(SilenceHeard(self._looked + quiet))
+
+    def _until(self, position: int) -> int:
+        """Bytes at HEARING_RATE that are missing up to ``position``, beside ``_unheard``."""
+        return (position - self.position) * SAMPLE_BYTES
 
     def start(self, turn: int, position: int) -> None:
         """Begin to transcribe the turn that starts at ``position``."""

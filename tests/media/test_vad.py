@@ -133,6 +133,48 @@ def test_block_sizes_do_not_change_the_result(silero: SileroModel, audio: Audio)
     pieces()
 
 
+def test_asking_the_gate_within_a_window_changes_no_window(
+    silero: SileroModel, audio: Audio
+) -> None:
+    pcm = bytes(9_000) + audio("joe_stop") + bytes(9_000)
+    whole = VoiceDetector(silero).windows(pcm)
+
+    @settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(st.tuples(st.integers(0, 700), st.booleans()), min_size=1, max_size=60))
+    def pieces(cuts: list[tuple[int, bool]]) -> None:
+        detector, start, heard = VoiceDetector(silero), 0, []
+        for size, asks in cuts:
+            heard += detector.windows(pcm[start : start + 2 * size])
+            start += 2 * size
+            quiet = detector.quiet() if asks else None
+            if quiet is not None:
+                gated = len(heard) * WINDOW + quiet
+                assert gated % 320 == 0
+                assert start // 2 - 320 < gated <= start // 2
+        heard += detector.windows(pcm[start:])
+        assert heard == whole
+
+    pieces()
+
+
+def test_within_a_window_the_gate_hears_silence_and_speech(
+    silero: SileroModel, audio: Audio
+) -> None:
+    detector = VoiceDetector(silero)
+    assert detector.quiet() == 0
+    detector.windows(bytes(2 * 640))
+    assert detector.quiet() == 128
+    detector.windows(bytes(2 * 600))
+    assert detector.quiet() == -64, "the last whole frame ended in the window before"
+    speech = audio("joe_stop")
+    detector.windows(speech[: len(speech) // 2])
+    while detector.missing > 100:
+        detector.windows(speech[:200])
+    assert detector.quiet() is None
+    detector.reset()
+    assert detector.quiet() == 0
+
+
 def test_calls_that_are_judged_together_hear_what_they_hear_alone(
     silero: SileroModel, audio: Audio
 ) -> None:

@@ -76,9 +76,11 @@ class SpeechGate:
     """Hysteresis over VAD windows: where speech began, and how long it has been silent.
 
     ``onset``: the first sample of the current or last speech; ``last_voice``: the sample after its
-    last voiced window; ``position``: the end of the last window."""
+    last voiced window; ``position``: the end of the last window; ``quiet``: how far the input is
+    known to be silent, if that is further."""
 
     position: int = 0
+    quiet: int = 0
     onset: int = 0
     last_voice: int = 0
     speaking: bool = False
@@ -107,7 +109,7 @@ class SpeechGate:
     @property
     def silence(self) -> int:
         """Samples since the last voiced window."""
-        return self.position - self.last_voice
+        return max(self.position, self.quiet) - self.last_voice
 
     @property
     def voiced(self) -> int:

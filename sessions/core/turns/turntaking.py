@@ -5,6 +5,8 @@ Rules
   ``ended_turns``; ``bargein`` judges speech over the reply.
 - ``endpointing`` decides how much silence ends a turn, and what the chat model does before the end
   is certain.
+- A turn ends as soon as its silence is long enough and its text is there: at a window, between two
+  of them (``awaited``), or with the text or the score.
 - At the first sign of an end (``EARLY_HINT_MS`` of silence) the text is requested, and then the
   turn detector's score: one after the other, because they would slow each other down and the reply
   waits for the text. More speech voids both.
@@ -23,6 +25,7 @@ from sessions.core.events import (
     PartialTranscript,
     PlayoutFinished,
     RequestReply,
+    SilenceHeard,
     TranscriptionFailed,
     TranscriptionWaits,
     TurnScored,
@@ -74,13 +77,28 @@ class TurnTaking:
         self._ended_at: int | None = None
         """Position of the last voice of the turn before, and the patience that it met."""
         self._ended_patience = 0
+        self._awaited: int | None = None
+        """Where the silence of the open utterance is long enough, as of the last weighing."""
 
     @property
     def utterance(self) -> Utterance | None:
         """The open utterance."""
         return self._audio.utterance
 
+    @property
+    def awaited(self) -> int | None:
+        """The input position at which the open utterance ends if the caller stays silent; None if
+        its end does not depend on that."""
+        return self._awaited if self._call.state is State.ENDPOINTING else None
+
     # ------------------------------------------------------------------ the input stream
+
+    def on_silence(self, event: SilenceHeard) -> None:
+        """Part of the next window has come, without speech."""
+        gate = self._audio.gate
+        if self._call.state is State.ENDPOINTING and event.position > gate.position:
+            gate.quiet = event.position
+            self._weigh_silence()
 
     def on_window(self, event: VoiceWindow) -> None:
         """Take the next window of audio."""
@@ -163,6 +181,7 @@ class TurnTaking:
 
     def _weigh_silence(self) -> None:
         audio, utterance = self._audio, self._audio.opened()
+        self._awaited = None
         if utterance.state is UtteranceState.ENDING:
             return
         if audio.resumed:
@@ -172,11 +191,14 @@ class TurnTaking:
             self._call.move(Trigger.SPEECH_RESUMED)
             return
         self._ask_score(utterance)
-        missing = self._speculation.patience(utterance) - audio.gate.silence
+        patience = self._speculation.patience(utterance)
+        missing = patience - audio.gate.silence
         if missing <= 0 and (utterance.has_text or missing <= -samples(GRACE_MS)):
             if not self._language.awaited(utterance, -missing):
                 self._end_turn()
         else:
+            if missing > 0:
+                self._awaited = audio.gate.last_voice + patience
             self._speculate(utterance)
             self._look_again(utterance, missing)
 
@@ -301,7 +323,7 @@ class TurnTaking:
         ):
             utterance.probability = event.probability
             if self._call.state is State.ENDPOINTING:
-                self._speculate(utterance)
+                self._weigh_silence()
 
     def on_failed(self, event: TranscriptionFailed) -> None:
         """Transcription failed: use the partial text, or none."""
@@ -350,8 +372,7 @@ class TurnTaking:
             if ending:
                 self._end_turn()
             else:
-                self._speculate(utterance)
-                self._ask_score(utterance)
+                self._weigh_silence()
 
     def _ask_score(self, utterance: Utterance) -> None:
         """Ask the turn detector, once for each silence, when the text is there."""

@@ -9,7 +9,15 @@ import pytest
 
 from sessions.core.config import SessionConfig
 from sessions.core.conversation import MAXIMUM_LENGTH, Conversation
-from sessions.core.events import CallStarted, HangUp, InputEnded, KeyPressed, Tick, VoiceWindow
+from sessions.core.events import (
+    CallStarted,
+    HangUp,
+    InputEnded,
+    KeyPressed,
+    SilenceHeard,
+    Tick,
+    VoiceWindow,
+)
 from sessions.core.notices import IdleTimeout, KeyReceived, SessionOpened
 from sessions.core.states import State
 
@@ -91,7 +99,7 @@ def test_after_the_end_nothing_follows(call: ShellFactory) -> None:
     shell = call()
     shell.feed(HangUp("bye"))
     assert shell.closed == "bye"
-    for event in (HangUp("again"), VoiceWindow(512, 0.9), Tick(), InputEnded()):
+    for event in (HangUp("again"), VoiceWindow(512, 0.9), SilenceHeard(600), Tick(), InputEnded()):
         assert shell.feed(event) == []
     assert shell.stands(State.CLOSED)
 

@@ -53,6 +53,7 @@ from sessions.core.events import (
     RequestCancel,
     RequestReply,
     RetrieveItem,
+    SilenceHeard,
     Tick,
     ToolListFailed,
     ToolReturned,
@@ -67,7 +68,7 @@ from sessions.core.notices import ItemAdded, LanguageChanged, Notice, ReplyCreat
 from sessions.core.states import State
 from tests.support.examples import examples
 from tests.support.gateway.protocol_validator import ProtocolValidator
-from tests.support.sessions.model_shell import ModelReply, ModelShell
+from tests.support.sessions.model_shell import WINDOW, ModelReply, ModelShell
 
 WORDS = st.sampled_from(
     (
@@ -176,6 +177,13 @@ class Calls(RuleBasedStateMachine):
     @rule(windows=st.integers(1, 30))
     def be_silent(self, windows: int) -> None:
         self.shell.hear(0.0, windows)
+
+    @rule(sooner=st.integers(-600, 600))
+    def hear_part_of_a_window(self, sooner: int) -> None:
+        """Silence up to the position that the core awaits, or thereabouts."""
+        shell = self.shell
+        awaited = shell.core.next_position() or shell.position
+        shell.feed(SilenceHeard(min(awaited - sooner, shell.position + WINDOW - 1)))
 
     @rule(pattern=st.lists(st.booleans(), min_size=1, max_size=16))
     def crackle(self, pattern: list[bool]) -> None:

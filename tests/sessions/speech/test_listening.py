@@ -14,6 +14,7 @@ from sessions.core.events import (
     Event,
     FinalTranscript,
     PartialTranscript,
+    SilenceHeard,
     TranscriptionFailed,
     TranscriptionWaits,
     TurnScored,
@@ -37,7 +38,8 @@ class Ear:
         self.events: list[Event] = []
         self.tasks: set[asyncio.Task[None]] = set()
         self.told = asyncio.Event()
-        self.listening = Listening(engines, self._tell, self._spawn)
+        self.awaited: int | None = None
+        self.listening = Listening(engines, self._tell, self._spawn, awaited=lambda: self.awaited)
 
     def hear(self, seconds: float, *, speech: bool = True, rate: int = HEARING_RATE) -> None:
         samples = int(seconds * rate)
@@ -92,6 +94,41 @@ async def test_every_window_is_judged_once_for_any_frame_size(ear: Ear) -> None:
     assert {event.level or 0.0 for event in windows} <= {-15.2, -15.1, -15.0, -14.9}
     ear.hear(0.1, speech=False)
     assert [event.level for event in ear.events if isinstance(event, VoiceWindow)][-1] == -100.0
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000])
+async def test_silence_is_reported_where_it_is_awaited_within_a_window(ear: Ear, rate: int) -> None:
+    for _ in range(50):
+        ear.hear(0.02, speech=False, rate=rate)
+    ear.awaited = SECOND + 100
+    assert not ear.of(SilenceHeard), "the audio up to there is missing"
+    ear.hear(0.02, speech=False, rate=rate)
+    assert ear.events[-1] == SilenceHeard(SECOND + 320)
+    ear.awaited = SECOND + 400
+    ear.hear(0.01, speech=False, rate=rate)
+    assert ear.events[-1] == VoiceWindow(SECOND + 384, 0.0, -100.0, 0.0)
+    assert len(ear.of(SilenceHeard)) == 1, "the gate has heard no whole frame up to there"
+    ear.hear(0.01, speech=False, rate=rate)
+    assert ear.events[-1] == SilenceHeard(SECOND + 640)
+    ear.awaited = SECOND + 900
+    ear.hear(0.02, speech=False, rate=rate)
+    windows, silence = ear.of(VoiceWindow), ear.of(SilenceHeard)
+    assert windows[-1] == VoiceWindow(SECOND + 896, 0.0, -100.0, 0.0)
+    assert silence[2:] == [SilenceHeard(SECOND + 960)], "behind the window, in the same frame"
+    ear.awaited = None
+    ear.hear(0.06, speech=False, rate=rate)
+    assert len(ear.of(SilenceHeard)) == 3
+
+
+async def test_speech_within_a_window_is_no_silence(ear: Ear) -> None:
+    for _ in range(50):
+        ear.hear(0.02, speech=False)
+    ear.awaited = SECOND + 400
+    ear.hear(0.02)
+    ear.hear(0.02)
+    ear.hear(0.02)
+    assert ear.listening.position > SECOND + 900
+    assert not ear.of(SilenceHeard)
 
 
 async def test_positions_count_at_the_hearing_rate_across_a_change_of_rate(ear: Ear) -> None:

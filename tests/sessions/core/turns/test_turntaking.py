@@ -17,8 +17,10 @@ from sessions.core.events import (
     ConfigureSession,
     InputEnded,
     RequestReply,
+    SilenceHeard,
     TranscriptionFailed,
     TranscriptionWaits,
+    TurnScored,
 )
 from sessions.core.items import Message
 from sessions.core.notices import (
@@ -33,7 +35,7 @@ from sessions.core.notices import (
 )
 from sessions.core.states import State
 from tests.sessions.core.conftest import ShellFactory
-from tests.support.sessions.model_shell import WINDOW
+from tests.support.sessions.model_shell import WINDOW, ModelShell
 
 
 def test_a_turn_from_onset_to_reply(call: ShellFactory) -> None:
@@ -84,6 +86,72 @@ def test_the_pause_that_ends_a_turn(
     shell.silence(patient - 128 - 32)
     assert shell.stands(State.ENDPOINTING)
     shell.silence(32)
+    assert shell.stands(State.THINKING)
+
+
+def after_200_ms(call: ShellFactory) -> ModelShell:
+    """A call in which the caller has been silent for 192 ms of the 200 that end a turn."""
+    shell = call(mode=TurnMode.SERVER_VAD, silence_duration_ms=200)
+    assert shell.core.next_position() is None
+    shell.speak(640)
+    shell.silence(128)
+    shell.final("yes please")
+    shell.silence(64)
+    assert shell.stands(State.ENDPOINTING)
+    assert shell.core.next_position() == shell.position + 8 * 16
+    return shell
+
+
+def test_a_turn_ends_within_a_window(call: ShellFactory) -> None:
+    shell = after_200_ms(call)
+    shell.feed(SilenceHeard(shell.position + 8 * 16 - 1))
+    assert shell.stands(State.ENDPOINTING)
+    end = shell.position - 192 * 16
+    shell.feed(SilenceHeard(shell.position + 8 * 16))
+    assert shell.stands(State.THINKING)
+    assert shell.published(SpeechStopped) == [SpeechStopped("item_c_1", end)]
+    assert shell.core.next_position() is None
+    shell.silence(32)
+    assert shell.stands(State.THINKING)
+
+
+def test_late_audio_ends_no_turn(call: ShellFactory) -> None:
+    shell = after_200_ms(call)
+    shell.pass_time(0.9)
+    assert shell.stands(State.ENDPOINTING)
+    shell.speak(96)
+    assert shell.stands(State.USER_SPEAKING), "it was speech that was late"
+    assert shell.core.next_position() is None
+
+
+def test_silence_that_is_no_news_changes_nothing(call: ShellFactory) -> None:
+    shell = after_200_ms(call)
+    for position in (0, shell.position):
+        assert not shell.feed(SilenceHeard(position))
+    shell.speak(32)
+    assert shell.core.next_position() == shell.position + 200 * 16
+    shell.feed(SilenceHeard(shell.position + 16 * 16))
+    assert shell.stands(State.ENDPOINTING)
+
+
+def test_a_text_that_comes_after_enough_silence_ends_the_turn_at_once(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.SERVER_VAD, silence_duration_ms=200)
+    shell.speak(640)
+    shell.silence(192)
+    shell.feed(SilenceHeard(shell.position + 20 * 16))
+    assert shell.core.next_position() is None, "nothing but the text is missing"
+    shell.final("yes please")
+    assert shell.stands(State.THINKING)
+
+
+def test_a_score_that_comes_after_enough_silence_ends_the_turn_at_once(call: ShellFactory) -> None:
+    shell = call()
+    shell.speak(640)
+    shell.silence(448)
+    shell.final("What is the capital of France?")
+    assert shell.stands(State.ENDPOINTING)
+    asked = shell.scores[-1]
+    shell.feed(TurnScored(asked.turn, asked.position, 0.9))
     assert shell.stands(State.THINKING)
 
 
