@@ -6,6 +6,7 @@ Rules
   not even read that is cut off after ``grace_seconds``.
 - Incoming: nothing is queued here. A peer that sends too fast is read later (``hold_back``), so
   that TCP holds it back.
+- Short messages can be taken as they arrive (``push_to``), without waking the reading task.
 - A message is at most ``max_message_bytes``; a longer one ends the connection with 1009.
 - A peer that says nothing for ``quiet_seconds`` is pinged, and given up ``pong_seconds`` later.
 - ``close`` sends what is queued, then the reason; it ends within twice ``grace_seconds``.
@@ -20,6 +21,8 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from aiohttp import ClientError, WSMessage, WSMsgType, web
+
+from gateway.http.protocol import FrameFilter, HttpProtocol, Take
 
 from .outbox import Close, Entry, Frame, Outbox, Ping, Pong
 
@@ -170,6 +173,8 @@ class MessageSocket:
         """The reader was woken to look at its clocks."""
         self._pinged = self._is_cut = False
         self._taken = 0
+        self._filter: FrameFilter | None = None
+        self._take: Take | None = None
         self.given_up = self.said_goodbye = False
         """Nothing that comes counts any more: the peer was slow, at fault or gone."""
 
@@ -336,6 +341,8 @@ class MessageSocket:
             self._reader = asyncio.current_task()
         if self._watcher is None:
             self._watch()
+        if self._filter is not None:
+            self._filter.take = self._pushed
         try:
             return await self._ws.receive()
         except asyncio.CancelledError:
@@ -345,6 +352,32 @@ class MessageSocket:
             if self._reader.uncancel():  # somebody else cancels the task as well
                 raise
             raise TimeoutError from None
+        finally:
+            if self._filter is not None:
+                self._filter.take = None
+
+    def push_to(self, take: Take) -> None:
+        """While ``receive`` waits, pass short messages to ``take`` as they arrive, where the
+        connection can. What it does not take is received, and so is all that follows until
+        ``receive`` waits again: the order is kept."""
+        protocol = self._transport.get_protocol() if self._transport is not None else None
+        if isinstance(protocol, HttpProtocol):
+            self._filter, self._take = protocol.frames, take
+
+    def _pushed(self, binary: bool, payload: bytes) -> bool:
+        if self.given_up or self._take is None or not self._take(binary, payload):
+            return False
+        self._quiet_since, self._pinged = self._loop.time(), False
+        return True
+
+    def count(self) -> bool:
+        """Count a message that was taken as it arrived; False, and nothing is counted, where a peer
+        that is too fast has to wait."""
+        now = self._loop.time()
+        _, left, _ = self._pace.left(now)
+        if left:
+            self._pace.delay(now)
+        return left > 0
 
     async def hold_back(self) -> bool:
         """Count a message, and let a peer that is too fast wait; False where there was no need."""

@@ -2,6 +2,7 @@
 
 Rules
 - The bounds of both directions are those of ``LIMITS`` (see ``message_socket``).
+- Audio in real time is passed on as it arrives (``push_to``); the rest comes by ``incoming``.
 - ``incoming`` reads as fast as the session takes, and control messages at a bounded rate after a
   burst; beyond that TCP holds the peer back. A file may be pushed faster than real time; it is
   heard in order.
@@ -32,6 +33,7 @@ from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.wire_format import AUDIO_DELTA, EventIds
 from media.formats import SAMPLE_BYTES, AudioFormat, Encoding
 from rest.http.decoding import holds_more_values, one_long_text
+from sessions.call_input import CallInput
 from sessions.channel import ClientFault, Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
@@ -54,6 +56,10 @@ _COUNTED_BYTES = 128 * 1024
 """Below it a message is decoded in 3 ms whatever it holds."""
 _STRETCH_BYTES = 48_000
 """Audio handed on at a stretch (1 s at 24 kHz): a peer that is gone is noticed in between."""
+
+_APPEND = b'"input_audio_buffer.append"'
+_APPEND_WITHIN = 100
+"""Where in a message its type is looked for, before it is read for that alone."""
 
 _CLOSE_CODES = {
     **CLOSE_CODES,
@@ -116,6 +122,7 @@ class WebSocketChannel:
         self.input_rate = self._input.rate
         self.output_rate = self._output.rate
         self._fault_seen = False
+        self._taker: CallInput | None = None
 
     async def __aenter__(self) -> "WebSocketChannel":
         await self._socket.__aenter__()
@@ -188,6 +195,34 @@ class WebSocketChannel:
             # Empty and faulty messages count as well.
             if await self._socket.hold_back() and self._socket.lost:
                 return
+
+    def push_to(self, taker: CallInput) -> None:
+        """Pass audio in real time to ``taker`` as it arrives, in order with ``incoming``."""
+        self._taker = taker
+        self._socket.push_to(self._pushed)
+
+    def _pushed(self, binary: bool, data: bytes) -> bool:
+        """Pass on a short message that is nothing but audio; False for any other."""
+        taker = self._taker
+        if taker is None or not taker.ready:
+            return False
+        if binary:
+            if self._is_plain(data):
+                taker.take(data)
+                return True
+            return False
+        if _APPEND not in data[:_APPEND_WITHIN]:
+            return False
+        try:
+            message = read_message(data)
+            if message.get("type") != "input_audio_buffer.append":
+                return False
+            pcm = to_pcm(decode_slice(append_payload(message), last=True), self._input)
+        except ClientFault:
+            return False  # it is refused when it is received
+        if pcm:
+            taker.take(bytes(pcm))
+        return bool(pcm)
 
     def rate_limits(self) -> list[dict[str, Any]]:
         """What rate_limits.updated reports: the pace at which control messages are taken."""

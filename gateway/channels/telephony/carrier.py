@@ -230,6 +230,12 @@ class Carrier(ABC):
     def parse(self, message: Message) -> list[StreamEvent]:
         """The events of one message; raises WireFault."""
 
+    def audio(self, message: bytes) -> bytes | None:  # noqa: ARG002
+        """The audio (PCM16 mono at ``input_rate``) of a text message that is nothing else, as
+        ``parse`` would have it; None, and nothing has changed, for any other message, and where the
+        carrier has no quick way."""
+        return None
+
     @abstractmethod
     def media(self, pcm: bytes) -> Message:
         """One frame of audio for the caller (PCM16 mono at ``output_rate``)."""

@@ -26,6 +26,7 @@ from typing import assert_never
 
 from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, MessageStream
 from media.formats import SAMPLE_BYTES, AudioFormat, Framer, samples_of
+from sessions.call_input import CallInput
 from sessions.channel import Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestReply
@@ -148,6 +149,7 @@ class TelephonyChannel:
         """When the carrier last had nothing of ours, or played some of it (loop's clock)."""
         self._faults = 0
         self._stopped = False
+        self._taker: CallInput | None = None
 
     async def __aenter__(self) -> "TelephonyChannel":
         await self._socket.__aenter__()
@@ -273,6 +275,22 @@ class TelephonyChannel:
         await self._socket.close(reason, words)
 
     # ------------------------------------------------------------------ incoming
+
+    def push_to(self, taker: CallInput) -> None:
+        """Pass audio in real time to ``taker`` as it arrives, in order with ``incoming``."""
+        self._taker = taker
+        self._socket.push_to(self._pushed)
+
+    def _pushed(self, binary: bool, data: bytes) -> bool:
+        """Pass on a short message that is nothing but audio; False for any other. Where keys are
+        gathered, each message is an occasion to look whether they are due."""
+        taker = self._taker
+        if binary or taker is None or not taker.ready or self._keys is not None or self._stalled():
+            return False
+        pcm = self._carrier.audio(data) if self._socket.count() else None
+        if pcm:
+            taker.take(pcm)
+        return pcm is not None
 
     async def _receive(self) -> list[StreamEvent] | None:
         """The events of the next message; None where the stream is over. Raises

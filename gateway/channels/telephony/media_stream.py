@@ -15,7 +15,8 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from functools import cache
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -63,6 +64,21 @@ class Names:
     """In ``start``: the format of the caller's audio."""
     parameters: str
     """In ``start``: what the customer sends along."""
+
+
+class _Media(msgspec.Struct):
+    payload: str
+    track: Any = None
+    timestamp: Any = None
+    chunk: Any = None
+
+
+@cache
+def _frames(stream_id: str) -> msgspec.json.Decoder[Any]:
+    """Reads ``media`` messages alone; ``stream_id``: what the carrier calls that member."""
+    members = [("event", Literal["media"]), ("media", _Media), ("stream_id", Any, None)]
+    frame = msgspec.defstruct("MediaFrame", members, rename={"stream_id": stream_id})
+    return msgspec.json.Decoder(frame)
 
 
 class MediaStream(MarkingCarrier):
@@ -137,6 +153,19 @@ class MediaStream(MarkingCarrier):
 
     # ------------------------------------------------------------------ in, one reader an event
 
+    def audio(self, message: bytes) -> bytes | None:
+        """The audio of a ``media`` message of this stream: only its own members are made into
+        objects, which takes half as long."""
+        if self._stopped or self.stream_id is None:
+            return None
+        try:
+            frame = _frames(self.names.stream_id).decode(message)
+            if frame.stream_id != self.stream_id:
+                return None
+            return self._heard(frame.media)
+        except (WireFault, msgspec.DecodeError, UnicodeError, RecursionError):
+            return None  # ``parse`` says what is wrong with it
+
     def parse(self, message: Message) -> list[StreamEvent]:
         """The events of one message; raises WireFault."""
         members = decoded(message)
@@ -209,19 +238,31 @@ class MediaStream(MarkingCarrier):
 
     def _media(self, message: dict[str, Any]) -> list[StreamEvent]:
         media = child_of(message, "media")
-        if media.get("track") == "outbound":
-            return []
-        pcm = self._pcm(media.get("payload"))
-        timestamp, chunk = _optional(media, "timestamp"), _optional(media, "chunk")
-        frames = [(timestamp, pcm)]
-        if not self.ordered and chunk is not None:
-            frames = self._reorder.push(chunk, (timestamp, pcm))
-        heard = b"".join(self._in_time(stamp, frame) for stamp, frame in frames)
+        payload = media.get("payload")
+        if media.get("track") != "outbound" and not isinstance(payload, str):
+            raise WireFault("missing_payload")
+        frame = _Media(
+            payload or "",
+            track=media.get("track"),
+            timestamp=media.get("timestamp"),
+            chunk=media.get("chunk"),
+        )
+        heard = self._heard(frame)
         return [Heard(heard)] if heard else []
 
-    def _pcm(self, payload: Any) -> bytes:
-        if not isinstance(payload, str):
-            raise WireFault("missing_payload")
+    def _heard(self, media: _Media) -> bytes:
+        """What is heard now; raises WireFault, and then nothing has changed."""
+        if media.track == "outbound":
+            return b""
+        timestamp = _optional(media.timestamp, "timestamp")
+        chunk = _optional(media.chunk, "chunk")
+        pcm = self._pcm(media.payload)
+        if self.ordered or chunk is None:
+            return self._in_time(timestamp, pcm)
+        frames = self._reorder.push(chunk, (timestamp, pcm))
+        return b"".join(self._in_time(stamp, frame) for stamp, frame in frames)
+
+    def _pcm(self, payload: str) -> bytes:
         try:
             audio = binascii.a2b_base64(payload, strict_mode=True)
         except (binascii.Error, ValueError) as error:
@@ -369,10 +410,10 @@ def pressed_key(digit: Any) -> Pressed:
     return Pressed(digit.upper())
 
 
-def _optional(members: dict[str, Any], name: str) -> int | None:
-    if members.get(name) is None:
+def _optional(value: Any, name: str) -> int | None:
+    if value is None:
         return None
-    number = number_of(members[name])
+    number = number_of(value)
     if number is None:
         raise WireFault(f"invalid_{name}")
     return number

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from aiohttp import web
+from aiohttp import WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http_websocket import WebSocketReader
 from hypothesis import HealthCheck, example, given, settings
@@ -279,6 +279,84 @@ def test_masked_frames_pass_in_any_pieces(
     messages, code = read_frames(cut_up(sent, cuts))
     assert [message for message in messages if message != b"between"] == contents
     assert code == (None if unmasked is None else 1002)
+
+
+KINDS = st.sampled_from([0x81, 0x82, 0x82, 0x82, 0x02, 0x89])
+"""First bytes of frames: text, binary, the beginning of a binary message, ping."""
+
+
+@given(
+    st.lists(
+        st.tuples(
+            KINDS,
+            st.sampled_from([0, 1, 5, 125, 126, 960, 4_000, 5_000]),
+            st.binary(min_size=4, max_size=4),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=12,
+    )
+)
+def test_what_is_taken_as_it_arrives_is_in_order_with_what_is_received(
+    frames: list[tuple[int, int, bytes, bool, bool]],
+) -> None:
+    queue = WebSocketDataQueue(Mock(_reading_paused=False), 2**20, loop=Mock())
+    reader = FrameFilter(WebSocketReader(queue, 2**20, False, False))
+    seen: list[tuple[bool, bytes]] = []
+    takes = True
+
+    def receive() -> None:
+        """What a reading task does: it reads all there is, and waits."""
+        while queue._buffer:
+            message, _ = queue._buffer.popleft()
+            if message.type is not WSMsgType.PING:
+                seen.append((message.type is WSMsgType.BINARY, bytes(message.data)))
+        reader.take = take
+
+    def take(binary: bool, payload: bytes) -> bool:
+        assert not queue._buffer, "something is still to be received"
+        if takes:
+            seen.append((binary, payload))
+        return takes
+
+    sent = []
+    receive()
+    for number, (first, size, mask, willing, waits) in enumerate(frames):
+        takes = willing
+        content = bytes([number]) * (size if first != 0x89 else size % 100)
+        whole = frame(first & 15, content, fin=bool(first & 0x80), mask=mask)
+        if not first & 0x80:
+            whole += frame(0, b"end", mask=mask)
+        reader.feed_data(whole)
+        if first != 0x89:
+            sent.append((first & 15 == 2, content + (b"" if first & 0x80 else b"end")))
+        if waits:
+            receive()
+    receive()
+    assert seen == sent
+
+
+def test_only_short_whole_messages_are_taken_as_they_arrive() -> None:
+    queue = WebSocketDataQueue(Mock(_reading_paused=False), 2**20, loop=Mock())
+    reader, taken = FrameFilter(WebSocketReader(queue, 2**20, False, False)), []
+
+    def take(binary: bool, payload: bytes) -> bool:
+        taken.append((binary, payload))
+        return True
+
+    short = frame(2, b"audio", mask=b"mask")
+    for pieces in ([short + short], [short[:3], short[3:]], [frame(2, bytes(4_096), mask=b"mask")]):
+        reader.take = take
+        for piece in pieces:
+            reader.feed_data(piece)
+        assert reader.take is None
+    assert not taken
+    assert len(queue._buffer) == 4
+    reader.take = take
+    reader.feed_data(short)
+    reader.feed_data(frame(1, b"text", mask=b"mask"))
+    assert taken == [(True, b"audio"), (False, b"text")]
+    assert reader.take is take
 
 
 def test_a_long_frame_is_unmasked_in_slices() -> None:

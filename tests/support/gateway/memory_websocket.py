@@ -47,6 +47,9 @@ class Socket:
     def get_extra_info(self, name: str) -> None:
         assert name == "socket"
 
+    def get_protocol(self) -> None:
+        """None that messages are taken from as they arrive."""
+
     def abort(self) -> None:
         self.aborted.set()
         self.open.set()

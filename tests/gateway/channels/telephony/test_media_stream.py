@@ -298,6 +298,60 @@ MESSAGES = st.one_of(
 )
 
 
+MEDIA = st.fixed_dictionaries(
+    {},
+    optional={
+        "payload": st.sampled_from([PAYLOAD, "", "%%", "AA=", 7, None]),
+        "track": st.sampled_from(["inbound", "outbound", None, 3]),
+        "timestamp": st.sampled_from(["0", "20", 40, "400", "x", None, 1.5]),
+        "chunk": st.sampled_from(["1", 2, "3", "4", 9, [], None]),
+        "more": st.just({"nested": [1, "two"]}),
+    },
+)
+
+
+@given(
+    st.sampled_from([Twilio, Telnyx, Exotel]),
+    st.lists(
+        st.fixed_dictionaries(
+            {"event": st.sampled_from(["media", "media", "media", "mark", 7])},
+            optional={
+                "media": MEDIA,
+                "streamSid": st.sampled_from([STREAM, "other", 1]),
+                "stream_id": st.sampled_from([STREAM, "other"]),
+                "mark": st.just({"name": "x"}),
+            },
+        ),
+        max_size=12,
+    ),
+)
+def test_the_quick_way_gives_the_audio_that_parsing_gives(
+    carrier: type[MediaStream], messages: list[Message]
+) -> None:
+    starts = {"twilio": TWILIO_START, "telnyx": TELNYX_START, "exotel": EXOTEL_START}
+    quick, slow = (started(carrier, starts[carrier.name]) for _ in range(2))
+
+    def parsed(parser: MediaStream, text: str) -> list[StreamEvent] | str:
+        try:
+            return parser.parse(text)
+        except WireFault as fault:
+            return fault.code
+
+    for message in messages:
+        text = json.dumps(message)
+        audio, expected = quick.audio(text.encode()), parsed(slow, text)
+        if audio is None:
+            assert parsed(quick, text) == expected
+        else:
+            assert expected == ([Heard(audio)] if audio else [])
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\xff", b"[" * 5_000, b'{"event": "media"}'])
+def test_the_quick_way_leaves_what_is_malformed_to_parsing(text: bytes) -> None:
+    assert started(Twilio, TWILIO_START).audio(text) is None
+    assert Twilio().audio(json.dumps({"event": "media"}).encode()) is None
+
+
 @given(st.sampled_from([Twilio, Telnyx, Exotel]), st.booleans(), st.lists(MESSAGES, max_size=12))
 def test_any_message_is_events_or_a_fault(
     carrier: type[MediaStream], begun: bool, messages: list[str | bytes]
