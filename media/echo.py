@@ -16,7 +16,8 @@ Rules
   sent before, or begins now if that is over. ``flush`` takes back what is not due yet, except the
   next 128 ms, which may still be heard.
 - Bounded: keeps the bands of 8 s. While nothing that was played is audible, or the microphone
-  hears no speech, its windows are kept as they are and analysed ``_UNHEARD`` at a time.
+  hears no speech, its windows are kept as they are and analysed ``_UNHEARD`` at a time. So is what
+  was sent (``_UNLAID``): nothing needs it before the microphone hears speech.
 """
 
 from collections import deque
@@ -50,6 +51,7 @@ enough for the harmonics of a voice. With eight wide bands different voices are 
 their pauses alone give 0.86."""
 _UNHEARD = 16
 """One analysis of 16 windows costs what three of one do."""
+_UNLAID = 32
 _COMPRESSION = 0.3
 """Exponent of power. Separates echo from double talk better than decibels, which weigh silence as
 much as the voice, and better than amplitudes."""
@@ -126,13 +128,20 @@ class EchoDetector:
         """``_played``, compressed."""
         self._next = 0
         """Number of the next window of the reference."""
+        self._unlaid = 0
+        """How many windows before it are only samples yet."""
+        self._sent: list[bytes] = []
+        """Samples from the first of them on."""
+        self._waiting = 0
+        """How many samples those are."""
         self._loud: deque[int] = deque()
         """The numbers of audible windows that are not over for the microphone."""
         self._flushed = False
-        self._pending: Floats = np.zeros(0, np.float32)
         self._rate = 0
         self._audible = 0
         """Windows while the reference was audible."""
+        self._counted = 0
+        """Position up to which they were counted."""
         self._gains: Floats = np.ones(_BANDS, np.float32)
         """The path: power heard for power played, band by band."""
         self._taught: Numbers = np.zeros(_BANDS, np.intp)
@@ -153,17 +162,14 @@ class EchoDetector:
             self._rate, self._flushed = rate, False
         if (self._next - now) * _STEP > _AHEAD:
             return
-        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
-        self._pending = pending = np.concatenate((self._pending, samples))
+        self._sent.append(bytes(pcm))
+        self._waiting += len(pcm) // SAMPLE_BYTES
         width = WINDOW * rate // HEARING_RATE
-        hop = width // _STEPS
-        count = max(0, (len(pending) - width) // hop + 1)
-        if count:
-            item = pending.itemsize
-            windows: Floats = np.ndarray((count, width), np.float32, pending, 0, (hop * item, item))
-            for powers in _powers(windows, rate):
-                self._lay(powers)
-            self._pending = pending[count * hop :].copy()
+        count = max(0, (self._waiting - width) * _STEPS // width + 1)
+        self._next += count - self._unlaid
+        self._unlaid = count
+        if count >= _UNLAID:
+            self._lay()
 
     def flush(self) -> None:
         """What was sent and is not due yet will not be played."""
@@ -181,16 +187,15 @@ class EchoDetector:
         self._unheard.append(pcm)
         last = self._position // _STEP
         self._position += WINDOW
-        oldest = last - (_SPAN - 1) - _LAGS
-        while self._loud and self._loud[0] < oldest:
-            self._loud.popleft()
-        audible = bool(self._loud) and self._loud[0] <= last
-        self._audible += audible
-        if not audible or not voiced:
+        if not voiced and len(self._unheard) < _UNHEARD:
+            return 0.0
+        self._lay()
+        if not self._is_audible() or not voiced:
             if len(self._unheard) >= _UNHEARD:
                 self._analyse()
             return 0.0
         self._analyse()
+        oldest = _oldest(last)
         self._lay_silence(last + _STEPS - self._next)  # nothing was sent for now
         alike, lag = _likeness(self._heard**_COMPRESSION, _ring(self._shapes, oldest, last + 1))
         if alike >= _ALIKE:
@@ -202,6 +207,18 @@ class EchoDetector:
         return self._explained(last)
 
     # ------------------------------------------------------------------ within
+
+    def _is_audible(self) -> bool:
+        """Whether the reference is audible in the microphone's last window; counts such windows."""
+        audible = False
+        while self._counted < self._position:
+            last = self._counted // _STEP
+            self._counted += WINDOW
+            while self._loud and self._loud[0] < _oldest(last):
+                self._loud.popleft()
+            audible = bool(self._loud) and self._loud[0] <= last
+            self._audible += audible
+        return audible
 
     def _analyse(self) -> None:
         """Take the powers of the windows that were kept, and the noise with them."""
@@ -215,17 +232,25 @@ class EchoDetector:
         self._floor = np.minimum(self._floor * np.float32(_FLOOR_RISE**count), lowest)
         self._heard = heard[-WINDOWS:].copy()
 
-    def _lay(self, powers: Floats) -> None:
-        """The next window of the reference."""
-        at = self._next % _KEPT
-        self._played[at] = powers
-        self._shapes[at] = powers**_COMPRESSION
-        self._tails[at] = self._tails[at - 1] * np.float32(_TAIL_STEP) + powers * np.float32(
-            1 - _TAIL_STEP
-        )
-        if float(powers.sum()) >= _AUDIBLE:
-            self._loud.append(self._next)
-        self._next += 1
+    def _lay(self) -> None:
+        """Take the powers of the reference's windows that are only samples yet."""
+        count, first = self._unlaid, self._next - self._unlaid
+        if not count:
+            return
+        samples = np.frombuffer(b"".join(self._sent), "<i2")
+        sent = samples.astype(np.float32) / np.float32(32768)
+        width = WINDOW * self._rate // HEARING_RATE
+        hop, item = width // _STEPS, sent.itemsize
+        windows: Floats = np.ndarray((count, width), np.float32, sent, 0, (hop * item, item))
+        powers = _powers(windows, self._rate)
+        rows = np.arange(first, first + count) % _KEPT
+        self._played[rows], self._shapes[rows] = powers, powers**_COMPRESSION
+        kept, new = np.float32(_TAIL_STEP), powers * np.float32(1 - _TAIL_STEP)
+        for at, added in zip(rows.tolist(), new, strict=True):
+            self._tails[at] = self._tails[at - 1] * kept + added
+        self._loud += (first + np.flatnonzero(powers.sum(axis=1) >= _AUDIBLE)).tolist()
+        rest = samples[count * hop :]
+        self._sent, self._waiting, self._unlaid = [rest.tobytes()], len(rest), 0
 
     def _lay_silence(self, count: int) -> None:
         """The next ``count`` windows of the reference are silent."""
@@ -240,6 +265,7 @@ class EchoDetector:
 
     def _clear(self, number: int) -> None:
         """The next window of the reference is that number; there is none behind it."""
+        self._lay()
         if self._next > number:
             at = np.arange(number, self._next)[:_KEPT] % _KEPT
             self._played[at] = self._shapes[at] = 0.0
@@ -248,7 +274,7 @@ class EchoDetector:
             self._lay_silence(number - self._next)
         while self._loud and self._loud[-1] >= number:
             self._loud.pop()
-        self._pending = self._pending[:0]
+        self._sent, self._waiting = [], 0
 
     def _expected(self, steps: Numbers) -> Floats:
         """What a room of gain 1 makes of the reference at ``steps``."""
@@ -298,6 +324,11 @@ class EchoDetector:
             self._gains = gains * np.float32(_FADING)
         excess = np.maximum(0.0, power - limit).sum(axis=(1, 2)).min() / max(total, 1e-9)
         return max(0.0, min(1.0, 1 - (float(excess) - _SURE) / (_NONE - _SURE)))
+
+
+def _oldest(last: int) -> int:
+    """The first window of the reference that matters for the microphone's at ``last``."""
+    return last - (_SPAN - 1) - _LAGS
 
 
 def _ring(kept: Floats, start: int, end: int) -> Floats:

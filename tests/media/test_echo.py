@@ -158,7 +158,7 @@ def test_a_whole_reply_sent_at_once_is_bounded() -> None:
     detector = EchoDetector()
     for _ in range(600):
         detector.reference(bytes(2 * RATE), RATE)
-        assert len(detector._pending) <= RATE
+        assert detector._waiting <= RATE
     assert detector.hear(bytes(2 * WINDOW)) == 0.0
 
 
