@@ -4,7 +4,8 @@ Rules
 - Audio comes by the channel's ``incoming``, which wakes the reading task. Where the channel can
   push (``Pushing``), short pieces are taken as they arrive, without a task: in real time that is
   nearly all there is.
-- While windows wait for the network together with those of other calls, nothing further is taken.
+- While windows wait for the network together with those of other calls, little more is taken, and
+  messages and events wait.
 - After a burst, input is read at up to ``PACE`` times real time. Faster peers are held back, which
   protects the other calls.
 """
@@ -67,7 +68,7 @@ class CallInput:
             self._channel.push_to(self)
         try:
             async for item in incoming:
-                if listening.busy:
+                if listening.settling:
                     await listening.settled()
                 if isinstance(item, bytes | bytearray | memoryview):
                     await self._hear(memoryview(item))
@@ -75,7 +76,7 @@ class CallInput:
                     self._inject(item)
                 else:
                     self._dispatch(item)
-            if listening.busy:
+            if listening.settling:
                 await listening.settled()
         finally:
             self._context = None
@@ -99,7 +100,7 @@ class CallInput:
         step = int(rate * _SLICE_SECONDS) * SAMPLE_BYTES
         for start in range(0, len(pcm), step):
             self._hear_slice(pcm[start : start + step], rate)
-            if self._listening.busy:
+            if self._listening.settling:
                 await self._listening.settled()
             if self._credit < 0:
                 await asyncio.sleep(-self._credit / PACE)

@@ -54,6 +54,8 @@ _KEPT_SECONDS = 90
 _PADDING_SECONDS = 2
 _FORGET_FROM = (_PADDING_SECONDS + 1) * HEARING_RATE * SAMPLE_BYTES
 _FEED = HEARING_RATE // 10
+_AHEAD_BYTES = 4_096
+"""Of audio that is taken while windows wait for the network: 43 ms at 48 kHz, a window takes 10."""
 _UNDECIDED = 0.5
 _CLIPS = 4
 """Pieces of audio kept between their item and the order to transcribe it, which follows at once."""
@@ -125,12 +127,17 @@ class Listening:
         return self._first + len(self._audio) // SAMPLE_BYTES
 
     @property
-    def busy(self) -> bool:
-        """Whether nothing more can be heard yet: the network hears other calls, too."""
+    def settling(self) -> bool:
+        """Whether audio that was taken is still to be heard: the network hears other calls, too."""
         return self._judging is not None or self._failure is not None
 
+    @property
+    def busy(self) -> bool:
+        """Whether no more can be taken before that."""
+        return self.settling and (len(self._unheard) > _AHEAD_BYTES or self._failure is not None)
+
     async def settled(self) -> None:
-        """Wait until more can be heard; raises what the network raised."""
+        """Wait until all audio that was taken has been heard; raises what the network raised."""
         while self._judging is not None:
             self._settled.clear()
             await self._settled.wait()
@@ -142,13 +149,19 @@ class Listening:
         if self._resampler is None or self._resampler.source_hz != rate:
             self._change_rate(rate)
         self._unheard += pcm
-        if len(self._unheard) * HEARING_RATE < self._detector.missing * SAMPLE_BYTES * rate:
-            awaited = self._awaited()
-            if awaited is None or self._until(awaited) * rate > len(self._unheard) * HEARING_RATE:
-                return
+        if not self.settling:
+            self._hear_on(rate)
+
+    def _hear_on(self, rate: int) -> None:
+        """Hear what was taken, once that is needed."""
+        awaited = self._awaited()
+        decides = awaited is not None and self._until(awaited, rate) <= len(self._unheard)
+        missing = self._detector.missing * SAMPLE_BYTES * rate
+        if not decides and len(self._unheard) * HEARING_RATE < missing:
+            return
         try:
             self._judging = windows = self._take_unheard()
-            if self._voices.judge(self._detector, windows, self._judged):
+            if self._voices.judge(self._detector, windows, self._judged, at_once=decides):
                 self._judged(None)
         except Exception as error:  # noqa: BLE001 - raised by ``settled``
             self._judged(error)
@@ -181,6 +194,8 @@ class Listening:
                 failure = error
         self._failure = failure
         self._settled.set()
+        if failure is None and self._unheard and self._resampler is not None:
+            self._hear_on(self._resampler.source_hz)
 
     def _look(self, windows: list[Window]) -> None:
         for window in windows:
@@ -192,15 +207,15 @@ class Listening:
             echo = round(echo * 100) / 100  # to decimals, ``round`` takes ten times as long
             self._dispatch(VoiceWindow(self._looked, window.voice, level, echo))
         awaited = self._awaited()
-        if awaited is None or self._until(awaited) > 0:
+        if awaited is None or awaited > self.position:
             return
         quiet = self._detector.quiet()
         if quiet is not None and self._looked + quiet >= awaited:
             self._dispatch(SilenceHeard(self._looked + quiet))
 
-    def _until(self, position: int) -> int:
-        """Bytes at HEARING_RATE that are missing up to ``position``, beside ``_unheard``."""
-        return (position - self.position) * SAMPLE_BYTES
+    def _until(self, position: int, rate: int) -> float:
+        """How many bytes at ``rate`` there must be in ``_unheard`` up to ``position``."""
+        return (position - self.position) * SAMPLE_BYTES * rate / HEARING_RATE
 
     def start(self, turn: int, position: int) -> None:
         """Begin to transcribe the turn that starts at ``position``."""

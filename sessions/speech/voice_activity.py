@@ -2,6 +2,7 @@
 
 Rules
 - With ``FEW`` calls or less, and wherever the gate is shut, a window is judged at once.
+- So it is where the end of a turn depends on it.
 - Otherwise windows that need the network wait for those of other calls, ``WAIT_SECONDS`` at most;
   then one run judges all. A call hears nothing further meanwhile, so its order is kept.
 - A network that fails does so for every call that waits for it.
@@ -18,9 +19,10 @@ from media.vad import SileroModel, VoiceDetector, Window, judge
 
 FEW = 16
 """So many calls need the network 200 times a second: 2 % of a core, with nobody to wait for."""
-WAIT_SECONDS = 0.004
-"""A hundred calls that speak a quarter of the time need the network 1,000 times a second: five
-windows a run (70 µs each; ten: 62 µs)."""
+WAIT_SECONDS = 0.01
+"""25 calls that speak a quarter of the time need the network 290 times a second: four windows a
+run, two with 4 ms. A run takes 45 µs and 70 for each window, but where other work uses the caches
+its 2 MB of weights are seldom in them: then two windows take 700 µs."""
 
 Judged = Callable[[Exception | None], None]
 """Called when windows that waited are judged, or with the network's failure; raises nothing."""
@@ -48,12 +50,19 @@ class VoiceActivity:
         self._detectors.add(detector)
         return detector
 
-    def judge(self, detector: VoiceDetector, windows: list[Window], judged: Judged) -> bool:
+    def judge(
+        self,
+        detector: VoiceDetector,
+        windows: list[Window],
+        judged: Judged,
+        *,
+        at_once: bool = False,
+    ) -> bool:
         """Give the windows their probabilities: now (True; raises what the network raises), or
-        soon, and then ``judged`` is called."""
+        soon, and then ``judged`` is called. ``at_once``: something is to be decided by them."""
         if not any(window.unheard for window in windows):
             return True
-        if len(self._detectors) <= FEW:
+        if at_once or len(self._detectors) <= FEW:
             judge((detector, window) for window in windows)
             return True
         if not self._waiting:

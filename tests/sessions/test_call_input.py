@@ -108,8 +108,9 @@ async def test_what_follows_waits_while_the_network_hears_other_calls() -> None:
     reading = asyncio.create_task(call.read())
     await call.settle()
     call.input.take(scripted_speech(0.032, 16_000))
-    assert call.listening.busy
-    assert not call.input.ready
+    assert call.listening.settling
+    assert call.input.ready, "for a little more"
+    call.input.take(FRAME)
     await channel.inbox.put({"type": "commit"})
     await channel.inbox.put(FRAME * 2)
     await call.settle()
@@ -120,10 +121,27 @@ async def test_what_follows_waits_while_the_network_hears_other_calls() -> None:
     assert others
 
 
-async def test_a_network_that_fails_ends_the_reading() -> None:
+async def test_no_more_is_taken_than_a_little_while_the_network_hears_other_calls() -> None:
+    voices, channel = VoiceActivity(), PushingChannel(16_000)
+    call = Call(channel, voices)
+    others = [voices.detector(call.engines.vad_model) for _ in range(FEW)]
+    reading = asyncio.create_task(call.read())
+    await call.settle()
+    call.input.take(scripted_speech(0.032, 16_000))
+    while call.input.ready:
+        call.input.take(FRAME)
+    assert call.listening.position == 512
+    await channel.inbox.put(None)
+    await asyncio.wait_for(reading, 5)
+    assert call.listening.position == 512 + 7 * 320
+    assert len(call.seen) == 1 + 4
+    assert others
+
+
+async def test_a_network_that_fails_ends_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = PushingChannel(16_000)
     call = Call(channel)
-    call.engines.vad_model.run = _failing
+    monkeypatch.setattr(call.engines.vad_model, "run", _failing)
     reading = asyncio.create_task(call.read())
     await call.settle()
     call.input.take(scripted_speech(0.04, 16_000))

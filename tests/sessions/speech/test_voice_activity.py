@@ -74,6 +74,13 @@ async def test_few_calls_are_judged_at_once() -> None:
         assert [window.voice for window in windows] == [1.0, 1.0]
 
 
+async def test_windows_that_decide_something_wait_for_nobody() -> None:
+    voices, model = VoiceActivity(), CountingModel()
+    [(detector, windows), *_] = calls(voices, model, MANY)
+    assert voices.judge(detector, windows, never, at_once=True)
+    assert [window.voice for window in windows] == [1.0, 1.0]
+
+
 def test_many_calls_wait_for_each_other_and_are_judged_together() -> None:
     async def judged() -> None:
         voices, model, loop = VoiceActivity(), CountingModel(), asyncio.get_running_loop()
@@ -96,10 +103,10 @@ async def test_silence_waits_for_nobody() -> None:
     assert model.runs == []
 
 
-async def test_a_network_that_fails_at_once_raises() -> None:
+async def test_a_network_that_fails_at_once_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     voices, model = VoiceActivity(), CountingModel()
     [(detector, windows)] = calls(voices, model, 1)
-    model.run = failing  # type: ignore[method-assign]
+    monkeypatch.setattr(model, "run", failing)
     with pytest.raises(RuntimeError, match="the network fails"):
         voices.judge(detector, windows, never)
 
