@@ -1,9 +1,10 @@
 """MessageSocket: the WebSocket under every channel that has one, with its bounds and its close.
 
 Rules
-- Outgoing: one bounded queue, one writer task; ``send`` never waits and never raises. Audio can be
-  taken back until it leaves. A peer that lets the queue overflow is closed with 1013; one that does
-  not even read that is cut off after ``grace_seconds``.
+- Outgoing: ``send`` never waits and never raises. What the peer takes at once is written at once;
+  the rest waits in one bounded queue for one writer task. Audio can be taken back until it leaves.
+  A peer that lets the queue overflow is closed with 1013; one that does not even read that is cut
+  off after ``grace_seconds``.
 - Incoming: nothing is queued here. A peer that sends too fast is read later (``hold_back``), so
   that TCP holds it back.
 - Short messages can be taken as they arrive (``push_to``), without waking the reading task.
@@ -24,7 +25,7 @@ from aiohttp import ClientError, WSMessage, WSMsgType, web
 
 from gateway.http.protocol import FrameFilter, HttpProtocol, Take
 
-from .outbox import Close, Entry, Frame, Outbox, Ping, Pong
+from .outbox import Close, Entry, Frame, Outbox, Ping, Pong, framed
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class MessageSocket:
         name: str,
         close_codes: Mapping[str, int] = CLOSE_CODES,
         slow_words: str = "slow_reader",
-        sent_all: Callable[[], None] = lambda: None,
+        sent_all: Callable[[], None] | None = None,
     ) -> None:
         """``name``: of the channel, in logs. ``slow_words``: the close reason of a peer that reads
         too slowly. ``sent_all`` is called whenever the last queued message has left."""
@@ -157,6 +158,10 @@ class MessageSocket:
         self._close_codes = close_codes
         self._slow_words = slow_words
         self._sent_all = sent_all
+        self._left_soon = False
+        """``sent_all`` is about to be called."""
+        self._is_http = False
+        """Frames can be written into the transport."""
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(limits.max_queued, limits.max_queued_bytes)
         self._pace = Pace(limits.messages_a_second, limits.messages_at_once)
@@ -183,6 +188,8 @@ class MessageSocket:
         if connection is not None and self._limits.kernel_buffer is not None:
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 connection.setsockopt(socket.SOL_SOCKET, option, self._limits.kernel_buffer)
+        if self._transport is not None:
+            self._is_http = isinstance(self._transport.get_protocol(), HttpProtocol)
         self._writer = self._loop.create_task(self._write(), name=f"{self._name}-writer")
         return self
 
@@ -209,19 +216,38 @@ class MessageSocket:
         audio: bool = False,
         written: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        """Queue a message; the arguments as in ``Frame``."""
+        """Send a message; the arguments as in ``Frame``."""
+        if self._is_http and (transport := self._open_transport()) is not None:
+            message = payload if written is None else written(payload)
+            transport.write(framed((message,), binary=binary))
+            if self._sent_all is not None and not self._left_soon:
+                self._left_soon = True
+                self._loop.call_soon(self._left)
+            return
         self._put(Frame(payload, binary, audio, written))
+
+    def _left(self) -> None:
+        """What was written at one stretch has left."""
+        self._left_soon = False
+        if self._sent_all is not None and not len(self._outbox):
+            self._sent_all()
 
     def write_through(self, frames: bytes) -> bool:
         """Write whole frames (``framed``) at once, without the queue. False, and nothing is
         written, where something waits, the peer does not keep up or the socket is closing."""
-        transport = self._transport
-        if self._outbox.closed or len(self._outbox) or transport is None or transport.is_closing():
-            return False
-        if transport.get_write_buffer_size() > _WRITE_THROUGH_BYTES:
+        if (transport := self._open_transport()) is None:
             return False
         transport.write(frames)
         return True
+
+    def _open_transport(self) -> asyncio.WriteTransport | None:
+        """The transport, where it takes a message now that belongs behind all others."""
+        transport = self._transport
+        if self._outbox.closed or len(self._outbox) or transport is None or transport.is_closing():
+            return None
+        if transport.get_write_buffer_size() > _WRITE_THROUGH_BYTES:
+            return None
+        return transport
 
     def drop_audio(self) -> None:
         """Take back all audio that has not left."""
@@ -283,7 +309,7 @@ class MessageSocket:
                     await self._ws.close(code=entry.code, message=entry.payload)
                     return
                 await self._send(entry)
-                if not len(self._outbox):
+                if self._sent_all is not None and not len(self._outbox):
                     self._sent_all()
         except (ConnectionError, ClientError):
             self._outbox.closed = True

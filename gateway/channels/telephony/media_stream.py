@@ -76,7 +76,11 @@ class _Media(msgspec.Struct):
 @cache
 def _frames(stream_id: str) -> msgspec.json.Decoder[Any]:
     """Reads ``media`` messages alone; ``stream_id``: what the carrier calls that member."""
-    members = [("event", Literal["media"]), ("media", _Media), ("stream_id", Any, None)]
+    members: list[tuple[str, Any] | tuple[str, Any, Any]] = [
+        ("event", Literal["media"]),
+        ("media", _Media),
+        ("stream_id", Any, None),
+    ]
     frame = msgspec.defstruct("MediaFrame", members, rename={"stream_id": stream_id})
     return msgspec.json.Decoder(frame)
 

@@ -8,17 +8,20 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from gateway.channels import websocket
-from gateway.channels.websocket import LIMITS
+from gateway.channels import message_socket, websocket
+from gateway.channels.websocket import LIMITS, WebSocketChannel
 from media import g711
 from media.formats import AudioFormat, Encoding
+from sessions.call_input import CallInput
 from sessions.channel import ClientFault
 from tests.support.gateway.http_support import EchoCall, TestServer
+from tests.support.gateway.memory_websocket import until
 from tests.support.gateway.realtime_client import RealtimeClient
 
 TONE = struct.pack("<2400h", *([0, 8000, 0, -8000] * 600))
@@ -196,7 +199,69 @@ async def test_a_reset_connection_ends_the_call(server: TestServer) -> None:
         await server.host.until_empty()
 
 
-async def test_flush_drops_unsent_audio(server: TestServer) -> None:
+UPDATE = {"type": "session.update", "session": {"type": "realtime"}}
+
+
+class Taker:
+    """Stands for a session's input."""
+
+    def __init__(self, heard: bytearray) -> None:
+        self.heard = heard
+        self.ready = True
+        self.taken = 0
+
+    def take(self, pcm: bytes) -> None:
+        self.heard += pcm
+        self.taken += 1
+
+
+def holds(call: EchoCall, size: int) -> bool:
+    return len(call.heard) == size
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_audio_in_real_time_is_pushed_in_order(server: TestServer, binary: bool) -> None:
+    async with client(server, binary=binary) as caller:
+        await caller.wait_for("session.created")
+        call = await only_call(server)
+        assert isinstance(call.channel, WebSocketChannel)
+        taker, sent = Taker(call.heard), b""
+        call.channel.push_to(cast(CallInput, taker))
+        for number in range(12):
+            taker.ready = number % 3 != 2
+            pcm = bytes([number]) * 960
+            sent += pcm
+            await caller.send_audio(pcm)
+            if number % 2:
+                await until(partial(holds, call, len(sent)))
+            await caller.send(UPDATE)
+            await caller.wait_for("session.updated", count=number + 1)
+        await caller.send({"type": "response.create"})
+        await caller.wait_for("response.done")
+        assert caller.pcm == sent
+        assert 4 <= taker.taken <= 8
+
+
+@pytest.mark.parametrize("audio", ["%%%", "AAA", "AA==", 7, None, ""])
+async def test_audio_that_cannot_be_taken_is_not_pushed(server: TestServer, audio: Any) -> None:
+    async with client(server) as caller:
+        await caller.wait_for("session.created")
+        call = await only_call(server)
+        assert isinstance(call.channel, WebSocketChannel)
+        taker = Taker(call.heard)
+        call.channel.push_to(cast(CallInput, taker))
+        for message in (append(audio), UPDATE, append("AAAA")):
+            await caller.send(message)
+            await caller.send(UPDATE)
+        await caller.wait_for("session.updated", count=4)
+        assert len(caller.of("error")) == (2 if audio != "" else 1)
+        assert taker.taken == 0
+
+
+async def test_flush_drops_unsent_audio(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(message_socket, "_WRITE_THROUGH_BYTES", -1)  # nothing is taken at once
     async with client(server) as caller:
         await caller.wait_for("session.created")
         call = await only_call(server)

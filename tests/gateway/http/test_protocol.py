@@ -311,9 +311,9 @@ def test_what_is_taken_as_it_arrives_is_in_order_with_what_is_received(
             message, _ = queue._buffer.popleft()
             if message.type is not WSMsgType.PING:
                 seen.append((message.type is WSMsgType.BINARY, bytes(message.data)))
-        reader.take = take
+        reader.take = take_now
 
-    def take(binary: bool, payload: bytes) -> bool:
+    def take_now(binary: bool, payload: bytes) -> bool:
         assert not queue._buffer, "something is still to be received"
         if takes:
             seen.append((binary, payload))

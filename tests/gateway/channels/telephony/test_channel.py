@@ -31,6 +31,7 @@ from gateway.channels.telephony.channel import (
     TelephonyChannel,
 )
 from gateway.channels.telephony.exotel import Exotel
+from gateway.channels.telephony.facts import ANSWER, KEYS
 from gateway.channels.telephony.media_stream import MediaStream
 from gateway.channels.telephony.twilio import Twilio
 from pipelines.engines.scripted.live import tone
@@ -95,6 +96,53 @@ async def channel_on(
         socket.say({"event": "start", "start": start, names.stream_id: STREAM})
         assert (await channel.started()).call_id == "CA1"
         yield channel
+
+
+class Taker:
+    """Stands for a session's input."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.heard = b""
+
+    def take(self, pcm: bytes) -> None:
+        self.heard += pcm
+
+
+def said(text: str, **members: Any) -> bytes:
+    return json.dumps({"event": text, "streamSid": STREAM, **members}).encode()
+
+
+MEDIA = said("media", media={"payload": base64.b64encode(bytes(range(160))).decode()})
+
+
+async def test_only_messages_that_are_nothing_but_audio_are_pushed() -> None:
+    async with channel_on(Socket()) as channel:
+        taker = Taker()
+        assert not channel._pushed(False, MEDIA)
+        channel.push_to(cast(Any, taker))
+        assert channel._pushed(False, MEDIA)
+        assert len(taker.heard) == 320
+        assert channel._pushed(False, said("media", media={"payload": "", "track": "outbound"}))
+        assert not channel._pushed(False, said("mark", mark={"name": "blab-1"}))
+        assert not channel._pushed(False, said("media", media={"payload": "%"}))
+        assert not channel._pushed(True, MEDIA)
+        taker.ready = False
+        assert not channel._pushed(False, MEDIA)
+        assert len(taker.heard) == 320
+
+
+async def test_where_keys_are_gathered_nothing_is_pushed() -> None:
+    async with channel_on(Socket(), parameters={KEYS: ANSWER}) as channel:
+        channel.push_to(cast(Any, Taker()))
+        assert not channel._pushed(False, MEDIA)
+
+
+async def test_a_flood_of_messages_is_not_pushed() -> None:
+    limits = replace(LIMITS, messages_at_once=3, messages_a_second=0.001)
+    async with channel_on(Socket(), limits=limits) as channel:
+        channel.push_to(cast(Any, Taker()))
+        assert [channel._pushed(False, MEDIA) for _ in range(4)] == [True, True, False, False]
 
 
 def piece(milliseconds: float) -> Piece:
