@@ -1,12 +1,13 @@
 """How many calls a core carries: Blab beside a bare socket, Pipecat, LiveKit Agents and FastRTC.
 
-    python -m bench.density [--calls 25,50,100] [--over binary|json|twilio|webrtc] [--profile]
-        [--systems blab,bare,pipecat,livekit,fastrtc] [--seconds 20] [--silent]
+    python -m bench.density [--calls 25,50,100] [--over binary|json|twilio|webrtc] [--seconds 20]
+        [--systems blab,bare,pipecat,livekit,fastrtc] [--silent] [--profile|--flame]
 
 Needs two cores: the server has one, the callers the other. Engines are scripted and answer at once;
 voice activity detection is real (Silero) and so is the turn taking. Prints one table, and writes
 the plot of calls against the 95th percentile of the added time, and the figures, to ``--out``.
-``--profile`` samples the server meanwhile (``profiles``), which costs it some time of its own.
+``--profile`` samples the server meanwhile (``profiles``), which costs it some time of its own;
+``--flame`` draws a flame graph of it instead, for a browser.
 
 Everything but Blab is called over ``twilio``. CPU time is robust where other work runs on the
 machine; latency is not: look at the load.
@@ -67,10 +68,10 @@ async def measure(
     async with running(name, urls, args.cache) as system:
         callers = await call(system, over, calls, args.seconds, silent=args.silent)
         sampling = None
-        if args.profile:
+        if args.profile or args.flame:
             program = await profiles.py_spy(args.cache)
             await asyncio.sleep(WARM_SECONDS + 4 + calls * SPREAD_SECONDS + SETTLE_SECONDS)
-            stacks = args.out / f"{name}-{over}-{calls}.stacks"
+            stacks = args.out / f"{name}-{over}-{calls}.{'svg' if args.flame else 'stacks'}"
             work = profiles.record(program, system.pid, args.seconds - 4, stacks, CALLERS_CORE)
             sampling = asyncio.create_task(work)
         printed, _ = await asyncio.wait_for(callers.communicate(), args.seconds * 3 + 120)
@@ -79,6 +80,7 @@ async def measure(
         result = Result(**json.loads(printed))
         if sampling is not None:
             await sampling
+        if args.profile and not args.flame:
             print(profiles.report(stacks, result.cpu_per_call), flush=True)
         return result
 
@@ -143,6 +145,7 @@ def main() -> None:
     parser.add_argument("--systems", type=names(NAMES), default=["blab", "bare"])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--flame", action="store_true")
     parser.add_argument(
         "--silent", action="store_true", help="what the calls cost that say nothing"
     )

@@ -1,8 +1,9 @@
 """Where the server's time goes: py-spy's samples as collapsed stacks, by stage and by function.
 
 The stacks (``frame;frame;frame count``) are what flamegraph.pl, speedscope.app and
-``inferno-flamegraph`` read. py-spy is installed with pip into the bench's cache at the first run.
-A stage is recognised by the innermost frame that belongs to one (``STAGES``).
+``inferno-flamegraph`` read; py-spy itself can draw a flame graph instead. py-spy is installed with
+pip into the bench's cache at the first run. A stage is recognised by the innermost frame that
+belongs to one (``STAGES``).
 """
 
 import asyncio
@@ -60,10 +61,12 @@ async def py_spy(cache: Path) -> Path:
 
 
 async def record(program: Path, pid: int, seconds: float, out: Path, core: int) -> None:
-    """Sample a process for so long; raises RuntimeError with what py-spy says."""
+    """Sample a process for so long, into stacks, or a flame graph if ``out`` is an SVG; raises
+    RuntimeError with what py-spy says."""
+    form = "flamegraph" if out.suffix == ".svg" else "raw"
     process = await asyncio.create_subprocess_exec(
         *(str(program), "record", "-p", str(pid), "-d", str(int(seconds)), "-r", str(RATE)),
-        *("-f", "raw", "-o", str(out), "--full-filenames"),
+        *("-f", form, "-o", str(out), "--full-filenames"),
         "--nonblocking",  # else it would stop the server while it waits for a core itself
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
