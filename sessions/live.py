@@ -67,6 +67,7 @@ from sessions.core.notices import (
     SessionOpened,
 )
 from sessions.recording.recorder import CallRecorder
+from sessions.speech.call_input import CallInput
 from sessions.speech.listening import Listening
 from sessions.speech.playout import Playout
 from sessions.speech.replying import Replying
@@ -74,7 +75,6 @@ from sessions.speech.voice_activity import VoiceActivity
 
 from .agent_config import with_languages
 from .audio_tap import AudioTap
-from .call_input import CallInput
 from .channel import Channel, ServerEvent, WireFormat
 from .client_messages import Answer, ClientMessages
 from .tools import ToolRunner, Tools

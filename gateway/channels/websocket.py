@@ -33,10 +33,10 @@ from gateway.channels.wire.render import fault_body
 from gateway.channels.wire.wire_format import AUDIO_DELTA, EventIds
 from media.formats import SAMPLE_BYTES, AudioFormat, Encoding
 from rest.http.decoding import holds_more_values, one_long_text
-from sessions.call_input import CallInput
 from sessions.channel import ClientFault, Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.notices import Fault
+from sessions.speech.call_input import CallInput
 
 from .message_socket import CLOSE_CODES, Limits, MessageSocket
 

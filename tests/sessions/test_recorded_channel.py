@@ -8,12 +8,12 @@ import pytest
 
 from pipelines.engines.base import EngineFailed
 from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines, tone_of
-from sessions import call_input
 from sessions.core.config import SessionConfig
 from sessions.core.items import Message, ReplyStatus
 from sessions.core.prompt import composed
 from sessions.host import CallRequest, SessionHost
 from sessions.recorded_channel import OUTPUT_RATE, RECORDED, RecordedChannel, RecordedTurn
+from sessions.speech import call_input
 from tests.support.sessions.scripted_call import scripted_speech
 
 from .test_host import Node

@@ -26,10 +26,10 @@ from typing import assert_never
 
 from gateway.channels.message_socket import CLOSE_CODES, Limits, MessageSocket, MessageStream
 from media.formats import SAMPLE_BYTES, AudioFormat, Framer, samples_of
-from sessions.call_input import CallInput
 from sessions.channel import Incoming, Piece, ServerEvent
 from sessions.core.config import SessionConfig
 from sessions.core.events import AddItem, ClearOutput, Event, KeyPressed, RequestReply
+from sessions.speech.call_input import CallInput
 
 from .carrier import (
     Answer,

@@ -5,8 +5,7 @@ Rules
   ``ended_turns``; ``bargein`` judges speech over the reply.
 - ``endpointing`` decides how much silence ends a turn, and what the chat model does before the end
   is certain.
-- A turn ends as soon as its silence is long enough and its text is there: at a window, between two
-  of them (``awaited``), or with the text or the score.
+- A turn ends once its silence is long enough and its text is there, even inside a window.
 - At the first sign of an end (``EARLY_HINT_MS`` of silence) the text is requested, and then the
   turn detector's score: one after the other, because they would slow each other down and the reply
   waits for the text. More speech voids both.
@@ -87,8 +86,7 @@ class TurnTaking:
 
     @property
     def awaited(self) -> int | None:
-        """The input position at which the open utterance ends if the caller stays silent; None if
-        its end does not depend on that."""
+        """Where in the input the open utterance ends if silence goes on; None if that is open."""
         return self._awaited if self._call.state is State.ENDPOINTING else None
 
     # ------------------------------------------------------------------ the input stream

@@ -18,8 +18,8 @@ from gateway.channels import message_socket, websocket
 from gateway.channels.websocket import LIMITS, WebSocketChannel
 from media import g711
 from media.formats import AudioFormat, Encoding
-from sessions.call_input import CallInput
 from sessions.channel import ClientFault
+from sessions.speech.call_input import CallInput
 from tests.support.gateway.http_support import EchoCall, TestServer
 from tests.support.gateway.memory_websocket import until
 from tests.support.gateway.realtime_client import RealtimeClient

@@ -16,11 +16,11 @@ from contextvars import Context, copy_context
 from typing import Any, Protocol, runtime_checkable
 
 from media.formats import SAMPLE_BYTES
+from sessions.audio_tap import AudioTap
+from sessions.channel import Channel
 from sessions.core.events import Event
-from sessions.speech.listening import Listening
 
-from .audio_tap import AudioTap
-from .channel import Channel
+from .listening import Listening
 
 PACE = 8.0
 _BURST_SECONDS = 2.0

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pipelines.engines.scripted.live import scripted_engines
-from sessions.call_input import CallInput, Pushing
 from sessions.core.events import Event, VoiceWindow
+from sessions.speech.call_input import CallInput, Pushing
 from sessions.speech.listening import Listening
 from sessions.speech.voice_activity import FEW, VoiceActivity
 from tests.support.sessions.fake_channel import FakeChannel
