@@ -22,6 +22,7 @@ from tests.e2e.mock_gateway import MockGateway
 from tests.e2e.npm_packages import web_tools
 from tests.e2e.test_demo_page import WAIT, arrive, live, talk
 from tests.e2e.test_demo_resumption import hang_up
+from tests.e2e.test_sdk import COUNTED
 from tests.support.gateway.scripted_server import ScriptedServer, server
 from tests.support.paths import STATIC
 
@@ -402,3 +403,21 @@ async def test_the_server_takes_what_is_set_up(
     await expect(page.get_by_role("option")).to_have_count(0)
     await hang_up(page)
     assert visit.console_errors == []
+
+
+async def test_nothing_runs_or_listens_after_a_call(
+    browser_page: BrowserPage, address: str
+) -> None:
+    visit = await browser_page()
+    page = visit.page
+    await page.add_init_script(COUNTED)
+    await arrive(visit, address)
+    before = await page.evaluate("left()")
+    await talk(page)
+    await expect(page.locator(".turn.you").first).to_be_visible(timeout=WAIT)
+    await page.get_by_role("button", name="Hang up").click()
+    await expect(page.locator("body")).to_have_attribute("data-phase", "idle")
+    async with asyncio.timeout(10):
+        while (left := await page.evaluate("left()")) != before and len(left) > len(before):
+            await asyncio.sleep(0.1)
+    assert left == before
