@@ -236,11 +236,7 @@ export class BlabAgent extends HTMLElement {
     call.on("history_updated", (items) => {
       this.#view.turns(items);
       this.#show();
-      for (const item of items) {
-        if (item.status === "in_progress" || this.#messages.has(item.itemId)) continue;
-        this.#messages.add(item.itemId);
-        this.#emit("blab-message", { ...item });
-      }
+      this.#publish(items);
     });
     call.on("transport_event", (event) => this.#emit("blab-server-event", event));
   }
@@ -299,10 +295,21 @@ export class BlabAgent extends HTMLElement {
     if (state === "ended") {
       this.#wait = this.#problem = null;
       this.#ended = this.#announced;
+      this.#publish(call.history);
       if (problem && this.#announced) this.#fail(problem);
       if (this.#announced) this.#emit("blab-call-ended", { reason, seconds });
     }
     this.#show();
+  }
+
+  /** Shows the page, once each, the messages that do not change any more.
+   *  @param {import("../blab.js").HistoryItem[]} items */
+  #publish(items) {
+    for (const item of items) {
+      if (item.status === "in_progress" || this.#messages.has(item.itemId)) continue;
+      this.#messages.add(item.itemId);
+      this.#emit("blab-message", { ...item });
+    }
   }
 
   /** @param {unknown} error */
