@@ -4,9 +4,9 @@
 ``listen=true`` it gets the call's audio instead (``listeners``).
 
 Rules
-- Who: an API key or a signed-in user, never an ephemeral key (it was made for a browser, which has
-  its own call); a key whose scope is ``agents:read`` only observes. A call of another workspace
-  does not exist. At most ``MOST`` at once on a node, ``MOST_OF_ONE`` of them of one workspace.
+- Who: an API key or a signed-in user; an ephemeral key only with a scope, as the page of calls has
+  it. A key whose scope is ``agents:read`` only observes. A call of another workspace does not
+  exist. At most ``MOST`` at once on a node, ``MOST_OF_ONE`` of them of one workspace.
 - Out: the call's events as its caller gets them, the session first; where the beginning is gone,
   the session as it is now and what comes from there on. A client that names the last event it has
   (``after``) gets what follows, each event with its ``sequence_number``, and
@@ -345,7 +345,7 @@ class Sidebands:
     async def join(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/realtime?call_id=…[&after=…], a WebSocket request."""
         principal, offer = await self._authorization.websocket_principal(request, OBSERVER_SCOPES)
-        if principal.kind == "ephemeral":
+        if principal.kind == "ephemeral" and not OBSERVER_SCOPES.intersection(principal.scopes):
             raise Forbidden(
                 "An ephemeral key cannot join a running call: use an API key.",
                 openai_code="insufficient_permissions",
@@ -366,12 +366,16 @@ class Sidebands:
                 retry_after=5,
             )
         with self._place(workspace_id):
-            if listens:
-                return await self._listen(request, call_id, look)
-            ws = make_websocket(LIMITS, offer.chosen)
+            ws = make_websocket(LISTENERS if listens else LIMITS, offer.chosen)
             await ws.prepare(request)
+            if listens:
+                socket = MessageSocket(
+                    ws, request.transport, LISTENERS, name="listener", close_codes=CLOSING
+                )
+                await self._listen(socket, call_id, look)
+                return ws
             call = JoinedCall(call_id, workspace_id, node_id, look)
-            controls = principal.kind != "api_key" or CALL_SCOPES.intersection(principal.scopes)
+            controls = principal.kind == "user" or CALL_SCOPES.intersection(principal.scopes)
             sideband = Sideband(
                 ws,
                 request.transport,
@@ -403,13 +407,8 @@ class Sidebands:
         return known[1]
 
     async def _listen(
-        self, request: web.Request, call_id: str, look: Callable[[], Awaitable[str | None]]
-    ) -> web.StreamResponse:
-        ws = make_websocket(LISTENERS)
-        await ws.prepare(request)
-        socket = MessageSocket(
-            ws, request.transport, LISTENERS, name="listener", close_codes=CLOSING
-        )
+        self, socket: MessageSocket, call_id: str, look: Callable[[], Awaitable[str | None]]
+    ) -> None:
         async with socket:
             log.info("somebody listens in to call %s", call_id)
             task = asyncio.create_task(
@@ -420,7 +419,6 @@ class Sidebands:
             reason = await self._ended(task)
             log.info("somebody listens in no longer to call %s: %s", call_id, reason)
             await socket.close(reason)
-        return ws
 
     async def _ended(self, task: asyncio.Task[str]) -> str:
         """Why it ended; cancelled by ``close``, or with the request."""

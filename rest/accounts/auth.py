@@ -171,6 +171,7 @@ def granted(grant: Grant, token: str) -> Principal:
         agent_id=grant.agent_id,
         session=grant.session,
         locked=grant.locked,
+        scopes=grant.scopes,
         caller=grant.caller,
         ephemeral_id=key_id(token),
         embed=grant.embed,

@@ -143,7 +143,8 @@ class EmbedGrant(msgspec.Struct, frozen=True):
 class Grant(msgspec.Struct, frozen=True):
     """What an ephemeral key allows. ``session``: OpenAI session JSON, already validated;
     ``locked``: the holder of the key cannot change the agent's configuration; ``caller``: a digest
-    of who will call; ``embed``: the key is for a visitor of another web page."""
+    of who will call; ``embed``: the key is for a visitor of another web page; ``scopes``: of the
+    REST operations that it opens besides."""
 
     workspace_id: str
     agent_id: str | None = None
@@ -151,6 +152,7 @@ class Grant(msgspec.Struct, frozen=True):
     locked: bool = False
     caller: bytes | None = None
     embed: EmbedGrant | None = None
+    scopes: tuple[Scope, ...] = ()
 
 
 class MintedKey(msgspec.Struct, frozen=True):

@@ -119,9 +119,9 @@ class Endpoint:
 
     async def _admit(self, http: web.Request) -> Principal:
         principal = await self._authenticate(http)
-        if principal.kind == "ephemeral":
-            raise Forbidden("An ephemeral key opens calls only: send an API key.")
         scope = self._operation.scope
+        if principal.kind == "ephemeral" and scope not in principal.scopes:
+            raise Forbidden("An ephemeral key opens calls only: send an API key.")
         if principal.kind == "api_key" and scope is not None and scope not in principal.scopes:
             raise Forbidden(
                 f"The API key lacks the scope {scope!r}.", param="scope", reason="missing_scope"

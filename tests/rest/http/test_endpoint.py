@@ -66,6 +66,8 @@ async def authenticate(http: web.Request) -> Principal:
             return Principal("ws", "user", user_id="usr_1")
         case "ephemeral":
             return Principal("ws", "ephemeral")
+        case "of our page":
+            return Principal("ws", "ephemeral", scopes=("tts:read",))
     raise Unauthenticated("No key.")
 
 
@@ -119,7 +121,12 @@ async def test_scopes_are_compared_exactly() -> None:
         refused = await ask(client, "POST", "/w", "key", **body)
         assert (refused.status, refused.details["reason"]) == (403, "missing_scope")
         assert (await ask(client, "POST", "/w", "user", **body)).status == 200
-        assert (await ask(client, "POST", "/x", "ephemeral", **body)).status == 403
+        for path in ("/x", "/w"):
+            assert (await ask(client, "POST", path, "ephemeral", **body)).status == 403
+        assert (await ask(client, "GET", "/any", "ephemeral")).status == 403
+        assert (await ask(client, "POST", "/x", "of our page", **body)).status == 200
+        assert (await ask(client, "POST", "/w", "of our page", **body)).status == 403
+        assert (await ask(client, "GET", "/any", "of our page")).status == 403
         nobody = await ask(client, "POST", "/x", **body)
         assert (nobody.status, nobody.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert (await ask(client, "GET", "/open")).status == 200
