@@ -17,21 +17,26 @@ export class Api {
   }
 
   /** The `data` of the answer; `query`: an object, whose empty values are left out. */
-  get(path, { query = {}, signal } = {}) {
+  async get(path, options) {
+    return (await this.list(path, options)).data;
+  }
+
+  /** A page of a list: the answer's `data` with its `meta` (`hasMore`, `nextCursor`). */
+  list(path, { query = {}, signal } = {}) {
     const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
     return this.#request("GET", given.length ? `${path}?${new URLSearchParams(given)}` : path, { signal });
   }
 
-  post(path, body, { signal } = {}) {
-    return this.#request("POST", path, { body, signal });
+  async post(path, body, { signal } = {}) {
+    return (await this.#request("POST", path, { body, signal })).data;
   }
 
-  patch(path, body, { signal } = {}) {
-    return this.#request("PATCH", path, { body, signal });
+  async patch(path, body, { signal } = {}) {
+    return (await this.#request("PATCH", path, { body, signal })).data;
   }
 
-  delete(path, { signal } = {}) {
-    return this.#request("DELETE", path, { signal });
+  async delete(path, { signal } = {}) {
+    return (await this.#request("DELETE", path, { signal })).data;
   }
 
   async #request(method, path, { body, signal }) {
@@ -45,7 +50,7 @@ export class Api {
       throw new ApiError({ code: "UNREACHABLE", message: "Blab cannot be reached." }, 0);
     }
     const envelope = await response.json().catch(() => ({}));
-    if (response.ok) return envelope.data;
+    if (response.ok) return envelope;
     throw new ApiError(envelope.error ?? { code: "UNKNOWN", message: `HTTP ${response.status}` }, response.status);
   }
 }

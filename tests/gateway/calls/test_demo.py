@@ -17,6 +17,7 @@ def written(folder: Path) -> Path:
     pages = {
         "demo/index.html": "<!doctype html>",
         "demo/app.js": "let a;",
+        "calls/index.html": "<!doctype html>",
         "shared/theme.css": "p {}",
         "sdk/blab.js": "let a = 1;\n" * 200,
         "sdk/blab.d.ts": "export let a;",
@@ -55,6 +56,27 @@ async def test_this_machine_gets_a_key(
     assert body["expires_at"] == int(server.bus.now) + 600
 
 
+async def test_the_page_of_calls_gets_a_key_that_reads_calls(
+    server: TestServer, http: aiohttp.ClientSession
+) -> None:
+    async with http.post(f"{server.url}/calls/session") as answer:
+        assert answer.status == 200
+        body = await answer.json()
+    grant = await server.ephemeral.find(body["value"])
+    assert grant is not None
+    assert grant.scopes == ("agents:read", "agents:write")
+
+
+@pytest.mark.parametrize("path", ["/calls", "/calls/compare", "/calls/call_01m8cag661c42d10"])
+async def test_every_address_of_the_page_of_calls_is_one_page(
+    server: TestServer, http: aiohttp.ClientSession, path: str
+) -> None:
+    async with http.get(server.url + path) as answer:
+        assert (answer.status, answer.content_type) == (200, "text/html")
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/demo/session", "/calls/session"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -68,9 +90,9 @@ async def test_this_machine_gets_a_key(
     ],
 )
 async def test_other_machines_get_no_key(
-    server: TestServer, http: aiohttp.ClientSession, headers: dict[str, str]
+    server: TestServer, http: aiohttp.ClientSession, headers: dict[str, str], path: str
 ) -> None:
-    async with http.post(f"{server.url}/demo/session", headers=headers) as answer:
+    async with http.post(server.url + path, headers=headers) as answer:
         assert answer.status == 403
         assert (await answer.json())["error"]["code"] == "FORBIDDEN"
     assert not server.bus.values
