@@ -463,6 +463,7 @@ class SessionHost:
             kept.epoch if kept is not None else 1,
             max(0, round(begins * 1000)),
             wanted.keep_days,
+            withheld=bool(wanted.consent),
         )
         try:
             part = await asyncio.to_thread(Part.create, folder, record)

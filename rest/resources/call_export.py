@@ -69,7 +69,7 @@ class CallExport:
 
     async def events(self, http: web.Request, keys: Sequence[str]) -> web.StreamResponse:
         """The objects under ``keys``, one behind the other."""
-        return await self._send(http, NDJSON, None, self._objects(keys))
+        return await self._send(http, NDJSON, None, self._objects(keys, lines=True))
 
     async def zip(self, http: web.Request, call: ExportedCall) -> web.StreamResponse:
         """The call as a ZIP."""
@@ -105,12 +105,17 @@ class CallExport:
                 http.transport.abort()
         return stream.response
 
-    async def _objects(self, keys: Sequence[str]) -> AsyncGenerator[bytes, None]:
+    async def _objects(
+        self, keys: Sequence[str], *, lines: bool = False
+    ) -> AsyncGenerator[bytes, None]:
         for key in keys:
-            reading = await self._store.read(key)
+            reading, last = await self._store.read(key), b"\n"
             async with aclosing(reading.pieces) as pieces:
                 async for piece in pieces:
                     yield piece
+                    last = piece[-1:]
+            if lines and last != b"\n":  # its writer was killed
+                yield b"\n"
 
     async def _archive(self, call: ExportedCall) -> AsyncGenerator[bytes, None]:
         outlet = _Outlet()

@@ -8,8 +8,8 @@ Rules
   samples that the core counted, the agent's what was heard, cut where playout was taken back.
 - Times are those that the core received, so that ``CallClock`` puts everything where a reader of
   the event log finds it.
-- A part whose caller did not hear the agent's consent text to its end is *withheld*: it is deleted
-  as soon as that is clear, at the end at the latest.
+- A part is *withheld* until its caller has heard the agent's consent text to its end: if that never
+  happens, or the process is killed before, it is deleted.
 - ``close`` waits for the disk: call it off the event loop.
 """
 
@@ -18,7 +18,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -75,11 +75,16 @@ class _TakenBack:
 
 
 @dataclass(frozen=True, slots=True)
+class _Allowed:
+    """The caller has heard the consent text, or need not."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Ended:
     now: float
 
 
-_Step = _Window | _Played | _Heard | _TakenBack | _Ended
+_Step = _Window | _Played | _Heard | _TakenBack | _Allowed | _Ended
 
 
 class CallRecorder:
@@ -134,6 +139,8 @@ class CallRecorder:
         if not self._now:
             self._consent = _consent_due(event)
             self._sound.begin(now)
+            if not self._consent and self.part.withheld:
+                self._pass_on(_Allowed())
         self._now = now
         self._log.append(event, now, commands)
         if isinstance(event, VoiceWindow) and self._unheard:
@@ -179,6 +186,7 @@ class CallRecorder:
                 case Publish(ReplyDone(reply_id, status=ReplyStatus.COMPLETED)):
                     if reply_id in self._announcements:
                         self._consent = ""
+                        self._pass_on(_Allowed())
 
     def _pass_on(self, step: _Step) -> None:
         if self._incomplete:
@@ -201,7 +209,10 @@ class CallRecorder:
             with self._sound:
                 while batch is not None:
                     for step in batch:
-                        self._sound.take(step)
+                        if isinstance(step, _Allowed):
+                            self._part.save(replace(self.part, withheld=False))
+                        else:
+                            self._sound.take(step)
                     batch = self._queue.get()
                 self._sound.finish()
         except (OSError, ValueError, av.FFmpegError) as error:
@@ -298,7 +309,7 @@ class _Sound:
         for file in self._files:
             file.close()
 
-    def take(self, step: _Step) -> None:
+    def take(self, step: _Window | _Played | _Heard | _TakenBack | _Ended) -> None:
         """Write what is to be written now; raises OSError."""
         match step:
             case _Window(window, pcm, now):

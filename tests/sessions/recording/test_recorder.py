@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -98,6 +99,7 @@ def test_without_consent_heard_to_its_end_a_part_is_withheld(
 ) -> None:
     config = SessionConfig(recording=Recording("It is recorded."))
     made = Recorded(tmp_path, config)
+    made.part.save(replace(RECORD, withheld=True))  # as the host does
     order = StartReply(1, 1, "resp_1", "item_1", (), config, "It is recorded.")
     made.recorder.stepped(VoiceWindow(0, 0.0), made.now, [order])
     done = ReplyDone("resp_1", "item_1", status, None, "", "", True)
@@ -105,6 +107,24 @@ def test_without_consent_heard_to_its_end_a_part_is_withheld(
     other = ReplyDone("resp_2", "item_2", ReplyStatus.COMPLETED, None, "", "", True)
     made.recorder.stepped(VoiceWindow(0, 0.0), made.now, [Publish(other)])
     assert made.end().withheld is withheld
+
+
+def test_a_process_that_is_killed_leaves_what_it_may(tmp_path: Path) -> None:
+    for consent, withheld in (("", False), ("It is recorded.", True)):
+        folder = tmp_path / str(withheld)
+        config = SessionConfig(recording=Recording(consent))
+        part = Part.create(folder, replace(RECORD, withheld=True))
+        recorder = CallRecorder(part, config)
+        recorder.stepped(CallStarted(config), START, [])
+        recorder.ended("bye")
+        recorder._queue.put(None)
+        recorder._thread.join(10)
+        recorder._log.close()
+        part.close()  # as the kernel does
+        found = Part.found(folder / "call_1.2.json")
+        assert found is not None
+        assert (found.record.withheld, found.record.duration_ms) == (withheld, None)
+        found.close()
 
 
 def test_a_recorder_that_falls_behind_stops_and_does_not_wait(
