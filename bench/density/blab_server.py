@@ -16,7 +16,7 @@ from typing import Any
 import uvloop
 
 from bench.density.systems import SILERO
-from gateway.app import build_app
+from gateway.app import HOST, build_app
 from gateway.lifecycle import RunningServer
 from gateway.services import ServiceUrls
 from gateway.settings import Settings
@@ -24,6 +24,7 @@ from gateway.stop_signals import StopSignals
 from media.vad import SileroModel
 from pipelines.engines.scripted.live import ScriptedChatModel, ScriptedTranscriber
 from rest.accounts import keys
+from sessions.admission import Strain, Thresholds
 from store.database import Database
 from store.migrate import migrate
 from store.tenants.accounts import LOCAL_WORKSPACE, ApiKeys, NewApiKey, Workspaces
@@ -77,6 +78,7 @@ async def serve(port: int, urls: ServiceUrls, resume_seconds: int) -> None:
             resume_seconds=resume_seconds,
         )
         app = await build_app(settings, urls, engines())
+        app[HOST]._admission.strain = Strain(Thresholds(lag=60))  # a busy machine refuses nobody
         running = await RunningServer.start(app, "127.0.0.1", port)
         with StopSignals().installed() as signals:
             print(json.dumps({"key": key, "agent": agent}), flush=True)
