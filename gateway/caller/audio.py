@@ -8,7 +8,8 @@ Rules
   ``CATCH_UP_MS`` of waiting audio is dropped.
 - The microphone sends a frame every 20 ms, speech or silence. Frame n leaves when its last sample
   would have been captured, at ``start + (n + 1) * 20`` ms; a late loop catches up without shifting
-  the clock. One utterance is said at a time; the next waits its turn.
+  the clock. One utterance is said at a time; the next waits its turn. Its ``background`` is heard
+  all the time, repeated.
 """
 
 import asyncio
@@ -222,7 +223,7 @@ class Utterance:
         """Set once all of it has been sent."""
         self._position = 0
 
-    def next_frame(self, sent_at: float) -> bytes:
+    def next_frame(self, sent_at: float) -> Samples:
         """The next 20 ms, padded with silence, leaving at ``sent_at``."""
         begin, self._position = self._position, self._position + FRAME_SAMPLES
         recording = self.recording
@@ -234,14 +235,19 @@ class Utterance:
         if self._position >= len(recording.samples):
             self.done.set()
             frame = np.pad(frame, (0, FRAME_SAMPLES - len(frame)))
-        return bytes(frame.astype("<i2").tobytes())
+        return frame
 
 
 class Microphone:
-    """Gives ``send`` 20 ms of audio in real time while ``run()`` runs; ``say()`` adds speech."""
+    """Gives ``send`` 20 ms of audio in real time while ``run()`` runs; ``say()`` adds speech.
 
-    def __init__(self, send: Callable[[bytes], Awaitable[None]]) -> None:
+    ``background``: what else it hears, CLIENT_RATE, at least FRAME_SAMPLES long."""
+
+    def __init__(
+        self, send: Callable[[bytes], Awaitable[None]], background: Samples | None = None
+    ) -> None:
         self._send = send
+        self._background = np.zeros(FRAME_SAMPLES, np.int16) if background is None else background
         self._waiting: deque[Utterance] = deque()
         self.frames_sent = 0
 
@@ -259,14 +265,19 @@ class Microphone:
         """Send until cancelled; raises CallEnded when the call ends."""
         loop = asyncio.get_running_loop()
         start = loop.time()
-        silence = bytes(2 * FRAME_SAMPLES)
         while True:
             due = start + (self.frames_sent + 1) * FRAME_MS / 1000
             await asyncio.sleep(due - loop.time())
-            frame = silence
+            frame = self._background_frame()
             if self._waiting:
-                frame = self._waiting[0].next_frame(due)
+                loud = frame.astype(np.int32) + self._waiting[0].next_frame(due)
+                frame = np.clip(loud, -32768, 32767)
                 if self._waiting[0].done.is_set():
                     self._waiting.popleft()
-            await self._send(frame)
+            await self._send(bytes(frame.astype("<i2").tobytes()))
             self.frames_sent += 1
+
+    def _background_frame(self) -> Samples:
+        frames = len(self._background) // FRAME_SAMPLES
+        begin = self.frames_sent % frames * FRAME_SAMPLES
+        return self._background[begin : begin + FRAME_SAMPLES]

@@ -16,7 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from gateway.caller.audio import Microphone, Player, Recording, Utterance, audible
+from gateway.caller.audio import Microphone, Player, Recording, Samples, Utterance, audible
 from gateway.caller.channels import CLIENT_RATE, CallEnded, CallerChannel, ConnectionLost
 
 MAX_EVENTS = 100_000
@@ -63,7 +63,9 @@ Resume = Callable[[str], Awaitable[CallerChannel]]
 
 
 class Caller:
-    """Speaks and listens over ``channel``. Times are on the running loop's clock, in seconds."""
+    """Speaks and listens over ``channel``. Times are on the running loop's clock, in seconds.
+
+    ``background``: what its microphone hears beside its voice, CLIENT_RATE, repeated."""
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class Caller:
         on_event: Listener | None = None,
         on_audio: Callable[[float], None] | None = None,
         resume: Resume | None = None,
+        background: Samples | None = None,
     ) -> None:
         """``resume``: how the call goes on when its connection is lost, if its session has asked
         for handles (``blab.events``: ``resumption``)."""
@@ -83,7 +86,7 @@ class Caller:
         self._window = 0.0
         self.start = asyncio.get_running_loop().time()
         self.player = Player(CLIENT_RATE, self.start, live=channel.continuous)
-        self.microphone = Microphone(self._send_audio)
+        self.microphone = Microphone(self._send_audio, background)
         self.events: list[TimedEvent] = []
         self.audio_arrivals: list[tuple[float, int]] = []
         """(time, bytes) of every piece of audio as it came off the wire."""
@@ -134,10 +137,16 @@ class Caller:
             await self._until(partial(self._left, channel), self._window, "connection")
 
     async def wait_for(
-        self, wanted: str | Callable[[TimedEvent], bool], *, within: float, since: float = 0.0
+        self,
+        wanted: str | Callable[[TimedEvent], bool],
+        *,
+        within: float,
+        since: float = 0.0,
+        what: str = "",
     ) -> TimedEvent:
         """The first event of that type (or for which ``wanted`` is true) that came after ``since``.
 
+        ``what`` names it where it does not come.
         Raises NoAnswer after ``within`` seconds and CallEnded when the call ends."""
         match = wanted if callable(wanted) else lambda event: event.type == wanted
         looked = 0
@@ -151,7 +160,7 @@ class Caller:
                 looked += 1
             return False
 
-        await self._until(found, within, str(wanted))
+        await self._until(found, within, what or str(wanted))
         return self.events[looked]
 
     async def wait_audible(self, *, within: float, since: float) -> float:
@@ -165,16 +174,20 @@ class Caller:
             self._check(deadline, "audible reply")
             await asyncio.sleep(0.02)
 
-    async def wait_settled(self, *, within: float, since: float) -> None:
-        """Wait until a reply that began after ``since`` is done and heard, and quiet follows.
+    async def wait_settled(
+        self, *, within: float, since: float, answered: Callable[[], bool] | None = None
+    ) -> None:
+        """Wait until a reply that ended after ``since`` has been heard, and quiet follows.
 
+        ``answered``: another condition in its place, such as that it was not cut.
         Raises NoAnswer after ``within`` seconds."""
+        answered = answered or (lambda: self._answered(since))
         deadline = self.now() + within
         quiet_since: float | None = None
         while quiet_since is None or self.now() - quiet_since < SETTLE_SECONDS:
             self.player.advance(self.now())
             busy = bool(self._open_responses) or self.player.waiting_ms > WAITING_MS
-            if busy or not self._answered(since) or self._audible_lately():
+            if busy or not answered() or self._audible_lately():
                 quiet_since = None
             elif quiet_since is None:
                 quiet_since = self.now()

@@ -272,13 +272,16 @@ class CallerWebRtc:
         self._peer.on("connectionstatechange", self._take_state)
 
     @classmethod
-    async def open(cls, url: str, key: str | None, *, resume: str | None = None) -> "CallerWebRtc":
+    async def open(
+        cls, url: str, key: str | None, *, resume: str | None = None, agent_id: str | None = None
+    ) -> "CallerWebRtc":
         """Call the server at ``url`` (http:// or https://); raises CallEnded. ``resume``: the
-        handle of the call that goes on."""
+        handle of the call that goes on; ``agent_id``: who answers a new one."""
         channel = cls()
+        asked = {"resume": resume, "agent_id": agent_id}
         try:
             async with asyncio.timeout(SETUP_SECONDS):
-                await channel._connect(url, key, resume)
+                await channel._connect(url, key, {k: v for k, v in asked.items() if v is not None})
                 await channel._opened.wait()
         except TimeoutError:
             await channel.close()
@@ -294,7 +297,7 @@ class CallerWebRtc:
             raise channel._failed
         return channel
 
-    async def _connect(self, url: str, key: str | None, resume: str | None) -> None:
+    async def _connect(self, url: str, key: str | None, params: dict[str, str]) -> None:
         await self._peer.setLocalDescription(await self._peer.createOffer())
         headers = {"Content-Type": "application/sdp"}
         if key:
@@ -303,7 +306,7 @@ class CallerWebRtc:
             aiohttp.ClientSession() as session,
             session.post(
                 f"{url.rstrip('/')}/v1/realtime/calls",
-                params={"resume": resume} if resume is not None else {},
+                params=params,
                 data=self._peer.localDescription.sdp,
                 headers=headers,
             ) as response,

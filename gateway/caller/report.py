@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.caller.audio import Utterance
+from gateway.caller.audio import Player, Utterance
 from gateway.caller.caller import Caller, TimedEvent
 
 AUDIO_GAP_SECONDS = 0.5
@@ -157,7 +157,7 @@ class CallReport:
             first_audio_ms=None if begun is None else round(begun * 1000),
             heard_ms=round(sum(end - begin for begin, end in stretches) * 1000),
             flushed_ms=round(player.flushed_samples * 1000 / player.rate),
-            stopped_ms=_stopped(caller, interruption),
+            stopped_ms=silenced_after(player, interruption),
             errors=[e.event.get("error", {}) for e in caller.events if e.type == "error"],
             latencies=[stages_of(e.event) for e in caller.events if e.type == "blab.latency"],
         )
@@ -195,12 +195,13 @@ def _replies(caller: Caller) -> list[str]:
     return [text.strip() for text in texts.values()]
 
 
-def _stopped(caller: Caller, interruption: Utterance | None) -> int | None:
-    """The old reply's last audible sample: the end of the stretch that was interrupted."""
+def silenced_after(player: Player, interruption: Utterance | None) -> int | None:
+    """From the onset of ``interruption`` to the last audible sample of the reply over which it was
+    said (ms); None if nothing was audible at its onset."""
     if interruption is None or interruption.onset is None:
         return None
     onset = interruption.onset
-    for begin, end in caller.player.stretches(gap_s=0.3):
+    for begin, end in player.stretches(gap_s=0.3):
         if begin <= onset <= end:
             return round((end - onset) * 1000)
     return None

@@ -68,10 +68,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     except (OSError, ValueError) as error:
         print(f"blab talk: {error}")
         return 2
-    return asyncio.run(_call(options, _address(options, settings), said, interruption))
+    return asyncio.run(_call(options, server_url(options, settings), said, interruption))
 
 
-def _address(options: argparse.Namespace, settings: Settings) -> str:
+def server_url(options: argparse.Namespace, settings: Settings) -> str:
+    """``--url``, or this machine's server by the settings."""
     host = ANYWHERE.get(settings.host, settings.host)
     return str(options.url or f"http://{host}:{settings.port}")
 

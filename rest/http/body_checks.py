@@ -92,11 +92,18 @@ def unknown_in(tree: Any, kind: type[Struct], path: str = "") -> list[ApiWarning
     """A warning for each field of ``tree`` that ``kind`` does not have, at every depth; one more
     than ``MAX_WARNINGS`` at most."""
     found: list[ApiWarning] = []
-    for place, known in _unknown(tree, _Shape(kind, struct=kind), path, _Budget()):
+    for place, known in unknown_places(tree, kind, path):
         found.append(unknown_field(place, known))
         if len(found) > MAX_WARNINGS:
             break
     return found
+
+
+def unknown_places(
+    tree: Any, kind: type[Struct], path: str = ""
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """(path, fields that are known there) of each field of ``tree`` that ``kind`` does not have."""
+    yield from _unknown(tree, _Shape(kind, struct=kind), path, _Budget())
 
 
 def unknown_field(path: str, known: Sequence[str], what: str = "field") -> ApiWarning:
