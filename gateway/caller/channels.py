@@ -171,7 +171,9 @@ class CallerWebSocket:
             raise _ended(error) from error
 
     async def receive(self) -> AsyncIterator[bytes | dict[str, Any]]:
-        """Audio and events; an audio delta is yielded as an event without audio, then as audio."""
+        """Audio and events; an audio delta is yielded as an event without audio, then as audio.
+
+        Raises CallEnded with the code and reason with which the connection was closed."""
         try:
             async for message in self._connection:
                 if isinstance(message, bytes):
@@ -187,8 +189,7 @@ class CallerWebSocket:
                     yield pcm
         except ConnectionClosed as error:
             raise _ended(error) from error
-        if self._connection.close_code not in _FINAL:
-            raise ConnectionLost(f"closed with {self._connection.close_code}")
+        raise _closed(self._connection.close_code, self._connection.close_reason)
 
     def abandon(self) -> None:
         """Cut the connection."""
@@ -201,10 +202,12 @@ class CallerWebSocket:
 
 def _ended(error: ConnectionClosed) -> CallEnded:
     frame = error.rcvd
-    if frame is None:
-        return ConnectionLost("connection lost")
-    kind = CallEnded if frame.code in _FINAL else ConnectionLost
-    return kind(f"closed with {frame.code} {frame.reason}".strip())
+    return ConnectionLost("connection lost") if frame is None else _closed(frame.code, frame.reason)
+
+
+def _closed(code: int | None, reason: str | None) -> CallEnded:
+    kind = CallEnded if code in _FINAL else ConnectionLost
+    return kind(f"closed with {code} {reason or ''}".strip())
 
 
 def _refused(status: int, body: str) -> CallEnded:
