@@ -19,6 +19,8 @@ from msgspec import UnsetType
 from gateway.simulation.scenarios import CallChecks, LineChecks, ToolCheck, listed
 from pipelines.speech.language import language_of
 
+CALL_LANGUAGES = ("de", "en", "es", "fr", "it", "pt")
+"""What a reply is taken for, beside the wanted language, unless it is certainly in another."""
 WENT_ON = ("completed", "in_progress")
 """Statuses of a reply that was not interrupted."""
 
@@ -58,7 +60,8 @@ class Turn:
     cut_offs: int = 0
     """How often the server took the turn to be over before the line's last audible sample."""
     silenced_ms: int | None = None
-    """From the line's onset to the last audible sample of the reply over which it was said."""
+    """From the line's onset to the last audible sample of the reply over which it was said (0 if it
+    paused just then); of one that went on, to where it first paused, None if it was not audible."""
     reply_before: str | None = None
     """The status of that reply (``completed``, ``cancelled``, …) when the next line began,
     ``in_progress`` if it was still heard; None without one."""
@@ -146,7 +149,7 @@ def _of_reply(reply: str, expect: LineChecks | CallChecks) -> Iterator[Check]:
 
 
 def _in_language(reply: str, wanted: str) -> Check:
-    found = language_of(reply, own="")
+    found = language_of(reply, {*CALL_LANGUAGES, wanted}, own="")
     words = found or "too short, or too mixed, to recognise its language"
     return Check(f"reply_language {wanted!r}", found == wanted, f"{words}: {reply!r}")
 
@@ -181,16 +184,15 @@ def _arguments_match(given: Any, wanted: Mapping[str, Any]) -> bool:
 def _interrupted(turn: Turn, within: int) -> Check:
     name = f"interrupted_within_ms {within}"
     if turn.reply_before is None or turn.silenced_ms is None:
-        return Check(name, passed=False, found="nothing was audible when the line began")
+        return Check(name, passed=False, found=f"no reply was cut ({turn.reply_before or 'none'})")
     if turn.reply_before != "cancelled":
         return Check(name, passed=False, found=f"the reply went on ({turn.reply_before})")
     return Check(name, turn.silenced_ms <= within, f"silent after {turn.silenced_ms} ms")
 
 
 def _went_on(turn: Turn) -> Check:
-    if turn.reply_before is None or turn.silenced_ms is None:
-        found = "nothing was audible when the line began"
-        return Check("not_interrupted", passed=False, found=found)
+    if turn.reply_before is None:
+        return Check("not_interrupted", passed=False, found="no reply was being heard")
     passed = turn.reply_before in WENT_ON and not turn.reply
     found = "the reply went on" if passed else f"the reply was {turn.reply_before}"
     return Check("not_interrupted", passed, found + (f", then {turn.reply!r}" * bool(turn.reply)))

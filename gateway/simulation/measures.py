@@ -64,6 +64,7 @@ def turn_of(caller: Caller, said: Sequence[Said], number: int) -> Turn:
     answers = {reply: at for reply, at in created.items() if end is None or at >= end} or created
     before = list(_created(caller.events[: one.begin]))
     over = isinstance(one.line.over_reply_ms, int) and bool(before)
+    status = _status(window, before[-1]) if over else None
     heard_until = None if last else said[number + 1].utterance.onset
     return Turn(
         said=one.line.words,
@@ -72,8 +73,8 @@ def turn_of(caller: Caller, said: Sequence[Said], number: int) -> Turn:
         tools=_tools(window),
         ttfa_ms=None if end is None else _ttfa(caller, end, answers, heard_until),
         cut_offs=sum(e.type == COMMITTED and (end is None or e.at < end) for e in window),
-        silenced_ms=silenced_after(caller.player, one.utterance) if over else None,
-        reply_before=_status(window, before[-1]) if over else None,
+        silenced_ms=_silenced(caller, one.utterance, status, created, heard_until),
+        reply_before=status,
         stages=_stages(caller.events, answers),
     )
 
@@ -94,6 +95,24 @@ def _ttfa(
     if audible is None or (heard_until is not None and audible >= heard_until):
         return None
     return round((audible - end) * 1000)
+
+
+def _silenced(
+    caller: Caller,
+    utterance: Utterance,
+    status: str | None,
+    created: dict[str, float],
+    heard_until: float | None,
+) -> int | None:
+    """Of a reply that was cut, its last audible sample; else where it first paused."""
+    if status is None or utterance.onset is None:
+        return None
+    if status != "cancelled":
+        return silenced_after(caller.player, utterance)
+    player = caller.player
+    end = player.start + len(player.heard()) / player.rate
+    last = player.audible_until(min([*created.values(), heard_until or end])) or utterance.onset
+    return max(0, round((last - utterance.onset) * 1000))
 
 
 def _transcripts(events: Sequence[TimedEvent]) -> list[str]:

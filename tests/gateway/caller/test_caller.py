@@ -67,6 +67,20 @@ async def test_audio_leaves_in_real_time_without_a_gap(server: RealtimeServer) -
     assert np.count_nonzero(heard) == RATE * 4 // 10
 
 
+async def test_the_room_is_heard_beside_the_voice(server: RealtimeServer) -> None:
+    server.answers = False
+    channel = await CallerWebSocket.open(server.url, None)
+    room = np.repeat(np.array([100, -100, 32_000], np.int16), 480)
+    async with Caller(channel, background=room) as caller:
+        said = caller.say(speech(100))
+        await said.done.wait()
+        await caller.hang_up()
+    heard = [int(np.frombuffer(frame, "<i2")[0]) for frame in server.frames[:14]]
+    loud = [sample for sample in heard if abs(sample) > 1000 and sample != 32_000]
+    assert (len(loud), set(loud)) == (5, {3100, 2900, 32_767})
+    assert heard[-3:] == heard[-6:-3], "the room goes on, repeated"
+
+
 async def test_speech_over_the_reply_stops_it(server: RealtimeServer) -> None:
     server.beep_ms = 3000
     channel = await CallerWebSocket.open(server.url, None)

@@ -34,6 +34,8 @@ def test_texts_are_compared_without_regard_to_case() -> None:
 def test_a_reply_is_recognised_by_its_language() -> None:
     assert results(reply_language="en") == [True]
     assert results(reply_language="de") == [False]
+    short = Turn("", (), "The capital of France is Paris.", ttfa_ms=1)
+    assert results(short, reply_language="en") == [True]
     (found,) = list(of_turn(Turn("", (), "Oui.", ttfa_ms=1), LineChecks(reply_language="fr")))[1:]
     assert not found.passed
     assert "too short" in found.found
@@ -93,6 +95,7 @@ def test_a_backchannel_lets_the_reply_go_on() -> None:
     assert went_on(Turn("", (), "", silenced_ms=9, reply_before="completed"))
     assert not went_on(Turn("", (), "", silenced_ms=9, reply_before="cancelled"))
     assert not went_on(Turn("", (), "Yes?", silenced_ms=9, reply_before="completed"))
+    assert went_on(Turn("", (), "", reply_before="in_progress"))
     assert not went_on(Turn("", (), ""))
 
 
