@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "key": "Create an API key for the local workspace",
     "models": "List, fetch and verify model weights",
     "talk": "Play a recording to a running server and hear the reply",
+    "simulate": "Make the calls of a file to a running server, and check what comes of them",
     "replay": "Run a recorded call's events through the conversation core again",
     "doctor": "Report what is installed, live, slow or missing",
 }

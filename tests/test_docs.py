@@ -34,6 +34,11 @@ def test_links_inside_the_checkout_resolve(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_the_example_of_simulated_callers_is_shown_whole() -> None:
+    example = (ROOT / "docs" / "simulation.toml").read_text()
+    assert f"```toml\n{example}```" in (ROOT / "docs" / "simulation.md").read_text()
+
+
 def test_the_process_types_are_commands() -> None:
     lines = (ROOT / "Procfile").read_text().splitlines()
     processes = dict(line.split(": ./blab ") for line in lines)
