@@ -92,7 +92,11 @@ def test_json_lines_are_json_and_end_with_the_report(
     assert lines[-1]["type"] == "report"
     assert lines[-1]["replies"] == ["Beep."]
     assert lines[-1]["latencies"] == [STAGES]
-    session = {"type": "realtime", "blab": {"events": ["latency"]}, "instructions": "Hi"}
+    session = {
+        "type": "realtime",
+        "blab": {"events": ["latency", "resumption"]},
+        "instructions": "Hi",
+    }
     assert server.messages == [{"type": "session.update", "session": session}]
 
 
