@@ -326,12 +326,12 @@ def _recording(call: ListedCall, parts: Sequence[RecordingPart]) -> RecordingVie
 
 def _filters(query: CallsQuery) -> CallFilters:
     return CallFilters(
-        agent_id=query.agent_id,
-        channel=query.channel,
+        agent_id=query.agent_id or None,
+        channel=query.channel or None,
         since=_moment(query.since, "from"),
         until=_moment(query.until, "to"),
         min_seconds=query.min_seconds or None,
-        end_reason=query.end_reason,
+        end_reason=query.end_reason or None,
         recorded=None if query.recorded is None else query.recorded == "true",
         words=query.q or None,
     )
