@@ -231,6 +231,10 @@ class SessionHost:
         taking = asyncio.get_running_loop().time() - expected < EXPECTED_SECONDS
         return taking or call_id in self._sessions
 
+    async def is_alive(self, node_id: str) -> bool:
+        """Whether a node still holds its lease. Raises BusUnavailable."""
+        return await self._registry.is_alive(node_id)
+
     def call_ids(self) -> tuple[str, ...]:
         """The ids of the calls of this process."""
         return tuple(self._sessions)

@@ -13,7 +13,7 @@ Rules
 - A call that was claimed and cannot be carried, because Redis or the client has gone meanwhile, is
   given back: otherwise its handle would be spent for nothing. Where that fails, too, or the node
   has died over it, the spent handle is good again: whoever holds the call is requested to confirm
-  that it carries it.
+  that it carries it. One that is silent counts as dead once its lease has expired.
 """
 
 import asyncio
@@ -61,14 +61,15 @@ class Takeovers:
         return loaded
 
     async def _is_carried(self, loaded: LoadedCall) -> bool:
-        """Whether the node that holds a call says so."""
+        """Whether the node that holds a call says so, or is alive and too busy to answer: taken
+        from that one by a late repetition, the call would not know the handle its client has."""
         call_id, node_id = loaded.call.call_id, loaded.held_by
         try:
             refusal = await self._remote.ask(node_id, call_id, Confirm(), within=RELEASE_SECONDS)
         except TooManyRequests:
             return True
         except NoAnswer:
-            return False
+            return await self._host.is_alive(node_id)
         return refusal is None
 
     async def take(self, found: LoadedCall, handle: str) -> LoadedCall:
