@@ -75,6 +75,16 @@ async def record(program: Path, pid: int, seconds: float, out: Path, core: int) 
     printed, _ = await asyncio.wait_for(process.communicate(), seconds + 60)
     if process.returncode != 0:
         raise RuntimeError(f"py-spy: {printed.decode()[-500:]}")
+    if form == "flamegraph":
+        strip_folders(out)
+
+
+def strip_folders(path: Path) -> None:
+    """Let the paths in a flame graph begin at the package, as ``shortened`` has them."""
+    svg = re.sub(r"/[^()<\"]*?/(?:site-packages|lib/python3\.\d+)/", "", path.read_text())
+    svg = svg.replace(f"{Path(__file__).parents[2]}/", "")
+    svg = re.sub(r" \(/[^<)]*\.\.<", "..<", svg)  # labels that were cut inside a path
+    path.write_text(svg)
 
 
 def report(stacks: Path, cpu_per_call: float) -> str:
