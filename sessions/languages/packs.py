@@ -147,6 +147,8 @@ class LanguagePack:
     spoken: SpokenSentences
     name: str | None = None
     """In English, for the prompt; None: the prompt says "the caller's language"."""
+    greeting: str | None = None
+    """How an agent answers a call, for the prompt; without it, small models lapse into English."""
     turn_end: TurnEndWords = TurnEndWords()
     dictation: DictationWords = DictationWords()
     announced: Announcements = Announcements()
@@ -178,13 +180,14 @@ def read_pack(file: str, text: str) -> LanguagePack:
         pack = _Table(file, "", tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise PackError(f"{file}: {error}") from None
-    name = pack.sentence("name")
+    name, greeting = pack.sentence("name"), pack.sentence("greeting")
     spoken, turn_end = pack.table("spoken"), pack.table("turn_end")
     time, overlap, noise = pack.table("time_of_day"), pack.table("overlap"), pack.table("noise")
     examples = pack.table("examples")
     made = LanguagePack(
         tag=tag,
         name=name,
+        greeting=greeting,
         spoken=SpokenSentences(
             apology=spoken.need_sentence("apology"),
             unheard=spoken.need_sentence("unheard"),

@@ -137,13 +137,15 @@ class Replies:
 
     def fits(self, config: SessionConfig, request: RequestReply | None = None) -> bool:
         """Whether the current reply is a speculation that would be started the same way now."""
-        reply = self._current
+        reply, prompts = self._current, self._call.prompts
         return (
             reply is not None
             and not (request is not None and request.apart)
             and not reply.released
             and reply.config == config
-            and same_history(reply.history, self._call.prompts.messages(composed(config)))
+            and same_history(
+                reply.history, prompts.messages(composed(config), language=config.language)
+            )
             and reply.tools == self._tools.offered(config)
         )
 

@@ -310,7 +310,7 @@ def _history_for(reply: Reply, prompts: Prompts) -> tuple[Message, ...]:
     instructions = reply.config.instructions if beside else composed(reply.config)
     if reply.request is not None and reply.request.prompt is not None:
         return prompts.custom(instructions, reply.request.prompt)
-    return prompts.messages(instructions, reply.extra)
+    return prompts.messages(instructions, reply.extra, language=reply.config.language)
 
 
 def overridden(config: SessionConfig, request: RequestReply | None) -> SessionConfig:

@@ -330,9 +330,10 @@ class Speculation:
 
     def _read_ahead(self, extra: tuple[Message, ...]) -> None:
         call = self._call
-        history = call.prompts.beginning(composed(call.config), extra)
+        config = call.config
+        history = call.prompts.beginning(composed(config), extra, language=config.language)
         if history:
-            call.order(PrepareReply(history, call.config, self._tools.offered(call.config)))
+            call.order(PrepareReply(history, config, self._tools.offered(config)))
 
 
 def _ending(utterance: Utterance) -> Ending:

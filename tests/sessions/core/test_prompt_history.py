@@ -17,6 +17,7 @@ from sessions.core.prompt import (
     UNAPPROVED,
     Prompts,
 )
+from sessions.languages.packs import PACKS
 from tests.support.examples import examples
 from tests.support.sessions.model_shell import check_template
 
@@ -66,6 +67,22 @@ def test_the_agents_greeting_is_kept_behind_a_line_for_the_caller() -> None:
         Message("assistant", "Good morning."),
         Message("user", "Hello."),
     )
+
+
+def test_a_caller_of_another_language_was_greeted_in_it() -> None:
+    greeted = (Message("user", CALL_BEGINS), Message("assistant", PACKS["de"].greeting or ""))
+    prompts = prompts_of(user(1, "Hallo?"), agent(1, "Ja?"), user(2, "Guten Tag."))
+    said = prompts.messages("Be kind.")
+    assert prompts.messages("Be kind.", language="de-AT") == (said[0], *greeted, *said[1:])
+    assert prompts.messages("Be kind.", language="fi") == said
+    first = prompts_of().beginning("Be kind.", [Message("user", "Hallo?")], language="de")
+    assert first == (said[0], *greeted, Message("user", "Hallo?"))
+
+
+def test_an_agent_that_speaks_first_greets_by_itself() -> None:
+    assert prompts_of().messages("", language="de") == prompts_of().messages("")
+    prompts = prompts_of(agent(1, "Good morning."), user(1, "Hello."))
+    assert prompts.messages("", language="de") == prompts.messages("")
 
 
 def test_a_prompt_ends_with_the_caller_even_when_the_caller_is_silent() -> None:

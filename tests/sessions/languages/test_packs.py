@@ -65,6 +65,10 @@ def test_the_prompt_names_the_language_of_the_pack() -> None:
     assert "in the caller's language." in composed(SessionConfig(language="en"))
 
 
+def test_every_language_that_the_prompt_names_has_a_greeting() -> None:
+    assert all(pack.greeting for pack in PACKS.values() if pack.name)
+
+
 def test_a_small_pack_will_do() -> None:
     pack = read_pack("sv.toml", SPOKEN)
     assert (pack.tag, pack.name, pack.spoken.filler) == ("sv", None, None)
