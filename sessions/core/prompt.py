@@ -25,7 +25,7 @@ Rules of the history
   front.
 - Where the caller spoke first, in a language whose pack has a greeting, the history begins as if
   the agent had greeted the caller in it. Named in the system prompt alone, the language was not
-  enough: the 0.5B answered 8 of 48 German and Italian sentences in English, and 1 with the greeting.
+  enough: the 0.5B answered 8 of 48 German and Italian sentences in English, with the greeting 1.
   A sentence in the language at the end of the system prompt made it repeat that sentence
   (bench/README.md). The greeting stays in its place from turn to turn.
 - The output of a tool use follows it directly, whenever it arrived; the tool uses of one reply
