@@ -76,7 +76,7 @@ async def test_files_of_deleted_calls_are_deleted(database: Database, tmp_path: 
     assert await files.sweep(tmp_path) == 0
     await Calls(database).close(workspace_id, gone, "hung_up", datetime.now(UTC))
     later = datetime.now(UTC) + timedelta(days=1)
-    assert await Retention(database).delete_calls(workspace_id, later, 10) == 1
+    assert await Retention(database).delete_calls(workspace_id, later, 10) == (1, [])
     files.start()
     await eventually(lambda: not event_log_path(tmp_path, gone).exists())
     await files.stop()
