@@ -362,5 +362,5 @@ async def test_the_example_of_the_document(
         await page.get_by_role("button", name="Hang up").click()
         await expect(status(page)).to_have_text("The call has ended.")
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 20)
