@@ -305,9 +305,15 @@ def packed(value: Value) -> msgspec.Raw:
 
 def read_request(data: bytes) -> ToEngines:
     """What a gateway process sent; raises msgspec.DecodeError or msgspec.ValidationError."""
-    return _TO_ENGINES.decode(data)
+    try:
+        return _TO_ENGINES.decode(data)
+    except UnicodeDecodeError as error:  # the decoder lets it through
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def read_answer(data: bytes) -> FromEngines:
     """What the engine process sent; raises msgspec.DecodeError or msgspec.ValidationError."""
-    return _FROM_ENGINES.decode(data)
+    try:
+        return _FROM_ENGINES.decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from error

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.engines import base
@@ -129,6 +129,7 @@ def test_what_an_engine_says_is_read_as_it_was_said(
     assert msgspec.msgpack.decode(message.value, type=type(value)) == value
 
 
+@example(b"\x91\xa6\x00\x00\x00\x00\x00\x80")
 @given(st.binary(max_size=300))
 def test_anything_else_is_refused(data: bytes) -> None:
     for read in (read_request, read_answer):
