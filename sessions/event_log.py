@@ -105,6 +105,8 @@ class EventLogWriter:
         self.path = path
         self.incomplete = False
         """Whether recording stopped before ``close``."""
+        self._ended = False
+        """The writer's thread has taken the last step."""
         self._header = {
             "log": _KIND,
             "version": VERSION,
@@ -154,7 +156,7 @@ class EventLogWriter:
         except (OSError, TypeError, ValueError) as error:
             self.incomplete = True
             log.warning("event log %s is incomplete: %s", self.path.name, error)
-            while self._queue.get() is not None:
+            while not self._ended and self._queue.get() is not None:
                 pass
 
     def _write(self, file: BinaryIO) -> None:
@@ -167,6 +169,7 @@ class EventLogWriter:
             steps += 1
             if self._queue.empty():
                 file.flush()
+        self._ended = True
         if not self.incomplete:
             file.write(_ENCODER.encode({"end": steps}) + b"\n")
 

@@ -16,27 +16,12 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
+from gateway.http.static_files import FOR_OUR_PAGES
 from tests.e2e.mock_call import MockCall, Script
 from tests.e2e.mock_carriers import PeerCarrier, SocketCarrier
 from tests.support.paths import STATIC
 
-POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "worker-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "media-src 'self' blob:",
-        "connect-src 'self'",
-        "manifest-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
-"""The real page's (gateway.http.static_files); at least as strict, or tests here prove little."""
+POLICY = FOR_OUR_PAGES["Content-Security-Policy"]
 API_KEY = "blab_sk_mock"
 EPHEMERAL = "ek_mock"
 OPTIONS = {

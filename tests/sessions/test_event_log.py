@@ -1,6 +1,9 @@
 """Calls as files: written off the loop, read back exactly, damage named."""
 
+import errno
+import io
 import json
+import os
 import stat
 import threading
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typing_extensions import Buffer
 
 from sessions import event_log
 from sessions.core.commands import PausePlayout, Publish, ResumePlayout
@@ -123,6 +127,25 @@ def test_a_disk_that_fails_costs_the_log_only(tmp_path: Path) -> None:
     with EventLogWriter(tmp_path / "no" / "folder", "c1", CONFIG) as writer:
         for _ in range(10_000):
             writer.append(HangUp("x"), 0.0, [])
+    assert writer.incomplete
+
+
+def test_a_disk_that_fails_at_the_last_line_costs_the_log_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Buffer) -> int:
+            if b'"end"' in bytes(data):
+                raise OSError(errno.ENOSPC, "no space left")
+            return super().write(data)
+
+    def opened(handle: int, _mode: str) -> Full:
+        os.close(handle)
+        return Full()
+
+    monkeypatch.setattr("os.fdopen", opened)
+    writer = EventLogWriter(tmp_path / "call.jsonl", "c1", CONFIG)
+    writer.close()
     assert writer.incomplete
 
 
