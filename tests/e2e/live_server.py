@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.caller import Caller
+
 READY_SECONDS = 240.0
 STOP_SECONDS = 30.0
 
@@ -106,3 +108,10 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> I
     finally:
         if process.poll() is None:
             stop(process)
+
+
+async def answer_briefly(caller: Caller) -> None:
+    """Let no answer be longer than about half a minute, whatever the small chat model invents."""
+    session = {"type": "realtime", "max_output_tokens": 100}
+    await caller.send({"type": "session.update", "session": session})
+    await caller.wait_for("session.updated", within=10)

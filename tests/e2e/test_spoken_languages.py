@@ -14,7 +14,7 @@ from gateway.caller import Caller, CallerWebRtc, CallerWebSocket, Recording, dem
 from tests.support.gateway.protocol_validator import check_stream
 from tests.support.paths import AUDIO
 
-from .live_server import LiveServer
+from .live_server import LiveServer, answer_briefly
 
 pytestmark = [pytest.mark.engines, pytest.mark.timeout(240)]
 
@@ -83,6 +83,7 @@ async def test_a_caller_is_heard_and_answered_in_their_language(
     channel = await over.open(live_server.url, await demo_key(live_server.url))
     async with Caller(channel) as caller:
         await caller.wait_for("session.created", within=10)
+        await answer_briefly(caller)
         assert await update(caller, language="en")
         assert await update(caller, instructions, language="auto", events=["language"])
         since = caller.now()
