@@ -139,7 +139,7 @@ def add_rest(
         ),
         ApiKeyResource(database, authenticator.forget),
         ProjectResource(database, cursors),
-        WebhookResource(database, webhook_http),
+        WebhookResource(database, webhook_http, stores.vault),
         UsageResource(database, cursors),
         jobs,
         TtsResource(database, checks, TtsStream(engines, Encoder, usage.book), views),

@@ -11,6 +11,7 @@ from store.bus import Bus
 from store.database import USUAL_LIMITS, Database, DatabaseLimits
 from store.migrate import migrate
 from store.objects import ObjectStore
+from store.tenants.webhooks import Webhooks
 from store.vault import ServerSecrets, Vault
 
 from .services import ServiceUrls
@@ -63,6 +64,7 @@ class Stores:
         try:
             await database.connect()
             await migrate(database)
+            await Webhooks(database, vault).seal_all()
             kept = ServerSecrets(database)
             secrets = Secrets(*[await kept.get_or_create(name, SECRET_BYTES) for name in _SECRETS])
         except BaseException:

@@ -11,6 +11,10 @@ attempt; between attempts the job waits in the queue, by the specification's sch
 recorded in the deliveries, so a run that starts too early or twice neither sends out of turn nor
 forgets one. Only an attempt whose worker died before recording it is sent twice, with the same id.
 
+``redeliver`` sends an event again, accepted or not: the same body and id, a new signature, and
+attempts of its own by the same schedule. An attempt that is accepted meanwhile ends both schedules.
+``send_test`` sends a ``webhook.test``, once.
+
 No workspace gets more than its share of the attempts that a worker makes at once: endpoints that do
 not answer delay their owner's events and nobody else's.
 
@@ -46,8 +50,9 @@ from pipelines.jobs.job import (
 from pipelines.jobs.queue import JobQueue
 from store.database import Database
 from store.ids import new_id
-from store.tenants.jobs import Job
+from store.tenants.jobs import Job, Jobs
 from store.tenants.webhooks import Deliveries, Delivery, NewDelivery, Webhook, Webhooks
+from store.vault import Vault
 
 from .ssrf import CustomerHttp, Undelivered, UrlRefused
 
@@ -90,19 +95,24 @@ JITTER = 0.1
 EARLY_SECONDS = 1.0
 """An attempt due within this time counts as due."""
 _GONE = 410
+TEST_EVENT = "webhook.test"
 
 
 class DeliveryOrder(Struct, frozen=True, rename="camel"):
-    """A webhook job's input: ``body`` as it is sent and signed, byte for byte."""
+    """A webhook job's input: ``body`` as it is sent and signed, byte for byte. ``repeats``: the
+    delivery that it repeats, ``after``: the number of the event's last attempt before."""
 
     webhook_id: str
     event_id: str
     event: str
     body: str
+    repeats: str | None = None
+    after: int = 0
 
 
 class WebhookKind:
-    """Jobs of type ``webhook``; the input is a DeliveryOrder. ``random``: from 0 to 1."""
+    """Jobs of type ``webhook``; the input is a DeliveryOrder. ``vault`` opens secrets;
+    ``random``: from 0 to 1."""
 
     type = JobType.WEBHOOK
     concurrency = CONCURRENCY
@@ -112,12 +122,13 @@ class WebhookKind:
         self,
         database: Database,
         http: CustomerHttp,
+        vault: Vault | None = None,
         *,
         schedule: Sequence[float] = SCHEDULE,
         random: Callable[[], float] = random.random,
     ) -> None:
         self._database = database
-        self._webhooks = Webhooks(database)
+        self._webhooks = Webhooks(database, vault)
         self._deliveries = Deliveries(database)
         self._http = http
         self._schedule = tuple(schedule)
@@ -128,23 +139,21 @@ class WebhookKind:
         """Make the attempt that is due. Raises TryAgain, or JobFailed if it was the last one."""
         order = msgspec.convert(run.input, DeliveryOrder)
         webhook = await self._webhook(run.workspace_id, order)
-        tried = await self._deliveries.of_event(
-            run.workspace_id, webhook.id, order.event_id, limit=len(self._schedule)
-        )
+        event = (run.workspace_id, webhook.id, order.event_id)
+        if accepted := await self._deliveries.accepted(*event, after=order.after):
+            return _taken(order, accepted.attempt, accepted.response_status)
+        tried = await self._deliveries.of_job(*event, run.id, limit=len(self._schedule))
         done = tried[0] if tried else None
-        if done is not None and done.status == "delivered":
-            return _taken(order, done.attempt, done.response_status)
         if done is not None and done.last and run.run > 1:  # its worker died before it could say so
             raise _given_up(done.error)
         if done is not None and (wait := _seconds_until(done)) > EARLY_SECONDS:
             raise TryAgain(wait)
         place = next((place for place, one in enumerate(tried) if one.last), len(tried))
-        attempt = done.attempt + 1 if done else 1
         with self._share(run.workspace_id):
-            made = await self._attempt(webhook, order, attempt, place)
-        await self._write(webhook, made)
+            made = await self._attempt(webhook, order, run.id, place)
+        number = await self._write(webhook, made)
         if made.status == "delivered":
-            return _taken(order, attempt, made.response_status)
+            return _taken(order, number or len(tried) + 1, made.response_status)
         if made.next_attempt_seconds is not None:
             raise TryAgain(made.next_attempt_seconds)
         raise _given_up(made.error)
@@ -169,29 +178,20 @@ class WebhookKind:
         return webhook
 
     async def _attempt(
-        self, webhook: Webhook, order: DeliveryOrder, attempt: int, place: int
+        self, webhook: Webhook, order: DeliveryOrder, job_id: str, place: int
     ) -> NewDelivery:
         """Send it; ``place``: the number of earlier attempts of this schedule."""
-        body = order.body.encode()
-        began, clock = int(time.time()), time.monotonic()
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "Blab-Webhooks/1.0",
-            **signature_headers(webhook.secret, order.event_id, began, body),
-        }
-        status: int | None = None
-        try:
-            status = await self._http.post(webhook.url, body, headers)
-            error = None if 200 <= status < 300 else _unwelcome(status)
-        except (UrlRefused, Undelivered) as failure:
-            error = str(failure)
+        clock = time.monotonic()
+        status, error = await self._sent(webhook, order)
+        schedule = self._schedule[:1] if order.event == TEST_EVENT else self._schedule
         wait: float | None = None
-        if error is not None and status != _GONE and place + 1 < len(self._schedule):
-            wait = self._schedule[place + 1] * (1 + JITTER * self._random())
+        if error is not None and status != _GONE and place + 1 < len(schedule):
+            wait = schedule[place + 1] * (1 + JITTER * self._random())
         return NewDelivery(
             event_id=order.event_id,
             event=order.event,
-            attempt=attempt,
+            job_id=job_id,
+            repeats=order.repeats,
             status="failed" if error is not None else "delivered",
             response_status=status,
             error=error,
@@ -199,12 +199,30 @@ class WebhookKind:
             next_attempt_seconds=wait,
         )
 
-    async def _write(self, webhook: Webhook, made: NewDelivery) -> None:
+    async def _sent(self, webhook: Webhook, order: DeliveryOrder) -> tuple[int | None, str | None]:
+        """The response's status, and why the event was not accepted."""
+        if webhook.secret is None:
+            return None, "The webhook's secret cannot be opened on this server: see its log."
+        body = order.body.encode()
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Blab-Webhooks/1.0",
+            **signature_headers(webhook.secret, order.event_id, int(time.time()), body),
+        }
+        try:
+            status = await self._http.post(webhook.url, body, headers)
+        except (UrlRefused, Undelivered) as failure:
+            return None, str(failure)
+        return status, None if 200 <= status < 300 else _unwelcome(status)
+
+    async def _write(self, webhook: Webhook, made: NewDelivery) -> int | None:
+        """Record the attempt; returns its number."""
         async with self._database.transaction() as connection:
-            await Deliveries(connection).insert(webhook.workspace_id, webhook.id, made)
+            number = await Deliveries(connection).insert(webhook.workspace_id, webhook.id, made)
             if made.response_status == _GONE:
                 off = {"enabled": False}
                 await Webhooks(connection).update(webhook.workspace_id, webhook.id, off)
+            return number
 
 
 def _seconds_until(done: Delivery) -> float:
@@ -238,6 +256,55 @@ def _unwelcome(status: int) -> str:
     if 300 <= status < 400:
         return f"The endpoint answered {status}: redirects are not followed."
     return f"The endpoint answered {status}."
+
+
+MAX_REDELIVERIES = 5
+"""Redeliveries of one event to one webhook that have not ended."""
+
+
+class TooManyRedeliveries(Exception):
+    """``MAX_REDELIVERIES`` of the event have not ended."""
+
+
+async def body_sent(database: Database, workspace_id: str, delivery: Delivery) -> str | None:
+    """The body of a delivery, or None where it is not stored any more."""
+    job = await Jobs(database).get(workspace_id, delivery.job_id) if delivery.job_id else None
+    return None if job is None else msgspec.convert(job.input, DeliveryOrder).body
+
+
+async def redeliver(database: Database, workspace_id: str, delivery: Delivery) -> Job | None:
+    """Submit a job that sends the delivery's event again; None where it is not stored any more.
+    Raises TooManyRedeliveries."""
+    body = await body_sent(database, workspace_id, delivery)
+    if body is None:
+        return None
+    deliveries = Deliveries(database)
+    event = (workspace_id, delivery.webhook_id, delivery.event_id)
+    if await deliveries.waiting(*event) >= MAX_REDELIVERIES:
+        raise TooManyRedeliveries
+    order = DeliveryOrder(
+        webhook_id=delivery.webhook_id,
+        event_id=delivery.event_id,
+        event=delivery.event,
+        body=body,
+        repeats=delivery.id,
+        after=await deliveries.last_attempt(*event),
+    )
+    return await _submit(database, workspace_id, order)
+
+
+async def send_test(database: Database, webhook: Webhook) -> Job:
+    """Submit a job that sends the webhook a ``webhook.test``, whatever it listens to."""
+    data = {"webhookId": webhook.id, "message": "This is a test event from Blab."}
+    message = {"type": TEST_EVENT, "timestamp": _iso(datetime.now(UTC)), "data": data}
+    body = msgspec.json.encode(message).decode()
+    order = DeliveryOrder(webhook.id, new_id("evt"), TEST_EVENT, body)
+    return await _submit(database, webhook.workspace_id, order)
+
+
+async def _submit(database: Database, workspace_id: str, order: DeliveryOrder) -> Job:
+    new = NewJob(JobType.WEBHOOK, msgspec.to_builtins(order))
+    return await JobQueue(database).submit(workspace_id, new)
 
 
 EVERYTHING = "*"

@@ -138,7 +138,7 @@ def job_kinds(
         SttKind(engines, artifacts, partial(decoded, limits=limits)),
         CloneKind(database, engines, artifacts),
         DubbingKind(engines, voices, artifacts, limits),
-        WebhookKind(database, webhook_http),
+        WebhookKind(database, webhook_http, stores.vault),
         Cleanup(
             database,
             objects,

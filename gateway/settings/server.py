@@ -110,7 +110,7 @@ class ServerSettings:
         None,
         "`secret.key` in the data directory, made at the first start",
         "a text of at least 32 characters",
-        "Seals the headers of agents' tools in the database; the same on every node.",
+        "Seals the headers of agents' tools and webhooks' secrets; the same on every node.",
         secret=True,
     )
     data_dir: Path = setting(

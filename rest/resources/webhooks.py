@@ -3,15 +3,25 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
 from pipelines.ssrf import MAX_URL, CustomerHttp, UrlRefused
-from pipelines.webhooks import new_secret
-from rest.http.errors import ValidationFailed, WrongState
+from pipelines.webhooks import (
+    MAX_REDELIVERIES,
+    TooManyRedeliveries,
+    body_sent,
+    new_secret,
+    redeliver,
+    send_test,
+)
+from rest.http.errors import NotFound, ValidationFailed, WrongState
 from rest.http.fields import timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
+from rest.jobs.kinds import JobRef
 from store.database import Database
+from store.ids import is_id
 from store.tenants.webhooks import MAX_WEBHOOKS, Deliveries, Delivery, Webhook, Webhooks
+from store.vault import Vault
 
 READ, WRITE = "webhooks:read", "webhooks:write"
 NOUN = "webhook"
@@ -68,11 +78,14 @@ class WebhookView(Struct, rename="camel", kw_only=True):
 
 class DeliveryView(Struct, rename="camel", kw_only=True):
     """An attempt to deliver an event. ``event_id``: the ``webhook-id`` that was sent;
-    ``next_attempt_at``: null where there is none."""
+    ``attempt``: counted over all of the event's; ``job_id``: the job that made it;
+    ``next_attempt_at``: null where there is none; ``repeats``: the delivery that it repeats."""
 
     id: str
     event_id: str
     event: str
+    job_id: str | None
+    repeats: str | None
     attempt: int
     status: str
     response_status: int | None
@@ -82,11 +95,18 @@ class DeliveryView(Struct, rename="camel", kw_only=True):
     created_at: str
 
 
-class WebhookResource:
-    """The contract's tag Webhooks."""
+class DeliveryWithBody(DeliveryView, rename="camel", kw_only=True):
+    """An attempt with what was sent. ``body``: byte for byte; null once it is not stored."""
 
-    def __init__(self, database: Database, guard: CustomerHttp) -> None:
-        self._webhooks = Webhooks(database)
+    body: str | None
+
+
+class WebhookResource:
+    """The contract's tag Webhooks, with redeliveries and test events. ``vault`` seals secrets."""
+
+    def __init__(self, database: Database, guard: CustomerHttp, vault: Vault | None = None) -> None:
+        self._database = database
+        self._webhooks = Webhooks(database, vault)
         self._deliveries = Deliveries(database)
         self._guard = guard
 
@@ -115,7 +135,7 @@ class WebhookResource:
                 outcome="Created",
                 idempotent=True,
                 description=(
-                    "Events are signed and told as the Standard Webhooks specification"
+                    "Events are signed and sent as the Standard Webhooks specification"
                     f" says. A workspace may have {MAX_WEBHOOKS} webhooks."
                 ),
             ),
@@ -146,7 +166,7 @@ class WebhookResource:
                 handler=self._delete,
                 scope=WRITE,
                 outcome="Deleted",
-                description="With the record of its deliveries. What waits to be told is not.",
+                description="With the record of its deliveries. Events that wait are not sent.",
             ),
             Operation(
                 method="GET",
@@ -157,6 +177,53 @@ class WebhookResource:
                 data=list[DeliveryView],
                 scope=READ,
                 description=f"Newest first, at most {MAX_DELIVERIES}.",
+            ),
+            *self._more_operations(one, tag),
+        ]
+
+    def _more_operations(self, one: str, tag: str) -> Sequence[AnyOperation]:
+        """Beside the contract."""
+        delivery = f"{one}/deliveries/{{deliveryId}}"
+        return [
+            Operation(
+                method="GET",
+                path=delivery,
+                tag=tag,
+                summary="A delivery attempt, with what was sent",
+                handler=self._get_delivery,
+                data=DeliveryWithBody,
+                scope=READ,
+            ),
+            Operation(
+                method="POST",
+                path=f"{delivery}/redeliver",
+                tag=tag,
+                summary="Send a delivery's event again",
+                handler=self._redeliver,
+                data=JobRef,
+                scope=WRITE,
+                status=202,
+                outcome="Job accepted",
+                idempotent=True,
+                description=(
+                    "The same body and webhook-id with a new signature, with retries of its own."
+                    " Its attempts are listed with the delivery that they repeat. 409 where the"
+                    f" body is not stored any more, or {MAX_REDELIVERIES} redeliveries of the"
+                    " event have not ended."
+                ),
+            ),
+            Operation(
+                method="POST",
+                path=f"{one}/test",
+                tag=tag,
+                summary="Send a test event",
+                handler=self._test,
+                data=JobRef,
+                scope=WRITE,
+                status=202,
+                outcome="Job accepted",
+                idempotent=True,
+                description="A signed webhook.test, sent once, whatever the webhook listens to.",
             ),
         ]
 
@@ -206,6 +273,50 @@ class WebhookResource:
         made = await self._deliveries.list(request.workspace_id, webhook.id, limit=MAX_DELIVERIES)
         return Answer([_attempt(one) for one in made])
 
+    async def _get_delivery(self, request: Request[None, None]) -> Answer:
+        made = await self._delivery(request)
+        body = await body_sent(self._database, request.workspace_id, made)
+        return Answer(DeliveryWithBody(**structs.asdict(_attempt(made)), body=body))
+
+    async def _redeliver(self, request: Request[None, None]) -> Answer:
+        made = await self._delivery(request)
+        await self._switched_on(request)
+        try:
+            job = await redeliver(self._database, request.workspace_id, made)
+        except TooManyRedeliveries as refusal:
+            raise WrongState(
+                f"{MAX_REDELIVERIES} redeliveries of this event have not ended: cancel their jobs"
+                " first, or wait.",
+                reason="too_many_redeliveries",
+            ) from refusal
+        if job is None:
+            raise WrongState(
+                "What was sent is not stored any more, so it cannot be sent again.",
+                reason="body_not_stored",
+            )
+        return Answer(JobRef(job.id, job.status))
+
+    async def _test(self, request: Request[None, None]) -> Answer:
+        job = await send_test(self._database, await self._switched_on(request))
+        return Answer(JobRef(job.id, job.status))
+
+    async def _switched_on(self, request: AnyRequest) -> Webhook:
+        webhook = await self._webhook(request)
+        if not webhook.enabled:
+            raise WrongState(
+                "The webhook is switched off: switch it on first.", reason="webhook_disabled"
+            )
+        return webhook
+
+    async def _delivery(self, request: AnyRequest) -> Delivery:
+        webhook, delivery_id = await self._webhook(request), request.path("deliveryId")
+        found = None
+        if is_id(delivery_id):
+            found = await self._deliveries.get(request.workspace_id, webhook.id, delivery_id)
+        if found is None:
+            raise NotFound("There is no such delivery.")
+        return found
+
     async def _admit(self, url: str) -> None:
         try:
             await self._guard.admit(url)
@@ -237,6 +348,8 @@ def _attempt(made: Delivery) -> DeliveryView:
         id=made.id,
         event_id=made.event_id,
         event=made.event,
+        job_id=made.job_id,
+        repeats=made.repeats,
         attempt=made.attempt,
         status=made.status,
         response_status=made.response_status,

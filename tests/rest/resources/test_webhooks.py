@@ -126,19 +126,18 @@ async def test_deliveries_newest_first_and_bounded(database: Database) -> None:
         webhook = await make(client)
         other = await make(client)
         deliveries = Deliveries(database)
-        for attempt in range(1, 104):
+        for number in range(1, 104):
             made = NewDelivery(
                 event_id="evt_1",
                 event="tts.failed",
-                attempt=attempt,
+                job_id="job_1",
                 status="failed",
                 response_status=500,
                 error="It is.",
                 duration_ms=7,
                 next_attempt_seconds=60.0,
             )
-            assert await deliveries.insert(ours, webhook["id"], made)
-            assert not await deliveries.insert(ours, webhook["id"], made)
+            assert await deliveries.insert(ours, webhook["id"], made) == number
         status, seen = await ask(client, "GET", f"/api/webhooks/{webhook['id']}/deliveries")
         assert await ask(client, "GET", f"/api/webhooks/{other['id']}/deliveries") == (200, [])
     assert (status, len(seen)) == (200, 100)
@@ -187,6 +186,9 @@ async def test_another_workspaces_webhook_is_not_found(database: Database) -> No
                 await ask(client, "PATCH", path, {"url": "https://o.example.com", "events": []}),
                 await ask(client, "DELETE", path),
                 await ask(client, "GET", f"{path}/deliveries"),
+                await ask(client, "GET", f"{path}/deliveries/dlv_{'0' * 26}"),
+                await ask(client, "POST", f"{path}/deliveries/dlv_{'0' * 26}/redeliver"),
+                await ask(client, "POST", f"{path}/test"),
             ]
         _, kept = await ask(client, "GET", f"/api/webhooks/{foreign['id']}", as_workspace=theirs)
         assert await ask(client, "GET", "/api/webhooks") == (200, [])
@@ -199,12 +201,15 @@ async def test_scopes(database: Database) -> None:
     ours = await new_workspace(database)
     one = "/api/webhooks/wh_00000000000000000000000000"
     body = {"url": URL, "events": ["*"]}
-    reading = [("GET", "/api/webhooks"), ("GET", one), ("GET", f"{one}/deliveries")]
+    made = f"{one}/deliveries/dlv_{'0' * 26}"
+    reading = [("GET", "/api/webhooks"), ("GET", one), ("GET", f"{one}/deliveries"), ("GET", made)]
     writing = [("POST", "/api/webhooks"), ("PATCH", one), ("DELETE", one)]
+    writing += [("POST", f"{made}/redeliver"), ("POST", f"{one}/test")]
     for scope, allowed, refused in ((READ, reading, writing), (WRITE, writing, reading)):
         async with webhooks_client(database, ours, scope) as client:
             for method, path in (*allowed, *refused):
-                sent = body if method in ("POST", "PATCH") else None
+                sent = body if (method, path) == ("POST", "/api/webhooks") else None
+                sent = body if method == "PATCH" else sent
                 status, _ = await ask(client, method, path, sent)
                 assert (status == 403) == ((method, path) in refused)
 

@@ -31,6 +31,9 @@ ADDITIONS = (
     "/api/sessions/{id}",
     "/api/sessions/{id}/commands",
     "/api/sessions/{id}/events",
+    "/api/webhooks/{id}/deliveries/{deliveryId}",
+    "/api/webhooks/{id}/deliveries/{deliveryId}/redeliver",
+    "/api/webhooks/{id}/test",
     "/api/workspace/retention",
 )
 """Paths under /api that Blab serves beside the contract's."""

@@ -75,7 +75,11 @@ class Route:
 
     def url(self, id: str) -> str:
         """The path with an id in it."""
-        return self.path.replace("{id}", id).replace("{index}", "0")
+        return (
+            self.path.replace("{id}", id)
+            .replace("{index}", "0")
+            .replace("{deliveryId}", "dlv_00000000000000000000000000")
+        )
 
 
 def routes_of(app: web.Application, contract: Schema) -> list[Route]:
