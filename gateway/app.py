@@ -18,7 +18,6 @@ from aiohttp import web
 from gateway.calls.authorization import Authorization
 from gateway.calls.carrier_lines import CarrierLines
 from gateway.calls.client_credentials import IceServers
-from gateway.calls.demo import Demo
 from gateway.calls.realtime import RealtimeCalls
 from gateway.calls.sidebands import SIDEBANDS, Sidebands
 from gateway.calls.takeovers import Takeovers
@@ -29,6 +28,7 @@ from gateway.channels.webrtc.whip import setup_whip
 from gateway.channels.wire.checks import SessionChecks
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Check, Health, metrics_handler
+from gateway.http.pages import Pages
 from gateway.processes.connections import PassedConnections
 from gateway.processes.neighbours import Neighbours
 from gateway.telemetry.metrics import Metrics
@@ -181,7 +181,7 @@ def compose(
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
-            *call_page(settings, static, ephemeral, engines, agents).routes(),
+            *pages(settings, static, ephemeral, engines, agents).routes(),
         ]
     )
     kept = (uploads, journal, resumptions, remote, machine)
@@ -479,17 +479,17 @@ def carrier_secrets(settings: Settings) -> dict[str, str | None]:
     }
 
 
-def gives_keys_to_the_demo_page(settings: Settings) -> bool:
-    """Whether the demo page gets a key without sign-in: in embedded mode, on this machine only."""
+def gives_keys_to_pages(settings: Settings) -> bool:
+    """Whether pages get a key without sign-in: in embedded mode, on this machine only."""
     return settings.database_url is None and serves_this_machine_only(settings)
 
 
-def call_page(
+def pages(
     settings: Settings, static: Path, ephemeral: EphemeralKeys, engines: Catalogue, agents: Agents
-) -> Demo:
-    """The call page; without sign-in it gets keys of the local workspace, or none."""
-    local = LOCAL_WORKSPACE if gives_keys_to_the_demo_page(settings) else None
-    return Demo(static, ephemeral, local, engines.call_options, agents.list)
+) -> Pages:
+    """The pages; without sign-in they get keys of the local workspace, or none."""
+    local = LOCAL_WORKSPACE if gives_keys_to_pages(settings) else None
+    return Pages(static, ephemeral, local, engines.call_options, agents.list)
 
 
 def answers_agents_by_id(settings: Settings) -> bool:

@@ -1,7 +1,7 @@
 // The axis of a call: ruler, both voices, what was said, tool uses and states, drawn on one canvas as
 // wide as the window, which scrolls over an axis as long as the zoom makes it.
 
-import { clock, span } from "./dom.js";
+import { clock, span } from "/shared/el.js";
 
 const HOUR = 3_600_000;
 const TICKS = [50, 100, 200, 500, 1000, 2000, 5000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000, HOUR];

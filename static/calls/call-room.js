@@ -1,6 +1,7 @@
 // The room of one call (/calls/ID), and of two side by side (/calls/compare?a=ID&b=ID).
 
-import { agentName, clock, el, moment } from "./dom.js";
+import { clock, el, moment } from "/shared/el.js";
+import { agentName } from "./names.js";
 import { Panel } from "./panel.js";
 
 const ABSENT = {

@@ -1,7 +1,8 @@
 // The room with all calls (/calls): those in progress on top, below them the others, newest first.
 
-import { REASON_NAMES, agentName, channelName, clock, day, el, parts, plural, reasonName, time } from "./dom.js";
+import { clock, day, el, parts, plural, time } from "/shared/el.js";
 import { LiveCalls } from "./live.js";
+import { REASON_NAMES, agentName, channelName, reasonName } from "./names.js";
 
 const PAGE = 40;
 const NAMES = ["q", "agentId", "channel", "from", "to", "recorded", "endReason"];

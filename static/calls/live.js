@@ -1,8 +1,9 @@
 // Calls in progress: shown as they change, listened in to, hung up.
 
-import { channelName, clock, el, plural } from "./dom.js";
+import { clock, el, plural } from "/shared/el.js";
 import { STATES } from "./axis.js";
 import { Listener } from "./listener.js";
+import { channelName } from "./names.js";
 
 const REFRESH_MS = 2_000;
 

@@ -1,7 +1,8 @@
 // One call, looked at: its axis with what plays it, and its transcript.
 
+import { clock, el, median, moment, parts, plural, span } from "/shared/el.js";
 import { Axis, DRAWN, MARKS, STATES } from "./axis.js";
-import { agentName, channelName, clock, el, median, moment, parts, plural, reasonName, span } from "./dom.js";
+import { agentName, channelName, reasonName } from "./names.js";
 import { Sound } from "./sound.js";
 import { Transcript, entriesOf, untimedEntries } from "./transcript.js";
 

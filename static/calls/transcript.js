@@ -1,7 +1,7 @@
 // What was said in a call, in order, with the time of each word as far as it is known. Words that
 // nobody heard are struck out. Below each answer, where its waiting time went.
 
-import { clock, el, span } from "./dom.js";
+import { clock, el, span } from "/shared/el.js";
 import { MARKS } from "./axis.js";
 import { timedWords, wordsOfReply } from "./words.js";
 

@@ -1,7 +1,7 @@
 // The call page: wires its elements to one call.
 
 import { Call, EphemeralKeys, asProblem, microphonePossible, problems } from "/sdk/blab.js";
-import { wireThemeToggle } from "/shared/theme-toggle.js";
+import { wireHeader } from "/shared/header.js";
 import { Inspector } from "./inspect/inspector.js";
 import { Meters } from "./meters.js";
 import { Setup } from "./setup.js";
@@ -26,7 +26,7 @@ class App {
     this.view = new View(this.call, this.transcript, this.setup);
     this.inspector = new Inspector(this.call);
     this.#takeSetup();
-    wireThemeToggle($("theme"));
+    wireHeader();
     wireTalkKeys($("talk"), $("push"));
     wireHold($("push"), (on) => this.#push(on));
     wireTranscriptTools(this.transcript, $("copy-transcript"), $("save-transcript"));

@@ -1,4 +1,4 @@
-// Requests to the REST platform: the key goes along, the envelope is opened, a refusal is thrown.
+// Requests to the REST platform: the credential goes along, the envelope is opened, a refusal is thrown.
 
 /** What the server refused, or that it could not be reached (`code` UNREACHABLE, `status` 0). */
 export class ApiError extends Error {
@@ -9,11 +9,11 @@ export class ApiError extends Error {
 }
 
 export class Api {
-  #key;
+  #headersOf;
 
-  /** `key`: an API key, kept in memory only; empty where the server needs none. */
-  constructor(key = "") {
-    this.#key = key;
+  /** `headersOf(method)`: the headers by which a request proves who sends it. */
+  constructor(headersOf = () => ({})) {
+    this.#headersOf = headersOf;
   }
 
   /** The `data` of the answer; `query`: an object, whose empty values are left out. */
@@ -23,34 +23,32 @@ export class Api {
 
   /** A page of a list: the answer's `data` with its `meta` (`hasMore`, `nextCursor`). */
   list(path, { query = {}, signal } = {}) {
-    const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
-    return this.#request("GET", given.length ? `${path}?${new URLSearchParams(given)}` : path, { signal });
+    const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "");
+    return this.#envelope("GET", given.length ? `${path}?${new URLSearchParams(given)}` : path, undefined, signal);
   }
 
-  async post(path, body, { signal } = {}) {
-    return (await this.#request("POST", path, { body, signal })).data;
+  /** Any other method; `body`: what becomes JSON. */
+  async send(method, path, body, { signal } = {}) {
+    return (await this.#envelope(method, path, body, signal)).data;
   }
 
-  async patch(path, body, { signal } = {}) {
-    return (await this.#request("PATCH", path, { body, signal })).data;
-  }
-
-  async delete(path, { signal } = {}) {
-    return (await this.#request("DELETE", path, { signal })).data;
-  }
-
-  async #request(method, path, { body, signal }) {
-    const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
-    if (body !== undefined) headers["Content-Type"] = "application/json";
+  /** The answer, once it is no refusal; for uploads, files and streams. `init`: as of the browser's fetch. */
+  async fetch(path, init = {}) {
+    const headers = { ...this.#headersOf(init.method ?? "GET"), ...init.headers };
     let response;
     try {
-      response = await fetch(path, { method, headers, signal, cache: "no-store", body: body === undefined ? undefined : JSON.stringify(body) });
+      response = await fetch(path, { cache: "no-store", ...init, headers });
     } catch (error) {
-      if (signal?.aborted) throw error;
+      if (init.signal?.aborted) throw error;
       throw new ApiError({ code: "UNREACHABLE", message: "Blab cannot be reached." }, 0);
     }
-    const envelope = await response.json().catch(() => ({}));
-    if (response.ok) return envelope;
-    throw new ApiError(envelope.error ?? { code: "UNKNOWN", message: `HTTP ${response.status}` }, response.status);
+    if (response.ok) return response;
+    const { error } = await response.json().catch(() => ({}));
+    throw new ApiError(error ?? { code: "UNKNOWN", message: `HTTP ${response.status}` }, response.status);
+  }
+
+  async #envelope(method, path, body, signal) {
+    const init = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    return (await this.fetch(path, { method, signal, ...init })).json();
   }
 }

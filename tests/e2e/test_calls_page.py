@@ -206,7 +206,7 @@ async def sound_onset(page: Page, call_id: str) -> float:
     return float(
         await page.evaluate(
             """async (id) => {
-              const { Access } = await import("/calls/access.js");
+              const { Access } = await import("/shared/access.js");
               const { RATE, Track } = await import("/calls/tracks.js");
               const access = new Access();
               const call = await access.get(`/api/calls/${id}`);
@@ -278,7 +278,7 @@ async def test_elsewhere_a_key_is_needed(server: ScriptedServer, browser_page: B
     visit = await browser_page()
     page = visit.page
     await page.route(
-        "**/calls/session",
+        "**/studio/session",
         lambda route: route.fulfill(
             status=403, json={"error": {"code": "FORBIDDEN", "message": "Paste an API key."}}
         ),
@@ -286,7 +286,7 @@ async def test_elsewhere_a_key_is_needed(server: ScriptedServer, browser_page: B
     await page.goto(f"{server.url}/calls")
     await expect(page.get_by_text("Paste an API key.")).to_be_visible()
     await page.get_by_label("API key").fill(key)
-    await page.get_by_role("button", name="Show calls").click()
+    await page.get_by_role("button", name="Use this key").click()
     await expect(page.get_by_text("No calls yet.")).to_be_visible(timeout=WAIT)
     await page.reload()
     await expect(page.get_by_text("No calls yet.")).to_be_visible(timeout=WAIT)

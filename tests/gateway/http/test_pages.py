@@ -1,5 +1,6 @@
-"""The demo page and its key: this machine only, by a loopback name, for the page itself."""
+"""The pages and their keys: this machine only, by a loopback name, for the pages themselves."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,9 +8,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from gateway.calls.demo import Demo
+from gateway.http.pages import ROOMS, Pages
+from rest.accounts.keys import SCOPES
 from store.tenants.agents import Agent
 from tests.support.gateway.http_support import TestServer
+from tests.support.paths import STATIC
+
+OUTSIDE: set[str] = set()
+"""Rooms that the navigation leaves out."""
 
 
 def written(folder: Path) -> Path:
@@ -31,7 +37,7 @@ def written(folder: Path) -> Path:
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[TestServer]:
     made = TestServer()
-    made.app.add_routes(Demo(written(tmp_path), made.ephemeral, "ws_local").routes())
+    made.app.add_routes(Pages(written(tmp_path), made.ephemeral, "ws_local").routes())
     async with made.running() as running:
         yield running
 
@@ -56,19 +62,28 @@ async def test_this_machine_gets_a_key(
     assert body["expires_at"] == int(server.bus.now) + 600
 
 
-async def test_the_page_of_calls_gets_a_key_that_reads_calls(
+async def test_rooms_get_a_key_that_may_do_everything(
     server: TestServer, http: aiohttp.ClientSession
 ) -> None:
-    async with http.post(f"{server.url}/calls/session") as answer:
+    async with http.post(f"{server.url}/studio/session") as answer:
         assert answer.status == 200
         body = await answer.json()
     grant = await server.ephemeral.find(body["value"])
     assert grant is not None
-    assert grant.scopes == ("agents:read", "agents:write")
+    assert grant.workspace_id == "ws_local"
+    assert grant.scopes == SCOPES
+
+
+def test_the_navigation_leads_to_rooms_that_are_served() -> None:
+    listed = re.findall(r'path: "/(.*?)"', (STATIC / "shared" / "rooms.js").read_text())
+    assert listed[0] == ""
+    assert set(listed[1:]) == {path for path in ROOMS if path not in OUTSIDE}
+    for folder in ROOMS.values():
+        assert (STATIC / folder / "index.html").is_file()
 
 
 @pytest.mark.parametrize("path", ["/calls", "/calls/compare", "/calls/call_01m8cag661c42d10"])
-async def test_every_address_of_the_page_of_calls_is_one_page(
+async def test_every_address_of_a_room_is_one_page(
     server: TestServer, http: aiohttp.ClientSession, path: str
 ) -> None:
     async with http.get(server.url + path) as answer:
@@ -76,7 +91,7 @@ async def test_every_address_of_the_page_of_calls_is_one_page(
         assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("path", ["/demo/session", "/calls/session"])
+@pytest.mark.parametrize("path", ["/demo/session", "/studio/session"])
 @pytest.mark.parametrize(
     "headers",
     [
@@ -107,7 +122,7 @@ async def test_no_key_is_given_when_accounts_are_required(
     http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     made = TestServer()
-    made.app.add_routes(Demo(written(tmp_path), made.ephemeral, None).routes())
+    made.app.add_routes(Pages(written(tmp_path), made.ephemeral, None).routes())
     async with made.running(), http.post(f"{made.url}/demo/session") as answer:
         assert answer.status == 403
         assert "API key" in (await answer.json())["error"]["message"]
@@ -176,8 +191,8 @@ async def test_the_page_is_offered_the_agents_of_the_local_workspace(
         return [lisa]
 
     made = TestServer()
-    demo = Demo(written(tmp_path), made.ephemeral, "ws_local", agents=agents)
-    made.app.add_routes(demo.routes())
+    pages = Pages(written(tmp_path), made.ephemeral, "ws_local", agents=agents)
+    made.app.add_routes(pages.routes())
     async with made.running(), http.post(f"{made.url}/demo/session") as answer:
         options = (await answer.json())["options"]
     assert options["agents"] == [{"id": "agt_1", "name": "Lisa"}]

@@ -1,11 +1,13 @@
-"""The call page and the page of all calls with what they load, and the keys that they get without
-an account.
+"""The pages with what they load, and the keys that they get without an account.
 
-``GET /`` and ``/demo/…`` serve static/demo, ``/calls…`` static/calls, ``/shared/…`` what all pages
-share, and ``/sdk/…`` the client library, which any page may load. ``POST /demo/session`` mints an
-ephemeral key for the local workspace: only in embedded mode, only for this machine under a loopback
-name, only for the page itself or a program (no foreign Origin). The key of ``POST /calls/session``
-also reads, hangs up and deletes the calls of that workspace.
+``GET /`` is the call page (static/demo). ``ROOMS`` are the pages to build and operate with. What
+all of them share is in ``/shared/…`` and ``/vendor/…``; any page may load the client library,
+``/sdk/…``.
+
+``POST /demo/session`` mints an ephemeral key for calls in the local workspace, and
+``POST /studio/session`` one that may also do whatever the REST platform does there. Both only in
+embedded mode, for this machine under a loopback name, for the pages themselves or a program (no
+foreign Origin).
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,21 +16,28 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.http.requests import is_loopback_request, is_same_origin
-from gateway.http.responses import json_response
-from gateway.http.static_files import FOR_ANY_PAGE, StaticFiles
 from pipelines.engines.jobs import CallOptions
-from rest.accounts.keys import EphemeralKeys, Grant, MintedKey, Scope
+from rest.accounts.keys import SCOPES, EphemeralKeys, Grant, MintedKey, Scope
 from rest.http.errors import Forbidden
 from store.tenants.agents import Agent
 
+from .requests import is_loopback_request, is_same_origin
+from .responses import json_response
+from .static_files import FOR_ANY_PAGE, StaticFiles
+
+ROOMS: dict[str, str] = {
+    "calls": "calls",
+}
+"""Path of each room, and the folder of static/ that has its ``index.html`` and what that loads.
+Every address below the path (``/calls/ID``) is the same page, which reads its own address. The
+navigation is in static/shared/rooms.js."""
+_ASSETS = ("demo", "shared", "vendor")
 _INDEX = "index.html"
-_OF_CALLS: tuple[Scope, ...] = ("agents:read", "agents:write")
 
 
-class Demo:
-    """The page's handlers. ``static``: the folder of all pages; ``workspace_id`` None: no key
-    without sign-in."""
+class Pages:
+    """The handlers of all pages. ``static``: the folder of all pages; ``workspace_id`` None: no
+    key without sign-in."""
 
     def __init__(
         self,
@@ -38,9 +47,8 @@ class Demo:
         options: Callable[[], CallOptions] = CallOptions,
         agents: Callable[[str], Awaitable[Sequence[Agent]]] | None = None,
     ) -> None:
-        self._page = StaticFiles(static / "demo")
-        self._calls = StaticFiles(static / "calls")
-        self._shared = StaticFiles(static / "shared")
+        folders = sorted({*_ASSETS, *ROOMS.values()})
+        self._folders = {name: StaticFiles(static / name) for name in folders}
         self._sdk = StaticFiles(static / "sdk", FOR_ANY_PAGE)
         self._ephemeral = ephemeral
         self._workspace_id = workspace_id
@@ -50,24 +58,23 @@ class Demo:
     def routes(self) -> list[web.RouteDef]:
         """What to add to the application's router."""
         return [
-            web.get("/", self.index),
-            web.get("/demo/{name:.+}", self._page.get),
-            web.get("/calls", self.calls),
-            web.get("/calls/{call:[0-9A-Za-z_-]+}", self.calls),
-            web.get("/calls/{name:.+}", self._calls.get),
-            web.get("/shared/{name:.+}", self._shared.get),
+            web.get("/", self._index("demo")),
+            *(web.get(f"/{path}", self._index(folder)) for path, folder in ROOMS.items()),
+            *(
+                web.get(f"/{path}/{{address:[0-9A-Za-z_/-]+}}", self._index(folder))
+                for path, folder in ROOMS.items()
+            ),
+            *(web.get(f"/{name}/{{name:.+}}", one.get) for name, one in self._folders.items()),
             web.get("/sdk/{name:.+}", self._sdk.get),
             web.post("/demo/session", self.session),
-            web.post("/calls/session", self.session_of_calls),
+            web.post("/studio/session", self.session_of_rooms),
         ]
 
-    async def index(self, request: web.Request) -> web.StreamResponse:
-        """GET /."""
-        return self._page.response(_INDEX, request)
+    def _index(self, folder: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def index(request: web.Request) -> web.StreamResponse:
+            return self._folders[folder].response(_INDEX, request)
 
-    async def calls(self, request: web.Request) -> web.StreamResponse:
-        """GET /calls, /calls/compare and /calls/{id}: the page reads its own address."""
-        return self._calls.response(_INDEX, request)
+        return index
 
     async def session(self, request: web.Request) -> web.Response:
         """POST /demo/session → ``{value, expires_at, options}``: a key and the choices."""
@@ -76,9 +83,9 @@ class Demo:
         options = _shown(self._options(), agents)
         return json_response({"value": key.value, "expires_at": key.expires_at, "options": options})
 
-    async def session_of_calls(self, request: web.Request) -> web.Response:
-        """POST /calls/session → ``{value, expires_at}``."""
-        key, _ = await self._key(request, _OF_CALLS)
+    async def session_of_rooms(self, request: web.Request) -> web.Response:
+        """POST /studio/session → ``{value, expires_at}``."""
+        key, _ = await self._key(request, SCOPES)
         return json_response({"value": key.value, "expires_at": key.expires_at})
 
     async def _key(

@@ -1,0 +1,10 @@
+// The rooms of this Blab, in the order of the navigation. Their pages are in gateway/http/pages.py.
+
+export const ROOMS = [
+  { path: "/", name: "Talk" },
+  { path: "/calls", name: "Calls" },
+];
+
+/** The room that the address lies in. */
+export const currentRoom = () =>
+  ROOMS.find(({ path }) => path === location.pathname || (path !== "/" && location.pathname.startsWith(`${path}/`))) ?? ROOMS[0];
