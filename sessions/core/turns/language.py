@@ -54,8 +54,10 @@ EVERY = 3
 """A caller who changes the language is heard wrongly for two turns at most. Of 160 turns that were
 heard in a wrong language, a classifier of texts knew that of 11 only."""
 
-_MORE_MS = 500
-"""So much more speech makes a second question worth while."""
+_MORE_MS = 200
+"""So much more speech makes a second question worth while: "Wie viel kostet die Fahrkarte nach
+München?" is English after 1.5 s, with 0.75, and German at its end, with less than half a second
+more."""
 _QUESTIONS = 2
 _MOST_OPEN = 4
 """Turns about which an answer is awaited; the oldest is forgotten."""

@@ -27,8 +27,8 @@ def begun(**changes: object) -> ModelShell:
 
 
 def turn(shell: ModelShell, language: str, probability: float, words: str = "hola amigo") -> None:
-    """A turn of two seconds, about which the detector answers before its end."""
-    shell.speak(2_000)
+    """A turn of 1.6 seconds, about which the detector answers before its end."""
+    shell.speak(1_600)
     shell.detect(language, probability)
     shell.silence(128)
     shell.final(words, 0.9)
@@ -201,7 +201,7 @@ def test_a_turn_that_began_like_english_is_heard_as_german_at_its_end() -> None:
     shell = begun()
     shell.speak(1_600)
     shell.detect("en", 0.84)
-    shell.speak(600)
+    shell.speak(300)
     shell.silence(128)
     shell.final("Vas costet das?", 0.9)
     shell.silence(380)
