@@ -22,12 +22,13 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.vad import SileroModel
 from pipelines.engines.base import EngineFailed, Transcription
 from pipelines.engines.executor import EngineExecutor
-from pipelines.engines.jobs import Segment, Transcribed
+from pipelines.engines.jobs import Transcribed
 from pipelines.engines.transcription.speech_windows import (
+    SpokenText,
     Understood,
     Window,
     hear_windows,
-    timed_segment,
+    timed_segments,
 )
 
 from .client import UpstreamClient
@@ -244,10 +245,11 @@ def _timed(window: Window, answer: Mapping[str, Any], language: str | None) -> U
     if not spans:
         seconds = len(window.samples) / HEARING_RATE
         spans = [(str(answer["text"]), 0.0, seconds)]
-    segments: list[Segment] = []
+    texts: list[SpokenText] = []
     for number, (text, begin, end) in enumerate(spans):
         last = number == len(spans) - 1
         own = [word for word in words if last or word[1] < end]
         words = words[len(own) :]
-        segments.append(timed_segment(window, text, begin, end, own))
-    return Understood(tuple(segments), language, sure=language is not None)
+        texts.append(SpokenText(text, begin, end, tuple((*word, 1.0) for word in own)))
+    segments = timed_segments(window, texts)
+    return Understood(segments, language, sure=language is not None)

@@ -12,11 +12,20 @@ Rules
 - If no language is given, the recording's is that of the first window for which the recogniser is
   sure; until then each window is heard in its own best guess.
 - Times come out in order: no word begins before the one before it has ended. Recognisers let words
-  begin early and end late around a pause; here none reaches into one.
+  begin early and end late around a pause; here none reaches into one, and the words beside a
+  silence begin and end where the sound does (``word_edges``).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +35,8 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.vad import CONTEXT, WINDOW, SileroModel
 from pipelines.engines.base import Word
 from pipelines.engines.jobs import Segment, Transcribed
+
+from .word_edges import Span, settled, silences
 
 FRAME_BYTES = WINDOW * SAMPLE_BYTES
 ONSET, OFFSET = 0.5, 0.35
@@ -219,24 +230,52 @@ async def hear_windows(
     yield Transcribed(windows.done, None, language)
 
 
-def timed_segment(
-    window: Window, text: str, begin: float, end: float, words: Iterable[tuple[str, float, float]]
-) -> Segment:
-    """A segment from times in seconds within ``window``, kept within it and in order."""
+@dataclass(frozen=True, slots=True)
+class SpokenText:
+    """A text of a window; times in seconds from its start. ``words``: each with its times and
+    confidence, as far as the recogniser has them."""
+
+    text: str
+    begin: float
+    end: float
+    words: tuple[tuple[str, float, float, float], ...] = ()
+
+
+def timed_segments(window: Window, texts: Sequence[SpokenText]) -> tuple[Segment, ...]:
+    """Segments from what was recognised in ``window``, kept within it and in order; their words
+    begin and end where the sound says so (``word_edges``)."""
 
     def sample(seconds: float, least: int) -> int:
-        return min(max(window.start + round(seconds * HEARING_RATE), least), window.end)
+        return min(max(round(seconds * HEARING_RATE), least), len(window.samples))
 
-    placed: list[Word] = []
-    last = window.start
-    for word, word_begin, word_end in words:
-        if word.strip():
-            start = sample(word_begin, last)
-            start, last = _out_of_pauses(start, sample(word_end, start), window.pauses)
-            placed.append(Word(word.strip(), start, last))
-    start = placed[0].start if placed else sample(begin, window.start)
-    stop = placed[-1].end if placed else sample(end, start)
-    return Segment(start, stop, text.strip(), tuple(placed))
+    spans: list[Span] = []
+    last = 0
+    for text in texts:
+        for word, begin, end, _ in text.words:
+            if word.strip():
+                start = sample(begin, last)
+                last = sample(end, start)
+                spans.append((start, last))
+    pauses = [(begin - window.start, over - window.start) for begin, over in window.pauses]
+    quiet = silences(window.samples) if spans else []
+    unheard = [pause for pause in pauses if not any(_overlap(pause, one) for one in quiet)]
+    placed = iter(settled(spans, [*quiet, *unheard], len(window.samples)))
+    segments = []
+    for text in texts:
+        words = []
+        for word, _, _, confidence in text.words:
+            if word.strip():
+                start, end = _out_of_pauses(*next(placed), pauses)
+                span = window.start + start, window.start + end
+                words.append(Word(word.strip(), *span, confidence))
+        first = words[0].start if words else window.start + sample(text.begin, 0)
+        over = words[-1].end if words else max(first, window.start + sample(text.end, 0))
+        segments.append(Segment(first, over, text.text.strip(), tuple(words)))
+    return tuple(segments)
+
+
+def _overlap(one: Span, other: Span) -> bool:
+    return one[0] < other[1] and other[0] < one[1]
 
 
 def _out_of_pauses(start: int, end: int, pauses: Iterable[tuple[int, int]]) -> tuple[int, int]:

@@ -15,10 +15,11 @@ from pipelines.engines.transcription.speech_windows import (
     LONGEST,
     TAIL,
     SpeechWindows,
+    SpokenText,
     Understood,
     Window,
     hear_windows,
-    timed_segment,
+    timed_segments,
 )
 
 NOISE = np.random.default_rng(7)
@@ -180,8 +181,13 @@ async def test_failures_pass_through() -> None:
 
 def test_times_are_kept_within_the_window_and_in_order() -> None:
     window = Window(16_000, np.zeros(32_000, np.int16))
-    words = [(" one", -0.1, 0.5), (" ", 0.5, 0.6), (" two", 0.4, 0.9), (" three", 0.9, 9.0)]
-    segment = timed_segment(window, " one two three ", 0.0, 9.0, words)
+    words = (
+        (" one", -0.1, 0.5, 0.9),
+        (" ", 0.5, 0.6, 0.1),
+        (" two", 0.4, 0.9, 0.8),
+        (" three", 0.9, 9.0, 0.7),
+    )
+    [segment] = timed_segments(window, [SpokenText(" one two three ", 0.0, 9.0, words)])
     assert segment.text == "one two three"
     assert [(w.text, w.start, w.end) for w in segment.words] == [
         ("one", 16_000, 24_000),
@@ -189,14 +195,16 @@ def test_times_are_kept_within_the_window_and_in_order() -> None:
         ("three", 30_400, 48_000),
     ]
     assert (segment.start, segment.end) == (16_000, 48_000)
-    plain = timed_segment(window, "x", 0.5, 1.0, [])
+    assert [word.confidence for word in segment.words] == [0.9, 0.8, 0.7]
+    [plain] = timed_segments(window, [SpokenText("x", 0.5, 1.0)])
     assert (plain.start, plain.end, plain.words) == (24_000, 32_000, ())
 
 
 @pytest.mark.parametrize(
     ("heard", "placed"),
     [
-        ((0.0, 0.9), (0.0, 0.9)),
+        ((0.0, 0.9), (0.0, 1.0)),
+        ((0.0, 0.2), (0.0, 0.2)),
         ((0.8, 2.4), (2.0, 2.4)),
         ((1.5, 2.4), (2.0, 2.4)),
         ((0.4, 1.6), (0.4, 1.0)),
@@ -208,5 +216,27 @@ def test_words_do_not_reach_into_pauses(
     heard: tuple[float, float], placed: tuple[float, float]
 ) -> None:
     window = Window(0, np.zeros(48_000, np.int16), ((16_000, 32_000),))
-    (word,) = timed_segment(window, "x", 0, 3, [("x", *heard)]).words
+    [segment] = timed_segments(window, [SpokenText("x", 0, 3, (("x", *heard, 1.0),))])
+    (word,) = segment.words
     assert (word.start / HEARING_RATE, word.end / HEARING_RATE) == placed
+
+
+def test_words_begin_and_end_where_the_sound_does() -> None:
+    pcm = quiet(0.3) + loud(0.5) + quiet(0.4) + loud(0.6) + quiet(0.2)
+    window = Window(32_000, np.frombuffer(pcm, "<i2"))
+    words = (("one", 0.2, 0.7, 1.0), ("two", 0.7, 1.5, 1.0))
+    first, second = timed_segments(
+        window, [SpokenText("one", 0.2, 0.7, words[:1]), SpokenText("two", 0.7, 1.5, words[1:])]
+    )
+    edges = [first.start, first.end, second.start, second.end]
+    assert [edge / HEARING_RATE - 2 for edge in edges] == pytest.approx(
+        [0.3, 0.8, 1.2, 1.8], abs=0.02
+    )
+
+
+def test_a_pause_in_noise_is_known_by_the_voice_detection() -> None:
+    window = Window(0, np.frombuffer(loud(3.0), "<i2"), ((16_000, 32_000),))
+    words = (("one", 0.2, 1.2, 1.0), ("two", 1.2, 2.6, 1.0))
+    [segment] = timed_segments(window, [SpokenText("one two", 0.2, 2.6, words)])
+    one, two = segment.words
+    assert (one.end, two.start) == (16_000, 32_000)
