@@ -1,4 +1,5 @@
-"""SttKind: a recording becomes a transcript with the times of its words.
+"""SttKind: a recording becomes a transcript with the times of its words, as far as the engine has
+them; a warning says where it has none.
 
 The recording goes from the object store to a file and is decoded and transcribed in chunks: memory
 does not depend on its length. A transcript too long for the job's record is stored as an artifact
@@ -96,11 +97,19 @@ class SttKind:
             "durationMs": heard.duration_ms,
             "model": transcriber.model_id,
             "fileName": order.file_name,
+            "sourceKey": order.source_key,
             "segmentCount": len(heard.segments),
             "wordCount": sum(len(segment.words) for segment in heard.segments),
         }
         if order.label is not None:
             output["label"] = order.label
+        untimed = sum(not segment.words for segment in heard.segments)
+        if untimed:
+            run.warn(
+                "words_untimed",
+                f"{transcriber.model_id} gave no times for the words of {untimed} of"
+                f" {len(heard.segments)} segments: subtitles place them by their letters.",
+            )
         output |= await self._artifacts.keep_json(
             run,
             segments,

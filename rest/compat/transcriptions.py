@@ -27,6 +27,7 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.jobs import FileTranscriber
 from pipelines.jobs.job import Unit
 from pipelines.transcription.timed_text import TimedSegment, of_segment
+from rest.http.decoding import warn
 from rest.http.errors import ApiError, NoSuchModel, ValidationFailed, engine_refusal
 from rest.http.operation import EVENT_STREAM, AnyOperation, AnyRequest, Handler, Operation, Request
 from rest.http.waiting import ClientGone, ClientStream, in_time, unless_gone
@@ -35,7 +36,15 @@ from rest.jobs.stt import WRITE
 from rest.jobs.tts import Book
 
 from .models import TAG, ModelNames
-from .transcripts import Transcript, TranscriptionForm, logprobs_of, read_form, shown, usage_of
+from .transcripts import (
+    Transcript,
+    TranscriptionForm,
+    logprobs_of,
+    read_form,
+    shown,
+    usage_of,
+    without_effect,
+)
 
 LIMITS = MediaLimits(max_seconds=30 * 60.0)
 """Longer recordings are for jobs, which may take longer."""
@@ -186,6 +195,7 @@ class CompatTranscriptions:
             return await self._stream(request, form, heard)
         async with in_time(self._seconds):
             await self._listener.hear(request, heard)
+            warn(request.http, without_effect(form, heard.segments))
             transcript = Transcript(heard.segments, heard.language, heard.duration_ms)
             return await shown(transcript, form)
 
@@ -197,6 +207,7 @@ class CompatTranscriptions:
         try:
             async with in_time(self._seconds), contextlib.aclosing(segments):
                 segment = await anext(segments, None)  # refused before the stream begins, if at all
+                warn(request.http, without_effect(form, ()))
                 await stream.begin()
                 while segment is not None:
                     await stream.event(_delta(segment, form, first=len(heard.segments) == 1))

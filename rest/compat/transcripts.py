@@ -1,7 +1,8 @@
 """How OpenAI's clients request a transcript, and how it is shown to them.
 
 Form fields that would not change the answer (``prompt``, ``temperature``, ``chunking_strategy``)
-are accepted and ignored.
+are accepted and named in a ``Warning`` header, as is a granularity of times that the answer has no
+place for, or that the engine has no times for (``without_effect``).
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, Literal, get_args
 from aiohttp import web
 
 from pipelines.engines.translation import CHAT_LANGUAGES
+from pipelines.jobs.job import ApiWarning
 from pipelines.jobs.usage import HEARD_TOKEN_MS, audio_tokens
 from pipelines.transcription.subtitles import render
 from pipelines.transcription.timed_text import TimedSegment, TimedWord
@@ -43,9 +45,9 @@ _TRUE, _FALSE = ("true", "1"), ("false", "0", "")
 
 @dataclass(frozen=True, slots=True)
 class TranscriptionForm:
-    """``words`` and ``segments``: whether their times are included; ``logprobs``: whether the
-    engine's confidence in each word is; ``allow_draft``: whether a translation by a chat model is
-    accepted."""
+    """``words`` and ``segments``: whether their times are included; ``granular``: whether any were
+    requested; ``logprobs``: whether the engine's confidence in each word is included;
+    ``allow_draft``: whether a translation by a chat model is accepted."""
 
     model: str
     language: str | None
@@ -53,6 +55,7 @@ class TranscriptionForm:
     stream: bool = False
     words: bool = False
     segments: bool = True
+    granular: bool = False
     logprobs: bool = False
     allow_draft: bool = False
 
@@ -89,6 +92,7 @@ def read_form(upload: Upload, *, translates: bool = False) -> TranscriptionForm:
         stream=stream,
         words="word" in asked,
         segments="segment" in asked or not asked,
+        granular=bool(asked),
         logprobs=logprobs,
         allow_draft=translates and _truth(upload, DRAFT),
     )
@@ -138,6 +142,23 @@ def _several(upload: Upload, name: str, known: tuple[str, ...] | None = None) ->
                 f"{name} {value!r} is not known: send {' or '.join(known)}.", param=name
             )
     return sent
+
+
+def without_effect(form: TranscriptionForm, segments: Sequence[TimedSegment]) -> list[ApiWarning]:
+    """What of the requested times is not in the answer, or only estimated."""
+    found = []
+    if form.granular and form.format != "verbose_json":
+        message = f"{GRANULARITIES} has no effect on response_format {form.format}."
+        found.append(ApiWarning("no_effect", message, GRANULARITIES))
+    untimed = sum(not segment.words for segment in segments)
+    if untimed and (form.words or form.format in ("srt", "vtt")):
+        consequence = "they are missing" if form.words else "cues place them by their letters"
+        message = (
+            f"The engine gave no times for the words of {untimed} of {len(segments)} segments:"
+            f" {consequence}."
+        )
+        found.append(ApiWarning("words_untimed", message, GRANULARITIES if form.words else None))
+    return found
 
 
 _LEAST = 1e-6

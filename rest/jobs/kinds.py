@@ -144,13 +144,16 @@ class TranscriptSegment(Struct):
 
 
 class SttOutput(Struct, rename="camel", kw_only=True):
-    """A transcript. Its ``segments`` lie at ``transcript_url`` where they are many."""
+    """A transcript. Its ``segments`` lie at ``transcript_url`` where they are many. ``source_url``:
+    the recording, which is kept as long as its job; absent from jobs of earlier versions."""
 
     text: str
     language: str | None
     duration_ms: int
     model: str
     file_name: str
+    source_key: str | UnsetType = UNSET
+    source_url: str | UnsetType = UNSET
     segment_count: int
     word_count: int
     label: str | UnsetType = UNSET

@@ -83,7 +83,8 @@ class SttResource:
                 scope=READ,
                 description=(
                     "`output` has `text`, `segments` with the times of their words, and"
-                    " `transcriptUrl` in place of `segments` where they are many."
+                    " `transcriptUrl` in place of `segments` where they are many; `sourceUrl` is"
+                    " the recording. Words without times give the warning `words_untimed`."
                 ),
                 type=JobType.STT,
             ),

@@ -12,6 +12,7 @@ import pytest
 
 from media.files.decode import decode
 from media.files.limits import NoAudio, UnreadableMedia
+from pipelines.engines.jobs import Segment
 from pipelines.engines.scripted.jobs import ScriptedJobEngines, scripted_job_engines, spoken
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus, JobType, NewJob, Unit
@@ -87,6 +88,7 @@ async def test_a_transcript_has_segments_and_word_times(rig: Rig) -> None:
         "durationMs": 4000,
         "model": "scripted-file-ears",
         "fileName": "talk.wav",
+        "sourceKey": job.input["sourceKey"],
         "label": "Standup",
         "segmentCount": 2,
         "wordCount": 5,
@@ -98,6 +100,14 @@ async def test_a_transcript_has_segments_and_word_times(rig: Rig) -> None:
     first = segments[0]["words"][0]
     assert first == {"word": "good", "start": 0.25, "end": 0.5, "confidence": 1.0}
     assert rig.units == [Unit(f"{job.id}:stt", "stt", "scripted-file-ears", audio_ms=4000)]
+
+
+async def test_words_without_times_are_reported(rig: Rig) -> None:
+    untimed = Segment(start=0, end=8000, text="good morning")
+    done = await rig.run(await rig.submit(wav(4)), scripted_job_engines(hears=(*SAID, untimed)))
+    [warning] = done.warnings
+    assert warning["code"] == "words_untimed"
+    assert "1 of 3 segments" in warning["message"]
 
 
 async def test_a_long_transcript_is_an_artifact(rig: Rig) -> None:

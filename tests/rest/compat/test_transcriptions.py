@@ -152,6 +152,57 @@ async def test_segments_can_be_requested_in_any_format(tmp_path: Path) -> None:
             assert heard.text == TEXT
 
 
+@pytest.mark.parametrize(
+    ("asked", "warned"),
+    [
+        ({"response_format": "json"}, "no effect on response_format json"),
+        ({"response_format": "json", "stream": "true"}, "no effect on response_format json"),
+        ({"response_format": "verbose_json"}, None),
+    ],
+    ids=["json", "stream", "verbose_json"],
+)
+async def test_times_that_are_not_in_the_answer_are_reported(
+    tmp_path: Path, asked: dict[str, str], warned: str | None
+) -> None:
+    async with node_of(tmp_path).running() as node:
+        found = await warnings_of(node, asked | {"timestamp_granularities[]": "segment"})
+        assert [warned in one for one in found] == [True] if warned else not found
+
+
+@pytest.mark.parametrize(
+    ("asked", "warned"),
+    [
+        (
+            {"response_format": "verbose_json", "timestamp_granularities[]": "word"},
+            "no times for the words of 1 of 2 segments: they are missing",
+        ),
+        ({"response_format": "srt"}, "place them by their letters"),
+        ({"response_format": "text"}, None),
+    ],
+    ids=["word", "srt", "text"],
+)
+async def test_words_without_times_are_reported(
+    tmp_path: Path, asked: dict[str, str], warned: str | None
+) -> None:
+    node = node_of(tmp_path, SAID[0], Segment(start=16_000, end=24_000, text="How are you?"))
+    async with node.running() as node:
+        found = await warnings_of(node, asked)
+        assert [warned in one for one in found] == [True] if warned else not found
+
+
+async def warnings_of(node: CompatNode, texts: dict[str, str]) -> list[str]:
+    """The Warning headers of a transcription."""
+    form = aiohttp.FormData({"model": "whisper-1", **texts})
+    form.add_field("file", FILE[1], filename=FILE[0])
+    headers = {"Authorization": "Bearer blab_sk_ours"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as http,
+        http.post(f"{node.url}/v1/audio/transcriptions", data=form) as answer,
+    ):
+        assert answer.status == 200
+        return answer.headers.getall("Warning", [])
+
+
 async def test_a_stream_sends_each_segment_when_it_is_understood(tmp_path: Path) -> None:
     node = node_of(tmp_path)
     more = asyncio.Semaphore(1)

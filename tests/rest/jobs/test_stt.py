@@ -129,6 +129,7 @@ async def test_from_upload_to_export(platform: Platform) -> None:
     )
     assert (output["label"], output["language"]) == ("Standup", "en")
     assert (output["fileName"], output["durationMs"]) == ("talk.wav", 2000)
+    assert "upload" in output["sourceUrl"]  # kept as long as the job, to be heard again
 
     text, kind, disposition = await platform.export(job_id)
     assert text == "tell me, does it work\nit does\n"
