@@ -7,7 +7,6 @@ import { Meters } from "./meters.js";
 import { Setup } from "./setup.js";
 import { wireHold, wireTalkKeys } from "./talk-keys.js";
 import { Transcript } from "./transcript.js";
-import { wireTranscriptTools } from "./transcript-tools.js";
 import { View } from "./view.js";
 
 const TAIL_MS = 150; // what is under way when the button is let go still belongs to the turn
@@ -29,7 +28,7 @@ class App {
     wireHeader();
     wireTalkKeys($("talk"), $("push"));
     wireHold($("push"), (on) => this.#push(on));
-    wireTranscriptTools(this.transcript, $("copy-transcript"), $("save-transcript"));
+    this.#wireTranscriptTools();
     this.#wire();
     this.#follow();
     if (!microphonePossible()) this.view.problem(problems.insecure());
@@ -61,6 +60,18 @@ class App {
     });
     for (const chip of document.querySelectorAll(".chip")) chip.addEventListener("click", () => this.#type(chip.textContent));
     addEventListener("beforeunload", (event) => this.view.phase === "live" && event.preventDefault());
+  }
+
+  /** They are loaded when somebody wants them. */
+  #wireTranscriptTools() {
+    const { transcript } = this;
+    const buttons = ["copy", "save"].map((name) => {
+      const button = $(`${name}-transcript`);
+      button.addEventListener("click", async () => (await import("./transcript-tools.js"))[name](transcript.text(), button));
+      return button;
+    });
+    const enable = () => buttons.forEach((button) => (button.disabled = !transcript.text().length));
+    new MutationObserver(enable).observe(transcript.list, { childList: true, subtree: true, characterData: true });
   }
 
   #follow() {

@@ -28,9 +28,12 @@ const current = () => root.dataset.theme ?? (dark.matches ? "dark" : "light");
 function wireThemeToggle(button) {
   const render = () => {
     const next = current() === "dark" ? "light" : "dark";
-    button.setAttribute("aria-label", `Switch to ${next} theme`);
-    button.title = `Switch to ${next} theme`;
+    button.ariaLabel = button.title = `Switch to ${next} theme`;
     button.dataset.shows = current();
+  };
+  const changed = () => {
+    render();
+    document.dispatchEvent(new Event("themechange"));
   };
   button.addEventListener("click", () => {
     root.dataset.theme = current() === "dark" ? "light" : "dark";
@@ -39,12 +42,8 @@ function wireThemeToggle(button) {
     } catch {
       // Not remembered, but it holds for this visit.
     }
-    render();
-    document.dispatchEvent(new Event("themechange"));
+    changed();
   });
-  dark.addEventListener("change", () => {
-    render();
-    document.dispatchEvent(new Event("themechange"));
-  });
+  dark.addEventListener("change", changed);
   render();
 }
