@@ -226,6 +226,11 @@ class SessionConfig:
     """Blab's own events that the client requested; empty for a strict client."""
     recording: Recording | None = None
     """The agent's; no client can change it."""
+    greeting: str = ""
+    """What the agent says when the call begins; empty: it waits for the caller. No client can
+    change it."""
+    agent_version: int | None = None
+    """The version of the agent with which the call begins, for its record."""
 
     @property
     def answers(self) -> bool:

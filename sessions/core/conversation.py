@@ -33,6 +33,7 @@ from sessions.core.turns.turntaking import TurnTaking
 from .call import Call, Timer
 from .checkpoint import Checkpoint, Moving
 from .commands import CloseCall, Command
+from .config import SessionKind
 from .events import (
     AddItem,
     AddToolOutput,
@@ -299,6 +300,8 @@ class Conversation:
         self._tools.configure(config)
         if config.records and config.recording is not None and config.recording.consent:
             self._requests.announce(config.recording.consent)
+        if config.greeting and config.kind is SessionKind.REALTIME:
+            self._requests.greet(config.greeting)
 
     def _prompt_idle_caller(self) -> None:
         """Nobody speaks: publish that, and let the agent say something."""

@@ -78,6 +78,9 @@ class RequestReply:
     """The reply in progress is cut off for it."""
     consent: bool = False
     """It says that the call is recorded, and is heard to its end whatever happens meanwhile."""
+    greeting: bool = False
+    """With it the agent answers the call; it begins again where its audio does not fit the channel
+    any more."""
 
     @property
     def apart(self) -> bool:

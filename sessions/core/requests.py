@@ -338,7 +338,7 @@ class ClientRequests:
         if asked is not None and self._side.cancel(asked, CLIENT_CANCELLED):
             return
         if reply is not None and asked in (None, reply.reply_id) and reply.released:
-            if event.reformatted and not self._replies.interruptible:
+            if event.reformatted and _opens(reply.request):
                 self._say_again(reply.request)
                 return
             if self._must_be_heard(event.event_id):
@@ -365,6 +365,10 @@ class ClientRequests:
     def announce(self, consent: str) -> None:
         """Say, before anything else, that the call is recorded."""
         self.respond(RequestReply(script=consent, consent=True))
+
+    def greet(self, greeting: str) -> None:
+        """Answer the call, after the consent text where there is one."""
+        self.respond(RequestReply(script=greeting, greeting=True))
 
     def _must_be_heard(self, event_id: str | None) -> bool:
         """Whether the reply in progress may not be cut off; then the request is refused."""
@@ -429,3 +433,8 @@ class ClientRequests:
         self._call.refuse(
             "item_not_found", f"There is no item {item_id!r} in this conversation.", param, event_id
         )
+
+
+def _opens(request: RequestReply | None) -> bool:
+    """Whether a reply is one with which the call begins."""
+    return request is not None and (request.consent or request.greeting)
