@@ -20,7 +20,7 @@ import msgspec
 from cryptography.fernet import Fernet, InvalidToken
 from msgspec import Meta
 
-from pipelines.engines.base import EngineError
+from pipelines.engines.base import EngineError, EngineFailed
 from sessions.core.commands import RunTool
 from sessions.core.config import ListedTool, Tool, ToolKind, ToolServer
 from sessions.core.events import Event, ToolListFailed, ToolReturned, ToolsListed
@@ -88,39 +88,50 @@ class Tools:
         if self._runner is None:
             return
         try:
-            async with asyncio.timeout(_LIST_SECONDS):
-                found = await self._runner.list_tools(server.url, unseal(server.sealed))
+            found = await list_tools(self._runner, server)
         except EngineError as error:
-            self._list_failed(server.label, str(error))
-        except TimeoutError:
-            self._list_failed(server.label, "The MCP server did not answer in time.")
+            log.info("an MCP server's tools could not be listed")
+            self._dispatch(ToolListFailed(server.label, f"{server.label}: {error}"))
         else:
-            tools = tuple(ListedTool(*tool) for tool in found)
-            self._dispatch(ToolsListed(server.label, tools))
-
-    def _list_failed(self, label: str, why: str) -> None:
-        log.info("an MCP server's tools could not be listed")
-        self._dispatch(ToolListFailed(label, f"{label}: {why}"))
+            self._dispatch(ToolsListed(server.label, found))
 
     async def _run(self, order: RunTool) -> None:
-        try:
-            async with asyncio.timeout(order.tool.timeout_ms / 1000):
-                output, failed = await self._output(order), False
-        except EngineError as error:
-            output, failed = str(error), True
-        except TimeoutError:
-            output, failed = "The tool did not answer in time.", True
+        output, failed = await use_tool(self._runner, order.tool, order.server, order.arguments)
         self._dispatch(ToolReturned(order.tool_use_id, output, failed))
 
-    async def _output(self, order: RunTool) -> str:
-        runner, tool, server = self._runner, order.tool, order.server
-        if runner is None or (server is None and tool.kind is ToolKind.MCP):
-            raise EngineError("The tool cannot be reached from this server.")
-        if server is not None:
-            return await runner.call_mcp(
-                server.url, unseal(server.sealed), tool.name, order.arguments
-            )
-        return await runner.call_http(tool.method, tool.url, unseal(tool.sealed), order.arguments)
+
+async def list_tools(runner: ToolRunner, server: ToolServer) -> tuple[ListedTool, ...]:
+    """What an MCP server offers; raises EngineError."""
+    try:
+        async with asyncio.timeout(_LIST_SECONDS):
+            found = await runner.list_tools(server.url, unseal(server.sealed))
+    except TimeoutError:
+        raise EngineFailed("The MCP server did not answer in time.") from None
+    return tuple(ListedTool(*tool) for tool in found)
+
+
+async def use_tool(
+    runner: ToolRunner | None, tool: Tool, server: ToolServer | None, arguments: str
+) -> tuple[str, bool]:
+    """The output of a tool of ``server`` (None: an HTTP tool), and whether it failed: the output
+    says why then. ``arguments``: JSON."""
+    try:
+        async with asyncio.timeout(tool.timeout_ms / 1000):
+            return await _output(runner, tool, server, arguments), False
+    except EngineError as error:
+        return str(error), True
+    except TimeoutError:
+        return "The tool did not answer in time.", True
+
+
+async def _output(
+    runner: ToolRunner | None, tool: Tool, server: ToolServer | None, arguments: str
+) -> str:
+    if runner is None or (server is None and tool.kind is ToolKind.MCP):
+        raise EngineFailed("The tool cannot be reached from this server.")
+    if server is not None:
+        return await runner.call_mcp(server.url, unseal(server.sealed), tool.name, arguments)
+    return await runner.call_http(tool.method, tool.url, unseal(tool.sealed), arguments)
 
 
 def seal(headers: Mapping[str, str]) -> str:
