@@ -17,6 +17,7 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.usage import Usage
 from pipelines.speech.language import language_of
 from pipelines.ssrf import CustomerHttp
+from pipelines.tool_runner import ToolRunner
 from rest.accounts.accounts import AccountResource, Passwords, SignInThrottle
 from rest.accounts.api_keys import ApiKeyResource
 from rest.accounts.auth import Authenticator
@@ -43,7 +44,10 @@ from rest.jobs.speech_requests import SpeechChecks
 from rest.jobs.stt import SttResource
 from rest.jobs.tts import TtsResource, TtsStream
 from rest.openapi.document import Docs, OpenApi
+from rest.resources.agent_config import AgentChecks
+from rest.resources.agent_tools import AgentToolResource
 from rest.resources.agent_turns import AgentTurns
+from rest.resources.agent_versions import AgentVersionResource
 from rest.resources.agents import AgentResource
 from rest.resources.calls import CallResource
 from rest.resources.capabilities import Capabilities, PlatformLimits
@@ -129,6 +133,7 @@ def add_rest(
     embed_keys = EmbedKeyResource(
         database, keys.ephemeral, limiter, addresses, host, keys.check, engines.waiting_for
     )
+    agent_checks = AgentChecks(engines, tool_http)
     resources: list[Resource] = [
         AccountResource(
             database,
@@ -147,7 +152,9 @@ def add_rest(
         SttResource(database, engines, artifacts, views, media),
         VoiceResource(database, engines, artifacts, views, cursors, engines),
         DubbingResource(database, engines, checks, artifacts, views, media),
-        AgentResource(database, turns, engines, cursors, tool_http, on_agent, stores.vault),
+        AgentResource(database, turns, agent_checks, cursors, on_agent, stores.vault),
+        AgentVersionResource(database, agent_checks, cursors, on_agent, stores.vault),
+        AgentToolResource(database, ToolRunner(tool_http), stores.vault),
         ModelResource(engines, survey, capabilities, limits),
         RetentionResource(database, settings.retention_days or None),
         ErasureResource(database, callers, cursors),

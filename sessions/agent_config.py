@@ -5,7 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from pipelines.engines.call_names import CallNames
-from sessions.core.config import AUTO, Recording, SessionConfig, SessionKind
+from sessions.core.config import (
+    AUTO,
+    Eagerness,
+    Recording,
+    SessionConfig,
+    SessionKind,
+    TurnDetection,
+)
 from store.tenants.agents import Agent
 
 from .tools import tools_of
@@ -28,6 +35,17 @@ def session_config(agent: Agent) -> SessionConfig:
         tools=tools,
         servers=servers,
         recording=_recording(agent.recording),
+        greeting=agent.greeting,
+        turn_detection=_turn_detection(agent.turn_taking),
+        agent_version=agent.version,
+    )
+
+
+def _turn_detection(wanted: Mapping[str, Any]) -> TurnDetection:
+    return TurnDetection(
+        eagerness=Eagerness(wanted.get("eagerness") or Eagerness.AUTO),
+        interrupt_response=bool(wanted.get("interruptible", True)),
+        idle_timeout_ms=wanted.get("idle_ms"),
     )
 
 
@@ -38,8 +56,8 @@ def _recording(wanted: Mapping[str, Any]) -> Recording | None:
 
 
 def unrecorded(agent: Agent) -> SessionConfig:
-    """As ``session_config``, of a conversation that is no call."""
-    return replace(session_config(agent), recording=None)
+    """As ``session_config``, of a conversation that is no call: the caller begins it."""
+    return replace(session_config(agent), recording=None, greeting="")
 
 
 def transferred(config: SessionConfig, agent: Agent) -> SessionConfig:

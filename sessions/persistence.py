@@ -126,6 +126,7 @@ class CallJournal:
             config=msgspec.to_builtins(call.config),
             started_at=started_at or datetime.now(UTC),
             caller=call.caller,
+            agent_version=call.config.agent_version,
         )
         self._enqueue(
             f"call {call.call_id}",

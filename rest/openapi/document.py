@@ -76,7 +76,7 @@ _ERRORS = {
     503: "Cannot be served just now",
 }
 _ALWAYS = (400, 401, 403, 404, 429, 500, 503)
-_WHOLE_NUMBERS = frozenset({"index"})
+_WHOLE_NUMBERS = frozenset({"index", "number"})
 """Parameters of paths that are numbers; the others are text."""
 PRINTABLE = r"^[\x20-\x7e]+$"
 """Of a header's value."""

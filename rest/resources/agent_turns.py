@@ -80,13 +80,15 @@ class Latencies(Struct, rename="camel"):
 class TurnView(Struct, rename="camel", kw_only=True):
     """A turn of a conversation, which is a live call or a series of recordings.
 
-    ``heard_text``: how much of ``assistant_text`` the caller heard."""
+    ``heard_text``: how much of ``assistant_text`` the caller heard. ``agent_version``: the one with
+    which its call began, or of the recording; null: it was before there were versions."""
 
     id: str
     turn_id: str
     conversation_id: str
     call_id: str
     number: int
+    agent_version: int | None
     user_transcript: str
     assistant_text: str
     heard_text: str
@@ -105,6 +107,7 @@ def shown_turn(turn: Turn, audio_url: str | None) -> TurnView:
         conversation_id=turn.call_id,
         call_id=turn.call_id,
         number=turn.number,
+        agent_version=turn.agent_version,
         user_transcript=turn.user_text,
         assistant_text=turn.reply_text,
         heard_text=turn.heard_text,
@@ -290,6 +293,7 @@ class AgentTurns:
                 undo.push_async_callback(artifacts.delete, workspace_id, key)
                 turn = replace(turn, audio_key=key)
                 result.assistant_audio_url = self._views.url(request, key)
+            turn = replace(turn, agent_version=config.agent_version)
             configured = msgspec.to_builtins(config)
             await self._conversations.store(workspace_id, agent_id, conversation, turn, configured)
             undo.pop_all()

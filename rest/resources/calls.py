@@ -73,11 +73,13 @@ class RecordingView(Struct, rename="camel"):
 
 class CallView(Struct, rename="camel", kw_only=True):
     """A call. ``excerpt``: what was said first, or in the first turn that a search has found.
-    ``language``: the one that it began in. ``duration_ms``: so far, of one in progress."""
+    ``language``: the one that it began in. ``agent_version``: the one with which it began; null: it
+    was before there were versions. ``duration_ms``: so far, of one in progress."""
 
     id: str
     agent_id: str | None
     agent_name: str | None
+    agent_version: int | None
     channel: str
     status: Literal["live", "ended"]
     started_at: str
@@ -297,6 +299,7 @@ def _shown(call: ListedCall, parts: Sequence[RecordingPart]) -> dict[str, Any]:
         "id": call.id,
         "agent_id": call.agent_id,
         "agent_name": call.agent_name,
+        "agent_version": None if call.agent_id is None else call.agent_version,
         "channel": call.channel,
         "status": "live" if ended is None else "ended",
         "started_at": timestamp(call.started_at),

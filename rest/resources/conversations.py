@@ -127,6 +127,7 @@ class Conversations:
                     config=config,
                     started_at=began,
                     caller=conversation.caller,
+                    agent_version=turn.agent_version,
                 )
                 await calls.open(workspace_id, new)
                 await calls.close(workspace_id, conversation.id, ENDED, now)

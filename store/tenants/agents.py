@@ -1,4 +1,8 @@
-"""Agents: what a workspace's calls talk to."""
+"""Agents: what a workspace's calls talk to, and the versions of each.
+
+Every change of an agent makes its next version, in the statement that changes it: two changes at a
+time get numbers of their own, and none is lost. A change that changes nothing makes none.
+"""
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
@@ -7,13 +11,13 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
-from store.database import Queryable
+from store.database import Database, storable
 from store.ids import new_id
 from store.vault import Vault
 
 _COLUMNS = (
     "id, workspace_id, name, system_prompt, model, tts_model, voice, language, is_default,"
-    " created_at, updated_at, tools, recording"
+    " created_at, updated_at, tools, recording, greeting, turn_taking, version"
 )
 DEFAULT_PROMPT = (
     "You are a friendly voice assistant on a live call. Answer in one or two short spoken"
@@ -38,6 +42,10 @@ class NewAgent:
     """What it may use; their format belongs to sessions.tools."""
     recording: Mapping[str, Any] = field(default_factory=dict)
     """``enabled``, ``consent`` and ``keep_days`` of its calls' recordings; empty: none."""
+    greeting: str = ""
+    """What it says when a call begins; empty: it waits for the caller."""
+    turn_taking: Mapping[str, Any] = field(default_factory=dict)
+    """``eagerness``, ``interruptible`` and ``idle_ms``; empty: as calls have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +65,68 @@ class Agent:
     updated_at: datetime
     tools: Sequence[Mapping[str, Any]] = ()
     recording: Mapping[str, Any] = field(default_factory=dict)
+    greeting: str = ""
+    turn_taking: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 1
+    """The number of its newest version, which it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who changes an agent, and why. ``kind``: api_key, user, page (an ephemeral key) or server;
+    ``id``: of the key or the user; ``restores``: the number of the version that is made again."""
+
+    kind: str = "server"
+    id: str | None = None
+    note: str = ""
+    restores: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVersion:
+    """An agent as it was from one change to the next; nothing of it is ever changed. ``by``: as in
+    Change, with the name of the key or the e-mail address of the user, where it is still known."""
+
+    id: str
+    number: int
+    agent: NewAgent
+    by_kind: str
+    by_id: str | None
+    by_name: str | None
+    note: str
+    restores: int | None
+    created_at: datetime
 
 
 _SETTABLE = tuple(field.name for field in fields(NewAgent))
+_DOCUMENTS = ("recording", "turn_taking")
+_BY_SERVER = Change()
+_CONFIG = "jsonb_build_object(" + ", ".join(f"'{name}', {name}" for name in _SETTABLE) + ")"
+_KEEPING = (
+    "kept AS (INSERT INTO agent_versions (id, workspace_id, agent_id, number, config, by_kind,"
+    f" by_id, note, restores) SELECT $1, workspace_id, id, version, {_CONFIG}, $2, $3, $4, $5"
+    f" FROM changed ON CONFLICT (agent_id, number) DO NOTHING) SELECT {_COLUMNS} FROM changed"
+)
+"""Behind a statement that returns an agent as ``changed``: stores it as a version."""
+_INSERT = (
+    f"INSERT INTO agents (id, workspace_id, is_default, {', '.join(_SETTABLE)})"
+    f" VALUES ($6, $7, $8, {', '.join(f'${9 + place}' for place in range(len(_SETTABLE)))})"
+)
+_VERSIONS = (
+    "SELECT v.id, v.number, v.config, v.by_kind, v.by_id, coalesce(k.name, u.email) AS by_name,"
+    " v.note, v.restores, v.created_at FROM agent_versions v"
+    " LEFT JOIN api_keys k ON v.by_kind = 'api_key' AND k.workspace_id = v.workspace_id"
+    " AND k.id = v.by_id LEFT JOIN (memberships m JOIN users u ON u.id = m.user_id)"
+    " ON v.by_kind = 'user' AND m.workspace_id = v.workspace_id AND m.user_id = v.by_id"
+    " WHERE v.workspace_id = $1 AND v.agent_id = $2"
+)
 
 
 class Agents:
     """Queries about agents. ``vault`` seals the secrets of their tools; None: they are stored as
     they are."""
 
-    def __init__(self, db: Queryable, vault: Vault | None = None) -> None:
+    def __init__(self, db: Database, vault: Vault | None = None) -> None:
         self._db = db
         self._vault = vault
 
@@ -80,20 +140,22 @@ class Agents:
 
     def _stored(self, name: str, value: Any) -> Any:
         """A field's value as its column takes it: a list for jsonb, its secrets sealed."""
-        if name == "recording":
+        if name in _DOCUMENTS:
             return dict(value)
         if name != "tools":
             return value
         return list(value) if self._vault is None else self._vault.close_tools(value)
 
-    async def create(self, workspace_id: str, agent: NewAgent) -> Agent:
-        """A new agent."""
+    async def create(
+        self, workspace_id: str, agent: NewAgent, change: Change = _BY_SERVER
+    ) -> Agent:
+        """A new agent, of version 1."""
         row = await self._db.fetchrow(
-            "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model, voice,"
-            " language, tools, recording) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
-            f" RETURNING {_COLUMNS}",
+            f"WITH changed AS ({_INSERT} RETURNING *), {_KEEPING}",
+            *_kept_as(change),
             new_id("agt"),
             workspace_id,
+            False,
             *self._values(agent),
         )
         return self._agent(row)
@@ -138,25 +200,68 @@ class Agents:
         return [self._agent(row) for row in rows]
 
     async def update(
-        self, workspace_id: str, agent_id: str, changes: Mapping[str, Any]
+        self,
+        workspace_id: str,
+        agent_id: str,
+        changes: Mapping[str, Any],
+        change: Change = _BY_SERVER,
     ) -> Agent | None:
-        """Change the named fields (those of NewAgent; ValueError for others).
+        """Change the named fields (those of NewAgent; ValueError for others): the next version,
+        unless all of them are so already.
 
         None where the workspace has no such agent."""
         if foreign := changes.keys() - set(_SETTABLE):
             raise ValueError(f"not a field of an agent: {', '.join(sorted(foreign))}")
-        sets = "".join(f", {name} = ${place}" for place, name in enumerate(changes, start=3))
-        row = await self._db.fetchrow(
-            f"UPDATE agents SET updated_at = now(){sets} WHERE workspace_id = $1 AND id = $2"
-            f" RETURNING {_COLUMNS}",
+        async with self._db.transaction() as connection:
+            row = await connection.fetchrow(
+                f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id = $2"
+                " FOR NO KEY UPDATE",
+                workspace_id,
+                agent_id,
+            )
+            if row is None:
+                return None
+            agent = self._agent(row)
+            news = {name: value for name, value in changes.items() if _differs(agent, name, value)}
+            if not news:
+                return agent
+            sets = "".join(f", {name} = ${place}" for place, name in enumerate(news, start=8))
+            row = await connection.fetchrow(
+                "WITH changed AS (UPDATE agents SET updated_at = now(), version = version + 1"
+                f"{sets} WHERE workspace_id = $6 AND id = $7 RETURNING *), {_KEEPING}",
+                *_kept_as(change),
+                workspace_id,
+                agent_id,
+                *[self._stored(name, value) for name, value in news.items()],
+            )
+        return self._agent(row)
+
+    async def versions(
+        self, workspace_id: str, agent_id: str, *, limit: int = 100, before: str | None = None
+    ) -> Sequence[AgentVersion]:
+        """The versions of an agent, newest first, from the one before version id ``before`` on;
+        none where the workspace has no such agent."""
+        rows = await self._db.fetch(
+            f"{_VERSIONS} AND ($3::text IS NULL OR v.number < (SELECT b.number FROM agent_versions"
+            " b WHERE b.workspace_id = $1 AND b.agent_id = $2 AND b.id = $3))"
+            " ORDER BY v.number DESC LIMIT $4",
             workspace_id,
             agent_id,
-            *[self._stored(name, value) for name, value in changes.items()],
+            before,
+            limit,
         )
-        return self._agent(row) if row else None
+        return [self._version(row) for row in rows]
+
+    async def version(self, workspace_id: str, agent_id: str, number: int) -> AgentVersion | None:
+        """One version; None where the workspace has no such agent, or the agent no such version."""
+        row = await self._db.fetchrow(
+            f"{_VERSIONS} AND v.number = $3", workspace_id, agent_id, number
+        )
+        return self._version(row) if row else None
 
     async def delete(self, workspace_id: str, agent_id: str) -> bool:
-        """Delete; its calls and turns stay. False where the workspace has no such agent."""
+        """Delete, with its versions; its calls and turns stay. False where the workspace has no
+        such agent."""
         tag = await self._db.execute(
             "DELETE FROM agents WHERE workspace_id = $1 AND id = $2", workspace_id, agent_id
         )
@@ -171,13 +276,12 @@ class Agents:
         if row is None:
             made = NewAgent(name="Assistant")
             row = await self._db.fetchrow(
-                "INSERT INTO agents (id, workspace_id, name, system_prompt, model, tts_model,"
-                " voice, language, tools, recording, is_default)"
-                " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, true)"
-                " ON CONFLICT (workspace_id) WHERE is_default DO UPDATE SET is_default = true"
-                f" RETURNING {_COLUMNS}",
+                f"WITH changed AS ({_INSERT} ON CONFLICT (workspace_id) WHERE is_default"
+                f" DO UPDATE SET is_default = true RETURNING *), {_KEEPING}",
+                *_kept_as(_BY_SERVER),
                 new_id("agt"),
                 workspace_id,
+                True,
                 *self._values(made),
             )
         return self._agent(row)
@@ -185,3 +289,22 @@ class Agents:
     def _values(self, agent: NewAgent) -> tuple[Any, ...]:
         """In the order of _SETTABLE."""
         return tuple(self._stored(name, getattr(agent, name)) for name in _SETTABLE)
+
+    def _version(self, row: Mapping[str, Any]) -> AgentVersion:
+        given = dict(row)
+        config = given.pop("config")
+        if self._vault is not None:
+            config = config | {"tools": self._vault.open_tools(config["tools"])}
+        return AgentVersion(agent=NewAgent(**config), **given)
+
+
+def _kept_as(change: Change) -> tuple[Any, ...]:
+    """The first five arguments of a statement with ``_KEEPING``."""
+    return new_id("ver"), change.kind, change.id, storable(change.note), change.restores
+
+
+def _differs(agent: Agent, name: str, value: Any) -> bool:
+    current = getattr(agent, name)
+    if name == "tools":
+        return [dict(tool) for tool in current] != [dict(tool) for tool in value]
+    return bool(current != value)

@@ -10,6 +10,7 @@ from store.bus import Bus
 from store.database import Database
 from store.ids import new_id
 from store.tenants.agents import DEFAULT_PROMPT, Agents, NewAgent
+from store.vault import Vault
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.agent_app import AgentNode, Called, called
 
@@ -42,6 +43,10 @@ async def test_an_agent_needs_a_name_and_has_defaults(node: AgentNode) -> None:
             "isDefault": False,
             "tools": [],
             "recording": {"enabled": False, "consent": "", "retentionDays": None},
+            "toolSecrets": {},
+            "greeting": "",
+            "turnTaking": {"eagerness": "auto", "interruptible": True, "idleSeconds": None},
+            "version": 1,
         }
         status, shown = await caller.ask("GET", f"/api/agents/{made['id']}")
         assert (status, shown["data"]) == (200, made)
@@ -75,6 +80,75 @@ async def test_recording_is_replaced_as_a_whole(node: AgentNode) -> None:
             body = {"name": "R", "recording": refused}
             status, answer = await caller.ask("PATCH", path, json=body)
             assert (status, answer["error"]["code"]) == (400, "VALIDATION_ERROR")
+
+
+async def test_greeting_and_turn_taking_are_stored(node: AgentNode) -> None:
+    async with called(node) as caller:
+        patient = {"eagerness": "low", "interruptible": False, "idleSeconds": 8}
+        _, made = await create(caller, name="G", greeting=" Hello! ", turnTaking=patient)
+        assert (made["greeting"], made["turnTaking"]) == ("Hello!", patient)
+        path = f"/api/agents/{made['id']}"
+        for refused in (
+            {"greeting": "x" * 1_001},
+            {"turnTaking": {"eagerness": "soon"}},
+            {"turnTaking": {"idleSeconds": 0}},
+            {"note": "x" * 301},
+        ):
+            status, answer = await caller.ask("PATCH", path, json={"name": "G", **refused})
+            assert (status, answer["error"]["code"]) == (400, "VALIDATION_ERROR"), refused
+        plain = {"name": "G", "greeting": "", "turnTaking": {}}
+        status, answer = await caller.ask("PATCH", path, json=plain)
+        assert (status, answer["data"]["greeting"]) == (200, "")
+        assert answer["data"]["turnTaking"]["eagerness"] == "auto"
+
+
+SECRET_TOOL = {
+    "type": "blab.http",
+    "name": "orders",
+    "url": "https://shop.example/orders",
+    "headers": {"X-Key": "SECRET"},
+}
+SERVER = {
+    "type": "mcp",
+    "server_label": "stock",
+    "server_url": "https://stock.example/mcp",
+    "authorization": "SECRET",
+}
+
+
+async def test_a_tool_keeps_its_secrets_only_for_its_own_origin(node: AgentNode) -> None:
+    node.vault = Vault(b"k" * 32)
+    agents = Agents(node.database, node.vault)
+    async with called(node) as caller:
+        _, made = await create(caller, name="T", tools=[SECRET_TOOL, SERVER])
+        assert made["toolSecrets"] == {"orders": ["X-Key"], "stock": ["Authorization"]}
+        assert "SECRET" not in str(made)
+        path = f"/api/agents/{made['id']}"
+
+        async def change(kept: list[str], *tools: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+            body = {"name": "T", "tools": tools, "keepToolSecrets": kept}
+            status, answer = await caller.ask("PATCH", path, json=body)
+            return status, answer.get("data") or answer["error"]["details"]
+
+        bare = {name: value for name, value in SECRET_TOOL.items() if name != "headers"}
+        moved = bare | {"url": "https://shop.example/v2"}
+        for kept, tool in (
+            (["orders"], bare | {"url": "https://thief.example/"}),
+            (["orders"], bare | {"url": "http://shop.example/orders"}),
+            (["orders"], bare | {"url": 7}),
+            (["nobody"], bare),
+            (["stock"], bare),
+        ):
+            status, details = await change(kept, tool)
+            assert (status, details["path"]) == (400, "keepToolSecrets[0]"), tool
+        status, changed = await change(["orders"], moved)
+        assert (status, changed["toolSecrets"]) == (200, {"orders": ["X-Key"]})
+        stored = await agents.get(caller.workspace_id, made["id"])
+        assert stored is not None
+        assert stored.tools[0]["headers"] == {"X-Key": "SECRET"}
+        assert stored.tools[0]["url"] == moved["url"]
+        status, changed = await change([], moved)
+        assert (status, changed["toolSecrets"]) == (200, {})
 
 
 async def test_fields_are_stored_and_an_empty_text_means_the_default(node: AgentNode) -> None:

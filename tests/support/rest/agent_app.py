@@ -17,13 +17,18 @@ from media.formats import HEARING_RATE
 from pipelines.engines.scripted.live import ScriptedEngines, scripted_engines, tone
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.ssrf import CustomerHttp
+from pipelines.tool_runner import ToolRunner
 from rest.accounts.auth import Principal
 from rest.accounts.callers import CallerIds
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.idempotency import Idempotency
+from rest.http.operation import Resource
 from rest.http.uploads import Uploads
 from rest.jobs.kinds import JobViews
+from rest.resources.agent_config import AgentChecks
+from rest.resources.agent_tools import AgentToolResource
 from rest.resources.agent_turns import AgentTurns
+from rest.resources.agent_versions import AgentVersionResource
 from rest.resources.agents import READ, WRITE, AgentResource
 from rest.resources.conversations import Conversations
 from sessions.admission import Admission
@@ -37,6 +42,7 @@ from store.objects import ObjectStore
 from store.tenants.agents import Agent, Agents, NewAgent
 from store.tenants.calls import NewTurn
 from store.tenants.idempotency import IdempotencyKeys
+from store.vault import Vault
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.job_app import PlainCursors, Signer, refusals
 
@@ -67,6 +73,9 @@ class AgentNode:
     booked: list[tuple[str, str, NewTurn]] = field(default_factory=list)
     changed: list[Agent] = field(default_factory=list)
     """The agents that were created or changed, as they then were."""
+    vault: Vault | None = None
+    addresses: list[str] = field(default_factory=list)
+    """What every name of a tool's URL stands for; private ones are allowed then."""
 
     def __post_init__(self) -> None:
         registry = CallRegistry(self.bus)
@@ -80,7 +89,7 @@ class AgentNode:
     async def book(self, _connection: Any, workspace_id: str, call_id: str, turn: NewTurn) -> None:
         self.booked.append((workspace_id, call_id, turn))
 
-    def resource(self) -> AgentResource:
+    def resources(self) -> list[Resource]:
         conversations = Conversations(
             self.database, self.bus, self.host.node_id, self.book, wait_seconds=self.wait_seconds
         )
@@ -96,8 +105,13 @@ class AgentNode:
             callers=CallerIds(b"secret"),
             waiting_for=lambda: self.waiting,
         )
-        guard = CustomerHttp(look_up=lambda _: [])
-        return AgentResource(self.database, turns, engines, cursors, guard, self.changed.append)
+        guard = CustomerHttp(look_up=lambda _: self.addresses, allow_private=bool(self.addresses))
+        checks, noted = AgentChecks(engines, guard), self.changed.append
+        return [
+            AgentResource(self.database, turns, checks, cursors, noted, self.vault),
+            AgentVersionResource(self.database, checks, cursors, noted, self.vault),
+            AgentToolResource(self.database, ToolRunner(guard), self.vault),
+        ]
 
     @asynccontextmanager
     async def client(self, workspace_id: str) -> AsyncIterator[Client]:
@@ -107,7 +121,7 @@ class AgentNode:
             idempotency=Idempotency(IdempotencyKeys(self.database)),
             uploads=Uploads(self.folder / "uploads"),
         )
-        app.add_routes(routes([self.resource()], authenticate, options))
+        app.add_routes(routes(self.resources(), authenticate, options))
         headers = {"Authorization": workspace_id}
         async with TestClient(TestServer(app), headers=headers) as client:
             yield client

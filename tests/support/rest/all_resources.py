@@ -17,6 +17,11 @@ Schema = dict[str, Any]
 
 ADDITIONS = (
     "/api/agents/{id}/embeds",
+    "/api/agents/{id}/tools/list",
+    "/api/agents/{id}/tools/try",
+    "/api/agents/{id}/versions",
+    "/api/agents/{id}/versions/{number}",
+    "/api/agents/{id}/versions/{number}/restore",
     "/api/calls",
     "/api/calls/{id}",
     "/api/calls/{id}/events",

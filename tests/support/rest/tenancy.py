@@ -78,6 +78,7 @@ class Route:
         return (
             self.path.replace("{id}", id)
             .replace("{index}", "0")
+            .replace("{number}", "1")
             .replace("{deliveryId}", "dlv_00000000000000000000000000")
         )
 
