@@ -36,7 +36,9 @@ def test_it_is_said_first_and_the_chat_model_reads_it() -> None:
 
 def test_the_caller_cuts_it_off() -> None:
     shell = greeting()
-    shell.speak(960)
+    shell.silence(900)
+    shell.speak(128)
+    shell.partial("no wait")
     assert shell.stands(State.USER_SPEAKING)
     assert shell.records[0].status is ReplyStatus.CANCELLED
 
