@@ -24,6 +24,12 @@ from rest.accounts.auth import Authenticator
 from rest.accounts.callers import CallerIds
 from rest.accounts.keys import EphemeralKeys
 from rest.accounts.signing import Tokens, UrlSigner
+from rest.agents.agents import AgentResource
+from rest.agents.configuration import AgentChecks
+from rest.agents.conversations import Conversations
+from rest.agents.tools import AgentToolResource
+from rest.agents.turns import AgentTurns
+from rest.agents.versions import AgentVersionResource
 from rest.compat.chat import CompatChat
 from rest.compat.models import CompatModels, CrossOrigin
 from rest.compat.speech import CompatSpeech, SpokenAnswer, encoder
@@ -44,14 +50,8 @@ from rest.jobs.speech_requests import SpeechChecks
 from rest.jobs.stt import SttResource
 from rest.jobs.tts import TtsResource, TtsStream
 from rest.openapi.document import Docs, OpenApi
-from rest.resources.agent_config import AgentChecks
-from rest.resources.agent_tools import AgentToolResource
-from rest.resources.agent_turns import AgentTurns
-from rest.resources.agent_versions import AgentVersionResource
-from rest.resources.agents import AgentResource
 from rest.resources.calls import CallResource
 from rest.resources.capabilities import Capabilities, PlatformLimits
-from rest.resources.conversations import Conversations
 from rest.resources.embed_keys import CheckGrant, EmbedKeyResource
 from rest.resources.embeds import EmbedResource
 from rest.resources.erasures import ErasureResource
@@ -133,7 +133,6 @@ def add_rest(
     embed_keys = EmbedKeyResource(
         database, keys.ephemeral, limiter, addresses, host, keys.check, engines.waiting_for
     )
-    agent_checks = AgentChecks(engines, tool_http)
     resources: list[Resource] = [
         AccountResource(
             database,
@@ -152,9 +151,7 @@ def add_rest(
         SttResource(database, engines, artifacts, views, media),
         VoiceResource(database, engines, artifacts, views, cursors, engines),
         DubbingResource(database, engines, checks, artifacts, views, media),
-        AgentResource(database, turns, agent_checks, cursors, on_agent, stores.vault),
-        AgentVersionResource(database, agent_checks, cursors, on_agent, stores.vault),
-        AgentToolResource(database, ToolRunner(tool_http), stores.vault),
+        *agent_resources(stores, engines, turns, cursors, tool_http, on_agent),
         ModelResource(engines, survey, capabilities, limits),
         RetentionResource(database, settings.retention_days or None),
         ErasureResource(database, callers, cursors),
@@ -181,6 +178,23 @@ def add_rest(
     app.cleanup_ctx.extend(
         [uploads.context, jobs.watch.context, _warm_language, _close(passwords, webhook_http)]
     )
+
+
+def agent_resources(
+    stores: Stores,
+    engines: Catalogue,
+    turns: AgentTurns,
+    cursors: Cursors,
+    tool_http: CustomerHttp,
+    on_agent: Callable[[Agent], None],
+) -> list[Resource]:
+    """Agents, their versions and their tools."""
+    database, vault, checks = stores.database, stores.vault, AgentChecks(engines, tool_http)
+    return [
+        AgentResource(database, turns, checks, cursors, on_agent, vault),
+        AgentVersionResource(database, checks, cursors, on_agent, vault),
+        AgentToolResource(database, ToolRunner(tool_http), vault),
+    ]
 
 
 def agent_turns(

@@ -220,7 +220,9 @@ REQUEST_EXAMPLES: dict[str, Any] = {
         "voice": "default",
         "language": "en",
     },
-    "PATCH /api/agents/{id}": {"name": "Porter"},
+    "PATCH /api/agents/{id}": {"name": "Porter", "note": "A better name"},
+    "POST /api/agents/{id}/tools/try": {"name": "order_status", "arguments": {"order": "1042"}},
+    "POST /api/agents/{id}/tools/list": {"server": "stock"},
     "POST /api/agents/{id}/embeds": {
         "name": "Shop",
         "origins": ["https://shop.example", "https://*.shop.example"],

@@ -19,6 +19,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from rest.agents.turns import TurnView, shown_turn
 from rest.http.errors import NotFound, ValidationFailed
 from rest.http.fields import Moment, parse_moment, timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
@@ -32,7 +33,6 @@ from store.tenants.calls import CallFilters, Calls, ListedCall, Turns
 from store.tenants.objects import Objects
 from store.tenants.recordings import RecordingPart, Recordings
 
-from .agent_turns import TurnView, shown_turn
 from .call_export import NDJSON, ZIP, CallExport, ExportedCall
 from .call_timeline import TimelineSource, TimelineView, event_log_key, no_recording
 

@@ -20,17 +20,17 @@ from pipelines.ssrf import CustomerHttp
 from pipelines.tool_runner import ToolRunner
 from rest.accounts.auth import Principal
 from rest.accounts.callers import CallerIds
+from rest.agents.agents import READ, WRITE, AgentResource
+from rest.agents.configuration import AgentChecks
+from rest.agents.conversations import Conversations
+from rest.agents.tools import AgentToolResource
+from rest.agents.turns import AgentTurns
+from rest.agents.versions import AgentVersionResource
 from rest.http.endpoint import EndpointOptions, routes
 from rest.http.idempotency import Idempotency
 from rest.http.operation import Resource
 from rest.http.uploads import Uploads
 from rest.jobs.kinds import JobViews
-from rest.resources.agent_config import AgentChecks
-from rest.resources.agent_tools import AgentToolResource
-from rest.resources.agent_turns import AgentTurns
-from rest.resources.agent_versions import AgentVersionResource
-from rest.resources.agents import READ, WRITE, AgentResource
-from rest.resources.conversations import Conversations
 from sessions.admission import Admission
 from sessions.fanout import Fanout
 from sessions.host import SessionHost

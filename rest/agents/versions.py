@@ -19,8 +19,8 @@ from store.database import Database
 from store.tenants.agents import Agent, Agents, AgentVersion
 from store.vault import Vault
 
-from .agent_config import AgentChecks, AgentConfig, AgentView, shown_agent, shown_config
 from .agents import NOUN, PATH, READ, WRITE, change_by, unchanged
+from .configuration import AgentChecks, AgentConfig, AgentView, shown_agent, shown_config
 
 
 class VersionAuthor(Struct):

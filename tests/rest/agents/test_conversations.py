@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from rest.agents import conversations as module
+from rest.agents.conversations import HISTORY_TURNS, Conversation, Conversations
 from rest.http.errors import NotFound, WrongState
-from rest.resources import conversations as module
-from rest.resources.conversations import HISTORY_TURNS, Conversation, Conversations
 from sessions.core.commands import RecordTurn
 from sessions.core.items import Message, ReplyStatus
 from sessions.persistence import stored_turn

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rest.resources.agent_tools import MOST_TRIES
+from rest.agents.tools import MOST_TRIES
 from store.bus import Bus
 from store.database import Database
 from store.tenants.agents import Agents
-from tests.rest.resources.test_agents import create
+from tests.rest.agents.test_agents import create
 from tests.support.gateway.tool_hosts import http_tool, mcp_server
 from tests.support.rest.agent_app import AgentNode, called
 

@@ -18,9 +18,9 @@ from pipelines.engines.scripted.live import (
 )
 from pipelines.jobs.erasure import submit_erasure
 from pipelines.jobs.usage import Prices, Usage
+from rest.agents import turns
 from rest.http.errors import ProviderFailed
 from rest.jobs import recordings as turn_audio
-from rest.resources import agent_turns
 from sessions.core.commands import RecordTurn
 from sessions.core.config import SessionConfig
 from sessions.core.items import ReplyStatus
@@ -442,7 +442,7 @@ async def test_a_client_that_leaves_releases_the_slot_and_stores_nothing(node: A
 
 
 async def test_a_turn_has_a_deadline(node: AgentNode, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agent_turns.AgentTurns.__init__, "__kwdefaults__", {"seconds": 0.2})
+    monkeypatch.setattr(turns.AgentTurns.__init__, "__kwdefaults__", {"seconds": 0.2})
     hold_back(node)
     async with called(node) as caller:
         status, error = await caller.turn()

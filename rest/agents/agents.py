@@ -14,7 +14,7 @@ from store.database import Database
 from store.tenants.agents import Agent, Agents, Change, NewAgent
 from store.vault import Vault
 
-from .agent_config import (
+from .configuration import (
     DEFAULTS,
     AgentChanges,
     AgentChecks,
@@ -24,7 +24,7 @@ from .agent_config import (
     shown_agent,
     with_kept_secrets,
 )
-from .agent_turns import AgentTurnResult, AgentTurns, TurnView
+from .turns import AgentTurnResult, AgentTurns, TurnView
 
 READ, WRITE = "agents:read", "agents:write"
 NOUN = "agent"

@@ -9,7 +9,7 @@ from store.bus import Bus
 from store.database import Database
 from store.tenants.agents import Agents, NewAgent
 from store.vault import Vault
-from tests.rest.resources.test_agents import SECRET_TOOL, create
+from tests.rest.agents.test_agents import SECRET_TOOL, create
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.agent_app import AgentNode, Called, called
 
