@@ -27,6 +27,8 @@ from .static_files import FOR_ANY_PAGE, StaticFiles
 
 ROOMS: dict[str, str] = {
     "calls": "calls",
+    "keys": "keys",
+    "webhooks": "webhooks",
 }
 """Path of each room, and the folder of static/ that has its ``index.html`` and what that loads.
 Every address below the path (``/calls/ID``) is the same page, which reads its own address. The

@@ -57,3 +57,15 @@ export function median(values) {
   const middle = sorted.length >> 1;
   return sorted.length % 2 ? sorted[middle] : Math.round((sorted[middle - 1] + sorted[middle]) / 2);
 }
+
+const AGO = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+/** Seconds of each unit, and how many of them are named in it. */
+const UNITS = [["second", 1, 60], ["minute", 60, 60], ["hour", 3600, 36], ["day", 86_400, 60], ["month", 2_629_800, 18], ["year", 31_557_600, Infinity]];
+
+/** How long ago a moment was, or how far ahead it is, in words; with the moment itself as its title. */
+export function ago(iso) {
+  const seconds = (new Date(iso) - Date.now()) / 1000;
+  const [unit, size] = UNITS.find(([, one, most]) => Math.round(Math.abs(seconds) / one) < most);
+  const text = unit === "second" && Math.abs(seconds) < 10 ? "just now" : AGO.format(Math.round(seconds / size), unit);
+  return el("time", { dateTime: iso, title: moment(iso) }, text);
+}

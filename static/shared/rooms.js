@@ -3,6 +3,8 @@
 export const ROOMS = [
   { path: "/", name: "Talk" },
   { path: "/calls", name: "Calls" },
+  { path: "/keys", name: "Keys" },
+  { path: "/webhooks", name: "Webhooks" },
 ];
 
 /** The room that the address lies in. */
