@@ -120,7 +120,8 @@ class Endpoint:
     async def _admit(self, http: web.Request) -> Principal:
         principal = await self._authenticate(http)
         scope = self._operation.scope
-        if principal.kind == "ephemeral" and scope not in principal.scopes:
+        granted = principal.scopes if scope is None else scope in principal.scopes
+        if principal.kind == "ephemeral" and not granted:
             raise Forbidden("An ephemeral key opens calls only: send an API key.")
         if principal.kind == "api_key" and scope is not None and scope not in principal.scopes:
             raise Forbidden(
