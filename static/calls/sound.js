@@ -2,32 +2,23 @@
 // channels of one WAV blob behind one <audio> element. So the voices cannot drift apart, and the
 // browser keeps their pitch at any speed. Decoding goes in slices of half a minute.
 
+import { Playback } from "/shared/playback.js";
+import { pcm16, wavHeader } from "/shared/wav.js";
 import { Peaks, RATE, Track } from "./tracks.js";
 
 const SLICE = 30 * RATE;
 const at = (ms) => Math.round((ms * RATE) / 1000);
 
-export class Sound extends EventTarget {
-  audio = new Audio();
+export class Sound extends Playback {
   peaks = {};
   #gains = {};
   #context = null;
-  #stopAt = null; // seconds
-  #frame = 0;
-  #url = null;
-
-  constructor() {
-    super();
-    this.audio.preservesPitch = true;
-    for (const name of ["play", "pause", "ended", "ratechange"]) this.audio.addEventListener(name, () => this.#changed());
-    this.audio.addEventListener("seeking", () => this.#moved());
-  }
 
   /** Fetches and decodes; `fetched(url)`: a file's bytes; `progress(share)`: 0 to 1, as peaks come in. */
   async load(parts, durationMs, fetched, progress) {
     const total = at(durationMs);
     this.peaks = { caller: new Peaks(total), agent: new Peaks(total) };
-    const pieces = [wavHeader(total)];
+    const pieces = [wavHeader(total, RATE, 2)];
     let done = 0;
     for (const part of parts) {
       const [caller, agent] = await Promise.all([part.callerUrl, part.agentUrl].map(async (url) => url && new Track(await fetched(url))));
@@ -46,56 +37,15 @@ export class Sound extends EventTarget {
       }
     }
     if (done < total) pieces.push(new Int16Array(2 * (total - done)));
-    this.#url = URL.createObjectURL(new Blob(pieces, { type: "audio/wav" }));
-    this.audio.src = this.#url;
-    await new Promise((resolve, reject) => {
-      this.audio.addEventListener("loadedmetadata", resolve, { once: true });
-      this.audio.addEventListener("error", () => reject(new Error("The browser cannot play this recording.")), { once: true });
-    });
-    this.audio.currentTime = this.#wanted / 1000;
-  }
-
-  #wanted = 0; // where to begin, until it is loaded
-
-  get loaded() {
-    return this.audio.readyState > 0;
-  }
-
-  get playing() {
-    return !this.audio.paused;
-  }
-
-  get ms() {
-    return this.loaded ? this.audio.currentTime * 1000 : this.#wanted;
-  }
-
-  set ms(value) {
-    this.#stopAt = null;
-    this.#wanted = Math.max(0, value);
-    if (this.loaded) this.audio.currentTime = Math.min(this.#wanted / 1000, this.audio.duration);
-    this.#moved();
+    await this.open(new Blob(pieces, { type: "audio/wav" }));
   }
 
   /** Plays from where it is, or a stretch only. */
   async play(fromMs, toMs) {
     if (!this.loaded) return;
     this.#route();
-    if (fromMs !== undefined) this.ms = fromMs;
-    this.#stopAt = toMs === undefined ? null : toMs / 1000;
     await this.#context.resume();
-    await this.audio.play().catch(() => {}); // paused again before it began
-  }
-
-  pause() {
-    this.audio.pause();
-  }
-
-  toggle() {
-    return this.playing ? this.pause() : this.play(this.audio.ended ? 0 : undefined);
-  }
-
-  set speed(value) {
-    this.audio.playbackRate = value;
+    await super.play(fromMs, toMs);
   }
 
   /** Silences one voice; `name`: caller or agent. */
@@ -105,10 +55,8 @@ export class Sound extends EventTarget {
   }
 
   close() {
-    cancelAnimationFrame(this.#frame);
-    this.pause();
+    super.close();
     this.#context?.close();
-    if (this.#url) URL.revokeObjectURL(this.#url);
   }
 
   #route() {
@@ -122,52 +70,14 @@ export class Sound extends EventTarget {
       this.#gains[name].connect(this.#context.destination);
     });
   }
-
-  #changed() {
-    this.dispatchEvent(new Event("change"));
-    cancelAnimationFrame(this.#frame);
-    if (this.playing) this.#follow();
-    else this.#moved();
-  }
-
-  #follow() {
-    if (this.#stopAt !== null && this.audio.currentTime >= this.#stopAt) {
-      this.#stopAt = null;
-      return this.pause();
-    }
-    this.#moved();
-    this.#frame = requestAnimationFrame(() => this.#follow());
-  }
-
-  #moved() {
-    this.dispatchEvent(new Event("move"));
-  }
 }
 
 function interleaved([left, right]) {
   const samples = new Int16Array(2 * left.length);
+  const voices = [pcm16(left), pcm16(right)];
   for (let i = 0; i < left.length; i++) {
-    samples[2 * i] = Math.max(-1, Math.min(1, left[i])) * 32_767;
-    samples[2 * i + 1] = Math.max(-1, Math.min(1, right[i])) * 32_767;
+    samples[2 * i] = voices[0][i];
+    samples[2 * i + 1] = voices[1][i];
   }
   return samples;
-}
-
-/** For 16 bits, two channels. */
-function wavHeader(samples) {
-  const view = new DataView(new ArrayBuffer(44));
-  const words = (place, text) => [...text].forEach((letter, i) => view.setUint8(place + i, letter.charCodeAt(0)));
-  words(0, "RIFF");
-  view.setUint32(4, 36 + 4 * samples, true);
-  words(8, "WAVEfmt ");
-  view.setUint32(16, 16, true);
-  view.setUint16(20, 1, true);
-  view.setUint16(22, 2, true);
-  view.setUint32(24, RATE, true);
-  view.setUint32(28, 4 * RATE, true);
-  view.setUint16(32, 4, true);
-  view.setUint16(34, 16, true);
-  words(36, "data");
-  view.setUint32(40, 4 * samples, true);
-  return view.buffer;
 }

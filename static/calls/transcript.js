@@ -3,7 +3,8 @@
 
 import { clock, el, span } from "/shared/el.js";
 import { MARKS } from "./axis.js";
-import { timedWords, wordsOfReply } from "./words.js";
+import { timedWords } from "/shared/words.js";
+import { wordsOfReply } from "./words.js";
 
 export const STAGES = [
   ["endpointing", "Endpointing", "from the caller's last sound to the decision that the turn is over"],

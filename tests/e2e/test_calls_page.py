@@ -2,7 +2,6 @@
 listened to, looked at, hung up and deleted."""
 
 import asyncio
-import gzip
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,9 +15,9 @@ from playwright.async_api import Page, expect
 from pipelines.engines.scripted.live import tone
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
+from tests.e2e.page_weight import weight_of
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import HEARD, RATE, ScriptedServer, server
-from tests.support.paths import STATIC
 
 __all__ = ["server", "web_tools"]
 
@@ -35,8 +34,7 @@ NEAR_MS = 25
 
 
 def test_the_page_is_small() -> None:
-    files = [*(STATIC / "calls").iterdir(), *(STATIC / "shared").iterdir()]
-    sizes = {path.name: len(gzip.compress(path.read_bytes(), 9)) for path in files}
+    sizes = weight_of("calls")
     assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
