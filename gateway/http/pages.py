@@ -27,6 +27,7 @@ from .static_files import FOR_ANY_PAGE, StaticFiles
 
 ROOMS: dict[str, str] = {
     "calls": "calls",
+    "workbench": "workbench",
     "keys": "keys",
     "webhooks": "webhooks",
 }

@@ -3,6 +3,7 @@
 export const ROOMS = [
   { path: "/", name: "Talk" },
   { path: "/calls", name: "Calls" },
+  { path: "/workbench", name: "Workbench" },
   { path: "/keys", name: "Keys" },
   { path: "/webhooks", name: "Webhooks" },
 ];

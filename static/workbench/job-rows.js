@@ -1,0 +1,80 @@
+// A list of the workspace's jobs of one type, newest first; those that run are followed.
+
+import { el } from "/shared/el.js";
+import { jobEnded } from "/shared/event-stream.js";
+
+const AT_ONCE = 8;
+const ACTIVE = ["queued", "running"];
+
+export class JobRows {
+  #access;
+  #type;
+  #view;
+  #row;
+  #cursor;
+  #followed = new Map(); // promises of jobs by their ids
+  jobs = [];
+
+  /** `view`: {rows, none, more, fault}; `row(job)`: the children of its <li>. */
+  constructor(access, type, view, row) {
+    [this.#access, this.#type, this.#view, this.#row] = [access, type, view, row];
+    view.more.addEventListener("click", () => this.#load(this.#cursor));
+  }
+
+  /** Reads the newest. */
+  show = () => this.#load();
+
+  async #load(cursor) {
+    const view = this.#view;
+    view.fault.textContent = "";
+    try {
+      const { data, meta } = await this.#access.list("/api/jobs", { query: { type: this.#type, limit: AT_ONCE, cursor } });
+      this.jobs = cursor ? [...this.jobs, ...data.filter(({ id }) => !this.jobs.some((job) => job.id === id))] : data;
+      this.#cursor = meta?.nextCursor;
+      view.more.hidden = !meta?.hasMore;
+      this.#render();
+      for (const job of data) if (ACTIVE.includes(job.status)) this.follow(job.id, {}).catch((error) => this.#failed(error));
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** The job once it has ended; its row shows how far it is. */
+  follow(id, { progress } = {}) {
+    if (!this.#followed.has(id)) this.#followed.set(id, this.#ended(id, progress).finally(() => this.#followed.delete(id)));
+    return this.#followed.get(id);
+  }
+
+  async #ended(id, progress) {
+    if (!this.jobs.some((job) => job.id === id)) {
+      this.jobs = [await this.#access.get(`/api/jobs/${id}`), ...this.jobs];
+      this.#render();
+    }
+    const job = await jobEnded(this.#access, id, (percent) => {
+      progress?.(percent);
+      const bar = this.#view.rows.querySelector(`[data-id="${id}"] progress`);
+      if (bar) bar.value = percent;
+    });
+    this.jobs = this.jobs.map((one) => (one.id === id ? job : one));
+    this.#render();
+    return job;
+  }
+
+  drop(id) {
+    this.jobs = this.jobs.filter((job) => job.id !== id);
+    this.#render();
+  }
+
+  #render() {
+    const { rows, none } = this.#view;
+    rows.replaceChildren(...this.jobs.map((job) => el("li", { class: "row-of", data: { id: job.id, status: job.status } }, ...this.#row(job))));
+    none.hidden = this.jobs.length > 0;
+  }
+
+  #failed(error) {
+    this.#view.fault.textContent = error.message;
+  }
+}
+
+/** A bar for a job that runs. */
+export const jobBar = (job) => el("progress", { max: 100, value: job.progress, "aria-label": job.status === "queued" ? "Queued" : "In progress" });

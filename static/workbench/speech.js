@@ -1,0 +1,204 @@
+// The bench of speech: a text is heard while it is made, or made into a file that is kept; two voices are
+// compared on it.
+
+import { parts, el, span } from "/shared/el.js";
+import { download } from "/shared/dom.js";
+import { pcm16, wavFile } from "/shared/wav.js";
+import { Comparison } from "./comparison.js";
+import { LivePlayer, playButton, silence, streamed } from "./sound.js";
+import { Takes } from "./takes.js";
+import { languageName, sentenceIn, speedOf, voicesOf } from "./voice-list.js";
+
+const DELIVERIES = { verbatim: "As written", natural: "Natural: repairs punctuation", expressive: "Expressive: adds breaths and laughs" };
+const START = "Good morning! Your table for two is booked for eight o'clock.";
+const MODELS = { "blab-stable": "Stable: fast", "blab-expressive": "Expressive: emotional" };
+
+class Speech {
+  #access;
+  #voices;
+  #models; // what can speak now
+  #view = parts("speech");
+  #aborted = null; // of the speech that is being made
+  #last = null;
+
+  constructor(access, voices, tts) {
+    this.#access = access;
+    this.#voices = voices;
+    this.#models = tts.models.filter((model) => model.available);
+    this.limit = tts.maxCharacters;
+    this.root = this.#view.root;
+    this.takes = new Takes(access, this.#view, voices, () => this.#view.text);
+    this.comparison = new Comparison(access, this.#view, voices, () => this.#common());
+    this.#fill(tts);
+    this.#wire();
+    voices.addEventListener("change", () => this.#fillVoices());
+  }
+
+  leave() {
+    this.#aborted?.abort();
+    silence();
+  }
+
+  async enter() {
+    const wanted = new URLSearchParams(location.search).get("voice");
+    if (wanted && this.#voices.find(wanted)) this.#view.voice.value = wanted;
+    await this.takes.show();
+  }
+
+  // ------------------------------------------------------------------ the form
+
+  #fill(tts) {
+    const view = this.#view;
+    view.text.value = START;
+    view.text.maxLength = this.limit;
+    view.model.replaceChildren(...this.#models.map(({ id }) => el("option", { value: id }, MODELS[id] ?? id)));
+    view.modelField.hidden = this.#models.length < 2;
+    view.delivery.replaceChildren(...Object.entries(DELIVERIES).filter(([id]) => tts.delivery.includes(id)).map(([id, name]) => el("option", { value: id }, name)));
+    view.polish.disabled = !tts.polish;
+    this.#modelChosen();
+    this.#count();
+    if (this.#models.length) return;
+    view.speak.disabled = view.take.disabled = view.both.disabled = true;
+    view.fault.textContent = "No voice is available on this server now. If it has just started, the models are still loading: reload in a moment.";
+  }
+
+  #wire() {
+    const view = this.#view;
+    view.text.addEventListener("input", () => this.#count());
+    view.model.addEventListener("change", () => this.#modelChosen());
+    view.speed.addEventListener("input", () => (view.speedValue.textContent = `${speedOf(view.speed)}×`));
+    view.emotion.addEventListener("input", () => (view.emotionValue.textContent = view.emotion.value));
+    view.root.querySelector("form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#speak();
+    });
+    view.text.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) view.speak.click();
+    });
+    view.stop.addEventListener("click", () => {
+      this.#aborted?.abort();
+      silence();
+    });
+    view.take.addEventListener("click", () => this.#makeTake());
+    playButton(view.preview, () => this.#preview(), (error) => this.#failed(error));
+  }
+
+  get #model() {
+    return this.#models.find(({ id }) => id === this.#view.model.value);
+  }
+
+  #modelChosen() {
+    const [view, model] = [this.#view, this.#model];
+    if (!model) return;
+    const languages = Object.keys(model.languages).sort((a, b) => languageName(a).localeCompare(languageName(b)));
+    const language = view.language.value;
+    view.language.replaceChildren(el("option", { value: "" }, "From the text"), ...languages.map((tag) => el("option", { value: tag }, languageName(tag))));
+    view.language.value = languages.includes(language) ? language : "";
+    view.format.replaceChildren(...model.formats.map((format) => el("option", {}, format)));
+    view.emotionField.hidden = !model.emotion;
+    this.#fillVoices();
+  }
+
+  #fillVoices() {
+    this.#voices.fill(this.#view.voice, this.#view.model.value);
+    this.comparison.fillVoices(this.#view.model.value);
+  }
+
+  #count() {
+    const length = this.#view.text.value.length;
+    this.#view.counted.textContent = length > this.limit * 0.8 ? `${length.toLocaleString()} of ${this.limit.toLocaleString()} characters` : "";
+  }
+
+  /** What both sides of a comparison have in common. */
+  #common() {
+    const view = this.#view;
+    return { model: view.model.value, input: view.text.value.trim(), ...(view.language.value && { language: view.language.value }) };
+  }
+
+  #order() {
+    const view = this.#view;
+    return { ...this.#common(), voice: view.voice.value, speed: speedOf(view.speed), ...(this.#model?.emotion && { emotion: Number(view.emotion.value) }) };
+  }
+
+  // ------------------------------------------------------------------ speech
+
+  async #speak() {
+    const [view, order] = [this.#view, this.#order()];
+    view.fault.textContent = "";
+    if (!order.input) return this.#failed(new Error("Write something to say first."));
+    if (!this.#model.streaming) return this.#makeTake({ play: true });
+    const player = new LivePlayer();
+    const aborted = (this.#aborted = new AbortController());
+    this.#busy(true);
+    view.status.textContent = "Waiting for the first sound…";
+    const since = performance.now();
+    try {
+      const heard = (samples, rate) => {
+        player.push(samples, rate);
+        if (view.status.textContent.startsWith("Waiting")) view.status.textContent = `First audio after ${span(performance.now() - since)}. Speaking…`;
+      };
+      const made = await streamed(this.#access, order, { signal: aborted.signal, heard });
+      player.finish();
+      this.#last = made;
+      this.#report(made, player);
+      await player.ended;
+    } catch (error) {
+      player.stop();
+      view.status.textContent = "";
+      if (!aborted.signal.aborted) this.#failed(error);
+    }
+    if (this.#aborted === aborted) this.#busy(false);
+  }
+
+  #report({ firstMs, totalMs, done, samples, rate }, player) {
+    const view = this.#view;
+    const save = el("button", { class: "button small", type: "button" }, "Download WAV");
+    save.addEventListener("click", () => download("speech.wav", [wavFile([pcm16(samples)], rate)], "audio/wav"));
+    const facts = [`First audio after ${span(firstMs)}`, `${span(done.durationMs)} of speech made in ${span(totalMs)}`, languageName(done.language)];
+    if (player.underruns) facts.push(`${player.underruns} gaps: this machine spoke slower than it was heard`);
+    view.status.replaceChildren(`${facts.join(" · ")} `, save);
+    view.fault.textContent = done.warnings.map((warning) => warning.message).join(" ");
+  }
+
+  async #preview() {
+    const { voice, model } = this.#view;
+    const language = this.#voices.find(voice.value)?.language ?? "en";
+    const player = new LivePlayer();
+    const [tag] = language.split("-");
+    await streamed(this.#access, { model: model.value, input: sentenceIn(tag), voice: voice.value, language: tag }, { heard: (samples, rate) => player.push(samples, rate) });
+    player.finish();
+    return player;
+  }
+
+  async #makeTake({ play = false } = {}) {
+    const [view, order] = [this.#view, this.#order()];
+    view.fault.textContent = "";
+    if (!order.input) return this.#failed(new Error("Write something to say first."));
+    view.take.disabled = true;
+    view.status.textContent = "Making the file…";
+    try {
+      const { jobId } = await this.#access.post("/api/tts", { ...order, response_format: view.format.value, delivery: view.delivery.value, polish: view.polish.checked });
+      const job = await this.takes.follow(jobId, { play });
+      view.status.textContent = job.status === "completed" ? "The file is below." : "";
+      if (job.error) this.#failed(job.error);
+    } catch (error) {
+      view.status.textContent = "";
+      this.#failed(error);
+    }
+    view.take.disabled = false;
+  }
+
+  #busy(busy) {
+    this.#view.stop.hidden = !busy;
+    this.#view.speak.disabled = busy;
+  }
+
+  #failed(error) {
+    this.#view.fault.textContent = error.message;
+  }
+}
+
+export async function openSpeech(access) {
+  const [voices, capabilities] = await Promise.all([voicesOf(access), access.get("/api/capabilities")]);
+  return new Speech(access, voices, capabilities.tts);
+}
