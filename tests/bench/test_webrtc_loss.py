@@ -42,6 +42,7 @@ def test_nothing_arrives_while_the_network_is_frozen():
     assert arrivals.count(5.0) >= 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS[1:5], ids=lambda network: network.name)
 def test_the_server_hears_without_gaps_and_the_caller_needs_less_concealment(network):
     results = simulate(network, rounds=1, seed=11)

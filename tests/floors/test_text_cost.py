@@ -148,6 +148,7 @@ def test_no_pattern_takes_more_than_linear_time() -> None:
     assert not [one for one in patterns.unread if not one.startswith(tuple(AT_RUN_TIME))]
 
 
+@pytest.mark.slow
 def test_a_slow_pattern_is_found() -> None:
     for slow in (r"(\S*[/@]\S*)", r"<b>.*?</b>", r"\s*\s*x", r"}+$", r"(?:\(|\(\??)*+x|(?:a|a)*b"):
         assert superlinear(Found(re.compile(slow, re.DOTALL), {slow}))

@@ -120,6 +120,7 @@ async def test_an_interruption_flushes_and_no_stale_frame_follows() -> None:
     assert not any("twelve" in m.content for m in history)
 
 
+@pytest.mark.slow
 async def test_a_television_holds_no_floor_and_interrupts_nothing() -> None:
     answers = ("One two three four.", "Done.")
     engines = scripted_engines(hears=("tell me", "and then"), answers=answers)

@@ -292,6 +292,7 @@ async def test_overflow_drops_the_new_and_never_blocks(database, workspace_id, c
     assert [turn.number for turn in stored] == [1, 2]
 
 
+@pytest.mark.slow
 async def test_an_outage_delays_and_loses_nothing(own_postgres, caplog):
     database = Database(own_postgres.urls.database_url)
     await database.connect()

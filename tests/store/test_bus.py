@@ -126,6 +126,7 @@ async def test_an_absent_server_fails_soon_with_one_error(url):
     await bus.close()
 
 
+@pytest.mark.slow
 async def test_a_hanging_server_costs_less_than_a_second(own_valkey):
     bus = Bus(own_valkey.urls.redis_url)
     await bus.ping()

@@ -269,6 +269,7 @@ async def test_stream_abandoned_while_stuck_is_written_off() -> None:
     await executor.close()
 
 
+@pytest.mark.slow
 async def test_failed_stream_that_nobody_awaits_leaves_no_unretrieved_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -55,6 +55,7 @@ STATUS = made(
 )
 TRAITS = made(Traits, sample_rate=FEW)
 LOAD = made(base.HearingLoad, running=FEW, waiting=FEW, places=FEW)
+BINDING = made(messages.Binding, recipe=st.none() | JSON, emotion=st.none() | st.integers(0, 100))
 REQUESTS = st.one_of(
     [
         made(
@@ -68,7 +69,7 @@ REQUESTS = st.one_of(
                     "max_tokens": FEW,
                     "temperature": SHARE,
                     "speed": SHARE,
-                    "binding": st.none() | made(messages.Binding, recipe=st.none() | JSON),
+                    "binding": st.none() | BINDING,
                 }.items()
                 if name in kind.__struct_fields__
             },
