@@ -28,6 +28,7 @@ from .static_files import FOR_ANY_PAGE, StaticFiles
 ROOMS: dict[str, str] = {
     "calls": "calls",
     "workbench": "workbench",
+    "usage": "usage",
     "jobs": "jobs",
     "keys": "keys",
     "webhooks": "webhooks",

@@ -4,6 +4,7 @@ export const ROOMS = [
   { path: "/", name: "Talk" },
   { path: "/calls", name: "Calls" },
   { path: "/workbench", name: "Workbench" },
+  { path: "/usage", name: "Usage" },
   { path: "/jobs", name: "Jobs" },
   { path: "/keys", name: "Keys" },
   { path: "/webhooks", name: "Webhooks" },

@@ -115,7 +115,7 @@ async def everybody_can_use(page: Page, axe: str, where: str) -> None:
                 (one["id"], [node["html"][:120] for node in one["nodes"]])
                 for one in found["violations"]
             ]
-            assert faults == [], (where, width, scheme)
+            assert faults == [], (where, width, scheme, faults)
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, (where, scheme)
 
