@@ -6,6 +6,8 @@ Rules
   started again finds who has connected meanwhile.
 - A child that ends is started again, at once if it has lived for a minute, else with back-off. What
   ended with a gateway process is lost to it: its connections, and the calls that nobody resumes.
+  Where others serve, its successor waits for ``RETURN_SECONDS``: starting takes 2.6 s of a core,
+  which those need meanwhile to take over the calls that come back.
 - A gateway process that ends before any has ever served cannot start: the supervisor gives up.
 - On the first signal the gateway processes drain, and connections still go to those that do; the
   second one ends their calls. The engine process ends after them.
@@ -25,7 +27,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -50,6 +52,8 @@ LONGEST_SOCKET = "gateway-64.sock"
 GRACE_SECONDS = 15.0
 """For a gateway process to end after its calls have."""
 ENGINES_SECONDS = 10.0
+RETURN_SECONDS = 2.0
+"""For the calls of a gateway process that died to come back to the others."""
 LOOK_SECONDS = 5.0
 HUNG_SECONDS = 120.0
 """A start on a busy machine may take a minute, and loading an engine stops its process's event loop
@@ -82,7 +86,7 @@ class Supervisor:
         self._on_listening = on_listening
         self._on_stage = on_stage
         self._gateways = [
-            _Gateway(number, self._launch_gateway, self._reported, self._ended)
+            _Gateway(number, self._launch_gateway, self._reported, self._ended, self._rest)
             for number in range(1, settings.processes + 1)
         ]
         self._engines = KeptProcess(
@@ -165,7 +169,7 @@ class Supervisor:
     def _launch_gateway(self, number: int, channel: socket.socket) -> Launch:
         return self._launch(GATEWAY, channel, number)
 
-    def _members(self) -> Iterable[Member]:
+    def _members(self) -> Sequence[Member]:
         """The gateway processes that serve."""
         members = (one.member for one in self._gateways)
         return [one for one in members if one is not None and one.report is not None]
@@ -184,6 +188,9 @@ class Supervisor:
         forget_process(pid, self._folder / "metrics")
         if not self._serving.is_set():
             self._failed.set()
+
+    def _rest(self) -> float:
+        return RETURN_SECONDS if self._members() else 0.0
 
     def _engines_ended(self, pid: int, _status: int) -> None:
         forget_process(pid, self._folder / "metrics")
@@ -289,13 +296,16 @@ class _Gateway:
         launch: Callable[[int, socket.socket], Launch],
         on_report: Callable[[], None],
         on_end: Callable[[int], None],
+        rest: Callable[[], float],
     ) -> None:
         self.member: Member | None = None
         self._number = number
         self._make = launch
         self._on_report = on_report
         self._on_end = on_end
-        self.process = KeptProcess(f"gateway process {number}", CHECKOUT, self._launch, self._ended)
+        self.process = KeptProcess(
+            f"gateway process {number}", CHECKOUT, self._launch, self._ended, rest
+        )
 
     def kill_if_hung(self, since: float) -> None:
         """Kill it if it has said nothing since then (``time.monotonic``)."""

@@ -2,7 +2,8 @@
 
 Rules
 - The kernel kills the child when its parent dies, however that dies (``launch``).
-- A child that ends is started again: at once after ``HEALTHY_SECONDS``, else with back-off.
+- A child that ends is started again: at once after ``HEALTHY_SECONDS``, else with back-off, and in
+  no case sooner than its owner says.
 - It inherits our environment and standard error, and the sockets that its ``Launch`` names.
 """
 
@@ -48,13 +49,16 @@ class KeptProcess:
         directory: Path,
         launch: Callable[[], Launch],
         on_end: Callable[[int, int], None] = lambda _pid, _status: None,
+        rest: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``directory``: where it runs, so that Python finds blab's packages; ``launch`` is called
-        for each start, ``on_end`` with pid and exit status of each child that has ended."""
+        for each start, ``on_end`` with pid and exit status of each child that has ended, ``rest``
+        for the seconds before it is started again, at least."""
         self.name = name
         self._directory = directory
         self._launch = launch
         self._on_end = on_end
+        self._rest = rest
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -102,6 +106,7 @@ class KeptProcess:
                 return
             failures = 0 if time.monotonic() - began >= HEALTHY_SECONDS else failures + 1
             pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1] if failures else 0.0
+            pause = max(pause, self._rest())
             logger.error("%s ended with status %d: restarting in %.1f s", self.name, status, pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
