@@ -27,6 +27,7 @@ from .static_files import FOR_ANY_PAGE, StaticFiles
 
 ROOMS: dict[str, str] = {
     "calls": "calls",
+    "agents": "agents",
     "workbench": "workbench",
     "usage": "usage",
     "jobs": "jobs",

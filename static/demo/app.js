@@ -157,7 +157,7 @@ class App {
     $("preview").setAttribute("aria-busy", "true");
     this.setup.say("");
     try {
-      const { preview } = await import("./preview.js");
+      const { preview } = await import("/shared/preview.js");
       await preview({ key: (signal) => this.#key(signal), transport: chosenTransport(), speaker: values.speaker }, { voice: values.voice, language: this.setup.spokenLanguage });
     } catch (error) {
       this.setup.say(asProblem(error).title);
