@@ -2,6 +2,7 @@
 // and beside it a call to it and its versions.
 
 import { html, render } from "/vendor/lit-html/lit-html.js";
+import { confirmed } from "/shared/confirm.js";
 import { changesOf, draftOf, storedTool, wholeOf } from "./draft.js";
 import { Embeds } from "./embeds.js";
 import { Faults, idOf } from "./field.js";
@@ -35,7 +36,8 @@ class AgentRoom {
   #try;
   #versions;
   #embeds;
-  #waiting = false;
+  #waiting = false; // to be drawn
+  #gone = false; // deleted
 
   constructor(access, room) {
     this.#access = access;
@@ -52,7 +54,7 @@ class AgentRoom {
     this.#offers = await offersOf(this.#access);
     const begun = template && { ...template, language: this.#offers.languages.includes(template.language) ? template.language : "" };
     this.#draft = draftOf(agent ?? begun);
-    addEventListener("beforeunload", (event) => (this.#dirty || this.#try.live) && event.preventDefault());
+    addEventListener("beforeunload", (event) => !this.#gone && (this.#dirty || this.#try.live) && event.preventDefault());
     document.addEventListener("keydown", (event) => {
       if (event.key !== "s" || !(event.ctrlKey || event.metaKey)) return;
       event.preventDefault();
@@ -104,8 +106,8 @@ class AgentRoom {
     try {
       const saved = before ? await this.#access.patch(`/api/agents/${before.id}`, body) : await this.#access.post("/api/agents", body);
       this.#busy = false;
-      await this.#took(saved, messageOf(before, saved));
       if (!before) history.replaceState(null, "", `/agents/${saved.id}`);
+      await this.#took(saved, messageOf(before, saved));
     } catch (error) {
       this.#busy = false;
       if (this.#faults.take(error)) this.#refused("It was not saved: please look at the marked field.");
@@ -114,8 +116,10 @@ class AgentRoom {
   }
 
   async #took(agent, text) {
+    const open = new Set((this.#draft.tools ?? []).filter((tool) => tool.open).map((tool) => tool.name));
     this.#stored = agent;
     this.#draft = draftOf(agent);
+    for (const tool of this.#draft.tools) tool.open = open.has(tool.name);
     this.#note = "";
     this.#message = { kind: "good", text };
     this.#render();
@@ -157,15 +161,17 @@ class AgentRoom {
   }
 
   async #delete() {
-    try {
-      await this.#access.delete(`/api/agents/${this.#stored.id}`);
-      this.#stored = null;
-      this.#draft = null;
-      addEventListener("beforeunload", (event) => event.stopImmediatePropagation(), { capture: true });
-      location.replace("/agents");
-    } catch (error) {
-      document.getElementById("deletion-fault").textContent = error.message;
-    }
+    const { id, name, isDefault } = this.#stored;
+    const deleted = await confirmed({
+      title: `Delete ${name || "this agent"}?`,
+      text: `Its versions and its embeds go with it, and pages that show it show nothing any more. Its calls stay.${isDefault ? " It is the default agent: a new one is made when it is needed." : ""}`,
+      action: "Delete",
+      keep: "Keep it",
+      work: () => this.#access.delete(`/api/agents/${id}`),
+    });
+    if (!deleted) return;
+    this.#gone = true;
+    location.replace("/agents");
   }
 
   // ---------------------------------------------------------------------- shown
@@ -188,17 +194,20 @@ class AgentRoom {
         <h1>${this.#draft.name || "Unnamed"}</h1>
         ${agent
           ? html`<a class="button small" href="/calls?agentId=${agent.id}">Its calls</a>
-              <button class="button small danger" type="button" @click=${() => document.getElementById("deletion").showModal()}>Delete</button>`
+              <button class="button small danger" type="button" @click=${() => this.#delete()}>Delete</button>`
           : ""}
       </div>
       <div class="columns">
-        <form class="form" novalidate @submit=${(event) => (event.preventDefault(), this.#save())}>
-          ${identity(room)} ${voice(room)} ${turns(room)} ${this.#tools.view(room)} ${recording(room)} ${models(room)}
-          ${this.#bar(agent, dirty)}
-        </form>
-        <div class="aside">${this.#try.view(agent, dirty)} ${this.#embeds.view(agent?.id)} ${this.#versions.view()}</div>
+        <div class="form">
+          <form class="form" novalidate @submit=${(event) => (event.preventDefault(), this.#save())}>
+            ${identity(room)} ${voice(room)} ${turns(room)} ${this.#tools.view(room)} ${recording(room)} ${models(room)}
+            ${this.#bar(agent, dirty)}
+          </form>
+          ${this.#embeds.view(agent?.id)}
+        </div>
+        <div class="aside">${this.#try.view(agent, dirty)} ${this.#versions.view()}</div>
       </div>
-      ${this.#versions.dialog(dirty)} ${this.#deletion()}
+      ${this.#versions.dialog(dirty)}
     `;
   }
 
@@ -211,26 +220,6 @@ class AgentRoom {
       <a class="button to-try" href="#try">Try it</a>
       <button class="button primary" type="submit" ?disabled=${this.#busy || !dirty} aria-keyshortcuts="Control+S">${this.#busy ? "Saving…" : agent ? "Save" : "Create"}</button>
     </div>`;
-  }
-
-  #deletion() {
-    const agent = this.#stored;
-    const choose = (event) => {
-      if (event.submitter.value !== "delete") return;
-      event.preventDefault();
-      this.#delete();
-    };
-    return html`<dialog id="deletion" aria-labelledby="deletion-title">
-      <form method="dialog" @submit=${choose}>
-        <h2 id="deletion-title">Delete ${agent?.name || "this agent"}?</h2>
-        <p>Its versions and its embeds go with it, and pages that show it show nothing any more. Its calls stay.${agent?.isDefault ? " It is the default agent: a new one is made when it is needed." : ""}</p>
-        <p class="fault" id="deletion-fault" role="alert"></p>
-        <div class="dialog-actions">
-          <button class="button" value="keep" autofocus>Keep it</button>
-          <button class="button danger" value="delete">Delete</button>
-        </div>
-      </form>
-    </dialog>`;
   }
 }
 
@@ -245,12 +234,14 @@ function messageOf(before, saved) {
 
 /** What the server can do; what it does not say is left out. */
 async function offersOf(access) {
-  const [voices, models, capabilities] = await Promise.all([
+  const [catalog, cloned, models, capabilities] = await Promise.all([
+    access.get("/api/voices/catalog").catch(() => ({ voices: [] })),
     access.get("/api/voices", { query: { limit: 100 } }).catch(() => []),
     access.get("/api/models").catch(() => []),
     access.get("/api/capabilities").catch(() => null),
   ]);
   const held = Object.entries(capabilities?.realtime.languages ?? {}).filter(([, one]) => one.available);
   const of = (modality) => models.filter((one) => one.modality === modality && one.available);
+  const voices = [...cloned, ...catalog.voices].filter(({ id }, at, all) => all.findIndex((one) => one.id === id) === at);
   return { voices, languages: held.map(([tag]) => tag).sort(), chat: of("llm"), speech: of("tts") };
 }

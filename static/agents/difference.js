@@ -86,32 +86,30 @@ function changed(old, now) {
   return parts;
 }
 
-/** Neighbours of a kind are one part; a lone space between two changes belongs to them. */
+/** Neighbours of a kind are one part; a short word between two changes belongs to them. */
 function joined(parts) {
-  const made = [];
-  const runs = { gone: "", new: "" };
-  const flush = () => {
-    for (const kind of ["gone", "new"]) {
-      if (runs[kind]) made.push([kind, runs[kind]]);
-      runs[kind] = "";
-    }
-  };
-  parts.forEach(([kind, text], at) => {
-    if (kind !== "same") {
-      runs[kind] += text;
-    } else if (text.trim() === "" && (runs.gone || runs.new) && parts[at + 1]?.[0] !== "same" && at + 1 < parts.length && !text.includes("\n")) {
-      runs.gone += text;
-      runs.new += text;
-    } else if (text) {
-      flush();
-      if (made.at(-1)?.[0] === "same") made.at(-1)[1] += text;
-      else made.push(["same", text]);
-    }
+  const blocks = [];
+  for (const [kind, text] of parts) {
+    if (!text) continue;
+    const same = kind === "same";
+    if (blocks.at(-1)?.same !== same) blocks.push({ same, gone: "", new: "" });
+    const block = blocks.at(-1);
+    if (same || kind === "gone") block.gone += text;
+    if (same || kind === "new") block.new += text;
+  }
+  const merged = [];
+  blocks.forEach((block, at) => {
+    const between = block.same && at > 0 && at < blocks.length - 1 && block.gone.length <= SHORT && !block.gone.includes("\n");
+    const last = merged.at(-1);
+    if (last && !last.same && (between || !block.same)) {
+      last.gone += block.gone;
+      last.new += block.new;
+    } else merged.push({ ...block });
   });
-  flush();
-  return made;
+  return merged.flatMap((block) => (block.same ? [["same", block.gone]] : [["gone", block.gone], ["new", block.new]].filter(([, text]) => text)));
 }
 
+const SHORT = 5;
 const SHOWN = 160; // characters of what stays the same, on each side of a change
 
 /** The parts, with what stays the same far from any change left out. */

@@ -112,7 +112,14 @@ export function rowsOf(schema) {
   return entries.map(([name, one]) => ({ name, type: one.type, description: one.description ?? "", required: required.includes(name) }));
 }
 
-function schemaOf(rows) {
+/** The values that a schema asks for, as rows, whatever else it says of them; null where one is no simple value. */
+export function inputsOf(schema) {
+  const entries = Object.entries(schema?.properties ?? {});
+  if (!entries.every(([, one]) => TYPES.includes(one?.type))) return null;
+  return entries.map(([name, { type, description = "" }]) => ({ name, type, description }));
+}
+
+export function schemaOf(rows) {
   const named = rows.filter(({ name }) => name.trim());
   const properties = named.map(({ name, type, description }) => [name.trim(), { type, ...(description && { description }) }]);
   const required = named.filter((row) => row.required).map(({ name }) => name.trim());

@@ -1,6 +1,7 @@
 // An agent on other web pages: its embeds, who may use them, and the code for the page.
 
 import { html } from "/vendor/lit-html/lit-html.js";
+import { confirmed } from "/shared/confirm.js";
 import { plural } from "/shared/el.js";
 import { Faults, area, check, number, text } from "./field.js";
 
@@ -120,13 +121,14 @@ export class Embeds {
   }
 
   async #remove(one) {
-    if (!confirm(`Delete the embed “${one.name}”? Its calls in progress end, and the page shows no agent any more.`)) return;
-    try {
-      await this.#access.delete(`/api/embeds/${one.id}`);
-    } catch (error) {
-      this.#fault = error.message;
-    }
-    await this.load(this.#agentId);
+    const deleted = await confirmed({
+      title: `Take the agent off “${one.name}”?`,
+      text: "Its calls there end, and the page shows no agent any more.",
+      action: "Delete",
+      keep: "Keep it",
+      work: () => this.#access.delete(`/api/embeds/${one.id}`),
+    });
+    if (deleted) await this.load(this.#agentId);
   }
 }
 

@@ -3,7 +3,7 @@
 import { html } from "/vendor/lit-html/lit-html.js";
 import { live } from "/vendor/lit-html/directives/live.js";
 import { span } from "/shared/el.js";
-import { keepsSecrets, rowsOf, toolDraft } from "./draft.js";
+import { inputsOf, keepsSecrets, rowsOf, schemaOf, toolDraft } from "./draft.js";
 import { area, check, number, select, text } from "./field.js";
 
 const METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"].map((one) => [one, one]);
@@ -61,7 +61,7 @@ export class Tools {
         ${mcp ? "" : this.#request(room, tool, path, change)}
         ${this.#headers(tool, change, path, faults)}
         ${mcp ? check("Each use needs the caller's approval", tool.asks, (asks) => change({ asks }), "Only clients that can answer, such as an app of yours, are asked.") : ""}
-        ${mcp ? this.#server(room, tool, change) : this.#try(room, { tool, name: tool.name, schema: tool.rows ? null : tool.schema, rows: tool.rows })}
+        ${mcp ? this.#server(room, tool, change) : this.#try(room, { tool, name: tool.name, rows: tool.rows ?? inputsOf(parsed(tool.schema)) })}
         <div><button class="button small danger" type="button" @click=${() => set("tools", draft.tools.filter((one) => one !== tool))}>Remove this ${mcp ? "server" : "tool"}</button></div>
       </div>
     </details>`;
@@ -90,7 +90,7 @@ export class Tools {
             )}
             <div class="actions">
               <button class="button small" type="button" @click=${() => change({ rows: [...tool.rows, { name: "", type: "string", description: "", required: true }] })}>Add a value</button>
-              <button class="button small quiet" type="button" @click=${() => change({ schema: JSON.stringify(schemaText(tool.rows), null, 2), rows: null })}>Edit as JSON schema</button>
+              <button class="button small quiet" type="button" @click=${() => change({ schema: JSON.stringify(schemaOf(tool.rows), null, 2), rows: null })}>Edit as JSON schema</button>
             </div>
           </fieldset>`
         : html`${area(faults, { path: `${path}.parameters`, label: "What it must find out first (JSON schema)" }, tool.schema, (schema) => change({ schema }), { rows: 8, max: 100_000, mono: true })}
@@ -160,14 +160,14 @@ export class Tools {
       <summary><b>${one.name}</b> <span class="note">${one.description}</span></summary>
       <div class="stack">
         ${check("The agent may use it", allowed, allow)}
-        ${one.allowed ? this.#try(room, { tool, server: tool.name, name: one.name, rows: rowsOf(one.parameters), schema: "" }) : html`<p class="note">Allow it and save, then try it.</p>`}
+        ${one.allowed ? this.#try(room, { tool, server: tool.name, name: one.name, rows: inputsOf(one.parameters) }) : html`<p class="note">Allow it and save, then try it.</p>`}
       </div>
     </details>`;
   }
 
   // ---------------------------------------------------------------------- trying
 
-  #try(room, { tool, server, name, rows, schema }) {
+  #try(room, { tool, server, name, rows }) {
     const key = JSON.stringify([server ?? "", name]);
     const state = this.#tries.get(key) ?? { values: {}, json: "{}" };
     this.#tries.set(key, state);
@@ -208,12 +208,6 @@ export class Tools {
     }
   }
 }
-
-const schemaText = (rows) => ({
-  type: "object",
-  properties: Object.fromEntries(rows.filter(({ name }) => name.trim()).map(({ name, type, description }) => [name.trim(), { type, ...(description && { description }) }])),
-  required: rows.filter(({ name, required }) => name.trim() && required).map(({ name }) => name.trim()),
-});
 
 function parsed(json) {
   try {
