@@ -21,7 +21,7 @@ export function identity({ draft, faults, set }) {
         {
           path: "systemPrompt",
           label: "Instructions",
-          hint: `Write as you would brief a new colleague: what it is there for, what it knows, how a call goes, what it must never do.${left < 2000 ? ` ${left.toLocaleString()} characters left.` : ""}`,
+          hint: `Write as you would brief a new colleague: what it is there for, what it knows, how a call goes, what it must never do.${/\[[^\]\n]+\]/.test(draft.systemPrompt) ? " Replace what stands in [brackets]." : ""}${left < 2000 ? ` ${left.toLocaleString()} characters left.` : ""}`,
         },
         draft.systemPrompt,
         (value) => set("systemPrompt", value),
