@@ -25,6 +25,7 @@ export class Cloning {
   #clips;
   #clip = null; // {file, recorded}
   #url = "";
+  #jobId = null; // of the voice that is being made
   #done;
 
   /** `done(voiceId)`: a voice was made; null: it was given up. */
@@ -42,7 +43,7 @@ export class Cloning {
     this.#clips.addEventListener("clip", ({ detail }) => this.#choose(detail));
     this.#clips.addEventListener("fault", ({ detail }) => (view.fault.textContent = detail));
     this.#clips.addEventListener("recording", () => (view.fault.textContent = ""));
-    view.cancel.addEventListener("click", () => this.#done(null));
+    view.cancel.addEventListener("click", () => this.#cancel());
     this.root.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#make();
@@ -83,19 +84,32 @@ export class Cloning {
       view.status.textContent = "Sending the recording…";
       const sample = await this.#upload();
       const { jobId } = await this.#access.post("/api/voices/clone", { name: view.name.value.trim(), sampleStorageKey: sample.storageKey, language: view.language.value, consent: view.consent.checked });
+      this.#jobId = jobId;
       view.status.textContent = "Waiting for a worker…";
       const job = await jobEnded(this.#access, jobId, (percent) => {
         view.progress.value = percent;
-        view.status.textContent = `Making the voice, ${percent} %`;
+        view.status.textContent = `Comparing voices, ${percent} %. This can take a minute.`;
       });
-      if (job.status !== "completed") throw new Error(job.error?.message ?? "It was cancelled.");
+      if (job.status === "cancelled") return this.#done(null);
+      if (job.error) throw new Error(job.error.message);
       this.#done(job.output.voiceId);
     } catch (error) {
       view.fault.textContent = error.message;
     }
+    this.#jobId = null;
     view.status.textContent = "";
     view.make.disabled = false;
     view.progress.hidden = true;
+  }
+
+  /** Ends what is being made; before that, gives up. */
+  async #cancel() {
+    if (!this.#jobId) return this.#done(null);
+    try {
+      await this.#access.post(`/api/jobs/${this.#jobId}/cancel`);
+    } catch (error) {
+      this.#view.fault.textContent = error.message;
+    }
   }
 
   async #upload() {

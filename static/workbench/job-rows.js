@@ -33,7 +33,7 @@ export class JobRows {
       this.#cursor = meta?.nextCursor;
       view.more.hidden = !meta?.hasMore;
       this.#render();
-      for (const job of data) if (ACTIVE.includes(job.status)) this.follow(job.id, {}).catch((error) => this.#failed(error));
+      for (const job of data) if (isActive(job)) this.follow(job.id, {}).catch((error) => this.#failed(error));
     } catch (error) {
       this.#failed(error);
     }
@@ -60,6 +60,14 @@ export class JobRows {
     return job;
   }
 
+  /** Runs a job again that failed or was cancelled. */
+  async retry(id) {
+    await this.#access.post(`/api/jobs/${id}/retry`);
+    this.jobs = this.jobs.map((job) => (job.id === id ? { ...job, status: "queued", error: null } : job));
+    this.#render();
+    return this.follow(id);
+  }
+
   drop(id) {
     this.jobs = this.jobs.filter((job) => job.id !== id);
     this.#render();
@@ -75,6 +83,12 @@ export class JobRows {
     this.#view.fault.textContent = error.message;
   }
 }
+
+/** What is to be said of a job without a result. */
+export const jobState = (job) => job.error?.message ?? { queued: "Waiting…", running: "Being made…", cancelled: "Cancelled" }[job.status] ?? job.status;
+
+/** Whether it has not ended. */
+export const isActive = (job) => ACTIVE.includes(job.status);
 
 /** A bar for a job that runs. */
 export const jobBar = (job) => el("progress", { max: 100, value: job.progress, "aria-label": job.status === "queued" ? "Queued" : "In progress" });

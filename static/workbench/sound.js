@@ -87,6 +87,26 @@ export async function streamed(access, order, { signal, heard } = {}) {
   throw new Error("The connection was lost before the speech was finished. Try again.");
 }
 
+/** Speaks an order, heard while it is made; resolves with {made, player} once all of it is there, null if it was stopped before. */
+export async function spoken(access, order, heard = () => {}) {
+  const player = new LivePlayer();
+  const stopped = new AbortController();
+  player.ended.then(() => stopped.abort());
+  const taken = (samples, rate) => {
+    player.push(samples, rate);
+    heard();
+  };
+  try {
+    const made = await streamed(access, order, { signal: stopped.signal, heard: taken });
+    player.finish();
+    return { made, player };
+  } catch (error) {
+    if (stopped.signal.aborted) return null;
+    player.stop();
+    throw error;
+  }
+}
+
 function joined(pieces) {
   const all = new Float32Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;

@@ -1,11 +1,11 @@
 // The bench of speech: a text is heard while it is made, or made into a file that is kept; two voices are
 // compared on it.
 
-import { parts, el, span } from "/shared/el.js";
+import { parts, el, plural, span } from "/shared/el.js";
 import { download } from "/shared/dom.js";
 import { pcm16, wavFile } from "/shared/wav.js";
 import { Comparison } from "./comparison.js";
-import { LivePlayer, playButton, silence, streamed } from "./sound.js";
+import { playButton, silence, spoken } from "./sound.js";
 import { Takes } from "./takes.js";
 import { languageName, sentenceIn, speedOf, voicesOf } from "./voice-list.js";
 
@@ -18,8 +18,6 @@ class Speech {
   #voices;
   #models; // what can speak now
   #view = parts("speech");
-  #aborted = null; // of the speech that is being made
-  #last = null;
 
   constructor(access, voices, tts) {
     this.#access = access;
@@ -34,10 +32,7 @@ class Speech {
     voices.addEventListener("change", () => this.#fillVoices());
   }
 
-  leave() {
-    this.#aborted?.abort();
-    silence();
-  }
+  leave = silence;
 
   async enter() {
     const wanted = new URLSearchParams(location.search).get("voice");
@@ -75,10 +70,7 @@ class Speech {
     view.text.addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) view.speak.click();
     });
-    view.stop.addEventListener("click", () => {
-      this.#aborted?.abort();
-      silence();
-    });
+    view.stop.addEventListener("click", silence);
     view.take.addEventListener("click", () => this.#makeTake());
     playButton(view.preview, () => this.#preview(), (error) => this.#failed(error));
   }
@@ -127,27 +119,23 @@ class Speech {
     view.fault.textContent = "";
     if (!order.input) return this.#failed(new Error("Write something to say first."));
     if (!this.#model.streaming) return this.#makeTake({ play: true });
-    const player = new LivePlayer();
-    const aborted = (this.#aborted = new AbortController());
     this.#busy(true);
     view.status.textContent = "Waiting for the first sound…";
     const since = performance.now();
+    let waits = true;
     try {
-      const heard = (samples, rate) => {
-        player.push(samples, rate);
-        if (view.status.textContent.startsWith("Waiting")) view.status.textContent = `First audio after ${span(performance.now() - since)}. Speaking…`;
-      };
-      const made = await streamed(this.#access, order, { signal: aborted.signal, heard });
-      player.finish();
-      this.#last = made;
-      this.#report(made, player);
-      await player.ended;
+      const speech = await spoken(this.#access, order, () => {
+        if (waits) view.status.textContent = `First audio after ${span(performance.now() - since)}. Speaking…`;
+        waits = false;
+      });
+      if (speech) this.#report(speech.made, speech.player);
+      else view.status.textContent = "Stopped.";
+      await speech?.player.ended;
     } catch (error) {
-      player.stop();
       view.status.textContent = "";
-      if (!aborted.signal.aborted) this.#failed(error);
+      this.#failed(error);
     }
-    if (this.#aborted === aborted) this.#busy(false);
+    this.#busy(false);
   }
 
   #report({ firstMs, totalMs, done, samples, rate }, player) {
@@ -155,19 +143,15 @@ class Speech {
     const save = el("button", { class: "button small", type: "button" }, "Download WAV");
     save.addEventListener("click", () => download("speech.wav", [wavFile([pcm16(samples)], rate)], "audio/wav"));
     const facts = [`First audio after ${span(firstMs)}`, `${span(done.durationMs)} of speech made in ${span(totalMs)}`, languageName(done.language)];
-    if (player.underruns) facts.push(`${player.underruns} gaps: this machine spoke slower than it was heard`);
+    if (player.underruns) facts.push(`${plural(player.underruns, "gap")}: it was made more slowly than it is heard`);
     view.status.replaceChildren(`${facts.join(" · ")} `, save);
     view.fault.textContent = done.warnings.map((warning) => warning.message).join(" ");
   }
 
   async #preview() {
     const { voice, model } = this.#view;
-    const language = this.#voices.find(voice.value)?.language ?? "en";
-    const player = new LivePlayer();
-    const [tag] = language.split("-");
-    await streamed(this.#access, { model: model.value, input: sentenceIn(tag), voice: voice.value, language: tag }, { heard: (samples, rate) => player.push(samples, rate) });
-    player.finish();
-    return player;
+    const [language] = (this.#voices.find(voice.value)?.language ?? "en").split("-");
+    return (await spoken(this.#access, { model: model.value, input: sentenceIn(language), voice: voice.value, language }))?.player;
   }
 
   async #makeTake({ play = false } = {}) {

@@ -2,7 +2,7 @@
 
 import { clock, el, moment } from "/shared/el.js";
 import { download } from "/shared/dom.js";
-import { JobRows, jobBar } from "./job-rows.js";
+import { JobRows, isActive, jobBar, jobState } from "./job-rows.js";
 import { FilePlayer, playButton } from "./sound.js";
 import { languageName } from "./voice-list.js";
 import { deleted } from "./deletion.js";
@@ -34,9 +34,7 @@ export class Takes {
   #row(job) {
     const take = job.output;
     if (!take) {
-      const text = job.error?.message ?? { queued: "Waiting…", running: "Being made…", cancelled: "Cancelled" }[job.status] ?? job.status;
-      const active = ["queued", "running"].includes(job.status);
-      return [el("p", { class: job.error ? "said fault" : "said" }, text), active ? jobBar(job) : "", el("p", { class: "note" }, moment(job.createdAt)), active ? "" : this.#actions(job)];
+      return [el("p", { class: job.error ? "said fault" : "said" }, jobState(job)), isActive(job) ? jobBar(job) : "", el("p", { class: "note" }, moment(job.createdAt)), isActive(job) ? "" : this.#actions(job)];
     }
     const facts = [this.#voices.nameOf(take.voice), languageName(take.language), clock(take.durationMs), take.format.toUpperCase(), take.delivery !== "verbatim" && take.delivery, take.polished && "polished", moment(job.createdAt)];
     const warnings = job.warnings.map((warning) => warning.message).join(" ");
@@ -55,6 +53,7 @@ export class Takes {
       playButton(play, () => new FilePlayer(job.output.audioUrl));
       made.push(play, button("Download", () => this.#download(job)), button("Make again", (pressed) => this.#again(job, pressed)));
     }
+    if (!job.output) made.push(button("Try again", () => this.#rows.retry(job.id)));
     made.push(button("Delete", () => this.#delete(job)));
     return el("div", { class: "actions" }, ...made);
   }

@@ -4,7 +4,7 @@
 import { clock, el, moment, parts, plural } from "/shared/el.js";
 import { ClipInput } from "./clip-input.js";
 import { deleted } from "./deletion.js";
-import { JobRows, jobBar } from "./job-rows.js";
+import { JobRows, isActive, jobBar, jobState } from "./job-rows.js";
 import { silence } from "./sound.js";
 import { TranscriptView } from "./transcript-view.js";
 import { languageName } from "./voice-list.js";
@@ -166,9 +166,7 @@ class Transcription {
   #row(job) {
     const { output } = job;
     if (!output) {
-      const text = job.error?.message ?? { queued: "Waiting…", running: "Being transcribed…", cancelled: "Cancelled" }[job.status] ?? job.status;
-      const active = ["queued", "running"].includes(job.status);
-      return [el("p", { class: job.error ? "said fault" : "said" }, text), active ? jobBar(job) : "", el("p", { class: "note" }, moment(job.createdAt)), active ? "" : this.#deletion(job, "this transcription")];
+      return [el("p", { class: job.error ? "said fault" : "said" }, jobState(job)), isActive(job) ? jobBar(job) : "", el("p", { class: "note" }, moment(job.createdAt)), isActive(job) ? "" : this.#actions(job, "this transcription")];
     }
     const title = output.label || output.fileName;
     const facts = [output.label && output.fileName, output.language && languageName(output.language), clock(output.durationMs, 0), plural(output.wordCount, "word"), moment(job.createdAt)];
@@ -177,11 +175,11 @@ class Transcription {
       el("p", { class: "said" }, el("a", { href: `${ROOT}/${job.id}` }, title)),
       el("p", { class: "excerpt", dir: "auto" }, excerpt),
       el("p", { class: "note" }, facts.filter(Boolean).join(" · ")),
-      this.#deletion(job, title),
+      this.#actions(job, title),
     ];
   }
 
-  #deletion(job, title) {
+  #actions(job, title) {
     const button = el("button", { class: "button small", type: "button", "aria-label": `Delete ${title}` }, "Delete");
     button.addEventListener("click", async () => {
       const gone = await deleted(`Delete ${title}?`, "The transcript and its recording. This cannot be undone.", () => this.#access.delete(`/api/jobs/${job.id}`));
@@ -189,7 +187,9 @@ class Transcription {
       this.#rows.drop(job.id);
       if (this.#shown?.id === job.id) this.#go(ROOT);
     });
-    return el("div", { class: "actions" }, button);
+    const again = el("button", { class: "button small", type: "button" }, "Try again");
+    again.addEventListener("click", () => this.#rows.retry(job.id).catch((error) => (this.#view.listFault.textContent = error.message)));
+    return el("div", { class: "actions" }, job.output ? null : again, button);
   }
 
   #failed(text) {

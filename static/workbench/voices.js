@@ -3,7 +3,7 @@
 import { el, moment, parts } from "/shared/el.js";
 import { Cloning } from "./cloning.js";
 import { deleted } from "./deletion.js";
-import { FilePlayer, LivePlayer, playButton, silence, streamed } from "./sound.js";
+import { FilePlayer, playButton, silence, spoken } from "./sound.js";
 import { languageName, sentenceIn, voicesOf } from "./voice-list.js";
 
 class VoicesBench {
@@ -93,11 +93,8 @@ class VoicesBench {
   #use = (voice) => el("a", { class: "button small", href: `/workbench/speech?voice=${encodeURIComponent(voice.id)}`, "aria-label": `Speak with ${voice.name}` }, "Speak");
 
   async #said(voice, model) {
-    const player = new LivePlayer();
     const [language] = voice.language.split("-");
-    await streamed(this.#access, { model, input: sentenceIn(language), voice: voice.id, language }, { heard: (samples, rate) => player.push(samples, rate) });
-    player.finish();
-    return player;
+    return (await spoken(this.#access, { model, input: sentenceIn(language), voice: voice.id, language }))?.player;
   }
 
   async #delete(voice) {
