@@ -277,6 +277,7 @@ class CompatTranslations:
         async with in_time(self._seconds):
             await self._listener.hear(request, heard)
             segments = await self._in_english(request, heard, allow_draft=form.allow_draft)
+            warn(request.http, without_effect(form, ()))
             transcript = Transcript(
                 segments=segments,
                 language=ENGLISH,

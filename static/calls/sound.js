@@ -2,9 +2,10 @@
 // channels of one WAV blob behind one <audio> element. So the voices cannot drift apart, and the
 // browser keeps their pitch at any speed. Decoding goes in slices of half a minute.
 
+import { Peaks, RATE } from "/shared/peaks.js";
 import { Playback } from "/shared/playback.js";
 import { pcm16, wavHeader } from "/shared/wav.js";
-import { Peaks, RATE, Track } from "./tracks.js";
+import { Track } from "./tracks.js";
 
 const SLICE = 30 * RATE;
 const at = (ms) => Math.round((ms * RATE) / 1000);

@@ -6,11 +6,13 @@ import { download } from "/shared/dom.js";
 import { Playback } from "/shared/playback.js";
 import { timedWords } from "/shared/words.js";
 import { languageName } from "./voice-list.js";
+import { Wave } from "./wave.js";
 
 const EXPORTS = { txt: "Text", srt: "SRT", vtt: "VTT", json: "JSON" };
 const TYPES = { txt: "text/plain", srt: "application/x-subrip", vtt: "text/vtt", json: "application/json" };
 const LINGERS_MS = 60; // a word stays lit so long after its end
 const STEP_MS = 3000;
+const DRAWN_MS = 600_000; // decoding ten minutes takes 60 MB for a moment
 
 /** The pieces of a segment: words with times, and what is between them. Times in ms. */
 export function piecesOf(segment) {
@@ -51,6 +53,7 @@ export class TranscriptView {
       if (!recording) throw new Error("It was deleted, or made before recordings were kept with their transcripts.");
       const source = recording instanceof Blob ? recording : new URL(recording, location.href);
       await this.#playback.open(source instanceof URL ? source.pathname + source.search : source);
+      this.#picture(recording);
       view.length.textContent = clock(this.#job.output.durationMs, 0);
       view.seek.max = this.#job.output.durationMs;
       view.transport.hidden = false;
@@ -63,6 +66,21 @@ export class TranscriptView {
 
   close() {
     this.#playback.close();
+  }
+
+  /** Draws the wave, unless it would take too much memory. */
+  async #picture(recording) {
+    const [view, { durationMs }] = [this.#view, this.#job.output];
+    if (durationMs > DRAWN_MS) return;
+    view.wave.hidden = false;
+    const wave = new Wave(view, durationMs, this.#words, (ms) => (this.#playback.ms = ms));
+    try {
+      await wave.read(recording instanceof Blob ? await recording.arrayBuffer() : await this.#access.file(recording));
+      this.#playback.addEventListener("move", () => (wave.ms = this.#playback.ms));
+      wave.ms = this.#playback.ms;
+    } catch {
+      view.wave.hidden = true; // the words and the slider say as much
+    }
   }
 
   #fill(segments) {

@@ -205,7 +205,8 @@ async def sound_onset(page: Page, call_id: str) -> float:
         await page.evaluate(
             """async (id) => {
               const { Access } = await import("/shared/access.js");
-              const { RATE, Track } = await import("/calls/tracks.js");
+              const { Track } = await import("/calls/tracks.js");
+              const { RATE } = await import("/shared/peaks.js");
               const access = new Access();
               const call = await access.get(`/api/calls/${id}`);
               const timeline = await access.get(`/api/calls/${id}/timeline`);

@@ -10,7 +10,7 @@ from playwright.async_api import Page, Route, expect
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
 from tests.e2e.page_weight import weight_of
-from tests.e2e.workbench_answers import answering
+from tests.e2e.workbench_answers import answering, transcript
 from tests.support.gateway.scripted_server import ScriptedServer, server
 
 __all__ = ["server", "web_tools"]
@@ -114,3 +114,46 @@ async def test_a_refusal_is_shown_where_it_happened(
     await page.get_by_label("Text to speak").fill(" ")
     await page.get_by_role("button", name="Speak", exact=True).click()
     await expect(page.get_by_role("alert").first).to_have_text("Write something to say first.")
+
+
+async def test_a_dropped_file_is_sent_and_followed_over_lost_connections(
+    server: ScriptedServer, browser_page: BrowserPage
+) -> None:
+    page = (await browser_page()).page
+    await answering(page)
+    asked: list[str | None] = []
+
+    async def accept(route: Route) -> None:
+        data = {"jobId": "job_11", "status": "queued"}
+        await route.fulfill(status=202, json={"ok": True, "data": data, "meta": {}})
+
+    async def events(route: Route) -> None:
+        asked.append(route.request.headers.get("last-event-id"))
+        name, number = ("progress", 7) if len(asked) == 1 else ("completed", 8)
+        event = f'id: {number}\nevent: {name}\ndata: {{"progress": 40}}\n\n'
+        if len(asked) == 2:
+            await route.abort()
+        else:
+            await route.fulfill(body=event, content_type="text/event-stream")
+
+    async def job(route: Route) -> None:
+        status = "completed" if len(asked) > 2 else "running"
+        data = transcript() | {"status": status, "id": "job_11"}
+        await route.fulfill(json={"ok": True, "data": data, "meta": {}})
+
+    await page.route("**/api/stt", accept)
+    await page.route("**/api/jobs/job_11", job)
+    await page.route("**/api/jobs/job_11/events", events)
+    await opened(page, server, "/transcription")
+    await page.locator(".drop").evaluate(
+        """(drop) => {
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File(["RIFF"], "memo.wav", { type: "audio/wav" }));
+          drop.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }"""
+    )
+    await expect(page.locator(".drop")).to_contain_text("memo.wav")
+    await page.get_by_role("button", name="Transcribe").click()
+    await page.wait_for_url("**/transcription/job_11")
+    await expect(page.get_by_role("group", name="Transcript")).to_contain_text("Good morning")
+    assert asked == [None, "7", "7"]
