@@ -28,7 +28,6 @@ from gateway.channels.webrtc.whip import setup_whip
 from gateway.channels.wire.checks import SessionChecks
 from gateway.http.middleware import Middleware, show_request_id
 from gateway.http.monitoring import Check, Health, metrics_handler
-from gateway.http.pages import Pages
 from gateway.processes.connections import PassedConnections
 from gateway.processes.neighbours import Neighbours
 from gateway.telemetry.metrics import Metrics
@@ -40,6 +39,7 @@ from pipelines.tool_runner import MOST_SECONDS, ToolRunner
 from rest.accounts.auth import Authenticator, SignedIn
 from rest.accounts.callers import CallerIds
 from rest.accounts.keys import EphemeralKeys
+from rest.accounts.sign_in import Browsers, SignIns
 from rest.accounts.signing import Tokens
 from rest.http.ratelimit import ClientAddress
 from sessions.admission import Admission, Reason, ServerFull
@@ -67,7 +67,7 @@ from .lifecycle import CONNECTION_GUARD, ConnectionGuard
 from .platform import Context, LiveCalls, VisitorKeys, add_rest, recordings_dir
 from .recordings import RecordingUploads
 from .services import ServiceUrls
-from .settings import CHECKOUT, Settings, is_loopback, serves_this_machine_only
+from .settings import CHECKOUT, Settings, is_loopback
 from .settings.parsers import IceServer
 from .stores import Stores
 
@@ -163,7 +163,7 @@ def compose(
     _watch(metrics, engines, fanout, journal, database, process)
     agents, ephemeral = Agents(database, stores.vault), EphemeralKeys(bus)
     remote = RemoteRequests(bus, fanout, host, Transfers(host, agents, engines).transfer)
-    authenticator = new_authenticator(stores, ephemeral)
+    authenticator = (browsers := new_browsers(stores, ephemeral)).authenticator
     authorization = call_authorization(settings, stores, authenticator, agents, engines, tool_http)
     sidebands = Sidebands(authorization, registry, following, remote)
     takeovers, visits = Takeovers(stored_calls(settings, stores), host, remote), Visits(database)
@@ -181,7 +181,6 @@ def compose(
             web.get("/metrics", metrics_handler(metrics, authenticator.of_request)),
             *calls.routes(),
             *telephony.routes(),
-            *pages(settings, static, ephemeral, engines, agents).routes(),
         ]
     )
     kept = (uploads, journal, resumptions, remote, machine)
@@ -192,9 +191,10 @@ def compose(
         app,
         settings,
         stores,
+        static,
         engines=engines,
         host=host,
-        authenticator=authenticator,
+        browsers=browsers,
         usage=usage,
         tool_http=tool_http,
         live=LiveCalls(registry, following, remote),
@@ -241,10 +241,11 @@ def _watch(
     metrics.watch_backlog(Jobs(database).backlog)
 
 
-def new_authenticator(stores: Stores, ephemeral: EphemeralKeys) -> Authenticator:
+def new_browsers(stores: Stores, ephemeral: EphemeralKeys) -> Browsers:
     """Who sent a request: an API key, an ephemeral one, or somebody who has signed in."""
     users = SignedIn(Tokens(stores.secrets.tokens), Workspaces(stores.database))
-    return Authenticator(ApiKeys(stores.database), ephemeral, users=users)
+    authenticator = Authenticator(ApiKeys(stores.database), ephemeral, users=users)
+    return Browsers(authenticator, users, SignIns(stores.bus))
 
 
 def new_admission(settings: Settings, engines: Catalogue, metrics: Metrics) -> Admission:
@@ -477,19 +478,6 @@ def carrier_secrets(settings: Settings) -> dict[str, str | None]:
         "vonage": settings.vonage_signature_secret,
         "plivo": settings.plivo_auth_token,
     }
-
-
-def gives_keys_to_pages(settings: Settings) -> bool:
-    """Whether pages get a key without sign-in: in embedded mode, on this machine only."""
-    return settings.database_url is None and serves_this_machine_only(settings)
-
-
-def pages(
-    settings: Settings, static: Path, ephemeral: EphemeralKeys, engines: Catalogue, agents: Agents
-) -> Pages:
-    """The pages; without sign-in they get keys of the local workspace, or none."""
-    local = LOCAL_WORKSPACE if gives_keys_to_pages(settings) else None
-    return Pages(static, ephemeral, local, engines.call_options, agents.list)
 
 
 def answers_agents_by_id(settings: Settings) -> bool:

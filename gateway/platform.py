@@ -1,4 +1,5 @@
-"""The composition of the REST platform: every resource, wired to stores and engines.
+"""The composition of the REST platform: every resource, wired to stores and engines, and the pages
+that use it.
 
 Each resource is built here and nowhere else, by plain functions that end in ``add_rest``.
 """
@@ -18,11 +19,12 @@ from pipelines.jobs.usage import Usage
 from pipelines.speech.language import language_of
 from pipelines.ssrf import CustomerHttp
 from pipelines.tool_runner import ToolRunner
-from rest.accounts.accounts import AccountResource, Passwords, SignInThrottle
+from rest.accounts.accounts import AccountResource, Accounts, Passwords, SignInThrottle
 from rest.accounts.api_keys import ApiKeyResource
 from rest.accounts.auth import Authenticator
 from rest.accounts.callers import CallerIds
 from rest.accounts.keys import EphemeralKeys
+from rest.accounts.sign_in import Browsers, SignInResource
 from rest.accounts.signing import Tokens, UrlSigner
 from rest.agents.agents import AgentResource
 from rest.agents.configuration import AgentChecks
@@ -68,11 +70,13 @@ from sessions.following import Following
 from sessions.host import SessionHost
 from sessions.registry import CallRegistry
 from sessions.remote import RemoteRequests
-from store.tenants.agents import Agent
+from store.tenants.accounts import LOCAL_WORKSPACE
+from store.tenants.agents import Agent, Agents
 from store.tenants.idempotency import IdempotencyKeys
 from store.tenants.voices import Voices
 
-from .settings import CHECKOUT, Settings
+from .http.pages import Pages
+from .settings import CHECKOUT, Settings, serves_this_machine_only
 from .stores import Stores
 
 Context = Callable[[web.Application], AsyncIterator[None]]
@@ -104,23 +108,27 @@ def add_rest(
     app: web.Application,
     settings: Settings,
     stores: Stores,
+    static: Path,
     *,
     engines: Catalogue,
     host: SessionHost,
-    authenticator: Authenticator,
+    browsers: Browsers,
     usage: Usage,
     tool_http: CustomerHttp,
     live: LiveCalls,
     keys: VisitorKeys,
     on_agent: Callable[[Agent], None],
 ) -> None:
-    """Add every REST resource to the application, with what it needs started and stopped.
+    """Add every REST resource and page to the application, with what it needs started and stopped.
 
-    ``tool_http`` decides which URLs tools may have; ``on_agent`` is called with an agent that was
-    created or changed."""
+    ``static``: the folder of the pages; ``tool_http`` decides which URLs tools may have;
+    ``on_agent`` is called with an agent that was created or changed."""
     database, secrets = stores.database, stores.secrets
+    authenticator = browsers.authenticator
     passwords, webhook_http = Passwords(), CustomerHttp(allow_private=settings.webhook_private)
     addresses, limiter = ClientAddress(settings.trusted_proxies), RateLimiter(stores.bus)
+    throttle, is_open = SignInThrottle(limiter, addresses), settings.registration == "open"
+    accounts = Accounts(database, passwords, throttle, open=is_open)
     signer, cursors = UrlSigner(secrets.addresses), Cursors(secrets.cursors)
     views = JobViews(signer, settings.public_url)
     artifacts = Artifacts(database, stores.objects)
@@ -134,13 +142,8 @@ def add_rest(
         database, keys.ephemeral, limiter, addresses, host, keys.check, engines.waiting_for
     )
     resources: list[Resource] = [
-        AccountResource(
-            database,
-            passwords,
-            Tokens(secrets.tokens),
-            SignInThrottle(limiter, addresses),
-            open=settings.registration == "open",
-        ),
+        AccountResource(database, accounts, Tokens(secrets.tokens)),
+        SignInResource(database, accounts, browsers),
         ApiKeyResource(database, authenticator.forget),
         ProjectResource(database, cursors),
         WebhookResource(database, webhook_http, stores.vault),
@@ -168,13 +171,14 @@ def add_rest(
         idempotency=Idempotency(IdempotencyKeys(database)),
         uploads=uploads,
     )
-    app.add_routes(routes(resources, authenticator.of_request, options))
+    app.add_routes(routes(resources, browsers.of_request, options))
     app.add_routes(embed_keys.routes())
     app.on_response_prepare.extend([show_rate, show_warnings, embed_keys.show])
     add_openai_routes(app, openai, authenticator, options, settings)
     app.add_routes(FilesResource(database, stores.objects, signer).routes())
     app.add_routes(OpenApi(_operations(resources)).routes())
     app.add_routes(Docs(CHECKOUT / "static" / "docs").routes())
+    app.add_routes(pages(settings, stores, static, engines, keys.ephemeral, browsers).routes())
     app.cleanup_ctx.extend(
         [uploads.context, jobs.watch.context, _warm_language, _close(passwords, webhook_http)]
     )
@@ -195,6 +199,25 @@ def agent_resources(
         AgentVersionResource(database, checks, cursors, on_agent, vault),
         AgentToolResource(database, ToolRunner(tool_http), vault),
     ]
+
+
+def pages(
+    settings: Settings,
+    stores: Stores,
+    static: Path,
+    engines: Catalogue,
+    ephemeral: EphemeralKeys,
+    browsers: Browsers,
+) -> Pages:
+    """The pages; those who have not signed in get keys of the local workspace, or none."""
+    agents = Agents(stores.database, stores.vault)
+    local = LOCAL_WORKSPACE if gives_keys_to_pages(settings) else None
+    return Pages(static, ephemeral, browsers.signed_in, local, engines.call_options, agents.list)
+
+
+def gives_keys_to_pages(settings: Settings) -> bool:
+    """Whether pages get a key without sign-in: in embedded mode, on this machine only."""
+    return settings.database_url is None and serves_this_machine_only(settings)
 
 
 def agent_turns(

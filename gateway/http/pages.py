@@ -4,10 +4,11 @@
 all of them share is in ``/shared/…`` and ``/vendor/…``; any page may load the client library,
 ``/sdk/…``.
 
-``POST /demo/session`` mints an ephemeral key for calls in the local workspace, and
-``POST /studio/session`` one that may also do whatever the REST platform does there. Both only in
-embedded mode, for this machine under a loopback name, for the pages themselves or a program (no
-foreign Origin).
+``POST /demo/session`` mints an ephemeral key for calls, and ``POST /studio/session`` one that may
+also do whatever the REST platform does. Both only for the pages themselves or a program (no foreign
+Origin): for whoever is signed in with the browser, in their workspace, or else in embedded mode for
+this machine under a loopback name, in the local workspace. They change nothing and no other page
+can read what they answer, so they need no CSRF token.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,11 +18,13 @@ from typing import Any
 from aiohttp import web
 
 from pipelines.engines.jobs import CallOptions
+from rest.accounts.auth import Principal
 from rest.accounts.keys import SCOPES, EphemeralKeys, Grant, MintedKey, Scope
+from rest.accounts.origins import is_own_page
 from rest.http.errors import Forbidden
 from store.tenants.agents import Agent
 
-from .requests import is_loopback_request, is_same_origin
+from .requests import is_loopback_request
 from .responses import json_response
 from .static_files import FOR_ANY_PAGE, StaticFiles
 
@@ -33,22 +36,25 @@ ROOMS: dict[str, str] = {
     "jobs": "jobs",
     "keys": "keys",
     "webhooks": "webhooks",
+    "sign-in": "sign-in",
 }
 """Path of each room, and the folder of static/ that has its ``index.html`` and what that loads.
 Every address below the path (``/calls/ID``) is the same page, which reads its own address. The
 navigation is in static/shared/rooms.js."""
+SignedIn = Callable[[web.Request], Awaitable[Principal | None]]
 _ASSETS = ("demo", "shared", "vendor")
 _INDEX = "index.html"
 
 
 class Pages:
-    """The handlers of all pages. ``static``: the folder of all pages; ``workspace_id`` None: no
-    key without sign-in."""
+    """The handlers of all pages. ``static``: the folder of all pages; ``signed_in``: the user whose
+    browser sends a request; ``workspace_id`` None: no key without sign-in."""
 
     def __init__(
         self,
         static: Path,
         ephemeral: EphemeralKeys,
+        signed_in: SignedIn,
         workspace_id: str | None,
         options: Callable[[], CallOptions] = CallOptions,
         agents: Callable[[str], Awaitable[Sequence[Agent]]] | None = None,
@@ -57,6 +63,7 @@ class Pages:
         self._folders = {name: StaticFiles(static / name) for name in folders}
         self._sdk = StaticFiles(static / "sdk", FOR_ANY_PAGE)
         self._ephemeral = ephemeral
+        self._signed_in = signed_in
         self._workspace_id = workspace_id
         self._options = options
         self._agents = agents
@@ -97,26 +104,31 @@ class Pages:
     async def _key(
         self, request: web.Request, scopes: tuple[Scope, ...] = ()
     ) -> tuple[MintedKey, str]:
-        """A key for a page of this server on this machine, and its workspace; raises Forbidden for
-        all others."""
-        if self._workspace_id is None:
-            raise Forbidden(
-                "This server gives keys to signed-in users only: paste an API key instead.",
-                openai_code="sign_in_required",
-            )
-        if not is_loopback_request(request):
-            raise Forbidden(
-                "A key without sign-in is given on the server's own machine only: open "
-                "http://localhost there, or paste an API key.",
-                openai_code="not_local",
-            )
-        if not is_same_origin(request) or not _is_own_fetch(request):
+        """A key for a page of this server, and its workspace; raises Forbidden where there is
+        none to give."""
+        if not is_own_page(request):
             raise Forbidden(
                 "A key without sign-in is given to Blab's own pages only, not to other sites.",
                 openai_code="foreign_origin",
             )
-        key = await self._ephemeral.mint(Grant(self._workspace_id, scopes=scopes))
-        return key, self._workspace_id
+        principal = await self._signed_in(request)
+        workspace_id = self._free(request) if principal is None else principal.workspace_id
+        return await self._ephemeral.mint(Grant(workspace_id, scopes=scopes)), workspace_id
+
+    def _free(self, request: web.Request) -> str:
+        """The workspace that nobody need sign in for; raises Forbidden."""
+        if self._workspace_id is None:
+            raise Forbidden(
+                "This server is for those who sign in, or who have an API key.",
+                openai_code="sign_in_required",
+            )
+        if not is_loopback_request(request):
+            raise Forbidden(
+                "Sign in, or use an API key. Neither is needed on the server's own machine, at "
+                "http://localhost.",
+                openai_code="not_local",
+            )
+        return self._workspace_id
 
 
 def _shown(options: CallOptions, agents: Sequence[Agent]) -> dict[str, Any]:
@@ -130,8 +142,3 @@ def _shown(options: CallOptions, agents: Sequence[Agent]) -> dict[str, Any]:
         "chat": {"model": options.chat_model, "note": options.chat_note},
         "agents": [{"id": agent.id, "name": agent.name} for agent in agents],
     }
-
-
-def _is_own_fetch(request: web.Request) -> bool:
-    """Browsers say where a request comes from; programs do not."""
-    return request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 
+from rest.accounts.origins import is_same_origin
+
 REQUEST_ID_HEADER = "X-Request-Id"
 
 
@@ -29,14 +31,6 @@ _OF_PROXIES = (
     "X-Real-IP",
 )
 """Headers that a proxy adds."""
-
-
-def is_same_origin(request: web.Request) -> bool:
-    """Whether the page was served under the name it now calls; True without Origin."""
-    origin = request.headers.get(hdrs.ORIGIN)
-    if origin is None:
-        return True
-    return _authority(origin) == request.headers.get(hdrs.HOST, "").lower()
 
 
 def is_allowed_origin(request: web.Request, allowed: Collection[str]) -> bool:
@@ -73,14 +67,6 @@ def _is_loopback(host: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
-
-
-def _authority(origin: str) -> str | None:
-    try:
-        parts = urlsplit(origin)
-    except ValueError:
-        return None
-    return parts.netloc.lower() if parts.scheme in ("http", "https") else None
 
 
 def is_upgrade(request: web.Request) -> bool:

@@ -17,8 +17,7 @@ class ServerSettings:
         "127.0.0.1",
         "127.0.0.1",
         "an address or host name",
-        "Address to listen on. Anything but loopback switches off the demo page's key "
-        "without sign-in.",
+        "Address to listen on. Anything but loopback switches off the pages' key without sign-in.",
     )
     port: int = setting(
         "BLAB_PORT",
@@ -60,7 +59,7 @@ class ServerSettings:
         "the address of the request",
         "an http:// or https:// address without a path",
         "The start of signed audio URLs, if a proxy is in front. Anything but"
-        " loopback switches off the demo page's key without sign-in.",
+        " loopback switches off the pages' key without sign-in.",
     )
     trusted_proxies: tuple[Network, ...] = setting(
         "BLAB_TRUSTED_PROXIES",

@@ -247,26 +247,73 @@ class Me(Struct, rename="camel"):
     api_key: KeyView | None = None
 
 
-class AccountResource:
-    """The contract's tag Auth. ``open``: whether people may create accounts themselves."""
+class Accounts:
+    """Makes accounts and checks passwords; throttled. ``open``: whether people may create accounts
+    themselves."""
 
     def __init__(
-        self,
-        database: Database,
-        passwords: Passwords,
-        tokens: Tokens,
-        throttle: SignInThrottle,
-        *,
-        open: bool,
+        self, database: Database, passwords: Passwords, throttle: SignInThrottle, *, open: bool
     ) -> None:
         self._database = database
         self._users = Users(database)
+        self._passwords = passwords
+        self._throttle = throttle
+        self.open = open
+
+    async def register(self, http: web.Request, asked: Register) -> User:
+        """The user of a new account, with a workspace; raises ApiError."""
+        if not self.open:
+            raise RegistrationClosed("This server does not let people create accounts.")
+        email = asked.email.strip()
+        if not is_email(email):
+            raise ValidationFailed("This is not an e-mail address.", param="email")
+        await self._throttle.enter(http, REGISTER, email)
+        hashed = await self._passwords.hash(asked.password)
+        async with self._database.transaction() as connection:
+            user = await Users(connection).register(email, asked.name, hashed)
+            if user is not None:
+                name = f"{asked.name}'s workspace" if asked.name else "Workspace"
+                await Workspaces(connection).create(name, user.id)
+        if user is None:
+            raise WrongState(
+                "There is already an account with that address: sign in instead.",
+                param="email",
+                reason="email_taken",
+            )
+        return user
+
+    async def sign_in(self, http: web.Request, asked: Login) -> User:
+        """The user whose address and password these are; raises ApiError."""
+        email = asked.email.strip()
+        await self._throttle.enter(http, LOGIN, email)
+        user = await self._users.find_by_email(email)
+        stored = user.password_hash if user is not None else None
+        matches = await self._passwords.verify(stored, asked.password)
+        if user is None or stored is None or not matches:
+            raise Unauthenticated("The e-mail address or the password is wrong.")
+        await self._throttle.succeeded(LOGIN, email)
+        if self._passwords.outdated(stored):
+            await self._rehash(user, stored, asked.password)
+        return user
+
+    async def _rehash(self, user: User, stored: str, password: str) -> None:
+        """Store a stronger hash if possible; the sign-in does not depend on it."""
+        hashed = await self._passwords.hash(password)
+        try:
+            await self._users.set_password_hash(user.id, stored, hashed)
+        except StoreError as error:
+            log.warning("the hash of %s was not renewed: %s", user.id, type(error).__name__)
+
+
+class AccountResource:
+    """The contract's tag Auth."""
+
+    def __init__(self, database: Database, accounts: Accounts, tokens: Tokens) -> None:
+        self._users = Users(database)
         self._workspaces = Workspaces(database)
         self._keys = ApiKeys(database)
-        self._passwords = passwords
+        self._accounts = accounts
         self._tokens = tokens
-        self._throttle = throttle
-        self._open = open
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
@@ -303,53 +350,16 @@ class AccountResource:
         ]
 
     async def _register(self, request: Request[Register, None]) -> Answer:
-        if not self._open:
-            raise RegistrationClosed("This server does not let people create accounts.")
-        asked = request.body
-        email = asked.email.strip()
-        if not is_email(email):
-            raise ValidationFailed("This is not an e-mail address.", param="email")
-        await self._throttle.enter(request.http, REGISTER, email)
-        hashed = await self._passwords.hash(asked.password)
-        async with self._database.transaction() as connection:
-            user = await Users(connection).register(email, asked.name, hashed)
-            if user is not None:
-                name = f"{asked.name}'s workspace" if asked.name else "Workspace"
-                await Workspaces(connection).create(name, user.id)
-        if user is None:
-            raise WrongState(
-                "There is already an account with that address: sign in instead.",
-                param="email",
-                reason="email_taken",
-            )
-        return await self._signed_in(user)
+        return await self._signed_in(await self._accounts.register(request.http, request.body))
 
     async def _login(self, request: Request[Login, None]) -> Answer:
-        asked = request.body
-        email = asked.email.strip()
-        await self._throttle.enter(request.http, LOGIN, email)
-        user = await self._users.find_by_email(email)
-        stored = user.password_hash if user is not None else None
-        matches = await self._passwords.verify(stored, asked.password)
-        if user is None or stored is None or not matches:
-            raise Unauthenticated("The e-mail address or the password is wrong.")
-        await self._throttle.succeeded(LOGIN, email)
-        if self._passwords.outdated(stored):
-            await self._rehash(user, stored, asked.password)
-        return await self._signed_in(user)
-
-    async def _rehash(self, user: User, stored: str, password: str) -> None:
-        """Store a stronger hash if possible; the sign-in does not depend on it."""
-        hashed = await self._passwords.hash(password)
-        try:
-            await self._users.set_password_hash(user.id, stored, hashed)
-        except StoreError as error:
-            log.warning("the hash of %s was not renewed: %s", user.id, type(error).__name__)
+        return await self._signed_in(await self._accounts.sign_in(request.http, request.body))
 
     async def _signed_in(self, user: User) -> Answer:
         workspaces = await self._workspaces.memberships(user.id)
         token = self._tokens.issue(user.id)
-        return Answer(AuthResult(token, _user(user), [_workspace(one) for one in workspaces]))
+        shown = [workspace_view(one) for one in workspaces]
+        return Answer(AuthResult(token, user_view(user), shown))
 
     async def _me(self, request: Request[None, None]) -> Answer:
         caller = request.caller
@@ -358,8 +368,8 @@ class AccountResource:
             if user is None:
                 raise Unauthenticated("The account no longer exists.")
             workspaces = await self._workspaces.memberships(user.id)
-            shown = [_workspace(one) for one in workspaces]
-            return Answer(Me(caller.workspace_id, shown, user=_user(user)))
+            shown = [workspace_view(one) for one in workspaces]
+            return Answer(Me(caller.workspace_id, shown, user=user_view(user)))
         workspace = await self._workspaces.get(caller.workspace_id)
         key = await self._keys.get(caller.workspace_id, caller.key_id or "")
         if workspace is None or key is None:
@@ -375,7 +385,8 @@ class AccountResource:
         return Answer(Me(caller.workspace_id, shown, api_key=view))
 
 
-def _user(user: User) -> UserView:
+def user_view(user: User) -> UserView:
+    """A user as they see themselves."""
     return UserView(
         id=user.id,
         email=user.email,
@@ -384,5 +395,6 @@ def _user(user: User) -> UserView:
     )
 
 
-def _workspace(membership: Membership) -> WorkspaceView:
+def workspace_view(membership: Membership) -> WorkspaceView:
+    """A workspace as its member sees it."""
     return WorkspaceView(membership.workspace_id, membership.name, membership.role)

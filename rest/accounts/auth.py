@@ -224,17 +224,29 @@ class SignedIn:
             user_id = self._tokens.user_of(token)
         except InvalidToken as error:
             raise _invalid_token() from error
-        mine = [one.workspace_id for one in await self._memberships(user_id)]
+        mine = await self.memberships(user_id)
         if not mine:
             raise _invalid_token()
-        if workspace_id is not None and workspace_id not in mine:
-            raise not_a_member()
-        return Principal(workspace_id or mine[0], "user", user_id=user_id)
+        return self.member(user_id, mine, workspace_id)
 
-    async def _memberships(self, user_id: str) -> Sequence[Membership]:
+    @staticmethod
+    def member(
+        user_id: str, mine: Sequence[Membership], workspace_id: str | None, usual: str | None = None
+    ) -> Principal:
+        """The user in the workspace that they name; if they name none, in their ``usual`` one, or
+        else in the oldest. Raises Forbidden where it is not theirs."""
+        ids = [one.workspace_id for one in mine]
+        if workspace_id is not None and workspace_id not in ids:
+            raise not_a_member()
+        chosen = workspace_id or (usual if usual in ids else None) or ids[0]
+        return Principal(chosen, "user", user_id=user_id)
+
+    async def memberships(self, user_id: str, *, fresh: bool = False) -> Sequence[Membership]:
+        """The user's workspaces, oldest first; unless ``fresh``, perhaps as they were up to
+        ``MEMBERSHIP_SECONDS`` ago."""
         now = self._clock()
         known = self._cache.get(user_id)
-        if known is not None and known[0] > now:
+        if known is not None and known[0] > now and not fresh:
             return known[1]
         found = await self._workspaces.memberships(user_id)
         self._cache[user_id] = (now + MEMBERSHIP_SECONDS, found)

@@ -10,6 +10,7 @@ is left out, as browsers do in ``Origin``.
 
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from yarl import URL
@@ -66,3 +67,26 @@ def origin_of(http: web.Request) -> str | None:
     """The origin of the page that sends a request; None where it names none, or not one."""
     given = http.headers.getall(hdrs.ORIGIN, [])
     return canonical(given[0]) if len(given) == 1 else None
+
+
+def is_same_origin(http: web.Request) -> bool:
+    """Whether the page was served under the name it now calls; True without Origin."""
+    origin = http.headers.get(hdrs.ORIGIN)
+    if origin is None:
+        return True
+    return _authority(origin) == http.headers.get(hdrs.HOST, "").lower()
+
+
+def is_own_page(http: web.Request) -> bool:
+    """Whether a page of this server sends the request, or a program. Browsers say where it comes
+    from in Origin and Sec-Fetch-Site, which no page can forge; programs need not."""
+    site = http.headers.get("Sec-Fetch-Site", "none")
+    return is_same_origin(http) and site in ("none", "same-origin")
+
+
+def _authority(origin: str) -> str | None:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return None
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else None

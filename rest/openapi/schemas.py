@@ -172,6 +172,13 @@ REQUEST_EXAMPLES: dict[str, Any] = {
         "name": "Ada",
     },
     "POST /api/auth/login": {"email": "ada@example.com", "password": "a long password"},
+    "POST /session": {"email": "ada@example.com", "password": "a long password"},
+    "PATCH /session": {"workspaceId": "ws_01jd3v8q2m4n6p8r0s2t4v6w8x"},
+    "POST /session/account": {
+        "email": "ada@example.com",
+        "password": "a long password",
+        "name": "Ada",
+    },
     "POST /api/tts": {
         "model": "blab-stable",
         "input": "Your table is booked for eight.",

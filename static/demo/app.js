@@ -24,6 +24,7 @@ class App {
     this.setup = new Setup({ onChange: (names, session) => this.#reconfigure(names, session), onPreview: (values) => this.#preview(values), onOpen: () => this.#learn() });
     this.view = new View(this.call, this.transcript, this.setup);
     this.inspector = new Inspector(this.call);
+    this.#keys.use(sessionStorage.getItem("blab.key") ?? "");
     this.#takeSetup();
     wireHeader();
     wireTalkKeys($("talk"), $("push"));

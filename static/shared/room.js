@@ -1,15 +1,16 @@
 // A room: a page to build or operate with. This frame gives it its header and its access to the server,
-// asks for a credential where one is needed, and says what is wrong where the room cannot be opened.
+// asks who is there where that is needed, and says what is wrong where the room cannot be opened.
 
 import { Access, KeyNeeded } from "./access.js";
 import { el } from "./el.js";
 import { wireHeader } from "./header.js";
 import { currentRoom } from "./rooms.js";
+import { signInCard } from "./sign-in.js";
 
 /**
  * Opens the room: `open(access, room)` fills `#room` by what it gets through `access`. What it throws is shown:
- * an ApiError of status 401 or 403 as a request to sign in, any other error as a card in place of the room.
- * `document.body.dataset.ready` is "true" once it is open. `scopes`: what an API key needs for this room.
+ * that a credential is missing or does not suffice as a card to sign in, any other error as a card in place of the
+ * room. `document.body.dataset.ready` is "true" once it is open. `scopes`: what an API key needs for this room.
  */
 export function openRoom(open, { scopes = [] } = {}) {
   const frame = new Frame(open, scopes);
@@ -20,19 +21,17 @@ export function openRoom(open, { scopes = [] } = {}) {
 class Frame {
   #open;
   #scopes;
-  #access = new Access();
+  #access = new Access((error, userId) => this.#lost(error, userId));
   #room = document.getElementById("room");
   #card = null; // in place of the room
-  #forget = el("button", { class: "button small", type: "button", hidden: true }, "Sign out");
+  #account = el("div", { class: "account" });
 
   constructor(open, scopes) {
     this.#open = open;
     this.#scopes = scopes;
-    document.getElementById("theme").before(this.#forget);
-    this.#forget.addEventListener("click", () => {
-      this.#access.paste("");
-      location.reload();
-    });
+    document.getElementById("theme").before(this.#account);
+    addEventListener("pagehide", () => this.#hide(true));
+    addEventListener("pageshow", (event) => event.persisted && this.#comeBack());
   }
 
   async open() {
@@ -44,35 +43,76 @@ class Frame {
     } catch (error) {
       this.#show(error);
     }
-    this.#forget.hidden = !this.#access.pasted;
+    this.#account.replaceChildren(...this.#accountMenu());
   }
 
   #show(error) {
-    const needsKey = error instanceof KeyNeeded || error.status === 403;
-    if (!needsKey && !error.status) console.error(error);
-    this.#card = needsKey ? this.#signIn(error.message) : problem(error.message);
-    this.#room.before(this.#card);
-    this.#card.querySelector("input")?.focus();
+    const needsKey = error instanceof KeyNeeded || (error.status === 403 && !this.#access.account);
+    if (!needsKey && error.status === undefined) console.error(error);
+    this.#put(needsKey ? signInCard(this.#access, error.message, this.#scopes, () => this.open()) : problem(error.message));
   }
 
-  #signIn(why) {
-    const field = el("input", { class: "field", id: "api-key", type: "password", autocomplete: "off", placeholder: "blab_sk_…", required: true });
-    const scopes = this.#scopes.flatMap((scope, i) => [i ? ", " : "", el("code", {}, scope)]);
-    const form = el(
-      "form",
-      { class: "card sign-in" },
-      el("h1", {}, "An API key, please"),
-      el("p", {}, why),
-      el("label", { htmlFor: "api-key" }, "API key", ...(scopes.length ? [" with ", ...scopes] : [])),
-      el("div", { class: "field-row" }, field, el("button", { class: "button primary", type: "submit" }, "Use this key")),
-      el("p", { class: "small" }, "It is kept in this tab only, until the tab is closed."),
-    );
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#access.paste(field.value);
-      this.open();
+  /** The credential has ended under an open room: it is covered until the same person is back, and keeps what was typed. */
+  #lost(error, userId) {
+    if (this.#card || document.body.dataset.ready !== "true") return false;
+    this.#room.hidden = true;
+    this.#account.replaceChildren();
+    return new Promise((resolve) => {
+      const back = () => {
+        if (!userId || this.#access.account?.user.id !== userId) return location.reload();
+        this.#card.remove();
+        this.#card = null;
+        this.#room.hidden = false;
+        this.#account.replaceChildren(...this.#accountMenu());
+        resolve(true);
+      };
+      this.#put(signInCard(this.#access, error.message, this.#scopes, back));
     });
-    return form;
+  }
+
+  #put(card) {
+    this.#card = card;
+    this.#room.before(card);
+    card.querySelector("input")?.focus();
+  }
+
+  /** Who is signed in, their workspaces, and the way out. */
+  #accountMenu() {
+    const { account, pasted } = this.#access;
+    const out = el("button", { class: account ? "" : "button small", type: "button" }, "Sign out");
+    out.addEventListener("click", () => this.#leave());
+    if (!account) return pasted ? [out] : [];
+    const { user, workspaces, workspaceId } = account;
+    const choices = workspaces.map(({ id, name }) => {
+      const choice = el("button", { type: "button", "aria-current": id === workspaceId ? "true" : null }, name);
+      choice.addEventListener("click", () => this.#access.choose(id).then(() => location.assign(currentRoom().path || "/"), () => location.reload()));
+      return choice;
+    });
+    const menu = el("div", { class: "menu", id: "account", popover: "auto" }, el("p", { class: "small" }, user.email), ...choices, out);
+    const button = el("button", { class: "button small", type: "button", "aria-label": `Account of ${user.name || user.email}` }, user.name || user.email);
+    button.setAttribute("popovertarget", menu.id);
+    return [button, menu];
+  }
+
+  async #leave() {
+    try {
+      await this.#access.signOut();
+    } catch (error) {
+      this.#room.replaceChildren(problem(`You are still signed in: ${error.message}`));
+      return;
+    }
+    this.#room.replaceChildren();
+    location.assign(`/sign-in?${new URLSearchParams({ to: currentRoom().path || "/" })}`);
+  }
+
+  /** What the browser keeps of a page that was left must not show what somebody else may not see. */
+  #hide(hidden) {
+    if (this.#access.account) document.body.toggleAttribute("data-left", hidden);
+  }
+
+  async #comeBack() {
+    if (await this.#access.same().catch(() => false)) this.#hide(false);
+    else location.reload();
   }
 }
 
@@ -86,6 +126,6 @@ function problem(message) {
     { class: "card problem", role: "alert" },
     el("h1", {}, "This cannot be shown"),
     el("p", {}, message),
-    el("div", { class: "actions" }, again, location.pathname === path ? null : el("a", { class: "button", href: path }, `${name}`)),
+    el("div", { class: "actions" }, again, !path || location.pathname === path ? null : el("a", { class: "button", href: path }, name)),
   );
 }

@@ -11,6 +11,6 @@ export const ROOMS = [
   { path: "/webhooks", name: "Webhooks" },
 ];
 
-/** The room that the address lies in. */
+/** The room that the address lies in; one without a path where it lies in none. */
 export const currentRoom = () =>
-  ROOMS.find(({ path }) => path === location.pathname || (path !== "/" && location.pathname.startsWith(`${path}/`))) ?? ROOMS[0];
+  ROOMS.find(({ path }) => path === location.pathname || (path !== "/" && location.pathname.startsWith(`${path}/`))) ?? { path: "", name: "Menu" };

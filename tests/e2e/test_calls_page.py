@@ -284,6 +284,7 @@ async def test_elsewhere_a_key_is_needed(server: ScriptedServer, browser_page: B
     )
     await page.goto(f"{server.url}/calls")
     await expect(page.get_by_text("Paste an API key.")).to_be_visible()
+    await page.get_by_role("button", name="Use an API key").click()
     await page.get_by_label("API key").fill(key)
     await page.get_by_role("button", name="Use this key").click()
     await expect(page.get_by_text("No calls yet.")).to_be_visible(timeout=WAIT)

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from gateway.http.pages import ROOMS, Pages
-from rest.accounts.keys import SCOPES
+from rest.accounts.auth import Principal
+from rest.accounts.keys import SCOPES, Scope
 from store.tenants.agents import Agent
 from tests.support.gateway.http_support import TestServer
 from tests.support.paths import STATIC
 
-OUTSIDE: set[str] = set()
+OUTSIDE = {"sign-in"}
 """Rooms that the navigation leaves out."""
 
 
@@ -34,10 +36,14 @@ def written(folder: Path) -> Path:
     return folder
 
 
+async def nobody(_request: web.Request) -> None:
+    """Who is signed in."""
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[TestServer]:
     made = TestServer()
-    made.app.add_routes(Pages(written(tmp_path), made.ephemeral, "ws_local").routes())
+    made.app.add_routes(Pages(written(tmp_path), made.ephemeral, nobody, "ws_local").routes())
     async with made.running() as running:
         yield running
 
@@ -122,10 +128,37 @@ async def test_no_key_is_given_when_accounts_are_required(
     http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     made = TestServer()
-    made.app.add_routes(Pages(written(tmp_path), made.ephemeral, None).routes())
+    made.app.add_routes(Pages(written(tmp_path), made.ephemeral, nobody, None).routes())
     async with made.running(), http.post(f"{made.url}/demo/session") as answer:
         assert answer.status == 403
         assert "API key" in (await answer.json())["error"]["message"]
+
+
+@pytest.mark.parametrize("local", ["ws_local", None])
+@pytest.mark.parametrize(("path", "scopes"), [("/demo/session", ()), ("/studio/session", SCOPES)])
+async def test_who_is_signed_in_gets_a_key_of_their_workspace(
+    http: aiohttp.ClientSession,
+    tmp_path: Path,
+    local: str | None,
+    path: str,
+    scopes: tuple[Scope, ...],
+) -> None:
+    """From anywhere, but to pages of this server only."""
+
+    async def ada(_request: web.Request) -> Principal:
+        return Principal("ws_ada", "user", user_id="usr_ada")
+
+    made = TestServer()
+    made.app.add_routes(Pages(written(tmp_path), made.ephemeral, ada, local).routes())
+    async with made.running():
+        proxied = {"X-Forwarded-For": "203.0.113.9"}
+        async with http.post(made.url + path, headers=proxied) as answer:
+            grant = await made.ephemeral.find((await answer.json())["value"])
+        assert grant is not None
+        assert (grant.workspace_id, grant.scopes) == ("ws_ada", scopes)
+        foreign = {"Origin": "https://evil.example"}
+        async with http.post(made.url + path, headers=foreign) as answer:
+            assert answer.status == 403
 
 
 async def test_the_page_comes_with_a_strict_policy(
@@ -191,7 +224,7 @@ async def test_the_page_is_offered_the_agents_of_the_local_workspace(
         return [lisa]
 
     made = TestServer()
-    pages = Pages(written(tmp_path), made.ephemeral, "ws_local", agents=agents)
+    pages = Pages(written(tmp_path), made.ephemeral, nobody, "ws_local", agents=agents)
     made.app.add_routes(pages.routes())
     async with made.running(), http.post(f"{made.url}/demo/session") as answer:
         options = (await answer.json())["options"]

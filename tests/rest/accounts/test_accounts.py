@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from rest.accounts import keys
-from rest.accounts.accounts import AccountResource, Passwords, SignInRates, SignInThrottle
+from rest.accounts.accounts import AccountResource, Accounts, Passwords, SignInRates, SignInThrottle
 from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.bus import Bus
 from store.database import Database
@@ -56,7 +56,8 @@ async def accounts(
     open: bool = True,
 ) -> AsyncIterator[Client]:
     throttle = SignInThrottle(RateLimiter(redis), ClientAddress(), rates)
-    resource = AccountResource(database, passwords, TOKENS, throttle, open=open)
+    made = Accounts(database, passwords, throttle, open=open)
+    resource = AccountResource(database, made, TOKENS)
     async with serving([resource], authenticator(database).of_request) as client:
         yield client
 

@@ -60,6 +60,9 @@ class MemoryBus:
         expires, value = self.values.get(key, (0.0, b""))
         return value if expires > self.now else None
 
+    async def delete(self, key: str) -> None:
+        self.values.pop(key, None)
+
     async def pop(self, key: str) -> bytes | None:
         value = await self.get(key)
         self.values.pop(key, None)

@@ -40,8 +40,10 @@ ADDITIONS = (
     "/api/webhooks/{id}/deliveries/{deliveryId}/redeliver",
     "/api/webhooks/{id}/test",
     "/api/workspace/retention",
+    "/session",
+    "/session/account",
 )
-"""Paths under /api that Blab serves beside the contract's."""
+"""Paths that Blab serves beside the contract's."""
 
 
 def all_resources(name_pattern: str = r"\w+Resource") -> list[Resource]:
