@@ -36,7 +36,7 @@ export class JobList {
       this.#empty,
       this.#more,
     );
-    await this.#fresh();
+    await this.#fresh(true);
     setInterval(() => document.visibilityState === "visible" && this.#refresh(), REFRESH_MS);
   }
 
@@ -75,16 +75,17 @@ export class JobList {
     return this.#access.list("/api/jobs", { query: { type, status, limit: PAGE, cursor } });
   }
 
-  async #fresh() {
+  /** `opening`: a refusal is the frame's to show. */
+  async #fresh(opening = false) {
     this.#following.abort();
     this.#following = new AbortController();
     this.#cursor = null;
     this.#rows.clear();
-    await this.#next(true);
+    await this.#next(opening);
   }
 
   /** The next jobs; more than a page of them where what the server does for itself is left out. */
-  async #next(fresh = false) {
+  async #next(opening = false) {
     const { signal } = this.#following;
     this.#list.setAttribute("aria-busy", "true");
     try {
@@ -100,8 +101,8 @@ export class JobList {
       }
       this.#fault.textContent = "";
     } catch (error) {
+      if (opening) throw error;
       this.#fault.textContent = error.message;
-      if (fresh && error.status === 403) throw error;
     }
     this.#list.removeAttribute("aria-busy");
     this.#render();

@@ -7,6 +7,7 @@ import { results } from "./results.js";
 import { STATUSES, TYPES, advice, isActive, statusKind } from "./words.js";
 
 const ITEMS_MS = 1500;
+const RENEWED_MS = 60_000;
 
 export class OneJob {
   #access;
@@ -17,6 +18,7 @@ export class OneJob {
   #facts = el("dl", { class: "facts" });
   #made = el("div", { class: "made" });
   #looked = 0;
+  #renewed = Date.now();
 
   constructor(access, job) {
     this.#access = access;
@@ -26,7 +28,16 @@ export class OneJob {
   async open(room) {
     room.replaceChildren(el("p", { class: "back" }, el("a", { href: "/jobs" }, "All jobs")), this.#head, this.#said, this.#progress, this.#facts, this.#made);
     document.title = `${TYPES[this.#job.type]} – Blab`;
+    this.#made.addEventListener("error", () => this.#renew(), true);
     await this.#show();
+  }
+
+  /** Addresses of sound hold for a quarter of an hour: where one is refused, there are new ones. */
+  async #renew() {
+    if (Date.now() - this.#renewed < RENEWED_MS) return;
+    this.#renewed = Date.now();
+    await this.#reload().catch(() => {});
+    this.#said.textContent = "The address of the sound had expired. It is renewed: play it again.";
   }
 
   async #show() {

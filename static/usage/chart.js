@@ -26,7 +26,7 @@ export class DayChart {
     this.#plot.setAttribute("aria-label", `${measure.name} by day, from ${date(days[0].day)} to ${date(days.at(-1).day)}; most on ${date(most.day)}: ${measure.text(most[measure.field])}. The table below has all days.`);
     this.#chart?.destroy();
     const { uPlot } = globalThis;
-    const bars = uPlot.paths.bars({ size: [0.72, MOST_BAR], radius: 0.12 });
+    const bars = uPlot.paths.bars({ size: [0.72, MOST_BAR], gap: 1, radius: 0.12 });
     const [fill, text, line] = ["--blab", "--soft", "--line"].map((name) => colour(this.root, name));
     const axis = { stroke: text, font: "12px system-ui, sans-serif", ticks: { show: false } };
     const options = {
