@@ -48,6 +48,9 @@ export class Comparison {
   #order = [0, 1]; // which side stands at each place
   #hidden = false;
   #tally = new Map();
+  #streams = true;
+  #making = false;
+  #filled = false;
 
   /** `common()`: what both orders share. */
   constructor(access, view, voices, common) {
@@ -60,16 +63,28 @@ export class Comparison {
     view.both.addEventListener("click", () => this.#make());
     playButton(view.sequence, () => this.#play(0, 1));
     view.matched.addEventListener("change", () => this.#ready());
-    view.blind.addEventListener("change", () => this.#reveal());
+    view.blind.addEventListener("change", () => this.#arrange(view.blind.checked));
     view.preferFirst.addEventListener("click", () => this.#choose(0));
     view.preferSecond.addEventListener("click", () => this.#choose(1));
     view.preferNone.addEventListener("click", () => this.#choose(null));
   }
 
+  /** `streams`: whether the chosen model can be compared, which is done with streams. */
+  allow(streams) {
+    this.#streams = streams;
+    this.#ready();
+    this.#view.compareStatus.textContent = streams ? "" : "This model does not stream: choose another one to compare.";
+  }
+
   fillVoices(model) {
-    for (const { view } of this.#sides) this.#voices.fill(view.voice, model);
+    for (const side of this.#sides) {
+      const before = side.order.voice;
+      this.#voices.fill(side.view.voice, model);
+      if (side.order.voice !== before) side.made = null;
+    }
     const { voice } = this.#sides[1].view;
-    if (voice.value === "default" && voice.options.length > 2) voice.selectedIndex = 2; // another one than A's
+    if (!this.#filled && voice.options.length > 2) voice.selectedIndex = 2; // another one than A's
+    this.#filled = true;
   }
 
   #at = (place) => this.#sides[this.#order[place]];
@@ -84,11 +99,9 @@ export class Comparison {
     const common = this.#common();
     view.compareFault.textContent = view.verdict.textContent = "";
     if (!common.input) return void (view.compareFault.textContent = "Write something to say above first.");
-    view.both.disabled = true;
-    this.#hidden = view.blind.checked;
-    this.#order = this.#hidden && Math.random() < 0.5 ? [1, 0] : [0, 1];
+    this.#making = true;
     for (const side of this.#sides) side.made = null;
-    this.#ready();
+    this.#arrange(view.blind.checked);
     try {
       for (const [number, side] of this.#sides.entries()) {
         view.compareStatus.textContent = `Making ${number + 1} of 2…`;
@@ -99,9 +112,16 @@ export class Comparison {
     } catch (error) {
       view.compareStatus.textContent = "";
       view.compareFault.textContent = error.message;
-      this.#hidden = false;
+      this.#arrange(false);
     }
-    view.both.disabled = false;
+    this.#making = false;
+    this.#ready();
+  }
+
+  /** Hides which is which, in an order left to chance, or shows it. */
+  #arrange(hidden) {
+    this.#hidden = hidden && (this.#making || this.#sides.every(({ made }) => made));
+    this.#order = this.#hidden && Math.random() < 0.5 ? [1, 0] : [0, 1];
     this.#ready();
   }
 
@@ -109,6 +129,7 @@ export class Comparison {
   #ready() {
     const view = this.#view;
     const all = this.#sides.every(({ made }) => made);
+    view.both.disabled = this.#making || !this.#streams;
     view.sequence.disabled = !all;
     view.choice.hidden = !all;
     for (const [place, side] of this.#sides.entries()) {
@@ -148,13 +169,7 @@ export class Comparison {
     this.#tally.set(chosen, (this.#tally.get(chosen) ?? 0) + 1);
     view.verdict.textContent = place === null ? (this.#hidden ? `Number 1 was ${names[this.#order[0]]}, number 2 ${names[this.#order[1]]}.` : "Noted: no difference.") : `You chose ${chosen}${this.#hidden ? `, over ${names[this.#order[1 - place]]}` : ""}.`;
     view.tally.replaceChildren(...[...this.#tally].map(([name, count]) => el("li", { class: "chip" }, `${name}: ${count}`)));
-    this.#reveal();
+    this.#arrange(false);
     view.choice.hidden = true;
-  }
-
-  #reveal() {
-    this.#hidden = false;
-    this.#order = [0, 1];
-    this.#ready();
   }
 }

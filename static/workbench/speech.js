@@ -53,7 +53,8 @@ class Speech {
     this.#modelChosen();
     this.#count();
     if (this.#models.length) return;
-    view.speak.disabled = view.take.disabled = view.both.disabled = true;
+    view.speak.disabled = view.take.disabled = true;
+    this.comparison.allow(false);
     view.fault.textContent = "No voice is available on this server now. If it has just started, the models are still loading: reload in a moment.";
   }
 
@@ -89,6 +90,7 @@ class Speech {
     view.format.replaceChildren(...model.formats.map((format) => el("option", {}, format)));
     view.emotionField.hidden = !model.emotion;
     this.#fillVoices();
+    this.comparison.allow(model.streaming);
   }
 
   #fillVoices() {
@@ -149,9 +151,10 @@ class Speech {
   }
 
   async #preview() {
-    const { voice, model } = this.#view;
+    const { voice } = this.#view;
+    const model = this.#models.find(({ streaming }) => streaming) ?? this.#model;
     const [language] = (this.#voices.find(voice.value)?.language ?? "en").split("-");
-    return (await spoken(this.#access, { model: model.value, input: sentenceIn(language), voice: voice.value, language }))?.player;
+    return (await spoken(this.#access, { model: model.id, input: sentenceIn(language), voice: voice.value, language }))?.player;
   }
 
   async #makeTake({ play = false } = {}) {

@@ -116,6 +116,22 @@ async def test_a_refusal_is_shown_where_it_happened(
     await expect(page.get_by_role("alert").first).to_have_text("Write something to say first.")
 
 
+async def test_a_model_that_does_not_stream_is_not_compared(
+    server: ScriptedServer, browser_page: BrowserPage
+) -> None:
+    page = (await browser_page()).page
+    await answering(page)
+    await opened(page, server, "/speech")
+    both = page.get_by_role("button", name="Make both")
+    await expect(both).to_be_enabled()
+    await page.get_by_label("Model").select_option("blab-expressive")
+    await expect(both).to_be_disabled()
+    await expect(page.get_by_text("This model does not stream")).to_be_visible()
+    await expect(page.get_by_role("slider", name="Emotion")).to_be_visible()
+    await page.get_by_label("Model").select_option("blab-stable")
+    await expect(both).to_be_enabled()
+
+
 async def test_a_dropped_file_is_sent_and_followed_over_lost_connections(
     server: ScriptedServer, browser_page: BrowserPage
 ) -> None:
