@@ -55,6 +55,7 @@ class Speech {
     if (this.#models.length) return;
     view.speak.disabled = view.take.disabled = true;
     this.comparison.allow(false);
+    view.compareStatus.textContent = "";
     view.fault.textContent = "No voice is available on this server now. If it has just started, the models are still loading: reload in a moment.";
   }
 
