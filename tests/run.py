@@ -34,6 +34,8 @@ HALVES = ([*PARALLEL, "--ignore", "tests/e2e"], ["tests/e2e"])
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROGRAMS = {
     "chromium": BROWSERS,
+    "firefox-esr": ("firefox", "firefox-esr"),
+    "pulseaudio": ("pulseaudio",),
     "haproxy": ("haproxy",),
     "nginx-light": ("nginx",),
     "prometheus": ("promtool",),
