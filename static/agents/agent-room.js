@@ -232,13 +232,18 @@ function messageOf(before, saved) {
   return `Saved as version ${saved.version}.`;
 }
 
-/** What the server can do; what it does not say is left out. */
+/** What the server can do; what it does not let this credential see is left out. */
 async function offersOf(access) {
+  const asked = (path, instead, query) =>
+    access.get(path, { query }).catch((error) => {
+      if (!error.status || error.status === 401) throw error; // nobody is signed in, or the server is away
+      return instead;
+    });
   const [catalog, cloned, models, capabilities] = await Promise.all([
-    access.get("/api/voices/catalog").catch(() => ({ voices: [] })),
-    access.get("/api/voices", { query: { limit: 100 } }).catch(() => []),
-    access.get("/api/models").catch(() => []),
-    access.get("/api/capabilities").catch(() => null),
+    asked("/api/voices/catalog", { voices: [] }),
+    asked("/api/voices", [], { limit: 100 }),
+    asked("/api/models", []),
+    asked("/api/capabilities", null),
   ]);
   const held = Object.entries(capabilities?.realtime.languages ?? {}).filter(([, one]) => one.available);
   const of = (modality) => models.filter((one) => one.modality === modality && one.available);

@@ -138,8 +138,9 @@ export class TryCall {
     const said = this.#call?.history.filter(({ text }) => text.trim()) ?? [];
     if (!said.length) return "";
     return html`<ol class="said" tabindex="0" aria-label="What was said" aria-live="off">
-      ${said.map((item) => {
-        const ms = this.#latencies.get(this.#responses.get(item.itemId));
+      ${said.map((item, at) => {
+        const answers = said[at - 1]?.role === "user"; // the greeting answers nobody
+        const ms = answers && this.#latencies.get(this.#responses.get(item.itemId));
         const who = item.role === "user" ? "You" : "Agent";
         return html`<li class=${item.role === "user" ? "you" : "blab"}>
           <b>${who}</b> <span dir="auto">${item.text}${item.status === "incomplete" ? " …" : ""}</span>

@@ -6,7 +6,7 @@ import { Panel } from "./panel.js";
 
 const ABSENT = {
   live: "This call is in progress. It can be heard here when it has ended; listen in from the list of calls.",
-  none: "This call was not recorded, so there is no audio: its agent does not record calls. PATCH /api/agents/{id} with recording.enabled changes that for calls to come.",
+  none: "This call was not recorded, so there is no audio: its agent did not record calls. Recording is switched on where the agent is written.",
   pending: "The recording of this call is still being stored, or was lost with the node that wrote it. Reload in a moment.",
   damaged: "The timeline of this call cannot be read",
 };

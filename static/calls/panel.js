@@ -174,6 +174,7 @@ function facts(call, timeline) {
     ["Began", moment(call.startedAt)],
     ["Lasted", clock(call.durationMs, 0)],
     ["Channel", channelName(call.channel)],
+    call.agentId && ["Agent", el("a", { href: `/agents/${call.agentId}` }, call.agentVersion ? `Version ${call.agentVersion}` : "Open")],
     ["Turns", String(call.turnCount)],
     totals.length && ["Answers after", span(median(totals)), `median of ${totals.length}, the slowest ${span(Math.max(...totals))}`],
     cuts && ["Interruptions", String(cuts)],
