@@ -61,6 +61,7 @@ export class Deliveries {
   #row(made, attempts) {
     const fine = made.status === "delivered";
     const repeats = made.repeats && `repeats ${attempts.get(made.repeats) ?? ""}`.trim();
+    const next = made.nextAttemptAt && new Date(made.nextAttemptAt) > Date.now();
     const row = el(
       "details",
       { class: "delivery", open: this.#open.has(made.id) },
@@ -70,7 +71,7 @@ export class Deliveries {
         el("span", { class: `chip ${fine ? "good" : "bad"}` }, fine ? "Delivered" : "Failed"),
         el("span", { class: "delivery-event" }, eventName(made.event)),
         el("span", { class: "note" }, made.responseStatus ? `HTTP ${made.responseStatus}` : "no answer"),
-        el("span", { class: "note" }, [`attempt ${made.attempt}`, repeats].filter(Boolean).join(", ")),
+        el("span", { class: "note" }, [`attempt ${made.attempt}`, repeats].filter(Boolean).join(", "), ...(next ? [", next ", ago(made.nextAttemptAt)] : [])),
         el("span", { class: "note when" }, ago(made.createdAt)),
       ),
     );

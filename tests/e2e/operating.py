@@ -4,7 +4,7 @@ room must be."""
 import dataclasses
 import gzip
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +120,27 @@ async def everybody_can_use(page: Page, axe: str, where: str) -> None:
             assert wide <= width, (where, scheme)
 
 
-def weight(room: str, vendored: Sequence[str] = ()) -> dict[str, int]:
-    """Bytes of each file that the room may load, compressed."""
-    files = [*(STATIC / room).iterdir(), *(STATIC / "shared").iterdir()]
-    files += [STATIC / "vendor" / name for name in vendored]
-    return {path.name: len(gzip.compress(path.read_bytes(), 9)) for path in files}
+_NAMED = re.compile(
+    r'(?:src|href)="(/[^"]+\.(?:js|css|svg))"'  # in a page
+    r'|(?:from|import\()\s*"([^"]+\.js)"'  # in a script
+)
 
 
-def loaded_by(room: str) -> list[str]:
-    """What the room's page names, below /vendor."""
-    return re.findall(r'"/vendor/(.*?)"', (STATIC / room / "index.html").read_text())
+def weight(room: str) -> dict[str, int]:
+    """Compressed bytes of the room's page, and of all that it loads at once or may load later."""
+    sizes: dict[str, int] = {}
+    wanted = [STATIC / room / "index.html"]
+    while wanted:
+        path = wanted.pop()
+        name = path.relative_to(STATIC).as_posix()
+        if name in sizes:
+            continue
+        content = path.read_bytes()
+        sizes[name] = len(gzip.compress(content, 9))
+        if "vendor" in name:
+            continue
+        for groups in _NAMED.findall(content.decode()):
+            found = groups[0] or groups[1]
+            at_root = found.startswith("/")
+            wanted.append(STATIC / found[1:] if at_root else (path.parent / found).resolve())
+    return sizes

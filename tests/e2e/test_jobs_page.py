@@ -22,6 +22,7 @@ from tests.e2e.operating import (
     ready,
     weight,
 )
+from tests.e2e.test_sign_in import arrive, create_account
 from tests.support.paths import AUDIO
 
 __all__ = ["operated", "web_tools"]
@@ -183,6 +184,29 @@ async def test_a_recording_is_dubbed(operated: Operated, browser_page: BrowserPa
     async with page.expect_download() as downloading:
         await page.get_by_role("link", name="SRT, original").click()
     assert "hello there" in (await (await downloading.value).path()).read_text()
+
+
+async def test_who_is_signed_in_works_in_a_workspace_of_their_own(
+    operated: Operated, browser_page: BrowserPage
+) -> None:
+    await submitted(operated)  # of the local workspace
+    jobs_of(operated).words.dictionary = {"hello there": "olá a todos"}
+    page = (await browser_page()).page
+    await arrive(page, operated.server, "/jobs")
+    await create_account(page)
+    await expect(page.get_by_text("No jobs yet.")).to_be_visible(timeout=WAIT)
+    await page.get_by_role("button", name="Dub a recording").click()
+    await page.get_by_label("Recording, audio or video").set_input_files(RECORDING)
+    await page.get_by_label("Spoken in").select_option("en")
+    await page.get_by_label("Dub into").select_option("pt")
+    await page.get_by_role("button", name="Dub it").click()
+    await page.wait_for_url("**/jobs/job_*")
+    await expect(page.locator(".head .chip")).to_have_text("Waiting", timeout=WAIT)
+    async with operated.working():
+        await expect(page.locator(".head .chip")).to_have_text("Done", timeout=2 * WAIT)
+    await page.get_by_role("button", name="Delete").click()
+    await page.get_by_role("button", name="Delete the job").click()
+    await expect(page.get_by_text("No jobs yet.")).to_be_visible(timeout=WAIT)
 
 
 async def test_a_transcript_is_read_and_exported(

@@ -6,10 +6,13 @@ import pytest
 
 from pipelines.webhooks import signature_headers
 from store.database import Database
+from store.migrate import migrate, read_migrations
 from store.tenants.webhooks import SEALED, Deliveries, NewDelivery, Webhooks
 from store.vault import Vault
 from tests.support.pipelines.job_support import new_workspace
 
+REDELIVERIES = 12
+"""The migration that adds them."""
 FAILED = NewDelivery(
     event_id="evt_1",
     event="tts.failed",
@@ -102,3 +105,30 @@ async def test_attempts_made_at_the_same_time_have_different_numbers(database: D
 
     numbers = await asyncio.gather(*(insert() for _ in range(4)))
     assert sorted(number or 0 for number in numbers) == [1, 2, 3, 4]
+
+
+async def test_deliveries_of_earlier_versions_get_the_job_that_made_them(
+    empty_database: Database,
+) -> None:
+    before = [one for one in read_migrations() if one.version < REDELIVERIES]
+    await migrate(empty_database, before)
+    ours = await new_workspace(empty_database)
+    await empty_database.execute(
+        "INSERT INTO webhooks (id, workspace_id, url, events, secret)"
+        " VALUES ('wh_1', $1, 'https://x', '{}', 'whsec_x')",
+        ours,
+    )
+    await empty_database.execute(
+        "INSERT INTO jobs (id, workspace_id, type, input) VALUES ('job_1', $1, 'webhook',"
+        ' \'{"webhookId": "wh_1", "eventId": "evt_1"}\')',
+        ours,
+    )
+    await empty_database.execute(
+        "INSERT INTO webhook_deliveries (id, workspace_id, webhook_id, event_id, event, attempt,"
+        " status, duration_ms) SELECT 'dlv_' || n, $1, 'wh_1', 'evt_' || n, 'tts.failed', 1,"
+        " 'failed', 1 FROM generate_series(1, 2) n",
+        ours,
+    )
+    await migrate(empty_database)
+    found = await Deliveries(empty_database).list(ours, "wh_1")
+    assert {one.id: one.job_id for one in found} == {"dlv_1": "job_1", "dlv_2": None}
