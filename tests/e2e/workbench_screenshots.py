@@ -1,7 +1,8 @@
 """The screenshots of the workbench in docs/, on a server of this machine with its real engines:
 ``python -m tests.e2e.workbench_screenshots http://localhost:8484 [FOLDER]``.
 
-It makes a file, a comparison and a transcript in the local workspace, which stay there.
+It makes a transcript in the local workspace, which stays there. Run it twice: at first the voices
+are still being loaded, which the pictures would show.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ async def transcript(page: Page) -> None:
     await expect(card).to_have_attribute("data-sound", "ready", timeout=WAIT)
     await card.locator(".word").nth(7).click()
     await card.get_by_role("button", name="Pause").click()
-    await card.scroll_into_view_if_needed()
+    await card.evaluate("(card) => scrollTo(0, card.getBoundingClientRect().top + scrollY - 12)")
 
 
 async def take(server: str, folder: Path) -> None:
