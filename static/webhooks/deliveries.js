@@ -12,8 +12,8 @@ export class Deliveries {
   #access;
   #path;
   #said;
-  #open = new Set(); // ids of those that are unfolded
-  #known = "";
+  #rows = new Map(); // by the delivery's id
+  #empty = el("p", { class: "empty" }, "Nothing has been sent here yet. Send a test event to see how one arrives.");
   root = el("div", { class: "deliveries" });
 
   /** `said`: shows a line of text. */
@@ -46,16 +46,15 @@ export class Deliveries {
 
   async #refresh() {
     const made = await this.#access.get(`${this.#path}/deliveries`);
-    const known = made.map((one) => one.id).join();
-    if (known !== this.#known || !this.root.childElementCount) this.root.replaceChildren(...this.#rows(made));
-    this.#known = known;
-    return made;
-  }
-
-  #rows(made) {
-    if (!made.length) return [el("p", { class: "empty" }, "Nothing has been sent here yet. Send a test event to see how one arrives.")];
     const attempts = new Map(made.map((one) => [one.id, one.attempt]));
-    return made.map((one) => this.#row(one, attempts));
+    for (const one of made.toReversed().filter(({ id }) => !this.#rows.has(id))) {
+      this.#rows.set(one.id, this.#row(one, attempts));
+      this.root.prepend(this.#rows.get(one.id)); // what is there stays, with what is unfolded and focused
+    }
+    for (const [id, row] of this.#rows) if (!attempts.has(id)) row.remove(), this.#rows.delete(id);
+    if (made.length) this.#empty.remove();
+    else this.root.append(this.#empty);
+    return made;
   }
 
   #row(made, attempts) {
@@ -64,7 +63,7 @@ export class Deliveries {
     const next = made.nextAttemptAt && new Date(made.nextAttemptAt) > Date.now();
     const row = el(
       "details",
-      { class: "delivery", open: this.#open.has(made.id) },
+      { class: "delivery" },
       el(
         "summary",
         {},
@@ -76,9 +75,7 @@ export class Deliveries {
       ),
     );
     row.addEventListener("toggle", () => {
-      if (!row.open) return this.#open.delete(made.id);
-      this.#open.add(made.id);
-      if (row.childElementCount === 1) row.append(this.#inside(made));
+      if (row.open && row.childElementCount === 1) row.append(this.#inside(made));
     });
     return row;
   }

@@ -76,6 +76,7 @@ async def test_an_event_is_tested_seen_and_sent_again(
         await expect(said).to_contain_text("the receiver answered HTTP 204", timeout=SENT)
         await expect(delivery).to_have_count(2)
         await expect(delivery.first).to_contain_text("attempt 2, repeats 1")
+        await expect(page.get_by_role("button", name="Send it again")).to_be_enabled()
     first, second = got
     assert first[1] == second[1]
     assert first[0]["webhook-id"] == second[0]["webhook-id"]
