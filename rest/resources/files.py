@@ -3,8 +3,9 @@
 Rules
 - The client gets type, length and name from the record. Browsers display only media and plain text;
   anything else is offered for saving, and no type is guessed from content.
-- A store that answers clients itself gets them by redirect; otherwise the bytes pass through this
-  server, a chunk at a time. A client that reads nothing for ``WRITE_SECONDS`` is cut off, and so is
+- A store that answers clients itself gets them by redirect, but for our own pages, whose policy
+  lets them load nothing from elsewhere; otherwise the bytes pass through this server, a chunk at a
+  time. A client that reads nothing for ``WRITE_SECONDS`` is cut off, and so is
   one to which the promised bytes cannot be delivered.
 - One range is answered as RFC 9110, section 14 has it; several, and what is not a range of bytes,
   get the whole file, as the RFC allows.
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 WRITE_SECONDS = 30.0
 LOOK_UP_SECONDS = 30.0
 """Deadline for finding and opening the object."""
+_SITE = "Sec-Fetch-Site"
+"""Browsers say by it whether a page of this server asks (https://w3c.github.io/webappsec-fetch-metadata/)."""
 _SHOWN = ("audio/", "video/")
 _SUBTITLES = ("text/plain", "text/vtt", "application/x-subrip")
 _SHOWN_TEXTS = (*_SUBTITLES, "application/json")
@@ -123,7 +126,7 @@ class FilesResource:
             elsewhere = await self._elsewhere(http, signed)
             if elsewhere is not None:
                 kept = f"private, max-age={signed.seconds // 2}"
-                moved = {hdrs.LOCATION: elsewhere, hdrs.CACHE_CONTROL: kept}
+                moved = {hdrs.LOCATION: elsewhere, hdrs.CACHE_CONTROL: kept, hdrs.VARY: _SITE}
                 return web.Response(status=302, headers=moved)
             try:
                 part = read_range(_range_header(http, headers), found.size_bytes)
@@ -138,6 +141,8 @@ class FilesResource:
     async def _elsewhere(self, http: web.Request, signed: SignedFile) -> str | None:
         if signed.attachment:
             return None  # the store would display it
+        if http.headers.get(_SITE) == "same-origin":
+            return None
         method: Literal["GET", "HEAD"] = "HEAD" if http.method == hdrs.METH_HEAD else "GET"
         return await self._store.presigned(signed.key, signed.seconds, method=method)
 

@@ -326,6 +326,18 @@ async def test_downloads_redirect_to_a_bucket(database: Database, endpoint: str)
         assert (await downloads.ask(address + "x"))[0] == 403
 
 
+async def test_our_own_pages_are_not_redirected(database: Database, endpoint: str):
+    async with serving(database, ObjectStore.open(new_bucket(endpoint))) as downloads:
+        address = downloads.address(await downloads.take())
+        status, body, _ = await downloads.ask(
+            address, follow=False, Sec_Fetch_Site="same-origin", Range="bytes=3-9"
+        )
+        assert (status, body) == (206, CONTENT[3:10])
+        for site in ("cross-site", "none"):
+            status, _, headers = await downloads.ask(address, follow=False, Sec_Fetch_Site=site)
+            assert (status, headers["vary"]) == (302, "Sec-Fetch-Site")
+
+
 async def test_a_bucket_that_clients_cannot_reach_is_read_for_them(
     database: Database, endpoint: str
 ):
