@@ -5,7 +5,6 @@ import { Access, KeyNeeded } from "./access.js";
 import { el } from "./el.js";
 import { wireHeader } from "./header.js";
 import { currentRoom } from "./rooms.js";
-import { signInCard } from "./sign-in.js";
 
 /**
  * Opens the room: `open(access, room)` fills `#room` by what it gets through `access`. What it throws is shown:
@@ -41,15 +40,16 @@ class Frame {
       await this.#open(this.#access, this.#room);
       document.body.dataset.ready = "true";
     } catch (error) {
-      this.#show(error);
+      await this.#show(error);
     }
     this.#account.replaceChildren(...this.#accountMenu());
   }
 
-  #show(error) {
+  async #show(error) {
     const needsKey = error instanceof KeyNeeded || (error.status === 403 && !this.#access.account);
     if (!needsKey && error.status === undefined) console.error(error);
-    this.#put(needsKey ? signInCard(this.#access, error.message, this.#scopes, () => this.open()) : problem(error.message));
+    if (needsKey) await this.#askWho(error.message, () => this.open());
+    else this.#put(problem(error.message));
   }
 
   /** The credential has ended under an open room: it is covered until the same person is back, and keeps what was typed. */
@@ -66,8 +66,14 @@ class Frame {
         this.#account.replaceChildren(...this.#accountMenu());
         resolve(true);
       };
-      this.#put(signInCard(this.#access, error.message, this.#scopes, back));
+      this.#askWho(error.message, back);
     });
+  }
+
+  /** The card to sign in, which is loaded when it is needed; `done()`: somebody has. */
+  async #askWho(why, done) {
+    const { signInCard } = await import("./sign-in.js");
+    this.#put(signInCard(this.#access, why, this.#scopes, done));
   }
 
   #put(card) {
