@@ -77,7 +77,8 @@ async def make(page: Page, server: str) -> None:
     await expect(state).to_have_text("Saved as version 2.", timeout=WAIT)
     await page.get_by_role("button", name="Talk to it").click()
     await expect(page.locator(".said .took")).to_have_count(1, timeout=WAIT)
-    await asyncio.sleep(6)  # the answer is heard to its end
+    await expect(page.locator(".try-status")).to_contain_text("Speaking", timeout=WAIT)
+    await expect(page.locator(".try-status")).to_contain_text("Listening", timeout=WAIT)
     await page.get_by_role("button", name="Hang up").click()
     await expect(page.get_by_text("The call has ended.")).to_be_visible(timeout=WAIT)
     await page.locator("body").evaluate("() => document.activeElement.blur()")
