@@ -131,7 +131,8 @@ export class TryCall {
     if (this.#microphone) return "Please allow the microphone when the browser asks.";
     if (!this.#open) return this.#call ? "The call has ended." : "";
     const { state, seconds, agentState } = this.#call;
-    return UNDER_WAY[state] ?? `${clock(seconds * 1000, 0)} · ${STATES[agentState] ?? ""}`;
+    const does = agentState === "listening" && !this.#call.hasMicrophone ? "Write whenever you like." : STATES[agentState];
+    return UNDER_WAY[state] ?? `${clock(seconds * 1000, 0)} · ${does ?? ""}`;
   }
 
   #turns() {

@@ -158,6 +158,7 @@ async def test_a_typed_call_and_its_version_while_the_agent_changes(
     page = visit.page
     await edited(page, server, agent)
     await page.get_by_role("button", name="Type instead").click()
+    await expect(page.locator(".try-status")).to_contain_text("Write whenever", timeout=WAIT)
     await page.get_by_label("Message").fill("What is new?")
     await page.get_by_role("button", name="Send").click()
     await expect(page.locator(".said")).to_contain_text("Answer 900.", timeout=WAIT)
