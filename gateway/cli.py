@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "worker": "Run jobs for the web processes (a Procfile process type)",
     "migrate": "Bring the database's tables up to date",
     "key": "Create an API key for the local workspace",
+    "account": "Let somebody sign in to the local workspace",
     "models": "List, fetch and verify model weights",
     "talk": "Play a recording to a running server and hear the reply",
     "simulate": "Make the calls of a file to a running server, and check what comes of them",

@@ -72,6 +72,12 @@ class Users:
             new,
         )
 
+    async def replace_password_hash(self, user_id: str, new: str) -> None:
+        """Replace a hash, whichever it is."""
+        await self._db.execute(
+            "UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1", user_id, new
+        )
+
     async def get(self, user_id: str) -> User | None:
         """The user, or None."""
         row = await self._db.fetchrow(f"SELECT {_USER_COLUMNS} FROM users WHERE id = $1", user_id)
@@ -155,6 +161,16 @@ class Workspaces:
             user_id,
         )
         return [Membership(**row) for row in rows]
+
+    async def join(self, workspace_id: str, user_id: str, role: str) -> None:
+        """Make a user a member, unless they are; raises StoreRefused where either is absent."""
+        await self._db.execute(
+            "INSERT INTO memberships (workspace_id, user_id, role) VALUES ($1, $2, $3)"
+            " ON CONFLICT DO NOTHING",
+            workspace_id,
+            user_id,
+            role,
+        )
 
     async def role(self, workspace_id: str, user_id: str) -> str | None:
         """``owner``, ``admin``, ``member``, or None where the user is not a member."""
