@@ -211,6 +211,8 @@ async def _converse(
     caller: Caller, scenario: Scenario, recordings: Sequence[Recording], said: list[Said]
 ) -> None:
     deadline = scenario.deadline
+    if any(timed.type == "response.created" for timed in caller.events):  # the agent begins
+        await caller.wait_settled(within=deadline, since=caller.start)
     for line, recording in zip(scenario.lines, recordings, strict=True):
         if said and isinstance(line.over_reply_ms, int):
             audible = await _reply_audible(caller, said[-1], deadline)

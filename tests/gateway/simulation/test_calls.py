@@ -15,6 +15,9 @@ from gateway.simulation.scenarios import parse
 from gateway.simulation.voice import Voice
 from pipelines.engines.base import ChatMessage, EngineFailed
 from pipelines.engines.scripted.live import Fault
+from store.tenants.accounts import LOCAL_WORKSPACE
+from store.tenants.agents import Agents, NewAgent
+from store.tenants.calls import Turns
 from tests.support.gateway.scripted_server import ScriptedServer, server
 from tests.support.sessions.scripted_call import hold_back
 
@@ -319,3 +322,24 @@ audio = "word.wav"
         )
         assert words in outcome.checks[0].found
         assert not outcome.passed
+
+
+GREETED = """
+[[scenario]]
+name = "greeted"
+agent = "{agent}"
+[[scenario.line]]
+audio = "word.wav"
+expect = {{reply_contains = "Paris"}}
+"""
+
+
+async def test_a_greeting_is_heard_to_its_end(server: ScriptedServer, recordings: Path) -> None:
+    new = NewAgent("Ann", greeting="Good day, this is the front desk.")
+    agent = await Agents(server.database).create(LOCAL_WORKSPACE, new)
+    outcomes = await simulate(server, recordings, GREETED.format(agent=agent.id))
+    assert outcomes["greeted"].passed, results(outcomes["greeted"])
+    async with asyncio.timeout(5):  # turns are stored behind the call
+        while not (turns := await Turns(server.database).list_of_agent(LOCAL_WORKSPACE, agent.id)):
+            await asyncio.sleep(0.02)
+    assert (turns[-1].heard_text, turns[-1].interrupted) == (new.greeting, False)
