@@ -8,7 +8,8 @@ Rules
   unknown, expired or of another workspace is one error, ``resumption_not_found``.
 - A node that carries the call is requested to release it, and given ``RELEASE_SECONDS`` for that.
   One that does not answer is dead or cut off: the call is taken all the same, and whatever that
-  node still writes is refused.
+  node still writes is refused. All calls of such a node come back at once, so that they wait for it
+  together, and those that come within ``SILENT_SECONDS`` after it do not wait.
 - Of several clients with the same handle one wins; the others get ``resumption_conflict``.
 - A call that was claimed and cannot be carried, because Redis or the client has gone meanwhile, is
   given back: otherwise its handle would be spent for nothing. Where that fails, too, or the node
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 RELEASE_SECONDS = 0.5
 """The node that carries a call answers within some 50 ms, if it lives. One that answers later has
 lost the call, which harms nobody: what it still writes is refused."""
+SILENT_SECONDS = 3.0
+"""After the death of a node its calls come back within some two seconds, on busy machines."""
 _AGAIN_SECONDS = (0.1, 0.3)
 """Pauses before a claimed call is loaded again."""
 _LOOK_SECONDS = 0.02
@@ -44,6 +47,7 @@ class Takeovers:
         self._stored = stored
         self._host = host
         self._remote = remote
+        self._deadlines = ReleaseDeadlines()
 
     async def find(self, handle: str, principal: Principal) -> LoadedCall:
         """The call that ``handle`` resumes; raises NotFound, WrongState, BusUnavailable."""
@@ -107,18 +111,43 @@ class Takeovers:
     async def _have_released(self, call_id: str, node_id: str) -> None:
         """Have the call suspended where it is carried; returns when it is, or at the deadline."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        if node_id != self._host.node_id:
-            with contextlib.suppress(BusUnavailable, NoAnswer, TooManyRequests):
-                await self._remote.ask(node_id, call_id, Release(), within=RELEASE_SECONDS)
-        else:  # it may be suspended already, and its last moment not written yet
-            self._host.release(call_id)
-        deadline = began + RELEASE_SECONDS
+        if node_id == self._host.node_id:
+            deadline = loop.time() + RELEASE_SECONDS
+            self._host.release(call_id)  # or it is suspended, and its last moment not written yet
+        else:
+            deadline = self._deadlines.of(node_id, loop.time())
+            await self._ask_to_release(call_id, node_id, deadline - loop.time())
         while loop.time() < deadline:
             if await self._stored.held_by(call_id) != node_id:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
         log.warning("call %s is taken from a node that does not answer", call_id)
+
+    async def _ask_to_release(self, call_id: str, node_id: str, within: float) -> None:
+        if within <= 0:
+            return
+        with contextlib.suppress(BusUnavailable, NoAnswer, TooManyRequests):
+            await self._remote.ask(node_id, call_id, Release(), within=within)
+            self._deadlines.answered(node_id)
+
+
+class ReleaseDeadlines:
+    """Until when each node is given time to release calls. Times are the loop's clock."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, float] = {}
+        """When a node was first requested to release a call, of those that have answered no
+        request since."""
+
+    def of(self, node_id: str, now: float) -> float:
+        """The deadline of a request to ``node_id``; it may have passed."""
+        forgotten = now - RELEASE_SECONDS - SILENT_SECONDS
+        self._asked = {node: at for node, at in self._asked.items() if at > forgotten}
+        return self._asked.setdefault(node_id, now) + RELEASE_SECONDS
+
+    def answered(self, node_id: str) -> None:
+        """The node lives."""
+        self._asked.pop(node_id, None)
 
 
 def _may_resume(principal: Principal, loaded: LoadedCall) -> bool:

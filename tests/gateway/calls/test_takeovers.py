@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.app import REMOTE
+from gateway.calls.takeovers import RELEASE_SECONDS, SILENT_SECONDS, ReleaseDeadlines
 from gateway.services import ServiceUrls
 from pipelines.engines.scripted.live import tone
 from sessions.resumption.stored_calls import (
@@ -429,6 +430,19 @@ async def test_a_node_that_does_not_answer_loses_the_call(
             assert (await first.wait_closed())[1] == "resumed_elsewhere"
     _, turns = await ended(server, call_of(first))
     assert [turn.heard_text for turn in turns] == [WORDS]
+
+
+def test_the_calls_of_a_node_that_does_not_answer_wait_for_it_together() -> None:
+    deadlines = ReleaseDeadlines()
+    first = deadlines.of("a", 10.0)
+    assert first == 10.0 + RELEASE_SECONDS
+    assert deadlines.of("a", 10.3) == first
+    assert deadlines.of("b", 10.3) == 10.3 + RELEASE_SECONDS
+    assert deadlines.of("a", first + SILENT_SECONDS - 0.1) == first
+    later = first + SILENT_SECONDS
+    assert deadlines.of("a", later) == later + RELEASE_SECONDS
+    deadlines.answered("a")
+    assert deadlines.of("a", later + 0.1) == later + 0.1 + RELEASE_SECONDS
 
 
 async def test_observers_see_one_call(server: ScriptedServer, second_node: ScriptedServer) -> None:
