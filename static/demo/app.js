@@ -63,7 +63,6 @@ class App {
     addEventListener("beforeunload", (event) => this.view.phase === "live" && event.preventDefault());
   }
 
-  /** They are loaded when somebody wants them. */
   #wireTranscriptTools() {
     const { transcript } = this;
     const buttons = ["copy", "save"].map((name) => {

@@ -1,5 +1,6 @@
-// What the header of every page does: the navigation between rooms and the light/dark button.
+// The header of every page: navigation and the light/dark button.
 
+import { node } from "./dom.js";
 import { ROOMS, currentRoom } from "./rooms.js";
 
 const KEY = "blab.theme";
@@ -13,18 +14,24 @@ export function wireHeader() {
   wireThemeToggle(document.getElementById("theme"));
 }
 
-/** A row of links; where there is no space for it, a button opens the same links as a menu. */
+/** A row of links, or where there is no space a menu of them. */
 function fillNavigation(nav) {
   const here = currentRoom();
-  const links = ROOMS.map(({ path, name }) => `<a href="${path}"${path === here.path ? ' aria-current="page"' : ""}>${name}</a>`);
-  nav.setAttribute("aria-label", "Rooms");
-  nav.innerHTML = `<button class="button small rooms-button" type="button" popovertarget="rooms" aria-label="${here.name}: other rooms"><span class="label">${here.name}</span></button>
-    <div class="rooms-list" id="rooms" popover>${links.join("")}</div>`;
+  const links = ROOMS.map(({ path, name }) => {
+    const link = Object.assign(node("a", "", name), { href: path });
+    if (path === here.path) link.ariaCurrent = "page";
+    return link;
+  });
+  const menu = Object.assign(node("div", "rooms-list", ...links), { popover: "auto" });
+  const button = node("button", "button small rooms-button", node("span", "label", here.name));
+  Object.assign(button, { type: "button", ariaLabel: `${here.name}: other rooms`, popoverTargetElement: menu });
+  nav.ariaLabel = "Rooms";
+  nav.replaceChildren(button, menu);
 }
 
 const current = () => root.dataset.theme ?? (dark.matches ? "dark" : "light");
 
-/** The system decides until somebody presses it; its accessible name says what pressing it will do. */
+/** The system decides until somebody presses it. */
 function wireThemeToggle(button) {
   const render = () => {
     const next = current() === "dark" ? "light" : "dark";
@@ -40,7 +47,7 @@ function wireThemeToggle(button) {
     try {
       localStorage.setItem(KEY, root.dataset.theme);
     } catch {
-      // Not remembered, but it holds for this visit.
+      // It holds for this visit.
     }
     changed();
   });

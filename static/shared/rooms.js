@@ -1,4 +1,4 @@
-// The rooms of this Blab, in the order of the navigation. Their pages are in gateway/http/pages.py.
+// The rooms in their order; the server's list: gateway/http/pages.py.
 
 export const ROOMS = [
   { path: "/", name: "Talk" },
@@ -11,6 +11,6 @@ export const ROOMS = [
   { path: "/webhooks", name: "Webhooks" },
 ];
 
-/** The room that the address lies in; one without a path where it lies in none. */
+/** The one of this address, or one without a path. */
 export const currentRoom = () =>
   ROOMS.find(({ path }) => path === location.pathname || (path !== "/" && location.pathname.startsWith(`${path}/`))) ?? { path: "", name: "Menu" };
