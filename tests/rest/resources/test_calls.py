@@ -54,6 +54,7 @@ async def test_calls_are_listed_a_page_at_a_time(
         "id": ids[2],
         "agentId": None,
         "agentName": None,
+        "agentVersion": None,
         "channel": "websocket",
         "status": "ended",
         "startedAt": "2026-03-01T12:00:00.000Z",
