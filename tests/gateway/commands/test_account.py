@@ -15,6 +15,8 @@ from store.database import Database
 from store.tenants.accounts import LOCAL_WORKSPACE, Users, Workspaces
 from tests.support.services import in_own_loop, open_directory
 
+pytestmark = pytest.mark.slow
+
 EMAIL = "ada@example.org"
 
 
