@@ -57,6 +57,7 @@ async def test_a_turn_is_heard_answered_and_recorded() -> None:
     assert re.match(r"It is \d{1,2}:\d\d [ap]m on ", asked.fact)
 
 
+@pytest.mark.slow
 async def test_the_second_answer_knows_the_first() -> None:
     engines = scripted_engines(hears=("hello there", "and now"), answers=("Hi.", "Bye then."))
     async with ScriptedCall(engines) as call:
@@ -140,6 +141,7 @@ async def test_a_television_holds_no_floor_and_interrupts_nothing() -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_a_false_interruption_resumes_without_loss_or_repetition() -> None:
     engines = scripted_engines(hears=("tell me", ""), answers=("One two three four five six.",))
     ramp = RampVoice()
@@ -182,6 +184,7 @@ async def _run_clock(channel: FakeChannel) -> None:
         channel.listen(320)
 
 
+@pytest.mark.slow
 async def test_a_backchannel_does_not_interrupt() -> None:
     engines = scripted_engines(hears=("tell me", "okay"), answers=("One two three four five.",))
     async with ScriptedCall(engines) as call:
@@ -261,6 +264,7 @@ async def test_cancelling_nothing_is_refused_by_event_id() -> None:
 # ---------------------------------------------------------------------------- session.update
 
 
+@pytest.mark.slow
 async def test_voice_and_formats_change_during_a_call() -> None:
     engines = scripted_engines(answers=("One two.",))
     voices = note_voices(engines)

@@ -48,6 +48,7 @@ async def test_the_lag_counts_once_the_engines_are_loaded() -> None:
     assert admission.strain._lags
 
 
+@pytest.mark.slow
 def test_what_was_loaded_is_left_alone_and_circles_made_later_are_freed() -> None:
     class Circle:
         pass

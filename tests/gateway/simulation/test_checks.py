@@ -31,6 +31,7 @@ def test_texts_are_compared_without_regard_to_case() -> None:
     assert results(reply_lacks=["London", "seine"]) == [True, False]
 
 
+@pytest.mark.slow
 def test_a_reply_is_recognised_by_its_language() -> None:
     assert results(reply_language="en") == [True]
     assert results(reply_language="de") == [False]

@@ -304,6 +304,7 @@ async def test_finding_a_loaded_chat_model_takes_few_calls(make: Make) -> None:
     assert len(set(calls)) <= 3
 
 
+@pytest.mark.slow
 def test_asking_constructs_nothing_and_imports_no_vendors_library(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ASKING, str(tmp_path)],

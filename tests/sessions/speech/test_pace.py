@@ -30,6 +30,7 @@ def test_more_text_covers_a_longer_wait() -> None:
     assert not covers(30, written=0, spoken=15, voice_wait=0.15)
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 300), st.floats(0.1, 500), st.floats(1, 50), st.floats(0, 5), st.integers(0, 50)
 )

@@ -198,6 +198,7 @@ async def test_options_name_what_may_be_sent(gateway: EchoGateway) -> None:
         assert "If-Match" in headers["Access-Control-Allow-Headers"]
 
 
+@pytest.mark.slow
 async def test_callers_get_relays_with_credentials_that_expire() -> None:
     relay = TurnServer("turn:127.0.0.1:9", secret="s3cret")
     ice = IceSettings(LOOPBACK.stun_server, relay, bind_addresses=LOOPBACK.bind_addresses)

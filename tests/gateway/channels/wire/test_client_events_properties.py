@@ -89,6 +89,7 @@ spoilt = st.builds(lambda message, more: message | more, messages, objects)
 anything = json_values | plausible | messages | spoilt
 
 
+@pytest.mark.slow
 @given(message=anything)
 def test_any_json_value_is_an_event_or_a_client_fault(message: Any) -> None:
     try:

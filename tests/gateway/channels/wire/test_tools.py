@@ -99,6 +99,7 @@ def test_bad_tools_are_refused(tool: Any) -> None:
     assert refused.value.param.startswith("session.tools[0]")
 
 
+@pytest.mark.slow
 @given(tools=st.lists(JSON | st.dictionaries(st.sampled_from(sorted({*HTTP, *MCP})), JSON)))
 def test_any_json_is_tools_or_a_fault(tools: list[Any]) -> None:
     try:
