@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from pipelines.engines.resources import usable_cores, usable_memory
 
 from .calls import CallSettings
-from .parsers import Declaration
+from .parsers import Declaration, absolute
 from .platform import PlatformSettings
 from .server import ServerSettings
 
@@ -107,7 +107,7 @@ def _with_files(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
             problems.append(f"{both}: both are set; set one of them")
             continue
         try:
-            values[declaration.variable] = _secret_in(Path(path))
+            values[declaration.variable] = _secret_in(absolute(path))
         except OSError as error:
             reason = error.strerror or "it cannot be read"
             problems.append(f"{declaration.file_variable}: {path!r}: {reason}")
@@ -118,7 +118,7 @@ def _with_files(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
 
 def _secret_in(path: Path) -> str:
     """A file's text without the line's end; raises OSError, or ValueError for what is no secret."""
-    with path.expanduser().open("rb") as file:
+    with path.open("rb") as file:
         content = file.read(MOST_SECRET_BYTES + 1)
     if len(content) > MOST_SECRET_BYTES:
         raise ValueError("it is too large for a secret")

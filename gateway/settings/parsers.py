@@ -128,9 +128,21 @@ def long_secret(raw: str) -> str:
     return raw
 
 
+def absolute(raw: str) -> Path:
+    """A path that a file may have; ``~`` and relative paths are resolved."""
+    try:
+        path = Path(raw).expanduser().absolute()
+        path.exists()
+    except RuntimeError:  # no user has that name
+        raise ValueError("the home directory is unknown") from None
+    except OSError as error:
+        raise ValueError(error.strerror) from None
+    return path
+
+
 def file(raw: str) -> Path:
     """An existing file, as an absolute path."""
-    path = Path(raw).expanduser().absolute()
+    path = absolute(raw)
     if not path.is_file():
         raise ValueError("there is no such file")
     return path
@@ -138,7 +150,7 @@ def file(raw: str) -> Path:
 
 def directory(raw: str) -> Path:
     """An absolute path; ``~`` and relative paths are resolved; it need not exist yet."""
-    path = Path(raw).expanduser().absolute()
+    path = absolute(raw)
     if path.exists() and not path.is_dir():
         raise ValueError("it is a file")
     return path

@@ -318,6 +318,16 @@ def test_no_secret_is_in_the_repr() -> None:
     assert "sekret" not in repr(settings.ice_servers)
 
 
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [("~nobody.at.all/x", "home directory is unknown"), ("a" * 300, "File name too long")],
+)
+@pytest.mark.parametrize("variable", ["BLAB_DATA_DIR", "BLAB_SECRET_KEY_FILE"])
+def test_a_path_that_cannot_be_is_refused(variable: str, raw: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=f"{variable}.*{why}"):
+        Settings.read({variable: raw}, cores=2)
+
+
 @given(st.sampled_from(sorted(BAD)), st.text(max_size=40))
 def test_any_text_is_accepted_or_refused(variable: str, raw: str) -> None:
     with contextlib.suppress(SettingsError):
