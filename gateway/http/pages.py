@@ -6,9 +6,9 @@ all of them share is in ``/shared/…`` and ``/vendor/…``; any page may load t
 
 ``POST /demo/session`` mints an ephemeral key for calls, and ``POST /studio/session`` one that may
 also do whatever the REST platform does. Both only for the pages themselves or a program (no foreign
-Origin): for whoever is signed in with the browser, in their workspace, or else in embedded mode for
-this machine under a loopback name, in the local workspace. They change nothing and no other page
-can read what they answer, so they need no CSRF token.
+Origin): for whoever is signed in with the browser, in their workspace, until they sign out, or else
+in embedded mode for this machine under a loopback name, in the local workspace. They change nothing
+and no other page can read what they answer, so they need no CSRF token.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,9 +18,9 @@ from typing import Any
 from aiohttp import web
 
 from pipelines.engines.jobs import CallOptions
-from rest.accounts.auth import Principal
 from rest.accounts.keys import SCOPES, EphemeralKeys, Grant, MintedKey, Scope
 from rest.accounts.origins import is_own_page
+from rest.accounts.sign_in import BrowserSignIn
 from rest.http.errors import Forbidden
 from store.tenants.agents import Agent
 
@@ -41,7 +41,7 @@ ROOMS: dict[str, str] = {
 """Path of each room, and the folder of static/ that has its ``index.html`` and what that loads.
 Every address below the path (``/calls/ID``) is the same page, which reads its own address. The
 navigation is in static/shared/rooms.js."""
-SignedIn = Callable[[web.Request], Awaitable[Principal | None]]
+SignedIn = Callable[[web.Request], Awaitable[BrowserSignIn | None]]
 _ASSETS = ("demo", "shared", "vendor")
 _INDEX = "index.html"
 
@@ -111,9 +111,11 @@ class Pages:
                 "A key without sign-in is given to Blab's own pages only, not to other sites.",
                 openai_code="foreign_origin",
             )
-        principal = await self._signed_in(request)
-        workspace_id = self._free(request) if principal is None else principal.workspace_id
-        return await self._ephemeral.mint(Grant(workspace_id, scopes=scopes)), workspace_id
+        found = await self._signed_in(request)
+        workspace_id = self._free(request) if found is None else found.principal.workspace_id
+        sign_in = found.grant if found is not None else None
+        grant = Grant(workspace_id, scopes=scopes, sign_in=sign_in)
+        return await self._ephemeral.mint(grant), workspace_id
 
     def _free(self, request: web.Request) -> str:
         """The workspace that nobody need sign in for; raises Forbidden."""

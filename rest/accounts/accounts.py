@@ -239,7 +239,8 @@ class KeyView(Struct, rename="camel"):
 
 
 class Me(Struct, rename="camel"):
-    """Who asks: a user or an API key; ``workspace_id`` is the workspace it counts for."""
+    """Who asks: a user or an API key, or neither with an ephemeral key that was minted for nobody
+    in particular; ``workspace_id`` is the workspace it counts for."""
 
     workspace_id: str
     workspaces: list[WorkspaceView]
@@ -357,7 +358,7 @@ class AccountResource:
 
     async def _signed_in(self, user: User) -> Answer:
         workspaces = await self._workspaces.memberships(user.id)
-        token = self._tokens.issue(user.id)
+        token = self._tokens.issue(user.id, user.password_number)
         shown = [workspace_view(one) for one in workspaces]
         return Answer(AuthResult(token, user_view(user), shown))
 
@@ -371,11 +372,15 @@ class AccountResource:
             shown = [workspace_view(one) for one in workspaces]
             return Answer(Me(caller.workspace_id, shown, user=user_view(user)))
         workspace = await self._workspaces.get(caller.workspace_id)
-        key = await self._keys.get(caller.workspace_id, caller.key_id or "")
-        if workspace is None or key is None:
+        if workspace is None:
+            raise Unauthenticated("The key's workspace no longer exists.")
+        shown = [WorkspaceView(workspace.id, workspace.name)]
+        if caller.key_id is None:
+            return Answer(Me(caller.workspace_id, shown))
+        key = await self._keys.get(caller.workspace_id, caller.key_id)
+        if key is None:
             raise Unauthenticated("The API key is not valid: it is unknown, revoked or expired.")
         until = timestamp(key.expires_at) if key.expires_at is not None else UNSET
-        shown = [WorkspaceView(workspace.id, workspace.name)]
         view = KeyView(
             id=key.id,
             name=key.name,

@@ -7,6 +7,8 @@ Rules
   entries, the oldest leaving first. Users' memberships are cached alike.
 - Absent, unknown, revoked, expired: the refusal is the same. A user who is no longer a member of
   any workspace is as unknown as one who never was.
+- A sign-in (a token, a cookie, the keys that our pages get with it) counts as long as its user has
+  the password that it was made with. Nodes notice a new one within ``MEMBERSHIP_SECONDS``.
 - ``X-Workspace-Id`` chooses among a user's workspaces; with an API key it may only name the key's
   own. Any other, existing or not, gets the same refusal.
 - Keys appear in no log, message or repr.
@@ -24,7 +26,7 @@ from aiohttp import hdrs, web
 
 from rest.http.errors import Forbidden, Unauthenticated
 from store.errors import StoreError
-from store.tenants.accounts import ApiKey, ApiKeys, Membership, Workspaces
+from store.tenants.accounts import ApiKey, ApiKeys, Membership, Standing, Workspaces
 
 from . import keys
 from .keys import EPHEMERAL_PREFIX, EmbedGrant, EphemeralKeys, Grant, key_id
@@ -42,9 +44,10 @@ _BEARER = "bearer "
 class Principal:
     """Who is asking, and for which workspace. An ephemeral key comes with its own session,
     ``locked`` or not, perhaps with its ``caller`` (a digest), and owns the calls that it started
-    (``ephemeral_id``), or the one call of an ``embed``'s visitor; a user may do
-    everything in a workspace of which they are a member; a carrier (telephony) has proven itself by
-    its signature and connects calls to the workspace of the agent that it names."""
+    (``ephemeral_id``), or the one call of an ``embed``'s visitor; one that a page got for a user
+    who has signed in names them (``user_id``). A user may do everything in a workspace of which
+    they are a member; a carrier (telephony) has proven itself by its signature and connects calls
+    to the workspace of the agent that it names."""
 
     workspace_id: str
     kind: Literal["api_key", "ephemeral", "user", "carrier"]
@@ -102,7 +105,7 @@ class Authenticator:
         """The principal behind an ephemeral key, which is worth nothing afterwards; None where it
         is worth nothing already. Raises StoreUnavailable."""
         grant = await self._ephemeral.spend(token)
-        return None if grant is None else granted(grant, token)
+        return None if grant is None or not await self._counts(grant) else granted(grant, token)
 
     def forget(self, key_id: str) -> None:
         """Drop a revoked key from the cache."""
@@ -125,12 +128,21 @@ class Authenticator:
 
     async def _by_ephemeral(self, token: str) -> Principal:
         grant = await self._ephemeral.find(token)
-        if grant is None:
+        if grant is None or not await self._counts(grant):
             raise Unauthenticated(
                 "The ephemeral key is unknown or has expired: get a new one.",
                 openai_code="invalid_api_key",
             )
         return granted(grant, token)
+
+    async def _counts(self, grant: Grant) -> bool:
+        """Whether the sign-in that a key comes from, if any, still counts in its workspace."""
+        if (sign_in := grant.sign_in) is None:
+            return True
+        if self._users is None:
+            return False
+        mine = await self._users.memberships(sign_in.user_id, sign_in.password_number)
+        return grant.workspace_id in [one.workspace_id for one in mine]
 
     async def _by_digest(self, digest: bytes) -> Principal | None:
         now = self._clock()
@@ -173,6 +185,7 @@ def granted(grant: Grant, token: str) -> Principal:
         locked=grant.locked,
         scopes=grant.scopes,
         caller=grant.caller,
+        user_id=grant.sign_in.user_id if grant.sign_in is not None else None,
         ephemeral_id=key_id(token),
         embed=grant.embed,
     )
@@ -203,7 +216,7 @@ CACHE_USERS = 1024
 
 
 class SignedIn:
-    """Turns users' tokens into principals of one of their workspaces."""
+    """Turns users' sign-ins into principals of one of their workspaces."""
 
     def __init__(
         self,
@@ -214,17 +227,17 @@ class SignedIn:
         self._tokens = tokens
         self._workspaces = workspaces
         self._clock = clock
-        self._cache: OrderedDict[str, tuple[float, Sequence[Membership]]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[float, Standing | None]] = OrderedDict()
 
     async def principal(self, token: str, workspace_id: str | None) -> Principal:
         """The user of a token, in the workspace that they name or else in their oldest one.
 
         Raises Unauthenticated, Forbidden where it is not theirs, or StoreUnavailable."""
         try:
-            user_id = self._tokens.user_of(token)
+            user_id, password_number = self._tokens.user_of(token)
         except InvalidToken as error:
             raise _invalid_token() from error
-        mine = await self.memberships(user_id)
+        mine = await self.memberships(user_id, password_number)
         if not mine:
             raise _invalid_token()
         return self.member(user_id, mine, workspace_id)
@@ -241,19 +254,27 @@ class SignedIn:
         chosen = workspace_id or (usual if usual in ids else None) or ids[0]
         return Principal(chosen, "user", user_id=user_id)
 
-    async def memberships(self, user_id: str, *, fresh: bool = False) -> Sequence[Membership]:
-        """The user's workspaces, oldest first; unless ``fresh``, perhaps as they were up to
-        ``MEMBERSHIP_SECONDS`` ago."""
-        now = self._clock()
+    async def memberships(self, user_id: str, password_number: int) -> Sequence[Membership]:
+        """The workspaces of a user who signed in with that password, oldest first, perhaps as they
+        were up to ``MEMBERSHIP_SECONDS`` ago; none where the user has another password."""
         known = self._cache.get(user_id)
-        if known is not None and known[0] > now and not fresh:
-            return known[1]
-        found = await self._workspaces.memberships(user_id)
-        self._cache[user_id] = (now + MEMBERSHIP_SECONDS, found)
+        if known is not None and known[0] > self._clock():
+            standing = known[1]
+            if standing is None or standing.password_number == password_number:
+                return standing.memberships if standing is not None else ()
+        return await self.fresh_memberships(user_id, password_number)
+
+    async def fresh_memberships(self, user_id: str, password_number: int) -> Sequence[Membership]:
+        """As ``memberships``, as they are now."""
+        now = self._clock()
+        standing = await self._workspaces.standing(user_id)
+        self._cache[user_id] = (now + MEMBERSHIP_SECONDS, standing)
         self._cache.move_to_end(user_id)
         while len(self._cache) > CACHE_USERS:
             self._cache.popitem(last=False)
-        return found
+        if standing is None or standing.password_number != password_number:
+            return ()
+        return standing.memberships
 
 
 def _invalid_token() -> Unauthenticated:

@@ -140,11 +140,20 @@ class EmbedGrant(msgspec.Struct, frozen=True):
     free: tuple[str, ...] = ()
 
 
+class SignInGrant(msgspec.Struct, frozen=True):
+    """The sign-in with which a page of ours got a key; the key ends with it. ``place``: where Redis
+    holds the sign-in."""
+
+    user_id: str
+    password_number: int
+    place: str
+
+
 class Grant(msgspec.Struct, frozen=True):
     """What an ephemeral key allows. ``session``: OpenAI session JSON, already validated;
     ``locked``: the holder of the key cannot change the agent's configuration; ``caller``: a digest
     of who will call; ``embed``: the key is for a visitor of another web page; ``scopes``: of the
-    REST operations that it opens besides."""
+    REST operations that it opens besides; ``sign_in``: the key is for a page of ours."""
 
     workspace_id: str
     agent_id: str | None = None
@@ -153,6 +162,7 @@ class Grant(msgspec.Struct, frozen=True):
     caller: bytes | None = None
     embed: EmbedGrant | None = None
     scopes: tuple[Scope, ...] = ()
+    sign_in: SignInGrant | None = None
 
 
 class MintedKey(msgspec.Struct, frozen=True):
@@ -183,18 +193,24 @@ class EphemeralKeys:
         return MintedKey(value, int(self._clock()) + seconds)
 
     async def find(self, value: str) -> Grant | None:
-        """What the key grants; None where it is unknown, expired or its grant was changed.
+        """What the key grants; None where it is unknown, expired or its grant was changed, or the
+        sign-in is over that it comes from.
 
         Raises BusUnavailable."""
         if len(value) > _MAX_CHARS:
             return None
-        return _opened(value, await self._bus.get(_place(value)))
+        return await self._in_force(_opened(value, await self._bus.get(_place(value))))
 
     async def spend(self, value: str) -> Grant | None:
         """As ``find``, but only once: the key is unknown from then on."""
         if len(value) > _MAX_CHARS:
             return None
-        return _opened(value, await self._bus.pop(_place(value)))
+        return await self._in_force(_opened(value, await self._bus.pop(_place(value))))
+
+    async def _in_force(self, grant: Grant | None) -> Grant | None:
+        if grant is None or grant.sign_in is None:
+            return grant
+        return grant if await self._bus.get(grant.sign_in.place) is not None else None
 
 
 def _opened(value: str, sealed: bytes | None) -> Grant | None:

@@ -10,7 +10,8 @@ Rules
 - It counts only where there is no Authorization header, and only for requests of this server's own
   pages (Origin, Sec-Fetch-Site). All but GET and HEAD need the CSRF token, which ``GET /session``
   says: an HMAC of the cookie, so that only a page of this origin can know it.
-- What the user may do is looked up for each request, as for a token.
+- What the user may do is looked up for each request, as for a token. A new password ends the
+  sign-ins made with the one before, and signing out the keys that pages got with the cookie.
 """
 
 import hashlib
@@ -41,6 +42,7 @@ from .accounts import (
     workspace_view,
 )
 from .auth import WORKSPACE_HEADER, Authenticator, Principal, SignedIn
+from .keys import SignInGrant
 from .origins import is_own_page
 from .signing import Broken, Seal
 
@@ -114,23 +116,26 @@ class SignIns:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def begin(self, user_id: str) -> Cookie:
+    async def begin(self, user: User) -> Cookie:
         """A new cookie of a user's; raises BusUnavailable."""
         cookie = Cookie(secrets.token_hex(_RANDOM_BYTES))
-        sealed = _SEAL.close(cookie.secret.encode(), user_id.encode())
+        content = f"{user.id} {user.password_number}"
+        sealed = _SEAL.close(cookie.secret.encode(), content.encode())
         await self._bus.put(cookie.place, sealed, SECONDS)
         return cookie
 
-    async def user_of(self, cookie: Cookie) -> str | None:
-        """The id of the user; None where the cookie is unknown, expired or signed out. Raises
+    async def find(self, cookie: Cookie) -> SignInGrant | None:
+        """Whose sign-in it is; None where the cookie is unknown, expired or signed out. Raises
         BusUnavailable."""
         sealed = await self._bus.get(cookie.place)
         if sealed is None:
             return None
         try:
-            return _SEAL.open(cookie.secret.encode(), sealed).decode()
+            content = _SEAL.open(cookie.secret.encode(), sealed).decode()
         except Broken:
             return None
+        user_id, _, number = content.partition(" ")
+        return SignInGrant(user_id, int(number or 1), cookie.place)
 
     async def end(self, cookie: Cookie) -> None:
         """The cookie is worth nothing from now on, on any node; raises BusUnavailable."""
@@ -151,27 +156,38 @@ class Browsers:
         if cookie is None:
             return await self.authenticator.of_request(http)
         check_page(http)
-        principal = await self.signed_in(http)
-        if principal is None:
+        found = await self.signed_in(http)
+        if found is None:
             raise Unauthenticated(
                 "You are no longer signed in: sign in again.", reason="signed_out"
             )
         if http.method not in _SAFE:
             check_csrf(http, cookie)
-        return principal
+        return found.principal
 
-    async def signed_in(self, http: web.Request) -> Principal | None:
-        """The user whose cookie a request carries, whatever the request wants; None where nobody is
-        signed in. Raises Forbidden for a workspace that is not theirs, or StoreUnavailable."""
+    async def signed_in(self, http: web.Request) -> "BrowserSignIn | None":
+        """Who is signed in by the cookie that a request carries, whatever the request wants; None
+        where nobody is. Raises Forbidden for a workspace that is not theirs, or
+        StoreUnavailable."""
         cookie = cookie_of(http)
-        user_id = await self.sign_ins.user_of(cookie) if cookie is not None else None
-        if cookie is None or user_id is None:
+        grant = await self.sign_ins.find(cookie) if cookie is not None else None
+        if cookie is None or grant is None:
             return None
-        mine = await self.users.memberships(user_id)
+        mine = await self.users.memberships(grant.user_id, grant.password_number)
         if not mine:
             return None
         named = http.headers.get(WORKSPACE_HEADER)
-        return self.users.member(user_id, mine, named, usual=cookie.workspace_id)
+        principal = self.users.member(grant.user_id, mine, named, usual=cookie.workspace_id)
+        return BrowserSignIn(cookie, grant, principal)
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserSignIn:
+    """Who is signed in with a browser. ``grant``: for the keys that its pages get."""
+
+    cookie: Cookie
+    grant: SignInGrant
+    principal: Principal
 
 
 def check_page(http: web.Request) -> None:
@@ -270,11 +286,10 @@ class SignInResource:
 
     async def _get(self, request: Request[None, None]) -> Answer:
         check_page(request.http)
-        cookie = cookie_of(request.http)
-        principal = await self._browsers.signed_in(request.http)
-        if cookie is None or principal is None:
+        found = await self._browsers.signed_in(request.http)
+        if found is None:
             return Answer(self._nobody())
-        return Answer(await self._somebody(principal.user_id or "", cookie, principal.workspace_id))
+        return Answer(await self._somebody(found.grant, found.cookie, found.principal.workspace_id))
 
     async def _sign_in(self, request: Request[Login, None]) -> Answer:
         check_page(request.http)
@@ -289,44 +304,45 @@ class SignInResource:
     async def _begin(self, http: web.Request, user: User) -> Answer:
         if (before := cookie_of(http)) is not None:
             await self._sign_ins.end(before)
-        cookie = await self._sign_ins.begin(user.id)
-        return Answer(await self._somebody(user.id, cookie), headers=cookie_header(http, cookie))
+        cookie = await self._sign_ins.begin(user)
+        grant = SignInGrant(user.id, user.password_number, cookie.place)
+        return Answer(await self._somebody(grant, cookie), headers=cookie_header(http, cookie))
 
     async def _choose(self, request: Request[WorkspaceChoice, None]) -> Answer:
-        cookie, principal = await self._protected(request.http)
-        user_id, chosen = principal.user_id or "", request.body.workspace_id
-        mine = await self._browsers.users.memberships(user_id, fresh=True)
+        found, chosen = await self._protected(request.http), request.body.workspace_id
+        mine = await self._browsers.users.fresh_memberships(
+            found.grant.user_id, found.grant.password_number
+        )
         if chosen not in [one.workspace_id for one in mine]:
             raise Forbidden(
                 "This is no workspace of yours.", param="workspaceId", reason="not_a_member"
             )
-        cookie = Cookie(cookie.secret, chosen)
-        data = await self._somebody(user_id, cookie, chosen)
+        cookie = Cookie(found.cookie.secret, chosen)
+        data = await self._somebody(found.grant, cookie, chosen)
         return Answer(data, headers=cookie_header(request.http, cookie))
 
     async def _sign_out(self, request: Request[None, None]) -> Answer:
-        cookie, _ = await self._protected(request.http)
-        await self._sign_ins.end(cookie)
+        found = await self._protected(request.http)
+        await self._sign_ins.end(found.cookie)
         return Answer(self._nobody(), headers=cookie_header(request.http, None))
 
-    async def _protected(self, http: web.Request) -> tuple[Cookie, Principal]:
-        """The cookie of a request that changes something, and whose it is; raises Unauthenticated
-        or Forbidden."""
+    async def _protected(self, http: web.Request) -> BrowserSignIn:
+        """Who sends a request that changes something; raises Unauthenticated or Forbidden."""
         check_page(http)
-        cookie, principal = cookie_of(http), await self._browsers.signed_in(http)
-        if cookie is None or principal is None:
+        found = await self._browsers.signed_in(http)
+        if found is None:
             raise Unauthenticated("Nobody is signed in with this browser.", reason="signed_out")
-        check_csrf(http, cookie)
-        return cookie, principal
+        check_csrf(http, found.cookie)
+        return found
 
     def _nobody(self) -> BrowserSession:
         return BrowserSession("open" if self._accounts.open else "closed")
 
     async def _somebody(
-        self, user_id: str, cookie: Cookie, workspace_id: str | None = None
+        self, grant: SignInGrant, cookie: Cookie, workspace_id: str | None = None
     ) -> BrowserSession:
-        user = await self._users.get(user_id)
-        mine = await self._browsers.users.memberships(user_id, fresh=True)
+        user = await self._users.get(grant.user_id)
+        mine = await self._browsers.users.fresh_memberships(grant.user_id, grant.password_number)
         if user is None or not mine:
             return self._nobody()
         return BrowserSession(

@@ -1,8 +1,8 @@
 """What the server's secrets vouch for: users' tokens, signed URLs of objects, sealed content.
 
-- A token (JSON Web Token, HMAC-SHA-256 and nothing else) says who the user is and no more. What
-  they may do is looked up for each request, so that it ends with their membership and not with the
-  token.
+- A token (JSON Web Token, HMAC-SHA-256 and nothing else) says who the user is, with which of their
+  passwords they signed in, and no more. What they may do is looked up for each request, so that it
+  ends with their membership or their password and not with the token.
 - A signed URL needs no credential for a short while. The signature is an HMAC-SHA-256 over the
   method, the key, the workspace, how it is offered and when it expires. To check a URL it is made
   again and compared as a whole: a URL of which any byte was changed, even one that would mean the
@@ -35,6 +35,7 @@ TOKEN_SECONDS = 12 * 3600
 SECRET_BYTES = 32
 _LEEWAY = 10
 _CLAIMS = ("iss", "aud", "exp", "iat", "sub", "jti")
+_PASSWORD = "password_number"  # noqa: S105 - the claim's name
 _MAX_CHARS = 4096
 
 
@@ -52,8 +53,8 @@ class Tokens:
         self._secret = secret
         self._seconds = seconds
 
-    def issue(self, user_id: str) -> str:
-        """A new token for a user."""
+    def issue(self, user_id: str, password_number: int = 1) -> str:
+        """A new token for a user who signed in with that password of theirs."""
         now = datetime.now(UTC)
         claims = {
             "iss": ISSUER,
@@ -62,11 +63,13 @@ class Tokens:
             "iat": now,
             "exp": now + timedelta(seconds=self._seconds),
             "jti": secrets.token_hex(12),
+            _PASSWORD: password_number,
         }
         return jwt.encode(claims, self._secret, ALGORITHM)
 
-    def user_of(self, token: str) -> str:
-        """Id of the user who was given ``token``; raises InvalidToken."""
+    def user_of(self, token: str) -> tuple[str, int]:
+        """Id of the user who was given ``token``, and the number of the password that they signed
+        in with (1 in tokens of earlier versions); raises InvalidToken."""
         if len(token) > _MAX_CHARS:
             raise InvalidToken("too long for a token")
         try:
@@ -81,7 +84,10 @@ class Tokens:
             )
         except jwt.InvalidTokenError as error:
             raise InvalidToken(type(error).__name__) from error
-        return str(claims["sub"])
+        number = claims.get(_PASSWORD, 1)
+        if type(number) is not int:
+            raise InvalidToken("the number of a password is not a whole number")
+        return str(claims["sub"]), number
 
 
 def is_token(text: str) -> bool:

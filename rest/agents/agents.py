@@ -215,13 +215,11 @@ class AgentResource:
 def change_by(request: AnyRequest, note: str = "", restores: int | None = None) -> Change:
     """The change that a request makes to an agent."""
     caller = request.caller
-    match caller.kind:
-        case "api_key":
-            return Change("api_key", caller.key_id, note, restores)
-        case "user":
-            return Change("user", caller.user_id, note, restores)
-        case _:
-            return Change("page", None, note, restores)
+    if caller.user_id is not None:
+        return Change("user", caller.user_id, note, restores)
+    if caller.key_id is not None:
+        return Change("api_key", caller.key_id, note, restores)
+    return Change("page", None, note, restores)
 
 
 def unchanged(what: str) -> ApiWarning:

@@ -13,17 +13,19 @@ from datetime import datetime
 from store.database import Queryable
 from store.ids import new_id
 
-_USER_COLUMNS = "id, email, name, password_hash, created_at, updated_at"
+_USER_COLUMNS = "id, email, name, password_hash, password_number, created_at, updated_at"
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person. ``password_hash`` None: cannot sign in with a password."""
+    """A person. ``password_hash`` None: cannot sign in with a password. ``password_number``: of
+    the password they have now; each new one gets the next number."""
 
     id: str
     email: str
     name: str
     password_hash: str | None
+    password_number: int
     created_at: datetime
     updated_at: datetime
 
@@ -63,7 +65,7 @@ class Users:
         return User(**row) if row else None
 
     async def set_password_hash(self, user_id: str, old: str, new: str) -> None:
-        """Replace a hash, if it is still the ``old`` one."""
+        """Replace the hash of the same password, if it is still the ``old`` one."""
         await self._db.execute(
             "UPDATE users SET password_hash = $3, updated_at = now()"
             " WHERE id = $1 AND password_hash = $2",
@@ -73,9 +75,12 @@ class Users:
         )
 
     async def replace_password_hash(self, user_id: str, new: str) -> None:
-        """Replace a hash, whichever it is."""
+        """Give the user a new password, which ends every sign-in made with the one before."""
         await self._db.execute(
-            "UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1", user_id, new
+            "UPDATE users SET password_hash = $2, password_number = password_number + 1,"
+            " updated_at = now() WHERE id = $1",
+            user_id,
+            new,
         )
 
     async def get(self, user_id: str) -> User | None:
@@ -117,6 +122,15 @@ class Membership:
     role: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a user may do now. ``password_number``: of the password that counts; ``memberships``:
+    oldest first, at least one."""
+
+    password_number: int
+    memberships: Sequence[Membership]
+
+
 class Workspaces:
     """Queries about workspaces."""
 
@@ -152,15 +166,22 @@ class Workspaces:
         )
         return [Workspace(**row) for row in rows]
 
-    async def memberships(self, user_id: str) -> list[Membership]:
-        """A user's memberships, oldest first."""
+    async def standing(self, user_id: str) -> Standing | None:
+        """What a user may do; None where they are a member of no workspace, or there is no such
+        user."""
         rows = await self._db.fetch(
-            "SELECT m.workspace_id, w.name, m.role FROM memberships m"
-            " JOIN workspaces w ON w.id = m.workspace_id WHERE m.user_id = $1"
-            " ORDER BY m.created_at, m.workspace_id",
+            "SELECT u.password_number, m.workspace_id, w.name, m.role FROM memberships m"
+            " JOIN users u ON u.id = m.user_id JOIN workspaces w ON w.id = m.workspace_id"
+            " WHERE m.user_id = $1 ORDER BY m.created_at, m.workspace_id",
             user_id,
         )
-        return [Membership(**row) for row in rows]
+        mine = [Membership(row["workspace_id"], row["name"], row["role"]) for row in rows]
+        return Standing(rows[0]["password_number"], mine) if rows else None
+
+    async def memberships(self, user_id: str) -> Sequence[Membership]:
+        """A user's memberships, oldest first."""
+        standing = await self.standing(user_id)
+        return standing.memberships if standing is not None else []
 
     async def join(self, workspace_id: str, user_id: str, role: str) -> None:
         """Make a user a member, unless they are; raises StoreRefused where either is absent."""

@@ -11,7 +11,8 @@ from aiohttp import web
 
 from gateway.http.pages import ROOMS, Pages
 from rest.accounts.auth import Principal
-from rest.accounts.keys import SCOPES, Scope
+from rest.accounts.keys import SCOPES, Scope, SignInGrant
+from rest.accounts.sign_in import BrowserSignIn, Cookie
 from store.tenants.agents import Agent
 from tests.support.gateway.http_support import TestServer
 from tests.support.paths import STATIC
@@ -145,10 +146,14 @@ async def test_who_is_signed_in_gets_a_key_of_their_workspace(
 ) -> None:
     """From anywhere, but to pages of this server only."""
 
-    async def ada(_request: web.Request) -> Principal:
-        return Principal("ws_ada", "user", user_id="usr_ada")
+    cookie = Cookie("secret")
+    sign_in = SignInGrant("usr_ada", 1, cookie.place)
+
+    async def ada(_request: web.Request) -> BrowserSignIn:
+        return BrowserSignIn(cookie, sign_in, Principal("ws_ada", "user", user_id="usr_ada"))
 
     made = TestServer()
+    await made.bus.put(cookie.place, b"", 60)
     made.app.add_routes(Pages(written(tmp_path), made.ephemeral, ada, local).routes())
     async with made.running():
         proxied = {"X-Forwarded-For": "203.0.113.9"}
@@ -156,6 +161,7 @@ async def test_who_is_signed_in_gets_a_key_of_their_workspace(
             grant = await made.ephemeral.find((await answer.json())["value"])
         assert grant is not None
         assert (grant.workspace_id, grant.scopes) == ("ws_ada", scopes)
+        assert grant.sign_in == sign_in
         foreign = {"Origin": "https://evil.example"}
         async with http.post(made.url + path, headers=foreign) as answer:
             assert answer.status == 403

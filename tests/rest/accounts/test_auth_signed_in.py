@@ -5,7 +5,7 @@ import pytest
 from rest.accounts.auth import CACHE_USERS, MEMBERSHIP_SECONDS, SignedIn
 from rest.accounts.signing import Tokens
 from rest.http.errors import Forbidden, Unauthenticated
-from store.tenants.accounts import Membership
+from store.tenants.accounts import Membership, Standing
 
 TOKENS = Tokens(b"s" * 32)
 
@@ -15,11 +15,13 @@ class Directory:
         self.known = {
             "usr_1": [Membership("ws_a", "A", "owner"), Membership("ws_b", "B", "member")]
         }
+        self.password_number = 1
         self.lookups = 0
 
-    async def memberships(self, user_id: str) -> list[Membership]:
+    async def standing(self, user_id: str) -> Standing | None:
         self.lookups += 1
-        return list(self.known.get(user_id, []))
+        mine = self.known.get(user_id)
+        return Standing(self.password_number, list(mine)) if mine else None
 
 
 class Setup:
@@ -61,6 +63,19 @@ async def test_a_membership_ends_with_the_cache(setup: Setup) -> None:
     setup.now += MEMBERSHIP_SECONDS
     with pytest.raises(Unauthenticated):
         await setup.users.principal(token, None)
+
+
+async def test_a_new_password_ends_tokens_with_the_cache(setup: Setup) -> None:
+    before, after = TOKENS.issue("usr_1", 1), TOKENS.issue("usr_1", 2)
+    await setup.users.principal(before, None)
+    setup.directory.password_number = 2
+    await setup.users.principal(before, None)
+    await setup.users.principal(after, None)  # counts at once
+    with pytest.raises(Unauthenticated):
+        await setup.users.principal(before, None)
+    setup.now += MEMBERSHIP_SECONDS
+    with pytest.raises(Unauthenticated):
+        await setup.users.principal(before, None)
 
 
 async def test_an_invalid_token_costs_no_lookup(setup: Setup) -> None:

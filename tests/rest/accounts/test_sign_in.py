@@ -9,12 +9,12 @@ import pytest
 from rest.accounts.accounts import AccountResource, Accounts, Passwords, SignInRates, SignInThrottle
 from rest.accounts.api_keys import ApiKeyResource
 from rest.accounts.auth import Authenticator, SignedIn
-from rest.accounts.keys import EphemeralKeys
-from rest.accounts.sign_in import Browsers, SignInResource, SignIns
+from rest.accounts.keys import SCOPES, EphemeralKeys, Grant, SignInGrant
+from rest.accounts.sign_in import Browsers, Cookie, SignInResource, SignIns
 from rest.http.ratelimit import ClientAddress, Rate, RateLimiter
 from store.bus import Bus
 from store.database import Database
-from store.tenants.accounts import ApiKeys, Workspaces
+from store.tenants.accounts import ApiKeys, Users, Workspaces
 from tests.support.gateway.http_support import MemoryBus
 from tests.support.rest.api_app import TOKENS, Answered, Client, ask, new_tenant, serving
 
@@ -156,6 +156,68 @@ async def test_a_sign_out_ends_copies_too(browser: Browser, client: Client) -> N
     for method, path in (("GET", "/api/auth/me"), ("GET", "/api/api-keys"), ("DELETE", "/session")):
         refused = await copy.ask(method, path)
         assert (refused.status, refused.details) == (401, {"reason": "signed_out"})
+
+
+async def page_key(browser: Browser, bus: MemoryBus) -> str:
+    """A key as a page gets it that somebody has signed in to."""
+    signed_in = (await browser.ask("GET", "/session")).data
+    [text] = browser.cookies.values()
+    place = Cookie(text.partition(".")[0]).place
+    grant = Grant(
+        signed_in["workspaceId"],
+        scopes=SCOPES,
+        sign_in=SignInGrant(signed_in["user"]["id"], 1, place),
+    )
+    return (await EphemeralKeys(bus).mint(grant)).value
+
+
+async def test_a_pages_key_is_its_users_until_they_sign_out(
+    browser: Browser, client: Client, sign_ins: MemoryBus
+) -> None:
+    made = await browser.register()
+    key = await page_key(browser, sign_ins)
+    me = (await ask(client, "GET", "/api/auth/me", key)).data
+    assert me["user"] == made.data["user"]
+    assert me["workspaceId"] == made.data["workspaceId"]
+    await browser.ask("DELETE", "/session")
+    assert (await ask(client, "GET", "/api/auth/me", key)).status == 401
+    assert (await ask(client, "GET", "/api/api-keys", key)).status == 401
+
+
+async def test_a_pages_key_without_sign_in_is_nobodys(client: Client, sign_ins: MemoryBus) -> None:
+    browser = Browser(client)
+    workspace = (await browser.register()).data["workspaces"][0]
+    grant = Grant(workspace["id"], scopes=SCOPES)
+    key = (await EphemeralKeys(sign_ins).mint(grant)).value
+    me = (await ask(client, "GET", "/api/auth/me", key)).data
+    assert me == {
+        "workspaceId": workspace["id"],
+        "workspaces": [{"id": workspace["id"], "name": workspace["name"]}],
+        "user": None,
+        "apiKey": None,
+    }
+
+
+async def test_a_new_password_ends_every_sign_in_with_the_one_before(
+    browser: Browser, client: Client, database: Database, sign_ins: MemoryBus
+) -> None:
+    made = await browser.register()
+    user = made.data["user"]
+    login = {name: ADA[name] for name in ("email", "password")}
+    token = (await ask(client, "POST", "/api/auth/login", json=login)).data["token"]
+    key = await page_key(browser, sign_ins)
+    passwords = Passwords(memory_kib=64, passes=1)
+    hashed = await passwords.hash("another horse")
+    passwords.close()
+    await Users(database).replace_password_hash(user["id"], hashed)
+    # a sign-in by the new one counts at once
+    anew = Browser(client)
+    assert (await anew.sign_in(password="another horse")).data["user"] == user
+    assert (await anew.ask("GET", "/api/auth/me")).data["user"] == user
+    assert (await browser.ask("GET", "/api/auth/me")).status == 401
+    assert (await browser.ask("GET", "/session")).data["user"] is None
+    for ended in (token, key):
+        assert (await ask(client, "GET", "/api/auth/me", ended)).status == 401
 
 
 async def test_another_sign_in_ends_the_one_before(browser: Browser, client: Client) -> None:

@@ -29,14 +29,14 @@ def made(secret: bytes = SECRET, algorithm: str = ALGORITHM, **changes: Any) -> 
 
 
 def test_a_token_names_its_user_for_twelve_hours() -> None:
-    token = TOKENS.issue("usr_7")
+    token = TOKENS.issue("usr_7", 3)
     assert is_token(token)
-    assert TOKENS.user_of(token) == "usr_7"
+    assert TOKENS.user_of(token) == ("usr_7", 3)
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] - claims["iat"] == 12 * 3600
-    assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti"}
+    assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "password_number"}
     assert TOKENS.issue("usr_7") != token
-    assert TOKENS.user_of(made()) == "usr_1"
+    assert TOKENS.user_of(made()) == ("usr_1", 1)  # of an earlier version
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,9 @@ def test_a_token_names_its_user_for_twelve_hours() -> None:
         made(jti=None),
         made(iat=None),
         made(exp=None),
+        made(password_number="three"),
+        made(password_number=[1]),
+        made(password_number=True),
         "eyJ.eyJ.",
         "eyJ" + "x" * 5000 + "..",
         "",
