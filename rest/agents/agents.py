@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -180,23 +180,28 @@ class AgentResource:
 
     async def _update(self, request: Request[AgentChanges, None]) -> Answer:
         agent, body = await self._agent(request), request.body
-        changes = given_fields(body)
-        if body.keep_tool_secrets:
-            sent = changes.get("tools") or ()
-            changes["tools"] = with_kept_secrets(sent, body.keep_tool_secrets, agent)
+        changes, kept = given_fields(body), body.keep_tool_secrets
+        if kept:
+            changes["tools"] = with_kept_secrets(changes.get("tools") or (), kept, agent)
         await self._checks.check(changes, dataclasses.asdict(agent) | changes)
-        change = change_by(request, body.note)
-        changed = await request.stored(
+
+        def revise(now: Agent) -> dict[str, Any]:
+            if not kept:
+                return changes
+            # somebody else may have set these secrets since they were checked
+            return changes | {"tools": with_kept_secrets(changes["tools"], kept, now)}
+
+        done = await request.stored(
             NOUN,
             lambda workspace_id, agent_id: self._agents.update(
-                workspace_id, agent_id, changes, change
+                workspace_id, agent_id, revise, change_by(request, body.note)
             ),
         )
-        if changed.version == agent.version:
-            warnings = [unchanged("The note was dropped")] if body.note else []
-            return Answer(shown_agent(changed), warnings=warnings)
-        self._on_change(changed)
-        return Answer(shown_agent(changed))
+        if done.changed:
+            self._on_change(done.agent)
+        dropped = body.note and not done.changed
+        warnings = [unchanged("The note was dropped")] if dropped else []
+        return Answer(shown_agent(done.agent), warnings=warnings)
 
     async def _delete(self, request: Request[None, None]) -> Answer:
         await request.stored(NOUN, self._agents.delete)

@@ -312,7 +312,9 @@ def with_kept_secrets(
                 param=param,
                 reason="other_origin",
             )
-        new |= {secret: old[secret] for secret in SECRETS if old.get(secret)}
+        for secret in SECRETS:
+            new.pop(secret, None)
+        new |= {secret: old[secret] for secret in SECRETS if secret in old}
     return [wanted[tool_name(tool)] for tool in tools]
 
 

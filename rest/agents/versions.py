@@ -1,7 +1,8 @@
 """Versions of agents as a resource: what an agent was after each of its changes, and back again.
 
 A version is never changed. To go back to one makes a new version with its configuration, checked
-like any other change; calls refer to the version with which they began.
+like any other change; calls refer to the version with which they began. An agent has its newest
+``MAX_VERSIONS``; older ones are as absent as those that there never were.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from rest.http.fields import timestamp
 from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
 from rest.http.pagination import Cursors, PageQuery
 from store.database import Database
-from store.tenants.agents import Agent, Agents, AgentVersion
+from store.tenants.agents import MAX_VERSIONS, Agent, Agents, AgentVersion
 from store.vault import Vault
 
 from .agents import NOUN, PATH, READ, WRITE, change_by, unchanged
@@ -74,7 +75,9 @@ class AgentVersionResource:
                 data=list[AgentVersionView],
                 scope=READ,
                 query=PageQuery,
-                description="Newest first. Each is the whole configuration.",
+                description=(
+                    f"Newest first, each with the whole configuration. {MAX_VERSIONS} are kept."
+                ),
             ),
             Operation(
                 method="GET",
@@ -116,17 +119,16 @@ class AgentVersionResource:
         fields = dataclasses.fields(version.agent)
         config = {field.name: getattr(version.agent, field.name) for field in fields}
         await self._checks.check(config, dict(config))
-        agent = await request.stored(NOUN, self._agents.get)
-        changed = await request.stored(
+        done = await request.stored(
             NOUN,
             lambda workspace_id, agent_id: self._agents.update(
                 workspace_id, agent_id, config, change_by(request, restores=version.number)
             ),
         )
-        if changed.version == agent.version:
-            return Answer(shown_agent(changed), warnings=[unchanged("It is so already")])
-        self._on_change(changed)
-        return Answer(shown_agent(changed))
+        if not done.changed:
+            return Answer(shown_agent(done.agent), warnings=[unchanged("It is so already")])
+        self._on_change(done.agent)
+        return Answer(shown_agent(done.agent))
 
     async def _version(self, request: AnyRequest) -> AgentVersion:
         agent = await request.stored(NOUN, self._agents.get)

@@ -1,12 +1,13 @@
 """Agents: what a workspace's calls talk to, and the versions of each.
 
 Every change of an agent makes its next version, in the statement that changes it: two changes at a
-time get numbers of their own, and none is lost. A change that changes nothing makes none.
+time get numbers of their own, and none is lost. A change that changes nothing makes none. An agent
+keeps its newest ``MAX_VERSIONS``: the next one deletes the oldest.
 """
 
 # ruff: noqa: S608 - what is put into queries are this file's own column names
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,8 @@ DEFAULT_PROMPT = (
 )
 
 _NEWEST_CALLS = 500
+MAX_VERSIONS = 200
+"""Versions that are kept of an agent: a program that changes it every hour has a week of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,16 @@ class AgentVersion:
     created_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """An agent after an update; ``changed``: it has a new version."""
+
+    agent: Agent
+    changed: bool
+
+
+Revise = Callable[[Agent], Mapping[str, Any]]
+"""The changes of an agent as it is while nobody else can change it; may raise."""
 _SETTABLE = tuple(field.name for field in fields(NewAgent))
 _DOCUMENTS = ("recording", "turn_taking")
 _BY_SERVER = Change()
@@ -203,15 +216,13 @@ class Agents:
         self,
         workspace_id: str,
         agent_id: str,
-        changes: Mapping[str, Any],
+        changes: Mapping[str, Any] | Revise,
         change: Change = _BY_SERVER,
-    ) -> Agent | None:
+    ) -> Updated | None:
         """Change the named fields (those of NewAgent; ValueError for others): the next version,
         unless all of them are so already.
 
         None where the workspace has no such agent."""
-        if foreign := changes.keys() - set(_SETTABLE):
-            raise ValueError(f"not a field of an agent: {', '.join(sorted(foreign))}")
         async with self._db.transaction() as connection:
             row = await connection.fetchrow(
                 f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id = $2"
@@ -222,9 +233,12 @@ class Agents:
             if row is None:
                 return None
             agent = self._agent(row)
-            news = {name: value for name, value in changes.items() if _differs(agent, name, value)}
+            wanted = changes(agent) if callable(changes) else changes
+            if foreign := wanted.keys() - set(_SETTABLE):
+                raise ValueError(f"not a field of an agent: {', '.join(sorted(foreign))}")
+            news = {name: value for name, value in wanted.items() if _differs(agent, name, value)}
             if not news:
-                return agent
+                return Updated(agent, changed=False)
             sets = "".join(f", {name} = ${place}" for place, name in enumerate(news, start=8))
             row = await connection.fetchrow(
                 "WITH changed AS (UPDATE agents SET updated_at = now(), version = version + 1"
@@ -234,7 +248,14 @@ class Agents:
                 agent_id,
                 *[self._stored(name, value) for name, value in news.items()],
             )
-        return self._agent(row)
+            await connection.execute(
+                "DELETE FROM agent_versions WHERE workspace_id = $1 AND agent_id = $2"
+                " AND number <= $3",
+                workspace_id,
+                agent_id,
+                row["version"] - MAX_VERSIONS,
+            )
+        return Updated(self._agent(row), changed=True)
 
     async def versions(
         self, workspace_id: str, agent_id: str, *, limit: int = 100, before: str | None = None

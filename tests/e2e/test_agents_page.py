@@ -344,9 +344,9 @@ async def full(server: ScriptedServer) -> Agent:
     recording = {"enabled": True, "consent": "It is recorded.", "keep_days": 30}
     new = NewAgent("Front desk", "Be kind.\n" * 40, tools=tools, recording=recording)
     agent = await agents.create(LOCAL_WORKSPACE, new)
-    changed = await agents.update(LOCAL_WORKSPACE, agent.id, {"greeting": "Hello!"})
-    assert changed is not None
-    return changed
+    done = await agents.update(LOCAL_WORKSPACE, agent.id, {"greeting": "Hello!"})
+    assert done is not None
+    return done.agent
 
 
 @pytest.mark.timeout(120)

@@ -192,8 +192,9 @@ async def test_agents(database, workspaces):
     assert await agents.get(theirs, agent.id) is None
     assert await agents.of_any_workspace(agent.id) == agent
     assert await agents.of_any_workspace("agt_absent") is None
-    changed = await agents.update(ours, agent.id, {"name": "Bea", "language": None})
-    assert changed is not None
+    done = await agents.update(ours, agent.id, {"name": "Bea", "language": None})
+    assert done is not None
+    changed = done.agent
     assert (changed.name, changed.language, changed.voice) == ("Bea", None, "default")
     assert changed.updated_at > agent.updated_at
     assert await agents.update(theirs, agent.id, {"name": "Mine"}) is None

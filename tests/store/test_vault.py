@@ -60,11 +60,11 @@ async def test_an_agents_tools_are_ciphertext_in_the_database(database: Database
     agents = Agents(database, Vault(b"k" * 32))
     made = await agents.create(workspace.id, NewAgent("Ann", tools=(HTTP,)))
     assert made.tools == [HTTP]
-    changed = await agents.update(workspace.id, made.id, {"tools": [HTTP, MCP]})
-    assert changed is not None
-    assert changed.tools == [HTTP, MCP]
+    done = await agents.update(workspace.id, made.id, {"tools": [HTTP, MCP]})
+    assert done is not None
+    assert done.agent.tools == [HTTP, MCP]
     found = await agents.get(workspace.id, made.id)
-    assert found == changed
+    assert found == done.agent
     row = await database.fetchval("SELECT tools::text FROM agents WHERE id = $1", made.id)
     assert "SECRET" not in row
     assert "shop.example" in row

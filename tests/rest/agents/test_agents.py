@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rest.agents.configuration import AgentChecks
 from store.bus import Bus
 from store.database import Database
 from store.ids import new_id
@@ -149,6 +150,32 @@ async def test_a_tool_keeps_its_secrets_only_for_its_own_origin(node: AgentNode)
         assert stored.tools[0]["url"] == moved["url"]
         status, changed = await change([], moved)
         assert (status, changed["toolSecrets"]) == (200, {})
+
+
+async def test_a_tool_keeps_the_secret_that_was_set_while_it_was_checked(
+    node: AgentNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people save at once: what one enters is not replaced by what the other's form had."""
+    node.vault = Vault(b"k" * 32)
+    agents = Agents(node.database, node.vault)
+    async with called(node) as caller:
+        _, made = await create(caller, name="T", tools=[SECRET_TOOL])
+        newer = SECRET_TOOL | {"headers": {"X-Key": "NEWER"}}
+        check = AgentChecks.check
+
+        async def slowly(self: AgentChecks, given: dict[str, Any], whole: dict[str, Any]) -> None:
+            await check(self, given, whole)
+            await agents.update(caller.workspace_id, made["id"], {"tools": [newer]})
+
+        monkeypatch.setattr(AgentChecks, "check", slowly)
+        bare = {name: value for name, value in SECRET_TOOL.items() if name != "headers"}
+        body = {"name": "Tea", "tools": [bare], "keepToolSecrets": ["orders"]}
+        status, _ = await caller.ask("PATCH", f"/api/agents/{made['id']}", json=body)
+        stored = await agents.get(caller.workspace_id, made["id"])
+    assert status == 200
+    assert stored is not None
+    assert stored.name == "Tea"
+    assert stored.tools[0]["headers"] == {"X-Key": "NEWER"}
 
 
 async def test_fields_are_stored_and_an_empty_text_means_the_default(node: AgentNode) -> None:

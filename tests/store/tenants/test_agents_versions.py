@@ -25,15 +25,16 @@ async def test_changes_at_a_time_get_numbers_of_their_own(
     agents = Agents(database)
     agent = await agents.create(workspace_id, NewAgent("Ann"))
     prompts = [f"Prompt {number}." for number in range(20)]
-    made = await asyncio.gather(
+    done = await asyncio.gather(
         *(agents.update(workspace_id, agent.id, {"system_prompt": text}) for text in prompts)
     )
-    numbers = sorted(one.version for one in made if one is not None)
+    made = [one.agent for one in done if one is not None]
+    numbers = sorted(one.version for one in made)
     assert numbers == list(range(2, 22))
     listed = await agents.versions(workspace_id, agent.id)
     assert [one.number for one in listed] == list(range(21, 0, -1))
     by_number = {one.number: one.agent.system_prompt for one in listed}
-    assert all(one is not None and by_number[one.version] == one.system_prompt for one in made)
+    assert all(by_number[one.version] == one.system_prompt for one in made)
     current = await agents.get(workspace_id, agent.id)
     assert current is not None
     assert (current.version, current.system_prompt) == (21, by_number[21])
@@ -53,6 +54,24 @@ async def test_changes_of_different_fields_at_a_time_are_both_kept(
         newest, before, *_ = await agents.versions(workspace_id, agent.id)
         assert (newest.agent.name, newest.agent.voice) == (name, voice)
         assert newest.number == before.number + 1
+
+
+async def test_the_newest_versions_are_kept(
+    database: Database, workspace_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.tenants.agents.MAX_VERSIONS", 3)
+    agents = Agents(database)
+    agent, other = [await agents.create(workspace_id, NewAgent(name)) for name in ("Ann", "Bob")]
+    for prompt in "abcde":
+        await agents.update(workspace_id, agent.id, {"system_prompt": prompt})
+    listed = await agents.versions(workspace_id, agent.id)
+    assert [(one.number, one.agent.system_prompt) for one in listed] == [
+        (6, "e"),
+        (5, "d"),
+        (4, "c"),
+    ]
+    assert await agents.version(workspace_id, agent.id, 3) is None
+    assert [one.number for one in await agents.versions(workspace_id, other.id)] == [1]
 
 
 async def test_the_default_agent_has_one_version_however_often_it_is_made(
@@ -120,6 +139,6 @@ async def test_agents_from_before_get_version_1(empty_database: Database) -> Non
     assert version.created_at == agent.updated_at
     kept = {name: getattr(agent, name) for name in NewAgent.__dataclass_fields__}
     assert version.agent == NewAgent(**kept)
-    changed = await agents.update("ws_a", agent_id, {"name": "New"})
-    assert changed is not None
-    assert changed.version == 2
+    done = await agents.update("ws_a", agent_id, {"name": "New"})
+    assert done is not None
+    assert done.agent.version == 2
