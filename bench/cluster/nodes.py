@@ -63,9 +63,7 @@ class Node:
         """Its gateway processes: those that hold sockets of callers."""
         assert self.process is not None
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return [
-            child for child in children if "gateway.processes.gateway_process" in child.cmdline()
-        ]
+        return [child for child in children if child.name().startswith("blab gateway")]
 
     def kill(self) -> None:
         """kill -9: its children die with it."""

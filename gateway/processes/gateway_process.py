@@ -1,7 +1,8 @@
 """A gateway process: answers calls and requests on connections that the supervisor passes on, with
 the engines of the engine process.
 
-``python -m gateway.processes.gateway_process``, with the arguments of ``child``.
+``python -m gateway.processes.gateway_process DESCRIPTOR`` is the fork server that makes them, each
+with the arguments of ``child``.
 """
 
 import argparse
@@ -25,17 +26,24 @@ from pipelines.engines.catalogue import Catalogue
 from pipelines.engines.engine import Engine
 from pipelines.engines.remote.engines import RemoteEngines
 
-from .child import run
+from .child import run, show_name
 from .connections import BEAT_SECONDS, PassedConnections, Report
+from .fork_server import forked
 from .neighbours import Neighbours
 
+FORK_SERVER = "blab forks"
 REPORT_SECONDS = 0.05
 """Between two looks at what this process has to do."""
 
 
 def main(argv: Sequence[str], engines: tuple[Engine, ...] | None = None) -> int:
     """Run to the end. ``engines``: declarations in place of the installed ones."""
-    return run("gateway", argv, partial(_serve, declared=engines))
+    show_name(FORK_SERVER)
+    start = forked(int(argv[0]))
+    if start is None:
+        return 0
+    words = (*start.arguments, "--descriptor", str(start.descriptor))
+    return run("gateway", words, partial(_serve, declared=engines))
 
 
 def share(total: int, number: int, processes: int) -> int:

@@ -1,13 +1,18 @@
 """Supervisor: several gateway processes behind one port, and the engine process that they share.
 
+::
+
+    supervisor ── fork server ── gateway process 1 … n
+               └─ engine process
+
 Rules
 - It listens, and passes each connection to the gateway process with the least to do
   (``connections``). The socket of the engine process is its own, too: an engine process that is
   started again finds who has connected meanwhile.
 - A child that ends is started again, at once if it has lived for a minute, else with back-off. What
   ended with a gateway process is lost to it: its connections, and the calls that nobody resumes.
-  Where others serve, its successor waits for ``RETURN_SECONDS``: starting takes 2.6 s of a core,
-  which those need meanwhile to take over the calls that come back.
+- Gateway processes are forked from one that has imported their program (``fork_server``), so that a
+  successor takes no core from those that take over the calls meanwhile.
 - A gateway process that ends before any has ever served cannot start: the supervisor gives up.
 - On the first signal the gateway processes drain, and connections still go to those that do; the
   second one ends their calls. The engine process ends after them.
@@ -27,14 +32,14 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import aiohttp
 
 from gateway.services import ServiceFailed
 from gateway.services.embedded import SUN_PATH_BYTES
-from gateway.services.kept import KeptProcess, Launch
+from gateway.services.kept import ChildProcess, KeptProcess, Launch, spawn
 from gateway.settings import CHECKOUT, Settings
 from gateway.stop_signals import StopSignals
 from gateway.telemetry.metrics import forget_process
@@ -42,6 +47,7 @@ from pipelines.engines.remote.server import HEALTH
 from pipelines.engines.startup import INCOMPLETE, READY
 
 from .connections import Acceptor, Member, channel_pair
+from .fork_server import ForkServer
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +58,7 @@ LONGEST_SOCKET = "gateway-64.sock"
 GRACE_SECONDS = 15.0
 """For a gateway process to end after its calls have."""
 ENGINES_SECONDS = 10.0
-RETURN_SECONDS = 2.0
-"""For the calls of a gateway process that died to come back to the others."""
+FORKS_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 HUNG_SECONDS = 120.0
 """A start on a busy machine may take a minute, and loading an engine stops its process's event loop
@@ -86,12 +91,11 @@ class Supervisor:
         self._on_listening = on_listening
         self._on_stage = on_stage
         self._gateways = [
-            _Gateway(number, self._launch_gateway, self._reported, self._ended, self._rest)
+            _Gateway(number, self._fork_gateway, self._reported, self._ended)
             for number in range(1, settings.processes + 1)
         ]
-        self._engines = KeptProcess(
-            "the engine process", CHECKOUT, self._launch_engines, self._engines_ended
-        )
+        self._forks = ForkServer("the fork server", CHECKOUT, command(GATEWAY), self._ended)
+        self._engines = KeptProcess("the engine process", self._start_engines, self._engines_ended)
         self._engine_socket: socket.socket | None = None
         self._folder = Path()
         self._serving = asyncio.Event()
@@ -110,6 +114,7 @@ class Supervisor:
         with self._runtime():
             acceptor = Acceptor(self._ports, self._members)
             self._engines.start()
+            self._forks.start()
             for gateway in self._gateways:
                 gateway.process.start()
             try:
@@ -150,24 +155,24 @@ class Supervisor:
             finally:
                 os.unsetenv("PROMETHEUS_MULTIPROC_DIR")
 
-    def _launch(self, kind: str, inherited: socket.socket, number: int = 0) -> Launch:
+    def _arguments(self) -> list[str]:
+        """What both kinds of processes are given."""
         options = {
             "--host": self._settings.host,
             "--port": self._settings.port,
             "--engines": self._folder / SOCKET,
             "--metrics": self._folder / "metrics",
-            "--descriptor": inherited.fileno(),
-            "--number": number,
         }
-        words = itertools.chain(*((name, str(value)) for name, value in options.items()))
-        return Launch((*self._command(kind), *words), (inherited,))
+        return [str(word) for option in options.items() for word in option]
 
-    def _launch_engines(self) -> Launch:
+    async def _start_engines(self) -> ChildProcess:
         assert self._engine_socket is not None  # noqa: S101 - open in ``run``
-        return self._launch(ENGINES, self._engine_socket.dup())
+        inherited = self._engine_socket.dup()
+        words = (*self._arguments(), "--descriptor", str(inherited.fileno()))
+        return await spawn(CHECKOUT, Launch((*self._command(ENGINES), *words), (inherited,)))
 
-    def _launch_gateway(self, number: int, channel: socket.socket) -> Launch:
-        return self._launch(GATEWAY, channel, number)
+    async def _fork_gateway(self, number: int, channel: socket.socket) -> ChildProcess:
+        return await self._forks.fork((*self._arguments(), "--number", str(number)), channel)
 
     def _members(self) -> Sequence[Member]:
         """The gateway processes that serve."""
@@ -184,13 +189,10 @@ class Supervisor:
             self._announced = True
             self._on_stage(READY if set(stages) == {READY} else INCOMPLETE)
 
-    def _ended(self, pid: int) -> None:
+    def _ended(self, pid: int, _status: int) -> None:
         forget_process(pid, self._folder / "metrics")
         if not self._serving.is_set():
             self._failed.set()
-
-    def _rest(self) -> float:
-        return RETURN_SECONDS if self._members() else 0.0
 
     def _engines_ended(self, pid: int, _status: int) -> None:
         forget_process(pid, self._folder / "metrics")
@@ -203,7 +205,12 @@ class Supervisor:
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
                 for gateway in self._gateways:
-                    gateway.kill_if_hung(time.monotonic() - HUNG_SECONDS)
+                    if not gateway.hangs(time.monotonic() - HUNG_SECONDS):
+                        continue
+                    log.error("%s hangs", gateway.process.name)
+                    if gateway.process.pid is None:
+                        self._forks.kill()
+                    gateway.process.signal(signal.SIGKILL)
                 pid = self._engines.pid
                 try:
                     async with session.get(f"http://engines{HEALTH}"):
@@ -218,7 +225,7 @@ class Supervisor:
     # ------------------------------------------------------------------ the end
 
     async def _stop(self, signals: StopSignals) -> None:
-        """End the gateway processes, then the engine process; returns when none is left."""
+        """End the gateway processes, then the others; returns when none is left."""
         settings = self._settings
         seconds = settings.drain_grace_seconds + settings.drain_seconds + GRACE_SECONDS
         steps = ((signal.SIGTERM, seconds),)
@@ -228,6 +235,7 @@ class Supervisor:
         finally:
             forcing.cancel()
             await asyncio.gather(forcing, return_exceptions=True)
+            await self._forks.stop(FORKS_SECONDS)
             await self._engines.stop(((signal.SIGTERM, ENGINES_SECONDS),))
 
     async def _force(self, signals: StopSignals) -> None:
@@ -293,36 +301,38 @@ class _Gateway:
     def __init__(
         self,
         number: int,
-        launch: Callable[[int, socket.socket], Launch],
+        fork: Callable[[int, socket.socket], Awaitable[ChildProcess]],
         on_report: Callable[[], None],
-        on_end: Callable[[int], None],
-        rest: Callable[[], float],
+        on_end: Callable[[int, int], None],
     ) -> None:
         self.member: Member | None = None
         self._number = number
-        self._make = launch
+        self._fork = fork
         self._on_report = on_report
         self._on_end = on_end
-        self.process = KeptProcess(
-            f"gateway process {number}", CHECKOUT, self._launch, self._ended, rest
-        )
+        self.process = KeptProcess(f"gateway process {number}", self._start, self._ended)
 
-    def kill_if_hung(self, since: float) -> None:
-        """Kill it if it has said nothing since then (``time.monotonic``)."""
-        if self.member is not None and self.member.heard < since:
-            log.error("%s hangs", self.process.name)
-            self.process.signal(signal.SIGKILL)
+    def hangs(self, since: float) -> bool:
+        """Whether it has said nothing since then (``time.monotonic``)."""
+        return self.member is not None and self.member.heard < since
 
-    def _launch(self) -> Launch:
+    async def _start(self) -> ChildProcess:
         ours, theirs = channel_pair()
-        self.member = Member(ours, self._on_report, self._gone)
-        return self._make(self._number, theirs)
+        member = self.member = Member(ours, self._on_report, self._gone)
+        try:
+            return await self._fork(self._number, theirs)
+        except OSError:
+            member.close()
+            self._gone()
+            raise
+        finally:
+            theirs.close()
 
     def _gone(self) -> None:
         self.member = None
 
-    def _ended(self, pid: int, _status: int) -> None:
+    def _ended(self, pid: int, status: int) -> None:
         if self.member is not None:
             self.member.close()
             self.member = None
-        self._on_end(pid)
+        self._on_end(pid, status)

@@ -1,10 +1,11 @@
 """KeptProcess: one of our own programs as a child process, started again whenever it ends.
 
 Rules
-- The kernel kills the child when its parent dies, however that dies (``launch``).
+- The kernel kills a spawned child when its parent dies, however that dies (``launch``).
 - A child that ends is started again: at once after ``HEALTHY_SECONDS``, else with back-off, and in
   no case sooner than its owner says.
-- It inherits our environment and standard error, and the sockets that its ``Launch`` names.
+- A spawned child inherits our environment and standard error, and the sockets that its ``Launch``
+  names.
 """
 
 import asyncio
@@ -14,10 +15,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from os import getpid
 from pathlib import Path
+from typing import Protocol
 
 from .child import LAUNCHER
 
@@ -40,26 +42,56 @@ class Launch:
     sockets: Sequence[socket.socket] = ()
 
 
+class ChildProcess(Protocol):
+    """A started child; ``asyncio.subprocess.Process`` is one."""
+
+    @property
+    def pid(self) -> int:
+        """Its pid."""
+        ...
+
+    def send_signal(self, signal: int) -> None:
+        """Send it a signal. Raises ProcessLookupError once it has ended."""
+        ...
+
+    async def wait(self) -> int:
+        """Its exit status once it has ended; negative for a signal."""
+        ...
+
+
+async def spawn(directory: Path, launch: Launch) -> ChildProcess:
+    """Start a program in ``directory``, so that Python finds blab's packages. Raises OSError."""
+    start = (sys.executable, "-I", "-S", str(LAUNCHER), getpid(), int(signal.SIGKILL), -1, -1)
+    try:
+        return await asyncio.create_subprocess_exec(
+            *map(str, (*start, directory, *launch.command)),
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=[one.fileno() for one in launch.sockets],
+        )
+    finally:
+        for one in launch.sockets:
+            one.close()
+
+
 class KeptProcess:
     """Keeps one child alive between ``start`` and ``stop``."""
 
     def __init__(
         self,
         name: str,
-        directory: Path,
-        launch: Callable[[], Launch],
+        start: Callable[[], Awaitable[ChildProcess]],
         on_end: Callable[[int, int], None] = lambda _pid, _status: None,
         rest: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """``directory``: where it runs, so that Python finds blab's packages; ``launch`` is called
-        for each start, ``on_end`` with pid and exit status of each child that has ended, ``rest``
-        for the seconds before it is started again, at least."""
+        """``start`` starts it, each time, or raises OSError; ``on_end`` is called with pid and exit
+        status of each child that has ended, ``rest`` for the seconds before it is started again,
+        at least."""
         self.name = name
-        self._directory = directory
-        self._launch = launch
+        self._start = start
         self._on_end = on_end
         self._rest = rest
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ChildProcess | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -79,8 +111,9 @@ class KeptProcess:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the child, if there is one."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
 
     async def stop(self, steps: Steps) -> None:
         """End it by ``steps``, at last by SIGKILL; returns when it has ended."""
@@ -112,22 +145,11 @@ class KeptProcess:
                 await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _run_once(self) -> int:
-        launch = self._launch()
-        start = (sys.executable, "-I", "-S", str(LAUNCHER), getpid(), int(signal.SIGKILL), -1, -1)
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *map(str, (*start, self._directory, *launch.command)),
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=[one.fileno() for one in launch.sockets],
-            )
-        finally:
-            for one in launch.sockets:
-                one.close()
+        process = await self._start()
         self._process = process
         try:
             if self._stopping.is_set():
-                process.send_signal(signal.SIGTERM)
+                self.signal(signal.SIGTERM)
             status = await process.wait()
         finally:
             self._process = None

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .kept import KeptProcess, Launch
+from .kept import KeptProcess, Launch, spawn
 
 NICENESS = 10
 GENTLE_SECONDS = 3.0
@@ -25,7 +25,7 @@ class Workers:
     def __init__(self, count: int, directory: Path, command: Sequence[str] = COMMAND) -> None:
         """``directory``: where they run, so that Python finds blab's packages."""
         self._kept = [
-            KeptProcess("a worker", directory, lambda: Launch(command)) for _ in range(count)
+            KeptProcess("a worker", lambda: spawn(directory, Launch(command))) for _ in range(count)
         ]
 
     @property

@@ -72,7 +72,7 @@ async def end(*calls: RealtimeClient) -> None:
 
 async def test_calls_spread_evenly_and_outlive_the_other_process(server: Processes) -> None:
     before = server.children()
-    assert sorted(before) == ["engines", "gateway 1", "gateway 2"]
+    assert sorted(before) == ["engines", "forks", "gateway 1", "gateway 2"]
     calls = [await begin(server) for _ in range(6)]
     replies = await asyncio.gather(*map(ask, calls))
     assert [reply["status"] for reply in replies] == ["completed"] * 6

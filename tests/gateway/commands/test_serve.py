@@ -129,10 +129,10 @@ async def test_a_call_outlives_the_engine_process_that_is_killed_in_its_reply(
         url = (await server.until(r"Listening on (http://\S+)/"))[1]
         await server.until("Loading and warming the engines")
         await server.until("Blab is ready")
-        below = psutil.Process(server.child.pid).children()
-        children = {" ".join(one.cmdline()): one for one in below}
-        [engines] = [one for name, one in children.items() if "engine_process" in name]
-        assert len([name for name in children if "gateway_process" in name]) == 2
+        below = psutil.Process(server.child.pid).children(recursive=True)
+        children = {one.name(): one for one in below}
+        assert {"blab gateway 1", "blab gateway 2"} < children.keys()
+        engines = children["blab engines"]
         question = Recording.read(AUDIO / "joe_q_capital.wav", CLIENT_RATE)
         channel = await CallerWebSocket.open(url, await demo_key(url))
         async with Caller(channel) as caller:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from gateway.services import kept
-from gateway.services.kept import KeptProcess, Launch
+from gateway.services.kept import ChildProcess, KeptProcess, Launch, spawn
 from tests.support.services import eventually
 
 pytestmark = pytest.mark.slow
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.slow
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
-def python(code: str, *sockets: socket.socket) -> Launch:
-    return Launch((sys.executable, "-c", code), sockets)
+async def python(code: str, *sockets: socket.socket) -> ChildProcess:
+    return await spawn(Path("/"), Launch((sys.executable, "-c", code), sockets))
 
 
 async def test_a_child_that_dies_is_reported_and_started_again(
@@ -28,7 +28,7 @@ async def test_a_child_that_dies_is_reported_and_started_again(
     monkeypatch.setattr(kept, "BACKOFF_SECONDS", (0.0,))
     ended: list[tuple[int, int]] = []
     child = KeptProcess(
-        "a child", Path("/"), lambda: python("import time; time.sleep(600)"),
+        "a child", lambda: python("import time; time.sleep(600)"),
         lambda pid, status: ended.append((pid, status)),
     )  # fmt: skip
     child.start()
@@ -49,9 +49,7 @@ async def test_its_owner_may_let_it_rest_before_it_is_started_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(kept, "BACKOFF_SECONDS", (0.1,))
-    child = KeptProcess(
-        "a child", Path("/"), lambda: python("import time; time.sleep(600)"), rest=lambda: 0.3
-    )
+    child = KeptProcess("a child", lambda: python("import time; time.sleep(600)"), rest=lambda: 0.3)
     child.start()
     await eventually(lambda: child.pid is not None)
     first = child.pid
@@ -63,7 +61,7 @@ async def test_its_owner_may_let_it_rest_before_it_is_started_again(
 
 
 async def test_a_child_that_does_not_listen_is_killed() -> None:
-    child = KeptProcess("a stubborn child", Path("/"), lambda: python(STUBBORN))
+    child = KeptProcess("a stubborn child", lambda: python(STUBBORN))
     child.start()
     await eventually(lambda: child.pid is not None)
     pid = child.pid
@@ -77,7 +75,7 @@ async def test_it_inherits_the_sockets_of_its_launch_and_we_keep_none() -> None:
     ours, theirs = socket.socketpair()
     number = theirs.fileno()
     code = f"import socket; socket.socket(fileno={number}).sendall(b'here'); input()"
-    child = KeptProcess("a child", Path("/"), lambda: python(code, theirs))
+    child = KeptProcess("a child", lambda: python(code, theirs))
     child.start()
     ours.setblocking(False)
 

@@ -70,18 +70,13 @@ class Processes:
     said: list[str] = field(default_factory=list)
 
     def children(self) -> dict[str, int]:
-        """Pids by kind: ``engines``, ``gateway 1``, …"""
-        found = {}
-        for process in psutil.Process(self.supervisor.pid).children():
-            words = process.cmdline()
-            if GATEWAY in words:
-                found[f"gateway {words[words.index('--number') + 1]}"] = process.pid
-            elif ENGINES in words:
-                found["engines"] = process.pid
-        return found
+        """Pids by kind: ``engines``, ``forks``, ``gateway 1``, …"""
+        below = psutil.Process(self.supervisor.pid).children(recursive=True)
+        named = {process.name(): process.pid for process in below}
+        return {n.removeprefix("blab "): pid for n, pid in named.items() if n.startswith("blab ")}
 
     def gateways(self) -> dict[str, int]:
-        return {name: pid for name, pid in self.children().items() if name != "engines"}
+        return {name: pid for name, pid in self.children().items() if name.startswith("gateway")}
 
     def call(self, instructions: str = "say 3", **options: Any) -> RealtimeClient:
         """A call to the server, by its first process or its second."""
