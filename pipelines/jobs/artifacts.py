@@ -21,6 +21,7 @@ from store.disposition import disposition, plain_filename
 from store.errors import StoreRefused
 from store.ids import new_id
 from store.objects import ObjectStore, is_key
+from store.tenants.jobs import Jobs
 from store.tenants.objects import NewObject, Objects, StoredObject
 
 MAX_READ_BYTES = 64 * 1024 * 1024
@@ -32,6 +33,7 @@ class Artifacts:
 
     def __init__(self, database: Database, store: ObjectStore) -> None:
         self._objects = Objects(database)
+        self._jobs = Jobs(database)
         self._store = store
 
     async def store(
@@ -161,9 +163,15 @@ class Artifacts:
         reading = await self._store.read(key)
         return b"".join([piece async for piece in reading.pieces])
 
-    async def delete_of_job(self, workspace_id: str, job_id: str) -> int:
-        """Delete what a job made and consumed; returns the number of objects."""
-        keys = await self._objects.delete_of_job(workspace_id, job_id)
+    async def delete_job(self, workspace_id: str, job_id: str) -> int | None:
+        """Delete a job that has ended, with its items and everything that they made and consumed;
+        returns the number of objects. None, and nothing is deleted, where there is no such job, or
+        it or an item of it is active, perhaps because somebody is retrying it at this moment."""
+        items = await self._jobs.children(workspace_id, job_id)
+        ids = [job_id, *(item.id for item in items)]
+        keys = await self._objects.keys_of_jobs(workspace_id, ids)
+        if not await self._jobs.delete(workspace_id, job_id):
+            return None
         await self._store.delete(keys)
         return len(keys)
 

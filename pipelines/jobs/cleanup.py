@@ -29,6 +29,7 @@ from store.tenants.objects import Objects
 from store.tenants.recordings import Recordings
 from store.tenants.retention import Periods, Retention
 
+from .artifacts import Artifacts
 from .erasure import INPUT as ERASURE
 from .erasure import Eraser
 from .job import JobResult, JobRun, JobType, NewJob
@@ -63,6 +64,7 @@ class Cleanup:
         self._database = database
         self._store = store
         self._objects = Objects(database)
+        self._artifacts = Artifacts(database, store)
         self._eraser = eraser
         self._retention = Retention(database)
         self._server_days = retention_days or None
@@ -171,20 +173,12 @@ class Cleanup:
         jobs, total = Jobs(self._database), 0
         for _ in range(MAX_BATCHES):
             found = await jobs.finished_before(workspace_id, before, BATCH)
-            gone = sum([await self._finished_job(jobs, workspace_id, job_id) for job_id in found])
+            deleted = [await self._artifacts.delete_job(workspace_id, job_id) for job_id in found]
+            gone = len(found) - deleted.count(None)
             total += gone
             if len(found) < BATCH or not gone:
                 break
         return total
-
-    async def _finished_job(self, jobs: Jobs, workspace_id: str, job_id: str) -> bool:
-        items = await jobs.children(workspace_id, job_id)
-        ids = [job_id, *(item.id for item in items)]
-        keys = await self._objects.keys_of_jobs(workspace_id, ids)
-        if not await jobs.delete(workspace_id, job_id):
-            return False  # it was retried meanwhile
-        await self._store.delete(keys)
-        return True
 
     # ------------------------------------------------------------------ bytes without a record
 

@@ -185,14 +185,13 @@ class BatchResource:
         if item is None:
             raise NotFound("The batch has no such item.")
         if item.active:
-            item = await self._queue.cancel(workspace_id, item.id) or item
-        if item.active:
+            await self._queue.cancel(workspace_id, item.id)
+        objects = await self._artifacts.delete_job(workspace_id, item.id)
+        if objects is None:
             raise WrongState(
                 "The item is being spoken and was cancelled: try again in a moment.",
                 reason="item_active",
             )
-        objects = await self._artifacts.delete_of_job(workspace_id, item.id)
-        await self._jobs.delete(workspace_id, item.id)
         return Answer({"deleted": True, "index": int(index), "deletedObjects": objects})
 
 

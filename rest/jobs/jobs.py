@@ -267,16 +267,10 @@ class JobResource:
 
     async def _delete(self, request: Request[None, None]) -> Answer:
         job = await self._job(request)
-        items = await self._jobs.children(request.workspace_id, job.id)
-        if any(one.active for one in (job, *items)):
-            raise _active()
-        removed = 0
-        for one in (*items, job):
-            removed += await self._artifacts.delete_of_job(request.workspace_id, one.id)
-        if not await self._jobs.delete(request.workspace_id, job.id):
-            raise _active()  # it was retried meanwhile
-        data: dict[str, Any] = {"id": job.id, "deleted": True, "artifactsDeleted": removed}
-        return Answer(data)
+        removed = await self._artifacts.delete_job(request.workspace_id, job.id)
+        if removed is None:
+            raise WrongState("The job is still active: cancel it first.", reason="job_active")
+        return Answer({"id": job.id, "deleted": True, "artifactsDeleted": removed})
 
     async def _cancel(self, request: Request[None, None]) -> Answer:
         await self._job(request)
@@ -302,7 +296,3 @@ class JobResource:
 
 def _absent() -> NotFound:
     return NotFound("There is no such job.")
-
-
-def _active() -> WrongState:
-    return WrongState("The job is still active: cancel it first.", reason="job_active")

@@ -114,15 +114,6 @@ class Objects:
         )
         return tag == "DELETE 1"
 
-    async def delete_of_job(self, workspace_id: str, job_id: str) -> list[str]:
-        """Delete the records of what a job made and consumed; returns the keys."""
-        rows = await self._db.fetch(
-            "DELETE FROM objects WHERE workspace_id = $1 AND job_id = $2 RETURNING key",
-            workspace_id,
-            job_id,
-        )
-        return [row["key"] for row in rows]
-
     async def of_call(self, workspace_id: str, call_id: str) -> list[StoredObject]:
         """What was recorded of a call."""
         rows = await self._db.fetch(

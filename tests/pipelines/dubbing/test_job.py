@@ -27,6 +27,7 @@ from pipelines.jobs.queue import JobQueue
 from store.database import Database
 from store.objects import ObjectStore
 from store.tenants.jobs import Job
+from store.tenants.objects import Objects
 from tests.support.media_files import audio_file, audio_of, tone, video_file, video_packets
 from tests.support.pipelines.job_support import new_workspace, until, working
 
@@ -359,4 +360,5 @@ async def test_a_second_run_replaces_the_first(rig: Rig) -> None:
     )
     run = JobRun(job.id, rig.workspace_id, job.input, 1, tell)
     assert await kind.run(run) == await kind.run(run)
-    assert await rig.artifacts.delete_of_job(rig.workspace_id, job.id) == 5
+    objects = Objects(rig.database)
+    assert len(await objects.keys_of_jobs(rig.workspace_id, [job.id])) == 5

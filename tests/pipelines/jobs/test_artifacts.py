@@ -12,7 +12,7 @@ from pipelines.jobs.queue import JobQueue
 from store.database import Database
 from store.errors import ObjectsUnavailable, StoreRefused
 from store.objects import ObjectStore
-from store.tenants.jobs import Job
+from store.tenants.jobs import Job, Jobs
 from tests.support.object_store import content, keys
 from tests.support.pipelines.job_support import new_workspace, submit
 
@@ -82,9 +82,31 @@ async def test_a_loose_object_goes_with_the_job_that_claimed_it(
         assert await artifacts.claim(ours, key, job.id, connection=connection)
     assert not await artifacts.claim(ours, key, (await submit(database, ours)).id)
     await artifacts.store(ours, job.id, "text.srt", b"", "application/x-subrip")
-    assert await artifacts.delete_of_job(ours, job.id) == 2
-    assert await artifacts.delete_of_job(ours, job.id) == 0
+    assert await artifacts.delete_job(ours, job.id) is None  # it has not ended
+    assert len(await keys(store)) == 3
+    await JobQueue(database).cancel(ours, job.id)
+    assert await artifacts.delete_job(ours, job.id) == 2
+    assert await artifacts.delete_job(ours, job.id) is None
     assert await keys(store) == {other}
+
+
+async def test_a_job_that_is_retried_while_it_is_deleted_keeps_its_objects(
+    database: Database, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = await new_workspace(database)
+    job, queue = await submit(database, ours), JobQueue(database)
+    source = await loose(artifacts, ours)
+    assert await artifacts.claim(ours, source, job.id)
+    await queue.cancel(ours, job.id)
+    delete = Jobs.delete
+
+    async def retried(self: Jobs, workspace_id: str, job_id: str) -> bool:
+        assert await queue.retry(ours, job.id) is not None
+        return await delete(self, workspace_id, job_id)
+
+    monkeypatch.setattr(Jobs, "delete", retried)
+    assert await artifacts.delete_job(ours, job.id) is None
+    assert await artifacts.read(ours, source) == b"sound"
 
 
 async def claimed_then_interrupted(
@@ -146,8 +168,9 @@ async def test_no_record_is_ever_without_its_bytes(
     with pytest.raises(ObjectsUnavailable):
         await broken.store(ours, job.id, "other.mp3", b"sound", "audio/mpeg")
     assert await artifacts.find(ours, f"{ours}/{job.id}/other.mp3") is None
+    await JobQueue(database).cancel(ours, job.id)
     with pytest.raises(ObjectsUnavailable):
-        await broken.delete_of_job(ours, job.id)
+        await broken.delete_job(ours, job.id)
     assert await artifacts.find(ours, kept) is None
 
 

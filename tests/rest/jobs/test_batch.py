@@ -1,30 +1,34 @@
 """The contract's tag Batch: all faults at once, and partial batches on request."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from pipelines.engines.scripted.jobs import ScriptedJobEngines
+from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobType
 from rest.jobs.batch import READ, WRITE, BatchResource
 from rest.jobs.kinds import JOBS, JobViews
 from rest.jobs.speech_requests import SpeechChecks
 from store.database import Database
+from store.objects import ObjectStore
 from store.tenants.jobs import Jobs
 from tests.rest.jobs.test_speech_requests import NoVoices
 from tests.support.pipelines.job_support import new_workspace
-from tests.support.rest.job_app import Client, Deleted, Signer
+from tests.support.rest.job_app import Client, Signer
 from tests.support.rest.resource_app import ask, serving
 
 PATH = "/api/batch"
 
 
 @pytest.fixture
-async def client(database: Database) -> AsyncIterator[Client]:
+async def client(database: Database, tmp_path: Path) -> AsyncIterator[Client]:
     checks = SpeechChecks(ScriptedJobEngines(absent=frozenset({"ja"})), NoVoices())
-    resource = BatchResource(database, checks, Deleted(), JobViews(Signer()))
+    artifacts = Artifacts(database, ObjectStore.open(tmp_path.as_uri()))
+    resource = BatchResource(database, checks, artifacts, JobViews(Signer()))
     async with serving(resource, await new_workspace(database), [READ, WRITE]) as client:
         yield client
 

@@ -1,13 +1,16 @@
 """The contract's tag Jobs."""
 
+from pathlib import Path
 from typing import Any
 
+from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
 from store.database import Database
+from store.objects import ObjectStore
 from store.tenants.jobs import Job, JobEnd, Jobs
 from tests.support.pipelines.job_support import new_workspace, submit
-from tests.support.rest.job_app import Client, Deleted, jobs_client
+from tests.support.rest.job_app import Client, jobs_client
 
 
 async def ask(client: Client, method: str, path: str) -> tuple[int, dict[str, Any]]:
@@ -70,19 +73,22 @@ async def test_pages_and_filters(database: Database) -> None:
     assert [status for status, _ in refused] == [400, 400]
 
 
-async def test_only_a_finished_job_is_deleted_with_its_artifacts(database: Database) -> None:
+async def test_only_a_finished_job_is_deleted_with_its_artifacts(
+    database: Database, tmp_path: Path
+) -> None:
     ours = await new_workspace(database)
-    artifacts = Deleted()
+    artifacts = Artifacts(database, ObjectStore.open(tmp_path.as_uri()))
     job = await submit(database, ours)
+    key = await artifacts.store(ours, job.id, "take.mp3", b"sound", "audio/mpeg")
     async with jobs_client(database, ours, artifacts) as client:
         status, body = await ask(client, "DELETE", f"/api/jobs/{job.id}")
         assert (status, body["error"]["details"]) == (409, {"reason": "job_active"})
-        assert artifacts.jobs == []
+        assert await artifacts.read(ours, key) == b"sound"
         await end(database, job, "completed", output={})
         status, body = await ask(client, "DELETE", f"/api/jobs/{job.id}")
         assert (status, body["data"]["artifactsDeleted"]) == (200, 1)
         assert (await ask(client, "GET", f"/api/jobs/{job.id}"))[0] == 404
-    assert artifacts.jobs == [job.id]
+    assert await artifacts.find(ours, key) is None
 
 
 async def test_cancel_and_retry(database: Database) -> None:

@@ -163,7 +163,8 @@ async def test_a_long_transcript_is_exported_alike(platform: Platform) -> None:
     for format in ("txt", "srt", "vtt", "json"):
         exports = [await platform.export(one, f"?format={format}") for one in (short, long)]
         assert exports[0] == exports[1]
-    await platform.artifacts.delete_of_job(platform.tenant.workspace_id, long)
+    workspace_id = platform.tenant.workspace_id
+    assert await platform.artifacts.delete(workspace_id, f"{workspace_id}/{long}/transcript.json")
     status, body = await platform.get(f"/api/stt/{long}/export")
     assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
 

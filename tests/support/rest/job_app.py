@@ -1,5 +1,6 @@
 """The resource of jobs as an application of its own; a credential is the workspace's id."""
 
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,6 +8,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.typedefs import Handler
 
+from pipelines.jobs.artifacts import Artifacts
 from rest.accounts.auth import Principal
 from rest.accounts.signing import UrlSigner
 from rest.http.endpoint import REQUEST_ID, routes
@@ -15,6 +17,7 @@ from rest.http.pagination import Cursors
 from rest.jobs.jobs import READ, JobResource
 from rest.jobs.kinds import JobViews
 from store.database import Database
+from store.objects import ObjectStore
 
 Client = TestClient[web.Request, web.Application]
 
@@ -40,15 +43,6 @@ class PlainCursors(Cursors):
         return text
 
 
-class Deleted:
-    def __init__(self) -> None:
-        self.jobs: list[str] = []
-
-    async def delete_of_job(self, workspace_id: str, job_id: str) -> int:
-        self.jobs.append(job_id)
-        return 1
-
-
 @web.middleware
 async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = "req_test"
@@ -66,11 +60,12 @@ async def authenticate(request: web.Request) -> Principal:
 
 @asynccontextmanager
 async def jobs_client(
-    database: Database, workspace_id: str, artifacts: Deleted | None = None
+    database: Database, workspace_id: str, artifacts: Artifacts | None = None
 ) -> AsyncIterator[Client]:
     """One node that serves jobs, and a client of the workspace."""
     views = JobViews(Signer())
-    resource = JobResource(database, artifacts or Deleted(), views, PlainCursors())
+    made = artifacts or Artifacts(database, ObjectStore.open(f"file://{tempfile.gettempdir()}"))
+    resource = JobResource(database, made, views, PlainCursors())
     app = web.Application(middlewares=[refusals])
     app.add_routes(routes([resource], authenticate))
     app.cleanup_ctx.append(resource.watch.context)
