@@ -1,8 +1,8 @@
 """Downloads of a call: its event logs one behind the other, and everything of it as a ZIP.
 
-A ZIP is made while it is sent: nothing is held but a piece. Audio is stored in it, text is
-compressed. An object that cannot be read breaks the answer off, so that nobody takes half a call
-for the whole.
+A ZIP is made while it is sent: nothing is held but a piece, and the texts. Audio is stored in it,
+text is compressed. An object that cannot be read breaks the answer off, so that nobody takes half a
+call for the whole. A process sends ``MOST_ZIPS`` at once; further ones are refused.
 """
 
 import asyncio
@@ -15,7 +15,9 @@ from typing import Any
 
 import msgspec
 from aiohttp import hdrs, web
+from msgspec import Struct
 
+from rest.http.errors import Unavailable
 from rest.http.waiting import ClientGone, ClientStream
 from store.disposition import disposition
 from store.errors import StoreError
@@ -25,6 +27,7 @@ from store.tenants.objects import StoredObject
 log = logging.getLogger(__name__)
 
 NDJSON, ZIP = "application/x-ndjson", "application/zip"
+MOST_ZIPS = 16
 _COMPRESSED = (NDJSON, "text/plain", "application/json")
 
 
@@ -34,9 +37,20 @@ class ExportedCall:
     recorded."""
 
     call_id: str
-    detail: dict[str, Any]
-    timeline: dict[str, Any] | None
+    detail: Struct
+    timeline: Struct | None
     files: Sequence[StoredObject]
+
+    def texts(self) -> dict[str, bytes]:
+        """The text files by name. Blocks, for tens of milliseconds where the call was long."""
+        detail = _without_urls(msgspec.to_builtins(self.detail))
+        texts = {
+            "transcript.txt": transcript(detail).encode(),
+            "transcript.json": _json(detail),
+        }
+        if self.timeline is not None:
+            texts["timeline.json"] = _json(self.timeline)
+        return texts
 
 
 class _Outlet:
@@ -66,14 +80,21 @@ class CallExport:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._zips = 0
 
     async def events(self, http: web.Request, keys: Sequence[str]) -> web.StreamResponse:
         """The objects under ``keys``, one behind the other."""
         return await self._send(http, NDJSON, None, self._objects(keys, lines=True))
 
     async def zip(self, http: web.Request, call: ExportedCall) -> web.StreamResponse:
-        """The call as a ZIP."""
-        return await self._send(http, ZIP, f"{call.call_id}.zip", self._archive(call))
+        """The call as a ZIP; raises Unavailable."""
+        if self._zips >= MOST_ZIPS:
+            raise Unavailable("Too many calls are being downloaded: try again.", retry_after=10)
+        self._zips += 1
+        try:
+            return await self._send(http, ZIP, f"{call.call_id}.zip", self._archive(call))
+        finally:
+            self._zips -= 1
 
     async def _send(
         self,
@@ -120,14 +141,7 @@ class CallExport:
     async def _archive(self, call: ExportedCall) -> AsyncGenerator[bytes, None]:
         outlet = _Outlet()
         with zipfile.ZipFile(outlet, "w") as archive:
-            detail = _without_urls(call.detail)
-            texts = {
-                "transcript.txt": transcript(detail).encode(),
-                "transcript.json": _json(detail),
-            }
-            if call.timeline is not None:
-                texts["timeline.json"] = _json(call.timeline)
-            for name, content in texts.items():
+            for name, content in (await asyncio.to_thread(call.texts)).items():
                 await asyncio.to_thread(
                     archive.writestr, name, content, compress_type=zipfile.ZIP_DEFLATED
                 )
@@ -181,4 +195,6 @@ def transcript(detail: dict[str, Any]) -> str:
         if said != heard and said:
             rest = said[len(heard) :].strip() if said.startswith(heard) else said
             lines.append(f"[{turn['number']}] (not heard: {rest})")
+    if (left_out := detail["turnCount"] - len(detail["turns"])) > 0:
+        lines.append(f"(Further turns, not in this file: {left_out})")
     return "\n".join(lines) + "\n"

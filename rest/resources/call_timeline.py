@@ -1,8 +1,9 @@
 """A recorded call's timeline as it is shown, and the reading of its event logs."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -168,23 +169,29 @@ class TimelineSource:
         self, workspace_id: str, call_id: str, parts: Sequence[RecordingPart]
     ) -> TimelineView:
         """The timeline of the parts that are stored; raises NotFound where none is, or where they
-        were written by another version of Blab."""
+        were written by another version of Blab. Where it is cancelled, the thread that reads ends
+        soon after."""
+        gone = threading.Event()
+        read: list[Timeline] = []
+        left = MAX_LOG_BYTES
         async with self._places:
-            read: list[Timeline] = []
-            left = MAX_LOG_BYTES
-            for part in parts:
-                if not part.stored:
-                    continue
-                key = event_log_key(workspace_id, call_id, part.number)
-                try:
-                    log = await self._bytes(key, left)
-                except ObjectMissing:
-                    continue
-                left -= len(log)
-                read.append(await asyncio.to_thread(_timeline, key, log, part.begins_ms))
-        if not read:
-            raise no_recording()
-        return shown_timeline(joined(read))
+            try:
+                for part in parts:
+                    if not part.stored:
+                        continue
+                    key = event_log_key(workspace_id, call_id, part.number)
+                    try:
+                        log = await self._bytes(key, left)
+                    except ObjectMissing:
+                        continue
+                    left -= len(log)
+                    begins = part.begins_ms
+                    read.append(await asyncio.to_thread(_timeline, key, log, begins, gone.is_set))
+                if not read:
+                    raise no_recording()
+                return await asyncio.to_thread(lambda: shown_timeline(joined(read)))
+            finally:
+                gone.set()
 
     async def _bytes(self, key: str, most: int) -> bytes:
         reading = await self._store.read(key)
@@ -204,9 +211,15 @@ def no_recording() -> NotFound:
     return NotFound("No recording of this call is stored.", reason="no_recording")
 
 
-def _timeline(name: str, log: bytes, begins_ms: int) -> Timeline:
+def _timeline(name: str, log: bytes, begins_ms: int, gone: Callable[[], bool]) -> Timeline:
+    def rest() -> None:
+        """Let the event loop have the interpreter: an hour of a call takes two seconds to read."""
+        if gone():
+            raise _Abandoned
+        time.sleep(0)
+
     try:
-        return read_timeline(parse_event_log(log, name), begins_ms, rest=_let_others)
+        return read_timeline(parse_event_log(log, name), begins_ms, rest=rest)
     except (EventLogError, IllegalTransition) as error:
         raise NotFound(
             "The call's event log was written by another version of Blab: replay it with that.",
@@ -214,9 +227,8 @@ def _timeline(name: str, log: bytes, begins_ms: int) -> Timeline:
         ) from error
 
 
-def _let_others() -> None:
-    """Let the event loop have the interpreter: an hour of a call takes two seconds to read."""
-    time.sleep(0)
+class _Abandoned(Exception):
+    """Nobody waits for the timeline any more."""
 
 
 def shown_timeline(timeline: Timeline) -> TimelineView:

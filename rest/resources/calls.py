@@ -11,7 +11,9 @@ Rules
 - Calls are deleted by an erasure (``erasures``).
 """
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -19,11 +21,20 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from pipelines.jobs.job import ApiWarning
 from rest.agents.turns import TurnView, shown_turn
 from rest.http.errors import NotFound, ValidationFailed
 from rest.http.fields import Moment, parse_moment, timestamp
-from rest.http.operation import Answer, AnyOperation, AnyRequest, Operation, Request
+from rest.http.operation import (
+    REQUEST_SECONDS,
+    Answer,
+    AnyOperation,
+    AnyRequest,
+    Operation,
+    Request,
+)
 from rest.http.pagination import Cursors, PageQuery
+from rest.http.waiting import in_time
 from rest.jobs.kinds import JobViews
 from sessions.recording.parts import AGENT_TRACK, CALLER_TRACK, EVENTS
 from store.database import Database
@@ -39,7 +50,7 @@ from .call_timeline import TimelineSource, TimelineView, event_log_key, no_recor
 PATH, TAG, NOUN = "/api/calls", "Calls", "call"
 READ = "agents:read"
 MAX_TURNS = 1_000
-"""Turns that are shown of a call."""
+"""Turns that are shown of a call, the first ones; a warning says where there are more."""
 
 
 class CallsQuery(PageQuery, kw_only=True):
@@ -206,7 +217,11 @@ class CallResource:
     async def _get(self, request: Request[None, None]) -> Answer:
         call = await request.stored(NOUN, self._calls.get_listed)
         parts = await self._parts(request, call.id)
-        return Answer(await self._detail(request, call, parts))
+        warnings = []
+        if call.turns > MAX_TURNS:
+            message = f"The call has {call.turns} turns, of which the first {MAX_TURNS} are shown."
+            warnings.append(ApiWarning("turns_left_out", message, "turns"))
+        return Answer(await self._detail(request, call, parts), warnings=warnings)
 
     async def _detail(
         self, request: AnyRequest, call: ListedCall, parts: Sequence[RecordingPart]
@@ -243,7 +258,8 @@ class CallResource:
 
     async def _timeline(self, request: Request[None, None]) -> Answer:
         call_id, parts = await self._recorded(request)
-        return Answer(await self._timelines.read(request.workspace_id, call_id, parts))
+        timeline = await self._timelines.read(request.workspace_id, call_id, parts)
+        return Answer(msgspec.Raw(await asyncio.to_thread(msgspec.json.encode, timeline)))
 
     # ------------------------------------------------------------------ downloads
 
@@ -258,17 +274,11 @@ class CallResource:
         detail = await self._detail(request, call, parts)
         timeline = None
         if any(part.stored for part in parts):
-            try:
-                timeline = await self._timelines.read(request.workspace_id, call.id, parts)
-            except NotFound:  # its log is gone, or another version's
-                timeline = None
+            with suppress(NotFound):  # its log is gone, or another version's
+                async with in_time(REQUEST_SECONDS):
+                    timeline = await self._timelines.read(request.workspace_id, call.id, parts)
         files = await self._objects.of_call(request.workspace_id, call.id)
-        exported = ExportedCall(
-            call.id,
-            msgspec.to_builtins(detail),
-            None if timeline is None else msgspec.to_builtins(timeline),
-            files,
-        )
+        exported = ExportedCall(call.id, detail, timeline, files)
         return await self._export.zip(request.http, exported)
 
     # ------------------------------------------------------------------ within

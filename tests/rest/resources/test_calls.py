@@ -1,6 +1,8 @@
 """Calls over HTTP: the list and its filters, one call, and what may not be seen. What is recorded
 of a real call is in tests/integration/test_recordings.py."""
 
+import io
+import zipfile
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -141,6 +143,36 @@ async def test_a_call_shows_how_much_of_it_is_recorded(
     # its log is gone: nothing can be read
     status, error = await ask(client, "GET", f"{path}/timeline")
     assert (status, error["details"]["reason"]) == (404, "no_recording")
+
+
+async def test_turns_that_are_left_out_are_counted(
+    client: Client, database: Database, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rest.resources.calls.MAX_TURNS", 2)
+    whole = await new_call(database, ours, ("Hello", "Good day."), ("Bread?", "Yes."))
+    cut = await new_call(database, ours, *[("Hello", "Good day.")] * 3)
+    for call_id, count, warnings, left_out in (
+        (whole, 2, [], False),
+        (cut, 2, ["turns_left_out"], True),
+    ):
+        async with client.get(f"{PATH}/{call_id}") as shown:
+            answer = await shown.json()
+        assert len(answer["data"]["turns"]) == count
+        given = answer["meta"].get("warnings", [])
+        assert [warning["code"] for warning in given] == warnings
+        async with client.get(f"{PATH}/{call_id}/export") as download:
+            archive = zipfile.ZipFile(io.BytesIO(await download.read()))
+        lines = archive.read("transcript.txt").decode().splitlines()
+        assert ("(Further turns, not in this file: 1)" in lines) == left_out
+
+
+async def test_only_so_many_calls_are_downloaded_at_once(
+    client: Client, database: Database, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_id = await new_call(database, ours, ("Hello", "Good day."))
+    monkeypatch.setattr("rest.resources.call_export.MOST_ZIPS", 0)
+    status, refused = await ask(client, "GET", f"{PATH}/{call_id}/export")
+    assert (status, refused["details"]) == (503, {"retryAfter": 10})
 
 
 async def test_a_foreign_call_looks_like_an_absent_one(
