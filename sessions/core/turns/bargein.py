@@ -163,12 +163,12 @@ class BargeIn:
         self._call.move(Trigger.BARGE_IN_CONFIRMED)
         self._replies.cancel("turn_detected")
 
-    def refute(self) -> None:
-        """It was no interruption: drop the words, and resume playout."""
+    def refute(self, *, keep: bool = False) -> None:
+        """It was no interruption: drop the words (or ``keep`` them open), and resume playout."""
         self._call.timers.set(Timer.BARGE_IN, None)
         self._echoed = self._is_echo()
         self._audio.speech_stopped()
-        self._audio.drop()
+        self._audio.drop(keep=keep)
         self._deaf = True
         self._call.move(Trigger.BARGE_IN_REFUTED)
         if self._held_at is not None:

@@ -351,9 +351,17 @@ class InputAudio:
         self._forget()
         return utterance
 
-    def drop(self) -> None:
-        """Drop the open utterance, if any, and all audio so far."""
+    def drop(self, *, keep: bool = False) -> None:
+        """Drop the open utterance, if any, and all audio so far. ``keep``: only what was concluded
+        from its silences; it stays open until it is committed."""
         utterance = self.utterance
+        if keep:
+            if utterance is not None and utterance.state is not UtteranceState.SPEAKING:
+                utterance.go_on()
+            self._timed = False
+            self._call.timers.set(Timer.INPUT, None)
+            self.set_timer()
+            return
         self._forget()
         if utterance is not None:
             utterance.move(UtteranceTrigger.DROPPED)

@@ -237,9 +237,7 @@ class TurnTaking:
 
     def _only_waits(self, utterance: Utterance) -> bool:
         """Whether the caller only says something like "okay" while a tool is running."""
-        if not self._tools.busy:
-            return False
-        return classify(utterance.final or "", "") is Overlap.BACKCHANNEL
+        return self._tools.busy and classify(utterance.final or "", "") is Overlap.BACKCHANNEL
 
     def _hand_over(self, *, answer: bool) -> None:
         self._learn_pace(self._audio.opened())
@@ -264,10 +262,12 @@ class TurnTaking:
             self._speculation.plain_patience(utterance),
         )
 
-    def _drop_turn(self) -> None:
+    def _drop_turn(self, *, keep: bool = False) -> None:
         """Nothing was said: drop the turn, and make the reply that it postponed."""
         self._replies.cancel("turn_detected")
-        self._audio.drop()
+        if keep:
+            self._audio.speech_stopped()
+        self._audio.drop(keep=keep)
         self._call.move(Trigger.TURN_DROPPED)
         self._ended.answer_postponed()
 
@@ -438,22 +438,22 @@ class TurnTaking:
             self._ended.commit(audio.hand_over(), audio.gate.position)
         return True
 
-    def clear(self) -> None:
-        """Drop the input since the last turn."""
+    def clear(self, *, keep: bool = False) -> None:
+        """Drop the input since the last turn; ``keep``: leave it open for a commit by hand."""
         match self._call.state:
             case State.BARGE_IN:
-                self._bargein.refute()
+                self._bargein.refute(keep=keep)
             case State.USER_SPEAKING | State.ENDPOINTING:
-                self._drop_turn()
+                self._drop_turn(keep=keep)
             case _:
-                self._audio.drop()
+                self._audio.drop(keep=keep)
 
     def configure(self, config: SessionConfig) -> None:
-        """Adopt ``config``; switching push to talk on or off drops the open utterance."""
+        """Adopt ``config``. Push to talk keeps what is being said; switched off, it drops that."""
         before = self._call.config
         manual = before.turn_detection.mode is TurnMode.NONE
         if manual != (config.turn_detection.mode is TurnMode.NONE):
-            self.clear()
+            self.clear(keep=not manual)
         self._call.configure(config)
         self._language.configure(before, config)
         self._speculation.read_instructions()

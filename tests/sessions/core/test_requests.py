@@ -30,6 +30,8 @@ from sessions.core.notices import (
     ReplyCreated,
     ReplyDone,
     SessionChanged,
+    SpeechStarted,
+    SpeechStopped,
     TranscriptFinal,
 )
 from sessions.core.states import State
@@ -314,13 +316,64 @@ def test_clearing_the_input_works_without_turn_detection(call: ShellFactory) -> 
     assert shell.transcriptions == {2}
 
 
-def test_another_kind_of_turn_detection_drops_the_open_turn(call: ShellFactory) -> None:
-    shell = call()
-    shell.speak(640)
-    manual = SessionConfig(turn_detection=TurnDetection(mode=TurnMode.NONE))
-    shell.feed(ConfigureSession(manual))
+MANUAL = SessionConfig(turn_detection=TurnDetection(mode=TurnMode.NONE))
+
+
+@pytest.mark.parametrize("silent", [0, 160, 400])
+@pytest.mark.parametrize("text", [False, True])
+def test_push_to_talk_keeps_what_is_being_said(
+    call: ShellFactory, silent: int, *, text: bool
+) -> None:
+    shell = call(output_audio=False)
+    shell.speak(640, "what is")
+    if silent:
+        shell.silence(silent)
+        if text:
+            shell.final("What is.", probability=0.0)
+    shell.feed(ConfigureSession(MANUAL))
     assert shell.stands(State.LISTENING)
-    assert shell.published(SessionChanged) == [SessionChanged(manual)]
+    assert shell.published(SessionChanged) == [SessionChanged(MANUAL)]
+    assert len(shell.published(SpeechStarted)) == len(shell.published(SpeechStopped)) == 1
+    assert not shell.ordered(DropTranscription)
+    shell.silence(5_000)
+    shell.speak(640, "what is the capital of france")
+    assert not shell.published(InputCommitted)
+    shell.feed(CommitInput())
+    shell.feed(RequestReply())
+    shell.final("What is the capital of France?")
+    assert shell.reply.said == (Message("user", "What is the capital of France?"),)
+    assert len(shell.published(InputCommitted)) == 1
+
+
+def test_push_to_talk_keeps_what_is_said_over_a_reply_which_goes_on(call: ShellFactory) -> None:
+    shell = call()
+    shell.have_spoken()
+    shell.speak(160)
+    assert shell.stands(State.BARGE_IN)
+    shell.feed(ConfigureSession(MANUAL))
+    assert shell.stands(State.SPEAKING)
+    assert shell.transcriptions == {2}
+    shell.feed(CommitInput())
+    assert len(shell.published(InputCommitted)) == 2
+
+
+def test_push_to_talk_while_the_caller_adds_to_a_turn_lets_that_be_answered(
+    call: ShellFactory,
+) -> None:
+    shell = call(output_audio=False)
+    shell.ask("What is it?")
+    assert shell.stands(State.THINKING)
+    shell.speak(160)
+    assert shell.stands(State.USER_SPEAKING)
+    shell.feed(ConfigureSession(MANUAL))
+    assert shell.stands(State.THINKING)
+    assert shell.reply.said == (Message("user", "What is it?"),)
+    shell.feed(CommitInput())
+    assert len(shell.published(InputCommitted)) == 2
+
+
+def test_turn_detection_drops_what_was_not_committed(call: ShellFactory) -> None:
+    shell = call(mode=TurnMode.NONE)
     shell.speak(320)
     shell.feed(ConfigureSession(SessionConfig()))
     assert not shell.transcriptions
