@@ -21,6 +21,13 @@ def test_ids_sort_by_time(monkeypatch):
     assert made == sorted(made)
 
 
+def test_ids_of_one_millisecond_sort_in_the_order_of_their_making(monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: 10**18)
+    made = [ids.new_id("x") for _ in range(1000)]
+    assert made == sorted(set(made))
+    assert len({one[:20] for one in made}) > 1  # by steps that nobody can guess
+
+
 def test_a_moment_separates_earlier_ids_from_later_ones(monkeypatch):
     moment = datetime(2030, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
     made = []
