@@ -3,7 +3,8 @@
 Rules: nothing outside this file and ``migrate.py`` knows asyncpg's exceptions. Every statement
 has a deadline on the server (``statement_timeout``) and on this side; taking a connection has
 one too. Lost connections are replaced by the pool; nothing here retries a statement, because
-only the caller knows whether that is safe.
+only the caller knows whether that is safe. A connection goes back to the pool as it was: what is
+set is set with ``SET LOCAL``, so that no statement costs a second one that resets the session.
 """
 
 import asyncio
@@ -110,6 +111,7 @@ class Database:
                 "idle_in_transaction_session_timeout": str(int(timeout * 2000)),
             },
             init=_speak_json,
+            reset=_nothing_to_reset,
         )
         try:
             await pool.fetchval("SELECT 1")
@@ -181,6 +183,7 @@ class Database:
                     "synchronous_commit": "off",
                     "statement_timeout": str(int(timeout * 1000)),
                 },
+                reset=_nothing_to_reset,
             )
             try:
                 yield pool
@@ -189,6 +192,10 @@ class Database:
                     await asyncio.wait_for(pool.close(), 5.0)
                 except TimeoutError:
                     pool.terminate()
+
+
+async def _nothing_to_reset(_connection: asyncpg.Connection) -> None:
+    """The pool itself rolls back and forgets listeners."""
 
 
 async def _speak_json(connection: asyncpg.Connection) -> None:

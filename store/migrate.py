@@ -83,7 +83,7 @@ async def migrate(database: Database, migrations: list[Migration] | None = None)
                 logger.info("applied migration %04d_%s", migration.version, migration.name)
         finally:
             if not connection.is_closed():
-                await connection.execute("SELECT pg_advisory_unlock($1)", LOCK_KEY)
+                await connection.reset()  # the lock, and what is set above
         return len(missing)
 
 

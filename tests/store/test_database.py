@@ -56,6 +56,18 @@ async def test_waiting_for_a_connection_has_a_deadline(database_url):
     await database.close()
 
 
+async def test_a_statement_costs_no_second_one(database_url):
+    one = Database(database_url, DatabaseLimits(max_connections=1))
+    other = Database(database_url)
+    await one.connect()
+    await other.connect()
+    pid = await one.fetchval("SELECT pg_backend_pid() AS itself")
+    last = "SELECT query FROM pg_stat_activity WHERE pid = $1"
+    assert await other.fetchval(last, pid) == "SELECT pg_backend_pid() AS itself"
+    await one.close()
+    await other.close()
+
+
 async def test_close_aborts_busy_connections(database_url):
     database = Database(database_url)
     await database.connect()

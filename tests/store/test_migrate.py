@@ -47,10 +47,12 @@ async def test_a_failing_migration_leaves_nothing(empty_database):
     assert await migrate(empty_database, [ONE, TWO]) == 1
 
 
-async def test_the_lock_is_released(empty_database):
+async def test_the_lock_is_released_and_the_connection_is_as_before(empty_database):
+    deadline = await empty_database.fetchval("SHOW statement_timeout")
     await migrate(empty_database)
     count = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1"
     assert await empty_database.fetchval(count, 0x626C6162) == 0
+    assert await empty_database.fetchval("SHOW statement_timeout") == deadline
 
 
 def test_line_endings_do_not_change_a_migration():
