@@ -252,6 +252,7 @@ def _fork(channel: socket.socket, request: Fork, descriptor: int) -> Start | Non
         os.close(descriptor)
         channel.send(_ENCODER.encode(Forked(request.number, pid)))
         return None
+    os.setsid()  # the scheduler shares processors out by session, where autogroups are on
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:

@@ -71,6 +71,7 @@ async def test_processes_run_what_was_imported_once(forks: Forks) -> None:
     other, theirs, also = await forks.fork("again")
     with ours, theirs:
         assert said[0] == said[1] == also[0] == also[1], "their parent is what imported"
+        assert os.getsid(one.pid) == one.pid, "it has a share of the processors of its own"
         assert (said[2:], also[2:]) == (["hello", "there"], ["again"])
         ours.send(b".")
         assert await one.wait() == 7
