@@ -21,12 +21,12 @@ from playwright.async_api import Locator, Page, expect
 from tests.e2e.browser import BrowserPage, Visit, spoken
 from tests.e2e.live_server import LiveServer, free_port
 from tests.e2e.npm_packages import web_tools
+from tests.e2e.test_sdk import SCRIPTS, SDK
 from tests.support.gateway.scripted_server import HEARD, ScriptedServer, server
-from tests.support.paths import ROOT, STATIC
+from tests.support.paths import ROOT
 
 __all__ = ["server", "web_tools"]
 
-SDK = STATIC / "sdk"
 MOST_BYTES = 20_000
 """Of the element's one script, with gzip."""
 WAIT = 20_000.0
@@ -163,7 +163,7 @@ async def hears(page: Page) -> None:
 # ---------------------------------------------------------------------- the bundle
 
 
-def test_the_bundle_is_small_and_made_of_its_sources(web_tools: Path, tmp_path: Path) -> None:
+def test_the_bundles_are_small_and_made_of_their_sources(web_tools: Path, tmp_path: Path) -> None:
     """`npm run build` in static/sdk, with the pinned esbuild, gives what the server serves."""
     folder = tmp_path / "sdk"
     shutil.copytree(SDK, folder)
@@ -177,9 +177,10 @@ def test_the_bundle_is_small_and_made_of_its_sources(web_tools: Path, tmp_path: 
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    made = (folder / "blab-agent.js").read_bytes()
-    assert made == (SDK / "blab-agent.js").read_bytes(), "run `npm run build` in static/sdk"
-    assert len(gzip.compress(made, 9)) <= MOST_BYTES
+    assert {path.name for path in SDK.glob("*.js")} == {"blab-agent.js", *SCRIPTS}
+    for path in SDK.glob("*.js"):
+        assert path.read_bytes() == (folder / path.name).read_bytes(), "run `npm run build` there"
+    assert len(gzip.compress((SDK / "blab-agent.js").read_bytes(), 9)) <= MOST_BYTES
 
 
 # ---------------------------------------------------------------------- calls

@@ -11,7 +11,7 @@ from tests.e2e.mock_gateway import MockGateway
 pytestmark = pytest.mark.browser
 
 RESAMPLE = """async ([from, to, frequency]) => {
-  const { Resampler } = await import('/sdk/resampler.js');
+  const { Resampler } = await import('/sdk/client/resampler.js');
   const resampler = new Resampler(from, to);
   const output = [];
   for (let block = 0; block * 128 < from; block++) {

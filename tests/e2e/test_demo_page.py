@@ -459,7 +459,7 @@ async def test_the_stopwatch_measures_what_is_heard(
     page = await arrive(visit, address)
     measured = await page.evaluate(
         """async () => {
-          const { Stopwatch } = await import("/sdk/stopwatch.js");
+          const { Stopwatch } = await import("/sdk/client/stopwatch.js");
           const audio = new AudioContext();
           const tone = (from, to) => {
             const [oscillator, analyser] = [audio.createOscillator(), audio.createAnalyser()];

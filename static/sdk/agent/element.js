@@ -3,7 +3,7 @@
 // The page sees it by the events below, which bubble and leave the shadow DOM. Nothing here needs more of a
 // content security policy than the server's origin in script-src and connect-src.
 
-import { Call, Problem } from "../blab.js";
+import { Call, Problem } from "../client/blab.js";
 import { Embed } from "./embed.js";
 import { languageOf, TEXTS } from "./texts.js";
 import { View } from "./view.js";

@@ -1,7 +1,7 @@
 // What the server gives a page for an embed's public id: the owner's texts, and a key for one call.
 
-import { Problem } from "../problems.js";
-import { pause } from "../waiting.js";
+import { Problem } from "../client/problems.js";
+import { pause } from "../client/waiting.js";
 
 /** @typedef {{ title?: string, greeting?: string, consent?: string, language?: string, accent?: string }} OwnerTexts */
 /** @typedef {{ id: string, texts: OwnerTexts, choices: string[] }} Widget */

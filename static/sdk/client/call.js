@@ -12,10 +12,10 @@ import { Sound } from "./sound.js";
 import { Stopwatch } from "./stopwatch.js";
 import { toolEvents } from "./tools.js";
 
-/** @typedef {import("./blab.js").Call} Declared */
-/** @typedef {import("./blab.js").CallOptions} CallOptions */
-/** @typedef {import("./blab.js").CallState} CallState */
-/** @typedef {import("./blab.js").ServerEvent} ServerEvent */
+/** @typedef {import("../blab.js").Call} Declared */
+/** @typedef {import("../blab.js").CallOptions} CallOptions */
+/** @typedef {import("../blab.js").CallState} CallState */
+/** @typedef {import("../blab.js").ServerEvent} ServerEvent */
 
 const RETRY_SECONDS = [1, 2, 4, 8, 8];
 const STABLE_MS = 10_000; // a call of this length has used up no attempts
@@ -141,7 +141,7 @@ export class Call extends Emitter {
 
   // ------------------------------------------------------------------ the call
 
-  /** @param {import("./blab.js").ClientEvent} event */
+  /** @param {import("../blab.js").ClientEvent} event */
   sendEvent(event) {
     this.#connection?.send(event);
   }
@@ -350,7 +350,7 @@ export class Call extends Emitter {
     if (type === "error" && !QUIET_CODES.includes(event.error?.code)) this.emit("error", { type: "error", error: event.error });
   }
 
-  /** @param {import("./blab.js").AgentState} state */
+  /** @param {import("../blab.js").AgentState} state */
   #follow(state) {
     if (state !== "speaking") this.#stopwatch.hold(state === "held");
     this.emit("agent_state", { state });

@@ -2,7 +2,7 @@
 
 import { serverState } from "./readiness.js";
 
-/** @typedef {import("./blab.js").Problem} Declared */
+/** @typedef {import("../blab.js").Problem} Declared */
 
 /** Something the caller must know. `action`: what they can do; `again`: the call reconnects by itself.
  *  @implements {Declared} */

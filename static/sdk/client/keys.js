@@ -23,7 +23,7 @@ export class EphemeralKeys {
   /** A fresh `ek_…` key; throws a Problem that says what is missing. `options`: the voices, languages and
    *  chat model of the server, where it says them.
    *  @param {AbortSignal} [signal]
-   *  @returns {Promise<{ value: string, options: import("./blab.js").ServerOptions | null }>} */
+   *  @returns {Promise<{ value: string, options: import("../blab.js").ServerOptions | null }>} */
   async fresh(signal) {
     const response = await (this.#apiKey ? this.#mint(signal) : post(`${this.#server}/demo/session`, {}, signal));
     if (!response.ok) {

@@ -2,7 +2,7 @@
 
 /** The events that a server event amounts to. A function is the client's to run and to answer; the others
  *  the server runs.
- *  @param {import("./blab.js").ServerEvent} event
+ *  @param {import("../blab.js").ServerEvent} event
  *  @returns {[name: string, payload: object][]} */
 export function toolEvents({ type, item }) {
   if (type === "response.output_item.done" && item?.type === "function_call") {

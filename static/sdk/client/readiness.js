@@ -5,7 +5,7 @@ import { pause } from "./waiting.js";
 
 const EVERY_MS = 1000;
 
-/** @typedef {import("./blab.js").ServerState} ServerState */
+/** @typedef {import("../blab.js").ServerState} ServerState */
 
 /** Asks once. `server`: its origin. "full": every line is in use; "warming": it lives but would not answer
  *  yet.

@@ -10,7 +10,7 @@ export const microphonePossible = () => isSecureContext && Boolean(navigator.med
 
 /** The microphones and loudspeakers of this device. Browsers give names, and more than one of a kind, only
  *  to pages that may use the microphone.
- *  @returns {Promise<import("./blab.js").Devices>} */
+ *  @returns {Promise<import("../blab.js").Devices>} */
 export async function devices() {
   const known = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
   /** @param {MediaDeviceKind} kind @param {string} name */

@@ -1,7 +1,7 @@
 // The conversation as the caller knows it: what was said, and of each reply what was heard.
 
-/** @typedef {import("./blab.js").HistoryItem} HistoryItem */
-/** @typedef {import("./blab.js").ServerEvent} ServerEvent */
+/** @typedef {import("../blab.js").HistoryItem} HistoryItem */
+/** @typedef {import("../blab.js").ServerEvent} ServerEvent */
 
 const MOST_ITEMS = 500; // beyond it, the oldest is forgotten
 

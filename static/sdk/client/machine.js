@@ -6,7 +6,7 @@
 //   opening, live, shaky ──wait──► retrying ──dial──► opening
 //   opening, live, shaky, retrying ──end──► ended
 
-/** @typedef {import("./blab.js").CallState} CallState */
+/** @typedef {import("../blab.js").CallState} CallState */
 /** @typedef {"load" | "loaded" | "dial" | "opened" | "quiet" | "heard" | "wait" | "end"} Input */
 
 /** @type {Record<CallState, Partial<Record<Input, CallState>>>} */
@@ -21,7 +21,7 @@ export const TABLE = {
 };
 
 /** What @openai/agents calls the connection in each state.
- *  @type {Record<CallState, import("./blab.js").ConnectionStatus>} */
+ *  @type {Record<CallState, import("../blab.js").ConnectionStatus>} */
 export const STATUS = {
   idle: "disconnected",
   loading: "disconnected",

@@ -5,8 +5,8 @@ import { problems } from "./problems.js";
 import { WebRtcChannel } from "./webrtc.js";
 import { WebSocketChannel } from "./websocket.js";
 
-/** @typedef {import("./blab.js").AgentState} AgentState */
-/** @typedef {import("./blab.js").ServerEvent} ServerEvent */
+/** @typedef {import("../blab.js").AgentState} AgentState */
+/** @typedef {import("../blab.js").ServerEvent} ServerEvent */
 /** @typedef {import("./problems.js").Problem} Problem */
 
 /** What a channel needs. `server`: its origin; `query`: of the address of a new call; `audio`: the context
