@@ -42,7 +42,7 @@ ROOMS: dict[str, str] = {
 Every address below the path (``/calls/ID``) is the same page, which reads its own address. The
 navigation is in static/shared/rooms.js."""
 SignedIn = Callable[[web.Request], Awaitable[BrowserSignIn | None]]
-_ASSETS = ("demo", "shared", "vendor")
+_ASSETS = ("demo", "shared")
 _INDEX = "index.html"
 
 
@@ -61,7 +61,8 @@ class Pages:
     ) -> None:
         folders = sorted({*_ASSETS, *ROOMS.values()})
         self._folders = {name: StaticFiles(static / name) for name in folders}
-        self._sdk = StaticFiles(static / "sdk", FOR_ANY_PAGE)
+        self._folders["vendor"] = StaticFiles(static / "vendor", comments=True)
+        self._sdk = StaticFiles(static / "sdk", FOR_ANY_PAGE, comments=True)
         self._ephemeral = ephemeral
         self._signed_in = signed_in
         self._workspace_id = workspace_id

@@ -1,7 +1,17 @@
 // A control of the form with its label, its hint and what the server says against it.
 
-import { html, nothing } from "/vendor/lit-html/lit-html.js";
-import { live } from "/vendor/lit-html/directives/live.js";
+import { Directive, directive } from "/vendor/lit-html/directive.js";
+import { html, noChange, nothing } from "/vendor/lit-html/lit-html.js";
+
+/** A property that follows the draft also where the user has changed it since it was drawn. */
+export const live = directive(
+  class extends Directive {
+    update({ element, name }, [value]) {
+      if (element[name] !== value) element[name] = value;
+      return noChange;
+    }
+  },
+);
 
 /** What is wrong, by the path of the field (`tools[0].url`). */
 export class Faults {

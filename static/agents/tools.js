@@ -1,10 +1,9 @@
 // The tools of an agent: HTTP requests and MCP servers, each with a button to try what is saved.
 
 import { html } from "/vendor/lit-html/lit-html.js";
-import { live } from "/vendor/lit-html/directives/live.js";
 import { span } from "/shared/el.js";
 import { inputsOf, keepsSecrets, rowsOf, schemaOf, toolDraft } from "./draft.js";
-import { area, check, number, select, text } from "./field.js";
+import { area, check, live, number, select, text } from "./field.js";
 
 const METHODS = ["POST", "GET", "PUT", "PATCH", "DELETE"].map((one) => [one, one]);
 const TYPES = [["string", "Text"], ["number", "Number"], ["integer", "Whole number"], ["boolean", "Yes or no"]];

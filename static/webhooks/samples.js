@@ -25,8 +25,7 @@ def verify(headers, body: bytes) -> None:
 
 const SECRET = "${secret}";
 
-/** Throws unless Blab has signed this body (a Buffer, as it came) in the last five minutes. */
-export function verify(headers, body) {
+export function verify(headers, body) { // throws unless Blab has signed the body (a Buffer, as it came) in the last 5 min
   const sent = headers["webhook-timestamp"];
   if (!(Math.abs(Date.now() / 1000 - Number(sent)) < 300)) throw new Error("too old");
   const key = Buffer.from(SECRET.replace("whsec_", ""), "base64");

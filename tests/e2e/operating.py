@@ -2,8 +2,6 @@
 room must be."""
 
 import dataclasses
-import gzip
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,13 +22,10 @@ from pipelines.ssrf import CustomerHttp
 from pipelines.webhooks import WebhookEvents
 from store.database import Database
 from tests.support.gateway.scripted_server import ScriptedServer, running_node
-from tests.support.paths import STATIC
 from tests.support.pipelines.job_support import working
 
 WAIT = 15_000.0
 """ms until a page must show something."""
-MOST_BYTES = 60_000
-"""Of a room with all that it may load, with gzip."""
 SIZES = [(360, 640), (1366, 650), (683, 325)]
 """A phone, a flat screen, and that screen at 200 %."""
 PRICES = Prices()
@@ -118,29 +113,3 @@ async def everybody_can_use(page: Page, axe: str, where: str) -> None:
             assert faults == [], (where, width, scheme, faults)
             wide = await page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, (where, scheme)
-
-
-_NAMED = re.compile(
-    r'(?:src|href)="(/[^"]+\.(?:js|css|svg))"'  # in a page
-    r'|(?:from|import\()\s*"([^"]+\.js)"'  # in a script
-)
-
-
-def weight(room: str) -> dict[str, int]:
-    """Compressed bytes of the room's page, and of all that it loads at once or may load later."""
-    sizes: dict[str, int] = {}
-    wanted = [STATIC / room / "index.html"]
-    while wanted:
-        path = wanted.pop()
-        name = path.relative_to(STATIC).as_posix()
-        if name in sizes:
-            continue
-        content = path.read_bytes()
-        sizes[name] = len(gzip.compress(content, 9))
-        if "vendor" in name:
-            continue
-        for groups in _NAMED.findall(content.decode()):
-            found = groups[0] or groups[1]
-            at_root = found.startswith("/")
-            wanted.append(STATIC / found[1:] if at_root else (path.parent / found).resolve())
-    return sizes

@@ -1,37 +1,37 @@
-"""What a page may load: its HTML, and the styles and modules that are reachable from it."""
+"""What a page loads in use: its HTML, and every style, script and worklet reachable from it."""
 
 import gzip
+import posixpath
 import re
 
+from gateway.http.static_files import without_comments
 from tests.support.paths import STATIC
 
-_LINKED = re.compile(r'(?:src|href)="(/[\w/.-]+\.(?:js|css|svg))"')
-_IMPORTED = re.compile(r'(?:from|import|addModule\()\s*\(?"([\w/.-]+\.js)"')
+_NAMED = re.compile(r"""["'`]((?:/|\.{1,2}/)[\w./-]+\.(?:js|css|svg))["'`]""")
+"""A name in quotes; which of them are files, the folder knows."""
+_AS_THEY_ARE = ("/sdk/", "/vendor/")
 
 
 def weight_of(folder: str) -> dict[str, int]:
-    """Bytes of each file after gzip, by its address."""
-    index = f"/{folder}/index.html"
-    found = {index: _packed(index)}
-    waiting = _LINKED.findall(_text(index))
+    """Bytes of each file as it is served, with gzip, by its address."""
+    found: dict[str, int] = {}
+    waiting = [f"/{folder}/index.html"]
     while waiting:
         address = waiting.pop()
-        if address in found:
+        path = STATIC / address.removeprefix("/")
+        if address in found or not path.is_file():
             continue
-        found[address] = _packed(address)
-        if address.endswith(".js"):
-            home = address.rpartition("/")[0]
-            waiting += [_resolved(home, name) for name in _IMPORTED.findall(_text(address))]
+        found[address] = packed(address)
+        if not address.startswith("/vendor/uPlot"):  # which loads nothing
+            home = posixpath.dirname(address)
+            names = _NAMED.findall(path.read_text())
+            waiting += [posixpath.normpath(posixpath.join(home, name)) for name in names]
     return found
 
 
-def _resolved(home: str, name: str) -> str:
-    return name if name.startswith("/") else f"{home}/{name.removeprefix('./')}"
-
-
-def _text(address: str) -> str:
-    return (STATIC / address.removeprefix("/")).read_text()
-
-
-def _packed(address: str) -> int:
-    return len(gzip.compress((STATIC / address.removeprefix("/")).read_bytes(), 9))
+def packed(address: str) -> int:
+    """Bytes of a file of static/ as it is served, with gzip."""
+    body = (STATIC / address.removeprefix("/")).read_bytes()
+    if not address.startswith(_AS_THEY_ARE):
+        body = without_comments(address, body)
+    return len(gzip.compress(body, 9))

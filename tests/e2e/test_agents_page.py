@@ -1,10 +1,7 @@
 """The room of agents in a real Chromium, on a real server with scripted engines: an agent is made
 from a template, talked to, changed, compared, taken back, put on a web page, and deleted."""
 
-import gzip
 import json
-import posixpath
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,9 @@ from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agent, Agents, NewAgent
 from tests.e2e.browser import BrowserPage, Visit, spoken
 from tests.e2e.npm_packages import web_tools
-from tests.e2e.operating import MOST_BYTES, WAIT, everybody_can_use, ready
+from tests.e2e.operating import WAIT, everybody_can_use, ready
 from tests.support.gateway.scripted_server import HEARD, ScriptedServer, running_node
 from tests.support.gateway.tool_hosts import http_tool, mcp_server
-from tests.support.paths import STATIC
 
 __all__ = ["web_tools"]
 
@@ -55,31 +51,6 @@ async def saved(page: Page, text: str) -> None:
 
 async def edited(page: Page, server: ScriptedServer, agent: Agent) -> None:
     await ready(page, f"{local(server)}/agents/{agent.id}")
-
-
-ON_OPENING = r'(?:from |import |href=|src=)"([./][^"]+[.](?:js|css))"'
-EVER = r'(?:from |import[ (]|href=|src=|URL[(])"([./][^"]+[.](?:js|css))"'
-MOST_BYTES_EVER = 85_000
-"""With the client library, which is loaded for the first call, and the sound of a voice."""
-
-
-def loaded(address: str, names: str, seen: dict[str, int]) -> dict[str, int]:
-    """Bytes, compressed, of a file and of all that it names, and that these name."""
-    if address not in seen:
-        text = (STATIC / address.lstrip("/")).read_text()
-        seen[address] = len(gzip.compress(text.encode(), 9))
-        for named in re.findall(names, text):
-            loaded(posixpath.normpath(posixpath.join(address, "..", named)), names, seen)
-    return seen
-
-
-def test_the_page_is_small() -> None:
-    opened = loaded("/agents/index.html", ON_OPENING, {})
-    ever = loaded("/agents/index.html", EVER, {})
-    assert {"/agents/app.js", "/shared/room.js", "/vendor/lit-html/lit-html.js"} <= opened.keys()
-    assert {"/sdk/call.js", "/sdk/player-worklet.js", "/shared/preview.js"} <= ever.keys()
-    assert sum(opened.values()) <= MOST_BYTES, opened
-    assert sum(ever.values()) <= MOST_BYTES_EVER, ever
 
 
 @pytest.mark.timeout(120)

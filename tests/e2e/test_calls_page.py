@@ -15,7 +15,6 @@ from playwright.async_api import Page, expect
 from pipelines.engines.scripted.live import tone
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
-from tests.e2e.page_weight import weight_of
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import HEARD, RATE, ScriptedServer, server
 
@@ -23,19 +22,12 @@ __all__ = ["server", "web_tools"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-MOST_BYTES = 60_000
-"""Of the page with all that it may load, with gzip."""
 AGENT = "Front desk"
 LONG = "Answer 900 one two three four five six seven eight nine ten eleven twelve thirteen."
 WAIT = 15_000.0
 """ms until the page must show something."""
 SIZES = [(360, 640), (1366, 650)]
 NEAR_MS = 25
-
-
-def test_the_page_is_small() -> None:
-    sizes = weight_of("calls")
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
 async def pushed(caller: RealtimeClient, *sounds: bytes) -> None:

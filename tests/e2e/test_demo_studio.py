@@ -3,7 +3,6 @@ text, a reply of 8 kB, events that are late, doubled and out of order; in both t
 and on a laptop. And what one does on it besides talking: set up, inspect, take the transcript."""
 
 import asyncio
-import gzip
 import json
 import re
 import wave
@@ -20,24 +19,22 @@ from tests.e2e.browser import BrowserPage, Visit, spoken
 from tests.e2e.mock_call import LATENCY, Script
 from tests.e2e.mock_gateway import MockGateway
 from tests.e2e.npm_packages import web_tools
+from tests.e2e.page_weight import packed, weight_of
 from tests.e2e.test_demo_page import WAIT, arrive, live, talk
 from tests.e2e.test_demo_resumption import hang_up
 from tests.e2e.test_sdk import COUNTED
 from tests.support.gateway.scripted_server import ScriptedServer, server
-from tests.support.paths import STATIC
 
 __all__ = ["server", "web_tools"]
 pytestmark = pytest.mark.browser
 
-MOST_BYTES_BEFORE = 53_000
-"""Of the scripts that the page loads, compressed."""
-MOST_BYTES = 60_000
-"""The same with those of a call that is inspected."""
+MOST_BYTES_BEFORE = 35_000
+"""Of the scripts that the page loads before a call, compressed."""
 WORKLETS = (
-    "sdk/capture-worklet.js",
-    "sdk/player-worklet.js",
-    "sdk/resampler.js",
-    "demo/inspect/recorder-worklet.js",
+    "/sdk/capture-worklet.js",
+    "/sdk/player-worklet.js",
+    "/sdk/client/resampler.js",
+    "/demo/inspect/recorder-worklet.js",
 )
 HEBREW = "שלום, מה שלומך היום? אני רוצה להזמין שולחן לשניים."
 LONG = "The sea was calm that evening, and nobody spoke of it. " * 150
@@ -347,24 +344,23 @@ async def test_a_voice_is_heard_before_it_is_chosen(
     await expect(page.locator("body")).to_have_attribute("data-phase", "idle")
 
 
-def weight(visit: Visit, address: str) -> dict[str, int]:
-    """Each script that the page has loaded, and its bytes with gzip."""
-    paths = [url.removeprefix(address).lstrip("/") for url in visit.requests if url.endswith(".js")]
-    return {path: len(gzip.compress((STATIC / path).read_bytes(), 9)) for path in paths}
-
-
-async def test_the_scripts_of_the_page_are_light(browser_page: BrowserPage, address: str) -> None:
+async def test_the_page_loads_in_use_what_its_weight_counts(
+    browser_page: BrowserPage, address: str
+) -> None:
     visit = await browser_page()
     page = await arrive(visit, address, "websocket")
-    before = weight(visit, address)
+    before = {path: packed(path) for path in scripts(visit, address)}
     assert sum(before.values()) <= MOST_BYTES_BEFORE, before
     await talk(page)
     await inspect(page)
-    weights = weight(visit, address)
-    assert {"sdk/blab.js", "demo/inspect/panel.js"} <= weights.keys()
-    for worklet in WORKLETS:  # the browser does not say that it loads them
-        weights[worklet] = len(gzip.compress((STATIC / worklet).read_bytes(), 9))
-    assert sum(weights.values()) <= MOST_BYTES, weights
+    counted = weight_of("demo")
+    assert {"/sdk/blab.js", "/demo/inspect/panel.js"} <= scripts(visit, address) <= counted.keys()
+    assert set(WORKLETS) <= counted.keys()  # the browser does not say that it loads them
+
+
+def scripts(visit: Visit, address: str) -> set[str]:
+    """The addresses of the scripts that the page has loaded."""
+    return {url.removeprefix(address) for url in visit.requests if url.endswith(".js")}
 
 
 @pytest.mark.timeout(90)

@@ -14,13 +14,11 @@ from pipelines.engines.scripted.live import Fault
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
 from tests.e2e.operating import (
-    MOST_BYTES,
     WAIT,
     Operated,
     everybody_can_use,
     operated,
     ready,
-    weight,
 )
 from tests.e2e.test_sign_in import arrive, create_account
 from tests.support.paths import AUDIO
@@ -32,11 +30,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SPEECH = {"model": "blab-stable", "input": "Your table is booked.", "language": "en"}
 RECORDING = AUDIO / "lv_0930.wav"
 SCOPES = ("tts:write", "stt:write", "jobs:read")
-
-
-def test_the_page_is_small() -> None:
-    sizes = weight("jobs")
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
 async def submitted(operated: Operated, path: str = "/api/tts", **request: Any) -> str:

@@ -11,24 +11,17 @@ from rest.accounts.keys import SCOPES
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
 from tests.e2e.operating import (
-    MOST_BYTES,
     WAIT,
     Operated,
     everybody_can_use,
     operated,
     ready,
-    weight,
 )
 from tests.support.paths import STATIC
 
 __all__ = ["operated", "web_tools"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-def test_the_page_is_small() -> None:
-    sizes = weight("keys")
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
 def test_every_scope_has_words() -> None:

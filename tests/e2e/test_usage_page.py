@@ -15,12 +15,10 @@ from store.tenants.accounts import LOCAL_WORKSPACE
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
 from tests.e2e.operating import (
-    MOST_BYTES,
     Operated,
     everybody_can_use,
     operated,
     ready,
-    weight,
 )
 from tests.support.paths import STATIC
 
@@ -37,12 +35,6 @@ WORK = [
     (20, "tts", "blab-expressive", 1_000, 3_600_000, 1.0),
     (60, "translation", "=cmd|x", 7, 0, 0.0),
 ]
-
-
-def test_the_page_is_small() -> None:
-    sizes = weight("usage")
-    assert "vendor/uPlot/uPlot.iife.min.js" in sizes
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
 def test_every_type_has_a_name() -> None:

@@ -13,14 +13,12 @@ from playwright.async_api import Page, expect
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
 from tests.e2e.operating import (
-    MOST_BYTES,
     WAIT,
     Operated,
     everybody_can_use,
     operated,
     ready,
     receiver,
-    weight,
 )
 
 __all__ = ["operated", "web_tools"]
@@ -29,11 +27,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SENT = 35_000.0
 """ms until the page knows how an event was received."""
-
-
-def test_the_page_is_small() -> None:
-    sizes = weight("webhooks")
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
 async def make(page: Page, url: str) -> dict[str, str]:

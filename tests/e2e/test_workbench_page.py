@@ -9,7 +9,6 @@ from playwright.async_api import Page, Route, expect
 
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
-from tests.e2e.page_weight import weight_of
 from tests.e2e.workbench_answers import answering, transcript
 from tests.support.gateway.scripted_server import ScriptedServer, server
 
@@ -17,16 +16,10 @@ __all__ = ["server", "web_tools"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-MOST_BYTES = 60_000
 SIZES = [(360, 640), (640, 400), (1366, 650)]
 """640x400 is what a window of 1280x800 has at 200 %."""
 WAIT = 15_000.0
 BENCHES = ("/speech", "/transcription", "/transcription/job_11", "/voices")
-
-
-def test_the_page_is_small() -> None:
-    sizes = weight_of("workbench")
-    assert sum(sizes.values()) <= MOST_BYTES, sizes
 
 
 async def opened(page: Page, server: ScriptedServer, bench: str) -> None:
