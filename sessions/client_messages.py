@@ -7,12 +7,13 @@ Rules
 """
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from sessions.core.config import SessionConfig
-from sessions.core.events import ConfigureSession, Event
+from sessions.core.events import ConfigureSession, Event, KeyPressed
 from sessions.core.notices import Fault, Pong
 
 from .agent_config import LanguagesFor, with_languages
@@ -65,6 +66,7 @@ class ClientMessages:
         languages_for: LanguagesFor,
         keep: Callable[[bytes, int], int],
         send: Answer,
+        unix_time: Callable[[], float] = time.time,
     ) -> None:
         """``keep``: keeps the audio of an item (PCM16, Hz) under a number. ``send``: sends to the
         caller alone."""
@@ -72,6 +74,7 @@ class ClientMessages:
         self._languages_for = languages_for
         self._keep = keep
         self._send = send
+        self._unix_time = unix_time
         self._injected = InjectedMessages()
 
     def read(
@@ -98,6 +101,8 @@ class ClientMessages:
             event = replace(event.event, clip=self._keep(event.pcm, event.rate))
         elif isinstance(event, ConfigureSession):
             event = replace(event, config=with_languages(event.config, self._languages_for))
+        elif isinstance(event, KeyPressed):
+            event = replace(event, at=int(self._unix_time()))
         yield event
 
     def answered(self, fault: Fault) -> bool:

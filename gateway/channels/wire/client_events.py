@@ -15,7 +15,7 @@ Rules of ``response.create``
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, assert_never, get_args
+from typing import Annotated, Any, Literal, assert_never, get_args
 
 import msgspec
 from msgspec import Meta
@@ -29,6 +29,7 @@ from sessions.core.events import (
     CommitInput,
     ConfigureSession,
     DeleteItem,
+    KeyPressed,
     RequestCancel,
     RequestReply,
     RetrieveItem,
@@ -79,6 +80,7 @@ _MAX_VALUE_CHARS = 512
 _LATEST_MS = 86_400_000
 
 _Id = Annotated[str, Meta(max_length=64)]
+_Key = Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "*", "#", "A", "B", "C", "D"]
 _Milliseconds = Annotated[float, Meta(ge=-1e300, le=1e300)]
 
 
@@ -174,6 +176,13 @@ class Inject(_ClientEvent, tag="blab.inject"):
     reply: bool = False
 
 
+class Dtmf(_ClientEvent, tag="blab.dtmf"):
+    """the caller presses a key (`0` to `9`, `*`, `#`, `A` to `D`): an
+    `input_audio_buffer.dtmf_event_received`, as from a telephone; no reply by itself"""
+
+    digit: _Key
+
+
 class CallTransfer(_ClientEvent, tag="blab.call.transfer"):
     """another agent of the workspace goes on with the call; for a [sideband](#sideband) only"""
 
@@ -202,6 +211,7 @@ ClientEvent = (
     | ResponseCancel
     | Say
     | Inject
+    | Dtmf
 )
 """Those that mean an event of the core."""
 DECLARATIONS: tuple[type[_ClientEvent], ...] = (
@@ -305,6 +315,8 @@ def _core_event(
             )
         case Inject():
             return _injected(event, event_id, config, checks)
+        case Dtmf():
+            return KeyPressed(event.digit, 0)  # the session knows when
         case _:
             assert_never(event)
 

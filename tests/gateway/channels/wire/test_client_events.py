@@ -37,6 +37,7 @@ from sessions.core.events import (
     ConfigureSession,
     DeleteItem,
     Event,
+    KeyPressed,
     RequestCancel,
     RequestReply,
     RetrieveItem,
@@ -125,6 +126,7 @@ def fault_of(message: Any) -> ClientFault:
             },
             AddItem("user", "One\ntwo", "mine", "root"),
         ),
+        ({"type": "blab.dtmf", "digit": "#"}, KeyPressed("#", 0)),
     ],
 )
 def test_client_events(message: dict[str, Any], event: Event) -> None:
@@ -426,6 +428,11 @@ def test_session_update_refuses_by_field_path(
             "unsupported_content",
             "item.content",
         ),
+        ({"type": "blab.dtmf"}, "missing_required_parameter", "digit"),
+        ({"type": "blab.dtmf", "digit": "12"}, "invalid_value", "digit"),
+        ({"type": "blab.dtmf", "digit": "a"}, "invalid_value", "digit"),
+        ({"type": "blab.dtmf", "digit": 5}, "invalid_type", "digit"),
+        ({"type": "blab.dtmf", "digit": "5", "at": 1}, "unknown_parameter", "at"),
     ],
 )
 def test_refusals(message: Any, code: str, param: str | None) -> None:
