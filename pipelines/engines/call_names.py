@@ -166,6 +166,36 @@ def languages_for(names: CallNames, engines: "Catalogue") -> tuple[str, ...]:
     return tuple(sorted(fit, key=lambda language: (language != "en", language)))
 
 
+def languages_coming(names: CallNames, engines: "Catalogue") -> tuple[str, ...]:
+    """See ``Catalogue.languages_coming``."""
+    measured = {
+        language
+        for status in engines.statuses()
+        if status.role is Role.TRANSCRIPTION
+        for language in status.word_errors
+    }
+    missing = measured - set(languages_for(names, engines))
+    return tuple(
+        sorted(one for one in missing if _is_coming(replace(names, language=one), engines))
+    )
+
+
+def _is_coming(names: CallNames, engines: "Catalogue") -> bool:
+    """Whether every engine that the call's language needs is there or on its way."""
+    wanted = []
+    if names.hears:
+        hearing = engines.transcription_id(names.transcription_model, names.language)
+        wanted.append(engines.status(Role.TRANSCRIPTION, hearing))
+    if names.speaks:
+        speech = engines.speech_id(names.speech_model, names.language, names.voice)
+        wanted.append(engines.status(Role.SPEECH, speech))
+    return all(
+        (status.in_calls or status.coming)
+        and (not status.languages or base_language(names.language) in status.languages)
+        for status in wanted
+    )
+
+
 def call_languages(engines: "Catalogue") -> dict[str, CallLanguage]:
     """See ``Catalogue.call_languages``."""
     measured = {

@@ -38,6 +38,7 @@ from .call_names import (
     CallNames,
     NameFault,
     call_languages,
+    languages_coming,
     languages_for,
     name_faults,
     spoken_in_calls,
@@ -229,6 +230,11 @@ class Catalogue(Lookup):
         """First subtags of the languages that a call with these names can have, whatever its own
         ``language``: both heard and spoken now. English first, then by the alphabet."""
         return languages_for(names, self)
+
+    def languages_coming(self, names: CallNames) -> tuple[str, ...]:
+        """First subtags of the languages that such a call will have once what is fetched and loaded
+        in the background is there, and has not now; sorted."""
+        return languages_coming(names, self)
 
     def call_languages(self) -> dict[str, CallLanguage]:
         """How calls are held now, by the first subtags of the languages that are spoken in calls or

@@ -23,6 +23,8 @@ DEFAULT = "default"
 """The model id that stands for the configured or best engine."""
 LOADING = "loading"
 """The reason of an engine that is just being loaded."""
+FETCHING = "its weights are being fetched"
+"""That of one whose weights come in the background."""
 
 
 class Role(StrEnum):
@@ -205,6 +207,12 @@ class EngineStatus:
         apart = self.background or (self.on_demand and self.role is not Role.CHAT)
         waits = apart and not self.loaded
         return (self.live or self.reason == LOADING) and not waits
+
+    @property
+    def coming(self) -> bool:
+        """Whether calls can use it later: it is fetched or loaded in the background."""
+        awaited = self.live or self.reason in (LOADING, FETCHING)
+        return self.background and not self.loaded and awaited
 
 
 _Warm = TypeVar("_Warm", bound=Any)

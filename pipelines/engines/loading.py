@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from .base import EngineError, ModelUnavailable
-from .engine import LOADING, Engine, EngineSettings, EngineStatus, Key, Role
+from .engine import FETCHING, LOADING, Engine, EngineSettings, EngineStatus, Key, Role
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,8 @@ class Loader:
         self._engines: dict[Key, Engine] | None = None
         self.loaded: dict[Key, Any] = {}
         """The engines that are loaded; to be read only."""
+        self.fetched: frozenset[Key] = frozenset()
+        """Those whose weights are being fetched in the background."""
         self._seconds: dict[Key, float] = {}
         self._failures: dict[Key, tuple[str, float]] = {}
         """Why and when an engine could not be loaded."""
@@ -84,8 +86,9 @@ class Loader:
             reason = ""
         else:
             reason = self._failure(engine) or self._missing_now(engine) or self._lacks(engine)
-            if not reason and engine.background and self._started:
-                reason = LOADING
+            if engine.background and self._started:
+                awaited = FETCHING if reason and key in self.fetched else ""
+                reason = awaited or reason or LOADING
         return EngineStatus(
             model_id=engine.id,
             role=engine.role,

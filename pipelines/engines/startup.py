@@ -201,12 +201,16 @@ class Startup:
 
     async def _load_background(self) -> None:
         engines = [engine for engine in self.loader.engines.values() if engine.background]
+        if self._fetch is not None:
+            self.loader.fetched = frozenset(engine.key for engine in engines)
         try:
             await self._fetched(weights_of(engines))
         except FetchStopped:
             return
         except WeightsError as error:
             log.error("weights are missing: %s", error)
+        finally:
+            self.loader.fetched = frozenset()
         while missing := [engine for engine in engines if engine.key not in self.loader.loaded]:
             with contextlib.suppress(TimeoutError):  # once: they share a model
                 await asyncio.wait_for(self._quiet(), PATIENCE_SECONDS)

@@ -1,7 +1,7 @@
 """Who hears a call follows from its language; what is loaded late counts when it is there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import pytest_asyncio
 from pipelines.engines.base import HearingLoad, ModelUnavailable
 from pipelines.engines.call_names import CallNames, NameFault
 from pipelines.engines.catalogue import Catalogue
+from pipelines.engines.engine import FETCHING, EngineSettings, Role
 from pipelines.engines.engine import Engine as Declaration
-from pipelines.engines.engine import EngineSettings, Role
 from pipelines.engines.jobs import CallLanguage
+from pipelines.engines.startup import Stop
 from pipelines.weights.manifest import Model
 from tests.pipelines.engines.test_catalogue import Engine, House, declared, upstream
 from tests.support.pipelines.upstream_server import KEY, Upstream
@@ -92,6 +93,8 @@ async def test_calls_do_not_wait_for_what_is_loaded_late(
     assert (fault.field, fault.known) == ("language", True)
     assert "not understood in calls here now (polyglot: loading). Accepted: 'en'." in fault.message
     assert engines.languages_for(CallNames()) == ("en",)
+    assert engines.languages_coming(CallNames()) == ("de",)
+    assert engines.languages_coming(CallNames(transcription_model="tiny")) == ()
     with pytest.raises(ModelUnavailable, match="loading"):
         engines.transcriber("default", "de")
     with pytest.raises(ModelUnavailable, match="loading"):
@@ -99,6 +102,7 @@ async def test_calls_do_not_wait_for_what_is_loaded_late(
     (fault,) = faults(engines, transcription_model=POLYGLOT)
     assert (fault.field, fault.known) == ("transcription_model", True)
     await all_loaded(engines, house)
+    assert engines.languages_coming(CallNames()) == ()
     assert faults(engines, language="de") == []
     assert faults(engines, transcription_model=POLYGLOT) == []
 
@@ -214,19 +218,23 @@ async def test_weights_come_after_those_of_calls_and_are_looked_for_again(
     weights = (Model(name="late-weights", files=()),)
     late = declared(POLYGLOT, Role.TRANSCRIPTION, Engine(), "de", weights=weights, background=True)
     absent = [True]
+    under_way: list[str] = []
+
+    def fetch(models: Sequence[Model], _stop: Stop) -> None:
+        fetched.append([model.name for model in models])
+        if models:
+            under_way.append(late_one.status(Role.TRANSCRIPTION, POLYGLOT).reason)
+
     monkeypatch.setattr(Declaration, "missing", lambda *_: "no weights" * absent[0])
-    engines = Catalogue(
-        EngineSettings(tmp_path),
-        engines=[late],
-        fetch=lambda models, _: fetched.append([model.name for model in models]),
-    )
-    await engines.start()
+    late_one = Catalogue(EngineSettings(tmp_path), engines=[late], fetch=fetch)
+    await late_one.start()
     async with asyncio.timeout(5):
-        await engines.complete()
-        assert engines.status(Role.TRANSCRIPTION, POLYGLOT).reason == "no weights"
+        await late_one.complete()
+        assert late_one.status(Role.TRANSCRIPTION, POLYGLOT).reason == "no weights"
         absent.clear()
         absent.append(False)
-        while not engines.status(Role.TRANSCRIPTION, POLYGLOT).loaded:
+        while not late_one.status(Role.TRANSCRIPTION, POLYGLOT).loaded:
             await asyncio.sleep(0)
     assert fetched == [[], ["late-weights"]]
-    await engines.close()
+    assert under_way == [FETCHING]
+    await late_one.close()
