@@ -135,8 +135,14 @@ class SpokenSentences:
     """An engine failed in the middle of a reply."""
     unheard: str
     """The caller's words could not be transcribed."""
+    unspoken: str
+    """The caller speaks a language that no voice speaks; ``{language}`` stands for its name."""
     filler: str | None = None
     """A tool or the answer takes long; None: nothing is said."""
+
+    def cannot_speak(self, name: str | None) -> str:
+        """``unspoken`` about the language of that English name; None: it has none here."""
+        return self.unspoken.replace("{language}", name or "your language")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +197,7 @@ def read_pack(file: str, text: str) -> LanguagePack:
         spoken=SpokenSentences(
             apology=spoken.need_sentence("apology"),
             unheard=spoken.need_sentence("unheard"),
+            unspoken=spoken.need_sentence("unspoken"),
             filler=spoken.sentence("filler"),
         ),
         turn_end=TurnEndWords(

@@ -22,7 +22,7 @@ from sessions.languages.packs import (
 )
 
 ANNOUNCED = '[announced]\nbefore = ["är"]\n'
-SPOKEN = '[spoken]\napology = "Oj."\nunheard = "Va?"\n'
+SPOKEN = '[spoken]\napology = "Oj."\nunheard = "Va?"\nunspoken = "Nej."\n'
 EXAMPLE_TEXTS = [
     (tag, kind, text)
     for tag, pack in PACKS.items()
