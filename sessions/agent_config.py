@@ -83,13 +83,19 @@ def with_languages(config: SessionConfig, languages_for: LanguagesFor) -> Sessio
     """``config`` with the languages that the caller may speak, where that is left to the caller;
     the call begins in the first of them, or in the one that is spoken already."""
     if not config.detects_language:
-        return replace(config, languages=())
-    languages = languages_for(names_of(config))
+        return replace(config, languages=(), unspoken=())
+    names = names_of(config)
+    languages = languages_for(names)
+    heard = languages_for(replace(names, speaks=False)) if names.speaks else languages
+    unspoken = tuple(one for one in heard if one not in languages)
     if config.language_hints:
         languages = tuple(one for one in languages if one in config.language_hints)
+        unspoken = ()
     begins = config.language if config.language in languages else (*languages, config.language)[0]
     known = config.language_known and begins == config.language
-    return replace(config, languages=languages, language=begins, language_known=known)
+    return replace(
+        config, languages=languages, unspoken=unspoken, language=begins, language_known=known
+    )
 
 
 def names_of(config: SessionConfig) -> CallNames:

@@ -54,6 +54,7 @@ from sessions.core.events import (
     CallStarted,
     Event,
     HangUp,
+    LanguagesFound,
     PlayoutPaused,
     PlayoutStopped,
     RequestCancel,
@@ -62,6 +63,7 @@ from sessions.core.events import (
 from sessions.core.notices import (
     Fault,
     LanguageChanged,
+    LanguagesChanged,
     Notice,
     SessionChanged,
     SessionOpened,
@@ -73,7 +75,7 @@ from sessions.speech.playout import Playout
 from sessions.speech.replying import Replying
 from sessions.speech.voice_activity import VoiceActivity
 
-from .agent_config import with_languages
+from .agent_config import names_of, with_languages
 from .audio_tap import AudioTap
 from .channel import Channel, ServerEvent, WireFormat
 from .client_messages import Answer, ClientMessages
@@ -85,6 +87,8 @@ INTERNAL_ERROR = "internal_error"
 SERVER_SHUTDOWN = "server_shutdown"
 PEER_LOST = "peer_lost"
 """The connection was lost, and the call waits for its caller."""
+LOADED_EVERY_SECONDS = 1.0
+"""Between two looks for engines of other languages that were still loading."""
 RESUMED_ELSEWHERE = "resumed_elsewhere"
 """The call was resumed over another connection."""
 
@@ -191,8 +195,25 @@ class LiveSession:
 
     def _beginning(self) -> Event:
         """The first event."""
-        config, before = with_languages(self._config, self._engines.languages_for), self._resumed
+        config, before = self._with_languages(), self._resumed
+        if config.coming:
+            self._spawn(self._await_languages())
         return CallResumed(replace(before, config=config)) if before else CallStarted(config)
+
+    def _with_languages(self) -> SessionConfig:
+        """The configuration with what the caller may speak now, and later."""
+        config = with_languages(self._config, self._engines.languages_for)
+        return replace(config, coming=self._engines.languages_coming(names_of(config)))
+
+    async def _await_languages(self) -> None:
+        """Have the core know of each language whose engines have been loaded."""
+        coming = True
+        while coming:
+            await asyncio.sleep(LOADED_EVERY_SECONDS)
+            found = self._with_languages()
+            coming = bool(found.coming)
+            if found.coming != self._config.coming:
+                self.dispatch(LanguagesFound(found.languages, found.unspoken, found.coming))
 
     def checkpoint(self, *, lost: bool = False) -> Checkpoint:
         """What the call needs to go on elsewhere (``lost``: see Playout). Not within a command."""
@@ -299,8 +320,8 @@ class LiveSession:
                 self._listening.score(turn, position)
             case DetectLanguage():
                 self._listening.detect_language(command)
-            case RestartTranscription(turn):
-                self._listening.restart(turn)
+            case RestartTranscription(turn, language):
+                self._listening.restart(turn, language)
             case DropTranscription(turn):
                 self._listening.drop(turn)
             case StartReply():
@@ -336,7 +357,7 @@ class LiveSession:
                 assert_never(command)
 
     def _publish(self, notice: Notice) -> None:
-        if isinstance(notice, SessionOpened | SessionChanged | LanguageChanged):
+        if isinstance(notice, SessionOpened | SessionChanged | LanguageChanged | LanguagesChanged):
             self._take_over(notice.config)
         if isinstance(notice, Fault) and self._messages.answered(notice):
             return

@@ -84,6 +84,11 @@ class Narrator:
         match kind:
             case "session.created":
                 return f"session {event.get('session', {}).get('id', '')} created"
+            case "session.updated":
+                blab = event.get("session", {}).get("blab", {})
+                return _heard_now(blab) if blab.get("languages_loading") else ""
+            case "blab.languages":
+                return _heard_now(event)
             case "blab.session.resumption":
                 return "the call goes on over another connection" if event.get("resumed") else ""
             case "input_audio_buffer.speech_started":
@@ -109,6 +114,13 @@ class Narrator:
             )
             return f"{kind}: {details}"
         return ""
+
+
+def _heard_now(found: Mapping[str, Any]) -> str:
+    """Which languages are heard, and which still load."""
+    loading = ", ".join(found.get("languages_loading", ()))
+    heard = f"heard now: {', '.join(found.get('languages', ()))}"
+    return f"{heard}; still loading: {loading}" if loading else heard
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,10 @@ async def _call(
     async with Caller(channel, on_event=on_event, on_audio=on_audio, resume=resume) as caller:
         first = second = None
         try:
-            session = {"type": "realtime", "blab": {"events": ["latency", "resumption"]}}
+            session = {
+                "type": "realtime",
+                "blab": {"events": ["latency", "language", "resumption"]},
+            }
             if options.instructions:
                 session["instructions"] = options.instructions
             await caller.send({"type": "session.update", "session": session})

@@ -66,9 +66,10 @@ class DetectLanguage:
 
 @dataclass(frozen=True, slots=True)
 class RestartTranscription:
-    """Hear the turn again from its start, in the language that is spoken now."""
+    """Hear the turn again from its start, in ``language``; its final text, too."""
 
     turn: int
+    language: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,12 @@ class SessionConfig:
     detects_language: bool = True
     """The language is the caller's, one of ``languages``; False: it stays ``language``."""
     languages: tuple[str, ...] = ()
-    """What the caller may speak, as the shell found out; of fewer than two none is detected."""
+    """What the caller may speak, as the shell found out."""
+    unspoken: tuple[str, ...] = ()
+    """What the caller may speak and the agent cannot; of fewer than two languages, these included,
+    none is detected."""
+    coming: tuple[str, ...] = ()
+    """Languages whose engines are being fetched or loaded: they are among ``languages`` later."""
     language_hints: tuple[str, ...] = ()
     """The caller speaks one of these; empty: any language that can be heard and spoken."""
     language_known: bool = False

@@ -56,6 +56,7 @@ from .events import (
     InputEnded,
     KeyPressed,
     LanguageDetected,
+    LanguagesFound,
     PartialTranscript,
     PlayoutFinished,
     PlayoutHeard,
@@ -170,7 +171,7 @@ class Conversation:
                 turns.on_waits(event)
             case TurnScored():
                 turns.on_scored(event)
-            case LanguageDetected():
+            case LanguageDetected() | LanguagesFound():
                 turns.on_language(event)
             case TranscriptionFailed():
                 turns.on_failed(event)

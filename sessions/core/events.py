@@ -94,6 +94,15 @@ class LanguageDetected:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguagesFound:
+    """What the caller may speak has changed, because engines were loaded: see SessionConfig."""
+
+    languages: tuple[str, ...]
+    unspoken: tuple[str, ...]
+    coming: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TranscriptionFailed:
     """Transcription of the turn failed."""
 
@@ -422,6 +431,7 @@ Event = (
     | TranscriptionWaits
     | TurnScored
     | LanguageDetected
+    | LanguagesFound
     | TranscriptionFailed
     | FirstToken
     | ClauseReady

@@ -40,6 +40,23 @@ class LanguageChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LanguageUnspoken:
+    """Item ``item_id`` is in a language that is heard here and that no voice speaks: it is answered
+    by a sentence that says so."""
+
+    language: str
+    item_id: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class LanguagesChanged:
+    """The caller may speak other languages than before, ``config.languages``."""
+
+    config: SessionConfig
+
+
+@dataclass(frozen=True, slots=True)
 class HearingWaits:
     """The words of item ``item_id`` wait for a recogniser, after ``ahead`` other utterances."""
 
@@ -363,6 +380,8 @@ Notice = (
     SessionOpened
     | SessionChanged
     | LanguageChanged
+    | LanguageUnspoken
+    | LanguagesChanged
     | HearingWaits
     | SpeechStarted
     | SpeechStopped

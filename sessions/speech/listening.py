@@ -103,6 +103,8 @@ class Listening:
         self._looked = 0
         """Position up to which the VAD has looked."""
         self._starts: dict[int, int] = {}
+        self._spoken: dict[int, str] = {}
+        """The languages of turns that are heard again; the others are in the call's."""
         self._asked: dict[int, int] = {}
         """Turn -> position up to which its text was last requested."""
         self._tasks: dict[int, dict[str, asyncio.Task[None]]] = {}
@@ -248,14 +250,16 @@ class Listening:
         """Ask the language detector about a turn."""
         self._replace(order.turn, "language", self._detect_language(order))
 
-    def restart(self, turn: int) -> None:
-        """Give the turn's partial transcripts anew from its start: another language is spoken."""
+    def restart(self, turn: int, language: str) -> None:
+        """Give the turn's transcripts anew from its start: it is spoken in ``language``."""
         if (position := self._starts.get(turn)) is not None:
+            self._spoken[turn] = language
             self._replace(turn, "feed", self._feed(turn, position))
 
     def drop(self, turn: int) -> None:
         """The turn needs no transcription any more."""
         self._starts.pop(turn, None)
+        self._spoken.pop(turn, None)
         self._asked.pop(turn, None)
         self._waiting.discard(turn)
         for task in self._tasks.pop(turn, {}).values():
@@ -286,7 +290,7 @@ class Listening:
             self._first = oldest
 
     async def _feed(self, turn: int, position: int) -> None:
-        model, language = self.config.transcription_model, self.config.language
+        model, language = self.config.transcription_model, self._language_of(turn)
         try:
             stream = await self._open(turn, model, language)
         except EngineError as error:
@@ -310,6 +314,9 @@ class Listening:
             log.warning("partial transcripts of turn %d ended: %s", turn, error.code)
         finally:
             stream.close()
+
+    def _language_of(self, turn: int) -> str:
+        return self._spoken.get(turn, self.config.language)
 
     async def _open(self, turn: int, model: str, language: str) -> TranscriptionStream:
         """Begin partial transcripts as soon as a recogniser is free."""
@@ -341,7 +348,7 @@ class Listening:
         await self._transcribe(turn, self._cut(self._starts[turn], position), position)
 
     async def _transcribe(self, turn: int, pcm: bytes, position: int) -> None:
-        model, language = self.config.transcription_model, self.config.language
+        model, language = self.config.transcription_model, self._language_of(turn)
         try:
             engine = self._engines.transcriber(model, language)
             heard, waited = await self._heard(turn, engine, pcm + _TAIL, language)

@@ -9,6 +9,7 @@ from pipelines.engines.base import ModelUnavailable
 from pipelines.engines.scripted.live import Fault, ScriptedEngines, scripted_engines
 from sessions.core.commands import Command, StartReply
 from sessions.core.config import Extension
+from sessions.languages.packs import PACKS
 from tests.support.pipelines.polyglot import listen_in
 from tests.support.sessions.scripted_call import CONFIG, ScriptedCall
 
@@ -87,3 +88,37 @@ async def test_without_a_detector_the_call_goes_on() -> None:
         await call.say(8)
         await call.answered()
         assert (await call.event(HEARD))["transcript"] == WORDS["en"]
+
+
+async def test_a_caller_whose_language_has_no_voice_hears_that_it_cannot_be_spoken() -> None:
+    words = {"en": "ola too dough bem", "pt": "olá tudo bem amigo"}
+    engines = scripted_engines(answers=("Very well.",))
+    listen_in(engines, "pt", words)
+    engines.languages, engines.unspoken = ("en",), ("pt",)
+    async with ScriptedCall(engines, EVENTS) as call:
+        await call.say(8)
+        await call.answered()
+        assert (await call.event(HEARD))["transcript"] == words["pt"]
+        found = await call.event("blab.language")
+        assert (found["language"], found["spoken"]) == ("pt", False)
+        assert replies(call)[-1].script == PACKS["en"].spoken.cannot_speak("Portuguese")
+        assert not [asked for asked in engines.chat_model.asked if len(asked) > 1]
+    assert [turn.user_text for turn in call.notes.turns] == [words["pt"]]
+
+
+async def test_languages_that_are_still_loading_are_shown_and_then_detected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sessions.live.LOADED_EVERY_SECONDS", 0.01)
+    engines = polyglot()
+    engines.languages, engines.coming = ("en",), ("es",)
+    async with ScriptedCall(engines, EVENTS) as call:
+        (created,) = call.of("session.created")
+        blab = created["session"]["blab"]
+        assert (blab["languages"], blab["languages_loading"]) == (["en"], ["es"])
+        engines.languages, engines.coming = ("en", "es"), ()
+        found = await call.event("blab.languages")
+        assert (list(found["languages"]), list(found["languages_loading"])) == (["en", "es"], [])
+        await call.say(8)
+        await call.answered()
+        assert (await call.event(HEARD))["transcript"] == WORDS["es"]

@@ -26,6 +26,8 @@ from sessions.core.notices import (
     ItemTruncated,
     KeyReceived,
     LanguageChanged,
+    LanguagesChanged,
+    LanguageUnspoken,
     Latency,
     Notice,
     PlayoutBegan,
@@ -105,6 +107,12 @@ class Renderer:
                 return self._session("updated", notice.config)
             case LanguageChanged():
                 return self._language_changed(notice)
+            case LanguageUnspoken():
+                return self._language(
+                    notice.item_id, notice.language, notice.probability, spoken=False
+                )
+            case LanguagesChanged():
+                return self._languages_changed(notice)
             case HearingWaits():
                 return self._if_asked(Extension.HEARING, "blab.hearing.waiting", asdict(notice))
             case SpeechStarted():
@@ -167,12 +175,24 @@ class Renderer:
 
     def _language_changed(self, notice: LanguageChanged) -> list[Body]:
         self._config = notice.config
-        language: Body = {
-            "item_id": notice.item_id,
-            "language": notice.config.language,
-            "probability": round(notice.probability, 3),
+        language = notice.config.language
+        return self._language(notice.item_id, language, notice.probability, spoken=True)
+
+    def _language(
+        self, item_id: str, language: str, probability: float, *, spoken: bool
+    ) -> list[Body]:
+        found: Body = {
+            "item_id": item_id,
+            "language": language,
+            "probability": round(probability, 3),
+            "spoken": spoken,
         }
-        return self._if_asked(Extension.LANGUAGE, "blab.language", language)
+        return self._if_asked(Extension.LANGUAGE, "blab.language", found)
+
+    def _languages_changed(self, notice: LanguagesChanged) -> list[Body]:
+        self._config = config = notice.config
+        found: Body = {"languages": config.languages, "languages_loading": config.coming}
+        return self._if_asked(Extension.LANGUAGE, "blab.languages", found)
 
     def _speech_started(self, notice: SpeechStarted) -> list[Body]:
         start = milliseconds_of(notice.position, HEARING_RATE)

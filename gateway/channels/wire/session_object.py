@@ -13,7 +13,8 @@ Rules
 - ``session.blab`` holds our own: ``events`` (names of ``blab.*`` events wanted), ``language``,
   ``speech_model``, ``echo_suppression``, ``turn_taking`` (its parts, each on or off).
 - A language is a tag or ``auto``, which is what the caller speaks. Of ``auto`` OpenAI's part shows
-  null, ours also the language that is spoken now (``language_in_use``).
+  null, ours also the language that is spoken now (``language_in_use``), those that the caller may
+  speak (``languages``), and those whose engines are still loading. A client cannot set these.
 """
 
 import re
@@ -140,6 +141,8 @@ def render_session(config: SessionConfig, session_id: str) -> dict[str, Any]:
             "events": sorted(extension.value for extension in config.extensions),
             "language": AUTO if config.detects_language else config.language,
             "language_in_use": config.language,
+            "languages": list(config.languages),
+            "languages_loading": list(config.coming),
             "speech_model": config.speech_model,
             "echo_suppression": config.suppresses_echo,
             "turn_taking": asdict(config.turn_taking),
@@ -362,10 +365,20 @@ def _merge_switches(switches: Fields, settings: TurnTakingSettings) -> TurnTakin
     return replace(settings, **{name: flag for name, flag in wanted.items() if flag is not None})
 
 
+_OF_BLAB = (
+    "events",
+    "language",
+    "language_in_use",
+    "languages",
+    "languages_loading",
+    "speech_model",
+    "echo_suppression",
+    "turn_taking",
+)
+
+
 def _merge_extensions(blab: Fields, config: SessionConfig) -> SessionConfig:
-    blab.only(
-        ("events", "language", "language_in_use", "speech_model", "echo_suppression", "turn_taking")
-    )
+    blab.only(_OF_BLAB)
     if (switches := blab.child("turn_taking")) is not None:
         config = replace(config, turn_taking=_merge_switches(switches, config.turn_taking))
     config = replace(

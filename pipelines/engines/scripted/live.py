@@ -347,6 +347,9 @@ class LoudnessModel(SileroModel):
         return loud.astype(float).tolist(), states
 
 
+_UNSERVED = "No {field} {name!r} is served here. Accepted: 'default'."
+
+
 @dataclass
 class ScriptedEngines(Catalogue):
     """A catalogue of scripted engines for calls, which serves all names but those in ``absent``."""
@@ -359,7 +362,9 @@ class ScriptedEngines(Catalogue):
     absent: frozenset[str] = frozenset()
     linguist: ScriptedLanguageDetector = field(default_factory=ScriptedLanguageDetector)
     languages: tuple[str, ...] = ("en",)
-    """What calls can be held in, as ``languages_for`` gives it."""
+    unspoken: tuple[str, ...] = ()
+    coming: tuple[str, ...] = ()
+    """What calls can be held in, what is heard besides and not spoken, and what is loaded later."""
     upstream: frozenset[Role] = frozenset()
     """What an upstream does in calls, as ``upstream_roles`` gives it."""
 
@@ -416,28 +421,24 @@ class ScriptedEngines(Catalogue):
             speech_model=self.resolve(Role.SPEECH, names.speech_model),
         )
         known = {status.model_id for status in self.statuses()}
-        fields: tuple[NameField, ...] = get_args(NameField)
-        given = [(field, getattr(names, field)) for field in fields]
         return tuple(
-            NameFault(
-                field,
-                name,
-                f"No {field} {name!r} is served here. Accepted: 'default'.",
-                name in known,
-            )
-            for field, name in given
-            if name in self.absent
+            NameFault(field, name, _UNSERVED.format(field=field, name=name), name in known)
+            for field in get_args(NameField)
+            if (name := getattr(names, field)) in self.absent
         )
 
-    def languages_for(self, names: CallNames) -> tuple[str, ...]:  # noqa: ARG002 - as in Catalogue
+    def languages_for(self, names: CallNames) -> tuple[str, ...]:
         """The same for all names."""
-        return self.languages
+        return self.languages if names.speaks else (*self.languages, *self.unspoken)
+
+    def languages_coming(self, names: CallNames) -> tuple[str, ...]:  # noqa: ARG002 - as in Catalogue
+        """The same for all names."""
+        return self.coming
 
     def call_languages(self) -> dict[str, CallLanguage]:
         """All heard and spoken."""
-        return {
-            tag: CallLanguage(self.ears.model_id, self.voice.model_id) for tag in self.languages
-        }
+        engines = CallLanguage(self.ears.model_id, self.voice.model_id)
+        return dict.fromkeys(self.languages, engines)
 
     def hearing_loads(self) -> dict[str, HearingLoad]:
         """Nobody waits here."""

@@ -152,12 +152,13 @@ class EndedTurns:
         """The ended turn of that number, where it waits for its text."""
         return self._waiting.get(turn)
 
-    def on_language(self, utterance: Utterance, *, changed: bool) -> None:
-        """The language of a waiting turn is known; ``changed``: its text is made anew."""
-        if changed:
-            utterance.speaks(self._call.config.language)
+    def on_language(self, utterance: Utterance, language: str | None) -> None:
+        """The language of a waiting turn is known; ``language``: the one in which its text is made
+        anew, if that was another."""
+        if language is not None:
+            utterance.speaks(language)
             utterance.asked_at = self._call.now
-            self._call.order(RestartTranscription(utterance.turn))
+            self._call.order(RestartTranscription(utterance.turn, language))
             self._call.order(FinishTranscription(utterance.turn, utterance.asked))
             self.set_timer()
         elif utterance.held_text is not None:
@@ -424,10 +425,17 @@ class EndedTurns:
         self._postponed = None
         replies, request, user_text = self._replies, utterance.request, None
         config = overridden(self._call.config, request)
-        if utterance.failure is not None and request is None:
+        script = _script(utterance, config.language)
+        if script is not None:
             replies.cancel("turn_detected")
-            script = pack_of(config.language).spoken.unheard
-            replies.start(utterance.turn, "", utterance.moments, config=config, script=script)
+            replies.start(
+                utterance.turn,
+                text,
+                utterance.moments,
+                config=config,
+                script=script,
+                request=request,
+            )
         elif replies.fits(config, request):
             user_text = text
         else:
@@ -445,6 +453,14 @@ class EndedTurns:
 def too_late(turn: int) -> TranscriptionFailed:
     """The failure of a transcription that is overdue."""
     return TranscriptionFailed(turn, "PROVIDER_ERROR", "The transcription took too long.")
+
+
+def _script(utterance: Utterance, language: str) -> str | None:
+    """What answers a turn that the chat model cannot answer, in the call's ``language``."""
+    spoken, request = pack_of(language).spoken, utterance.request
+    if utterance.unspoken and (request is None or not request.apart):
+        return spoken.cannot_speak(pack_of(utterance.unspoken).name)
+    return spoken.unheard if utterance.failure is not None and request is None else None
 
 
 def _answerable(utterance: Utterance) -> bool:

@@ -315,6 +315,8 @@ class Speculation:
         replies = self._replies
         if not self._call.config.answers or replies.current is not None or not replies.settled:
             return
+        if utterance.unspoken:
+            return
         utterance.speculations += 1
         said = Message("user", text)
         replies.start(utterance.turn, text, utterance.moments, extra=(said,))

@@ -112,6 +112,8 @@ class Utterance:
     """Its final text, if that came before its language was known."""
     language_uncertain: bool = False
     """The detector's last answer left it open."""
+    unspoken: str = ""
+    """Its language, where that is heard and not spoken; else empty."""
     crowded_out: bool = False
     """Its words wait for a recogniser."""
     level: float | None = None

@@ -11,6 +11,9 @@ Rules
 - Once ``SETTLED`` turns in a row were certainly in the call's language, the core asks about each
   ``EVERY``-th turn only, until an answer is less certain. The words cannot replace the detector: a
   recogniser makes words of its own language out of any other.
+- A turn that is clearly (``CLEAR``) in a language that is heard and not spoken changes nothing: its
+  text is made in that language, and a sentence in the call's answers it. A short turn after it, if
+  the detector is ``SURE`` of the same language, is taken for one, too.
 - The end of a turn waits for the detector only while the language is undecided or the first answer
   was not certain, at most ``WAIT_MS``. Recognition goes on meanwhile in the language so far. If
   that was the wrong one, the turn is recognised again, and a reply to the wrong text is dropped.
@@ -22,8 +25,8 @@ from dataclasses import dataclass, replace
 from sessions.core.call import Call
 from sessions.core.commands import DetectLanguage, RestartTranscription
 from sessions.core.config import SessionConfig
-from sessions.core.events import LanguageDetected
-from sessions.core.notices import LanguageChanged
+from sessions.core.events import LanguageDetected, LanguagesFound
+from sessions.core.notices import LanguageChanged, LanguagesChanged, LanguageUnspoken
 from sessions.core.replies.replies import Replies
 from sessions.core.states import UtteranceState, UtteranceTrigger
 
@@ -88,6 +91,8 @@ class CallerLanguage:
         """Turns in a row that were certainly in the call's language."""
         self._passed: deque[int] = deque(maxlen=EVERY - 1)
         """The turns since then that were not asked about."""
+        self._unspoken = ""
+        """The language of the last turn, where that is not spoken."""
         self._questions: dict[int, _Question] = {}
         """The last one about each turn, until it is answered."""
 
@@ -97,6 +102,27 @@ class CallerLanguage:
             self.decided, self._agreed = False, 0
         if after.detects_language and after.language_known:
             self.decided = True
+
+    def take(self, event: LanguageDetected | LanguagesFound) -> None:
+        """The detector's answer about a turn, or what the caller may speak from now on."""
+        if isinstance(event, LanguagesFound):
+            self._found(event)
+        else:
+            self._detected(event)
+
+    def _found(self, event: LanguagesFound) -> None:
+        call = self._call
+        if not call.config.detects_language:
+            return
+        found = replace(
+            call.config,
+            languages=event.languages,
+            unspoken=event.unspoken,
+            coming=event.coming,
+        )
+        if found != call.config:
+            call.configure(found)
+            call.publish(LanguagesChanged(found))
 
     def listen(self) -> None:
         """Another window of speech: ask once there is enough of it."""
@@ -125,9 +151,9 @@ class CallerLanguage:
         open_question = not self.decided or utterance.questions > 1
         return utterance.awaits_language and open_question and overdue < samples(WAIT_MS)
 
-    def on_detected(self, event: LanguageDetected) -> None:
-        """The detector's answer about a turn. One that comes when the turn has been answered
-        already still counts for those to come."""
+    def _detected(self, event: LanguageDetected) -> None:
+        """An answer that comes when the turn has been answered already still counts for those to
+        come."""
         question = self._questions.get(event.turn)
         if question is None or question.position != event.position:
             return
@@ -136,17 +162,24 @@ class CallerLanguage:
         opened = open_one is not None and open_one.turn == event.turn
         utterance = open_one if opened else self._ended.waiting(event.turn)
         self._note_agreement(question, event)
-        changes = self._decides(question, event)
-        if changes:
+        again = None
+        if self._decides(question, event):
             self._change(question, event)
+            again = self._call.config.language
+        unspoken = self._is_unspoken(question, event)
         if utterance is None:
             return
+        if unspoken:
+            again = self._note_unspoken(utterance, event)
+        elif utterance.unspoken:
+            utterance.unspoken = ""
+            again = again or self._take_back(utterance, event)
         utterance.awaits_language = False
         utterance.language_uncertain = event.probability < CERTAIN
         if not opened:
-            self._ended.on_language(utterance, changed=changes)
-        elif changes:
-            self._hear_again(utterance)
+            self._ended.on_language(utterance, again)
+        elif again is not None:
+            self._hear_again(utterance, again)
         elif utterance.state is not UtteranceState.SPEAKING:
             self.hear_end()
 
@@ -171,7 +204,8 @@ class CallerLanguage:
 
     def _ask(self, utterance: Utterance) -> None:
         config, gate = self._call.config, self._audio.gate
-        if not config.detects_language or len(config.languages) < 2:
+        candidates = (*config.languages, *config.unspoken)
+        if not config.detects_language or len(candidates) < 2:
             return
         utterance.questions += 1
         utterance.questioned, utterance.awaits_language = gate.voiced, True
@@ -179,7 +213,7 @@ class CallerLanguage:
         self._questions[utterance.turn] = question
         while len(self._questions) > _MOST_OPEN:
             del self._questions[next(iter(self._questions))]
-        self._call.order(DetectLanguage(utterance.turn, question.position, config.languages))
+        self._call.order(DetectLanguage(utterance.turn, question.position, candidates))
 
     def _decides(self, question: _Question, event: LanguageDetected) -> bool:
         """Whether the call's language changes."""
@@ -199,14 +233,45 @@ class CallerLanguage:
         call = self._call
         call.configure(replace(call.config, language=event.language))
         call.publish(LanguageChanged(call.config, question.item_id, event.probability))
+        self._cancel_unreleased()
+
+    def _is_unspoken(self, question: _Question, event: LanguageDetected) -> bool:
+        """Whether the turn is in a language that is heard and not spoken."""
+        long_enough = question.voiced >= samples(ENOUGH_MS)
+        known = event.language in self._call.config.unspoken
+        if known and long_enough:
+            known = event.probability >= CLEAR
+        elif known:
+            known = event.probability >= SURE and event.language == self._unspoken
+        if known or long_enough:
+            self._unspoken = event.language if known else ""
+        return known
+
+    def _note_unspoken(self, utterance: Utterance, event: LanguageDetected) -> str | None:
+        """The turn is in such a language. Returns it, where the turn must be heard again."""
+        before, utterance.unspoken = utterance.unspoken, event.language
+        if before == event.language:
+            return None
+        self._cancel_unreleased()
+        item_id, probability = utterance.item_id, event.probability
+        self._call.publish(LanguageUnspoken(event.language, item_id, probability))
+        return event.language
+
+    def _take_back(self, utterance: Utterance, event: LanguageDetected) -> str:
+        """The turn is in the call's language after all."""
+        config = self._call.config
+        self._call.publish(LanguageChanged(config, utterance.item_id, event.probability))
+        return config.language
+
+    def _cancel_unreleased(self) -> None:
         reply = self._replies.current
         if reply is not None and not reply.released:
             self._replies.cancel("turn_detected")
 
-    def _hear_again(self, utterance: Utterance) -> None:
+    def _hear_again(self, utterance: Utterance, language: str) -> None:
         """The open utterance is heard again, in its own language."""
-        utterance.speaks(self._call.config.language)
-        self._call.order(RestartTranscription(utterance.turn))
+        utterance.speaks(language)
+        self._call.order(RestartTranscription(utterance.turn, language))
         if utterance.state is UtteranceState.SPEAKING:
             return
         ending = utterance.state is UtteranceState.ENDING

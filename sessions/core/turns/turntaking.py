@@ -21,6 +21,7 @@ from sessions.core.config import SessionConfig, TurnMode
 from sessions.core.events import (
     FinalTranscript,
     LanguageDetected,
+    LanguagesFound,
     PartialTranscript,
     PlayoutFinished,
     RequestReply,
@@ -307,9 +308,9 @@ class TurnTaking:
         self._speculation.discard_other(utterance)
         self._weigh_text(utterance, ending=ending)
 
-    def on_language(self, event: LanguageDetected) -> None:
-        """Which language a turn is spoken in, as was asked."""
-        self._language.on_detected(event)
+    def on_language(self, event: LanguageDetected | LanguagesFound) -> None:
+        """Which language a turn is spoken in, as was asked; or which may be spoken now."""
+        self._language.take(event)
         self._audio.set_timer()
 
     def on_scored(self, event: TurnScored) -> None:

@@ -14,6 +14,7 @@ from gateway.caller import (
     Narrator,
     NoAnswer,
     Recording,
+    TimedEvent,
     demo_key,
 )
 from tests.support.gateway.realtime_server import RATE, RealtimeServer, running
@@ -164,3 +165,21 @@ async def test_a_recording_of_another_rate_is_refused(server: RealtimeServer) ->
     async with Caller(channel) as caller:
         with pytest.raises(ValueError, match="16000 Hz"):
             caller.say(Recording.of(np.zeros(1600, np.int16), 16_000))
+
+
+def test_languages_that_still_load_are_reported() -> None:
+    lines: list[str] = []
+    narrator = Narrator(0.0, lines.append)
+    loading = {"languages": ["en"], "languages_loading": ["de", "es"]}
+    loaded = {"languages": ["en", "de", "es"], "languages_loading": []}
+    for event in (
+        {"type": "session.updated", "session": {"blab": loading}},
+        {"type": "session.updated", "session": {"blab": loaded}},
+        {"type": "session.updated", "session": {}},
+        {"type": "blab.languages", **loaded},
+    ):
+        narrator.event(TimedEvent(0.0, event))
+    assert [line.split(maxsplit=2)[2] for line in lines] == [
+        "heard now: en; still loading: de, es",
+        "heard now: en, de, es",
+    ]

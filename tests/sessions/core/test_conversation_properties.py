@@ -120,7 +120,8 @@ CONFIGS = st.builds(
     tool_choice=st.sampled_from(["auto", "auto", "required", "none"]),
     max_call_ms=st.sampled_from([3_600_000, 3_600_000, 20_000]),
     detects_language=st.sampled_from([True, True, True, False]),
-    languages=st.sampled_from([(), ("en", "es"), ("en", "de", "es")]),
+    languages=st.sampled_from([(), ("en",), ("en", "es"), ("en", "de", "es")]),
+    unspoken=st.sampled_from([(), ("pt",)]),
     extensions=st.sampled_from([frozenset(), frozenset(Extension)]),
 )
 LINES = (PromptLine("user", "Sum up."), PromptLine(item_id="x"))
@@ -262,7 +263,7 @@ class Calls(RuleBasedStateMachine):
 
     @precondition(lambda self: self.shell.detections)
     @rule(
-        language=st.sampled_from(["en", "es", "es", "de", "tlh"]),
+        language=st.sampled_from(["en", "es", "es", "de", "pt", "pt", "tlh"]),
         probability=st.sampled_from([0.0, 0.4, 0.7, 0.85, 0.99]),
         back=st.integers(0, 2),
     )
@@ -270,7 +271,7 @@ class Calls(RuleBasedStateMachine):
         asked = self.shell.detections[-1 - back % len(self.shell.detections)]
         self.shell.feed(LanguageDetected(asked.turn, asked.position, language, probability))
 
-    @rule(windows=st.integers(48, 70), language=st.sampled_from(["en", "es"]), words=WORDS)
+    @rule(windows=st.integers(48, 70), language=st.sampled_from(["en", "es", "pt"]), words=WORDS)
     def ask_in(self, windows: int, language: str, words: str) -> None:
         """A question that is long enough for its language to be found out."""
         self.shell.hear(0.9, windows)

@@ -421,7 +421,7 @@ class ModelShell:
                 assert position <= self.position
                 assert len(command.languages) > 1, "there is nothing to find out"
                 self.detections.append(command)
-            case RestartTranscription(turn):
+            case RestartTranscription(turn, _):
                 assert turn in self.transcriptions
             case DropTranscription(turn):
                 assert turn in self.transcriptions, "released twice"

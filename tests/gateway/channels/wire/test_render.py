@@ -22,6 +22,8 @@ from sessions.core.notices import (
     ItemTruncated,
     KeyReceived,
     LanguageChanged,
+    LanguagesChanged,
+    LanguageUnspoken,
     Latency,
     Notice,
     PlayoutBegan,
@@ -111,6 +113,8 @@ NOTICES: list[Notice] = [
     SessionChanged(ALL),
     SessionChanged(SessionConfig(turn_detection=TurnDetection(TurnMode.NONE), output_audio=False)),
     LanguageChanged(replace(ALL, language="es"), "item_1", 0.97312),
+    LanguageUnspoken("pt", "item_1", 0.97),
+    LanguagesChanged(replace(ALL, languages=("en", "de"), coming=("es",))),
     HearingWaits("item_1", 3),
     SpeechStarted("item_1", 16_000),
     SpeechStopped("item_1", 32_000),
@@ -189,7 +193,7 @@ def test_a_strict_client_never_sees_our_own_events(notice: Notice) -> None:
     spoken = wire_format(SessionConfig(), playout_events=False)
     if isinstance(notice, ReplyDone):
         begin(spoken, notice.output_audio)
-    if isinstance(notice, LanguageChanged):
+    if isinstance(notice, LanguageChanged | LanguagesChanged):
         notice = replace(notice, config=SessionConfig(language="es"))
     for event in spoken.render(notice):
         assert not event["type"].startswith(("blab.", "output_audio_buffer."))
@@ -334,9 +338,27 @@ def test_another_language_is_published_to_clients_that_want_to_know() -> None:
         "item_id": "item_1",
         "language": "es",
         "probability": 0.973,
+        "spoken": True,
     }
     strict = replace(changed, config=SessionConfig(language="es"))
     assert not wire_format().render(strict)
+
+
+def test_a_language_that_is_not_spoken_is_published_as_such() -> None:
+    wire = wire_format()
+    wire.render(LanguageChanged(ALL, "item_0", 1.0))
+    (event,) = wire.render(LanguageUnspoken("pt", "item_1", 0.97))
+    shown = (event["type"], event["item_id"], event["language"], event["spoken"])
+    assert shown == ("blab.language", "item_1", "pt", False)
+
+
+def test_languages_that_were_loaded_are_published_to_clients_that_want_to_know() -> None:
+    found = LanguagesChanged(replace(ALL, languages=("en", "de"), coming=("es",)))
+    (event,) = wire_format().render(found)
+    assert event["type"] == "blab.languages"
+    assert list(event["languages"]) == ["en", "de"]
+    assert list(event["languages_loading"]) == ["es"]
+    assert not wire_format().render(replace(found, config=SessionConfig()))
 
 
 def test_a_wait_for_a_recogniser_is_published_to_clients_that_want_to_know() -> None:

@@ -12,8 +12,19 @@ from sessions.core.commands import (
     StartReply,
 )
 from sessions.core.config import SessionConfig, TurnDetection, TurnMode
-from sessions.core.events import CommitInput, ConfigureSession, LanguageDetected
-from sessions.core.notices import LanguageChanged, TranscriptFinal
+from sessions.core.events import (
+    CommitInput,
+    ConfigureSession,
+    LanguageDetected,
+    LanguagesFound,
+    RequestReply,
+)
+from sessions.core.notices import (
+    LanguageChanged,
+    LanguagesChanged,
+    LanguageUnspoken,
+    TranscriptFinal,
+)
 from sessions.core.states import State
 from sessions.core.turns.language import CERTAIN, CLEAR, ENOUGH_MS, LIKELY, SURE, WAIT_MS
 from sessions.languages.packs import PACKS
@@ -79,7 +90,7 @@ def test_the_first_long_turn_decides_and_is_heard_again_from_its_start() -> None
     shell.detect("es", LIKELY)
     (number,) = {order.turn for order in shell.ordered(DetectLanguage)}
     assert languages(shell) == ["es"]
-    assert shell.ordered(RestartTranscription) == [RestartTranscription(number)]
+    assert shell.ordered(RestartTranscription) == [RestartTranscription(number, "es")]
     shell.speak(200, "hola qué tal")
     shell.silence(128)
     shell.final("Hola, ¿qué tal?", 0.9)
@@ -344,3 +355,116 @@ def test_with_another_configuration_the_language_is_not_settled() -> None:
         answered(shell, "en", CERTAIN)
     shell.feed(ConfigureSession(replace(CONFIG, language="es")))
     assert answered(shell, "es", CERTAIN)
+
+
+SORRY = PACKS["en"].spoken.cannot_speak("Portuguese")
+
+
+def unspoken(language: str = "pt", probability: float = CLEAR) -> ModelShell:
+    """A call whose first long turn is in a language that no voice speaks."""
+    shell = begun(unspoken=("pt",))
+    shell.speak(1_600, "ola key tall")
+    shell.detect(language, probability)
+    return shell
+
+
+def test_a_language_without_a_voice_is_heard_and_answered_by_a_sentence_that_says_so() -> None:
+    shell = unspoken()
+    (asked,) = shell.ordered(DetectLanguage)
+    assert asked.languages == ("en", "de", "es", "pt")
+    assert shell.ordered(RestartTranscription) == [RestartTranscription(asked.turn, "pt")]
+    shell.silence(128)
+    shell.final("Quanto custa o bilhete?", 0.9)
+    shell.silence(300)
+    assert shell.reply.order.script == SORRY
+    assert shell.reply.order.config.language == "en"
+    (text,) = shell.published(TranscriptFinal)
+    assert text.text == "Quanto custa o bilhete?"
+    (notice,) = shell.published(LanguageUnspoken)
+    assert (notice.language, notice.item_id) == ("pt", text.item_id)
+    assert not shell.published(LanguageChanged)
+
+
+def test_a_language_without_a_voice_must_be_clear() -> None:
+    shell = unspoken(probability=CLEAR - 0.01)
+    assert not shell.published(LanguageUnspoken)
+    shell.silence(128)
+    shell.final("Hello there.", 0.9)
+    shell.silence(300)
+    assert shell.reply.order.script is None
+
+
+def test_the_end_of_a_turn_may_show_that_its_language_has_a_voice_after_all() -> None:
+    shell = unspoken()
+    shell.speak(1_000)
+    shell.silence(128)
+    shell.detect("es", LIKELY)
+    assert languages(shell) == ["es"]
+    assert [each.language for each in shell.ordered(RestartTranscription)] == ["pt", "es"]
+    shell.final("Hola, ¿qué tal?", 0.9)
+    shell.silence(300)
+    assert shell.reply.order.script is None
+    assert shell.reply.order.config.language == "es"
+
+
+def test_an_uncertain_end_of_a_turn_is_heard_in_the_calls_language_again() -> None:
+    shell = unspoken()
+    shell.speak(1_000)
+    shell.silence(128)
+    shell.detect("pt", LIKELY)
+    assert [each.language for each in shell.ordered(RestartTranscription)] == ["pt", "en"]
+    assert languages(shell) == ["en"]
+
+
+@pytest.mark.parametrize(("probability", "script"), [(SURE, SORRY), (SURE - 0.01, None)])
+def test_a_short_turn_after_one_without_a_voice_is_taken_for_one_if_sure(
+    probability: float, script: str | None
+) -> None:
+    shell = unspoken()
+    shell.silence(128)
+    shell.final("Quanto custa o bilhete?", 0.9)
+    shell.silence(300)
+    shell.clause(SORRY, 300)
+    shell.generated()
+    shell.play(0.0)
+    shell.play(1.0)
+    shell.speak(600)
+    shell.silence(128)
+    shell.detect("pt", probability)
+    shell.final("Sim.", 0.9)
+    shell.silence(600)
+    assert shell.reply.order.script == script
+
+
+def test_by_hand_a_turn_without_a_voice_waits_for_its_language() -> None:
+    shell = begun(unspoken=("pt",), turn_detection=TurnDetection(TurnMode.NONE))
+    shell.speak(1_800)
+    shell.feed(CommitInput())
+    shell.feed(RequestReply())
+    shell.final("ola key tall")
+    shell.detect("pt", CERTAIN)
+    shell.final("Olá, tudo bem?")
+    assert shell.reply.order.script == SORRY
+
+
+def test_one_language_with_a_voice_and_one_without_are_told_apart() -> None:
+    shell = begun(languages=("en",), unspoken=("pt",))
+    shell.speak(1_800)
+    assert [asked.languages for asked in shell.ordered(DetectLanguage)] == [("en", "pt")]
+
+
+def test_languages_that_were_loaded_may_be_spoken_from_the_next_turn_on() -> None:
+    shell = begun(languages=("en",), coming=("de",))
+    shell.feed(LanguagesFound(("en", "de"), (), ()))
+    (changed,) = shell.published(LanguagesChanged)
+    assert (changed.config.languages, changed.config.coming) == (("en", "de"), ())
+    shell.feed(LanguagesFound(("en", "de"), (), ()))
+    assert len(shell.published(LanguagesChanged)) == 1
+    turn(shell, "de", LIKELY, "guten Tag")
+    assert languages(shell) == ["de"]
+
+
+def test_languages_that_were_loaded_change_nothing_in_a_call_of_one_language() -> None:
+    shell = begun(languages=(), detects_language=False)
+    shell.feed(LanguagesFound(("en", "de"), (), ()))
+    assert not shell.published(LanguagesChanged)
