@@ -16,7 +16,7 @@ export class Transcript {
   #responses = new Map(); // response id → bubble of the agent
   #waiting = new Map(); // response id → latency that came before its bubble
   #totals = [];
-  #typed = new Set(); // ids this page made: it shows them itself, whatever call they end up in
+  #typed = new Set(); // ids this page made and shows itself, in whatever call
   #speaking = null; // the caller's bubble that is growing
 
   #pinned = true; // the newest turn is kept in view, until the reader scrolls away from it
@@ -33,7 +33,7 @@ export class Transcript {
     follow.observe(scroll);
   }
 
-  /** Whether finished replies are announced to screen readers, which then talk beside the agent. */
+  /** Whether screen readers announce finished replies, and then talk beside the agent. */
   announces = false;
   /** The language of what is said, as a tag; empty: not known. */
   language = "";
@@ -119,6 +119,7 @@ export class Transcript {
       "session.created": (event) => this.#session(event.session),
       "session.updated": (event) => this.#session(event.session),
       "blab.language": (event) => this.#languageFound(event),
+      "blab.languages": async (event) => (await import("./languages.js")).show(this, event),
       "input_audio_buffer.cleared": () => this.#forgetEmpty(),
       "blab.transcript.partial": (event) => user(event).partial(event.text),
       "conversation.item.input_audio_transcription.delta": (event) => user(event).delta(event.delta),
@@ -142,11 +143,12 @@ export class Transcript {
 
   #session(session) {
     this.language = session?.blab?.language_in_use ?? session?.audio?.input?.transcription?.language ?? this.language;
+    if (session?.blab?.languages_loading?.[0]) this.handlers["blab.languages"](session.blab);
   }
 
   /** The turn is spoken in another language than its bubble was opened for; those to come are, too. */
   #languageFound(event) {
-    this.language = event.language;
+    if (event.spoken ?? true) this.language = event.language;
     this.#bubbles.get(event.item_id)?.speaks(event.language);
   }
 
@@ -228,8 +230,8 @@ export class Transcript {
     this.list.append(element);
   }
 
-  /** Says it once to screen readers, where the reader wants that: by default only the call's beginning
-   *  and end and errors are announced, for a voice page is heard already. */
+  /** For screen readers, where the reader wants it: by default only a call's beginning and end and errors
+   *  are announced. */
   #announce(text) {
     if (this.announces) this.announcer.replaceChildren(node("p", "", text));
   }

@@ -451,6 +451,35 @@ async def test_a_turn_and_the_call_are_in_the_language_that_was_heard(
     await expect(page.locator("#connection")).to_contain_text("Spanish", timeout=WAIT)
 
 
+async def test_languages_that_load_and_one_without_a_voice_are_shown(
+    browser_page: BrowserPage, gateway: MockGateway, address: str
+) -> None:
+    visit = await browser_page()
+    page = await arrive(visit, address)
+    await page.locator("#message").fill("Olá!")  # a call without a microphone
+    await page.locator("#message").press("Enter")
+    call = await gateway.next_call()
+    words = page.locator(".turn.you .words")
+    await expect(words).to_have_text("Olá!", timeout=WAIT)
+    async with asyncio.timeout(10):
+        while "response.create" not in [event["type"] for event in call.received]:
+            await asyncio.sleep(0.01)
+    [item] = [event["item"]["id"] for event in call.received if "item" in event]
+    call._send("blab.language", item_id=item, language="pt", probability=0.99, spoken=False)
+    await expect(words).to_have_attribute("lang", "pt", timeout=WAIT)
+    loading = {"languages": ["en"], "languages_loading": ["de", "es"]}
+    for _ in range(2):
+        call._send("session.updated", session={"type": "realtime", "blab": loading})
+    call._send("blab.languages", languages=["en", "de", "es"], languages_loading=[])
+    note = page.locator(".line.note").filter(has_text="Heard now")
+    shown = [
+        "Heard now: English. Still loading: German, Spanish.",
+        "Heard now: English, German, Spanish.",
+    ]
+    await expect(note).to_have_text(shown, timeout=WAIT)
+    await expect(page.locator("#connection")).not_to_contain_text("Portuguese")
+
+
 async def test_the_stopwatch_measures_what_is_heard(
     browser_page: BrowserPage, address: str
 ) -> None:
