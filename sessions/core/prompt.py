@@ -5,10 +5,9 @@ Rules of the system prompt
 - Without Blab's own words, a model claims to be another company's and writes lists, which a voice
   then reads aloud. The client's instructions follow verbatim and come last, so that they win: of
   two names, small models take the later one. The session object shows only the client's.
-- It names the language if its pack has a name. English, the default, has none.
-- It depends on the configuration only and stays the same from turn to turn. The model reads it once
-  per call, before the first turn (about 102 tokens of Qwen2.5, 70 more than its template has
-  without one).
+- It depends on the configuration only, but not on the language: it stays the same from turn to turn
+  and when the caller's language is found out. The model reads it once per call, before the first
+  turn (about 102 tokens of Qwen2.5, 70 more than its template has without one).
 - Its wording was tried on the 40 questions of bench/brain.py (temperature 0), against a plain
   "answer in one or two short spoken sentences, without lists, markup or emoji". Qwen2.5-Coder 1.5B
   passes 35 instead of 33 (it knows its name, and that it cannot know the weather), the 0.5B 23
@@ -23,11 +22,12 @@ Rules of the history
   stands for the caller. Instructions that the client adds during the conversation become lines of
   the user, because strict templates (Gemma's, Mistral's) allow only one system message, at the
   front.
-- Where the caller spoke first, in a language whose pack has a greeting, the history begins as if
-  the agent had greeted the caller in it. Named in the system prompt alone, the language was not
-  enough: the 0.5B answered 8 of 48 German and Italian sentences in English, with the greeting 1.
-  A sentence in the language at the end of the system prompt made it repeat that sentence
-  (bench/README.md). The greeting stays in its place from turn to turn.
+- The language is named by the line that begins the history, if its pack has a name (English, the
+  default, has none). Where the caller spoke first and the pack has a greeting, the agent has
+  greeted the caller in it. Named in the system prompt alone, the language was not enough: the 0.5B
+  answered 8 of 48 German and Italian sentences in English, with the greeting 1. Named in that line
+  instead, it is as good, and the model need not read all of the prompt again when the language is
+  found out (bench/README.md). Both stay in their place from turn to turn.
 - The output of a tool use follows it directly, whenever it arrived; the tool uses of one reply
   stand together. A missing output is replaced by a line that says so, or the model would use the
   tool again.
@@ -67,15 +67,18 @@ _KEPT_OF_THREE = 2
 PENDING = "In progress: the result has not arrived yet. Do not call this again."
 UNAPPROVED = "In progress: the user has not approved this call yet. Do not call this again."
 CALL_BEGINS = "(The call begins. The caller has not spoken yet.)"
+CALL_BEGINS_IN = "(The call begins. The caller speaks {language}.)"
 NOTHING_SAID = "(The caller says nothing.)"
 ANSWER_NOW = "(Answer now.)"
 BRIDGE = "One moment."
 """The assistant's line between tool outputs and the caller's next words, if it said nothing."""
 
 
-def composed(config: SessionConfig) -> str:
-    """The instructions for a conversation's replies: Blab's own, then the client's."""
-    language = pack_of(config.language).name
+def composed(config: SessionConfig, *, names_language: bool = False) -> str:
+    """The instructions for a conversation's replies: Blab's own, then the client's.
+
+    ``names_language``: for a prompt without the history, which names it otherwise."""
+    language = pack_of(config.language).name if names_language else None
     words = _SPOKEN if config.output_audio else _WRITTEN
     own = words.format(
         name=" ".join(config.agent_name.split())[:_MOST_NAME_CHARACTERS] or DEFAULT_NAME,
@@ -150,7 +153,7 @@ class Prompts:
         ``extra``: messages that are not in the transcript yet. Bounds as in ``_newest``.
         ``language`` of the call (BCP 47)."""
         opening, said = self._history(instructions, extra, language)
-        return (*opening, *said.closed())
+        return (*opening, *said.closed(_opening_in(language)))
 
     def beginning(
         self, instructions: str, extra: Iterable[Message] = (), *, language: str = "en"
@@ -182,16 +185,32 @@ class Prompts:
         """What the prompt opens with, and the history behind it."""
         items = list(self._transcript)
         lead = list(takewhile(lambda item: item.role == "system" and item.says, items))
-        said = _newest(items[len(lead) :], extra, self.since)
+        begins = _opening_in(language)
+        said = _newest(items[len(lead) :], extra, self.since, begins)
         self.since = said.first
         opening = _system(instructions, [item.text for item in lead])
         if said.by_caller and (greeting := pack_of(language).greeting):
-            opening += Message("user", CALL_BEGINS), Message("assistant", greeting)
+            opening += Message("user", begins), Message("assistant", greeting)
+        elif said.by_caller and begins != CALL_BEGINS:
+            first = replace(said.messages[0], content=f"{begins}\n{said.messages[0].content}")
+            said = replace(said, messages=(first, *said.messages[1:]))
         return opening, said
 
 
-def _newest(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "") -> _History:
-    """The newest of ``items`` and then ``extra``, at most 24 messages and 6,000 characters.
+def _opening_in(language: str) -> str:
+    """The line with which a call in ``language`` begins."""
+    name = pack_of(language).name
+    return CALL_BEGINS_IN.format(language=name) if name else CALL_BEGINS
+
+
+def _newest(
+    items: Sequence[Item],
+    extra: Iterable[Message] = (),
+    since: str = "",
+    opening: str = CALL_BEGINS,
+) -> _History:
+    """The newest of ``items`` and then ``extra``, at most 24 messages and 6,000 characters, behind
+    ``opening`` if they do not begin with the caller.
 
     ``since``: ``first`` of the previous history; if everything from there on fits, nothing is cut.
     The newest line is always kept whole."""
@@ -199,7 +218,7 @@ def _newest(items: Sequence[Item], extra: Iterable[Message] = (), since: str = "
     lines += [_Line("", (message,)) for message in extra]
     kept = _cut(lines, since)
     return _History(
-        _joined(message for line in kept for message in line.messages),
+        _joined((message for line in kept for message in line.messages), opening),
         kept[0].item_id if len(kept) < len(lines) else "",
         arrived,
         bool(kept) and kept[0].role == "user",

@@ -8,12 +8,13 @@ from tests.support.scratch_copy import ScratchCopy, blocks_of, recipe
 
 FILE = "sessions/languages/sv.toml"
 SHOW = """
-from sessions.core.config import SessionConfig
-from sessions.core.prompt import composed
+from sessions.core.items import Message, Transcript
+from sessions.core.prompt import Prompts
 from sessions.core.turns.endpointing import ending_of
 
-print(ending_of("jag vill boka ett bord för", "sv-SE"), "in Swedish." in composed(
-    SessionConfig(language="sv")))
+prompts, said = Prompts(Transcript()), [Message("user", "Hej!")]
+print(ending_of("jag vill boka ett bord för", "sv-SE"), "speaks Swedish." in prompts.messages(
+    "", said, language="sv")[0].content)
 """
 
 

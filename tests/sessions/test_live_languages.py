@@ -41,7 +41,7 @@ async def test_a_spanish_caller_is_heard_and_answered_in_spanish() -> None:
         assert (await call.event(HEARD))["transcript"] == WORDS["es"]
         changed = await call.event("blab.language")
         assert (changed["language"], changed["probability"]) == ("es", 0.995)
-        assert "in Spanish" in engines.chat_model.asked[-1][0].content
+        assert "speaks Spanish" in engines.chat_model.asked[-1][1].content
         assert engines.chat_model.asked[-1][-1].content == WORDS["es"]
         assert replies(call)[-1].config.language == "es"
         await call.configure(instructions="Sé breve.")

@@ -307,7 +307,10 @@ def _history_for(reply: Reply, prompts: Prompts) -> tuple[Message, ...]:
     A side reply is a task of the client (a summary, a label), not the agent speaking, so it has the
     client's instructions alone."""
     beside = not reply.in_conversation and not reply.config.output_audio
-    instructions = reply.config.instructions if beside else composed(reply.config)
+    alone = reply.request is not None and reply.request.prompt is not None
+    instructions = (
+        reply.config.instructions if beside else composed(reply.config, names_language=alone)
+    )
     if reply.request is not None and reply.request.prompt is not None:
         return prompts.custom(instructions, reply.request.prompt)
     return prompts.messages(instructions, reply.extra, language=reply.config.language)

@@ -125,7 +125,7 @@ async def test_a_turn_is_heard_and_answered_in_the_callers_language(
     async with called(node) as caller:
         status, turn = await caller.turn(file=recording(2.5), **asked)
         assert (status, turn["userTranscript"]) == (200, "hola qué tal")
-        assert "in Spanish" in node.engines.chat_model.asked[-1][0].content
+        assert "speaks Spanish" in node.engines.chat_model.asked[-1][1].content
         status, turn = await caller.turn(file=recording(2.5), language="en")
         assert (status, turn["userTranscript"]) == (200, "ola key tall")
 

@@ -65,8 +65,15 @@ def test_with_tools_the_prompt_does_not_mention_live_data(offer: dict[str, objec
     [("de", "in German"), ("pt-BR", "in Portuguese"), ("en", "in the caller's language"),
      ("fi", "in the caller's language")],
 )  # fmt: skip
-def test_the_prompt_names_the_sessions_language_if_known(language: str, words: str) -> None:
-    assert words in composed(replace(PLAIN, language=language))
+def test_a_prompt_of_its_own_names_the_sessions_language_if_known(
+    language: str, words: str
+) -> None:
+    config = replace(PLAIN, language=language)
+    assert words in composed(config, names_language=True)
+
+
+def test_the_system_prompt_is_the_same_in_every_language() -> None:
+    assert composed(replace(PLAIN, language="de")) == composed(PLAIN)
 
 
 def test_every_reply_begins_with_the_same_system_prompt(

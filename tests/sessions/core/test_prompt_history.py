@@ -1,8 +1,10 @@
 """What the chat model reads of a conversation."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +12,7 @@ from sessions.core.items import Item, Message, PromptLine, ToolUse, ToolUseState
 from sessions.core.prompt import (
     BRIDGE,
     CALL_BEGINS,
+    CALL_BEGINS_IN,
     MAXIMUM_CHARACTERS,
     MAXIMUM_MESSAGES,
     NOTHING_SAID,
@@ -70,7 +73,8 @@ def test_the_agents_greeting_is_kept_behind_a_line_for_the_caller() -> None:
 
 
 def test_a_caller_of_another_language_was_greeted_in_it() -> None:
-    greeted = (Message("user", CALL_BEGINS), Message("assistant", PACKS["de"].greeting or ""))
+    begins = Message("user", CALL_BEGINS_IN.format(language="German"))
+    greeted = (begins, Message("assistant", PACKS["de"].greeting or ""))
     prompts = prompts_of(user(1, "Hallo?"), agent(1, "Ja?"), user(2, "Guten Tag."))
     said = prompts.messages("Be kind.")
     assert prompts.messages("Be kind.", language="de-AT") == (said[0], *greeted, *said[1:])
@@ -80,9 +84,21 @@ def test_a_caller_of_another_language_was_greeted_in_it() -> None:
 
 
 def test_an_agent_that_speaks_first_greets_by_itself() -> None:
-    assert prompts_of().messages("", language="de") == prompts_of().messages("")
+    begins = Message("user", CALL_BEGINS_IN.format(language="German"))
+    assert prompts_of().messages("", language="de") == (begins,)
     prompts = prompts_of(agent(1, "Good morning."), user(1, "Hello."))
-    assert prompts.messages("", language="de") == prompts.messages("")
+    assert prompts.messages("", language="de") == (begins, *prompts.messages("")[1:])
+
+
+def test_a_language_without_a_greeting_is_named_before_the_callers_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    swedish = replace(PACKS["und"], tag="sv", name="Swedish")
+    monkeypatch.setattr("sessions.languages.packs.PACKS", {**PACKS, "sv": swedish})
+    prompts = prompts_of(user(1, "Hej!"), agent(1, "Hej."), user(2, "Hur?"))
+    first, *rest = prompts.messages("", language="sv")
+    assert first == Message("user", "(The call begins. The caller speaks Swedish.)\nHej!")
+    assert rest == list(prompts.messages("")[1:])
 
 
 def test_a_prompt_ends_with_the_caller_even_when_the_caller_is_silent() -> None:

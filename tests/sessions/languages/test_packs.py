@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sessions.core.config import SessionConfig
-from sessions.core.prompt import composed
+from sessions.core.items import Message, Transcript
+from sessions.core.prompt import Prompts
 from sessions.core.turns.bargein import Overlap, classify
 from sessions.core.turns.dictation import Progress, progress_of
 from sessions.core.turns.endpointing import Ending, ending_of
@@ -61,8 +61,9 @@ def test_a_tag_finds_the_pack_of_its_language() -> None:
 
 
 def test_the_prompt_names_the_language_of_the_pack() -> None:
-    assert "in Spanish." in composed(SessionConfig(language="es-MX"))
-    assert "in the caller's language." in composed(SessionConfig(language="en"))
+    prompts, said = Prompts(Transcript()), [Message("user", "Hi")]
+    assert "speaks Spanish." in prompts.messages("", said, language="es-MX")[0].content
+    assert prompts.messages("", said, language="en") == (*said,)
 
 
 def test_every_language_that_the_prompt_names_has_a_greeting() -> None:

@@ -97,7 +97,7 @@ def test_the_first_long_turn_decides_and_is_heard_again_from_its_start() -> None
     shell.silence(300)
     order = shell.reply.order
     assert order.config.language == "es"
-    assert "in Spanish" in order.history[0].content
+    assert "speaks Spanish" in order.history[1].content
     assert order.history[-1].content == "Hola, ¿qué tal?"
 
 
