@@ -124,3 +124,22 @@ async def test_a_probe_of_genesys_is_opened_and_closed_without_a_call(
         assert not server.app[HOST]._sessions
     assert caller.kinds == ["opened", "pong", "closed"]
     await server.empty()
+
+
+async def test_genesys_learns_that_no_format_is_understood(server: ScriptedServer) -> None:
+    caller = await telephone(server, "genesys")
+
+    async def begin() -> None:
+        await caller.tell("open", conversationId="090eaa2f-72fa-480a-83e0-8667ff89c0ec", media=[])
+        await caller.until(lambda: caller.kinds == ["disconnect"], "disconnect")
+
+    async def end() -> None:
+        pass
+
+    caller.begin, caller.end = begin, end
+    async with caller:
+        assert caller.came[0]["parameters"] == {
+            "reason": "error",
+            "info": "unsupported_media_format",
+        }
+    await server.empty()

@@ -145,7 +145,12 @@ class WireFault(Exception):
 
 
 class UnsupportedFormat(WireFault):
-    """The stream's audio is in a format that is not spoken here: the call cannot go on."""
+    """The stream's audio is in a format that is not spoken here: the call cannot go on. ``answer``:
+    the message with which the protocol wants that said, before the connection is closed."""
+
+    def __init__(self, code: str, answer: Message | None = None) -> None:
+        super().__init__(code)
+        self.answer = answer
 
 
 # ---------------------------------------------------------------------- who sent the stream

@@ -177,6 +177,7 @@ class TelephonyChannel:
         except TimeoutError as error:
             raise NeverStarted("no_start") from error
         except UnsupportedFormat as error:
+            self._send_message(error.answer)
             raise NeverStarted(error.code) from error
         raise NeverStarted("malformed" if self._faults >= self._patience.faults else "peer_gone")
 

@@ -1,11 +1,12 @@
 """Genesys Cloud's Audio Connector, which speaks the AudioHook protocol, version 2.
 
 Text frames hold JSON messages, binary ones µ-law at 8 kHz: the caller alone, or interleaved with
-the other side. ``open`` offers formats and ``opened`` takes one. Both sides number their messages
-and repeat the other's last number. Genesys plays what it is sent in real time, limits how many
-frames may come a second (so they are 200 ms long), and forgets what it has not played on the event
-``barge_in``. A connection for the conversation ``PROBE`` tests the address: it is opened and closed
-like any other, and no call comes of it.
+the other side. ``open`` offers formats and ``opened`` takes one; where none is understood,
+``disconnect`` says so to the flow. Both sides number their messages and repeat the other's last
+number. Genesys plays what it is sent in real time, limits how many frames may come a second (so
+they are 200 ms long), and forgets what it has not played on the event ``barge_in``. A connection
+for the conversation ``PROBE`` tests the address: it is opened and closed like any other, and no
+call comes of it.
 
 Requests are signed by HTTP message signatures with the client secret of the integration.
 https://developer.genesys.cloud/devapps/audiohook/protocol-reference
@@ -136,9 +137,10 @@ class Genesys(Carrier):
             raise WireFault("invalid_stream_id")
         given = child_of(members, "parameters")
         media = _media_of(given.get("media"))
-        if media is None:
-            raise UnsupportedFormat("unsupported_media_format")
         self._session_id, self._received = session_id, number
+        if media is None:
+            code = "unsupported_media_format"
+            raise UnsupportedFormat(code, self.hang_up(code))
         self._channels = len(media["channels"])
         opened = Answer(self._message("opened", startPaused=False, media=[media]))
         conversation_id = id_of(given, "conversationId")

@@ -122,8 +122,17 @@ def test_a_probe_is_answered_without_a_call() -> None:
 
 @pytest.mark.parametrize("media", [[], [LINEAR], None, [{**MONO, "channels": ["internal"]}]])
 def test_without_the_callers_voice_there_is_no_call(media: Any) -> None:
-    with pytest.raises(UnsupportedFormat):
+    with pytest.raises(UnsupportedFormat) as caught:
         opened(media=media)
+    assert caught.value.answer is not None
+    assert json.loads(caught.value.answer) == {
+        "version": "2",
+        "id": SESSION,
+        "type": "disconnect",
+        "seq": 1,
+        "clientseq": 1,
+        "parameters": {"reason": "error", "info": "unsupported_media_format"},
+    }
 
 
 @pytest.mark.parametrize(
