@@ -107,8 +107,11 @@ class CloneKind:
         cloner = await self._engines.cloner()
         pcm = await self._sample(run, order.sample_key)
         await run.progress(_DECODED)
-        match = await cloner.match(pcm, order.language)
-        await run.progress(_MATCHED)
+
+        async def done(share: float) -> None:
+            await run.progress(_DECODED + round(share * (_MATCHED - _DECODED)))
+
+        match = await cloner.match(pcm, order.language, done=done)
         choice = SpeechChoice(STABLE, order.language, recipe=match.recipe)
         speaker = await self._engines.speech(choice)
         sound = await _said(speaker, preview_text(order.language), order.language)

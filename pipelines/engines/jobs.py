@@ -1,7 +1,7 @@
 """What the engines of jobs are, beside those of ``base``: protocols, and what they are given and
 give."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -149,11 +149,21 @@ class VoiceMatch:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+ShareDone = Callable[[float], Awaitable[None]]
+
+
+async def nobody_asks(_share: float) -> None:
+    """Where nobody wants to know how much is done."""
+
+
 class Cloner(Protocol):
     """Makes a voice after a sample of speech."""
 
     model_id: str
 
-    async def match(self, pcm: bytes, language: str = "en") -> VoiceMatch:
-        """``pcm``: the sample at HEARING_RATE mono, some seconds to a minute."""
+    async def match(
+        self, pcm: bytes, language: str = "en", *, done: ShareDone = nobody_asks
+    ) -> VoiceMatch:
+        """``pcm``: the sample at HEARING_RATE mono, some seconds to a minute. ``done`` is called
+        with the share of the work that is done, rising from 0 to 1."""
         ...

@@ -26,7 +26,7 @@ from media.formats import HEARING_RATE, SAMPLE_BYTES
 from media.resample import resample
 from pipelines.engines.base import EngineFailed, base_language
 from pipelines.engines.engine import Engine, EngineSettings, Role
-from pipelines.engines.jobs import VoiceMatch
+from pipelines.engines.jobs import ShareDone, VoiceMatch, nobody_asks
 from pipelines.engines.kokoro.engine import ENGINE as KOKORO_ENGINE
 from pipelines.engines.kokoro.engine import KokoroSpeaker
 from pipelines.engines.kokoro.voices import (
@@ -155,16 +155,24 @@ class VoiceMatcher:
         table = await asyncio.to_thread(measured_voices)
         return cls(speaker, encoder, table, seconds=seconds)
 
-    async def match(self, pcm: bytes, language: str = "en") -> VoiceMatch:
+    async def match(
+        self, pcm: bytes, language: str = "en", *, done: ShareDone = nobody_asks
+    ) -> VoiceMatch:
         """See Cloner; raises EngineError."""
-        expires = self._clock() + self._seconds
+
+        async def searched(share: float) -> None:
+            await done(share * TRIALS / (TRIALS + 2))  # two proofs follow
+
+        began = self._clock()
         target = await self._embedded(pcm[: HEARD_SECONDS * HEARING_RATE * SAMPLE_BYTES])
         table = self._table.only(self._candidates(language))
         mixes = await asyncio.to_thread(beginnings, table, target)
-        mix, trials = await self._search(mixes, target, expires)
+        mix, trials = await self._search(mixes, target, began, searched)
         base = {default_voice(language): 1.0}
         base_score = await self._score(base, target, PROOF)
+        await done((TRIALS + 1) / (TRIALS + 2))
         score = await self._score(mix, target, PROOF)
+        await done(1.0)
         if score <= base_score:
             mix, score = base, base_score
         recipe = {"engine": KOKORO, "styles": mix}
@@ -176,18 +184,25 @@ class VoiceMatcher:
         own = [v for v in self._table.voices if base_language(voice_language(v)) == base]
         return tuple(own) if len(own) >= ENOUGH_VOICES else self._table.voices
 
-    async def _search(self, mixes: list[Mix], target: Floats, expires: float) -> tuple[Mix, int]:
+    async def _search(
+        self, mixes: list[Mix], target: Floats, began: float, done: ShareDone
+    ) -> tuple[Mix, int]:
         """The best mix found, and the number of trials: ``mixes`` first, then the neighbours of
-        the best one."""
+        the best one. ``done``: by trials or by time, whichever ends the search sooner."""
         best, best_score = mixes[0], -1.0
         waiting = list(mixes)
         seen: list[Mix] = []
-        while waiting and len(seen) < TRIALS and (not seen or self._clock() < expires):
+        share = 0.0
+        while waiting and share < 1.0:
             mix = waiting.pop(0)
             if mix in seen:
                 continue
             score = await self._score(mix, target, TRIAL)
             seen.append(mix)
+            spent = self._clock() - began
+            by_time = spent / self._seconds if spent < self._seconds else 1.0
+            share = max(len(seen) / TRIALS, by_time)
+            await done(share)
             if score > best_score:
                 best, best_score = mix, score
                 if len(seen) > len(mixes):

@@ -18,6 +18,7 @@ from pipelines.engines.engine import EngineStatus, Role
 from pipelines.engines.jobs import (
     CallLanguage,
     Segment,
+    ShareDone,
     SpeechChoice,
     SpeechEngine,
     Transcribed,
@@ -25,6 +26,7 @@ from pipelines.engines.jobs import (
     VoiceInfo,
     VoiceLanguages,
     VoiceMatch,
+    nobody_asks,
 )
 from pipelines.speech.language import LANGUAGES
 
@@ -164,9 +166,16 @@ class ScriptedCloner:
     heard: list[int] = field(default_factory=list)
     """Samples of each sample it was given."""
 
-    async def match(self, pcm: bytes, language: str = "en") -> VoiceMatch:  # noqa: ARG002
+    async def match(
+        self,
+        pcm: bytes,
+        language: str = "en",  # noqa: ARG002
+        *,
+        done: ShareDone = nobody_asks,
+    ) -> VoiceMatch:
         """The recipe."""
         self.heard.append(len(pcm) // SAMPLE_BYTES)
+        await done(0.5)
         await self.delay(self.delay_seconds)
         if self.fault is not None:
             self.fault.strike(0)

@@ -144,6 +144,21 @@ async def test_a_mix_is_found() -> None:
     assert all(voice_language(voice)[:2] == "en" for mix in trials for voice in mix)
 
 
+@pytest.mark.parametrize(("step", "least"), [(0.0, 6), (2.5, 6), (100, 3)])
+async def test_how_much_is_done_rises_to_all(step: float, least: int) -> None:
+    """Whether trials end the search or time does."""
+    shares: list[float] = []
+
+    async def done(share: float) -> None:
+        shares.append(share)
+
+    target = {"am_liam": 0.5, "am_onyx": 0.3, "bm_lewis": 0.2}
+    await matcher(Numbers(), step).match(sound(target), done=done)
+    assert len(shares) >= least
+    assert shares == sorted(set(shares))
+    assert 0 < shares[0] < shares[-2] < shares[-1] == 1.0
+
+
 async def test_time_ends_the_search() -> None:
     speaker = Numbers()
     match = await matcher(speaker, step=100).match(sound({"bf_lily": 1.0}))
