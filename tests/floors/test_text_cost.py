@@ -212,7 +212,19 @@ READERS: dict[Callable[[str], Any], tuple[str, ...]] = {
         *("get_weather(", "```json\n", "[TOOL_CALLS]", "</tool_call>", '"', "\\", "\n"),
     ),
     lambda text: interpreted(text, ("get_weather",)): (
-        *("{", "}", "{}", "[{", '{"a":', "get_weather(a=", "<function=x>", "<parameter=x>", "x"),
+        *(
+            "{",
+            "}",
+            "{}",
+            "[{",
+            "{x}",
+            "{'a':",
+            '{"a":',
+            "get_weather(a=",
+            "<function=x>",
+            "<parameter=x>",
+            "x",
+        ),
     ),
     upstream_events: ("x", "\r", "\n", "data: x\n", "data:\n\n"),
     offer: (

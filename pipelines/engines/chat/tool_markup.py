@@ -291,9 +291,17 @@ def _mentioned(text: str, names: Collection[str]) -> str | None:
     return min(places)[2] if places else None
 
 
+_EFFORT = 20_000
+"""Characters that are looked at in all, beginning at one brace after the other: more than the
+longest text has (``tool_uses.LIMIT``), and about 5 ms for the worst."""
+_LITERAL = re.compile(r"'|\b(?:True|False|None)\b")
+"""What Python writes otherwise than JSON."""
+_LONGEST_LITERAL = 4_096
+
+
 def _objects(text: str) -> Iterator[Any]:
     """The JSON values in ``text``, repaired where they are broken."""
-    place = 0
+    place, effort = 0, _EFFORT
     for _ in range(16):
         starts = [n for n in (text.find("{", place), text.find("[{", place)) if n >= 0]
         if not starts:
@@ -301,9 +309,13 @@ def _objects(text: str) -> Iterator[Any]:
         start = min(starts)
         end = _balanced(text, start)
         piece = text[start:end] if end is not None else text[start:]
+        effort -= len(piece)
+        if effort < 0:
+            return
         value = _loaded(piece)
         if value is None and end is not None:
-            value = _loaded(text[start:])
+            effort -= len(text) - start
+            value = _loaded(text[start:]) if effort >= 0 else None
         if value is not None:
             yield value
             if end is None:
@@ -317,6 +329,8 @@ def _loaded(piece: str) -> Any:
         try:
             value, _ = _DECODER.raw_decode(tried)
         except (ValueError, RecursionError):
+            if len(tried) > _LONGEST_LITERAL or not _LITERAL.search(tried):
+                continue
             try:
                 value = ast.literal_eval(tried)
             except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
@@ -356,39 +370,42 @@ def _without_tail(text: str) -> str:
     return text
 
 
+_MARKS = re.compile(r'"(?:[^"\\]++|\\.?)*+("?)|[{}\[\]()]', re.DOTALL)
+"""A string, perhaps without its end, or a bracket."""
+_DEEPEST = 64
+"""Brackets within brackets: no tool use has more, and what has is not worth its time."""
+
+
 def _still_open(text: str) -> str | None:
-    """The closing brackets that ``text`` lacks; None if it has one too many."""
+    """The closing brackets that ``text`` lacks; None if it has one too many, or is too deep."""
     stack: list[str] = []
-    quoted = escaped = False
-    for letter in text:
-        if quoted:
-            quoted = escaped or letter != '"'
-            escaped = letter == "\\" and not escaped
-        elif letter == '"':
-            quoted = True
+    quote = ""
+    for mark in _MARKS.finditer(text):
+        letter = text[mark.start()]
+        if letter == '"':
+            quote = "" if mark[1] else '"'
         elif letter in "{[":
             stack.append("}" if letter == "{" else "]")
+            if len(stack) > _DEEPEST:
+                return None
         elif letter in "}]" and (not stack or stack.pop() != letter):
             return None
-    return ('"' if quoted else "") + "".join(reversed(stack))
+    return quote + "".join(reversed(stack))
 
 
 def _balanced(text: str, start: int) -> int | None:
-    """Where the bracket at ``start`` is closed; None if it is not (yet)."""
-    depth, quoted, escaped = 0, False, False
-    for place in range(start, len(text)):
-        letter = text[place]
-        if quoted:
-            quoted = escaped or letter != '"'
-            escaped = letter == "\\" and not escaped
-        elif letter == '"':
-            quoted = True
-        elif letter in "{[(":
+    """Where the bracket at ``start`` is closed; None if it is not (yet), or too deep."""
+    depth = 0
+    for mark in _MARKS.finditer(text, start):
+        letter = text[mark.start()]
+        if letter in "{[(":
             depth += 1
+            if depth > _DEEPEST:
+                return None
         elif letter in "}])":
             depth -= 1
             if depth <= 0:
-                return place + 1
+                return mark.end()
     return None
 
 
