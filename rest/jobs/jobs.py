@@ -9,6 +9,7 @@ stream goes on to those.
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated, Any
 
@@ -44,6 +45,8 @@ logger = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
 MAX_STREAMS = 1000
 """Streams of one process at once."""
+MAX_STREAMS_OF_ONE = 500
+"""Of one workspace."""
 _TERMINAL = ("completed", "failed", "cancelled")
 
 
@@ -54,7 +57,8 @@ class JobWatch:
         self._jobs = jobs
         self._known: dict[str, int] = {}
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._count = 0
+        self._open: Counter[str] = Counter()
+        """Streams by workspace."""
         self._wanted = asyncio.Event()
 
     async def context(self, _app: web.Application) -> AsyncIterator[None]:
@@ -65,18 +69,18 @@ class JobWatch:
         await asyncio.gather(task, return_exceptions=True)
 
     @contextlib.contextmanager
-    def of(self, job_id: str) -> Iterator[asyncio.Event]:
+    def of(self, workspace_id: str, job_id: str) -> Iterator[asyncio.Event]:
         """An event that is set whenever something happens to the job; raises Unavailable."""
-        if self._count >= MAX_STREAMS:
+        if self._open.total() >= MAX_STREAMS or self._open[workspace_id] >= MAX_STREAMS_OF_ONE:
             raise Unavailable("Too many event streams are open: try again.", retry_after=5)
         happened = asyncio.Event()
-        self._count += 1
+        self._open[workspace_id] += 1
         self._waiting.setdefault(job_id, set()).add(happened)
         self._wanted.set()
         try:
             yield happened
         finally:
-            self._count -= 1
+            self._open -= Counter([workspace_id])  # keeps no zeros
             self._waiting[job_id].discard(happened)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
@@ -116,7 +120,7 @@ class JobEventStreams:
         job_id = request.path()
         if not is_id(job_id) or await self._jobs.get(request.workspace_id, job_id) is None:
             raise NotFound("There is no such job.")
-        with self._watch.of(job_id) as happened:
+        with self._watch.of(request.workspace_id, job_id) as happened:
             stream = EventStream(request.http)
             with contextlib.suppress(StreamEnded):
                 await stream.begin()

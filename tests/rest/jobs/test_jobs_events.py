@@ -92,3 +92,22 @@ async def test_a_quiet_stream_is_kept_alive(
         assert (await answer.content.readline()).startswith(b":")
         await JobQueue(database).cancel(ours, job.id)
         assert b"event: cancelled" in await answer.content.read()
+
+
+@pytest.mark.parametrize("bound", ["MAX_STREAMS", "MAX_STREAMS_OF_ONE"])
+async def test_streams_are_bounded(
+    database: Database, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(f"rest.jobs.jobs.{bound}", 1)
+    ours = await new_workspace(database)
+    job = await submit(database, ours)
+    path = f"/api/jobs/{job.id}/events"
+    async with jobs_client(database, ours) as client, asyncio.timeout(SECONDS):
+        async with client.get(path) as first:
+            assert first.status == 200
+            async with client.get(path) as second:
+                assert second.status == 503
+            await JobQueue(database).cancel(ours, job.id)
+            assert b"event: cancelled" in await first.content.read()
+        async with client.get(path) as third:
+            assert third.status == 200
