@@ -2,12 +2,13 @@
 
 A try is the same request as in a call: the same code sends it, with the stored headers, the check
 of the address and the deadline of the tool. A tool that fails is no error of the request: the
-answer says so, as the chat model would read it. At most ``MOST_TRIES`` run at a time on a node;
-more are refused.
+answer says so, as the chat model would read it. At most ``MOST_TRIES`` run at a time on a node,
+``MOST_OF_ONE`` of them of one workspace, whose tools may be slow; more are refused.
 """
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -28,7 +29,8 @@ from store.vault import Vault
 
 from .agents import NOUN, PATH, WRITE
 
-MOST_TRIES = 8
+MOST_TRIES = 32
+MOST_OF_ONE = 4
 
 
 class ToolTry(Struct, kw_only=True):
@@ -80,7 +82,7 @@ class AgentToolResource:
     def __init__(self, database: Database, runner: ToolRunner, vault: Vault | None = None) -> None:
         self._agents = Agents(database, vault)
         self._runner = runner
-        self._running = 0
+        self._running: Counter[str] = Counter()
 
     def operations(self) -> Sequence[AnyOperation]:
         """See Resource."""
@@ -96,7 +98,7 @@ class AgentToolResource:
                 scope=WRITE,
                 body=ToolTry,
                 deadline=None,
-                description="It really happens: whatever the tool does is done.",
+                description="The request is real: whatever the tool does is done.",
             ),
             Operation(
                 method="POST",
@@ -116,7 +118,7 @@ class AgentToolResource:
         tools, servers = await self._tools(request)
         tool, server = _found(wanted, tools, servers)
         arguments = json.dumps(wanted.arguments, ensure_ascii=False)
-        with self._place():
+        with self._place(request.workspace_id):
             began = time.monotonic()
             using = use_tool(self._runner, tool, server, arguments)
             output, failed = await unless_gone(request.http, using)
@@ -125,7 +127,7 @@ class AgentToolResource:
     async def _list(self, request: Request[ToolListing, None]) -> Answer:
         _, servers = await self._tools(request)
         server = _server(request.body.server, servers)
-        with self._place():
+        with self._place(request.workspace_id):
             began = time.monotonic()
             try:
                 found = await unless_gone(request.http, list_tools(self._runner, server))
@@ -142,14 +144,14 @@ class AgentToolResource:
             raise ValidationFailed(f"The agent's tools cannot be used: {error}") from error
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        if self._running >= MOST_TRIES:
+    def _place(self, workspace_id: str) -> Iterator[None]:
+        if self._running.total() >= MOST_TRIES or self._running[workspace_id] >= MOST_OF_ONE:
             raise RateLimited("Too many tools are being tried: try again.", retry_after=1)
-        self._running += 1
+        self._running[workspace_id] += 1
         try:
             yield
         finally:
-            self._running -= 1
+            self._running -= Counter([workspace_id])  # keeps no zeros
 
 
 def _found(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rest.agents.tools import MOST_TRIES
+from rest.agents.tools import MOST_OF_ONE
 from store.bus import Bus
 from store.database import Database
 from store.tenants.agents import Agents
@@ -121,9 +121,9 @@ async def test_what_the_agent_does_not_have_is_not_found(node: AgentNode) -> Non
 async def test_only_so_many_run_at_a_time(node: AgentNode) -> None:
     async with http_tool() as tool, agent_with(node, weather(tool.url)) as attempt:
         tool.gate.clear()
-        running = [asyncio.create_task(attempt("try", name="weather")) for _ in range(MOST_TRIES)]
+        running = [asyncio.create_task(attempt("try", name="weather")) for _ in range(MOST_OF_ONE)]
         async with asyncio.timeout(10):
-            while len(tool.asked) < MOST_TRIES:
+            while len(tool.asked) < MOST_OF_ONE:
                 await tool.begun.wait()
                 tool.begun.clear()
         status, error = await attempt("try", name="weather")
