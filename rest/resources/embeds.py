@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rest.accounts.origins import MAX_CHARS, canonical_pattern
-from rest.http.errors import NotFound, ValidationFailed
+from rest.http.errors import NotFound, Unavailable, ValidationFailed
 from rest.http.fields import LanguageTag, Name, timestamp
 from rest.http.operation import Answer, AnyOperation, Operation, Request
 from rest.http.pagination import Cursors, PageQuery
@@ -236,12 +236,21 @@ class EmbedResource:
         return Answer({"id": embed.id, "deleted": True})
 
     async def _end_calls(self, embed: Embed) -> None:
-        """End the calls of an embed that begins no more. Raises BusUnavailable."""
-        workspace_id = embed.workspace_id
+        """End the calls of an embed that begins no more. Raises BusUnavailable, and Unavailable
+        where one cannot be reached for now: the same request ends the rest."""
+        workspace_id, missed = embed.workspace_id, 0
         for call_id in await self._visits.running(workspace_id, embed.id):
             node_id = await self._registry.find(workspace_id, call_id)
             if node_id is not None:
-                await self._requests.send(node_id, call_id, RemoteRequest("", EndCall()))
+                order = RemoteRequest("", EndCall())
+                missed += not await self._requests.send(node_id, call_id, order)
+        if missed:
+            raise Unavailable(
+                "The embed begins no more calls, but one in progress has too many commands waiting"
+                " to be ended: try again.",
+                reason="calls_in_progress",
+                retry_after=1,
+            )
 
     async def _shown(self, embed: Embed) -> Answer:
         uses = await self._visits.use(embed.workspace_id, [embed.id])
@@ -265,7 +274,7 @@ def _origin(index: int, text: str) -> str:
     origin = canonical_pattern(text)
     if origin is None:
         raise ValidationFailed(
-            f"origins[{index}] is no origin of web pages: write it as https://shop.example, with"
+            f"origins[{index}] is not an origin: write it as https://shop.example, with"
             " the port where it has one, or as https://*.shop.example for all hosts below.",
             param=f"origins[{index}]",
             reason="invalid_origin",

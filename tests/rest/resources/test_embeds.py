@@ -7,7 +7,9 @@ import pytest
 from rest.http.pagination import Cursors
 from rest.resources.embeds import READ, WRITE, EmbedResource
 from store.database import Database
+from store.ids import new_id
 from store.tenants.agents import Agents, NewAgent
+from store.tenants.embeds import Embeds, Granted, NewEmbed, Visits
 from tests.support.pipelines.job_support import new_workspace
 from tests.support.rest.resource_app import ask, serving
 
@@ -65,6 +67,52 @@ async def test_an_embed_is_made_changed_and_deleted(database: Database) -> None:
         assert await ask(client, "DELETE", one) == (200, {"id": made["id"], "deleted": True})
         assert (await ask(client, "GET", one))[0] == 404
         assert await ask(client, "GET", of_agent) == (200, [])
+
+
+class OneCall:
+    """A registry and a way to requests in which every call is on one node, whose queue is full for
+    so many requests."""
+
+    def __init__(self, full: int) -> None:
+        self.full = full
+        self.ended: list[str] = []
+
+    async def find(self, _workspace_id: str, _call_id: str) -> str:
+        return "node"
+
+    async def send(self, _node_id: str, call_id: str, _request: object) -> bool:
+        self.full -= 1
+        if self.full < 0:
+            self.ended.append(call_id)
+        return self.full < 0
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "gone"), [("PATCH", {"enabled": False}, False), ("DELETE", None, True)]
+)
+async def test_calls_that_cannot_be_ended_now_are_ended_by_the_same_request(
+    database: Database, method: str, body: Any, *, gone: bool
+) -> None:
+    ours = await new_workspace(database)
+    agent_id = await new_agent(database, ours)
+    embed = await Embeds(database).create(ours, agent_id, NewEmbed("Shop", ["https://s.example"]))
+    assert embed is not None
+    visits, calls = Visits(database), [new_id("call") for _ in range(2)]
+    for call_id in calls:
+        visit = await visits.ask(embed, None, room=True)
+        assert isinstance(visit, Granted)
+        assert await visits.begin(ours, embed.id, visit.visit_id, call_id)
+    node = cast(Any, OneCall(full=1))
+    made = EmbedResource(database, node, node, Cursors(b"secret"))
+    one = f"/api/embeds/{embed.id}"
+    async with serving(made, ours, [READ, WRITE]) as client:
+        status, refused = await ask(client, method, one, body)
+        assert (status, refused["details"]["reason"]) == (503, "calls_in_progress")
+        assert len(node.ended) == 1
+        assert (await ask(client, "GET", one))[1]["enabled"] is False
+        assert (await ask(client, method, one, body))[0] == 200
+        assert set(node.ended) == set(calls)
+        assert ((await ask(client, "GET", one))[0] == 404) == gone
 
 
 async def test_foreign_embeds_and_agents_look_absent(database: Database) -> None:
