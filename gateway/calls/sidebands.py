@@ -52,7 +52,7 @@ from sessions.remote import (
     Transfer,
 )
 from store.errors import BusUnavailable
-from store.ids import new_id
+from store.ids import is_id, new_id
 
 from .authorization import CALL_SCOPES, OBSERVER_SCOPES, Authorization
 from .listeners import CLOSING, Listeners
@@ -316,7 +316,6 @@ def _numbered_frames(batch: Batch) -> bytes:
 
 MOST = 2_000
 MOST_OF_ONE = 1_000
-_MAX_ID_CHARS = 64
 _GOODBYE_SECONDS = 5.0
 
 
@@ -354,7 +353,7 @@ class Sidebands:
         workspace_id = principal.workspace_id
 
         node_id = None
-        if len(call_id) <= _MAX_ID_CHARS:
+        if is_id(call_id):
             node_id = await self._registry.find(workspace_id, call_id)
         look = partial(self._look, workspace_id, call_id)
         if node_id is None:
@@ -433,7 +432,10 @@ class Sidebands:
 
     async def hang_up(self, principal: Principal, call_id: str) -> bool:
         """End a call of another node; False where the caller has none of that id."""
-        node_id = await self._registry.find(principal.workspace_id, call_id, principal.ephemeral_id)
+        node_id = None
+        if is_id(call_id):
+            owner = principal.ephemeral_id
+            node_id = await self._registry.find(principal.workspace_id, call_id, owner)
         if node_id is None:
             return False
         if not await self._requests.send(node_id, call_id, RemoteRequest("", EndCall())):
