@@ -212,7 +212,7 @@ def pages(
     """The pages; those who have not signed in get keys of the local workspace, or none."""
     agents = Agents(stores.database, stores.vault)
     local = LOCAL_WORKSPACE if gives_keys_to_pages(settings) else None
-    return Pages(static, ephemeral, browsers.signed_in, local, engines.call_options, agents.list)
+    return Pages(static, ephemeral, browsers.signed_in, local, engines.call_options, agents.names)
 
 
 def gives_keys_to_pages(settings: Settings) -> bool:

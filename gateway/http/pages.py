@@ -22,7 +22,6 @@ from rest.accounts.keys import SCOPES, EphemeralKeys, Grant, MintedKey, Scope
 from rest.accounts.origins import is_own_page
 from rest.accounts.sign_in import BrowserSignIn
 from rest.http.errors import Forbidden
-from store.tenants.agents import Agent
 
 from .requests import is_loopback_request
 from .responses import json_response
@@ -48,7 +47,8 @@ _INDEX = "index.html"
 
 class Pages:
     """The handlers of all pages. ``static``: the folder of all pages; ``signed_in``: the user whose
-    browser sends a request; ``workspace_id`` None: no key without sign-in."""
+    browser sends a request; ``workspace_id`` None: no key without sign-in; ``agents``: id and name
+    of those of a workspace."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Pages:
         signed_in: SignedIn,
         workspace_id: str | None,
         options: Callable[[], CallOptions] = CallOptions,
-        agents: Callable[[str], Awaitable[Sequence[Agent]]] | None = None,
+        agents: Callable[[str], Awaitable[Sequence[tuple[str, str]]]] | None = None,
     ) -> None:
         folders = sorted({*_ASSETS, *ROOMS.values()})
         self._folders = {name: StaticFiles(static / name) for name in folders}
@@ -134,7 +134,7 @@ class Pages:
         return self._workspace_id
 
 
-def _shown(options: CallOptions, agents: Sequence[Agent]) -> dict[str, Any]:
+def _shown(options: CallOptions, agents: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The choices in the page's form."""
     return {
         "voices": [
@@ -143,5 +143,5 @@ def _shown(options: CallOptions, agents: Sequence[Agent]) -> dict[str, Any]:
         ],
         "languages": options.languages,
         "chat": {"model": options.chat_model, "note": options.chat_note},
-        "agents": [{"id": agent.id, "name": agent.name} for agent in agents],
+        "agents": [{"id": agent_id, "name": name} for agent_id, name in agents],
     }

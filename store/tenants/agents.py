@@ -212,6 +212,15 @@ class Agents:
         )
         return [self._agent(row) for row in rows]
 
+    async def names(self, workspace_id: str, *, limit: int = 500) -> Sequence[tuple[str, str]]:
+        """Id and name of the workspace's agents, oldest first."""
+        rows = await self._db.fetch(
+            "SELECT id, name FROM agents WHERE workspace_id = $1 ORDER BY id LIMIT $2",
+            workspace_id,
+            limit,
+        )
+        return [(row["id"], row["name"]) for row in rows]
+
     async def update(
         self,
         workspace_id: str,

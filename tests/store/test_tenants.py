@@ -202,6 +202,8 @@ async def test_agents(database, workspaces):
         await agents.update(ours, agent.id, {"workspace_id": theirs})
     assert [one.id for one in await agents.list(ours)] == [agent.id]
     assert await agents.list(theirs) == []
+    assert await agents.names(ours) == [(agent.id, "Bea")]
+    assert await agents.names(theirs) == []
     assert not await agents.delete(theirs, agent.id)
     assert await agents.delete(ours, agent.id)
     assert await agents.get(ours, agent.id) is None

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
@@ -13,7 +12,6 @@ from gateway.http.pages import ROOMS, Pages
 from rest.accounts.auth import Principal
 from rest.accounts.keys import SCOPES, Scope, SignInGrant
 from rest.accounts.sign_in import BrowserSignIn, Cookie
-from store.tenants.agents import Agent
 from tests.support.gateway.http_support import TestServer
 from tests.support.paths import STATIC
 
@@ -221,13 +219,11 @@ async def test_any_page_may_load_the_client_library(
 async def test_the_page_is_offered_the_agents_of_the_local_workspace(
     http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    now = datetime.now(UTC)
-    lisa = Agent("agt_1", "ws_local", "Lisa", "", "", "", "", None, True, now, now)
     asked = []
 
-    async def agents(workspace_id: str) -> list[Agent]:
+    async def agents(workspace_id: str) -> list[tuple[str, str]]:
         asked.append(workspace_id)
-        return [lisa]
+        return [("agt_1", "Lisa")]
 
     made = TestServer()
     pages = Pages(written(tmp_path), made.ephemeral, nobody, "ws_local", agents=agents)
