@@ -315,7 +315,9 @@ class SignInResource:
         )
         if chosen not in [one.workspace_id for one in mine]:
             raise Forbidden(
-                "This is no workspace of yours.", param="workspaceId", reason="not_a_member"
+                "You are not a member of that workspace.",
+                param="workspaceId",
+                reason="not_a_member",
             )
         cookie = Cookie(found.cookie.secret, chosen)
         data = await self._somebody(found.grant, cookie, chosen)

@@ -305,7 +305,9 @@ def with_kept_secrets(
         old, new = before.get(name), wanted.get(name)
         param = f"keepToolSecrets[{index}]"
         if old is None or new is None:
-            raise ValidationFailed(f"{param} names no tool that was there and stays.", param=param)
+            raise ValidationFailed(
+                f"{param} does not name a tool that the agent has and keeps.", param=param
+            )
         if _origin(new) != _origin(old):
             raise ValidationFailed(
                 f"The tool {name} keeps its headers only for {_origin(old)}: enter them again.",

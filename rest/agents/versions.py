@@ -126,7 +126,9 @@ class AgentVersionResource:
             ),
         )
         if not done.changed:
-            return Answer(shown_agent(done.agent), warnings=[unchanged("It is so already")])
+            return Answer(
+                shown_agent(done.agent), warnings=[unchanged("The agent is like that already")]
+            )
         self._on_change(done.agent)
         return Answer(shown_agent(done.agent))
 

@@ -287,7 +287,7 @@ def _absent() -> NotFound:
 
 def _day_spent(spent: DaySpent) -> RateLimited:
     return RateLimited(
-        "The embed's minutes of today are used up.",
+        "The embed's minutes for today are used up.",
         reason="minutes_used_up",
         retry_after=spent.seconds,
     )
