@@ -32,11 +32,6 @@ class AudioFormat:
     encoding: Encoding = Encoding.PCM
     rate: int = 24_000
 
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of one sample: 2 for PCM16, 1 for G.711."""
-        return SAMPLE_BYTES if self.encoding is Encoding.PCM else 1
-
 
 PCM_RATES = (8_000, 16_000, 24_000, 48_000)
 """Rates (Hz) accepted for ``audio/pcm``; G.711 is always 8000."""

@@ -60,10 +60,6 @@ class _Relay:
             listener.end(reason)
 
 
-class TooManyCalls(Exception):
-    """Too many calls are listened to from this node."""
-
-
 class Listeners:
     """The listeners that came to this node, wherever their calls are."""
 

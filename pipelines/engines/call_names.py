@@ -137,11 +137,6 @@ def spoken_in_calls(engines: "Catalogue") -> list[str]:
     return _served_in_calls(Role.SPEECH, engines)
 
 
-def heard_in_calls(engines: "Catalogue") -> list[str]:
-    """The languages of all engines that hear in calls, sorted."""
-    return _served_in_calls(Role.TRANSCRIPTION, engines)
-
-
 def _served_in_calls(role: Role, engines: "Catalogue") -> list[str]:
     usable = [status for status in engines.statuses() if status.role is role and status.in_calls]
     return sorted({language for status in usable for language in status.languages})

@@ -157,15 +157,6 @@ class Workspaces:
         )
         return Workspace(**row) if row else None
 
-    async def list_of_user(self, user_id: str) -> list[Workspace]:
-        """The workspaces a user is a member of, oldest first."""
-        rows = await self._db.fetch(
-            "SELECT w.id, w.name, w.created_at, w.updated_at FROM workspaces w"
-            " JOIN memberships m ON m.workspace_id = w.id WHERE m.user_id = $1 ORDER BY w.id",
-            user_id,
-        )
-        return [Workspace(**row) for row in rows]
-
     async def standing(self, user_id: str) -> Standing | None:
         """What a user may do; None where they are a member of no workspace, or there is no such
         user."""

@@ -63,9 +63,9 @@ async def test_an_account_is_made_signed_out_of_and_signed_in_to(
     await expect(page.locator("body")).to_have_attribute("data-phase", "live", timeout=WAIT)
     user = await Users(server.database).find_by_email(EMAIL)
     assert user is not None
-    [workspace] = await Workspaces(server.database).list_of_user(user.id)
+    [membership] = await Workspaces(server.database).memberships(user.id)
     [call_id] = server.app_calls()
-    assert await server.host._registry.get(workspace.id, call_id) is not None
+    assert await server.host._registry.get(membership.workspace_id, call_id) is not None
     await page.get_by_role("button", name="Hang up").click()
     await page.get_by_role("link", name="Calls").click()
     await expect(page.locator("a.row")).to_have_count(1, timeout=WAIT)

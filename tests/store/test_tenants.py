@@ -71,7 +71,8 @@ async def test_users_and_their_workspaces(database, workspaces):
     assert found is not None
     assert await users.get(found.id) == found
     assert "example" not in repr(found)
-    assert [w.id for w in await Workspaces(database).list_of_user(found.id)] == workspaces[:1]
+    mine = await Workspaces(database).memberships(found.id)
+    assert [one.workspace_id for one in mine] == workspaces[:1]
     assert await Workspaces(database).role(workspaces[0], found.id) == "owner"
     assert await Workspaces(database).role(workspaces[1], found.id) is None
     with pytest.raises(StoreRefused, match="users_email"):
