@@ -26,6 +26,9 @@ DEFAULT_PROMPT = (
 )
 
 _NEWEST_CALLS = 500
+_AT_ONCE = 25
+"""Agents that are read together: to decode and unseal 500 with five tools each takes the event loop
+57 ms."""
 MAX_VERSIONS = 200
 """Versions that are kept of an agent: a program that changes it every hour has a week of them."""
 
@@ -203,14 +206,20 @@ class Agents:
 
     async def list(self, workspace_id: str, *, limit: int = 100, after: str = "") -> list[Agent]:
         """Agents, oldest first, from the one after id ``after`` on."""
-        rows = await self._db.fetch(
-            f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id > $2"
-            " ORDER BY id LIMIT $3",
-            workspace_id,
-            after,
-            limit,
-        )
-        return [self._agent(row) for row in rows]
+        found: list[Agent] = []
+        while (room := min(_AT_ONCE, limit - len(found))) > 0:
+            rows = await self._db.fetch(
+                f"SELECT {_COLUMNS} FROM agents WHERE workspace_id = $1 AND id > $2"
+                " ORDER BY id LIMIT $3",
+                workspace_id,
+                after,
+                room,
+            )
+            found += [self._agent(row) for row in rows]
+            if len(rows) < room:
+                break
+            after = found[-1].id
+        return found
 
     async def names(self, workspace_id: str, *, limit: int = 500) -> Sequence[tuple[str, str]]:
         """Id and name of the workspace's agents, oldest first."""

@@ -210,6 +210,17 @@ async def test_agents(database, workspaces):
     assert await agents.get(ours, agent.id) is None
 
 
+async def test_agents_are_read_a_few_at_a_time(database, workspaces):
+    ours, theirs = workspaces
+    agents = Agents(database)
+    ids = [(await agents.create(ours, NewAgent(f"A{number}"))).id for number in range(52)]
+    await agents.create(theirs, NewAgent("Theirs"))
+    assert [one.id for one in await agents.list(ours)] == ids
+    assert [one.id for one in await agents.list(ours, limit=26)] == ids[:26]
+    assert [one.id for one in await agents.list(ours, limit=30, after=ids[24])] == ids[25:]
+    assert [one.id for one in await agents.list(ours, limit=25, after=ids[26])] == ids[27:]
+
+
 async def test_the_default_agent_is_one_per_workspace(database, workspaces):
     agents = Agents(database)
     made = await asyncio.gather(*(agents.ensure_default_agent(workspaces[0]) for _ in range(5)))
