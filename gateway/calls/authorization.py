@@ -160,7 +160,7 @@ class Authorization:
         if principal.kind == "api_key":
             if not set(scopes).intersection(principal.scopes):
                 raise Forbidden(
-                    "The API key may not make calls: make one with the scope 'agents:write'.",
+                    "The API key may not make calls: create one with the scope 'agents:write'.",
                     openai_code="insufficient_permissions",
                 )
             if not is_allowed_origin(request, self._allowed_origins):

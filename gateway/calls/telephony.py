@@ -299,7 +299,9 @@ class TelephonyCalls:
         if principal is None and open_to is not None:
             principal = Principal(open_to, "carrier")
         if principal is None:
-            raise Unauthenticated("The UUID is no ephemeral key, or one that expired or was used.")
+            raise Unauthenticated(
+                "The UUID is not an ephemeral key, or its key has expired or was used."
+            )
         agent = await self._authorization.agent(principal.workspace_id, agent_id)
         return AuthorizedCall(principal, agent.id, self._authorization.configure(principal, agent))
 

@@ -73,7 +73,7 @@ def as_api_error_of_http(error: web.HTTPException, request: web.Request) -> ApiE
                 openai_code="unknown_url",
             )
         case 413:
-            return PayloadTooLarge("The body is longer than what is taken here.")
+            return PayloadTooLarge("The body is longer than this server accepts.")
         case 405:
             return _MethodNotAllowed(f"{request.method} is not possible here.")
         case 417:

@@ -201,7 +201,7 @@ def bearer_token(authorization: str | None) -> str | None:
 def not_a_member() -> Forbidden:
     """The refusal of a workspace that is not the caller's, whether there is one or not."""
     return Forbidden(
-        f"{WORKSPACE_HEADER} names no workspace of yours.",
+        f"You are not a member of the workspace that {WORKSPACE_HEADER} names.",
         param=WORKSPACE_HEADER,
         reason="not_a_member",
     )

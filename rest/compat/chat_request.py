@@ -195,7 +195,9 @@ def offer_of(asked: ChatCreate) -> ToolOffer | None:
         return ToolOffer(tools, asked.tool_choice or "auto", parallel)
     name = asked.tool_choice.function.name
     if all(tool.name != name for tool in tools):
-        raise ValidationFailed(f"There is no tool {name!r} among them.", param="tool_choice")
+        raise ValidationFailed(
+            f"tool_choice names {name!r}, which is not among the tools.", param="tool_choice"
+        )
     return ToolOffer(tools, name, parallel)
 
 

@@ -140,7 +140,7 @@ class SttResource:
         job = await self._jobs.get(request)
         if job.status != JobStatus.COMPLETED or job.output is None:
             raise WrongState(
-                f"The transcription is {job.status}: there is a transcript when it is completed.",
+                f"The transcription is {job.status}: there is a transcript once it has completed.",
                 reason="not_completed",
             )
         output, format = job.output, request.query.format

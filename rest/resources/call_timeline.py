@@ -222,7 +222,8 @@ def _timeline(name: str, log: bytes, begins_ms: int, gone: Callable[[], bool]) -
         return read_timeline(parse_event_log(log, name), begins_ms, rest=rest)
     except (EventLogError, IllegalTransition) as error:
         raise NotFound(
-            "The call's event log was written by another version of Blab: replay it with that.",
+            "The call's event log was written by another version of Blab: replay it with that"
+            " version.",
             reason="other_version",
         ) from error
 

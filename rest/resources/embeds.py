@@ -246,8 +246,8 @@ class EmbedResource:
                 missed += not await self._requests.send(node_id, call_id, order)
         if missed:
             raise Unavailable(
-                "The embed begins no more calls, but one in progress has too many commands waiting"
-                " to be ended: try again.",
+                "The embed begins no more calls, but a call in progress has too many commands"
+                " waiting and could not be ended: try again.",
                 reason="calls_in_progress",
                 retry_after=1,
             )

@@ -329,7 +329,7 @@ def order_of(command: SessionCommand, workspace_id: str) -> Order:
     if needed is not None and given[needed] is UNSET:
         raise ValidationFailed(f"{needed} is required for {command.type}.", param=needed)
     if isinstance(command.text, str) and not command.text.strip():
-        raise ValidationFailed("text must hold a word.", param="text")
+        raise ValidationFailed("text must contain a word.", param="text")
     match command.type:
         case "say":
             said = {"type": "blab.say", "text": command.text, "interrupt": command.interrupt}

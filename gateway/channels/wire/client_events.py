@@ -237,7 +237,7 @@ def read_message(data: str | bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ClientFault(
             "invalid_json",
-            "The message is not JSON in valid UTF-8: send one event a message, without unpaired "
+            "The message is not JSON in valid UTF-8: send one event per message, without unpaired "
             "surrogates.",
         ) from error
     if not isinstance(message, dict):
