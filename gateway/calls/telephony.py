@@ -310,7 +310,10 @@ class TelephonyCalls:
         if secret is None:
             return Proof.ABSENT
         host = self._public_host or request.host
-        return carrier.verify(OpeningRequest(host, request.raw_path, request.headers), secret)
+        try:
+            return carrier.verify(OpeningRequest(host, request.raw_path, request.headers), secret)
+        except UnicodeEncodeError:  # a path or a header is not UTF-8: no carrier has signed it
+            return Proof.INVALID
 
     def _refuse_signature(self, request: web.Request, carrier: type[Carrier]) -> None:
         """Raise Forbidden for a stream without a key that was signed, but not as it should be."""

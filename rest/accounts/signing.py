@@ -70,8 +70,8 @@ class Tokens:
     def user_of(self, token: str) -> tuple[str, int]:
         """Id of the user who was given ``token``, and the number of the password that they signed
         in with (1 in tokens of earlier versions); raises InvalidToken."""
-        if len(token) > _MAX_CHARS:
-            raise InvalidToken("too long for a token")
+        if len(token) > _MAX_CHARS or not token.isascii():
+            raise InvalidToken("too long for a token, or other characters than one has")
         try:
             claims = jwt.decode(
                 token,

@@ -20,7 +20,7 @@ from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import ApiWarning, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
 from rest.accounts.signing import UrlSigner
-from rest.http.errors import Fault, NotFound
+from rest.http.errors import Fault, NotFound, ValidationFailed
 from rest.http.fields import JobType as JobTypeName
 from rest.http.fields import timestamp
 from rest.http.operation import REQUEST_SECONDS, Answer, AnyRequest, Handler, Operation
@@ -84,7 +84,15 @@ class JobViews:
         return self._shown(self._base(request), workspace_id, output)
 
     def _base(self, request: AnyRequest) -> str:
-        return self._public_url or str(request.http.url.origin())
+        if self._public_url:
+            return self._public_url
+        try:
+            return str(request.http.url.origin())
+        except ValueError as error:
+            raise ValidationFailed(
+                "Host names no host, with which the addresses in the answer would begin.",
+                param="Host",
+            ) from error
 
     def _shown(self, base: str, workspace_id: str, value: Any) -> Any:
         if isinstance(value, list):

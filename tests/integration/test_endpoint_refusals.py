@@ -473,6 +473,9 @@ NO_TEXT: list[tuple[bytes, bytes, bytes]] = [
     (b"GET /v1/realtime", _WS + b"Authorization: Bearer ek_\xff\xfe\r\n", b""),
     (b"GET /v1/realtime", _WS + b"Authorization: Bearer \xff\xfe\r\n", b""),
     (b"GET /v1/realtime", _WS + b"Authorization: Bearer a.\xff.b\r\n", b""),
+    (b"GET /v1/realtime", _WS + b"Authorization: Bearer eyJ\xff..\r\n", b""),
+    (b"GET /api/auth/me", b"Authorization: Bearer eyJ\xff..\r\n", b""),
+    (b"GET /api/auth/me", b"Cookie: blab_sign_in=\xff\r\n", b""),
     (
         b"GET /v1/realtime",
         _WS + b"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.\xff\r\n",

@@ -1,5 +1,6 @@
 """Who may make a telephone call, with which proof, and how others are refused."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -285,6 +286,30 @@ async def test_an_unsupported_format_closes_the_stream(server: TelephonyServer) 
     await caller.tell("start", {"streamSid": caller.stream, "mediaFormat": form})
     assert await caller.wait_closed() == (1008, "unsupported_media_format")
     await caller.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("carrier", "query", "header"),
+    [
+        ("twilio", b"?x=\xff", b"X-Twilio-Signature: x"),
+        ("vonage", b"", b"Authorization: Bearer a.\xff.b"),
+        ("vonage", b"", b"Authorization: Bearer eyJ\xff.."),
+    ],
+)
+async def test_what_is_no_text_proves_nothing(
+    server: TelephonyServer, carrier: str, query: bytes, header: bytes
+) -> None:
+    path = server.path().replace("twilio", carrier).encode() + query
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    upgrade += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    writer.write(b"GET %b HTTP/1.1\r\nHost: localhost\r\n%b%b\r\n\r\n" % (path, upgrade, header))
+    answer = await asyncio.wait_for(reader.read(4096), 5)
+    writer.transport.abort()
+    assert int(answer.split(b" ", 2)[1]) in (101, 400, 401, 403), answer
+    async with asyncio.timeout(5):
+        while server.telephony._unproven:
+            await asyncio.sleep(0.005)
 
 
 async def test_plain_http_gets_a_hint_to_connect_by_websocket(server: TelephonyServer) -> None:

@@ -58,6 +58,8 @@ def test_a_token_names_its_user_for_twelve_hours() -> None:
         made(password_number=[1]),
         made(password_number=True),
         "eyJ.eyJ.",
+        "eyJ\udcff..",
+        "eyJ\u00e9..",
         "eyJ" + "x" * 5000 + "..",
         "",
     ],

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus, JobType, NewJob
 from pipelines.jobs.queue import JobQueue
@@ -45,6 +47,19 @@ async def test_a_job_is_shown_with_signed_addresses(database: Database) -> None:
         "takes": [{"audioKey": "b", "audioUrl": f"{base}/files/b?signed"}],
         "n": 2,
     }
+
+
+@pytest.mark.parametrize("host", ["x:99999", "x:y", "h:-1", "["])
+async def test_no_address_is_signed_for_a_host_that_is_none(database: Database, host: str) -> None:
+    ours = await new_workspace(database)
+    job = await submit(database, ours)
+    await end(database, job, "completed", output={"audioKey": f"{ours}/a.mp3"})
+    async with (
+        jobs_client(database, ours) as client,
+        client.get(f"/api/jobs/{job.id}", headers={"Host": host}) as answer,
+    ):
+        body = await answer.json()
+    assert (answer.status, body["error"]["details"]) == (400, {"path": "Host"})
 
 
 async def test_pages_and_filters(database: Database) -> None:
