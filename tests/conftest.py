@@ -3,12 +3,14 @@
 import json
 import os
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from media.formats import HEARING_RATE
 from tests.support.examples import QUICK
@@ -54,13 +56,64 @@ def audio() -> Callable[[str], bytes]:
     return load
 
 
+LONG = ("e2e", "integration", "gateway")
+"""The folders whose tests wait for calls, browsers and programs."""
+PATIENT = (
+    "tests/e2e/test_openai_client.py",
+    "tests/e2e/test_clients_rest_doc.py",
+    "tests/e2e/test_workbench.py",
+    "tests/e2e/test_rest_quick_start.py",
+    "tests/e2e/test_contract.py",  # the last: it leaves hundreds of jobs to the server
+)
+"""They use the real server, but need no answer in time: they share one, beside other tests."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A quick run leaves out what needs real engines, Postgres, a browser or more than a second."""
-    if not QUICK:
-        return
-    left_out = [item for item in items if _is_slow(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in set(left_out)]
+    """Order the tests, and mark those that have the machine to themselves.
+
+    A quick run leaves out what needs real engines, Postgres, a browser or more than a second."""
+    for item in items:
+        if "live_server" in getattr(item, "fixturenames", ()) and _file(item) not in PATIENT:
+            item.add_marker("alone")
+    turns = _turns(map(_file, items))
+    items.sort(key=lambda item: turns[_file(item)])
+    if QUICK:
+        left_out = [item for item in items if _is_slow(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.split("::")[0]
+
+
+def _turns(files: Iterable[str]) -> dict[str, float]:
+    """When each file has its turn: what takes long comes first, so that no process is left with it
+    at the end; browsers, which keep the processor busy, alternate with what waits."""
+    folders: dict[str, list[str]] = {}
+    for file in dict.fromkeys(files):
+        folder = file.split("/")[1]
+        folders.setdefault(folder if folder in LONG else "", []).append(file)
+    turns = {
+        file: place / len(of_folder) if folder else 1.0
+        for folder, of_folder in folders.items()
+        for place, file in enumerate(of_folder)
+    }
+    return turns | {file: place - len(PATIENT) for place, file in enumerate(PATIENT)}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    """A process has a file, or all that share a real server."""
+    return Scheduling(config, log)
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+    """By files, as ``--dist=loadfile``."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return "the real server" if file in PATIENT else file
 
 
 def _is_slow(item: pytest.Item) -> bool:

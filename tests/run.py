@@ -1,22 +1,25 @@
 """The test command behind ``./blab test`` and ``make``: checks, then the tests.
 
-``./blab test``            everything: style, types, floors, then both halves of the tests
+``./blab test``            everything: style, types, floors, then both parts of the tests
 ``./blab test --check``    style, types and floors only
 ``./blab test --quick``    the tests that need no real engine, Postgres or browser, and little time
 ``./blab test --changed``  of the quick tests, those that import what differs from ``main``
 ``./blab test ARGUMENTS``  pytest with these arguments only
 
-The first half, all but ``tests/e2e``, runs in a process per core, for it waits more than it works.
-The second has the machine to itself: it speaks to the real engines in real time.
+The first part runs side by side, in more processes than there are cores: it waits about as long as
+it works. The second (the mark ``alone``, in tests/e2e) has the machine to itself: it speaks to the
+real engines in real time.
 
 System programs that tests need (Chromium, HAProxy, nginx) are installed where this may be done
 (root and apt) and the model weights are fetched first. With CI=true nothing may be missing.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import grimp
@@ -29,8 +32,18 @@ CHECKS = (
     ("types", ["mypy"]),
     ("floors", ["lint-imports"]),
 )
-PARALLEL = ["--numprocesses", str(os.cpu_count() or 1), "--dist", "loadfile"]
-HALVES = ([*PARALLEL, "--ignore", "tests/e2e"], ["tests/e2e"])
+CORES = os.cpu_count() or 1
+
+
+def side_by_side(processes: int) -> list[str]:
+    """The arguments for that many processes, which take the files in tests/conftest.py's order."""
+    return [f"--numprocesses={processes}", "--dist=loadfile", "--no-loadscope-reorder"]
+
+
+PARTS = (
+    ("side by side", [*side_by_side(2 * CORES), "-m", "not alone"]),
+    ("alone", ["-m", "alone", "tests/e2e"]),
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROGRAMS = {
     "chromium": BROWSERS,
@@ -43,14 +56,20 @@ PROGRAMS = {
 """By Debian's package: the programs of which the tests need one."""
 SERVERS = ("haproxy", "nginx-light", "prometheus")
 """Packages that start a server where systemd runs."""
+WINDOWLESS = "chromium-headless-shell"
+"""A package, and its program: with it the tests of pages are quicker (tests/e2e/browser.py). Only
+Debian has it."""
 
 
 def main(arguments: list[str]) -> int:
     """Run what the arguments ask for; the exit code of the first thing that failed."""
     if arguments == ["--check"]:
         return check()
-    if not arguments and (failed := check()):
-        return failed
+    if not arguments:
+        with compiling():
+            failed = check()
+        if failed:
+            return failed
     if arguments in (["--quick"], ["--changed"]):
         return quick(changed_only=arguments == ["--changed"])
     if failed := prepare():
@@ -58,15 +77,37 @@ def main(arguments: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     if arguments:
         return run([*pytest, *arguments])
-    halves = [run([*pytest, *half]) for half in HALVES]
-    return max(halves)
+    ends = []
+    for name, chosen in PARTS:
+        print(f"== tests {name}", flush=True)
+        ends.append(run([*pytest, *chosen]))
+    return max(ends)
 
 
 def run(command: list[str], **environment: str) -> int:
     """Run a program of this environment in the checkout."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    environment = {**os.environ, "PATH": path, **environment}
+    environment = surroundings() | environment
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def surroundings() -> dict[str, str]:
+    """The environment of what is run.
+
+    Compiled modules are kept, even where the environment says that Python keeps none: to compile
+    the assertions of tests is half of what collecting them costs, and every server that a test
+    starts would compile all of Blab."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, "PYTHONDONTWRITEBYTECODE": ""}
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """Compile the tests meanwhile, which otherwise each process of the first part does for itself;
+    the checks need one core."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, cwd=ROOT, env=surroundings(), stdout=quiet, stderr=quiet):
+        yield
 
 
 def check() -> int:
@@ -82,10 +123,7 @@ def check() -> int:
 
 
 def quick(*, changed_only: bool) -> int:
-    """The tests that answer while one works; nothing is fetched or installed for them.
-
-    Compiled tests are kept from one run to the next, even where the environment says that Python
-    keeps none: to compile their assertions is half of what collecting the tests costs."""
+    """The tests that answer while one works; nothing is fetched or installed for them."""
     chosen = ["--ignore", "tests/e2e"]
     if changed_only:
         changed = changed_files()
@@ -93,8 +131,8 @@ def quick(*, changed_only: bool) -> int:
         print(f"== {len(changed)} changed files, {len(chosen)} test files", flush=True)
         if not chosen:
             return 0
-    command = [sys.executable, "-m", "pytest", "-q", *PARALLEL, *chosen]
-    return run(command, QUICK_TESTS="1", PYTHONDONTWRITEBYTECODE="")
+    command = [sys.executable, "-m", "pytest", "-q", *side_by_side(CORES), *chosen]
+    return run(command, QUICK_TESTS="1")
 
 
 def changed_files() -> list[str]:
@@ -136,6 +174,8 @@ def prepare() -> int:
     if missing:
         install(missing)
         missing = missing_packages()
+    if "chromium" not in missing and not shutil.which(WINDOWLESS):
+        install([WINDOWLESS])
     if missing and required:
         print(f"== tests need {', '.join(missing)}: could not be installed", flush=True)
         return 1
@@ -165,7 +205,7 @@ def install(packages: list[str]) -> None:
     print(f"== installing {', '.join(packages)} with apt-get", flush=True)
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     command = [apt, "install", "-y", "-qq", "--no-install-recommends", *packages]
-    if run(command, **quiet):
+    if run(command, **quiet) and packages != [WINDOWLESS]:
         run([apt, "update", "-qq"], **quiet)
         run(command, **quiet)
 

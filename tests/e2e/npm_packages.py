@@ -4,6 +4,7 @@
 checked: typescript, esbuild and axe-core.
 """
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -48,9 +49,11 @@ def installed(name: str) -> Path:
     lock = (sources / "package-lock.json").read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "blab-tests"
     folder = cache / f"{name.replace('_', '-')}-{hashlib.sha256(lock).hexdigest()[:16]}"
-    if not (folder / "node_modules").is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        _install(sources, folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "installing").open("a") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # tests run in several processes
+        if not (folder / "node_modules").is_dir():
+            _install(sources, folder)
     return folder / "node_modules"
 
 
