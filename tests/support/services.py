@@ -6,6 +6,7 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,16 +33,57 @@ def open_directory() -> Path:
     return directory
 
 
+UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""What the session's Postgres does without: none of its data is worth anything after a crash."""
+EMPTY = """
+DO $$
+DECLARE name text;
+BEGIN
+  SET LOCAL lock_timeout = '10s';
+  SET LOCAL session_replication_role = replica;  -- neither triggers nor foreign keys
+  FOR name IN SELECT tablename FROM pg_tables
+              WHERE schemaname = '{schema}' AND tablename <> 'schema_migrations' LOOP
+    EXECUTE format('DELETE FROM {schema}.%I', name);
+  END LOOP;
+  FOR name IN SELECT sequencename FROM pg_sequences
+              WHERE schemaname = '{schema}' AND last_value IS NOT NULL LOOP
+    EXECUTE format('ALTER SEQUENCE {schema}.%I RESTART', name);
+  END LOOP;
+END $$
+"""
+"""Deletes all rows of a schema's tables."""
+
+
 @pytest.fixture(scope="session")
 def service_urls() -> Iterator[ServiceUrls]:
-    """The session's Postgres and Valkey."""
+    """The session's Postgres and Valkey; that Postgres waits for no disk."""
     directory = open_directory()
     services = EmbeddedServices(directory / "data")
+
+    async def start() -> ServiceUrls:
+        urls = await services.start()
+        async with connected(urls.database_url) as database:
+            for name, value in UNSAFE.items():
+                await database.execute(f"ALTER SYSTEM SET {name} = {value}")
+            await database.fetch("SELECT pg_reload_conf()")
+        return urls
+
     try:
-        yield in_own_loop(services.start)
+        yield in_own_loop(start)
     finally:
         in_own_loop(services.stop)
         shutil.rmtree(directory)
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Database]:
+    """A database, until the end of the block."""
+    database = Database(url)
+    await database.connect()
+    try:
+        yield database
+    finally:
+        await database.close()
 
 
 @pytest.fixture(scope="session")
@@ -56,34 +98,50 @@ def redis_url(service_urls: ServiceUrls) -> str:
     return service_urls.redis_url
 
 
+@pytest.fixture(scope="session")
+def emptied_schemas() -> list[str]:
+    """Schemas with today's tables that earlier tests have left, all empty."""
+    return []
+
+
 @pytest.fixture
-async def own_database_url(database_url: str) -> AsyncIterator[str]:
-    """A database URL with an empty schema of the test's own; dropped afterwards."""
-    schema = f"test_{uuid.uuid4().hex}"
-    admin = Database(database_url)
-    await admin.connect()
-    await admin.execute(f"CREATE SCHEMA {schema}")
-    try:
-        yield f"{database_url}&search_path={schema}"
-    finally:
-        await admin.execute(f"DROP SCHEMA {schema} CASCADE")
-        await admin.close()
+async def own_database_url(
+    database_url: str, emptied_schemas: list[str], request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
+    """The URL of a database whose schema is the test's own: without tables, unless the test asks
+    for ``database``, too.
+
+    A schema with tables is emptied for the next test: to migrate and drop one costs a tenth of a
+    second of the processor, which was more than most tests do with it."""
+    with_tables = "database" in request.fixturenames
+    async with connected(database_url) as admin:
+        if with_tables and emptied_schemas:
+            schema = emptied_schemas.pop()
+        else:
+            schema = f"test_{uuid.uuid4().hex}"
+            await admin.execute(f"CREATE SCHEMA {schema}")
+        url = f"{database_url}&search_path={schema}"
+        yield url
+        if with_tables:
+            await admin.execute(EMPTY.format(schema=schema))
+            emptied_schemas.append(schema)
+        else:
+            await admin.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
 @pytest.fixture
 async def empty_database(own_database_url: str) -> AsyncIterator[Database]:
     """A connected database without tables."""
-    database = Database(own_database_url)
-    await database.connect()
-    yield database
-    await database.close()
+    async with connected(own_database_url) as database:
+        yield database
 
 
 @pytest.fixture
-async def database(empty_database: Database) -> Database:
+async def database(own_database_url: str) -> AsyncIterator[Database]:
     """A connected database with today's tables, all empty."""
-    await migrate(empty_database)
-    return empty_database
+    async with connected(own_database_url) as database:
+        await migrate(database)
+        yield database
 
 
 @pytest.fixture
