@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from aioice import ice
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
@@ -70,6 +71,7 @@ class MockGateway:
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[str]:
         """Serve on loopback; gives the page's address."""
+        vars(ice._mdns).clear()  # aioice keeps a lock of the first loop in which two waited for it
         runner = web.AppRunner(self.application())
         await runner.setup()
         try:

@@ -15,6 +15,7 @@ from playwright.async_api import Page, expect
 from pipelines.engines.scripted.live import tone
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
+from tests.e2e.operating import violations
 from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_server import HEARD, RATE, ScriptedServer, server
 
@@ -253,11 +254,9 @@ async def test_everybody_can_use_it(
             await page.set_viewport_size({"width": width, "height": height})
             for scheme in ("light", "dark"):
                 await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                await page.evaluate(axe)
-                found = await page.evaluate("axe.run()")
                 faults = [
                     (one["id"], [node["html"][:120] for node in one["nodes"]])
-                    for one in found["violations"]
+                    for one in await violations(page, axe)
                 ]
                 assert faults == [], (path, width, scheme)
                 wide = await page.evaluate("document.documentElement.scrollWidth")

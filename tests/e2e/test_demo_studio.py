@@ -161,7 +161,7 @@ async def inside(page: Any, where: str) -> None:
     assert await page.evaluate(OUTSIDE) == [], where
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(300)
 async def test_a_flood_of_turns(browser_page: BrowserPage, address: str, web_tools: Path) -> None:
     visit = await browser_page(reduced_motion="reduce", viewport=SIZES[0])
     page, server = visit.page, FastServer()

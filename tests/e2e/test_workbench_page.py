@@ -9,6 +9,7 @@ from playwright.async_api import Page, Route, expect
 
 from tests.e2e.browser import BrowserPage
 from tests.e2e.npm_packages import web_tools
+from tests.e2e.operating import violations
 from tests.e2e.workbench_answers import answering, transcript
 from tests.support.gateway.scripted_server import ScriptedServer, server
 
@@ -45,11 +46,9 @@ async def test_everybody_can_use_it(
             await page.set_viewport_size({"width": width, "height": height})
             for scheme in ("light", "dark"):
                 await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                await page.evaluate(axe)
-                found = await page.evaluate("axe.run()")
                 faults = [
                     (one["id"], [node["html"][:120] for node in one["nodes"]])
-                    for one in found["violations"]
+                    for one in await violations(page, axe)
                 ]
                 assert faults == [], (bench, width, scheme)
                 wide = await page.evaluate("document.documentElement.scrollWidth")
