@@ -11,7 +11,7 @@ import pytest
 from gateway.cli import main
 from gateway.services import EmbeddedServices, ServiceUrls
 from rest.accounts.accounts import Passwords
-from store.database import Database
+from store.database import Database, DatabaseLimits
 from store.tenants.accounts import LOCAL_WORKSPACE, Users, Workspaces
 from tests.support.services import in_own_loop, open_directory
 
@@ -93,6 +93,8 @@ def test_at_a_terminal_it_is_typed_twice(
 ) -> None:
     """The database of the first cannot be reached."""
     typed = iter(["correct horse", second])
+    impatient = DatabaseLimits(connect_deadline=0.1)
+    monkeypatch.setattr(Database.__init__, "__defaults__", (impatient,))
     monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/none")
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
