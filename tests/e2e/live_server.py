@@ -111,7 +111,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> I
 
 
 async def answer_briefly(caller: Caller) -> None:
-    """Let no answer be longer than about half a minute, whatever the small chat model invents."""
-    session = {"type": "realtime", "max_output_tokens": 100}
+    """Let no answer be longer than about twenty seconds, whatever the small chat model invents."""
+    session = {"type": "realtime", "max_output_tokens": 60}
     await caller.send({"type": "session.update", "session": session})
     await caller.wait_for("session.updated", within=10)

@@ -17,7 +17,7 @@ import pytest
 
 from gateway.caller import Caller, CallerChannel, CallerWebRtc, CallerWebSocket, Recording, demo_key
 from pipelines.engines.transcription.moonshine import MoonshineTranscriber
-from sessions.event_log import replay
+from sessions.event_log import event_log_path, replay
 from tests.support.gateway.protocol_validator import check_stream
 from tests.support.paths import AUDIO
 
@@ -97,7 +97,21 @@ async def test_a_spoken_question_is_understood_and_answered_in_speech(
         assert word_error_rate(text_of(manifest, "joe_q_capital"), understood) <= 0.2
         assert "paris" in reply.lower()
         spoken = await read_aloud(models_dir, caller, begun)
+        created = await caller.wait_for("session.created", within=1)
     assert word_error_rate(reply, spoken) <= 0.35, (reply, spoken)
+    await can_be_replayed(live_server, str(created.event["session"]["id"]))
+
+
+async def can_be_replayed(server: LiveServer, call_id: str) -> None:
+    """From the call's event log, once its end is written there."""
+    log = event_log_path(server.data_dir / "calls", call_id)
+    async with asyncio.timeout(10):
+        while not (log.exists() and '"end":' in log.read_text()[-40:]):
+            await asyncio.sleep(0.05)
+    assert json.loads(log.read_text().splitlines()[0])["call_id"] == call_id
+    result = replay(log)
+    assert not result.mismatches
+    assert len(result.commands) > 10
 
 
 @pytest.mark.parametrize("name", ["joe_pause_flight", "joe_pause_order", "joe_pause_spell"])
@@ -157,24 +171,3 @@ async def test_two_calls_at_once_do_not_mix(
     assert word_error_rate(text_of(manifest, "joe_q_capital"), first) <= 0.2
     assert word_error_rate(text_of(manifest, "joe_q_hours"), second) <= 0.2
     assert "paris" in answer.lower()
-
-
-def finished_logs(directory: Path) -> set[Path]:
-    """Event logs whose end line is written."""
-    return {path for path in directory.glob("*.jsonl") if '"end":' in path.read_text()[-40:]}
-
-
-async def test_a_call_can_be_replayed_from_its_event_log(live_server: LiveServer) -> None:
-    directory = live_server.data_dir / "calls"
-    before = finished_logs(directory)
-    async with call(live_server, "binary") as caller:
-        await ask(caller, "joe_q_hours")
-    async with asyncio.timeout(10):
-        while not (logs := finished_logs(directory) - before):
-            await asyncio.sleep(0.05)
-    log = logs.pop()
-    header = json.loads(log.read_text().splitlines()[0])
-    assert header["call_id"]
-    result = replay(log)
-    assert not result.mismatches
-    assert len(result.commands) > 10
