@@ -104,10 +104,10 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 _CLAIM = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return false end
 redis.call('HSET', KEYS[1], 'epoch', tonumber(ARGV[1]) + 1, unpack(ARGV, 3))
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
+return redis.call('HGETALL', KEYS[1])
 """
 _DISCARD = """
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
@@ -335,18 +335,21 @@ class Bus:
             else:
                 found = await cast("Any", self._redis.hgetall(self._prefix + key))
                 values = {name.decode(): value for name, value in found.items()}
-        epoch = values.pop("epoch", None)
-        if epoch is None:
-            return None
-        return Versioned(key, int(epoch), {n: v for n, v in values.items() if v is not None})
+        return _versioned(key, values)
 
-    async def claim(self, known: Versioned, values: Mapping[str, bytes], ttl: float) -> bool:
-        """Take a key over from its holder: begin the next epoch. False where another one has begun
-        since ``known`` was loaded."""
+    async def claim(
+        self, known: Versioned, values: Mapping[str, bytes], ttl: float
+    ) -> Versioned | None:
+        """Take a key over from its holder: begin the next epoch, and set ``values``. Returns all
+        values as they are then; None where another epoch has begun since ``known`` was loaded."""
+        encoded = (str(known.epoch), str(_milliseconds(ttl)), *_flat(values))
         async with self._bounded():
-            return await self._scripted(
-                _CLAIM, known.key, known.epoch, _milliseconds(ttl), *_flat(values)
-            )
+            reply = self._redis.eval(_CLAIM, 1, self._prefix + known.key, *encoded)
+            flat: list[bytes] | None = await cast("Any", reply)
+        if flat is None:
+            return None
+        names = (name.decode() for name in flat[::2])
+        return _versioned(known.key, dict(zip(names, flat[1::2], strict=True)))
 
     async def discard(self, key: str, epoch: int) -> bool:
         """Delete a key; False where a newer epoch holds it."""
@@ -459,6 +462,13 @@ class Bus:
 
 def _numbered(entries: Any) -> list[tuple[int, bytes]]:
     return [(int(number.split(b"-")[0]), fields[b"e"]) for number, fields in entries]
+
+
+def _versioned(key: str, values: dict[str, bytes]) -> Versioned | None:
+    epoch = values.pop("epoch", None)
+    if epoch is None:
+        return None
+    return Versioned(key, int(epoch), {n: v for n, v in values.items() if v is not None})
 
 
 def _flat(values: Mapping[str, bytes]) -> list[str | bytes]:

@@ -35,8 +35,6 @@ RELEASE_SECONDS = 0.5
 lost the call, which harms nobody: what it still writes is refused."""
 SILENT_SECONDS = 3.0
 """After the death of a node its calls come back within some two seconds, on busy machines."""
-_AGAIN_SECONDS = (0.1, 0.3)
-"""Pauses before a claimed call is loaded again."""
 _LOOK_SECONDS = 0.02
 
 
@@ -84,14 +82,12 @@ class Takeovers:
             await self._have_released(call_id, found.held_by)
         self._host.expect(call_id)
         try:
-            if not await self._stored.claim(found, handle, self._host.node_id):
-                raise _conflict()
-            taken = await self._loaded(call_id)
+            taken = await self._stored.claim(found, handle, self._host.node_id)
         except (BusUnavailable, asyncio.CancelledError):
             await self.give_back(call_id, found.known.epoch + 1)
             raise
         if taken is None:
-            raise not_found()
+            raise _conflict()
         return taken.spent_on(handle)
 
     async def give_back(self, call_id: str, epoch: int) -> None:
@@ -100,13 +96,6 @@ class Takeovers:
             await self._stored.give_back(call_id, epoch)
         except BusUnavailable as error:
             log.warning("call %s may be claimed for nothing until it expires: %s", call_id, error)
-
-    async def _loaded(self, call_id: str) -> LoadedCall | None:
-        for pause in _AGAIN_SECONDS:
-            with contextlib.suppress(BusUnavailable):
-                return await self._stored.load(call_id)
-            await asyncio.sleep(pause)
-        return await self._stored.load(call_id)
 
     async def _have_released(self, call_id: str, node_id: str) -> None:
         """Have the call suspended where it is carried; returns when it is, or at the deadline."""

@@ -158,7 +158,10 @@ class StoredCalls:
     async def load(self, call_id: str) -> LoadedCall | None:
         """The call, if it can be resumed."""
         known = await self._bus.load(resumption_key(call_id))
-        if known is None or not (state := self._vault.unseal(known.values.get("state", b""))):
+        return self._opened(call_id, known) if known is not None else None
+
+    def _opened(self, call_id: str, known: Versioned) -> LoadedCall | None:
+        if not (state := self._vault.unseal(known.values.get("state", b""))):
             return None
         decoded = msgspec.msgpack.decode(state, type=_State)
         if decoded.version != VERSION:
@@ -182,11 +185,12 @@ class StoredCalls:
         known = await self._bus.load(resumption_key(call_id), "held")
         return 0 if known is None else known.epoch
 
-    async def claim(self, loaded: LoadedCall, handle: str, node_id: str) -> bool:
-        """Begin the next epoch of a call on this node, and spend the handle; False if another one
-        was faster."""
+    async def claim(self, loaded: LoadedCall, handle: str, node_id: str) -> LoadedCall | None:
+        """Begin the next epoch of a call on this node, and spend the handle. Returns the call as it
+        was at its last moment elsewhere; None if another one was faster."""
         values = {"held": node_id.encode(), "spent": digest_of(handle).encode()}
-        return await self._bus.claim(loaded.known, values, self.window)
+        known = await self._bus.claim(loaded.known, values, self.window)
+        return self._opened(loaded.call.call_id, known) if known is not None else None
 
     async def give_back(self, call_id: str, epoch: int) -> None:
         """Nobody carries the call that was claimed with this epoch. Nothing where another node has

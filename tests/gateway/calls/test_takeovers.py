@@ -249,14 +249,17 @@ async def test_a_claim_that_came_to_nothing_does_not_spend_the_handle(
         await ask(first, within=10)
         cut(first)
         await server.empty()
-    load, faults = StoredCalls.load, iter((False, True, True, True))
+    claim, faults = StoredCalls.claim, iter((True,))
 
-    async def failing(self: StoredCalls, call_id: str) -> LoadedCall | None:
+    async def unanswered(
+        self: StoredCalls, loaded: LoadedCall, handle: str, node_id: str
+    ) -> LoadedCall | None:
+        claimed = await claim(self, loaded, handle, node_id)
         if next(faults, False):
             raise BusUnavailable("Redis is away")
-        return await load(self, call_id)
+        return claimed
 
-    monkeypatch.setattr(StoredCalls, "load", failing)
+    monkeypatch.setattr(StoredCalls, "claim", unanswered)
     query = f"resume={handle_of(first)}"
     answer = await refused(second_node, query=query, headers=bearer(server))
     assert answer == (503, "storage_unavailable")
