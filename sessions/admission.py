@@ -8,6 +8,9 @@ Rules
   workspace has called within ``FAIR_SECONDS``. A server with one workspace loses nothing by this.
 - What is measured (``Strain``) refuses at once, and admits again below a second, lower threshold
   that has held for some seconds: otherwise it would flap with every call that ends.
+- A call that yields (a simulated caller's) leaves a quarter of the slots free, those of its
+  workspace's own limit too, and at least one. Whoever else calls finds that slot; a single slot of
+  all is shared.
 - A call that goes on has been admitted before, and is lost if it is refused: the fair share, the
   engines' queue and the event loop do not refuse it. When a node dies, half of all calls come to
   the other one at once, and its event loop is late for as long as that takes.
@@ -26,6 +29,8 @@ MIB = 1024 * 1024
 FAIR_SECONDS = 300.0
 _FAIR_PART = 10
 """One slot in so many is kept for workspaces that have less than half of all."""
+_SPARED_PART = 4
+"""One slot in so many stays free of calls that yield."""
 _MOST_LAGS, _FEWEST_LAGS = 50, 20
 """Measurements of the lag that count: 5 s on an idle machine. One long stall is not the p95."""
 _MOST_REMEMBERED = 1024
@@ -37,6 +42,7 @@ class Reason(StrEnum):
 
     DRAINING = "draining"
     CAPACITY = "capacity"
+    SPARED = "spared"
     WORKSPACE = "workspace"
     FAIR_SHARE = "fair_share"
     ENGINES = "engine_queue"
@@ -47,6 +53,7 @@ class Reason(StrEnum):
 _MESSAGES = {
     Reason.DRAINING: ("The server is shutting down. Please call again in a moment.", 5),
     Reason.CAPACITY: ("Every line is in use. Please try again in a moment.", 10),
+    Reason.SPARED: ("The free lines are kept for other callers. Please try again in a moment.", 5),
     Reason.WORKSPACE: ("Every line of this workspace is in use. Please try again in a moment.", 10),
     Reason.FAIR_SHARE: (
         "The last lines are kept for other workspaces. Please try again in a moment.",
@@ -223,17 +230,20 @@ class Admission:
         """/readyz says that the server is about to stop; calls are still admitted."""
         self.draining = False
 
-    def admit(self, workspace_id: str | None = None, *, goes_on: bool = False) -> Ticket:
+    def admit(
+        self, workspace_id: str | None = None, *, goes_on: bool = False, yields: bool = False
+    ) -> Ticket:
         """Take a slot; raises ServerFull. Without a workspace, only the rules for all apply.
 
-        ``goes_on``: the call began before, over another connection."""
+        ``goes_on``: the call began before, over another connection; ``yields``: it takes no slot
+        that another caller may need."""
         now = self._clock()
-        if workspace_id is not None:
+        if workspace_id is not None and not yields:
             self._called.pop(workspace_id, None)
             self._called[workspace_id] = now
             if len(self._called) > _MOST_REMEMBERED:
                 del self._called[next(iter(self._called))]
-        reason = self.reason(workspace_id, goes_on=goes_on)
+        reason = self.reason(workspace_id, goes_on=goes_on, yields=yields)
         if reason is not None:
             self._on_refused(reason)
             raise ServerFull(reason)
@@ -251,13 +261,17 @@ class Admission:
             if not self._of[workspace_id]:
                 del self._of[workspace_id]
 
-    def reason(self, workspace_id: str | None = None, *, goes_on: bool = False) -> Reason | None:
+    def reason(
+        self, workspace_id: str | None = None, *, goes_on: bool = False, yields: bool = False
+    ) -> Reason | None:
         """Why a call, of the workspace if given, would be refused now; None if it would not.
-        ``goes_on``: as for ``admit``."""
+        ``goes_on``, ``yields``: as for ``admit``."""
         if self.draining:
             return Reason.DRAINING
         if self.active >= self.capacity:
             return Reason.CAPACITY
+        if yields and self._is_spared(workspace_id):
+            return Reason.SPARED
         if workspace_id is not None:
             if self._of_one_workspace and self._of[workspace_id] >= self._of_one_workspace:
                 return Reason.WORKSPACE
@@ -270,6 +284,14 @@ class Admission:
         """Look at the engines' queues; also called regularly, so that calm is noticed."""
         self.strain.engines_measured(self._overloaded(), self._clock())
 
+    def _is_spared(self, workspace_id: str | None) -> bool:
+        if self.capacity > 1 and self.capacity - self.active <= _spared(self.capacity):
+            return True
+        most = self._of_one_workspace
+        if not most or workspace_id is None:
+            return False
+        return most - self._of[workspace_id] <= _spared(most)
+
     def _takes_too_much(self, workspace_id: str) -> bool:
         if self.capacity - self.active > self.capacity // _FAIR_PART:
             return False
@@ -280,3 +302,8 @@ class Admission:
             any(at >= since for other, at in self._called.items() if other != workspace_id)
             or self.active > self._of[workspace_id]
         )
+
+
+def _spared(slots: int) -> int:
+    """How many of them stay free of calls that yield."""
+    return max(1, slots // _SPARED_PART)

@@ -206,10 +206,14 @@ class SessionHost:
         """The id of this process in the calls table."""
         return self._registry.node_id
 
-    def admit(self, workspace_id: str, *, goes_on: bool = False) -> Ticket:
-        """Take a slot for a call of the workspace, which may go on from before; raises
-        ServerFull."""
-        return self._admission.admit(workspace_id, goes_on=goes_on)
+    def admit(self, workspace_id: str, *, goes_on: bool = False, yields: bool = False) -> Ticket:
+        """Take a slot for a call of the workspace; raises ServerFull. See ``Admission.admit``."""
+        return self._admission.admit(workspace_id, goes_on=goes_on, yields=yields)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._admission.leaving
 
     def full_for(self, workspace_id: str) -> Reason | None:
         """Why a call of the workspace would get no slot now; None if it would."""

@@ -217,7 +217,7 @@ class Authorization:
         agent_id = _query(request, "agent_id") or principal.agent_id
         if principal.agent_id is not None and agent_id != principal.agent_id:
             raise no_such_agent()
-        agent = await self.agent(principal.workspace_id, agent_id)
+        agent = await self.agent(principal.workspace_id, agent_id, principal.agent_version)
         asked = {name: _query(request, name) for name in ("model", "intent")}
         given = None if session is None else Fields(session, "session", None)
         config = self.configure(principal, agent, asked, given)
@@ -239,14 +239,20 @@ class Authorization:
     async def check_grant(self, grant: Grant) -> None:
         """Raise the ApiError or ClientFault with which a call by that grant would be refused for
         its configuration."""
-        agent = await self.agent(grant.workspace_id, grant.agent_id)
+        agent = await self.agent(grant.workspace_id, grant.agent_id, grant.agent_version)
         self.configure(granted(grant, ""), agent)
 
-    async def agent(self, workspace_id: str, agent_id: str | None) -> Agent:
-        """The agent that answers; the workspace's default one if none is named."""
+    async def agent(
+        self, workspace_id: str, agent_id: str | None, version: int | None = None
+    ) -> Agent:
+        """The agent that answers, as it is or in a ``version``; the workspace's default one if none
+        is named."""
         if agent_id is None:
             return await self._agents.ensure_default_agent(workspace_id)
-        found = await self._agents.get(workspace_id, agent_id)
+        if version is None:
+            found = await self._agents.get(workspace_id, agent_id)
+        else:
+            found = await self._agents.as_of(workspace_id, agent_id, version)
         if found is None:
             raise no_such_agent()
         return found

@@ -212,7 +212,8 @@ class RealtimeCalls:
         if (waiting := self._waiting_for()) is not None:
             self._metrics.call_refused("warming_up")
             raise Unavailable(waiting, openai_code="warming_up", retry_after=2)
-        return self._host.admit(authorized.principal.workspace_id, goes_on=goes_on)
+        caller = authorized.principal
+        return self._host.admit(caller.workspace_id, goes_on=goes_on, yields=caller.yields)
 
     async def carry(
         self,

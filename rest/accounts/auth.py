@@ -47,7 +47,7 @@ class Principal:
     (``ephemeral_id``), or the one call of an ``embed``'s visitor; one that a page got for a user
     who has signed in names them (``user_id``). A user may do everything in a workspace of which
     they are a member; a carrier (telephony) has proven itself by its signature and connects calls
-    to the workspace of the agent that it names."""
+    to the workspace of the agent that it names. ``agent_version`` and ``yields``: as in Grant."""
 
     workspace_id: str
     kind: Literal["api_key", "ephemeral", "user", "carrier"]
@@ -60,6 +60,8 @@ class Principal:
     ephemeral_id: str | None = None
     caller: bytes | None = None
     embed: EmbedGrant | None = None
+    agent_version: int | None = None
+    yields: bool = False
 
 
 class Authenticator:
@@ -188,6 +190,8 @@ def granted(grant: Grant, token: str) -> Principal:
         user_id=grant.sign_in.user_id if grant.sign_in is not None else None,
         ephemeral_id=key_id(token),
         embed=grant.embed,
+        agent_version=grant.agent_version,
+        yields=grant.yields,
     )
 
 

@@ -153,7 +153,9 @@ class Grant(msgspec.Struct, frozen=True):
     """What an ephemeral key allows. ``session``: OpenAI session JSON, already validated;
     ``locked``: the holder of the key cannot change the agent's configuration; ``caller``: a digest
     of who will call; ``embed``: the key is for a visitor of another web page; ``scopes``: of the
-    REST operations that it opens besides; ``sign_in``: the key is for a page of ours."""
+    REST operations that it opens besides; ``sign_in``: the key is for a page of ours;
+    ``agent_version``: the version of ``agent_id`` that answers, None: the newest; ``yields``: its
+    calls leave lines free for other callers."""
 
     workspace_id: str
     agent_id: str | None = None
@@ -163,6 +165,8 @@ class Grant(msgspec.Struct, frozen=True):
     embed: EmbedGrant | None = None
     scopes: tuple[Scope, ...] = ()
     sign_in: SignInGrant | None = None
+    agent_version: int | None = None
+    yields: bool = False
 
 
 class MintedKey(msgspec.Struct, frozen=True):

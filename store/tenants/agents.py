@@ -298,6 +298,16 @@ class Agents:
         )
         return self._version(row) if row else None
 
+    async def as_of(self, workspace_id: str, agent_id: str, number: int) -> Agent | None:
+        """The agent as it was in a version; None where the workspace has no such agent, or the
+        agent no such version."""
+        agent = await self.get(workspace_id, agent_id)
+        version = await self.version(workspace_id, agent_id, number)
+        if agent is None or version is None:
+            return None
+        config = {name: getattr(version.agent, name) for name in _SETTABLE}
+        return replace(agent, version=number, **config)
+
     async def delete(self, workspace_id: str, agent_id: str) -> bool:
         """Delete, with its versions; its calls and turns stay. False where the workspace has no
         such agent."""

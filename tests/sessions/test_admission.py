@@ -54,6 +54,37 @@ def test_a_slot_is_released_once() -> None:
     assert admission.active == 0
 
 
+def test_a_call_that_yields_leaves_slots_free_for_others(clock: Clock) -> None:
+    admission = Admission(8, clock=clock)
+    for _ in range(6):
+        admission.admit("ws_1", yields=True)
+    assert admission.reason("ws_1", yields=True) is Reason.SPARED
+    admission.admit("ws_2")
+    admission.admit("ws_1")
+    assert refusal(admission) is Reason.CAPACITY
+
+
+def test_a_call_that_yields_leaves_its_own_workspace_a_slot() -> None:
+    admission = Admission(8, of_one_workspace=2)
+    admission.admit("ws_1", yields=True)
+    assert admission.reason("ws_1", yields=True) is Reason.SPARED
+    assert admission.reason("ws_1") is None
+
+
+def test_the_only_slot_is_shared_with_calls_that_yield() -> None:
+    assert Admission(1).reason("ws_1", yields=True) is None
+    assert Admission(2).reason("ws_1", yields=True) is None
+
+
+def test_a_call_that_yields_does_not_make_others_share() -> None:
+    admission = Admission(10)
+    for _ in range(9):
+        admission.admit("ws_1")
+    with pytest.raises(ServerFull):
+        admission.admit("ws_2", yields=True)
+    assert admission.reason("ws_1") is None
+
+
 def test_nobody_is_admitted_while_callers_wait_to_be_heard(clock: Clock) -> None:
     load = HearingLoad(running=2, waiting=7, places=2)
     admission = Admission(2, lambda: load.overloaded, clock=clock)
