@@ -1,16 +1,13 @@
 """Jobs as a resource: listed, shown, deleted, cancelled, retried, followed as a stream of events.
 
-The events (SSE: numbered, resumable) lie in Postgres, so every node can send them. One look every
-``LOOK_SECONDS`` serves all streams of the process; without streams nobody looks. A stream ends
+The events (SSE: numbered, resumable) lie in Postgres, so every node can send them. A stream ends
 after the event that ended the job; a job that is retried afterwards has later events, and the
 stream goes on to those.
 """
 
 import asyncio
 import contextlib
-import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -20,7 +17,7 @@ from msgspec import Meta
 from pipelines.jobs.artifacts import Artifacts
 from pipelines.jobs.job import JobStatus
 from pipelines.jobs.queue import JobQueue
-from rest.http.errors import NotFound, Unavailable, WrongState
+from rest.http.errors import NotFound, WrongState
 from rest.http.event_stream import EventStream, StreamEnded, event_bytes, last_seen
 from rest.http.fields import JobType
 from rest.http.operation import (
@@ -33,84 +30,20 @@ from rest.http.operation import (
     unknown_value,
 )
 from rest.http.pagination import Cursors, PageQuery
+from rest.http.watch import Watch
 from store.database import Database
-from store.errors import StoreError
 from store.ids import is_id
 from store.tenants.jobs import Job, JobEvent, Jobs
 
 from .kinds import JobRef, JobView, JobViews
 
-logger = logging.getLogger(__name__)
-
-LOOK_SECONDS = 0.25
-MAX_STREAMS = 1000
-"""Streams of one process at once."""
-MAX_STREAMS_OF_ONE = 500
-"""Of one workspace."""
 _TERMINAL = ("completed", "failed", "cancelled")
-
-
-class JobWatch:
-    """Wakes streams when their job has a new event. ``context`` owns the task that looks."""
-
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
-        self._known: dict[str, int] = {}
-        self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._open: Counter[str] = Counter()
-        """Streams by workspace."""
-        self._wanted = asyncio.Event()
-
-    async def context(self, _app: web.Application) -> AsyncIterator[None]:
-        """Look for events as long as the application runs."""
-        task = asyncio.create_task(self._look_always(), name="job-events")
-        yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-    @contextlib.contextmanager
-    def of(self, workspace_id: str, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever something happens to the job; raises Unavailable."""
-        if self._open.total() >= MAX_STREAMS or self._open[workspace_id] >= MAX_STREAMS_OF_ONE:
-            raise Unavailable("Too many event streams are open: try again.", retry_after=5)
-        happened = asyncio.Event()
-        self._open[workspace_id] += 1
-        self._waiting.setdefault(job_id, set()).add(happened)
-        self._wanted.set()
-        try:
-            yield happened
-        finally:
-            self._open -= Counter([workspace_id])  # keeps no zeros
-            self._waiting[job_id].discard(happened)
-            if not self._waiting[job_id]:
-                del self._waiting[job_id]
-                self._known.pop(job_id, None)
-
-    async def _look_always(self) -> None:
-        while True:
-            if not self._waiting:
-                self._wanted.clear()
-                await self._wanted.wait()
-            try:
-                await self._look()
-            except StoreError as error:
-                logger.warning("cannot look for job events: %s", error)
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _look(self) -> None:
-        latest = await self._jobs.latest_events(list(self._waiting))
-        for job_id, streams in self._waiting.items():
-            number = latest.get(job_id, 0)
-            if number != self._known.get(job_id):
-                self._known[job_id] = number
-                for happened in streams:
-                    happened.set()
 
 
 class JobEventStreams:
     """Answers ``GET /api/jobs/{id}/events``."""
 
-    def __init__(self, jobs: Jobs, watch: JobWatch, views: JobViews) -> None:
+    def __init__(self, jobs: Jobs, watch: Watch, views: JobViews) -> None:
         self._jobs = jobs
         self._watch = watch
         self._views = views
@@ -181,7 +114,7 @@ class JobResource:
         self._artifacts = artifacts
         self._views = views
         self._cursors = cursors
-        self.watch = JobWatch(self._jobs)
+        self.watch = Watch(self._jobs.latest_events)
         self._streams = JobEventStreams(self._jobs, self.watch, views)
 
     def operations(self) -> Sequence[AnyOperation]:

@@ -98,7 +98,7 @@ async def test_a_quiet_stream_is_kept_alive(
 async def test_streams_are_bounded(
     database: Database, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
-    monkeypatch.setattr(f"rest.jobs.jobs.{bound}", 1)
+    monkeypatch.setattr(f"rest.http.watch.{bound}", 1)
     ours = await new_workspace(database)
     job = await submit(database, ours)
     path = f"/api/jobs/{job.id}/events"
