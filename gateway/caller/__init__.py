@@ -12,6 +12,7 @@ from gateway.caller.channels import (
     CallerWebRtc,
     CallerWebSocket,
     ConnectionLost,
+    ServerBusy,
     demo_key,
 )
 from gateway.caller.report import CallReport, Narrator
@@ -29,6 +30,7 @@ __all__ = [
     "NoAnswer",
     "Player",
     "Recording",
+    "ServerBusy",
     "TimedEvent",
     "Utterance",
     "demo_key",

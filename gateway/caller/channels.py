@@ -39,6 +39,10 @@ class ConnectionLost(CallEnded):
     """The connection broke, or could not be made for now: another one may go on with the call."""
 
 
+class ServerBusy(ConnectionLost):
+    """The server has no room for a call now, or is not ready: HTTP 503."""
+
+
 class CallerChannel(Protocol):
     """One call, as the caller's program sees it."""
 
@@ -68,7 +72,8 @@ class CallerChannel(Protocol):
 
 # ------------------------------------------------------------------ keys
 
-_PASSING = (409, 502, 503, 504)
+_FULL = 503
+_PASSING = (409, 502, _FULL, 504)
 """Statuses of a refusal that may be another one soon. 409: the server has not noticed yet that the
 connection is lost."""
 REQUEST_SECONDS = 10.0
@@ -212,6 +217,8 @@ def _closed(code: int | None, reason: str | None) -> CallEnded:
 
 def _refused(status: int, body: str) -> CallEnded:
     kind = ConnectionLost if status in _PASSING else CallEnded
+    if status == _FULL:
+        kind = ServerBusy
     return kind(f"HTTP {status}: {body[:500]}")
 
 

@@ -6,6 +6,7 @@ Rules
 - A reply is over when it has been heard and quiet follows, no turn waits for its answer, and no
   tool's output is outstanding. Each has a deadline; when it passes, or the call ends, the rest is
   not said.
+- A call that the server has no room for is tried again for ``Setting.patience`` seconds.
 - The call's own tools are answered at once by a task that ends with the call.
 """
 
@@ -29,6 +30,7 @@ from gateway.caller import (
     CallerWebSocket,
     NoAnswer,
     Recording,
+    ServerBusy,
     TimedEvent,
     Utterance,
     demo_key,
@@ -41,6 +43,8 @@ from gateway.simulation.scenarios import Line, Scenario
 from gateway.simulation.voice import Voice, VoiceFault, noise
 
 OPEN_SECONDS = 15.0
+ROOM_SECONDS = 2.0
+"""Between two attempts to get a line."""
 EVENTS = ("latency", "playout")
 
 
@@ -81,9 +85,17 @@ class Setting:
     """Where the recordings of the scenarios are."""
     out: Path | None = None
     """Where the audio that was heard, and the events, are written."""
+    patience: float = 0.0
+    """Seconds that a call waits for a line where the server has none free."""
 
 
-async def call(scenario: Scenario, run: int, setting: Setting, name: str) -> Outcome:
+Begun = Callable[[str], None]
+"""Gets the id of a call that is answered."""
+
+
+async def call(
+    scenario: Scenario, run: int, setting: Setting, name: str, begun: Begun = lambda _: None
+) -> Outcome:
     """Make the call; never raises for what server or scenario do, but OSError where ``name`` cannot
     be written in ``setting.out``."""
     loop = asyncio.get_running_loop()
@@ -95,7 +107,7 @@ async def call(scenario: Scenario, run: int, setting: Setting, name: str) -> Out
         background = None
         if scenario.noise_dbfs is not UNSET:
             background = await asyncio.to_thread(noise, scenario.noise_dbfs)
-        channel = await _open(scenario, setting.url, setting.key or await demo_key(setting.url))
+        channel = await _open_in_time(scenario, setting)
     except (VoiceFault, CallEnded) as error:
         checks = list(of_call((), scenario.expect, faults=(), ended=None, problem=str(error)))
         return Outcome(scenario, run, "", loop.time() - began, (), checks)
@@ -105,6 +117,7 @@ async def call(scenario: Scenario, run: int, setting: Setting, name: str) -> Out
         answering = asyncio.create_task(_answer_tools(caller, scenario), name="simulated-tools")
         try:
             await _configure(caller, scenario)
+            begun(call_id(caller.events))
             await _converse(caller, scenario, recordings, said)
         except NoAnswer as error:
             problem = _after(said, str(error))
@@ -134,6 +147,20 @@ def _write(path: Path, caller: Caller) -> None:
 
 def _after(said: Sequence[Said], problem: str) -> str:
     return f"{f'line {len(said)}' if said else 'before line 1'}: {problem}"
+
+
+async def _open_in_time(scenario: Scenario, setting: Setting) -> CallerChannel:
+    """The channel, as soon as there is a line; raises CallEnded."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + setting.patience
+    while True:
+        key = setting.key or await demo_key(setting.url)
+        try:
+            return await _open(scenario, setting.url, key)
+        except ServerBusy:
+            if loop.time() + ROOM_SECONDS > deadline:
+                raise
+        await asyncio.sleep(ROOM_SECONDS)
 
 
 async def _open(scenario: Scenario, url: str, key: str) -> CallerChannel:
@@ -331,22 +358,57 @@ async def call_all(
 ) -> list[Outcome]:
     """Every scenario ``repeat`` times, ``at_once`` calls at the same time; ``done`` gets each
     outcome as its call ends. Returns them in the order of the file; raises as ``call`` does."""
+    planned = planned_calls(scenarios, repeat)
+    return await make_calls(
+        planned, setting, at_once=at_once, begun=lambda *_: None, done=lambda _, one: done(one)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A call to be made. ``position`` among all calls and ``number`` of its scenario, from 0;
+    ``run``: which repetition, from 1."""
+
+    position: int
+    number: int
+    scenario: Scenario
+    run: int
+
+
+def planned_calls(scenarios: Sequence[Scenario], repeat: int) -> list[Planned]:
+    """Every scenario ``repeat`` times, in their order."""
+    places = [(number, run) for number in range(len(scenarios)) for run in range(1, repeat + 1)]
+    return [
+        Planned(position, number, scenarios[number], run)
+        for position, (number, run) in enumerate(places)
+    ]
+
+
+async def make_calls(
+    planned: Sequence[Planned],
+    setting: Setting,
+    *,
+    at_once: int,
+    begun: Callable[[Planned, str], None],
+    done: Callable[[Planned, Outcome], None],
+) -> list[Outcome]:
+    """These calls, ``at_once`` at the same time; ``begun`` gets the id of each that is answered,
+    ``done`` its outcome as it ends. Returns all in their order; raises as ``call`` does."""
     room = asyncio.Semaphore(at_once)
 
-    async def one(number: int, scenario: Scenario, run: int) -> Outcome:
+    async def one(which: Planned) -> Outcome:
         async with room:
-            slug = re.sub(r"[^a-z0-9]+", "-", scenario.name.lower()).strip("-")[:60]
-            outcome = await call(scenario, run, setting, f"{number:03}-{slug}-{run}")
-            done(outcome)
+            slug = re.sub(r"[^a-z0-9]+", "-", which.scenario.name.lower()).strip("-")[:60]
+            name = f"{which.number + 1:03}-{slug}-{which.run}"
+            outcome = await call(
+                which.scenario, which.run, setting, name, lambda call_id: begun(which, call_id)
+            )
+            done(which, outcome)
             return outcome
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            made = [
-                tasks.create_task(one(number, scenario, run))
-                for number, scenario in enumerate(scenarios, 1)
-                for run in range(1, repeat + 1)
-            ]
+            made = [tasks.create_task(one(which)) for which in planned]
     except* OSError as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in made]

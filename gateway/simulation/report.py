@@ -6,7 +6,7 @@ a ``testsuite`` for each call, a ``testcase`` for each check.
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -58,21 +58,40 @@ def _line(check: Check) -> str:
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """The figures of all calls together; times in ms, by nearest rank."""
-    turns = [turn for outcome in outcomes for turn, _ in outcome.lines]
-    checks = [check for outcome in outcomes for check in outcome.every_check]
-    heard = sorted(turn.ttfa_ms for turn in turns if turn.ttfa_ms is not None)
+    return figures([report(outcome) for outcome in outcomes])
+
+
+def report(outcome: Outcome) -> dict[str, Any]:
+    """One call as a JSON object; ``lines``: each with what was measured, and its checks."""
+    return {
+        "channel": "webrtc" if outcome.scenario.channel == "webrtc" else "websocket",
+        "passed": outcome.passed,
+        "seconds": round(outcome.seconds, 3),
+        "lines": [
+            asdict(turn) | {"checks": [asdict(check) for check in checks]}
+            for turn, checks in outcome.lines
+        ],
+        "checks": [asdict(check) for check in outcome.checks],
+    }
+
+
+def figures(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``summary`` of calls as ``report`` gives them."""
+    lines = [line for one in reports for line in one["lines"]]
+    checks = [check for one in (*reports, *lines) for check in one["checks"]]
+    heard = sorted(line["ttfa_ms"] for line in lines if line["ttfa_ms"] is not None)
     silenced = sorted(
-        turn.silenced_ms
-        for turn in turns
-        if turn.silenced_ms is not None and turn.reply_before == "cancelled"
+        line["silenced_ms"]
+        for line in lines
+        if line["silenced_ms"] is not None and line["reply_before"] == "cancelled"
     )
     return {
-        "calls": len(outcomes),
-        "calls_passed": sum(outcome.passed for outcome in outcomes),
+        "calls": len(reports),
+        "calls_passed": sum(one["passed"] for one in reports),
         "checks": len(checks),
-        "checks_passed": sum(check.passed for check in checks),
-        "lines": len(turns),
-        "cut_offs": sum(turn.cut_offs for turn in turns),
+        "checks_passed": sum(check["passed"] for check in checks),
+        "lines": len(lines),
+        "cut_offs": sum(line["cut_offs"] for line in lines),
         "ttfa_p50_ms": _rank(heard, 0.5),
         "ttfa_p95_ms": _rank(heard, 0.95),
         "interrupted_p50_ms": _rank(silenced, 0.5),
@@ -108,16 +127,10 @@ def _rank(ordered: Sequence[int], share: float) -> int | None:
 def records(outcome: Outcome) -> Iterator[dict[str, Any]]:
     """One call as JSON objects: one per line, then one of the call."""
     own = {"scenario": outcome.scenario.name, "run": outcome.run, "call_id": outcome.call_id}
-    for number, (turn, checks) in enumerate(outcome.lines, 1):
-        shown = {"type": "line", **own, "line": number, **asdict(turn)}
-        yield shown | {"checks": [asdict(check) for check in checks]}
-    yield {
-        "type": "call",
-        **own,
-        "passed": outcome.passed,
-        "seconds": round(outcome.seconds, 3),
-        "checks": [asdict(check) for check in outcome.checks],
-    }
+    whole = report(outcome)
+    for number, line in enumerate(whole.pop("lines"), 1):
+        yield {"type": "line", **own, "line": number, **line}
+    yield {"type": "call", **own, **whole}
 
 
 def junit(outcomes: Sequence[Outcome], file: str) -> bytes:

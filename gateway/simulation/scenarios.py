@@ -1,20 +1,22 @@
-"""The file of ``blab simulate``: who calls, what is said and when, and what must happen.
+"""Scenarios: who calls, what is said and when, and what must happen.
 
-A TOML file with one ``[[scenario]]`` for each call; docs/simulation.md describes every key.
+A TOML file, or the same tree from JSON, with one ``[[scenario]]`` for each call;
+docs/simulation.md describes every key.
 
 Rules
 - The file is read whole before anybody calls. Everything that is wrong with it is reported at once
   (FileFault), each fault with its place, its key and what is accepted; unknown keys are wrong.
 - ``[defaults]`` holds what a scenario does not say itself, and ``[defaults.expect]`` the checks of
   every line that does not set them itself.
-- Paths are relative to the file. Recordings are read here, so that a missing one stops nothing
+- A file's recordings are files with paths relative to it; whoever takes scenarios from elsewhere
+  says which recordings there are. They are looked at here, so that a missing one stops nothing
   half-way.
 """
 
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +28,7 @@ from gateway.caller.channels import CLIENT_RATE
 from pipelines.speech.language import LANGUAGES
 from rest.http.body_checks import faults_in, unknown_places
 from rest.http.errors import Fault
+from store.database import storable
 
 MAX_FILE_BYTES = 1_000_000
 MAX_PAUSE_MS = 20_000
@@ -141,12 +144,25 @@ class _File(Struct, kw_only=True, frozen=True, rename={"scenarios": "scenario"})
     defaults: Defaults = Defaults()
 
 
+class ScenarioFault(ValueError):
+    """Scenarios that cannot be used; each of ``faults`` has its path in the tree ("" where there is
+    none), and a sentence that names place and key."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(fault.message for fault in faults))
+
+
 class FileFault(ValueError):
     """A file that cannot be used; ``faults`` are sentences that name file, place and key."""
 
     def __init__(self, path: Path, faults: Sequence[str]) -> None:
         self.faults = [f"{path}: {fault}" for fault in faults]
         super().__init__("\n".join(self.faults))
+
+
+ProblemWith = Callable[[str], str | None]
+"""What keeps a recording of that name from being used."""
 
 
 def read(path: Path) -> list[Scenario]:
@@ -166,16 +182,46 @@ def read(path: Path) -> list[Scenario]:
 def parse(text: str, path: Path) -> list[Scenario]:
     """As ``read``, of a file's text; ``path`` names the file and finds its recordings."""
     try:
-        tree = tomllib.loads(text)
+        return scenarios_of(tree_of(text), in_folder(path.parent))
+    except ScenarioFault as error:
+        raise FileFault(path, [fault.message for fault in error.faults]) from error
+
+
+def tree_of(text: str) -> dict[str, Any]:
+    """A file's text as a tree; raises ScenarioFault."""
+    try:
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise FileFault(path, [f"is not TOML: {error or 'nested too deeply'}"]) from error
-    faults = list(_faults_of_shape(tree))
+        fault = Fault("", f"is not TOML: {error or 'nested too deeply'}")
+        raise ScenarioFault([fault]) from error
+
+
+def scenarios_of(tree: Mapping[str, Any], problem_with: ProblemWith) -> list[Scenario]:
+    """The scenarios of a tree, with the defaults filled in; raises ScenarioFault."""
+    given = dict(tree)
+    try:
+        faults = list(_faults_of_shape(given))
+    except RecursionError:
+        raise ScenarioFault([Fault("", "is nested too deeply")]) from None
     if not faults:
-        scenarios = _with_defaults(msgspec.convert(tree, _File))
-        faults = list(_faults_of_meaning(scenarios, path.parent))
+        scenarios = _with_defaults(msgspec.convert(given, _File))
+        faults = list(_faults_of_meaning(scenarios, problem_with))
     if faults:
-        raise FileFault(path, [_sentence(fault, tree) for fault in faults])
+        raise ScenarioFault([Fault(one.path, _sentence(one, given)) for one in faults])
     return scenarios
+
+
+def in_folder(folder: Path) -> ProblemWith:
+    """Recordings are the files of a folder."""
+
+    def problem_with(name: str) -> str | None:
+        try:
+            Recording.read(folder / name, CLIENT_RATE)
+        except (OSError, ValueError) as error:
+            return f"cannot be read: {error}"
+        return None
+
+    return problem_with
 
 
 def _faults_of_shape(tree: dict[str, Any]) -> Iterator[Fault]:
@@ -184,18 +230,22 @@ def _faults_of_shape(tree: dict[str, Any]) -> Iterator[Fault]:
     faults = faults_in(tree, _File)
     yield from faults
     if not faults:
-        yield from _not_finite(tree, "")
+        yield from _unusable(tree, "")
 
 
-def _not_finite(value: Any, place: str) -> Iterator[Fault]:
+def _unusable(value: Any, place: str) -> Iterator[Fault]:
+    """Values that no text of JSON, or no store, can hold."""
     if isinstance(value, float) and not math.isfinite(value):
         yield Fault(place, "must be a finite number")
+    elif isinstance(value, str) and storable(value) != value:
+        yield Fault(place, "holds a character that is not text")
     elif isinstance(value, dict):
         for name, member in value.items():
-            yield from _not_finite(member, f"{place}.{name}".lstrip("."))
+            yield from _unusable(name, place)
+            yield from _unusable(member, f"{place}.{name}".lstrip("."))
     elif isinstance(value, list):
         for number, member in enumerate(value):
-            yield from _not_finite(member, f"{place}[{number}]")
+            yield from _unusable(member, f"{place}[{number}]")
 
 
 _PLACE = re.compile(r"^scenario\[(\d+)\](?:\.line\[(\d+)\])?\.?(.*)$")
@@ -249,7 +299,7 @@ def _merged(line: Line, defaults: LineChecks) -> LineChecks:
 # ------------------------------------------------------------------ what the parts mean together
 
 
-def _faults_of_meaning(scenarios: Sequence[Scenario], folder: Path) -> Iterator[Fault]:
+def _faults_of_meaning(scenarios: Sequence[Scenario], problem_with: ProblemWith) -> Iterator[Fault]:
     names: set[str] = set()
     for number, scenario in enumerate(scenarios):
         place = f"scenario[{number}]"
@@ -261,10 +311,13 @@ def _faults_of_meaning(scenarios: Sequence[Scenario], folder: Path) -> Iterator[
         if len(set(offered)) < len(offered):
             yield Fault(f"{place}.tool", "two tools have the same name")
         for index, line in enumerate(scenario.lines):
-            yield from _faults_of_line(line, f"{place}.line[{index}]", folder, first=not index)
+            where = f"{place}.line[{index}]"
+            yield from _faults_of_line(line, where, problem_with, first=not index)
 
 
-def _faults_of_line(line: Line, place: str, folder: Path, *, first: bool) -> Iterator[Fault]:
+def _faults_of_line(
+    line: Line, place: str, problem_with: ProblemWith, *, first: bool
+) -> Iterator[Fault]:
     if (line.audio is UNSET) == (line.say is UNSET):
         yield Fault(place, "needs either audio (a recording) or say (a text)")
         return
@@ -274,11 +327,9 @@ def _faults_of_line(line: Line, place: str, folder: Path, *, first: bool) -> Ite
     for part in line.parts:
         if isinstance(part, int) and not 0 < part <= MAX_PAUSE_MS:
             yield Fault(f"{place}.{key}", f"a pause has 1 to {MAX_PAUSE_MS} ms, not {part}")
-        elif isinstance(part, str) and key == "audio":
-            try:
-                Recording.read(folder / part, CLIENT_RATE)
-            except (OSError, ValueError) as error:
-                yield Fault(f"{place}.audio", f"{part!r} cannot be read: {error}")
+        problem = problem_with(part) if isinstance(part, str) and key == "audio" else None
+        if problem is not None:
+            yield Fault(f"{place}.audio", f"{part!r} {problem}")
     if key == "say":
         if line.text is not UNSET:
             yield Fault(f"{place}.text", "goes with audio only; say is its own text")

@@ -4,6 +4,8 @@ Rules
 - Spoken texts are kept in a private folder below the system's temporary one, named by a hash of
   server, voice, language and text, so that the next run says the same audio. Whoever changes the
   server's voices deletes the folder.
+- A server that is busy, or limits the rate, is asked again after as long as it says, for
+  ``SPEECH_SECONDS`` in all.
 - Where the server cannot speak a text, the call fails (VoiceFault): nothing else is said instead.
 """
 
@@ -91,19 +93,32 @@ class Voice:
         shown = f"{body['input'][:60]!r} cannot be spoken"
         if self._key is None:
             raise VoiceFault(f"{shown}: written lines need --key, an API key with tts:write")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SPEECH_SECONDS
         timeout = aiohttp.ClientTimeout(total=SPEECH_SECONDS)
         headers = {"Authorization": f"Bearer {self._key}"}
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout, headers=headers) as http,
-                http.post(f"{self._url}/v1/audio/speech", json=body) as response,
-            ):
-                if response.status != 200:
-                    words = (await response.text())[:300]
-                    raise VoiceFault(f"{shown}: HTTP {response.status}: {words}")
-                return await _at_most(response, MAX_AUDIO_BYTES, shown)
+            async with aiohttp.ClientSession(timeout=timeout, headers=headers) as http:
+                while True:
+                    async with http.post(f"{self._url}/v1/audio/speech", json=body) as response:
+                        if response.status == 200:
+                            return await _at_most(response, MAX_AUDIO_BYTES, shown)
+                        words = (await response.text())[:300]
+                        pause = _pause(response)
+                    if response.status not in _BUSY or loop.time() + pause > deadline:
+                        raise VoiceFault(f"{shown}: HTTP {response.status}: {words}")
+                    await asyncio.sleep(pause)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise VoiceFault(f"{shown}: {error or 'no answer'}") from error
+
+
+_BUSY = (429, 503)
+
+
+def _pause(response: aiohttp.ClientResponse) -> float:
+    """Seconds after which to ask again."""
+    said = response.headers.get("Retry-After", "")
+    return float(said) if said.isascii() and said.isdigit() and len(said) < 6 else 2.0
 
 
 async def _at_most(response: aiohttp.ClientResponse, limit: int, shown: str) -> bytes:
