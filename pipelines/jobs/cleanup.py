@@ -5,7 +5,8 @@ Deleted by age alone:
   samples, sources, previews, turns' audio) and that nothing refers to; bytes in the object store
   without a record;
 - after ``RECORD_KEEP``: records of webhook deliveries and of this server's own jobs;
-- after the retention of the server or the workspace, if one is set: calls with their turns;
+- after the retention of the server or the workspace, if one is set: calls with their turns, and
+  simulations of calls;
   recordings, which are those of calls and the audio and other files of turns and jobs; finished
   jobs with everything they made. Records of usage are kept: they have no content. A recording of
   which its agent said so goes sooner.
@@ -28,6 +29,7 @@ from store.tenants.jobs import Jobs
 from store.tenants.objects import Objects
 from store.tenants.recordings import Recordings
 from store.tenants.retention import Periods, Retention
+from store.tenants.simulations import Simulations
 
 from .artifacts import Artifacts
 from .erasure import INPUT as ERASURE
@@ -146,6 +148,9 @@ class Cleanup:
             total += gone
             if gone < BATCH:
                 break
+        simulations = Simulations(self._database)
+        while await simulations.delete_before(workspace_id, before, BATCH) == BATCH:
+            pass
         return total
 
     async def _recordings(self, workspace_id: str, before: datetime) -> int:

@@ -17,9 +17,9 @@ from store.errors import StoreRefused
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """A new object. ``kind``: upload, sample, source, artifact, preview, turn or recording.
-    ``job_id``: the job that made it or consumes it, with which it is deleted; ``call_id``: the call
-    that it records, likewise. ``filename``: as it is offered for
+    """A new object. ``kind``: upload, sample, source, artifact, preview, turn, recording or line
+    (what a simulated caller says). ``job_id``: the job that made it or consumes it, with which it
+    is deleted; ``call_id``: the call that it records, likewise. ``filename``: as it is offered for
     download. ``details``: JSON, what was found when it was uploaded."""
 
     key: str
@@ -136,13 +136,16 @@ class Objects:
 
     async def delete_loose(self, before: datetime, limit: int = 100) -> list[str]:
         """Delete the records of old objects without a job or a call; returns the keys. Those that a
-        voice or a turn refers to stay, and so do those that an active job names in its input."""
+        voice, a turn or a simulation refers to stay, and so do those that an active job names in
+        its input."""
         rows = await self._db.fetch(
             "DELETE FROM objects WHERE key IN (SELECT key FROM objects o"
             " WHERE job_id IS NULL AND call_id IS NULL AND created_at < $1"
             " AND NOT EXISTS (SELECT 1 FROM voices v"
             " WHERE v.workspace_id = o.workspace_id AND o.key IN (v.sample_key, v.preview_key))"
             " AND NOT EXISTS (SELECT 1 FROM turns t WHERE t.audio_key = o.key)"
+            " AND NOT (kind = 'line' AND EXISTS (SELECT 1 FROM simulations s"
+            " WHERE s.workspace_id = o.workspace_id AND strpos(s.recordings::text, o.key) > 0))"
             " AND NOT EXISTS (SELECT 1 FROM jobs j WHERE j.workspace_id = o.workspace_id"
             " AND j.status IN ('queued', 'running') AND strpos(j.input::text, o.key) > 0)"
             " ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING key",
