@@ -66,6 +66,7 @@ from rest.resources.survey import Survey
 from rest.resources.usage import UsageResource
 from rest.resources.voices import VoiceResource
 from rest.resources.webhooks import WebhookResource
+from rest.simulations.simulations import SimulationResource
 from sessions.following import Following
 from sessions.host import SessionHost
 from sessions.registry import CallRegistry
@@ -77,8 +78,10 @@ from store.tenants.voices import Voices
 
 from .http.pages import Pages
 from .settings import CHECKOUT, Settings, serves_this_machine_only
+from .simulation.runner import SimulationRunner, own_url, read_scenarios
 from .stores import Stores
 
+SIMULATIONS: web.AppKey[SimulationRunner] = web.AppKey("simulations", SimulationRunner)
 Context = Callable[[web.Application], AsyncIterator[None]]
 MINUTE = 60.0
 MAX_SYNCHRONOUS_UPLOAD = 512 * 2**20
@@ -141,6 +144,17 @@ def add_rest(
     embed_keys = EmbedKeyResource(
         database, keys.ephemeral, limiter, addresses, host, keys.check, engines.waiting_for
     )
+    runner = simulation_runner(settings, stores, artifacts, keys, host)
+    simulations = SimulationResource(
+        database,
+        artifacts,
+        cursors,
+        agents=Agents(database, stores.vault),
+        read=read_scenarios,
+        check_grant=keys.check,
+        wake=runner.wake,
+        lines=lines_of(settings),
+    )
     resources: list[Resource] = [
         AccountResource(database, accounts, Tokens(secrets.tokens)),
         SignInResource(database, accounts, browsers),
@@ -162,7 +176,9 @@ def add_rest(
         SessionResource(database, live.registry, live.following, live.requests, cursors),
         EmbedResource(database, live.registry, live.requests, cursors),
         embed_keys,
+        simulations,
     ]
+    app[SIMULATIONS] = runner
     openai = openai_resources(engines, checks, survey, usage, host)
     uploads = Uploads(uploads_dir(settings), UploadLimits(max_bytes=limits.max_upload_bytes))
     per_minute = Rate(settings.rate_limit, MINUTE)
@@ -180,8 +196,35 @@ def add_rest(
     app.add_routes(Docs(CHECKOUT / "static" / "docs").routes())
     app.add_routes(pages(settings, stores, static, engines, keys.ephemeral, browsers).routes())
     app.cleanup_ctx.extend(
-        [uploads.context, jobs.watch.context, _warm_language, _close(passwords, webhook_http)]
+        [
+            uploads.context,
+            jobs.watch.context,
+            simulations.watch.context,
+            runner.context,
+            _warm_language,
+            _close(passwords, webhook_http),
+        ]
     )
+
+
+def simulation_runner(
+    settings: Settings, stores: Stores, artifacts: Artifacts, keys: VisitorKeys, host: SessionHost
+) -> SimulationRunner:
+    """What makes the calls of simulations here."""
+    return SimulationRunner(
+        stores.database,
+        artifacts,
+        keys.ephemeral,
+        url=own_url(settings),
+        folder=settings.data_dir / "simulations",
+        lines=lines_of(settings),
+        leaving=lambda: host.leaving,
+    )
+
+
+def lines_of(settings: Settings) -> int:
+    """Calls at once of the whole server, of which each process has its share."""
+    return settings.max_calls * max(1, settings.processes)
 
 
 def agent_resources(

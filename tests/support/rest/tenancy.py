@@ -22,6 +22,7 @@ from store.tenants.calls import Calls, NewCall
 from store.tenants.embeds import Embeds, NewEmbed
 from store.tenants.objects import NewObject, Objects
 from store.tenants.projects import Projects
+from store.tenants.simulations import NewSimulation, Simulations
 from store.tenants.webhooks import Webhooks
 from tests.store.test_tenants import NOW
 
@@ -248,10 +249,30 @@ async def tenant(database: Database, email: str) -> Tenant:
             "api-keys": listed.id,
             "conversation": call.id,
             "calls": call.id,
+            "simulations": await _simulation(database, ours, agent.id),
             "erasures": (await submit_erasure(database, ours, requested_by="u", caller=b"c")).id,
             **stored,
         },
     )
+
+
+async def _simulation(database: Database, workspace_id: str, agent_id: str) -> str:
+    """One that was cancelled before anybody called."""
+    new = NewSimulation(
+        agent_id=agent_id,
+        agent_version=1,
+        agent_name="Ann",
+        source=None,
+        scenarios={"scenario": [{"name": "one", "line": [{"say": "Hello."}]}]},
+        recordings={},
+        repeat=1,
+        at_once=1,
+        calls=[("one", 1)],
+    )
+    made = await Simulations(database).create(workspace_id, new)
+    assert made is not None
+    await Simulations(database).cancel(workspace_id, made.id)
+    return made.id
 
 
 async def _voice(database: Database, workspace_id: str) -> str:
