@@ -30,6 +30,7 @@ from .static_files import FOR_ANY_PAGE, StaticFiles
 ROOMS: dict[str, str] = {
     "calls": "calls",
     "agents": "agents",
+    "simulate": "simulate",
     "workbench": "workbench",
     "usage": "usage",
     "jobs": "jobs",

@@ -4,6 +4,7 @@ export const ROOMS = [
   { path: "/", name: "Talk" },
   { path: "/calls", name: "Calls" },
   { path: "/agents", name: "Agents" },
+  { path: "/simulate", name: "Simulate" },
   { path: "/workbench", name: "Workbench" },
   { path: "/usage", name: "Usage" },
   { path: "/jobs", name: "Jobs" },
