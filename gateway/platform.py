@@ -144,17 +144,7 @@ def add_rest(
     embed_keys = EmbedKeyResource(
         database, keys.ephemeral, limiter, addresses, host, keys.check, engines.waiting_for
     )
-    runner = simulation_runner(settings, stores, artifacts, keys, host)
-    simulations = SimulationResource(
-        database,
-        artifacts,
-        cursors,
-        agents=Agents(database, stores.vault),
-        read=read_scenarios,
-        check_grant=keys.check,
-        wake=runner.wake,
-        lines=lines_of(settings),
-    )
+    simulations = add_simulations(app, settings, stores, artifacts, keys, host, cursors)
     resources: list[Resource] = [
         AccountResource(database, accounts, Tokens(secrets.tokens)),
         SignInResource(database, accounts, browsers),
@@ -178,7 +168,6 @@ def add_rest(
         embed_keys,
         simulations,
     ]
-    app[SIMULATIONS] = runner
     openai = openai_resources(engines, checks, survey, usage, host)
     uploads = Uploads(uploads_dir(settings), UploadLimits(max_bytes=limits.max_upload_bytes))
     per_minute = Rate(settings.rate_limit, MINUTE)
@@ -196,35 +185,43 @@ def add_rest(
     app.add_routes(Docs(CHECKOUT / "static" / "docs").routes())
     app.add_routes(pages(settings, stores, static, engines, keys.ephemeral, browsers).routes())
     app.cleanup_ctx.extend(
-        [
-            uploads.context,
-            jobs.watch.context,
-            simulations.watch.context,
-            runner.context,
-            _warm_language,
-            _close(passwords, webhook_http),
-        ]
+        [uploads.context, jobs.watch.context, _warm_language, _close(passwords, webhook_http)]
     )
 
 
-def simulation_runner(
-    settings: Settings, stores: Stores, artifacts: Artifacts, keys: VisitorKeys, host: SessionHost
-) -> SimulationRunner:
-    """What makes the calls of simulations here."""
-    return SimulationRunner(
-        stores.database,
+def add_simulations(
+    app: web.Application,
+    settings: Settings,
+    stores: Stores,
+    artifacts: Artifacts,
+    keys: VisitorKeys,
+    host: SessionHost,
+    cursors: Cursors,
+) -> SimulationResource:
+    """Simulations as a resource, and what makes their calls, which runs with the application."""
+    database, lines = stores.database, settings.max_calls * max(1, settings.processes)
+    runner = SimulationRunner(
+        database,
         artifacts,
         keys.ephemeral,
         url=own_url(settings),
         folder=settings.data_dir / "simulations",
-        lines=lines_of(settings),
+        lines=lines,
         leaving=lambda: host.leaving,
     )
-
-
-def lines_of(settings: Settings) -> int:
-    """Calls at once of the whole server, of which each process has its share."""
-    return settings.max_calls * max(1, settings.processes)
+    resource = SimulationResource(
+        database,
+        artifacts,
+        cursors,
+        agents=Agents(database, stores.vault),
+        read=read_scenarios,
+        check_grant=keys.check,
+        wake=runner.wake,
+        lines=lines,
+    )
+    app[SIMULATIONS] = runner
+    app.cleanup_ctx.extend([resource.watch.context, runner.context])
+    return resource
 
 
 def agent_resources(

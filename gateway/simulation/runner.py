@@ -55,8 +55,8 @@ PATIENCE = 300.0
 """Seconds that a call waits for a line."""
 _GOODBYE_SECONDS = 5.0
 _KEY_SECONDS = int(MOST_SECONDS) + 60
-_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What the calling process gets of the environment: no settings, and so no secrets."""
+_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
+"""Of the calling process: no settings, and so no secrets."""
 COMMAND = (sys.executable, "-m", "gateway.simulation.calling")
 
 TIME_LIMIT = {
@@ -290,7 +290,7 @@ async def _started() -> Process:
         stdin=PIPE,
         stdout=PIPE,
         limit=MOST_BYTES,
-        env={name: os.environ[name] for name in _VARIABLES if name in os.environ},
+        env=_ENVIRONMENT,
     )
 
 

@@ -32,6 +32,8 @@ from store.database import storable
 
 MAX_FILE_BYTES = 1_000_000
 MAX_PAUSE_MS = 20_000
+DEEPEST = 50
+"""Levels of objects and lists."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -233,19 +235,21 @@ def _faults_of_shape(tree: dict[str, Any]) -> Iterator[Fault]:
         yield from _unusable(tree, "")
 
 
-def _unusable(value: Any, place: str) -> Iterator[Fault]:
+def _unusable(value: Any, place: str, depth: int = 0) -> Iterator[Fault]:
     """Values that no text of JSON, or no store, can hold."""
-    if isinstance(value, float) and not math.isfinite(value):
+    if depth > DEEPEST:
+        yield Fault(place, "is nested too deeply")
+    elif isinstance(value, float) and not math.isfinite(value):
         yield Fault(place, "must be a finite number")
     elif isinstance(value, str) and storable(value) != value:
         yield Fault(place, "holds a character that is not text")
     elif isinstance(value, dict):
         for name, member in value.items():
             yield from _unusable(name, place)
-            yield from _unusable(member, f"{place}.{name}".lstrip("."))
+            yield from _unusable(member, f"{place}.{name}".lstrip("."), depth + 1)
     elif isinstance(value, list):
         for number, member in enumerate(value):
-            yield from _unusable(member, f"{place}[{number}]")
+            yield from _unusable(member, f"{place}[{number}]", depth + 1)
 
 
 _PLACE = re.compile(r"^scenario\[(\d+)\](?:\.line\[(\d+)\])?\.?(.*)$")

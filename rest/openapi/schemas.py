@@ -244,6 +244,21 @@ REQUEST_EXAMPLES: dict[str, Any] = {
         "type": "say",
         "text": "A colleague joins us in a minute.",
     },
+    "POST /api/simulations": {
+        "agentId": "agt_01kb2x3ypz8s4n7d5qv1t6wcme",
+        "agentVersion": 3,
+        "source": (
+            '[[scenario]]\nname = "asks for the hours"\n[[scenario.line]]\n'
+            'say = "When do you open?"\nexpect.reply_contains = "nine"\n'
+        ),
+        "repeat": 2,
+    },
+    "POST /api/simulations/check": {
+        "scenarios": {
+            "scenario": [{"name": "asks for the hours", "line": [{"audio": "hours.wav"}]}]
+        },
+        "recordings": {"hours.wav": "ws_01kb2x/line/obj_01kb2x"},
+    },
 }
 """Bodies by method and path."""
 

@@ -41,9 +41,9 @@ LOST = {
 
 @dataclass(frozen=True, slots=True)
 class NewSimulation:
-    """What is asked for. ``scenarios``: as they were read; ``source``: their TOML, if they came as
-    that; ``recordings``: keys of objects, by their names in the scenarios; ``calls``: the name and
-    the repetition (from 1) of each call, in their order."""
+    """A simulation to be made. ``scenarios``: as they were read; ``source``: their TOML, if they
+    came as that; ``recordings``: keys of objects, by their names in the scenarios; ``calls``: the
+    name and the repetition (from 1) of each call, in their order."""
 
     agent_id: str
     agent_version: int

@@ -50,7 +50,7 @@ ENDLESS = 2.0
 
 AT_RUN_TIME = {
     "gateway.channels.wire.fields.bounds.pattern": "patterns of Blab's own",
-    "gateway.simulation.": "the file of blab simulate: its owner's, run in its owner's process",
+    "gateway.simulation.": "run in a process that makes its owner's calls, and no others",
     "sessions.languages.packs.": "what it makes is in PACKS",
     "pipelines.engines.chat.json_schemas.pattern": "a client's pattern is compiled, not run",
     "pipelines.engines.chat.sums.pattern": "what it makes is in _PATTERNS",
