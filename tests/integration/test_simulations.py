@@ -4,8 +4,11 @@ engines, whose calls are made by the real process."""
 import asyncio
 import io
 import json
+import re
 import wave
 from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -17,6 +20,7 @@ from pipelines.engines.base import ChatMessage
 from store.tenants.accounts import LOCAL_WORKSPACE
 from store.tenants.agents import Agents, NewAgent
 from store.tenants.calls import Calls
+from store.tenants.simulations import Simulations
 from tests.support.gateway.scripted_server import ScriptedServer, server
 
 __all__ = ["server"]
@@ -86,6 +90,14 @@ class Room:
         assert status == 200, made
         return made
 
+    async def refused(self, reason: str) -> float:
+        """How many calls were refused for that reason."""
+        async with self.http.get(f"{self.server.url}/metrics") as answer:
+            found = re.search(
+                rf'blab_calls_refused_total{{reason="{reason}"}} (\S+)', await answer.text()
+            )
+        return float(found[1]) if found else 0.0
+
     async def events(self, simulation_id: str, last: int | None = None) -> list[tuple[str, Any]]:
         """Those of the stream until it ends."""
         headers = {} if last is None else {"Last-Event-ID": str(last)}
@@ -153,3 +165,154 @@ async def test_the_version_before_answers_where_it_is_wanted(room: Room) -> None
     assert failed == [
         {"name": "reply_contains 'new words'", "passed": False, "found": "'Old ones.'"}
     ]
+
+
+async def test_what_is_wrong_is_said_with_its_place(room: Room) -> None:
+    wrong = SCENARIOS.replace("answered_within_ms", "answer_within")
+    body = {"agentId": room.agent_id, "source": wrong, "recordings": {"word.wav": "none"}}
+    for path in (PATH, f"{PATH}/check"):
+        status, error = await room.ask("POST", path, body)
+        assert (status, error["details"]["reason"]) == (400, "bad_scenarios")
+        assert error["details"]["path"] == "scenario[0].line[0].expect.answer_within"
+        assert "scenario 1 ('answers'), line 1" in error["message"]
+    status, error = await room.ask("POST", PATH, body | {"source": SCENARIOS})
+    assert (status, error["details"]["path"]) == (400, "recordings.word.wav")
+    status, error = await room.ask("POST", PATH, {"agentId": room.agent_id})
+    assert (status, error["details"]["path"]) == (400, "source")
+    status, checked = await room.ask("POST", f"{PATH}/check", {"scenarios": WRITTEN})
+    assert (status, checked) == (200, {"scenarios": WRITTEN, "calls": 1})
+
+
+WRITTEN = {"scenario": [{"name": "written", "line": [{"say": "Hello there."}]}]}
+
+
+def body_of(room: Room, **more: Any) -> dict[str, Any]:
+    return {"agentId": room.agent_id, "scenarios": WRITTEN, **more}
+
+
+async def test_bounds_and_agents_that_are_not_there(room: Room) -> None:
+    many = {"scenario": [{"name": f"n{n}", "line": [{"say": "x."}]} for n in range(51)]}
+    status, error = await room.ask("POST", PATH, body_of(room, scenarios=many))
+    assert (status, error["details"]["path"]) == (400, "scenarios")
+    half = {"scenario": many["scenario"][:25]}
+    status, error = await room.ask("POST", PATH, body_of(room, scenarios=half, repeat=5))
+    assert (status, error["details"]["path"]) == (400, "repeat")
+    status, _ = await room.ask("POST", PATH, body_of(room, atOnce=100))
+    assert status == 400
+    status, error = await room.ask("POST", PATH, body_of(room, agentVersion=7))
+    assert (status, error["details"]["path"]) == (404, "agentVersion")
+    status, error = await room.ask("POST", PATH, body_of(room, agentId="agt_none"))
+    assert (status, error["details"]["path"]) == (404, "agentId")
+    status, error = await room.upload(b"this is no audio")
+    assert (status, error["details"]["reason"]) == (400, "unreadable_media")
+
+
+async def test_only_so_many_at_a_time_and_only_what_has_ended_is_deleted(room: Room) -> None:
+    await room.server.app[SIMULATIONS].stop()  # they stay in the queue
+    ids = []
+    for _ in range(3):
+        status, made = await room.ask("POST", PATH, body_of(room))
+        assert status == 200
+        ids.append(made["id"])
+    status, error = await room.ask("POST", PATH, body_of(room))
+    assert (status, error["details"]["reason"]) == (409, "too_many_simulations")
+    status, error = await room.ask("DELETE", f"{PATH}/{ids[0]}")
+    assert (status, error["details"]["reason"]) == (409, "simulation_active")
+    status, cancelled = await room.ask("POST", f"{PATH}/{ids[0]}/cancel")
+    assert (status, cancelled["status"]) == (200, "cancelled")
+    events = await room.events(ids[0])
+    assert [name for name, _ in events] == ["cancelled"]
+    assert events[0][1]["results"][0]["status"] == "not_made"
+    status, _ = await room.ask("DELETE", f"{PATH}/{ids[0]}")
+    assert status == 200
+    assert (await room.ask("GET", f"{PATH}/{ids[0]}"))[0] == 404
+
+
+async def test_a_running_one_is_cancelled_and_its_call_is_hung_up(room: Room) -> None:
+    room.server.engines.chat_model.answer = lambda _: "a long answer " * 400
+    _, made = await room.ask("POST", PATH, body_of(room))
+    async with asyncio.timeout(30):
+        while not room.server.app_calls():
+            await asyncio.sleep(0.05)
+    status, _ = await room.ask("POST", f"{PATH}/{made['id']}/cancel")
+    assert status == 200
+    events = await room.events(made["id"])
+    assert events[-1][0] == "cancelled"
+    await room.server.empty(10)
+    status, error = await room.ask("POST", f"{PATH}/{made['id']}/cancel")
+    assert status == 200  # it is so already
+    assert error["status"] == "cancelled"
+
+
+async def test_a_process_that_dies_is_followed_by_another(room: Room) -> None:
+    runner = room.server.app[SIMULATIONS]
+    await runner.stop()
+    _, made = await room.ask("POST", PATH, body_of(room, repeat=2))
+    simulations = Simulations(room.server.database)
+    dead = await simulations.claim(timedelta(seconds=0.2))
+    assert dead is not None
+    await simulations.call_began(dead, 0, "call_lost")
+    async with asynccontextmanager(runner.context)(room.server.app):
+        events = await room.events(made["id"])
+    assert events[-1][0] == "completed"
+    assert events[-1][1]["summary"]["calls"] == 2
+    assert {call["status"] for call in events[-1][1]["results"]} == {"passed"}
+
+
+async def test_a_server_that_stops_gives_its_simulation_back(room: Room) -> None:
+    room.server.engines.chat_model.answer = lambda _: "a long answer " * 400
+    runner = room.server.app[SIMULATIONS]
+    _, made = await room.ask("POST", PATH, body_of(room))
+    async with asyncio.timeout(30):
+        while not room.server.app_calls():
+            await asyncio.sleep(0.05)
+    await runner.stop()
+    _, waiting = await room.ask("GET", f"{PATH}/{made['id']}")
+    assert waiting["status"] == "queued"
+    assert waiting["results"][0]["status"] == "waiting"
+    await room.server.empty(10)
+
+
+async def test_callers_wait_for_lines_that_nobody_else_needs(room: Room) -> None:
+    room.server.set_capacity(2)
+    async with room.server.client() as caller:
+        await caller.wait_for("session.created")
+        _, made = await room.ask("POST", PATH, body_of(room))
+        refused = room.server.host.full_for(LOCAL_WORKSPACE)
+        assert refused is None  # a real caller would be answered
+        async with asyncio.timeout(30):
+            while await room.refused("spared") < 1:
+                await asyncio.sleep(0.05)
+    events = await room.events(made["id"])
+    assert events[-1][0] == "completed"
+    assert events[-1][1]["passed"] is True
+
+
+async def test_another_workspace_sees_nothing_of_it(room: Room) -> None:
+    await room.server.app[SIMULATIONS].stop()
+    _, made = await room.ask("POST", PATH, body_of(room))
+    _, recording = await room.upload(word_wav())
+    theirs = await room.server.foreign_workspace()
+    key = await room.server.new_key(theirs, scopes=("agents:read", "agents:write"))
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as http:
+        stranger = Room(room.server, http)
+        one = f"{PATH}/{made['id']}"
+        assert (await stranger.ask("GET", PATH))[1] == []
+        for method, path in [("GET", one), ("DELETE", one), ("POST", f"{one}/cancel")]:
+            assert (await stranger.ask(method, path))[0] == 404
+        async with http.get(f"{room.server.url}{one}/events") as answer:
+            assert answer.status == 404
+        assert (await stranger.ask("POST", PATH, body_of(room)))[0] == 404
+        own = await Agents(room.server.database).create(theirs, NewAgent("Bob"))
+        given = {"source": SCENARIOS, "recordings": {"word.wav": recording["storageKey"]}}
+        status, error = await stranger.ask("POST", PATH, {"agentId": own.id, **given})
+        assert (status, error["details"]["path"]) == (400, "recordings.word.wav")
+
+
+async def test_a_key_that_may_only_read_starts_nothing(room: Room) -> None:
+    key = await room.server.new_key(scopes=("agents:read",))
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}) as http:
+        reader = Room(room.server, http)
+        assert (await reader.ask("GET", PATH))[0] == 200
+        assert (await reader.ask("POST", PATH, body_of(room)))[0] == 403
+        assert (await reader.upload(word_wav()))[0] == 403
