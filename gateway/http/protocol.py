@@ -270,7 +270,8 @@ class HttpProtocol(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun already")
         error: ApiError = Internal("Something went wrong on the server.")
-        if status < 500:
+        no_text = isinstance(exc, UnicodeEncodeError)  # the framework quotes ``Expect``
+        if status < 500 or no_text:
             error = ValidationFailed(
                 "The request is not HTTP that this server reads: its line, headers or framing are"
                 " malformed or too long.",

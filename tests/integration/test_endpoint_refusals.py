@@ -491,6 +491,7 @@ NO_TEXT: list[tuple[bytes, bytes, bytes]] = [
     (b"GET /api/agents/%ff/twilio", _WS + b"X-Twilio-Signature: \xff\xfe\r\n", b""),
     (b"GET /api/agents/%ed%a0%80/twilio?key=%ff", _WS, b""),
     (b"GET /api/agents/agt_1/twilio/%ff%fe", _WS, b""),
+    (b"GET /api/auth/me", b"Expect: \xff\r\n", b""),
     (b"GET /metrics", b"X-Forwarded-For: \xff\r\nAuthorization: Bearer \xff\r\n", b""),
     (b"POST /demo/session", b"Origin: http://\xff\r\n", b""),
     (b"POST /v1/realtime/calls/%ff/hangup", _KEY, b""),
