@@ -41,7 +41,7 @@ def side_by_side(processes: int) -> list[str]:
 
 
 PARTS = (
-    ("side by side", [*side_by_side(2 * CORES), "-m", "not alone"]),
+    ("side by side", [*side_by_side(CORES * 3 // 2), "-m", "not alone"]),
     ("alone", ["-m", "alone", "tests/e2e"]),
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

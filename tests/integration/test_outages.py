@@ -188,7 +188,7 @@ async def test_jobs_run_once_across_an_outage_of_postgres(
             with stopped(pid):
                 go_on.set()
                 await asyncio.sleep(2 * LIMITS.statement_timeout + 1)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(200):
             while await _left(database):
                 await asyncio.sleep(0.1)
     for job in jobs:

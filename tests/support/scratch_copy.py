@@ -40,7 +40,7 @@ class ScratchCopy:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=300,
         )
 
     def replace(self, file: str, old: str, new: str) -> None:

@@ -158,7 +158,7 @@ class ScriptedServer:
     def client(self, **options: Any) -> RealtimeClient:
         return RealtimeClient(self.ws_url, options.pop("key", self.key), **options)
 
-    async def empty(self, seconds: float = 5.0) -> None:
+    async def empty(self, seconds: float = 20.0) -> None:
         """Wait until every call has ended and given its slot back."""
         async with asyncio.timeout(seconds):
             while self.slots_taken or self.app[HOST].active:

@@ -13,7 +13,7 @@ from store.database import Database
 from store.tenants.accounts import Users, Workspaces
 from store.tenants.jobs import Job, Jobs
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 Work = Callable[[JobRun], Awaitable[JobResult]]
 

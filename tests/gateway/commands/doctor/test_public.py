@@ -120,7 +120,7 @@ async def test_a_wrong_key_is_named(server: ScriptedServer) -> None:
 
 
 async def test_a_proxy_that_cuts_silent_calls_is_found(server: ScriptedServer) -> None:
-    async with relay(server.server.port, silence=0.4) as port:
+    async with relay(server.server.port, silence=1.5) as port:
         found = await try_server(f"http://127.0.0.1:{port}", server.key, idle=5)
     assert found["websocket"].verdict is Verdict.FAILED
     assert "of silence" in found["websocket"].detail
