@@ -57,6 +57,9 @@ class NoEngines:
     def call_options(self) -> CallOptions:
         return CallOptions()
 
+    def languages_coming(self, *_: object) -> tuple[str, ...]:
+        return ()
+
     def hearing_loads(self) -> dict[str, HearingLoad]:
         return {}
 

@@ -94,7 +94,7 @@ def test_json_lines_are_json_and_end_with_the_report(
     assert lines[-1]["latencies"] == [STAGES]
     session = {
         "type": "realtime",
-        "blab": {"events": ["latency", "resumption"]},
+        "blab": {"events": ["latency", "language", "resumption"]},
         "instructions": "Hi",
     }
     assert server.messages == [{"type": "session.update", "session": session}]

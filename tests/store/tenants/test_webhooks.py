@@ -112,7 +112,8 @@ async def test_deliveries_of_earlier_versions_get_the_job_that_made_them(
 ) -> None:
     before = [one for one in read_migrations() if one.version < REDELIVERIES]
     await migrate(empty_database, before)
-    ours = await new_workspace(empty_database)
+    ours = "ws_1"
+    await empty_database.execute("INSERT INTO workspaces (id, name) VALUES ($1, 'Ours')", ours)
     await empty_database.execute(
         "INSERT INTO webhooks (id, workspace_id, url, events, secret)"
         " VALUES ('wh_1', $1, 'https://x', '{}', 'whsec_x')",
