@@ -34,6 +34,14 @@ MAX_FILE_BYTES = 1_000_000
 MAX_PAUSE_MS = 20_000
 DEEPEST = 50
 """Levels of objects and lists."""
+_LONG_KEY = re.compile(
+    r"""(?<![\w-])(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
+    f"{{{DEEPEST}}}",
+    re.ASCII,
+)
+"""``a.b.c…``: the time that ``tomllib`` takes for a key grows with the square of its parts, to
+minutes for 100 kB."""
+_INTEGERS = range(-(2**63), 2**64)
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(min_length=1, max_length=4096)]
@@ -191,11 +199,15 @@ def parse(text: str, path: Path) -> list[Scenario]:
 
 def tree_of(text: str) -> dict[str, Any]:
     """A file's text as a tree; raises ScenarioFault."""
+    if _LONG_KEY.search(text):
+        raise ScenarioFault([Fault("", f"holds a key of more than {DEEPEST} parts")])
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         fault = Fault("", f"is not TOML: {error or 'nested too deeply'}")
         raise ScenarioFault([fault]) from error
+    except ValueError as error:
+        raise ScenarioFault([Fault("", "holds an integer that is too long")]) from error
 
 
 def scenarios_of(tree: Mapping[str, Any], problem_with: ProblemWith) -> list[Scenario]:
@@ -227,12 +239,13 @@ def in_folder(folder: Path) -> ProblemWith:
 
 
 def _faults_of_shape(tree: dict[str, Any]) -> Iterator[Fault]:
+    unusable = list(_unusable(tree, ""))
+    if unusable:
+        yield from unusable
+        return
     for place, known in unknown_places(tree, _File):
         yield Fault(place, f"is not a key here: use one of {', '.join(known)}")
-    faults = faults_in(tree, _File)
-    yield from faults
-    if not faults:
-        yield from _unusable(tree, "")
+    yield from faults_in(tree, _File)
 
 
 def _unusable(value: Any, place: str, depth: int = 0) -> Iterator[Fault]:
@@ -241,6 +254,8 @@ def _unusable(value: Any, place: str, depth: int = 0) -> Iterator[Fault]:
         yield Fault(place, "is nested too deeply")
     elif isinstance(value, float) and not math.isfinite(value):
         yield Fault(place, "must be a finite number")
+    elif isinstance(value, int) and value not in _INTEGERS:
+        yield Fault(place, "must be an integer of 64 bits")
     elif isinstance(value, str) and storable(value) != value:
         yield Fault(place, "holds a character that is not text")
     elif isinstance(value, dict):
@@ -256,10 +271,10 @@ _PLACE = re.compile(r"^scenario\[(\d+)\](?:\.line\[(\d+)\])?\.?(.*)$")
 
 
 def _sentence(fault: Fault, tree: dict[str, Any]) -> str:
-    found = _PLACE.match(fault.path)
-    if not found:
+    found, entries = _PLACE.match(fault.path), tree.get("scenario")
+    if not found or not isinstance(entries, list) or int(found[1]) >= len(entries):
         return f"{fault.path}: {fault.message}"
-    entry = tree["scenario"][int(found[1])]
+    entry = entries[int(found[1])]
     name = entry.get("name") if isinstance(entry, dict) else None
     place = f"scenario {int(found[1]) + 1}" + (f" ({name!r})" if isinstance(name, str) else "")
     if found[2]:

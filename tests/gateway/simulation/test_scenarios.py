@@ -153,6 +153,28 @@ def test_a_mistake_is_reported_with_its_place(text: str, words: str) -> None:
     assert any(words in fault for fault in faults(text)), faults(text)
 
 
+HUGE = "0x" + "f" * 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (scenario("deadline_s = " + "9" * 5000), "holds an integer that is too long"),
+        (scenario(f"deadline_s = {HUGE}"), "deadline_s: must be an integer of 64 bits"),
+        (
+            scenario("", f"say = 'a'\nexpect.tool = {{name = 'x', arguments = {{y = [{HUGE}]}}}}"),
+            "line 1: expect.tool.arguments.y[0]: must be an integer of 64 bits",
+        ),
+        ("'scenario[7]' = 1\n" + scenario(""), "scenario[7]: is not a key here"),
+        ("a." * 49_000 + "b = 1", "holds a key of more than 50 parts"),
+        ("x = {" + """ 'a"' . "\\"" .""" * 8_000 + "b = 1}", "holds a key of more than 50 parts"),
+    ],
+    ids=range(6),
+)
+def test_what_would_break_the_reader_is_refused(text: str, words: str) -> None:
+    assert any(words in fault for fault in faults(text)), faults(text)
+
+
 def test_all_mistakes_are_reported_at_once() -> None:
     text = scenario("channel = 'fax'\nage = 3", "say = 'a'\nexpect.word_error = 2")
     assert len(faults(text)) == 3
