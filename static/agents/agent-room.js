@@ -193,7 +193,8 @@ class AgentRoom {
       <div class="head">
         <h1>${this.#draft.name || "Unnamed"}</h1>
         ${agent
-          ? html`<a class="button small" href="/calls?agentId=${agent.id}">Its calls</a>
+          ? html`<a class="button small" href="/simulate?agent=${agent.id}">Test with simulated callers</a>
+              <a class="button small" href="/calls?agentId=${agent.id}">Its calls</a>
               <button class="button small danger" type="button" @click=${() => this.#delete()}>Delete</button>`
           : ""}
       </div>
