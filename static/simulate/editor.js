@@ -10,6 +10,7 @@ import { example, newScenario, recordingsOf, secondsOf } from "./tree.js";
 
 const RUNS = 20;
 const MOST_AGENTS = 500;
+const MOST_VERSIONS = 200; // of an agent are kept
 
 export async function openEditor(access, room) {
   const { data: agents } = await access.list("/api/agents", { query: { limit: MOST_AGENTS } });
@@ -183,7 +184,7 @@ class Editor {
   #called() {
     const { version } = this.#agent;
     const chosen = this.#version ?? version;
-    const versions = Array.from({ length: version }, (_, at) => version - at);
+    const versions = Array.from({ length: Math.min(version, MOST_VERSIONS) }, (_, at) => version - at);
     const choose = async (event) => {
       this.#agent = this.#agents.find(({ id }) => id === event.target.value);
       this.#version = null;

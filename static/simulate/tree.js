@@ -11,7 +11,7 @@ export const example = () => ({
       name: "interrupts",
       line: [
         { say: "Please explain in detail how you can help me." },
-        { say: "Sorry, wait a moment. I have another question.", over_reply_ms: 1500, expect: { interrupted_within_ms: 1000 } },
+        { say: "Sorry, wait a moment. I have another question.", over_reply_ms: 1500, expect: { interrupted_within_ms: 1500 } },
       ],
     },
   ],

@@ -83,7 +83,57 @@ ENTRIES = [
     {"id": f"use_{n}", "type": text, "model": text, "createdAt": AT, **SUM}
     for n, text in enumerate(TEXTS)
 ]
+CHECKS = [
+    {"name": f"reply_contains {text!r}", "passed": bool(n % 2), "found": repr(text)}
+    for n, text in enumerate(TEXTS)
+]
+LINES = [
+    {"said": text, "transcripts": [text], "reply": text, "ttfaMs": 10**6, "cutOffs": 10**6}
+    | {"tools": [{"name": text, "arguments": {text: text}}], "stages": {}, "checks": CHECKS}
+    for text in TEXTS
+]
+RUN = {
+    "id": "sim_1",
+    "agentId": "agt_1",
+    "agentName": LONG,
+    "agentVersion": 10**6,
+    "status": "failed",
+    "passed": None,
+    "calls": len(TEXTS),
+    "repeat": 10,
+    "atOnce": 4,
+    "summary": {"calls": 10**6, "callsPassed": 10**6, "checks": 10**6, "checksPassed": 10**6}
+    | {"lines": 1, "cutOffs": 10**6, "ttfaP50Ms": 10**6, "ttfaP95Ms": 10**6}
+    | {"interruptedP50Ms": 10**6, "interruptedP95Ms": 10**6},
+    "error": {"code": "x", "message": LONG},
+    "createdAt": AT,
+    "startedAt": AT,
+    "finishedAt": AT,
+}
+WHOLE_RUN = RUN | {
+    "source": None,
+    "recordings": {HOSTILE: "key"},
+    "scenarios": {
+        "scenario": [
+            {"name": text or "x", "voice": text, "line": [{"say": [text, 700, text]}]}
+            | {"tool": [{"name": text}]}
+            for text in TEXTS
+        ]
+        + [{"name": LONG, "line": [{"audio": HOSTILE, "text": ARABIC}]}]
+    },
+    "results": [
+        {"position": n, "scenario": text or "x", "repetition": 2, "status": "failed"}
+        | {"callId": "call_1", "channel": "webrtc", "seconds": 1.0}
+        | {"lines": LINES, "checks": CHECKS}
+        for n, text in enumerate(TEXTS)
+    ],
+}
+AGENT = {"id": "agt_1", "name": LONG, "version": 3, "updatedAt": AT}
 ANSWERS: dict[str, Any] = {
+    "/api/agents": [AGENT],
+    "/api/simulations": [RUN],
+    "/api/simulations/sim_1": WHOLE_RUN,
+    "/api/simulations/sim_2": WHOLE_RUN | {"id": "sim_2"},
     "/studio/session": None,
     "/api/jobs": JOBS,
     f"/api/jobs/{JOBS[0]['id']}": JOBS[0],
@@ -105,6 +155,9 @@ ROOMS = {
     "/webhooks": ".address",
     "/webhooks/wh_1": ".delivery",
     "/usage": ".entries td",
+    "/simulate": ".scenario",
+    "/simulate/sim_1": ".turn",
+    "/simulate/sim_1?with=sim_2": ".compared td",
     "/usage?by=model": ".usage-table th",
 }
 
