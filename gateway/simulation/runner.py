@@ -15,9 +15,11 @@ Rules
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
@@ -53,7 +55,7 @@ LOOK_SECONDS = 2.0
 MOST_SECONDS = 1800.0
 PATIENCE = 300.0
 """Seconds that a call waits for a line."""
-_GOODBYE_SECONDS = 5.0
+_RUN = "run-"
 _KEY_SECONDS = int(MOST_SECONDS) + 60
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
 """Of the calling process: no settings, and so no secrets."""
@@ -160,7 +162,9 @@ class SimulationRunner:
                 await self._simulations.release(claim)
             raise
         except StoreError:
-            raise  # the lease ends by itself
+            with suppress(StoreError):  # otherwise the lease ends by itself
+                await self._simulations.release(claim)
+            raise
         except Exception:  # a simulation's edge
             log.exception("simulation %s failed", claim.simulation.id)
             end = _Stopped("failed", CALLERS_FAILED)
@@ -171,8 +175,8 @@ class SimulationRunner:
         log.info("simulation %s: %s", claim.simulation.id, end.status or "taken over")
 
     async def _make_calls(self, claim: Claim) -> None:
-        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="run-", dir=self._folder) as folder:
+        await asyncio.to_thread(_prepare, self._folder)
+        with tempfile.TemporaryDirectory(prefix=_RUN, dir=self._folder) as folder:
             order = await self._order(claim, Path(folder))
             if not order.positions:
                 return
@@ -276,6 +280,15 @@ class SimulationRunner:
             passed=bool(report["passed"]),
             summary=figures(list(ended.values())),
         )
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder, and delete what processes that died have left in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in folder.glob(f"{_RUN}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > 2 * MOST_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 async def _started() -> Process:

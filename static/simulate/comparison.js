@@ -39,7 +39,7 @@ export function change(before, after) {
   if (gone.size !== come.size) return come.size < gone.size ? ["good", "Fewer faults"] : ["bad", "More faults"];
   if (before.ttfa !== null && after.ttfa !== null && differs(before.ttfa, after.ttfa)) {
     const text = span(Math.abs(after.ttfa - before.ttfa));
-    return after.ttfa < before.ttfa ? ["good", `${text} faster`] : ["bad", `${text} slower`];
+    return ["", after.ttfa < before.ttfa ? `${text} faster` : `${text} slower`];
   }
   return ["", "Same"];
 }

@@ -3,7 +3,7 @@
 import { html, nothing } from "/vendor/lit-html/lit-html.js";
 import { live } from "/agents/field.js";
 import { plural } from "/shared/el.js";
-import { besides, copyOf, newLine, partsOf, put, recordingsOf, textOf } from "./tree.js";
+import { besides, copyOf, newLine, partsOf, put, recordingsOf, textOf, wantText, wantedText } from "./tree.js";
 import { languageName, limit } from "./words.js";
 
 const LANGUAGES = ["de", "en", "es", "fr", "it", "nl", "pt"];
@@ -13,6 +13,8 @@ export class ScenarioForm {
   #changed;
   #sending = new Map(); // line → what is said of its upload
   #open = new WeakSet(); // lines whose further checks are shown
+  #saying = new WeakMap(); // line → its text as it is being written
+  #written = new WeakMap(); // line → what its answer has to contain, likewise
 
   /** `changed(touched)` is called when something else is to be shown. */
   constructor(access, changed) {
@@ -85,7 +87,7 @@ export class ScenarioForm {
     return html`<li class="line">
       <div class="said">
         ${line.audio === undefined
-          ? html`<label class="says">${over ? "Says over the answer" : "Says"} <textarea rows="1" maxlength="4096" dir="auto" .value=${live(textOf(line.say))} @input=${(event) => set(["say"], partsOf(event.target.value)) || grown(event.target)}></textarea></label>`
+          ? html`<label class="says">${over ? "Says over the answer" : "Says"} <textarea rows="1" maxlength="4096" dir="auto" .value=${live(this.#saying.get(line) ?? textOf(line.say))} @input=${(event) => this.#say(line, event.target)} @change=${() => (this.#saying.delete(line), this.#changed(false))}></textarea></label>`
           : html`<div class="says">${over ? "Plays over the answer" : "Plays"} <span class="recording">${recordingsOf(line).join(", ")}</span></div>
               <label class="says">Its words (optional) <input maxlength="4096" dir="auto" autocomplete="off" .value=${live(line.text ?? "")} @input=${(event) => set(["text"], event.target.value)}></label>`}
         <div class="line-tools">
@@ -97,7 +99,7 @@ export class ScenarioForm {
       </div>
       <div class="expected">
         <div class="fields">
-          ${Array.isArray(expect.reply_contains) ? "" : html`<label>The answer contains <input placeholder="Anything" maxlength="4096" dir="auto" autocomplete="off" .value=${live(expect.reply_contains ?? "")} @input=${(event) => set(["expect", "reply_contains"], event.target.value)}></label>`}
+          ${Array.isArray(expect.reply_contains) ? "" : html`<label>The answer contains <input placeholder="Anything; nine | 9: either" maxlength="4096" dir="auto" autocomplete="off" .value=${live(this.#written.get(line) ?? wantedText(expect))} @input=${(event) => this.#want(line, event.target.value)} @change=${() => (this.#written.delete(line), this.#changed(false))}></label>`}
           ${over ? milliseconds("Falls silent within (ms)", expect.interrupted_within_ms, (value) => set(["expect", "interrupted_within_ms"], value)) : ""}
         </div>
         <details class="more" ?open=${this.#open.has(line)} @toggle=${(event) => event.target.open && this.#open.add(line)}>
@@ -113,6 +115,21 @@ export class ScenarioForm {
         </details>
       </div>
     </li>`;
+  }
+
+  #say(line, area) {
+    this.#saying.set(line, area.value);
+    put(line, ["say"], partsOf(area.value));
+    grown(area);
+    this.#changed(true);
+  }
+
+  #want(line, text) {
+    const expect = { ...line.expect };
+    wantText(expect, text);
+    this.#written.set(line, text);
+    put(line, ["expect"], Object.keys(expect).length ? expect : undefined);
+    this.#changed(true);
   }
 
   async #send(line, input, recordings) {

@@ -44,6 +44,25 @@ export function partsOf(text) {
     .filter((part) => part !== "");
 }
 
+const SPECIAL = /[.*+?^${}()|[\]\\]/g;
+/** The texts between which a regular expression chooses; null where it does anything else. */
+export function alternatives(pattern) {
+  if (typeof pattern !== "string") return null;
+  const texts = pattern.split(/(?<!\\)\|/).map((one) => one.replace(/\\([.*+?^${}()|[\]\\])/g, "$1"));
+  return texts.length > 1 && patternOf(texts) === pattern ? texts : null;
+}
+const patternOf = (texts) => texts.map((one) => one.replace(SPECIAL, "\\$&")).join("|");
+
+/** What an answer has to contain, in one field: `nine | 9` where either will do. */
+export const wantedText = ({ reply_contains: text, reply_matches: pattern }) => text ?? alternatives(pattern)?.join(" | ") ?? "";
+
+export function wantText(expect, written) {
+  const texts = written.split("|").map((one) => one.trim()).filter(Boolean);
+  const either = texts.length > 1;
+  if (either || alternatives(expect.reply_matches)) put(expect, ["reply_matches"], either ? patternOf(texts) : undefined);
+  put(expect, ["reply_contains"], either ? undefined : written);
+}
+
 /** The recordings that a line says. */
 export const recordingsOf = ({ audio }) => (Array.isArray(audio) ? audio : [audio]).filter((part) => typeof part === "string");
 
@@ -71,7 +90,8 @@ export function besides(scenario) {
   for (const line of scenario.line ?? []) {
     found.push(...Object.keys(line).filter((name) => !LINE.includes(name)));
     const expect = Object.entries(line.expect ?? {});
-    found.push(...expect.filter(([name, value]) => !EXPECT.includes(name) || Array.isArray(value)).map(([name]) => name));
+    const shown = (name, value) => (EXPECT.includes(name) && !Array.isArray(value)) || (name === "reply_matches" && !line.expect.reply_contains && alternatives(value));
+    found.push(...expect.filter(([name, value]) => !shown(name, value)).map(([name]) => name));
   }
   return [...new Set(found)];
 }

@@ -1,6 +1,7 @@
 // What simulations, their calls and their checks are called on this page.
 
 import { plural, span } from "/shared/el.js";
+import { alternatives } from "./tree.js";
 
 export const isActive = ({ status }) => status === "queued" || status === "running";
 
@@ -33,7 +34,10 @@ const WORDS = {
   answered_within_ms: (ms) => `Answers within ${limit(Number(ms))}`,
   reply_contains: (text) => `Says “${unquoted(text)}”`,
   reply_lacks: (text) => `Does not say “${unquoted(text)}”`,
-  reply_matches: (text) => `Its words match ${unquoted(text)}`,
+  reply_matches: (text) => {
+    const texts = alternatives(unquoted(text).replaceAll("\\\\", "\\"));
+    return texts ? `Says ${texts.map((one) => `“${one}”`).join(" or ")}` : `Its words match ${unquoted(text)}`;
+  },
   reply_language: (tag) => `Speaks ${languageName(unquoted(tag))}`,
   tool: (text) => `Uses the tool ${text}`,
   interrupted_within_ms: (ms) => `Falls silent within ${limit(Number(ms))}`,

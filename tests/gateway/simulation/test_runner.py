@@ -2,6 +2,8 @@
 recordings, the address that is called, and what of a report is kept."""
 
 import dataclasses
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.settings import Settings
+from gateway.simulation import runner
 from gateway.simulation.calling import MOST_MEMBERS, MOST_TEXT, bounded
 from gateway.simulation.runner import own_url, read_scenarios, with_files
 from rest.http.errors import ValidationFailed
@@ -114,6 +117,18 @@ def test_the_server_is_called_where_its_machine_reaches_it(
     settings: dict[str, Any], url: str
 ) -> None:
     assert own_url(dataclasses.replace(Settings(), **settings)) == url
+
+
+def test_what_dead_processes_have_left_is_deleted(tmp_path: Path) -> None:
+    folder = tmp_path / "simulations"
+    runner._prepare(folder)
+    for name, seconds in (("run-old", 2 * runner.MOST_SECONDS + 60), ("run-new", 10.0)):
+        (folder / name).mkdir()
+        (folder / name / "0.wav").write_bytes(b"x")
+        then = time.time() - seconds
+        os.utime(folder / name, (then, then))
+    runner._prepare(folder)
+    assert [path.name for path in folder.iterdir()] == ["run-new"]
 
 
 json_values = st.recursive(
