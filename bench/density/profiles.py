@@ -80,10 +80,12 @@ async def record(program: Path, pid: int, seconds: float, out: Path, core: int) 
 
 
 def strip_folders(path: Path) -> None:
-    """Let the paths in a flame graph begin at the package, as ``shortened`` has them."""
+    """Let the paths in a flame graph begin at the package, as ``shortened`` has them, and its title
+    be its file's name instead of the command."""
     svg = re.sub(r"/[^()<\"]*?/(?:site-packages|lib/python3\.\d+)/", "", path.read_text())
     svg = svg.replace(f"{Path(__file__).parents[2]}/", "")
     svg = re.sub(r" \(/[^<)]*\.\.<", "..<", svg)  # labels that were cut inside a path
+    svg = re.sub(r"(<text id=\"title\"[^>]*>)[^<]*", rf"\g<1>{path.stem}", svg)
     path.write_text(svg)
 
 

@@ -191,7 +191,7 @@ export class Tools {
         : html`<label>Values (JSON)<textarea class="mono" rows="3" spellcheck="false" .value=${live(state.json)} @input=${(event) => (state.json = event.target.value)}></textarea></label>`}
       <div class="beside">
         <button class="button small" type="button" ?disabled=${!saved || state.busy} @click=${attempt}>${state.busy ? "Trying…" : "Try now"}</button>
-        <span class="note">${saved ? "It really happens." : "Save first: what is saved is tried."}</span>
+        <span class="note">${saved ? "This runs the tool for real." : "Save first: what is saved is tried."}</span>
       </div>
       <div role="status">
         ${state.result ? html`<p class=${state.result.failed ? "fault" : "small"}>${state.result.failed ? "Failed" : "Answered"} after ${span(state.result.durationMs)}</p><pre tabindex="0">${state.result.output}</pre>` : ""}
