@@ -116,10 +116,23 @@ class Page:
 
     async def click(self, selector: str) -> None:
         """Press the mouse's button in the middle of an element, as a hand does."""
+        await self._press({"type": "css", "value": selector})
+
+    async def press(self, label: str) -> None:
+        """The same with the button of that text."""
+        await self._press({"type": "xpath", "value": f"//button[normalize-space()='{label}']"})
+
+    async def write(self, name: str, text: str) -> None:
+        """Type into the input of that name."""
+        await self.click(f"input[name={name}]")
+        strokes = [{"type": kind, "value": key} for key in text for kind in ("keyDown", "keyUp")]
+        keyboard = {"type": "key", "id": "keyboard", "actions": strokes}
+        await self.command("input.performActions", context=self.context, actions=[keyboard])
+
+    async def _press(self, locator: dict[str, str]) -> None:
         place = await self.command(
-            "browsingContext.locateNodes", context=self.context,
-            locator={"type": "css", "value": selector},
-        )  # fmt: skip
+            "browsingContext.locateNodes", context=self.context, locator=locator
+        )
         (node,) = place["nodes"]
         origin = {"type": "element", "element": {"sharedId": node["sharedId"]}}
         actions = [
