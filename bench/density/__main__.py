@@ -1,7 +1,7 @@
 """How many calls a core carries: Blab beside a bare socket, Pipecat, LiveKit Agents and FastRTC.
 
     python -m bench.density [--calls 25,50,100] [--over binary|json|twilio|webrtc] [--seconds 20]
-        [--systems blab,bare,pipecat,livekit,fastrtc] [--silent] [--profile|--flame]
+        [--systems blab,blab-recorded,bare,pipecat,livekit,fastrtc] [--silent] [--profile|--flame]
 
 Needs two cores: the server has one, the callers the other. Engines are scripted and answer at once;
 voice activity detection is real (Silero) and so is the turn taking. Prints one table, and writes

@@ -1,6 +1,7 @@
 """Blab as the density bench measures it: the whole application, scripted engines, the real Silero.
 
     python -m bench.density.blab_server PORT CORE DATABASE_URL REDIS_URL RESUME_SECONDS
+        [--record]
 
 Prints a line of JSON, with a key and an agent's id, once it answers.
 """
@@ -50,14 +51,17 @@ def engines() -> ServerEngines:
     return made
 
 
-async def prepare(database_url: str) -> tuple[str, str]:
-    """A key, and the id of an agent for carriers."""
+async def prepare(database_url: str, *, record: bool) -> tuple[str, str]:
+    """A key, and the id of the agent, which records its calls or does not."""
     database = Database(database_url)
     await database.connect()
     try:
         await migrate(database)
         await Workspaces(database).ensure_local_workspace()
-        agent = await Agents(database).ensure_default_agent(LOCAL_WORKSPACE)
+        agents = Agents(database)
+        agent = await agents.ensure_default_agent(LOCAL_WORKSPACE)
+        changes = {"recording": {"enabled": True} if record else {}}
+        await agents.update(LOCAL_WORKSPACE, agent.id, changes)
         key = keys.new_key()
         await ApiKeys(database).insert(
             LOCAL_WORKSPACE, NewApiKey("density", key.prefix, key.digest, ("agents:write",))
@@ -67,8 +71,8 @@ async def prepare(database_url: str) -> tuple[str, str]:
         await database.close()
 
 
-async def serve(port: int, urls: ServiceUrls, resume_seconds: int) -> None:
-    key, agent = await prepare(urls.database_url)
+async def serve(port: int, urls: ServiceUrls, resume_seconds: int, *, record: bool) -> None:
+    key, agent = await prepare(urls.database_url, record=record)
     with tempfile.TemporaryDirectory(prefix="blab-density-") as folder:
         settings = dataclasses.replace(
             Settings(),
@@ -87,9 +91,10 @@ async def serve(port: int, urls: ServiceUrls, resume_seconds: int) -> None:
 
 
 def main() -> None:
-    port, core, database_url, redis_url, resume = sys.argv[1:]
+    port, core, database_url, redis_url, resume, *options = sys.argv[1:]
     os.sched_setaffinity(0, {int(core)})
-    uvloop.run(serve(int(port), ServiceUrls(database_url, redis_url), int(resume)))
+    urls = ServiceUrls(database_url, redis_url)
+    uvloop.run(serve(int(port), urls, int(resume), record="--record" in options))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "resampling": ("media/resample.py",),
     "G.711, Opus": ("media/g711.py", "media/opus.py"),
     "jitter buffer": ("media/jitter.py",),
+    "recording": ("sessions/recording/", "sessions/event_log.py", "media/files/"),
     "hearing": ("sessions/speech/listening.py",),
     "core": ("sessions/core/",),
     "playout": ("sessions/speech/playout.py",),

@@ -19,7 +19,9 @@ from gateway.services import ServiceUrls
 
 UNKEPT = "blab-unkept"
 """Blab whose calls cannot be resumed (``BLAB_RESUME_SECONDS=0``)."""
-BLABS = ("blab", UNKEPT)
+RECORDED = "blab-recorded"
+"""Blab whose agent records its calls."""
+BLABS = ("blab", UNKEPT, RECORDED)
 NAMES = (*BLABS, "bare", "pipecat", "livekit", "fastrtc")
 CALLERS_CORE, SERVER_CORE = 0, 1
 PEERS = Path(__file__).parent / "peers"
@@ -46,6 +48,7 @@ async def running(name: str, urls: ServiceUrls, cache: Path) -> AsyncIterator[Ru
     if name in BLABS:
         command = [sys.executable, "-m", "bench.density.blab_server", str(port), core]
         command += [urls.database_url, urls.redis_url, "0" if name == UNKEPT else "60"]
+        command += ["--record"] if name == RECORDED else []
     elif name == "bare":
         command = [sys.executable, "-m", "bench.density.bare_server", str(port), core]
     elif name == "fastrtc":
