@@ -8,8 +8,10 @@ all that was said: it is as private as the transcript, and only the owner can re
 
 Rules
 - ``EventLogWriter.append`` never blocks and never raises: encoding and writing happen in the
-  writer's own thread, behind a queue of at most 4,096 steps. When that is full, or the disk fails,
-  recording stops for good; such a log has no end line and reads as incomplete.
+  writer's own thread, behind a queue of at most ``QUEUE`` batches. When that is full, or the disk
+  fails, recording stops for good; such a log has no end line and reads as incomplete.
+- A batch ends with whatever is no voice window, and with the ``BATCH``-th of those (three quarters
+  of a second), because waking the thread costs more than writing a line.
 - The core is a pure function of events and time, so the same log gives the same commands
   (``replay``). If it does not, either another version of the core recorded the log, or the core has
   read something that is not in the log.
@@ -36,7 +38,7 @@ import msgspec
 from sessions.core.commands import Command
 from sessions.core.config import SessionConfig
 from sessions.core.conversation import Conversation
-from sessions.core.events import CallResumed, Event
+from sessions.core.events import CallResumed, Event, VoiceWindow
 from sessions.core.states import State
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ VERSION = 2
 logs cannot be replayed."""
 
 _KIND = "blab-call"
-_STEPS = 4_096
+QUEUE, BATCH = 1_024, 24
 _CLOSE_SECONDS = 10.0
 _TYPES: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
 _ENCODER = msgspec.json.Encoder()
@@ -114,7 +116,8 @@ class EventLogWriter:
             "started_at": datetime.now(UTC).isoformat(),
             "config": config,
         }
-        self._queue: queue.Queue[Step | None] = queue.Queue(_STEPS)
+        self._batch: list[Step] = []
+        self._queue: queue.Queue[list[Step] | None] = queue.Queue(QUEUE)
         self._thread = threading.Thread(target=self._run, name=f"event-log-{call_id}")
         self._thread.start()
 
@@ -133,8 +136,14 @@ class EventLogWriter:
         """Record one step of the core."""
         if self.incomplete:
             return
+        self._batch.append((event, now, tuple(commands)))
+        if len(self._batch) >= BATCH or not isinstance(event, VoiceWindow):
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        batch, self._batch = self._batch, []
         try:
-            self._queue.put_nowait((event, now, tuple(commands)))
+            self._queue.put_nowait(batch)
         except queue.Full:
             self.incomplete = True
             log.warning("event log %s fell behind and is incomplete", self.path.name)
@@ -143,6 +152,8 @@ class EventLogWriter:
         """Write the rest and end the thread; raises TimeoutError after 10 s."""
         if not self._thread.is_alive():
             return
+        if self._batch and not self.incomplete:
+            self._pass_on()
         self._queue.put(None, timeout=_CLOSE_SECONDS)
         self._thread.join(_CLOSE_SECONDS)
         if self._thread.is_alive():
@@ -162,11 +173,9 @@ class EventLogWriter:
     def _write(self, file: BinaryIO) -> None:
         file.write(_ENCODER.encode(self._header) + b"\n")
         steps = 0
-        while (step := self._queue.get()) is not None:
-            event, now, commands = step
-            line = {"t": now, "e": type(event).__name__, **_plain(event), "d": digest(commands)}
-            file.write(_ENCODER.encode(line) + b"\n")
-            steps += 1
+        while (batch := self._queue.get()) is not None:
+            file.writelines(_line(*step) for step in batch)
+            steps += len(batch)
             if self._queue.empty():
                 file.flush()
         self._ended = True
@@ -272,8 +281,15 @@ def steps_of(recorded: EventLog) -> Iterator[tuple[LogEntry, tuple[Command, ...]
         yield entry, tuple(core.handle(entry.event, entry.now)), core.state
 
 
-def _plain(event: Event) -> dict[str, Any]:
-    return {field.name: getattr(event, field.name) for field in fields(event)}
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in get_args(Event)}
+_NOTHING = digest(())
+
+
+def _line(event: Event, now: float, commands: tuple[Command, ...]) -> bytes:
+    line = {"t": now, "e": type(event).__name__}
+    line |= {name: getattr(event, name) for name in _FIELDS[type(event)]}
+    line["d"] = digest(commands) if commands else _NOTHING
+    return _ENCODER.encode(line) + b"\n"
 
 
 def _decode(path: str, number: int, line: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sessions.core.events import (
     Event,
     HangUp,
     RequestReply,
+    Tick,
     TurnScored,
     VoiceWindow,
 )
@@ -95,7 +96,8 @@ def test_digests_distinguish_commands() -> None:
 def test_a_writer_that_falls_behind_stops_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_log, "_STEPS", 2)
+    monkeypatch.setattr(event_log, "QUEUE", 2)
+    monkeypatch.setattr(event_log, "BATCH", 1)
     gate = threading.Event()
     encode = event_log.digest
 
@@ -106,7 +108,7 @@ def test_a_writer_that_falls_behind_stops_and_says_so(
     monkeypatch.setattr(event_log, "digest", slow)
     writer = EventLogWriter(tmp_path / "log", "c1", CONFIG)
     for number in range(10):
-        writer.append(VoiceWindow(number, 0.0), 0.0, [])
+        writer.append(VoiceWindow(number, 0.0), 0.0, [PausePlayout(1)])
     assert writer.incomplete
     gate.set()
     writer.close()
@@ -115,6 +117,22 @@ def test_a_writer_that_falls_behind_stops_and_says_so(
     assert not recorded.complete
     assert 2 <= len(recorded.entries) <= 3
     assert not any(thread.name == "event-log-c1" for thread in threading.enumerate())
+
+
+def test_voice_windows_are_handed_over_together_and_the_last_ones_at_the_end(
+    tmp_path: Path,
+) -> None:
+    count = event_log.BATCH + 2
+    with EventLogWriter(tmp_path / "log", "c1", CONFIG) as writer:
+        for number in range(count):
+            writer.append(VoiceWindow(number, 0.0), 0.0, [])
+        assert len(writer._batch) == 2
+    recorded = read_event_log(tmp_path / "log")
+    assert (recorded.complete, len(recorded.entries)) == (True, count)
+    with EventLogWriter(tmp_path / "other", "c2", CONFIG) as writer:
+        writer.append(VoiceWindow(1, 0.0), 0.0, [])
+        writer.append(Tick(), 0.0, [])
+        assert not writer._batch
 
 
 def test_a_log_without_levels_is_readable(tmp_path: Path) -> None:

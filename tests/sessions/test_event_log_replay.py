@@ -8,13 +8,10 @@ from hypothesis import HealthCheck, settings
 from sessions.core.commands import CloseCall
 from sessions.core.config import SessionConfig
 from sessions.core.events import HangUp
-from sessions.event_log import EventLogWriter, replay
+from sessions.event_log import QUEUE, EventLogWriter, replay
 from tests.sessions.core.test_conversation_properties import Calls
 from tests.support.examples import examples
 from tests.support.sessions.model_shell import ModelShell
-
-QUEUED_STEPS = 4_096
-"""Steps that EventLogWriter's queue holds; a longer log would be incomplete."""
 
 
 def record(shell: ModelShell, path: Path) -> None:
@@ -67,7 +64,7 @@ class RecordedCalls(Calls):
         shell = getattr(self, "shell", None)
         if shell is None:
             return
-        del shell.log[QUEUED_STEPS:]  # they come all at once, and the writer's queue is bounded
+        del shell.log[QUEUE:]  # they come all at once, and the writer's queue is bounded
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "log"
             record(shell, path)
