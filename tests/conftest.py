@@ -75,14 +75,12 @@ of them passed on a machine that had eight times the work that it can do."""
 
 @pytest.hookimpl(tryfirst=True)  # before -m chooses
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Order the tests, and mark those that have the machine to themselves.
+    """Order the tests, and mark those that call the real server in real time.
 
     A quick run leaves out what needs real engines, Postgres, a browser or more than a second."""
     for item in items:
         if "live_server" in getattr(item, "fixturenames", ()) and _file(item) not in PATIENT:
             item.add_marker("alone")
-        if item.get_closest_marker("alone") and not _file(item).startswith("tests/e2e/"):
-            raise pytest.UsageError(f"{item.nodeid}: tests/run.py runs none alone out of tests/e2e")
     turns = _turns(map(_file, items))
     items.sort(key=lambda item: turns[_file(item)])
     if QUICK:

@@ -37,6 +37,8 @@ from tests.support.gateway.webrtc_client import Caller
 
 __all__ = ["server"]
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(autouse=True)
 def _all_logs(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from tests.support.gateway.realtime_client import RealtimeClient
 from tests.support.gateway.scripted_processes import Processes, eventually, running
 from tests.support.gateway.webrtc_client import Caller
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 @pytest.fixture

@@ -148,6 +148,7 @@ def frequency(track: np.ndarray, begins: float, ends: float) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(part))) * HEARING_RATE / len(part))
 
 
+@pytest.mark.alone
 async def test_both_voices_lie_where_the_timeline_says(server: ScriptedServer) -> None:
     server.engines.chat_model.answer = lambda _: LONG
     sound = chirp(0.8, RATE)

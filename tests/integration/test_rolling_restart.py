@@ -15,7 +15,7 @@ from tests.integration.test_proxies import program
 from tests.support.gateway.scripted_node import MODULE
 from tests.support.gateway.scripted_processes import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.timeout(300)]
 
 CALLS = 24
 

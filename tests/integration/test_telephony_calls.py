@@ -136,6 +136,7 @@ async def test_no_mark_is_sent_without_audio_before_it(
                 audio = 0
 
 
+@pytest.mark.alone
 async def test_interrupting_clears_first_and_within_250_ms(server: ScriptedServer) -> None:
     server.engines.chat_model.answer = lambda _: LONG_ANSWER
     async with call(server) as caller:

@@ -21,7 +21,7 @@ from gateway.caller.channels import CLIENT_RATE
 from tests.support.paths import AUDIO
 from tests.support.services import open_directory
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 
 START_SECONDS = 90
 """Until a program must have said something, or have ended: to import Blab alone takes 3 s of a
