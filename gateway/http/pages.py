@@ -13,6 +13,7 @@ and no other page can read what they answer, so they need no CSRF token.
 
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from aiohttp import web
@@ -38,12 +39,13 @@ ROOMS: dict[str, str] = {
     "webhooks": "webhooks",
     "sign-in": "sign-in",
 }
-"""Path of each room, and the folder of static/ that has its ``index.html`` and what that loads.
+"""Path of each room, and the folder of static/ that has its ``room.html`` and what that loads.
 Every address below the path (``/calls/ID``) is the same page, which reads its own address. The
 navigation is in static/shared/rooms.js."""
 SignedIn = Callable[[web.Request], Awaitable[BrowserSignIn | None]]
-_ASSETS = ("demo", "shared")
 _INDEX = "index.html"
+_HEAD = "<!-- head of the room -->"
+_REST = "<!-- rest of the room -->"
 
 
 class Pages:
@@ -60,8 +62,11 @@ class Pages:
         options: Callable[[], CallOptions] = CallOptions,
         agents: Callable[[str], Awaitable[Sequence[tuple[str, str]]]] | None = None,
     ) -> None:
-        folders = sorted({*_ASSETS, *ROOMS.values()})
-        self._folders = {name: StaticFiles(static / name) for name in folders}
+        self._folders = {
+            name: StaticFiles(static / name, made={_INDEX: page_of(static, name)})
+            for name in ("demo", *sorted(set(ROOMS.values())))
+        }
+        self._folders["shared"] = StaticFiles(static / "shared")
         self._folders["vendor"] = StaticFiles(static / "vendor", comments=True)
         self._sdk = StaticFiles(static / "sdk", FOR_ANY_PAGE, comments=True)
         self._ephemeral = ephemeral
@@ -133,6 +138,19 @@ class Pages:
                 openai_code="not_local",
             )
         return self._workspace_id
+
+
+def page_of(static: Path, folder: str) -> bytes:
+    """The page of a folder: its ``index.html``, or the frame of all rooms, static/shared/frame.html,
+    with the head (up to the first empty line) and the rest of its ``room.html``."""
+    if (static / folder / _INDEX).is_file():
+        return (static / folder / _INDEX).read_bytes()
+    frame = (static / "shared" / "frame.html").read_text()
+    head, _, rest = (static / folder / "room.html").read_text().partition("\n\n")
+    indented = {_HEAD: indent(head.strip(), "  "), _REST: indent(rest.strip(), "  ")}
+    for place, text in indented.items():
+        frame = frame.replace(f"  {place}\n", f"{text}\n" if text else "")
+    return frame.encode()
 
 
 def _shown(options: CallOptions, agents: Sequence[tuple[str, str]]) -> dict[str, Any]:

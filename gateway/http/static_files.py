@@ -72,16 +72,25 @@ def without_comments(name: str, body: bytes) -> bytes:
 
 class StaticFiles:
     """The files of one folder of ``static/``, by their path below it. ``comments``: whether
-    they are served too."""
+    they are served too; ``made``: files that are not in the folder, by their names."""
 
     def __init__(
-        self, folder: Path, headers: Mapping[str, str] = FOR_OUR_PAGES, *, comments: bool = False
+        self,
+        folder: Path,
+        headers: Mapping[str, str] = FOR_OUR_PAGES,
+        *,
+        comments: bool = False,
+        made: Mapping[str, bytes] | None = None,
     ) -> None:
         self._headers = headers
-        self._files = {
-            path.relative_to(folder).as_posix(): _File.read(path, comments=comments)
+        bodies = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
             if path.is_file() and not path.is_symlink()
+        } | dict(made or {})
+        self._files = {
+            name: _File.of(name, body if comments else without_comments(name, body))
+            for name, body in bodies.items()
         }
 
     async def get(self, request: web.Request) -> web.Response:
@@ -122,9 +131,8 @@ class _File:
         return f'"{self.tag}"'
 
     @classmethod
-    def read(cls, path: Path, *, comments: bool) -> "_File":
-        kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or ""
-        body = path.read_bytes() if comments else without_comments(path.name, path.read_bytes())
+    def of(cls, name: str, body: bytes) -> "_File":
+        kind = _TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or ""
         packed = gzip.compress(body, 9, mtime=0)
         return cls(
             body,

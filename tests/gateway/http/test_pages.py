@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from gateway.http.pages import ROOMS, Pages
+from gateway.http.pages import ROOMS, Pages, page_of
 from rest.accounts.auth import Principal
 from rest.accounts.keys import SCOPES, Scope, SignInGrant
 from rest.accounts.sign_in import BrowserSignIn, Cookie
@@ -19,16 +19,30 @@ OUTSIDE = {"sign-in"}
 """Rooms that the navigation leaves out."""
 
 
+FRAME = """<!doctype html>
+  <!-- head of the room -->
+<body>
+  <!-- rest of the room -->
+"""
+PAGE = """<!doctype html>
+  <title>Calls</title>
+<body>
+  <template></template>
+"""
+
+
 def written(folder: Path) -> Path:
     """A folder of pages."""
     pages = {
         "demo/index.html": "<!doctype html>",
         "demo/app.js": "let a;",
-        "calls/index.html": "<!doctype html>",
+        "calls/room.html": "<title>Calls</title>\n\n<template></template>\n",
+        "shared/frame.html": FRAME,
         "shared/theme.css": "p {}",
         "sdk/blab.js": "let a = 1;\n" * 200,
         "sdk/blab.d.ts": "export let a;",
     }
+    pages |= {f"{room}/index.html": "<!doctype html>" for room in {*ROOMS.values()} - {"calls"}}
     for name, text in pages.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -84,7 +98,10 @@ def test_the_navigation_leads_to_rooms_that_are_served() -> None:
     assert listed[0] == ""
     assert set(listed[1:]) == {path for path in ROOMS if path not in OUTSIDE}
     for folder in ROOMS.values():
-        assert (STATIC / folder / "index.html").is_file()
+        page = page_of(STATIC, folder).decode()
+        assert f'src="/{folder}/app.js"' in page
+        assert re.search(r"<title>\S+.* – Blab</title>", page)
+        assert "of the room -->" not in page
 
 
 @pytest.mark.parametrize("path", ["/calls", "/calls/compare", "/calls/call_01m8cag661c42d10"])
@@ -93,6 +110,7 @@ async def test_every_address_of_a_room_is_one_page(
 ) -> None:
     async with http.get(server.url + path) as answer:
         assert (answer.status, answer.content_type) == (200, "text/html")
+        assert await answer.text() == PAGE
         assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
 
 
