@@ -143,6 +143,7 @@ export class View {
     $("push").hidden = !pushesToTalk;
     $("mute").hidden = pushesToTalk;
     $("mute").disabled = $("push").disabled = !(phase === "live" && hasMicrophone);
+    $("dial").disabled = phase !== "live";
     $("mute").setAttribute("aria-pressed", String(muted));
     $("mute-label").textContent = muted ? "Muted" : "Mute";
     $("transport").disabled = phase !== "idle" || !isSecureContext;

@@ -218,6 +218,8 @@ export class Call {
   dropPending(): void;
   /** Stops what the agent is saying. */
   interrupt(): void;
+  /** Presses a telephone's key: "0" to "9", "*", "#", "A" to "D". The agent does not see it by itself. */
+  pressKey(digit: string): void;
   mute(muted: boolean): void;
   /** Ends the caller's turn, where `turn_detection` is null (push to talk). */
   commit(): void;

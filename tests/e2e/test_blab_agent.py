@@ -177,7 +177,7 @@ def test_the_bundles_are_small_and_made_of_their_sources(web_tools: Path, tmp_pa
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert {path.name for path in SDK.glob("*.js")} == {"blab-agent.js", *SCRIPTS}
+    assert {path.name for path in SDK.glob("*.js")} == {"blab-agent.js", "resampler.js", *SCRIPTS}
     for path in SDK.glob("*.js"):
         assert path.read_bytes() == (folder / path.name).read_bytes(), "run `npm run build` there"
     assert len(gzip.compress((SDK / "blab-agent.js").read_bytes(), 9)) <= MOST_BYTES

@@ -33,7 +33,7 @@ MOST_BYTES_BEFORE = 35_000
 WORKLETS = (
     "/sdk/capture-worklet.js",
     "/sdk/player-worklet.js",
-    "/sdk/client/resampler.js",
+    "/sdk/resampler.js",
     "/demo/inspect/recorder-worklet.js",
 )
 HEBREW = "שלום, מה שלומך היום? אני רוצה להזמין שולחן לשניים."

@@ -1,6 +1,6 @@
 // Two inputs, the caller and the agent → PCM16 at 16 kHz, posted in blocks of 100 ms.
 
-import { Resampler } from "/sdk/client/resampler.js";
+import { Resampler } from "/sdk/resampler.js";
 
 const RATE = 16_000;
 const BLOCK = RATE / 10;

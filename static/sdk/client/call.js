@@ -168,6 +168,11 @@ export class Call extends Emitter {
     this.#connection?.interrupt();
   }
 
+  /** @param {string} digit */
+  pressKey(digit) {
+    this.sendEvent({ type: "blab.dtmf", digit });
+  }
+
   /** @param {object} session */
   updateSession(session) {
     this.#options.session = session;
