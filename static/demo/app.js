@@ -34,6 +34,12 @@ class App {
     this.#follow();
     if (!microphonePossible()) this.view.problem(problems.insecure());
     this.#load();
+    this.#showAccount();
+  }
+
+  async #showAccount() {
+    const session = await fetch("/session").then((response) => response.json(), () => null);
+    if (session?.data?.user) (await import("./account.js")).showAccount(session.data);
   }
 
   async #load() {
@@ -43,6 +49,7 @@ class App {
   #wire() {
     $("talk").addEventListener("click", () => this.#pressTalk());
     $("mute").addEventListener("click", () => this.#toggleMute());
+    $("dial").addEventListener("click", () => this.#openDialPad());
     $("retry").addEventListener("click", () => this.#connect({ microphone: !this.call.pending }));
     $("dismiss").addEventListener("click", () => {
       this.call.dropPending();
@@ -170,6 +177,12 @@ class App {
     if (!text) return;
     this.transcript.typed(this.call.sendMessage(text), text);
     if (this.view.phase === "idle") this.#connect({ microphone: false });
+  }
+
+  /** The first time; from then on the button opens and closes it by itself. */
+  async #openDialPad() {
+    const { DialPad } = await import("./dial-pad.js");
+    if (!$("dial").popoverTargetElement) new DialPad(this.call, $("dial"), (text) => this.#type(text)).element.showPopover();
   }
 
   #flinch() {

@@ -2,6 +2,7 @@
 // asks who is there where that is needed, and says what is wrong where the room cannot be opened.
 
 import { Access, KeyNeeded } from "./access.js";
+import { accountMenu } from "./account.js";
 import { el } from "./el.js";
 import { wireHeader } from "./header.js";
 import { currentRoom } from "./rooms.js";
@@ -85,28 +86,16 @@ class Frame {
   /** Who is signed in, their workspaces, and the way out. */
   #accountMenu() {
     const { account, pasted } = this.#access;
-    const out = el("button", { class: account ? "" : "button small", type: "button" }, "Sign out");
-    out.addEventListener("click", () => this.#leave());
-    if (!account) return pasted ? [out] : [];
-    const { user, workspaces, workspaceId } = account;
-    const choices = workspaces.map(({ id, name }) => {
-      const choice = el("button", { type: "button", "aria-current": id === workspaceId ? "true" : null }, name);
-      choice.addEventListener("click", () => this.#access.choose(id).then(() => location.assign(currentRoom().path || "/"), () => location.reload()));
-      return choice;
-    });
-    const menu = el("div", { class: "menu", id: "account", popover: "auto" }, el("p", { class: "small" }, user.email), ...choices, out);
-    const button = el("button", { class: "button small", type: "button", "aria-label": `Account of ${user.name || user.email}` }, user.name || user.email);
-    button.setAttribute("popovertarget", menu.id);
-    return [button, menu];
+    const leave = () => this.#leave();
+    const choose = (id) => this.#access.choose(id).then(() => location.assign(currentRoom().path || "/"), () => location.reload());
+    if (account) return accountMenu(account, { choose, leave });
+    const out = el("button", { class: "button small", type: "button" }, "Sign out");
+    out.addEventListener("click", leave);
+    return pasted ? [out] : [];
   }
 
   async #leave() {
-    try {
-      await this.#access.signOut();
-    } catch (error) {
-      this.#room.replaceChildren(problem(`You are still signed in: ${error.message}`));
-      return;
-    }
+    await this.#access.signOut();
     this.#room.replaceChildren();
     location.assign(`/sign-in?${new URLSearchParams({ to: currentRoom().path || "/" })}`);
   }

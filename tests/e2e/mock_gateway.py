@@ -59,6 +59,7 @@ class MockGateway:
         app.router.add_get("/", self._index)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_post("/demo/session", self._session)
+        app.router.add_get("/session", self._nobody)
         for folder in ("demo", "sdk", "shared"):
             app.router.add_static(f"/{folder}/", STATIC / folder)
         app.router.add_post("/v1/realtime/client_secrets", self._client_secrets)
@@ -111,6 +112,9 @@ class MockGateway:
             call.dead = True
 
     # -------------------------------------------------------------- HTTP
+
+    async def _nobody(self, _request: web.Request) -> web.Response:
+        return web.json_response({"data": {"user": None}})
 
     async def _index(self, _request: web.Request) -> web.FileResponse:
         return web.FileResponse(STATIC / "demo" / "index.html")
