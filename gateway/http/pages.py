@@ -141,7 +141,7 @@ class Pages:
 
 
 def page_of(static: Path, folder: str) -> bytes:
-    """The page of a folder: its ``index.html``, or the frame of all rooms, static/shared/frame.html,
+    """The page of a folder: its ``index.html``, or the frame of all rooms (shared/frame.html),
     with the head (up to the first empty line) and the rest of its ``room.html``."""
     if (static / folder / _INDEX).is_file():
         return (static / folder / _INDEX).read_bytes()

@@ -16,5 +16,6 @@ export function showAccount(session) {
     choose: (workspaceId) => ask("PATCH", { workspaceId }).then(() => location.reload()),
     leave: () => ask("DELETE").then(() => location.assign("/sign-in?to=/")),
   });
+  addEventListener("pageshow", (event) => event.persisted && location.reload()); // somebody else may be
   document.getElementById("theme").before(node("div", "account", ...menu));
 }

@@ -28,8 +28,9 @@ export class DialPad {
     this.#call = call;
     this.#say = say;
     const buttons = KEYS.map((key, place) => {
-      const one = node("button", "dial-key", node("b", "", key), node("small", "", LETTERS[place]));
-      Object.assign(one, { type: "button", ariaLabel: NAMES[key] ?? key });
+      const letters = Object.assign(node("small", "", LETTERS[place]), { ariaHidden: "true" });
+      const one = Object.assign(node("button", "dial-key", node("b", "", key), letters), { type: "button" });
+      if (key in NAMES) one.ariaLabel = NAMES[key];
       one.addEventListener("click", () => this.#press(place));
       return one;
     });
