@@ -8,9 +8,7 @@ export function showAccount(session) {
   const ask = async (method, body) => {
     const headers = { "Content-Type": "application/json", "X-CSRF-Token": session.csrfToken };
     const response = await fetch("/session", { method, headers, body: JSON.stringify(body) });
-    if (response.ok || response.status === 401) return;
-    const { error } = await response.json();
-    throw new Error(error.message);
+    if (!response.ok && response.status !== 401) throw new Error("Reload the page, and try again.");
   };
   const menu = accountMenu(session, {
     choose: (workspaceId) => ask("PATCH", { workspaceId }).then(() => location.reload()),

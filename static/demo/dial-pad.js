@@ -5,7 +5,6 @@ import { node } from "/shared/dom.js";
 
 const KEYS = [..."123456789*0#"];
 const LETTERS = ["", "ABC", "DEF", "GHI", "JKL", "MNO", "PQRS", "TUV", "WXYZ", "", "", ""];
-const NAMES = { "*": "Star", "#": "Hash" };
 const ROWS = [697, 770, 852, 941]; // Hz
 const COLUMNS = [1209, 1336, 1477];
 const TONE_SECONDS = 0.13;
@@ -30,7 +29,6 @@ export class DialPad {
     const buttons = KEYS.map((key, place) => {
       const letters = Object.assign(node("small", "", LETTERS[place]), { ariaHidden: "true" });
       const one = Object.assign(node("button", "dial-key", node("b", "", key), letters), { type: "button" });
-      if (key in NAMES) one.ariaLabel = NAMES[key];
       one.addEventListener("click", () => this.#press(place));
       return one;
     });
