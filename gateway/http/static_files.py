@@ -58,16 +58,19 @@ _TYPES = {
     ".webmanifest": "application/manifest+json",
 }
 _BLOCKS = re.compile(rb"^[ \t]*/\*.*?\*/[ \t]*$", re.DOTALL | re.MULTILINE)
+_INDENTED = re.compile(rb"^[ \t]+", re.MULTILINE)
 _LINES = re.compile(rb"^[ \t]*//.*$", re.MULTILINE)
 
 
 def without_comments(name: str, body: bytes) -> bytes:
-    """A script or style of ours without the comments that begin a line. A template literal has no
-    line that begins like one: a test compares what esbuild makes of a script before and after."""
-    if not name.endswith((".js", ".css")):
-        return body
-    body = _BLOCKS.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
-    return _LINES.sub(b"", body) if name.endswith(".js") else body
+    """A script or style of ours without the comments that begin a line, a page or style without
+    indentation. A template literal has no line that begins like a comment: a test compares what
+    esbuild makes of a script before and after."""
+    if name.endswith((".js", ".css")):
+        body = _BLOCKS.sub(lambda found: b"\n" * found[0].count(b"\n"), body)
+    if name.endswith(".js"):
+        return _LINES.sub(b"", body)
+    return _INDENTED.sub(b"", body) if name.endswith((".css", ".html")) else body
 
 
 class StaticFiles:

@@ -4,7 +4,6 @@
 import { node } from "/shared/dom.js";
 
 const KEYS = [..."123456789*0#"];
-const LETTERS = ["", "ABC", "DEF", "GHI", "JKL", "MNO", "PQRS", "TUV", "WXYZ", "", "", ""];
 const ROWS = [697, 770, 852, 941]; // Hz
 const COLUMNS = [1209, 1336, 1477];
 const TONE_SECONDS = 0.13;
@@ -27,8 +26,7 @@ export class DialPad {
     this.#call = call;
     this.#say = say;
     const buttons = KEYS.map((key, place) => {
-      const letters = Object.assign(node("small", "", LETTERS[place]), { ariaHidden: "true" });
-      const one = Object.assign(node("button", "dial-key", node("b", "", key), letters), { type: "button" });
+      const one = Object.assign(node("button", "dial-key", key), { type: "button" });
       one.addEventListener("click", () => this.#press(place));
       return one;
     });

@@ -1,6 +1,8 @@
-// Taking the conversation away: to the clipboard, or as a text file.
+// What the conversation seldom needs: taking it away, to the clipboard or as a text file; and which languages
+// are heard, while others still load and once they have been loaded.
 
 import { download } from "/shared/dom.js";
+import { languageName } from "./setup.js";
 
 const SHOWN_MS = 1500;
 
@@ -16,3 +18,13 @@ export async function copy(text, button) {
 }
 
 export const save = (text) => download("blab-transcript.txt", [text], "text/plain");
+
+let said = "";
+
+/** Adds a line to the transcript, unless it is the last one that was added here. */
+export function languages(transcript, { languages: heard, languages_loading: loading }) {
+  const names = (tags) => tags.map(languageName).join(", ");
+  const text = `Heard now: ${names(heard)}.${loading.length ? ` Still loading: ${names(loading)}.` : ""}`;
+  if (text !== said) transcript.note(text);
+  said = text;
+}

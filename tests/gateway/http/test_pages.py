@@ -25,9 +25,9 @@ FRAME = """<!doctype html>
   <!-- rest of the room -->
 """
 PAGE = """<!doctype html>
-  <title>Calls</title>
+<title>Calls</title>
 <body>
-  <template></template>
+<template></template>
 """
 
 
