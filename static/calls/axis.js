@@ -28,6 +28,7 @@ export class Axis extends EventTarget {
   timeline = null;
   peaks = {};
   parts = [];
+  gaps = []; // without a connection: {fromMs, toMs}
 
   /** `scroller` holds `space` (as wide as the axis) with `stage` (as wide as the window). */
   constructor({ scroller, space, canvas, playhead, tip }, durationMs) {
@@ -151,6 +152,7 @@ export class Axis extends EventTarget {
     context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     context.clearRect(0, 0, this.width, lanes.height);
     this.#ruler();
+    for (const gap of this.gaps) this.#hatch(gap);
     if (timeline) this.#said(timeline);
     this.#wave("caller", "--you");
     this.#wave("agent", "--blab");
@@ -172,6 +174,22 @@ export class Axis extends EventTarget {
       const label = clock(ms, step < 1000 ? (step < 100 ? 2 : 1) : 0);
       if (x > -4 && x + 4 + context.measureText(label).width < this.width) context.fillText(label, x + 4, 10);
     }
+  }
+
+  #hatch({ fromMs, toMs }) {
+    const { context, lanes } = this;
+    const [from, to] = [this.#x(fromMs), this.#x(toMs)].map((x) => Math.max(0, Math.min(this.width, x)));
+    context.save();
+    context.beginPath();
+    context.rect(from, RULER, to - from, lanes.height - RULER);
+    context.clip();
+    this.#fill("--line");
+    for (let x = Math.floor((from - lanes.height) / 8) * 8; x < to; x += 8) {
+      context.beginPath();
+      [[x, lanes.height], [x + 2, lanes.height], [x + 2 + lanes.height, 0], [x + lanes.height, 0]].forEach((point) => context.lineTo(...point));
+      context.fill();
+    }
+    context.restore();
   }
 
   /** Behind the waves: who said what; what took no turn is paler. */
@@ -281,6 +299,8 @@ export class Axis extends EventTarget {
     const close = (6 * 1000) / this.perSecond;
     const within = (one) => ms >= one.fromMs && ms <= (one.toMs ?? this.durationMs);
     const mark = timeline.marks.find((one) => one.kind in DRAWN && Math.abs(one.atMs - ms) < close && y < lanes.caller + 12);
+    const gap = this.gaps.find(within);
+    if (gap) return `no connection, ${span(gap.toMs - gap.fromMs)}`;
     if (mark) return [MARKS[mark.kind] ?? mark.kind, mark.text && `“${mark.text}”`].filter(Boolean).join(" ");
     if (y >= lanes.states) {
       const state = timeline.states.find(within);

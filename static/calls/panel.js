@@ -23,28 +23,29 @@ export class Panel extends EventTarget {
     const { view } = this;
     view.agent.textContent = agentName(call);
     view.facts.replaceChildren(...facts(call, timeline));
-    const entries = timeline ? entriesOf(timeline) : untimedEntries(call.turns);
+    const gaps = gapsOf(call.parts);
+    const entries = timeline ? entriesOf(timeline, gaps) : untimedEntries(call.turns);
     this.transcript = new Transcript(view.entries, entries);
     view.nothing.hidden = entries.length > 0;
     view.why.hidden = !why;
     view.why.textContent = why ?? "";
     view.studio.hidden = !timeline;
-    if (timeline) this.#studio();
+    if (timeline) this.#studio(gaps);
   }
 
   get root() {
     return this.view.root;
   }
 
-  #studio() {
+  #studio(gaps) {
     const { view, timeline } = this;
     const ends = Math.max(timeline.durationMs, ...this.call.parts.map((part) => part.beginsMs + (part.durationMs ?? 0)));
     this.axis = new Axis(view, ends);
-    Object.assign(this.axis, { timeline, parts: this.call.parts });
+    Object.assign(this.axis, { timeline, parts: this.call.parts, gaps });
     this.axis.refresh();
     view.length.textContent = clock(ends);
     view.scroller.setAttribute("aria-valuemax", Math.round(ends / 1000));
-    view.legend.replaceChildren(...legend(timeline));
+    view.legend.replaceChildren(...legend(timeline, gaps));
     this.axis.addEventListener("seek", (event) => this.seek(event.detail));
     this.axis.addEventListener("view", () => this.dispatchEvent(new Event("view")));
     this.transcript.addEventListener("play", ({ detail }) => this.play(detail.fromMs, detail.toMs));
@@ -187,11 +188,17 @@ function facts(call, timeline) {
   return shown.filter(Boolean).map(([name, value, title]) => el("div", { title }, el("dt", {}, name), el("dd", {}, value)));
 }
 
-function legend(timeline) {
+/** When the call had no connection: between one part and the next. */
+function gapsOf(parts) {
+  const between = parts.slice(1).map((part, at) => ({ fromMs: parts[at].beginsMs + (parts[at].durationMs ?? Infinity), toMs: part.beginsMs }));
+  return between.filter(({ fromMs, toMs }) => toMs - fromMs > 50);
+}
+
+function legend(timeline, gaps) {
   const seen = new Set(timeline.states.map((state) => state.state));
   const states = Object.entries(STATES).filter(([name]) => seen.has(name));
   const marks = Object.keys(DRAWN).filter((kind) => timeline.marks.some((mark) => mark.kind === kind));
   const waits = timeline.replies.some((reply) => reply.latency);
   const one = (kind, name, label) => el("li", { class: `${kind}-${name}` }, label);
-  return [...states.map(([name, [label]]) => one("state", name, label)), ...(waits ? [el("li", { class: "wait" }, "Waiting for the answer")] : []), ...marks.map((kind) => one("mark", kind, MARKS[kind]))];
+  return [...states.map(([name, [label]]) => one("state", name, label)), ...(waits ? [el("li", { class: "wait" }, "Waiting for the answer")] : []), ...(gaps.length ? [el("li", { class: "gap" }, "No connection")] : []), ...marks.map((kind) => one("mark", kind, MARKS[kind]))];
 }

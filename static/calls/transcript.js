@@ -14,10 +14,12 @@ export const STAGES = [
   ["gateway", "Gateway", "until that sound left the server"],
 ];
 const LEFT_ALONE_MS = 4000; // after the reader has scrolled
+const NEAR_MS = 500;
 const LINES = new Set(["key", "language", "idle", "fault", "session", "resumed"]);
 
-/** Everything to show of a recorded call, by time. */
-export function entriesOf(timeline) {
+/** Everything to show of a recorded call, by time; `gaps`: when it had no connection. */
+export function entriesOf(timeline, gaps = []) {
+  const gapAt = (ms, end) => gaps.find((gap) => Math.abs(gap[end] - ms) < NEAR_MS);
   const entries = [];
   const decided = new Map(timeline.turns.map((turn) => [turn.number, turn.decidedMs ?? turn.toMs]));
   for (const turn of timeline.turns) {
@@ -29,10 +31,15 @@ export function entriesOf(timeline) {
     if (!reply.text.trim()) continue;
     const fromMs = reply.fromMs ?? decided.get(reply.turn) ?? 0;
     const cut = reply.status === "cancelled" || reply.heard.length < reply.text.trimEnd().length;
-    entries.push({ who: "blab", fromMs, toMs: reply.toMs ?? fromMs, ...wordsOfReply(reply), latency: reply.latency, cut, status: reply.status, silent: reply.fromMs === null });
+    entries.push({ who: "blab", fromMs, toMs: reply.toMs ?? fromMs, ...wordsOfReply(reply), latency: reply.latency, cut, lost: cut && gapAt(reply.toMs, "fromMs"), silent: reply.fromMs === null });
   }
   for (const tool of timeline.tools) entries.push({ who: "tool", fromMs: tool.fromMs, toMs: tool.toMs ?? tool.fromMs, tool });
-  for (const mark of timeline.marks) if (LINES.has(mark.kind)) entries.push({ who: "line", fromMs: mark.atMs, toMs: mark.atMs, mark });
+  for (const mark of timeline.marks) {
+    if (!LINES.has(mark.kind)) continue;
+    const gap = mark.kind === "resumed" && gapAt(mark.atMs, "toMs");
+    const text = gap ? `${span(gap.toMs - gap.fromMs)} without a connection` : mark.text;
+    entries.push({ who: "line", fromMs: mark.atMs, toMs: mark.atMs, mark: { ...mark, text } });
+  }
   return entries.sort((a, b) => a.fromMs - b.fromMs);
 }
 
@@ -105,7 +112,7 @@ export class Transcript extends EventTarget {
     if (entry.who === "line") return el("li", { class: `line ${entry.mark.kind}` }, this.#time(entry), el("span", {}, [MARKS[entry.mark.kind], entry.mark.text].filter(Boolean).join(": ")));
     if (entry.who === "tool") return this.#tool(entry);
     const words = el("p", { class: "words", dir: "auto" }, ...entry.heard.map((word) => this.#word(word)), entry.unheard && el("del", {}, entry.unheard));
-    const note = entry.cut ? (entry.silent ? "not heard" : "cut off") : { backchannel: "backchannel", sound: "sound", dropped: "dropped", open: "call ended" }[entry.outcome];
+    const note = entry.cut ? (entry.silent ? "not heard" : entry.lost ? "connection lost" : "cut off") : { backchannel: "backchannel", sound: "sound", dropped: "dropped", open: "call ended" }[entry.outcome];
     const name = entry.who === "you" ? "Caller" : "Agent";
     const head = el("p", { class: "who" }, entry.fromMs === undefined ? null : this.#time(entry, name), el("b", {}, name), note && el("span", { class: "note" }, note));
     return el("li", { class: `entry ${entry.who}`, data: { outcome: entry.outcome ?? "" } }, head, words, entry.latency && this.#latency(entry.latency));
