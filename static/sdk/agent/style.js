@@ -23,10 +23,11 @@ button:disabled { cursor: default; opacity: .6; }
 .open svg { inline-size: 28px; block-size: 28px; }
 svg { fill: none; stroke: currentColor; stroke-width: 2; stroke-linecap: round; stroke-linejoin: round; }
 [data-phase=live] .open { box-shadow: 0 0 0 4px var(--blab-back), 0 0 0 7px var(--blab-accent); }
-.panel { background: var(--blab-back); border: 1px solid var(--blab-line); border-radius: var(--blab-radius); display: flex; flex-direction: column; gap: 10px; padding: 14px; }
-:host(:not([mode=inline])) .panel { inline-size: min(360px, calc(100vw - 40px)); max-block-size: min(560px, calc(100vh - 120px)); margin-block-end: 12px; box-shadow: 0 10px 36px #0004; }
-.head, .actions, form { display: flex; gap: 8px; align-items: center; }
-h2 { font-size: 1.05rem; margin: 0; flex: 1; overflow-wrap: anywhere; }
+.panel { background: var(--blab-back); border: 1px solid var(--blab-line); border-radius: var(--blab-radius); display: flex; flex-direction: column; gap: 10px; padding: 14px; overflow: auto; overscroll-behavior: contain; }
+.panel > * { flex: none; }
+:host(:not([mode=inline])) .panel { inline-size: 360px; max-block-size: min(560px, calc(100dvh - 120px)); margin-block-end: 12px; box-shadow: 0 10px 36px #0004; }
+.head, .actions, form { display: flex; gap: 8px; align-items: start; }
+h2 { font-size: 1.05rem; margin: 0; padding-block: 10px; flex: 1; overflow-wrap: anywhere; }
 .close { min-inline-size: 44px; padding: 0; }
 p { margin: 0; overflow-wrap: anywhere; white-space: pre-line; }
 .consent { font-size: .875rem; color: var(--blab-faint); max-block-size: 8em; overflow: auto; }
@@ -37,7 +38,7 @@ p { margin: 0; overflow-wrap: anywhere; white-space: pre-line; }
 [data-agent=speaking] .status::before, [data-phase=starting] .status::before, [data-phase=waiting] .status::before { animation: beat 1s ease-in-out infinite alternate; }
 [data-problem] .status { color: var(--blab-warn); }
 @keyframes beat { to { transform: scale(1.6); } }
-.log { overflow: auto; min-block-size: 0; flex: 1 1 auto; }
+.panel .log { overflow: auto; min-block-size: 5.5em; flex: 0 1 auto; }
 ol { list-style: none; margin: 0; padding: 2px; display: flex; flex-direction: column; gap: 6px; }
 :host([mode=inline]) .log { max-block-size: 320px; }
 li { padding: 8px 12px; border-radius: 14px; background: var(--blab-soft); max-inline-size: 88%; align-self: start; overflow-wrap: anywhere; white-space: pre-line; }
@@ -46,6 +47,20 @@ li { padding: 8px 12px; border-radius: 14px; background: var(--blab-soft); max-i
 input { flex: 1; min-inline-size: 0; font: inherit; color: inherit; background: var(--blab-back); border: 1px solid var(--blab-line); border-radius: 999px; min-block-size: 44px; padding: 8px 16px; }
 ::placeholder { color: var(--blab-faint); opacity: 1; }
 .mute[aria-pressed=true] { background: var(--blab-text); color: var(--blab-back); }
+/* a phone, or a window that was zoomed: the panel takes all of it, and the bubble's place too */
+@media (max-width: 420px), (max-height: 480px) {
+  :host(:not([mode=inline])) { inset-block-end: 10px; inset-inline-end: 10px; }
+  :host([position=left]:not([mode=inline])) { inset-inline: 10px auto; }
+  :host(:not([mode=inline])) .panel { inline-size: min(360px, calc(100vw - 20px)); max-block-size: calc(100dvh - 20px); margin: 0; }
+  :host(:not([mode=inline])) .panel:not([hidden]) + .open { display: none; }
+}
+@media (max-height: 480px) {
+  :host(:not([mode=inline])) .panel { gap: 6px; padding-block: 6px; }
+  .head { align-items: center; }
+  h2 { padding: 0; display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; }
+  .consent { max-block-size: 4em; }
+  .status:empty, [data-phase=live] .greeting { display: none; }
+}
 @media (prefers-reduced-motion: reduce) { * { animation: none !important; } }
 `;
 

@@ -32,7 +32,7 @@ export class View {
     this.list = node("ol");
     this.log = node("div", "log", this.list);
     this.consent = node("p", "consent");
-    this.consent.tabIndex = -1;
+    this.consent.tabIndex = 0; // it may be long, and scrolls
     this.status = node("p", "status");
     this.main = button("main");
     this.mute = button("mute");
@@ -134,6 +134,7 @@ export class View {
       this.#turns.set(itemId, turn);
       this.list.append(turn.element);
     }
+    turn.element.hidden = !text.trim(); // nothing of it was heard
     if (turn.words.textContent !== text) turn.words.textContent = text;
   }
 }
