@@ -1,9 +1,12 @@
-// A list of the workspace's jobs of one type, newest first; those that run are followed.
+// A list of the workspace's jobs of one type, newest first. What is made here is followed by its events; other jobs
+// that run are looked after by reading the list again, for each stream takes one of a browser's six connections.
 
 import { el } from "/shared/el.js";
 import { jobEnded } from "/shared/event-stream.js";
 
 const AT_ONCE = 8;
+const MOST_AT_ONCE = 100;
+const WATCH_MS = 2_000;
 const ACTIVE = ["queued", "running"];
 
 export class JobRows {
@@ -13,6 +16,7 @@ export class JobRows {
   #row;
   #cursor;
   #followed = new Map(); // promises of jobs by their ids
+  #watching = false;
   jobs = [];
 
   /** `view`: {rows, none, more, fault}; `row(job)`: the children of its <li>. */
@@ -33,10 +37,39 @@ export class JobRows {
       this.#cursor = meta?.nextCursor;
       view.more.hidden = !meta?.hasMore;
       this.#render();
-      for (const job of data) if (isActive(job)) this.follow(job.id, {}).catch((error) => this.#failed(error));
+      this.#watch();
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** Reads the list again while others' jobs run. */
+  async #watch() {
+    if (this.#watching) return;
+    this.#watching = true;
+    const watched = () => this.jobs.filter((job) => isActive(job) && !this.#followed.has(job.id));
+    try {
+      while (watched().length) {
+        await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
+        if (!this.#view.rows.isConnected) break;
+        const { data } = await this.#access.list("/api/jobs", { query: { type: this.#type, limit: Math.min(MOST_AT_ONCE, this.jobs.length) } });
+        for (const job of watched()) this.#took(job, data.find(({ id }) => id === job.id) ?? (await this.#access.get(`/api/jobs/${job.id}`)));
+      }
+    } catch (error) {
+      this.#failed(error);
+    }
+    this.#watching = false;
+  }
+
+  #took(before, job) {
+    this.jobs = this.jobs.map((one) => (one.id === job.id ? job : one));
+    if (job.status !== before.status) this.#render();
+    else this.#progress(job.id, job.progress);
+  }
+
+  #progress(id, percent) {
+    const bar = this.#view.rows.querySelector(`[data-id="${id}"] progress`);
+    if (bar) bar.value = percent;
   }
 
   /** The job once it has ended; its row shows how far it is. */
@@ -52,8 +85,7 @@ export class JobRows {
     }
     const job = await jobEnded(this.#access, id, (percent) => {
       progress?.(percent);
-      const bar = this.#view.rows.querySelector(`[data-id="${id}"] progress`);
-      if (bar) bar.value = percent;
+      this.#progress(id, percent);
     });
     this.jobs = this.jobs.map((one) => (one.id === id ? job : one));
     this.#render();
