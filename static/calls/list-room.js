@@ -137,7 +137,7 @@ class List {
       "a",
       { class: "row", href },
       el("span", { class: "when" }, time(call.startedAt)),
-      el("span", { class: "agent" }, agentName(call)),
+      el("span", { class: "agent", dir: "auto", title: agentName(call) }, agentName(call)),
       el("span", { class: "excerpt", dir: "auto" }, call.excerpt ?? ""),
       el("span", { class: "via" }, channelName(call.channel), el("span", { class: "reason" }, reasonName(call.endReason ?? "ended"))),
       el("span", { class: "turns" }, plural(call.turnCount, "turn")),
