@@ -178,6 +178,7 @@ def test_without_a_database_nothing_is_read() -> None:
     virtual_clock.run(scene())
 
 
+@pytest.mark.alone
 @pytest.mark.engines
 async def test_the_real_model_answers_an_agents_first_turn_from_its_cache(models_dir: Path) -> None:
     engines = Catalogue(EngineSettings(models_dir), engines=BUILT_IN)

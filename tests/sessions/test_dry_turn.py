@@ -50,6 +50,7 @@ def test_an_upstream_is_not_used(role: Role) -> None:
     assert bool(engines.voice.spoken) is (role is Role.CHAT)
 
 
+@pytest.mark.alone
 @pytest.mark.engines
 async def test_the_real_engines_go_through_one(models_dir: Path) -> None:
     engines = Catalogue(EngineSettings(models_dir), engines=BUILT_IN)
