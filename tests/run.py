@@ -42,7 +42,8 @@ def side_by_side(processes: int) -> list[str]:
 
 MANY = [*side_by_side(CORES * 3 // 2), "-m", "not alone"]
 ALONE = ["-m", "alone"]
-STAND_BACK = ["nice", "-n", "15"]
+STAND_BACK = ["nice", "-n", "5"]
+"""A third of the share. With less, the many starve where the machine has other work, too."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROGRAMS = {
     "chromium": BROWSERS,
