@@ -10,8 +10,8 @@ Rules
 - ``EventLogWriter.append`` never blocks and never raises: encoding and writing happen in the
   writer's own thread, behind a queue of at most ``QUEUE`` batches. When that is full, or the disk
   fails, recording stops for good; such a log has no end line and reads as incomplete.
-- A batch ends with whatever is no voice window, and with the ``BATCH``-th of those (three quarters
-  of a second), because waking the thread costs more than writing a line.
+- While audio comes, a batch is ``BATCH`` steps (less than a second), because waking the thread
+  costs more than writing a line. Without audio, each step is one; so is what waited for a second.
 - The core is a pure function of events and time, so the same log gives the same commands
   (``replay``). If it does not, either another version of the core recorded the log, or the core has
   read something that is not in the log.
@@ -49,7 +49,7 @@ VERSION = 2
 logs cannot be replayed."""
 
 _KIND = "blab-call"
-QUEUE, BATCH = 1_024, 24
+QUEUE, BATCH, WAIT_SECONDS = 1_024, 24, 1.0
 _CLOSE_SECONDS = 10.0
 _TYPES: dict[str, type] = {kind.__name__: kind for kind in get_args(Event)}
 _ENCODER = msgspec.json.Encoder()
@@ -117,6 +117,8 @@ class EventLogWriter:
             "config": config,
         }
         self._batch: list[Step] = []
+        self._audio = False
+        """There is a voice window in the batch."""
         self._queue: queue.Queue[list[Step] | None] = queue.Queue(QUEUE)
         self._thread = threading.Thread(target=self._run, name=f"event-log-{call_id}")
         self._thread.start()
@@ -137,11 +139,13 @@ class EventLogWriter:
         if self.incomplete:
             return
         self._batch.append((event, now, tuple(commands)))
-        if len(self._batch) >= BATCH or not isinstance(event, VoiceWindow):
+        self._audio = self._audio or isinstance(event, VoiceWindow)
+        waited = now - self._batch[0][1]
+        if len(self._batch) >= BATCH or not self._audio or waited >= WAIT_SECONDS:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        batch, self._batch = self._batch, []
+        batch, self._batch, self._audio = self._batch, [], False
         try:
             self._queue.put_nowait(batch)
         except queue.Full:

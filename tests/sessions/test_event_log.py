@@ -129,10 +129,21 @@ def test_voice_windows_are_handed_over_together_and_the_last_ones_at_the_end(
         assert len(writer._batch) == 2
     recorded = read_event_log(tmp_path / "log")
     assert (recorded.complete, len(recorded.entries)) == (True, count)
-    with EventLogWriter(tmp_path / "other", "c2", CONFIG) as writer:
-        writer.append(VoiceWindow(1, 0.0), 0.0, [])
-        writer.append(Tick(), 0.0, [])
-        assert not writer._batch
+
+
+def test_a_step_waits_for_others_only_while_audio_comes(tmp_path: Path) -> None:
+    with EventLogWriter(tmp_path / "log", "c1", CONFIG) as writer:
+        waiting = []
+        for event, now in (
+            (Tick(), 0.0),
+            (VoiceWindow(1, 0.0), 1.0),
+            (Tick(), 1.5),
+            (Tick(), 2.0),
+            (Tick(), 2.1),
+        ):
+            writer.append(event, now, [])
+            waiting.append(len(writer._batch))
+    assert waiting == [0, 1, 2, 0, 0]
 
 
 def test_a_log_without_levels_is_readable(tmp_path: Path) -> None:
