@@ -99,7 +99,8 @@ def of_turn(turn: Turn, expect: LineChecks) -> Iterator[Check]:
         yield _interrupted(turn, expect.interrupted_within_ms)
     if expect.not_cut_off is True:
         parts = " | ".join(turn.transcripts)
-        found = f"cut off {turn.cut_offs} times: {parts}" if turn.cut_offs else "heard to its end"
+        often = "once" if turn.cut_offs == 1 else f"{turn.cut_offs} times"
+        found = f"cut off {often}: {parts}" if turn.cut_offs else "heard to its end"
         yield Check("not_cut_off", not turn.cut_offs, found)
     if isinstance(expect.word_error, int | float):
         heard = " ".join(turn.transcripts)

@@ -137,7 +137,7 @@ class Editor {
     const version = this.#version ?? this.#agent.version;
     try {
       const made = await this.#access.post("/api/simulations", { ...body, agentVersion: version });
-      const before = this.#compares && version > 1 ? await this.#access.post("/api/simulations", { ...body, agentVersion: version - 1 }) : null;
+      const before = this.#compares && version > 1 ? await this.#other(made, { ...body, agentVersion: version - 1 }) : null;
       this.#leaving = true;
       location.assign(`/simulate/${made.id}${before ? `?with=${before.id}` : ""}`);
     } catch (error) {
@@ -145,6 +145,16 @@ class Editor {
       this.#refused(error);
       this.#draw();
       document.getElementById("faults")?.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  /** The run beside another one, which is cancelled where there can be none. */
+  async #other({ id }, body) {
+    try {
+      return await this.#access.post("/api/simulations", body);
+    } catch (error) {
+      await this.#access.post(`/api/simulations/${id}/cancel`).catch(() => {});
+      throw error;
     }
   }
 

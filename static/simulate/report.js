@@ -68,7 +68,8 @@ class Report {
     this.#busy = true;
     this.#draw();
     try {
-      await this.#access.post(`/api/simulations/${this.#run.id}/cancel`);
+      const active = [this.#run, this.#beside].filter((one) => one && isActive(one));
+      await Promise.all(active.map(({ id }) => this.#access.post(`/api/simulations/${id}/cancel`)));
     } catch (error) {
       this.#fault = error.message;
     }
@@ -98,7 +99,7 @@ class Report {
         <h1><a class="plain" href="/agents/${run.agentId}">${run.agentName || "Unnamed"}</a> <span class="chip">Version ${run.agentVersion}</span> ${chip(run)}</h1>
         <div class="actions">
           ${active
-            ? html`<button class="button" type="button" ?disabled=${this.#busy} @click=${() => this.#cancel()}>Cancel</button>`
+            ? html`<button class="button" type="button" ?disabled=${this.#busy} @click=${() => this.#cancel()}>${this.#beside && isActive(this.#beside) ? "Cancel both" : "Cancel"}</button>`
             : html`<a class="button primary" href="/simulate?again=${run.id}">Change or run again</a>
                 <button class="button" type="button" @click=${() => takeAlong(run)}>Copy as command</button>
                 <button class="button danger" type="button" @click=${() => this.#delete()}>Delete</button>`}
