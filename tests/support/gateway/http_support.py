@@ -223,8 +223,8 @@ class EchoHost:
         self.ended: list[tuple[str, str]] = []
         self.changed = asyncio.Condition()
 
-    def admit(self, workspace_id: str, *, goes_on: bool = False) -> Ticket:
-        return self.admission.admit(workspace_id, goes_on=goes_on)
+    def admit(self, workspace_id: str, *, goes_on: bool = False, yields: bool = False) -> Ticket:
+        return self.admission.admit(workspace_id, goes_on=goes_on, yields=yields)
 
     def find(self, call_id: str) -> EchoCall | None:
         return self.calls.get(call_id)
