@@ -53,18 +53,23 @@ def start(data_dir: Path, models_dir: Path, port: int, **variables: str) -> subp
         )
 
 
+def is_ready(url: str) -> bool:
+    """Whether /readyz is 200."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
 def await_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until /readyz is 200; fails with the server's log."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             break
-        try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            pass
+        if is_ready(url):
+            return
         time.sleep(0.1)
     pytest.fail(f"the server did not become ready:\n{log.read_text()[-4000:]}")
 
@@ -87,8 +92,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.fixture
+def live_server(started_server: LiveServer) -> LiveServer:
+    """The server, once it admits calls: not while its event loop is late, nor 3 s longer."""
+    deadline = time.monotonic() + READY_SECONDS
+    while not is_ready(started_server.url):
+        assert time.monotonic() < deadline, "the server admits no call"
+        time.sleep(0.2)
+    return started_server
+
+
 @pytest.fixture(scope="session")
-def live_server(tmp_path_factory: pytest.TempPathFactory, models_dir: Path) -> Iterator[LiveServer]:
+def started_server(
+    tmp_path_factory: pytest.TempPathFactory, models_dir: Path
+) -> Iterator[LiveServer]:
     """One server with the embedded engines for all end-to-end tests."""
     data_dir = tmp_path_factory.mktemp("live")
     port = free_port()
