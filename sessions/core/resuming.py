@@ -104,8 +104,12 @@ class Resuming:
         if cut is not None and cut.created:
             self._replies.end_earlier(_reply(cut), cut.heard, goes_on=unsaid is not None)
         self._tools.settle(checkpoint.tools)
+        recorded = {known.turn for known in checkpoint.ended}
+        if cut is not None and (cut.created or unsaid is not None):
+            recorded.add(cut.turn)  # a stand-in's, which waits for its text while it is answered
         for turn in (*checkpoint.turns, *((open_turn,) if open_turn is not None else ())):
-            self._ended.commit_earlier(turn, answered=turn is answered)
+            by_reply = turn is answered or turn.turn in recorded
+            self._ended.commit_earlier(turn, answered=by_reply)
         if answered is not None:
             self._ended.answer_earlier(answered)
         elif unsaid is not None:

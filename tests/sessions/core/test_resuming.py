@@ -13,7 +13,13 @@ from sessions.core.config import (
     TurnDetection,
     TurnMode,
 )
-from sessions.core.events import AddToolOutput, ReplyGenerated, RequestReply
+from sessions.core.events import (
+    AddItem,
+    AddToolOutput,
+    ReplyGenerated,
+    RequestReply,
+    TranscriptionFailed,
+)
 from sessions.core.items import ReplyStatus, ToolUseState
 from sessions.core.notices import (
     ItemTruncated,
@@ -80,6 +86,20 @@ def test_both_parts_of_a_reply_are_one_record(shell: ModelShell) -> None:
     assert record.reply_text == "Paris is the capital of France."
     assert record.heard_text == record.reply_text
     assert (record.interrupted, record.status) == (False, ReplyStatus.COMPLETED)
+
+
+def test_a_turn_that_is_answered_before_its_text_is_one_record(shell: ModelShell) -> None:
+    """The text of what the client sent failed, so the reply to it asks for it again."""
+    shell.feed(AddItem("user", "", "item_x", None, "e", clip=1, seconds=2.0))
+    shell.feed(RequestReply())
+    shell.feed(TranscriptionFailed(1, "PROVIDER_ERROR", "no text"))
+    assert shell.reply.order.turn == 1
+    shell.resume()
+    assert not shell.records, "the reply goes on, and records the turn"
+    shell.clause("Could you say that again?", 1_000)
+    shell.generated()
+    shell.play(2.0)
+    assert [record.turn for record in shell.records] == [1]
 
 
 def test_the_next_prompt_holds_each_heard_word_once(shell: ModelShell) -> None:
