@@ -119,7 +119,7 @@ export class Transcript {
       "session.created": (event) => this.#session(event.session),
       "session.updated": (event) => this.#session(event.session),
       "blab.language": (event) => this.#languageFound(event),
-      "blab.languages": async (event) => (await import("./transcript-tools.js")).languages(this, event),
+      "blab.languages": async (event) => (await (this.tools ??= import("./transcript-tools.js"))).languages(this, event),
       "input_audio_buffer.cleared": () => this.#forgetEmpty(),
       "blab.transcript.partial": (event) => user(event).partial(event.text),
       "conversation.item.input_audio_transcription.delta": (event) => user(event).delta(event.delta),
