@@ -6,9 +6,9 @@
 ``./blab test --changed``  of the quick tests, those that import what differs from ``main``
 ``./blab test ARGUMENTS``  pytest with these arguments only
 
-Most tests run side by side, in more processes than there are cores: they also wait. Meanwhile
-those with the mark ``alone`` run one after the other: they speak in real time, to the real engines
-for the most part. The others stand back for them (``nice``), so that they hardly notice.
+Most tests run side by side, in more processes than there are cores: they also wait. Those with the
+mark ``alone`` follow, one after the other: they speak in real time, to the real engines for the
+most part, and have the machine to themselves.
 
 System programs that tests need (Chromium, HAProxy, nginx) are installed where this may be done
 (root and apt) and the model weights are fetched first. With CI=true nothing may be missing.
@@ -40,10 +40,10 @@ def side_by_side(processes: int) -> list[str]:
     return [f"--numprocesses={processes}", "--dist=loadfile", "--no-loadscope-reorder"]
 
 
-MANY = [*side_by_side(CORES * 3 // 2), "-m", "not alone"]
-ALONE = ["-m", "alone"]
-STAND_BACK = ["nice", "-n", "5"]
-"""A third of the share. With less, the many starve where the machine has other work, too."""
+PARTS = (
+    ("side by side", [*side_by_side(CORES * 3 // 2), "-m", "not alone"]),
+    ("alone", ["-m", "alone"]),
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PROGRAMS = {
     "chromium": BROWSERS,
@@ -77,26 +77,11 @@ def main(arguments: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest"]
     if arguments:
         return run([*pytest, *arguments])
-    return both(pytest)
-
-
-def both(pytest: list[str]) -> int:
-    """All tests; what is said of those that run alone comes at the end."""
-    print("== tests, side by side; meanwhile, one by one, those in real time", flush=True)
-    command = [*STAND_BACK, *pytest, *MANY]
-    with subprocess.Popen(command, cwd=ROOT, env=surroundings()) as many:
-        alone = subprocess.run(
-            [*pytest, *ALONE],
-            cwd=ROOT,
-            env=surroundings(),
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    print("== tests in real time", flush=True)
-    sys.stdout.buffer.write(alone.stdout)
-    sys.stdout.flush()
-    return max(many.returncode, alone.returncode)
+    ends = []
+    for name, chosen in PARTS:
+        print(f"== tests {name}", flush=True)
+        ends.append(run([*pytest, *chosen]))
+    return max(ends)
 
 
 def run(command: list[str], **environment: str) -> int:
