@@ -50,7 +50,7 @@ async def test_firefox_calls_over_websocket_signs_in_and_out(
     assert await page.evaluate("document.cookie") == ""
     await page.goto(f"{public_server.url}/agents")
     await page.until("document.querySelector('[aria-label=\"Account of Ada\"]')")
-    await page.click("[popovertarget=account]")
+    await page.click("[aria-label='Account of Ada']")
     await page.press("Sign out")
     await page.until("document.querySelector('.sign-in')")
     await page.goto(f"{public_server.url}/calls")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from redis.asyncio import Redis
 
 from gateway.services import EmbeddedServices, ServiceUrls
 from store.bus import Bus
@@ -92,9 +93,12 @@ def database_url(service_urls: ServiceUrls) -> str:
     return service_urls.database_url
 
 
-@pytest.fixture(scope="session")
-def redis_url(service_urls: ServiceUrls) -> str:
-    """The session's Valkey."""
+@pytest.fixture
+async def redis_url(service_urls: ServiceUrls) -> str:
+    """The session's Valkey, emptied: attempts to sign in, for one, are counted for a quarter of an
+    hour, and all tests come from the same address."""
+    async with Redis.from_url(service_urls.redis_url) as emptied:
+        await emptied.flushdb()
     return service_urls.redis_url
 
 
