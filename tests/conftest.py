@@ -63,7 +63,6 @@ PATIENT = (
     "tests/e2e/test_clients_rest_doc.py",
     "tests/e2e/test_workbench.py",
     "tests/e2e/test_newcomer.py",
-    "tests/e2e/test_firefox_call.py",
     "tests/e2e/test_blab_agent.py",
     "tests/e2e/test_spoken_languages.py",
     "tests/e2e/test_rest_quick_start.py",
