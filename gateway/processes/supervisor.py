@@ -59,6 +59,7 @@ GRACE_SECONDS = 15.0
 """For a gateway process to end after its calls have."""
 ENGINES_SECONDS = 10.0
 FORKS_SECONDS = 5.0
+"""For the fork server to end after its processes have."""
 LOOK_SECONDS = 5.0
 HUNG_SECONDS = 120.0
 """A start on a busy machine may take a minute, and loading an engine stops its process's event loop

@@ -2,8 +2,7 @@
 
 Rules
 - The kernel kills a spawned child when its parent dies, however that dies (``launch``).
-- A child that ends is started again: at once after ``HEALTHY_SECONDS``, else with back-off, and in
-  no case sooner than its owner says.
+- A child that ends is started again: at once after ``HEALTHY_SECONDS``, else with back-off.
 - A spawned child inherits our environment and standard error, and the sockets that its ``Launch``
   names.
 """
@@ -82,15 +81,12 @@ class KeptProcess:
         name: str,
         start: Callable[[], Awaitable[ChildProcess]],
         on_end: Callable[[int, int], None] = lambda _pid, _status: None,
-        rest: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """``start`` starts it, each time, or raises OSError; ``on_end`` is called with pid and exit
-        status of each child that has ended, ``rest`` for the seconds before it is started again,
-        at least."""
+        status of each child that has ended."""
         self.name = name
         self._start = start
         self._on_end = on_end
-        self._rest = rest
         self._process: ChildProcess | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -139,7 +135,6 @@ class KeptProcess:
                 return
             failures = 0 if time.monotonic() - began >= HEALTHY_SECONDS else failures + 1
             pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1] if failures else 0.0
-            pause = max(pause, self._rest())
             logger.error("%s ended with status %d: restarting in %.1f s", self.name, status, pause)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)

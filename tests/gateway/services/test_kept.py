@@ -45,21 +45,6 @@ async def test_a_child_that_dies_is_reported_and_started_again(
     assert not child.running
 
 
-async def test_its_owner_may_let_it_rest_before_it_is_started_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(kept, "BACKOFF_SECONDS", (0.1,))
-    child = KeptProcess("a child", lambda: python("import time; time.sleep(600)"), rest=lambda: 0.3)
-    child.start()
-    await eventually(lambda: child.pid is not None)
-    first = child.pid
-    assert first is not None
-    os.kill(first, signal.SIGKILL)
-    await eventually(lambda: child.pid not in (None, first))
-    assert "a child ended with status -9: restarting in 0.3 s" in caplog.text
-    await child.stop(((signal.SIGTERM, 10.0),))
-
-
 async def test_a_child_that_does_not_listen_is_killed() -> None:
     child = KeptProcess("a stubborn child", lambda: python(STUBBORN))
     child.start()
